@@ -1,0 +1,65 @@
+/**
+ * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
+ * so that everything above `platform/` is the same code in Node, a browser and a worker.
+ */
+
+/** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
+export interface FileTree {
+  /** For messages: the path or URL of the root. */
+  readonly label: string;
+  /** Size in bytes, or undefined if there is no such file. */
+  size(path: string): Promise<number | undefined>;
+  /** Bytes [offset, offset + length) of a file. Throws TacetError io_failed when fewer exist. */
+  read(path: string, offset: number, length: number): Promise<Uint8Array>;
+  /** Names of the files directly under the root. */
+  list(): Promise<readonly string[]>;
+  /** An absolute path that a native library in this process can open, where the runtime has such a thing. */
+  nativePath(path: string): string | undefined;
+}
+
+/** A message socket: ordered, reliable, binary. */
+export interface MessageSocket {
+  send(message: Uint8Array): void;
+  /** Bytes accepted by send and not yet handed to the network. */
+  readonly bufferedBytes: number;
+  close(code: number, reason: string): void;
+  onMessage: (message: Uint8Array) => void;
+  /** Called once, after the last message. */
+  onClose: (code: number, reason: string) => void;
+}
+
+export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint16Array | Uint8Array;
+
+export interface Tensor {
+  readonly type: "float32" | "int64" | "int32" | "float16" | "uint8";
+  readonly dims: readonly number[];
+  readonly data: TensorData;
+}
+
+/** An ONNX file in memory whose initializers may point into other files (external data). */
+export interface OnnxModel {
+  readonly bytes: Uint8Array;
+  /** Every file its initializers point at, by the location name that the model uses. */
+  readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
+}
+
+export interface SessionOptions {
+  /** Threads that one operator may use. */
+  readonly threads?: number;
+}
+
+export interface TensorSession {
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  dispose(): Promise<void>;
+}
+
+/** Runs ONNX models: onnxruntime-node or onnxruntime-web. */
+export interface TensorRuntime {
+  createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
+}
+
+export interface Platform {
+  readonly tensors: TensorRuntime;
+  /** Opens a client socket. Throws TacetError connection_failed. */
+  connect(url: string, options?: { signal?: AbortSignal }): Promise<MessageSocket>;
+}

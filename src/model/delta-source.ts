@@ -1,0 +1,34 @@
+/**
+ * Where a model lets someone else add to its linear layers.
+ *
+ * An adapted linear module computes y = W·x + b + delta. The base model knows W and b; delta comes from a
+ * {@link DeltaSource}: a LoRA in this process (the plaintext reference) or a provider across the network.
+ */
+
+/** The modules that share one input x (q, k, v; gate, up), asked for together. */
+export interface AdaptedGroup {
+  /** Decoder layer, 0-based. */
+  readonly layer: number;
+  /** Full module names without ".weight", in the order in which deltas are given. */
+  readonly modules: readonly string[];
+  /** Length of x. */
+  readonly inFeatures: number;
+  /** Length of each module's output, in the order of `modules`. */
+  readonly outFeatures: readonly number[];
+}
+
+/** An answer that is on its way. */
+export interface PendingDelta {
+  /** One array (tokens, outFeatures[i]) row-major for each module of the group. */
+  wait(): Promise<readonly Float32Array[]>;
+}
+
+export interface DeltaSource {
+  /** In the order in which a forward pass asks for them. */
+  readonly groups: readonly AdaptedGroup[];
+  /**
+   * Starts computing the deltas of group `group` for x (tokens, inFeatures) row-major. Must not block: the
+   * runner computes W·x meanwhile. x belongs to the caller and may be overwritten once wait() has resolved.
+   */
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta;
+}

@@ -1,0 +1,63 @@
+// Builds everything that is generated: kernels (wasm), wire messages (protobuf), JavaScript (dist/).
+// Each step is skipped when its output is newer than its inputs, so that `npm run demo` starts at once.
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const quiet = process.argv.includes("--quiet");
+const steps = [
+  {
+    name: "kernels",
+    inputs: ["kernels", "tools/build-kernels.mjs"],
+    output: "src/ring/generated/kernels-release.ts",
+    run: () => node("tools/build-kernels.mjs"),
+  },
+  {
+    name: "wire messages",
+    inputs: ["proto", "buf.gen.yaml", "buf.yaml"],
+    output: "src/wire/generated/tacet/v1/wire_pb.ts",
+    run: () => node("node_modules/@bufbuild/buf/bin/buf", "generate"),
+  },
+  {
+    name: "javascript",
+    inputs: ["src", "tsconfig.base.json", "tsconfig.universal.json", "tsconfig.node.json"],
+    output: "dist/node.tsbuildinfo",
+    run: () => node("node_modules/typescript/bin/tsc", "-b", "tsconfig.node.json"),
+  },
+];
+
+for (const step of steps) {
+  if (newest(step.inputs) <= oldest(step.output)) continue;
+  const start = Date.now();
+  step.run();
+  if (!quiet) console.log(`built ${step.name} in ${((Date.now() - start) / 1000).toFixed(1)} s`);
+}
+
+function node(...args) {
+  try {
+    execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  } catch {
+    console.error(`error: the build step 'node ${args.join(" ")}' failed; its messages are above`);
+    process.exit(1);
+  }
+}
+
+/** Latest modification time (ms) of any file under the paths. */
+function newest(paths) {
+  let latest = 0;
+  for (const path of paths) {
+    const full = join(root, path);
+    if (!existsSync(full)) continue;
+    const stat = statSync(full);
+    if (stat.isDirectory()) latest = Math.max(latest, newest(readdirSync(full).map((f) => join(path, f))));
+    else latest = Math.max(latest, stat.mtimeMs);
+  }
+  return latest;
+}
+
+function oldest(path) {
+  const full = join(root, path);
+  return existsSync(full) ? statSync(full).mtimeMs : 0;
+}
