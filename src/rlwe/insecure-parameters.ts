@@ -1,0 +1,21 @@
+/** Parameter sets for fast tests. They protect nothing; only tests import this file, and no export point does. */
+import { checkParameterRanges } from "./parameter-ranges.ts";
+import { DEFAULT_PARAMETERS, type Parameters, type ParametersLiteral } from "./parameters.ts";
+
+/** The default set with some fields replaced, under a name that starts with "insecure"; only the 128-bit floor is waived. */
+export function insecureParameters(changes: Partial<Omit<ParametersLiteral, "name">>): Parameters {
+  return checkParameterRanges({ ...DEFAULT_PARAMETERS, ...changes, name: "insecure-test" });
+}
+
+/** The real ring, 64 padding columns: fast setup with the real kernels. */
+export const insecureSmallPadding = insecureParameters({ paddingLength: 64 });
+
+/** A ring that a BigInt oracle multiplies in a millisecond. */
+export const insecureTinyRing = insecureParameters({ ringDegree: 64, paddingLength: 32 });
+
+/** Ternary padding and little error: the first proposal, which a thief strips for 1.6 bits an entry. */
+export const insecureTernaryPadding = insecureParameters({
+  paddingLow: -1,
+  paddingHigh: 1,
+  hintErrorStddev: 32,
+});

@@ -1,0 +1,189 @@
+/**
+ * How many operations the best lattice attacks on an LWE instance cost, in bits.
+ *
+ * Two attacks are estimated, primal uSVP and dual, and the cheaper one counts. Not modelled: hybrid attacks and the
+ * dual improvements of MATZOV and after (0 to 10 bits by the literature), and the ring structure (no attack known to
+ * use it at these parameters). docs/parameters.md compares the model with the published tables.
+ *
+ * Sources: ADPS16 = Alkim, Ducas, Pöppelmann, Schwabe, "Post-quantum key exchange: a new hope", section 6;
+ * BG14 = Bai, Galbraith, "Lattice decoding attacks on binary LWE" (the scaling); APS15 = Albrecht, Player, Scott,
+ * "On the concrete hardness of learning with errors"; HES = Albrecht et al., "Homomorphic encryption standard".
+ */
+
+/** LWE over Z_q: b = A·s + e with A (samples, dimension). */
+export interface LweInstance {
+  /** Entries of the secret. */
+  readonly dimension: number;
+  /** log2 of the modulus. */
+  readonly logQ: number;
+  /** Standard deviation of one secret entry. */
+  readonly secretStddev: number;
+  /** Standard deviation of one error. */
+  readonly errorStddev: number;
+  /** Samples that the attacker has; Infinity: as many as help. */
+  readonly samples: number;
+}
+
+export interface LweEstimate {
+  /** Block size that lattice reduction needs. */
+  readonly beta: number;
+  /** 0.292·beta (dual: plus repetitions): one call of a classical sieve, the "core-SVP" figure. */
+  readonly coreBits: number;
+  /** coreBits + 16.4 + log2(8d): the cost model of the published HE tables. */
+  readonly standardBits: number;
+  /** The core-SVP figure with a quantum sieve, 0.265·beta. */
+  readonly quantumBits: number;
+  readonly attack: "primal" | "dual";
+}
+
+/** Exponent of a classical sieve in dimension beta (ADPS16 §6.2, BDGL16). */
+const SIEVE_CLASSICAL = 0.292;
+/** Exponent of a quantum sieve in dimension beta (ADPS16 §6.2, Laarhoven). */
+const SIEVE_QUANTUM = 0.265;
+/** One sieve gives 2^(0.2075·beta) short vectors (ADPS16 §6.4). */
+const SIEVE_VECTORS = 0.2075;
+/** Constant of the sieve's running time in the HES cost model (APS15: 2^(0.292·beta + 16.4)). */
+const SIEVE_CONSTANT = 16.4;
+/** Below this block size the formula for delta means nothing, and the attack is practical anyway. */
+const MIN_BETA = 40;
+/** Far above every instance of use; reached only by instances beyond 5000 bits. */
+const MAX_BETA = 20_000;
+
+/** log2 delta(beta), delta = ((pi·beta)^(1/beta)·beta/(2·pi·e))^(1/(2(beta-1))): the root-Hermite factor (Chen 2013). */
+function logDelta(beta: number): number {
+  const log = Math.log2(Math.PI * beta) / beta + Math.log2(beta / (2 * Math.PI * Math.E));
+  return log / (2 * (beta - 1));
+}
+
+/** Smallest beta in [MIN_BETA, MAX_BETA] for which a monotone condition holds; MAX_BETA if it never does. */
+function smallestBeta(holds: (beta: number) => boolean): number {
+  let low = MIN_BETA;
+  let high = MAX_BETA;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
+
+interface AttackCost {
+  readonly beta: number;
+  /** Dimension of the lattice. */
+  readonly d: number;
+  /** log2 of how often the sieve is run again. */
+  readonly repetitionBits: number;
+}
+
+/**
+ * sigma_e·sqrt(beta) ≤ delta^(2·beta - d - 1)·Vol^(1/d), d = m + n + 1, Vol = q^m·(sigma_e/sigma_s)^n.
+ *
+ * The ADPS16 §6.3 condition on the BG14 lattice, secret scaled to the size of the error, m ≤ samples optimal:
+ * the logarithm of the right side is c - (d + 1)·log delta - V/d with V = (n + 1)·log q - n·log(sigma_e/sigma_s).
+ */
+function primal(lwe: LweInstance): AttackCost {
+  const { dimension: n, logQ, samples } = lwe;
+  const logError = Math.log2(lwe.errorStddev);
+  const logScale = logError - Math.log2(lwe.secretStddev);
+  const bestSamples = (beta: number) => {
+    const best = Math.sqrt(((n + 1) * logQ - n * logScale) / logDelta(beta)) - n - 1;
+    return clamp(Math.round(best), 1, samples);
+  };
+  const beta = smallestBeta((b) => {
+    const m = bestSamples(b);
+    const d = m + n + 1;
+    return logError + Math.log2(b) / 2 <= (2 * b - d - 1) * logDelta(b) + (m * logQ + n * logScale) / d;
+  });
+  return { beta, d: bestSamples(beta) + n + 1, repetitionBits: 0 };
+}
+
+/**
+ * eps = 4·exp(-2·pi²·tau²), tau = l·sigma_e/q, l = delta^d·(q·sigma_s/sigma_e)^(n/d), d = m + n.
+ *
+ * ADPS16 §6.4 on the scaled dual lattice: 1/eps² vectors are needed, one sieve gives 2^(0.2075·beta). The cost is
+ * smallest where one sieve just suffices, because eps falls far faster with beta than the sieve's cost rises; the
+ * block size below that is tried too, for rounding.
+ */
+function dual(lwe: LweInstance): AttackCost {
+  const { dimension: n, logQ, samples } = lwe;
+  const logVolume = n * (logQ + Math.log2(lwe.secretStddev / lwe.errorStddev));
+  const at = (beta: number): AttackCost => {
+    const m = clamp(Math.round(Math.sqrt(logVolume / logDelta(beta))) - n, 1, samples);
+    const d = m + n;
+    const tau = 2 ** (d * logDelta(beta) + logVolume / d + Math.log2(lwe.errorStddev) - logQ);
+    const logAdvantage = 2 - 2 * Math.PI ** 2 * tau ** 2 * Math.LOG2E;
+    return { beta, d, repetitionBits: Math.max(0, -2 * logAdvantage - SIEVE_VECTORS * beta) };
+  };
+  const once = at(smallestBeta((b) => at(b).repetitionBits === 0));
+  const below = at(Math.max(MIN_BETA, once.beta - 1));
+  return classicalBits(below) < classicalBits(once) ? below : once;
+}
+
+const classicalBits = (cost: AttackCost) => SIEVE_CLASSICAL * cost.beta + cost.repetitionBits;
+
+/** min over both attacks of 0.292·beta + repetitions; every figure belongs to the attack that wins. */
+export function estimateLwe(lwe: LweInstance): LweEstimate {
+  for (const [name, value] of Object.entries(lwe)) {
+    if (!(value > 0)) throw new RangeError(`${name} must be positive, got ${value}`);
+  }
+  const usvp = primal(lwe);
+  const distinguisher = dual(lwe);
+  const attack = classicalBits(distinguisher) < classicalBits(usvp) ? "dual" : "primal";
+  const cost = attack === "dual" ? distinguisher : usvp;
+  const coreBits = classicalBits(cost);
+  return {
+    beta: cost.beta,
+    coreBits,
+    standardBits: coreBits + SIEVE_CONSTANT + Math.log2(8 * cost.d),
+    quantumBits: SIEVE_QUANTUM * cost.beta + cost.repetitionBits,
+    attack,
+  };
+}
+
+/** h = log2(sigma·sqrt(2·pi·e)): bits in one integer weight, Gaussian with standard deviation sigma (h = 9.24 at 146). */
+export function weightEntropy(stddev: number): number {
+  return Math.log2(stddev * Math.sqrt(2 * Math.PI * Math.E));
+}
+
+/** Q_func = n·h_A/b0: chosen queries after which a thief knows the function to the precision of the replies. */
+export function functionQueries(n: number, weightEntropyBits: number, replyBits: number): number {
+  return (n * weightEntropyBits) / replyBits;
+}
+
+export interface QueryLeak {
+  /** Entries of a weight row. */
+  readonly n: number;
+  readonly paddingLength: number;
+  /** Chosen queries so far. */
+  readonly queries: number;
+  /** b0: bits that one reply word can carry. */
+  readonly replyBits: number;
+  /** h_A: bits in one weight. */
+  readonly weightEntropy: number;
+  /** h_P: bits in one padding entry. */
+  readonly paddingEntropy: number;
+}
+
+/**
+ * D(Q) = n + n_pad - max{k : the k cheapest entries of [W | P] have at most Q·b0 bits}.
+ *
+ * LWE dimension that is left in a row of the hint for a thief who spends all Q queries on stripping entries. He
+ * chooses which; hence the cheapest first. (HINTED-PLL-REVIEW section B.)
+ */
+export function remainingHintDimension(leak: QueryLeak): number {
+  const kinds = [
+    { count: leak.n, bits: leak.weightEntropy },
+    { count: leak.paddingLength, bits: leak.paddingEntropy },
+  ].sort((a, b) => a.bits - b.bits);
+  let budget = leak.queries * leak.replyBits;
+  let remaining = leak.n + leak.paddingLength;
+  for (const { count, bits } of kinds) {
+    const stripped = Math.min(count, Math.floor(budget / bits));
+    remaining -= stripped;
+    budget -= stripped * bits;
+    if (stripped < count) break;
+  }
+  return remaining;
+}

@@ -1,0 +1,158 @@
+/**
+ * The parameters of the private linear layer: a plain literal becomes {@link Parameters} through one checking
+ * constructor. docs/parameters.md derives every number.
+ */
+import { assertInteger } from "../base/assert.ts";
+import { checkParameterRanges } from "./parameter-ranges.ts";
+import { checkSecurity } from "./parameter-security.ts";
+
+/** Plain fields, JSON in both directions; unchecked. */
+export interface ParametersLiteral {
+  readonly name: string;
+  /** N: coefficients of a polynomial in Z_q[X]/(X^N + 1); a power of two. */
+  readonly ringDegree: number;
+  /** log2 q. Words are u32 and wrap, so 32. */
+  readonly logQ: number;
+  /** eta of the user's error: CBD(eta), standard deviation sqrt(eta/2). */
+  readonly errorEta: number;
+  /** n_pad: secret columns P that the provider adds to W. */
+  readonly paddingLength: number;
+  /** P is uniform in the integers [paddingLow, paddingHigh]. */
+  readonly paddingLow: number;
+  readonly paddingHigh: number;
+  /** sigma_E: standard deviation of the hint's rounded Gaussian error. */
+  readonly hintErrorStddev: number;
+  /** w: weights are integers in [-(2^(w-1) - 1), 2^(w-1) - 1]. */
+  readonly weightBits: number;
+  /** Top bits of each hint word that are published. */
+  readonly hintBits: number;
+}
+
+declare const checked: unique symbol;
+
+/** A literal that has passed {@link createParameters}; frozen. */
+export type Parameters = ParametersLiteral & { readonly [checked]: true };
+
+/**
+ * The literal, checked and frozen.
+ *
+ * Refuses what the engine cannot compute, less than 128 bits of security (docs/parameters.md §Security) and a
+ * modulus above the published tables. Unknown fields are dropped.
+ *
+ * @throws TacetError bad_argument, naming the field
+ */
+export function createParameters(literal: ParametersLiteral): Parameters {
+  const parameters = checkParameterRanges(literal);
+  checkSecurity(parameters);
+  return parameters;
+}
+
+/** 128-bit set for every layer width; the only one that bundles use. */
+export const DEFAULT_PARAMETERS: Parameters = createParameters({
+  name: "tacet-2048-32",
+  ringDegree: 2048,
+  logQ: 32,
+  errorEta: 21,
+  paddingLength: 1024,
+  paddingLow: -255,
+  paddingHigh: 256,
+  hintErrorStddev: 256,
+  weightBits: 10,
+  hintBits: 24,
+});
+
+/** Factor by which |u| stays below q/2: the scale is S = (q/2)/(HEADROOM·Rmax·‖x‖₂), noise included. */
+export const HEADROOM = 1.02;
+
+/** Standard deviation of one coefficient of the user's error e: sqrt(eta/2). */
+export function errorStddev(p: Parameters): number {
+  return Math.sqrt(p.errorEta / 2);
+}
+
+/** Standard deviation of one entry of P, uniform over k = high - low + 1 integers: sqrt((k² - 1)/12). */
+export function paddingStddev(p: ParametersLiteral): number {
+  const k = p.paddingHigh - p.paddingLow + 1;
+  return Math.sqrt((k * k - 1) / 12);
+}
+
+/** Bits in one entry of P: log2(high - low + 1). */
+export function paddingEntropy(p: ParametersLiteral): number {
+  return Math.log2(p.paddingHigh - p.paddingLow + 1);
+}
+
+/** Largest row norm over root-mean-square row norm, as measured after a random rotation. */
+const ROW_NORM_SPREAD = 1.06;
+/** The narrowest layer whose precision was measured; narrower ones round no coarser. */
+const NARROWEST_MEASURED = 256;
+
+/**
+ * b0 = 7 + round(log2(2.04·1.06·sqrt(n))): top bits of each reply word that leave the provider.
+ *
+ * Typical |u| is q/(2.04·1.06·sqrt(n)), so the rounding error is about 2^-8.8 of it at every n.
+ * 12/13/14/14/15 at n = 256/896/2048/4096/13696.
+ */
+export function replyBits(p: Parameters, n: number): number {
+  const width = Math.max(n, NARROWEST_MEASURED);
+  const bits = 7 + Math.round(Math.log2(2 * HEADROOM * ROW_NORM_SPREAD * Math.sqrt(width)));
+  return Math.min(bits, p.logQ);
+}
+
+/** Top bits of each query word that are sent: 28, or 27 up to n = 2048. Dropping the rest costs at most 0.45 bit. */
+export function uploadBits(p: Parameters, n: number): number {
+  return p.logQ - (n <= 2048 ? 5 : 4);
+}
+
+/** kappa = ⌈n/N⌉: public elements that mask the n data words. */
+export function dataBlocks(p: Parameters, n: number): number {
+  return Math.ceil(n / p.ringDegree);
+}
+
+/** Widest layer: 2^20 inputs. */
+const MAX_IN_FEATURES = 1 << 20;
+
+/** Query words [offset, offset + length) are the first `length` coefficients of a·s for one public element a. */
+export interface LayoutBlock {
+  /** Domain from which the public element is expanded. A data block may also carry the padding words. */
+  readonly kind: "data" | "padding";
+  /** Position in {@link Layout.blocks}. */
+  readonly index: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The words of a query, v = [data | padding]. */
+export interface Layout {
+  /** n: data words. */
+  readonly inFeatures: number;
+  /** First padding word: always n. */
+  readonly paddingOffset: number;
+  /** n + n_pad. */
+  readonly words: number;
+  readonly blocks: readonly LayoutBlock[];
+}
+
+/**
+ * ⌈n/N⌉ data blocks; the padding follows the data in the last one if n_pad coefficients are free there, and has a
+ * block and a public element of its own if not.
+ *
+ * Sharing the element changes nothing for the attacker: the same LWE instance, one polynomial product less.
+ * (HINTED-PLL-REVIEW, "Layout saving".)
+ *
+ * @throws RangeError unless n is an integer in [1, 2^20]
+ */
+export function layoutOf(p: Parameters, n: number): Layout {
+  assertInteger(n, "inFeatures", 1, MAX_IN_FEATURES);
+  const { ringDegree, paddingLength } = p;
+  const count = dataBlocks(p, n);
+  const shared = count * ringDegree - n >= paddingLength;
+  const words = n + paddingLength;
+  const dataEnd = shared ? words : n;
+  const blocks = Array.from({ length: count }, (_, index): LayoutBlock => {
+    const offset = index * ringDegree;
+    return Object.freeze({ kind: "data", index, offset, length: Math.min(ringDegree, dataEnd - offset) });
+  });
+  if (!shared) {
+    blocks.push(Object.freeze({ kind: "padding", index: count, offset: n, length: paddingLength }));
+  }
+  return Object.freeze({ inFeatures: n, paddingOffset: n, words, blocks: Object.freeze(blocks) });
+}
