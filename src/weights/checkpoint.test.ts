@@ -1,0 +1,125 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { nodeFileTree } from "../platform/node-files.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { memoryFileTree } from "./memory-files.ts";
+import { encodeSafetensors, readTensorF32 } from "./safetensors.ts";
+
+const config = utf8('{"model_type":"llama"}');
+const oneTensor = (name: string) =>
+  encodeSafetensors([{ name, dtype: "F32", shape: [1], data: new Uint8Array(4) }]);
+const index = (map: unknown) => utf8(JSON.stringify({ metadata: {}, weight_map: map }));
+
+async function errorOf(files: Record<string, Uint8Array>): Promise<TacetError> {
+  const error = await openCheckpoint(memoryFileTree(files, "folder")).then(
+    () => undefined,
+    (thrown) => thrown,
+  );
+  expect(error).toBeInstanceOf(TacetError);
+  expect(error.code).toBe("bad_checkpoint");
+  return error;
+}
+
+describe("openCheckpoint", () => {
+  it("opens one file", async () => {
+    const checkpoint = await openCheckpoint(nodeFileTree("test/fixtures/golden/llama-f32"));
+    expect(checkpoint.config.hidden_size).toBe(96);
+    expect(checkpoint.names.length).toBe(3 * 9 + 3);
+    expect(checkpoint.tensor("lm_head.weight").shape).toEqual([300, 96]);
+    expect(checkpoint.has("lm_head.bias")).toBe(false);
+    expect(() => checkpoint.tensor("lm_head.bias")).toThrow(/no tensor "lm_head.bias"/);
+    expect(await checkpoint.json("tokenizer.json")).toBeUndefined();
+    expect(await checkpoint.json("expected.json")).toHaveProperty("greedy_ids");
+  });
+
+  it("opens shards", async () => {
+    const checkpoint = await openCheckpoint(nodeFileTree("test/fixtures/golden/llama-bf16-sharded"));
+    expect(checkpoint.names.length).toBe(3 * 9 + 2);
+    const files = new Set(checkpoint.names.map((name) => checkpoint.tensor(name).path));
+    expect(files.size).toBe(2);
+    const norm = await readTensorF32(checkpoint.tree, checkpoint.tensor("model.norm.weight"));
+    expect(norm.length).toBe(120);
+    expect(norm.every(Number.isFinite)).toBe(true);
+  });
+
+  it("names what is missing", async () => {
+    expect((await errorOf({})).message).toMatch(/no config.json/);
+    expect((await errorOf({ "config.json": config })).message).toMatch(/neither model.safetensors nor/);
+    const shards = index({ a: "model-1.safetensors", b: "model-2.safetensors" });
+    const files = {
+      "config.json": config,
+      "model.safetensors.index.json": shards,
+      "model-1.safetensors": oneTensor("a"),
+    };
+    expect((await errorOf(files)).message).toMatch(/no model-2.safetensors/);
+    expect((await errorOf({ ...files, "model-2.safetensors": oneTensor("c") })).message).toMatch(
+      /model-2.safetensors has no tensor "b"/,
+    );
+  });
+
+  it("refuses pickles", async () => {
+    const error = await errorOf({ "config.json": config, "pytorch_model.bin": new Uint8Array(8) });
+    expect(error.message).toMatch(/pickle/);
+    expect(error.hint).toMatch(/safetensors/);
+  });
+
+  it.each([
+    "../other.safetensors",
+    "/etc/passwd",
+    "a/b.safetensors",
+    "a\\b.safetensors",
+    "x.bin",
+    "",
+    7,
+    null,
+  ])("refuses an index that points at %j", async (path) => {
+    expect(
+      (await errorOf({ "config.json": config, "model.safetensors.index.json": index({ a: path }) })).message,
+    ).toMatch(/"a"/);
+  });
+
+  it("refuses configurations that can be read in two ways", async () => {
+    const weights = { "model.safetensors": oneTensor("a") };
+    expect((await errorOf({ ...weights, "config.json": utf8('{"a":1,"a":2}') })).message).toMatch(/twice/);
+    expect(
+      (await errorOf({ ...weights, "config.json": utf8('{"rope_scaling":{"__proto__":{}}}') })).message,
+    ).toMatch(/__proto__/);
+    expect((await errorOf({ ...weights, "config.json": utf8("[1]") })).message).toMatch(/JSON object/);
+    expect((await errorOf({ ...weights, "config.json": Uint8Array.of(0x7b, 0xff, 0x7d) })).message).toMatch(
+      /UTF-8/,
+    );
+  });
+
+  it("keeps equal keys in different objects apart", async () => {
+    const text = '{"a":{"a":[{"a":1},{"a":"a","b":["a",{"a":2}]}]},"b":"\\"a\\\\"}';
+    const checkpoint = await openCheckpoint(
+      memoryFileTree({ "config.json": utf8(text), "model.safetensors": oneTensor("a") }),
+    );
+    expect(checkpoint.config).toEqual(JSON.parse(text));
+  });
+
+  it("throws nothing but TacetError on any config and index", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.json(),
+          fc.string(),
+          fc.jsonValue().map((value) => JSON.stringify({ weight_map: value })),
+        ),
+        async (text) => {
+          for (const files of [
+            { "config.json": utf8(text), "model.safetensors": oneTensor("a") },
+            { "config.json": config, "model.safetensors.index.json": utf8(text) },
+          ]) {
+            await openCheckpoint(memoryFileTree(files)).catch((error) =>
+              expect(error).toBeInstanceOf(TacetError),
+            );
+          }
+        },
+      ),
+      { numRuns: process.env.SLOW ? 5000 : 200 },
+    );
+  });
+});

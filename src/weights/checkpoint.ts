@@ -1,0 +1,110 @@
+/** A base model's folder in the Hugging Face layout: config.json, one or more safetensors files, the tokenizer. */
+
+import { TacetError } from "../base/errors.ts";
+import type { FileTree } from "../base/platform.ts";
+import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
+import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
+
+export interface Checkpoint {
+  readonly tree: FileTree;
+  /** config.json as written: the fields keep Hugging Face's spelling. */
+  readonly config: JsonRecord;
+  /** Of all tensors, sorted by UTF-16 code units. */
+  readonly names: readonly string[];
+  has(name: string): boolean;
+  /** @throws TacetError bad_checkpoint if there is no such tensor */
+  tensor(name: string): TensorInfo;
+  /** Another file of the folder as text or JSON, undefined if there is none (the tokenizer's files, mostly). */
+  text(name: string): Promise<string | undefined>;
+  json(name: string): Promise<unknown>;
+}
+
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+
+/** @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled */
+export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
+  const configText = await readText(tree, "config.json", "bad_checkpoint");
+  if (configText === undefined) {
+    throw new TacetError("bad_checkpoint", `${tree.label} has no config.json`, {
+      hint: "give the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
+    });
+  }
+  const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
+  const tensors = await openTensors(tree);
+  return {
+    tree,
+    config,
+    names: [...tensors.keys()].sort(),
+    has: (name) => tensors.has(name),
+    tensor(name) {
+      const info = tensors.get(name);
+      if (info) return info;
+      throw new TacetError("bad_checkpoint", `${tree.label} has no tensor ${quoteName(name)}`, {
+        hint: "config.json and the weights do not belong together, or the weights are incomplete",
+      });
+    },
+    text: (name) => readText(tree, name, "bad_checkpoint"),
+    async json(name) {
+      const text = await readText(tree, name, "bad_checkpoint");
+      return text === undefined ? undefined : parseJson(text, name, "bad_checkpoint");
+    },
+  };
+}
+
+/** One file if there is one, as Hugging Face chooses, else the files that the index names. */
+async function openTensors(tree: FileTree): Promise<ReadonlyMap<string, TensorInfo>> {
+  if ((await tree.size(SINGLE)) !== undefined) return (await openSafetensors(tree, SINGLE)).tensors;
+  const index = await readText(tree, INDEX, "bad_checkpoint");
+  if (index !== undefined) return await openShards(tree, index);
+  await refuseOtherFormats(tree);
+  throw new TacetError("bad_checkpoint", `${tree.label} has neither ${SINGLE} nor ${INDEX}`, {
+    hint: "download the model's safetensors files into this folder",
+  });
+}
+
+async function openShards(tree: FileTree, indexText: string): Promise<Map<string, TensorInfo>> {
+  const weightMap = parseJsonRecord(indexText, INDEX, "bad_checkpoint").weight_map;
+  if (!isRecord(weightMap)) throw new TacetError("bad_checkpoint", `${INDEX} has no weight_map`);
+  const files = new Map<string, SafetensorsFile>();
+  const tensors = new Map<string, TensorInfo>();
+  for (const [name, path] of Object.entries(weightMap)) {
+    // A plain file name: an index may not reach into other folders.
+    if (typeof path !== "string" || path.length > 255 || !/^[\w.\-+=@ ]+\.safetensors$/.test(path)) {
+      throw new TacetError(
+        "bad_checkpoint",
+        `${INDEX} does not give a safetensors file for tensor ${quoteName(name)}`,
+      );
+    }
+    let file = files.get(path);
+    if (!file) {
+      if ((await tree.size(path)) === undefined) {
+        throw new TacetError("bad_checkpoint", `${tree.label} has no ${path}, which ${INDEX} names`, {
+          hint: "the download is incomplete: fetch the missing file",
+        });
+      }
+      files.set(path, (file = await openSafetensors(tree, path)));
+    }
+    const info = file.tensors.get(name);
+    if (!info)
+      throw new TacetError(
+        "bad_checkpoint",
+        `${path} has no tensor ${quoteName(name)}, which ${INDEX} promises`,
+      );
+    tensors.set(name, info);
+  }
+  return tensors;
+}
+
+async function refuseOtherFormats(tree: FileTree): Promise<void> {
+  for (const path of ["pytorch_model.bin", "pytorch_model.bin.index.json"]) {
+    if ((await tree.size(path)) === undefined) continue;
+    throw new TacetError(
+      "bad_checkpoint",
+      `${tree.label} has its weights in ${path} only, a pickle: reading one can run code`,
+      {
+        hint: "get the model's safetensors files, or convert with save_pretrained(..., safe_serialization=True)",
+      },
+    );
+  }
+}
