@@ -1,0 +1,228 @@
+/**
+ * adapter_config.json of a LoRA adapter, as PEFT writes it: which modules, which rank, which scale.
+ * Source: PEFT `src/peft/tuners/lora/config.py`; fields keep their spelling in messages.
+ *
+ * Whatever would change the adapter's function in a way that Tacet does not compute is refused, also when it
+ * is a field that Tacet has never heard of.
+ */
+
+import { type ErrorCode, TacetError } from "../base/errors.ts";
+import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
+
+const PATH = "adapter_config.json";
+
+export interface LoraConfig {
+  /** The base weights are stored (in, out). */
+  readonly fanInFanOut: boolean;
+  /** Whether `target_modules` covers the module of this path. */
+  targets(module: string): boolean;
+  /** The rank that the configuration gives this module. */
+  rankOf(module: string): number;
+  /** alpha/rank, or alpha/√rank with `use_rslora`. */
+  scaleOf(module: string): number;
+}
+
+/** Fields that say how the adapter was trained or is loaded, and nothing about its function once trained. */
+const INERT_FIELDS: ReadonlySet<string> = new Set([
+  "auto_mapping",
+  "base_model_name_or_path",
+  "corda_config",
+  "ensure_weight_tying",
+  "eva_config",
+  "exclude_modules",
+  "inference_mode",
+  "layers_pattern",
+  "layers_to_transform",
+  "loftq_config",
+  "lora_dropout",
+  "lora_ga_config",
+  "megatron_config",
+  "megatron_core",
+  "parent_library",
+  "peft_version",
+  "qalora_group_size",
+  "revision",
+  "runtime_config",
+  "task_type",
+]);
+
+const HANDLED_FIELDS: ReadonlySet<string> = new Set([
+  "alpha_pattern",
+  "bias",
+  "fan_in_fan_out",
+  "init_lora_weights",
+  "lora_alpha",
+  "peft_type",
+  "r",
+  "rank_pattern",
+  "target_modules",
+  "use_rslora",
+]);
+
+/** What is known to change the function, in words; any other unknown field that is switched on is named as it is. */
+const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
+  use_dora:
+    "is a DoRA adapter (use_dora): it rescales whole weight rows, which needs the base model's weights",
+  use_qalora: "is a QALoRA adapter (use_qalora), which pools its input",
+  modules_to_save: "replaces whole modules (modules_to_save), not only low-rank differences",
+  layer_replication: "repeats layers of the base model (layer_replication)",
+  trainable_token_indices: "changes token embeddings (trainable_token_indices)",
+  target_parameters: "adapts bare parameters (target_parameters), not modules",
+  lora_bias: "has biases inside its low-rank part (lora_bias)",
+  alora_invocation_tokens:
+    "is an activated LoRA (alora_invocation_tokens): it is on for part of the text only",
+};
+
+const RETRAIN = "train or merge the adapter into a plain LoRA with bias none and no extra modules";
+
+/** @throws TacetError bad_adapter for a field of the wrong type, unsupported_adapter for a function Tacet lacks */
+export function readLoraConfig(config: JsonRecord): LoraConfig {
+  if (config.peft_type !== "LORA") {
+    throw new TacetError(
+      "unsupported_adapter",
+      `the adapter's peft_type is ${quoteName(String(config.peft_type))}, not "LORA"`,
+      {
+        hint: "Tacet runs LoRA adapters in the PEFT layout",
+      },
+    );
+  }
+  refuseOtherFunctions(config);
+  const rank = checkRank(config.r, "r");
+  const alpha = checkAlpha(config.lora_alpha, "lora_alpha");
+  const ranks = readPatterns(config.rank_pattern, "rank_pattern", checkRank);
+  const alphas = readPatterns(config.alpha_pattern, "alpha_pattern", checkAlpha);
+  const stabilized = readBoolean(config, "use_rslora");
+  const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
+  return {
+    fanInFanOut: readBoolean(config, "fan_in_fan_out"),
+    targets: readTargets(config.target_modules),
+    rankOf,
+    scaleOf(module) {
+      const r = rankOf(module);
+      return (firstMatch(alphas, module) ?? alpha) / (stabilized ? Math.sqrt(r) : r);
+    },
+  };
+}
+
+function refuseOtherFunctions(config: JsonRecord): void {
+  if (config.bias !== undefined && config.bias !== "none") {
+    throw unsupported("was trained with biases of the base model (bias is not none)", RETRAIN);
+  }
+  // These initializations subtract the adapter's start from the base weights: A and B belong to that base only.
+  const init = config.init_lora_weights;
+  if (typeof init === "string" && /^(pissa|olora|corda|loftq|lora_ga)/i.test(init)) {
+    throw unsupported(
+      `belongs to base weights that ${init.slice(0, 20)} changed (init_lora_weights)`,
+      "convert it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)",
+    );
+  }
+  for (const [field, value] of Object.entries(config)) {
+    if (INERT_FIELDS.has(field) || HANDLED_FIELDS.has(field) || field === "bias" || isOff(value)) continue;
+    if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) throw unsupported(UNSUPPORTED_FIELDS[field], RETRAIN);
+    throw unsupported(
+      `sets ${quoteName(field)}, which Tacet does not know`,
+      `if that does not change what the adapter computes, take it out of ${PATH}`,
+    );
+  }
+}
+
+/** Whether a field has the value of an option that is not used. */
+function isOff(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (isRecord(value)) return Object.keys(value).length === 0;
+  return value === null || value === false || value === "";
+}
+
+function unsupported(what: string, hint: string): TacetError {
+  return new TacetError("unsupported_adapter", `the adapter ${what}`, { hint });
+}
+
+function bad(what: string, code: ErrorCode = "bad_adapter"): TacetError {
+  return new TacetError(code, `${PATH}: ${what}`, {
+    hint: "the file is damaged or was edited: get the adapter again",
+  });
+}
+
+function readBoolean(config: JsonRecord, field: string): boolean {
+  const value = config[field] ?? false;
+  if (typeof value !== "boolean") throw bad(`${field} is not true or false`);
+  return value;
+}
+
+function checkRank(value: unknown, field: string): number {
+  if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 65_536) {
+    throw bad(`${field} is not a rank (a positive integer)`);
+  }
+  return value as number;
+}
+
+function checkAlpha(value: unknown, field: string): number {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw bad(`${field} is not a number`);
+  return value;
+}
+
+interface Pattern {
+  readonly matches: (module: string) => boolean;
+  readonly value: number;
+}
+
+/** A key is a regular expression that must match the end of a module's path from a dot (or the start) on. */
+function readPatterns(
+  value: unknown,
+  field: string,
+  check: (value: unknown, field: string) => number,
+): Pattern[] {
+  if (value === undefined || value === null) return [];
+  if (!isRecord(value)) throw bad(`${field} is not an object`);
+  return Object.entries(value).map(([key, entry]) => ({
+    matches: compile(`(?:.*\\.)?(?:${checkedSource(key, field)})`, field),
+    value: check(entry, `${field} ${quoteName(key)}`),
+  }));
+}
+
+function firstMatch(patterns: readonly Pattern[], module: string): number | undefined {
+  return patterns.find(({ matches }) => matches(module))?.value;
+}
+
+/** A list names modules by their path or the end of it from a dot on; a text is a regular expression for the whole path. */
+function readTargets(value: unknown): (module: string) => boolean {
+  // Left out, PEFT takes its default for the architecture; the tensors then say which that was.
+  if (value === undefined || value === null || value === "all-linear") return () => true;
+  if (typeof value === "string") return compile(checkedSource(value, "target_modules"), "target_modules");
+  if (!Array.isArray(value) || !value.every((entry) => typeof entry === "string")) {
+    throw bad("target_modules is neither a list of names nor a regular expression");
+  }
+  return (module) => value.some((entry: string) => module === entry || module.endsWith(`.${entry}`));
+}
+
+const SIMPLIFY = `write the module names out in ${PATH}`;
+
+/**
+ * An expression of a file, if it is safe to try on names of a file: short, and no repeated group, which is what
+ * makes matching exponential in the length of the name.
+ */
+function checkedSource(source: string, field: string): string {
+  if (source.length > 2000 || /\)[*+{]/.test(source)) {
+    throw new TacetError(
+      "unsupported_adapter",
+      `${PATH}: the regular expression in ${field} is too intricate`,
+      { hint: SIMPLIFY },
+    );
+  }
+  compile(source, field);
+  return source;
+}
+
+/** Matches the whole path. The u flag refuses what Python and JavaScript read differently, as \A and \Z. */
+function compile(source: string, field: string): (module: string) => boolean {
+  try {
+    const expression = new RegExp(`^(?:${source})$`, "u");
+    return (module) => expression.test(module);
+  } catch {
+    throw new TacetError(
+      "unsupported_adapter",
+      `${PATH}: the regular expression in ${field} cannot be read`,
+      { hint: SIMPLIFY },
+    );
+  }
+}
