@@ -76,8 +76,8 @@ describe("createParameters", () => {
 
   it("knows the security of the default set, once", () => {
     const security = securityOf(DEFAULT_PARAMETERS);
-    expect(security.user.coreBits).toBeCloseTo(200.6, 0);
-    expect(security.hint.coreBits).toBeCloseTo(155.6, 0);
+    expect(security.user.coreBits).toBeCloseTo(200.2, 0);
+    expect(security.hint.coreBits).toBeCloseTo(155.1, 0);
     expect(securityOf(DEFAULT_PARAMETERS)).toBe(security);
   });
 });

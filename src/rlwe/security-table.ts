@@ -8,14 +8,14 @@
 export interface SecurityTableRow {
   readonly ringDegree: number;
   /**
-   * Homomorphic encryption standard (Albrecht et al., 2018, version 1.1; ePrint 2019/939), Table 1: uniform ternary
-   * secret, security 128, classical. The same numbers are in Microsoft SEAL, util/hestdparms.h.
+   * Homomorphic encryption standard (Albrecht et al., 2018, version 1.1; ePrint 2019/939): ternary secret, security
+   * 128, classical. Checked against Microsoft SEAL, util/hestdparms.h.
    */
   readonly standard2018: number;
   /**
    * Security Guidelines for Implementing Homomorphic Encryption (Bossuat et al., ePrint 2024/463; IACR
    * Communications in Cryptology 1(4), 2025, doi 10.62056/anxra69p1), Table 5.2: ternary, category 128, classical.
-   * The later and stricter table: MATZOV's cost model. The same numbers are in Google HEIR, RLWESecurityParams.cpp.
+   * The later and stricter table: MATZOV's cost model. Checked against Google HEIR, lib/Parameters/RLWESecurityParams.
    */
   readonly guidelines2024: number;
 }

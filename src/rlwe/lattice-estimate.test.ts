@@ -1,0 +1,192 @@
+/**
+ * The estimator against every figure of HINTED-PLL-REVIEW section B and against the published HE standard.
+ *
+ * The review computed its tables with an independent implementation of the same model, rounded to whole bits; the
+ * margins cover that rounding and its slightly different rounding of m and beta.
+ */
+import { describe, expect, it } from "vitest";
+import { estimateLwe, functionQueries, remainingHintDimension, weightEntropy } from "./lattice-estimate.ts";
+
+/** Bits by which core and std figures may differ from the review's. */
+const MARGIN_BITS = 1.5;
+/** The review prints the block size of the primal attack; the dual one, which often wins, needs 2 to 5 less. */
+const MARGIN_BETA = 6;
+
+const TERNARY = Math.sqrt(2 / 3);
+const CBD21 = Math.sqrt(10.5);
+const WIDE = Math.sqrt((512 ** 2 - 1) / 12);
+/** Standard deviation of the review's 10-bit weights. */
+const WEIGHT = 146;
+const ALL = Number.POSITIVE_INFINITY;
+
+const lwe = (dimension: number, secretStddev: number, errorStddev: number, samples = 2048, logQ = 32) =>
+  estimateLwe({ dimension, logQ, secretStddev, errorStddev, samples });
+
+function expectWithin(actual: number, expected: number, margin: number) {
+  expect(Math.abs(actual - expected), `${actual} against ${expected}`).toBeLessThanOrEqual(margin);
+}
+
+describe("published HE standard, ternary secret", () => {
+  it.each([
+    // N, log q, standard's bits, review's std figure
+    [1024, 27, 128, 131.4],
+    [2048, 54, 128, 129.7],
+    [4096, 109, 128, 127.9],
+    [2048, 37, 192, 197],
+    [2048, 29, 256, 258],
+    [1024, 19, 192, 192],
+  ])("N = %d, log q = %d has %d bits", (n, logQ, published, review) => {
+    const { standardBits } = lwe(n, TERNARY, 3.19, ALL, logQ);
+    expectWithin(standardBits, review, MARGIN_BITS);
+    // the model's own error: at most 5 bits above the published level, at most 1 below
+    expect(standardBits).toBeGreaterThan(published - 1);
+    expect(standardBits).toBeLessThanOrEqual(published + 5);
+  });
+});
+
+describe("review, main table", () => {
+  it.each([
+    ["user, n = 256", lwe(2048, TERNARY, CBD21, 1280), 723, 210, 241, 192],
+    ["user, n >= 896", lwe(2048, TERNARY, CBD21, 1920), 688, 201, 232, 182],
+    ["user, all samples", lwe(2048, TERNARY, CBD21, ALL), 688, 201, 232, 182],
+    ["N = 1024, sigma 3.24", lwe(1024, TERNARY, 3.24, ALL), 271, 79, 110, 72],
+    ["N = 1024, sigma 32", lwe(1024, TERNARY, 32, ALL), 318, 93, 123, 84],
+    ["N = 1024, sigma 128", lwe(1024, TERNARY, 128, ALL), 353, 103, 133, 94],
+    ["hint as first proposed", lwe(1024, TERNARY, 128), 353, 103, 133, 94],
+    ["hint, recommended", lwe(1024, WIDE, 256), 535, 156, 187, 142],
+    ["hint, 896 columns", lwe(896, WIDE, 256), 449, 131, 161, 119],
+    ["hint, 896, sigma_P 2^8, sigma_E 2^9", lwe(896, 256, 512), 497, 145, 175, 132],
+    ["hint, 768, 2^8", lwe(768, WIDE, 256), 366, 107, 137, 97],
+    ["hint, 768, 2^10", lwe(768, WIDE, 1024), 421, 123, 153, 112],
+    ["hint, 768, both 2^10", lwe(768, 1024, 1024), 475, 138, 169, 126],
+    ["hint, 640, both 2^11", lwe(640, 2048, 2048), 422, 123, 153, 112],
+    ["hint, 1280 columns", lwe(1280, WIDE, 256), 710, 207, 238, 188],
+  ])("%s", (_, estimate, beta, core, standard, quantum) => {
+    expectWithin(estimate.beta, beta, MARGIN_BETA);
+    expectWithin(estimate.coreBits, core, MARGIN_BITS);
+    expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+    expectWithin(estimate.quantumBits, quantum, MARGIN_BITS);
+  });
+});
+
+/** "core/std" cells. */
+const cells = (row: string) => row.split(" ").map((cell) => cell.split("/").map(Number));
+
+describe("review, ternary padding", () => {
+  it.each([
+    [768, "62/92 65/95 69/99 73/103 78/108 82/112"],
+    [896, "77/107 81/111 86/116 91/121 96/126 102/132"],
+    [1024, "93/123 98/128 103/133 109/139 115/145 122/152"],
+    [1280, "126/156 132/163 138/169 145/176 154/184 162/192"],
+    [1536, "159/190 167/198 175/206 184/215 193/224 204/235"],
+  ])("n_pad = %d, sigma_E = 2^5 ... 2^10", (n, row) => {
+    for (const [i, [core, standard]] of cells(row).entries()) {
+      const estimate = lwe(n, TERNARY, 2 ** (5 + i));
+      expectWithin(estimate.coreBits, core, MARGIN_BITS);
+      expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+    }
+  });
+});
+
+describe("review, no padding", () => {
+  const widths = [256, 384, 512, 640, 768, 896, 1536, 2048];
+  const row = cells("15/44 36/65 56/86 78/108 100/130 123/153 246/277 373/404");
+  it.each(widths.map((n, i) => [n, ...row[i]]))("n = %d", (n, core, standard) => {
+    const estimate = lwe(n, WEIGHT, 128);
+    expectWithin(estimate.coreBits, core, MARGIN_BITS);
+    expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+  });
+
+  it("n = 4096 is beyond 1000 bits", () => {
+    expect(lwe(4096, WEIGHT, 128).coreBits).toBeGreaterThan(1000);
+  });
+
+  it.each([
+    [7, [412, 536, 654, 771, 927]],
+    [8, [391, 510, 622, 734, 883]],
+  ])("largest dimension below 40/60/80/100/128 core bits, sigma_E = 2^%d", (logError, dimensions) => {
+    for (const [i, core] of [40, 60, 80, 100, 128].entries()) {
+      expectWithin(lwe(dimensions[i], WEIGHT, 2 ** logError).coreBits, core, 1);
+    }
+  });
+});
+
+describe("review, after Q queries", () => {
+  const leak = { n: 4096, paddingLength: 1024, replyBits: 14, weightEntropy: weightEntropy(WEIGHT) };
+  it.each([
+    // queries, ternary: dimension and core at 2^7, wide: dimension and core at 2^8; 1001 stands for "> 1000"
+    [0, 5120, 1001, 5120, 1001],
+    [250, 3892, 1001, 4731, 1001],
+    [500, 3513, 962, 4342, 1001],
+    [1000, 2756, 609, 3578, 1001],
+    [1500, 1998, 359, 2820, 675],
+    [2000, 1240, 187, 2062, 400],
+    [2250, 861, 116, 1683, 296],
+    [2500, 482, 51, 1304, 211],
+    [2702, 176, 12, 998, 151],
+  ])("Q = %d", (queries, ternaryDimension, ternaryCore, wideDimension, wideCore) => {
+    const ternary = remainingHintDimension({ ...leak, queries, paddingEntropy: Math.log2(3) });
+    const wide = remainingHintDimension({ ...leak, queries, paddingEntropy: 9 });
+    expectWithin(ternary, ternaryDimension, 2);
+    expectWithin(wide, wideDimension, 2);
+    for (const [dimension, error, core] of [
+      [ternary, 128, ternaryCore],
+      [wide, 256, wideCore],
+    ]) {
+      const { coreBits } = lwe(dimension, WEIGHT, error);
+      if (core > 1000) expect(coreBits).toBeGreaterThan(1000);
+      else expectWithin(coreBits, core, Math.max(MARGIN_BITS, core / 100)); // 954.7 against 962 at Q = 500
+    }
+  });
+
+  it("costs as many queries as knowing the function", () => {
+    expectWithin(functionQueries(4096, weightEntropy(WEIGHT), 14), 2702, 1);
+    // the review's second table: C_u of a Gaussian reply noise of 2^-8, log2(126·1.06·sqrt(n))
+    for (const [n, queries] of [
+      [256, 214],
+      [896, 692],
+      [2048, 1507],
+      [4096, 2899],
+    ]) {
+      const capacity = Math.log2(126 * 1.06 * Math.sqrt(n));
+      expectWithin(functionQueries(n, weightEntropy(WEIGHT), capacity) / queries, 1, 0.01);
+    }
+  });
+
+  it("strips the cheapest entries first and never goes below zero", () => {
+    const small = { n: 10, paddingLength: 4, replyBits: 10, weightEntropy: 9, paddingEntropy: 2 };
+    expect(remainingHintDimension({ ...small, queries: 0 })).toBe(14);
+    expect(remainingHintDimension({ ...small, queries: 1 })).toBe(10);
+    expect(remainingHintDimension({ ...small, queries: 2 })).toBe(9);
+    expect(remainingHintDimension({ ...small, queries: 1000 })).toBe(0);
+  });
+});
+
+describe("estimateLwe", () => {
+  it("moves the right way in every argument", () => {
+    const base = { dimension: 1024, logQ: 32, secretStddev: WIDE, errorStddev: 256, samples: 2048 };
+    const bits = (change: Partial<typeof base>) => estimateLwe({ ...base, ...change }).coreBits;
+    const middle = bits({});
+    expect(bits({ dimension: 1100 })).toBeGreaterThan(middle);
+    expect(bits({ logQ: 34 })).toBeLessThan(middle);
+    expect(bits({ secretStddev: 300 })).toBeGreaterThan(middle);
+    expect(bits({ errorStddev: 300 })).toBeGreaterThan(middle);
+    expect(bits({ samples: 1100 })).toBeGreaterThan(middle);
+    expect(bits({ samples: ALL })).toBe(middle); // 2048 are more than help
+  });
+
+  it("spends next to nothing on repeating the sieve: the dual optimum is where one suffices", () => {
+    const { beta, coreBits, attack } = lwe(1024, WIDE, 256);
+    expect(attack).toBe("dual");
+    expectWithin(coreBits, 0.292 * beta, 0.3);
+  });
+
+  it.each([
+    ["dimension", 0],
+    ["errorStddev", -1],
+    ["samples", Number.NaN],
+  ])("refuses %s = %d", (field, value) => {
+    const lweInstance = { dimension: 1024, logQ: 32, secretStddev: 1, errorStddev: 3, samples: 2048 };
+    expect(() => estimateLwe({ ...lweInstance, [field]: value })).toThrow(new RegExp(field));
+  });
+});
