@@ -1,0 +1,16 @@
+// What the host can call. Addresses are byte offsets into the exported memory; sizes are read from the globals.
+export { squaredNorm, addScaled } from "./activations";
+export { expandRandom } from "./chacha20";
+export { addErrors } from "./errors";
+export { innerProducts } from "./inner-products";
+export {
+  PUBLIC_ELEMENT_BYTES as publicElementBytes,
+  RING_DEGREE as ringDegree,
+  SECRET_START as secretStart,
+  STATIC_END as staticEnd,
+} from "./memory";
+export { initialise } from "./ntt-tables";
+export { packTop, splitWords, unpackTop } from "./packing";
+export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-product";
+export { sampleTernary } from "./ternary";
+export { prepareTransposed, transposedProduct } from "./transposed-product";

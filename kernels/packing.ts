@@ -1,0 +1,65 @@
+// The top bits of words, as a little-endian bit stream. Branches depend on count and bits only.
+
+/**
+ * Value i = ⌊(w_i + 2^(31-bits)) mod 2^32 / 2^(32-bits)⌋ (no rounding at 32 bits) occupies bits [i·bits, (i+1)·bits)
+ * of out; the rest of the last byte is zero.
+ * @param bits 1 … 32
+ * @param out ⌈count·bits / 8⌉ bytes, returned
+ */
+export function packTop(words: usize, count: i32, bits: i32, out: usize): i32 {
+  assert(bits >= 1 && bits <= 32);
+  const start = out;
+  const half: u32 = bits == 32 ? 0 : 1 << (31 - bits);
+  const drop: u32 = 32 - bits;
+  let pending: u64 = 0;
+  let held = 0;
+  for (const end = words + count * 4; words < end; words += 4) {
+    pending |= (<u64>((load<u32>(words) + half) >> drop)) << held;
+    held += bits;
+    if (held >= 32) {
+      store<u32>(out, <u32>pending);
+      out += 4;
+      pending >>= 32;
+      held -= 32;
+    }
+  }
+  for (; held > 0; held -= 8, out++, pending >>= 8) store<u8>(out, <u8>pending);
+  return <i32>(out - start);
+}
+
+/** words_i = value i of the stream · 2^(32-bits). Reads up to 8 bytes past the stream, and ignores them. */
+export function unpackTop(packed: usize, count: i32, bits: i32, words: usize): void {
+  assert(bits >= 1 && bits <= 32);
+  const drop: u32 = 32 - bits;
+  let position: u64 = 0;
+  for (const end = words + count * 4; words < end; words += 4) {
+    const value = load<u64>(packed + <usize>(position >> 3)) >> (position & 7);
+    store<u32>(words, (<u32>value) << drop);
+    position += bits;
+  }
+}
+
+/**
+ * w = lo + 2^16·hi mod 2^32, lo and hi in [-2^15, 2^15).
+ * @param lo i16[count] @param hi i16[count]
+ */
+export function splitWords(words: usize, count: i32, lo: usize, hi: usize): void {
+  const whole = count & ~7;
+  for (const end = words + whole * 4; words < end; words += 32, lo += 16, hi += 16) {
+    const a = v128.load(words);
+    const b = v128.load(words, 16);
+    const half = i32x4.splat(0x8000);
+    const lowA = i32x4.shr_s(i32x4.shl(a, 16), 16);
+    const lowB = i32x4.shr_s(i32x4.shl(b, 16), 16);
+    v128.store(lo, i16x8.narrow_i32x4_s(lowA, lowB));
+    v128.store(
+      hi,
+      i16x8.narrow_i32x4_s(i32x4.shr_s(i32x4.add(a, half), 16), i32x4.shr_s(i32x4.add(b, half), 16)),
+    );
+  }
+  for (let i = whole; i < count; i++, words += 4, lo += 2, hi += 2) {
+    const w = load<i32>(words);
+    store<i16>(lo, <i16>w);
+    store<i16>(hi, <i16>((w + 0x8000) >> 16));
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * The compute kernels: ring arithmetic modulo 2^32, sampling and inner products in WebAssembly (kernels/), over one
+ * memory that this class hands out. Functions take addresses into that memory; the brands keep coefficient form,
+ * NTT form and prepared public elements apart. No kernel branches or indexes on a key, an error or a weight.
+ */
+import { assertInteger } from "../base/assert.ts";
+import {
+  ERROR_RANDOM_BYTES,
+  NTT_POLY_BYTES,
+  PUBLIC_ELEMENT_BYTES,
+  packedBytes,
+  RANDOM_CHUNK_BYTES,
+  RING_DEGREE,
+} from "./constants.ts";
+import { instantiateKernels, type KernelBuild, type KernelExports } from "./wasm-module.ts";
+
+export * from "./constants.ts";
+export type { KernelBuild } from "./wasm-module.ts";
+
+declare const brand: unique symbol;
+/** A byte offset into the kernels' memory, a multiple of 16. */
+export type Address = number & { readonly [brand]: unknown };
+/** i32[N] coefficients. */
+export type CoeffPoly = Address & { readonly coeff: true };
+/** i32[N] in NTT form, lazily reduced. */
+export type NttPoly = Address & { readonly ntt: true };
+/** A public ring element, prepared for products. */
+export type PublicElement = Address & { readonly publicElement: true };
+
+/** Largest size of a WebAssembly memory. */
+const MEMORY_LIMIT = 2 ** 32;
+const PAGE = 65536;
+/** unpackTop may read this far past its input. */
+const SLACK = 16;
+
+export interface InnerProducts {
+  /** i16[planeRows][length], low halves, and the high halves beside them. */
+  readonly lo: Address;
+  readonly hi: Address;
+  readonly planeRows: number;
+  /** i16[smallRows][length] */
+  readonly small: Address;
+  readonly smallRows: number;
+  /** Entries of a row, a multiple of 16. */
+  readonly length: number;
+  /** u32; strides count words. */
+  readonly out: Address;
+  readonly outPlaneStride: number;
+  readonly outSmallStride: number;
+}
+
+export class Kernels {
+  readonly #wasm: KernelExports;
+  #top: number;
+  /** The element whose transposed parts the kernels hold. */
+  #transposed = 0;
+
+  private constructor(wasm: KernelExports) {
+    this.#wasm = wasm;
+    this.#top = wasm.staticEnd.value;
+  }
+
+  /** A new instance with its own memory. Compiling happens once per build and process. */
+  static load(build: KernelBuild = "release"): Kernels {
+    const wasm = instantiateKernels(build);
+    if (wasm.ringDegree.value !== RING_DEGREE || wasm.publicElementBytes.value !== PUBLIC_ELEMENT_BYTES) {
+      throw new RangeError("the compiled kernels and src/ring/constants.ts disagree; run npm run build");
+    }
+    return new Kernels(wasm);
+  }
+
+  /**
+   * `bytes` zero bytes, aligned to 16; never freed (drop the object). Views taken before are invalid afterwards.
+   * @throws RangeError when the memory cannot grow
+   */
+  allocate(bytes: number): Address {
+    assertInteger(bytes, "bytes", 0, MEMORY_LIMIT);
+    const address = this.#top;
+    const top = address + Math.ceil(bytes / 16) * 16;
+    const { memory } = this.#wasm;
+    const held = memory.buffer.byteLength;
+    if (top + SLACK > held) {
+      try {
+        if (top + SLACK > MEMORY_LIMIT) throw new RangeError();
+        // grow by an eighth at least, so that many small buffers do not mean many grows
+        const wanted = Math.min(Math.max(top + SLACK, held + held / 8), MEMORY_LIMIT);
+        memory.grow(Math.ceil((wanted - held) / PAGE));
+      } catch {
+        throw new RangeError(
+          `cannot allocate ${bytes} bytes: ${address} of the kernels' ${held} bytes are in use and the memory cannot grow`,
+        );
+      }
+    }
+    this.#top = top;
+    return address as Address;
+  }
+
+  /** Views; invalid after the next allocate. */
+  bytes(address: Address, length: number): Uint8Array {
+    return new Uint8Array(this.#wasm.memory.buffer, address, length);
+  }
+  words(address: Address, count: number): Uint32Array {
+    return new Uint32Array(this.#wasm.memory.buffer, address, count);
+  }
+  shorts(address: Address, count: number): Int16Array {
+    return new Int16Array(this.#wasm.memory.buffer, address, count);
+  }
+  floats(address: Address, count: number): Float32Array {
+    return new Float32Array(this.#wasm.memory.buffer, address, count);
+  }
+
+  wipe(address: Address, bytes: number): void {
+    this.bytes(address, bytes).fill(0);
+  }
+
+  /** Clears the kernels' own buffers that hold values derived from secrets. */
+  wipeScratch(): void {
+    const { secretStart, staticEnd } = this.#wasm;
+    this.bytes(secretStart.value as Address, staticEnd.value - secretStart.value).fill(0);
+  }
+
+  /** Both 16-bit halves of a (u32[N]) in NTT form. @param out PUBLIC_ELEMENT_BYTES */
+  preparePublicElement(words: Address, out: Address): PublicElement {
+    this.#check(words, NTT_POLY_BYTES);
+    this.#check(out, PUBLIC_ELEMENT_BYTES);
+    this.#wasm.preparePublicElement(words, out);
+    this.#transposed = 0;
+    return out as PublicElement;
+  }
+
+  /**
+   * out: i16[N], uniform in {-1, 0, 1}. False when the random bytes ran out: try again with fresh ones; with
+   * TERNARY_RANDOM_BYTES that happens with probability below 2^-150.
+   */
+  sampleTernary(random: Address, randomBytes: number, out: Address): boolean {
+    this.#check(random, randomBytes);
+    this.#check(out, 2 * RING_DEGREE);
+    return this.#wasm.sampleTernary(random, randomBytes, out) !== 0;
+  }
+
+  /** out = NTT(s). @param s i16[N] in {-1, 0, 1} @param out NTT_POLY_BYTES */
+  secretToNtt(s: Address, out: Address): NttPoly {
+    this.#check(s, 2 * RING_DEGREE);
+    this.#check(out, NTT_POLY_BYTES);
+    this.#wasm.secretToNtt(s, out);
+    return out as NttPoly;
+  }
+
+  /** out = the first `count` coefficients of a·s mod 2^32, exactly. @param out u32[count] */
+  multiplyPublic(element: PublicElement, secret: NttPoly, out: Address, count: number): void {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    this.#check(element, PUBLIC_ELEMENT_BYTES);
+    this.#check(secret, NTT_POLY_BYTES);
+    this.#check(out, 4 * count);
+    this.#wasm.multiplyPublic(element, secret, out, count);
+  }
+
+  /**
+   * out_j += Σ_i small_i·C[i][j] mod 2^32, where C[i][j] = coefficient i of a·X^j and i < count: a row of
+   * weights times the matrix of multiplication by a, truncated to count rows.
+   *
+   * The first call after one for another element prepares that element (about as much work as one product), so
+   * take all rows of one element together.
+   * @param small i16[count], |small_i| ≤ 2^(bits - 1), bits ≤ 13
+   * @param out u32[N]
+   */
+  transposedProduct(element: PublicElement, small: Address, count: number, bits: number, out: Address): void {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    assertInteger(bits, "bits", 1, 13);
+    this.#check(element, PUBLIC_ELEMENT_BYTES);
+    this.#check(small, 2 * count);
+    this.#check(out, NTT_POLY_BYTES);
+    if (this.#transposed !== element) {
+      this.#wasm.prepareTransposed(element);
+      this.#transposed = element;
+    }
+    this.#wasm.transposedProduct(small, count, bits, out);
+  }
+
+  /**
+   * out = the first `bytes` bytes of the ChaCha20 key stream (RFC 8439): counter from 0, nonce words
+   * (nonceLow, nonceHigh, 0). @param key 32 bytes @param bytes a multiple of 256, at most 2^30
+   */
+  expandRandom(key: Address, nonceLow: number, nonceHigh: number, out: Address, bytes: number): void {
+    assertInteger(nonceLow, "nonceLow", 0, 2 ** 32 - 1);
+    assertInteger(nonceHigh, "nonceHigh", 0, 2 ** 32 - 1);
+    assertInteger(bytes / RANDOM_CHUNK_BYTES, "bytes / 256", 0, 2 ** 22);
+    this.#check(key, 32);
+    this.#check(out, bytes);
+    this.#wasm.expandRandom(key, nonceLow, nonceHigh, out, bytes);
+  }
+
+  /** words_i += CBD(21). @param count a multiple of 16 @param random ERROR_RANDOM_BYTES · count */
+  addErrors(words: Address, count: number, random: Address): void {
+    assertInteger(count / 16, "count / 16", 0, 2 ** 24);
+    this.#check(words, 4 * count);
+    this.#check(random, ERROR_RANDOM_BYTES * count);
+    this.#wasm.addErrors(words, count, random);
+  }
+
+  /** Σ x_i², in f64; NaN and infinity propagate. @param x f32[n] */
+  squaredNorm(x: Address, n: number): number {
+    this.#check(x, 4 * n);
+    return this.#wasm.squaredNorm(x, n);
+  }
+
+  /** words_i += round(scale·x_i) mod 2^32; scale 0 adds 0 whatever x is. @param x f32[n], |scale·x_i| < 2^31 */
+  addScaled(words: Address, x: Address, n: number, scale: number): void {
+    this.#check(words, 4 * n);
+    this.#check(x, 4 * n);
+    this.#wasm.addScaled(words, x, n, scale);
+  }
+
+  /**
+   * The top `bits` bits of each word, rounded, as a little-endian bit stream: value i occupies bits
+   * [i·bits, (i+1)·bits). @param out packedBytes(count, bits), returned
+   */
+  packTop(words: Address, count: number, bits: number, out: Address): number {
+    assertInteger(bits, "bits", 1, 32);
+    this.#check(words, 4 * count);
+    this.#check(out, packedBytes(count, bits));
+    return this.#wasm.packTop(words, count, bits, out);
+  }
+
+  /** words_i = value i · 2^(32-bits). */
+  unpackTop(packed: Address, count: number, bits: number, out: Address): void {
+    assertInteger(bits, "bits", 1, 32);
+    this.#check(packed, packedBytes(count, bits));
+    this.#check(out, 4 * count);
+    this.#wasm.unpackTop(packed, count, bits, out);
+  }
+
+  /** w = lo + 2^16·hi mod 2^32, both in [-2^15, 2^15). @param lo i16[count] @param hi i16[count] */
+  splitWords(words: Address, count: number, lo: Address, hi: Address): void {
+    this.#check(words, 4 * count);
+    this.#check(lo, 2 * count);
+    this.#check(hi, 2 * count);
+    this.#wasm.splitWords(words, count, lo, hi);
+  }
+
+  /** out[s·outSmallStride + p·outPlaneStride] = Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. */
+  innerProducts(job: InnerProducts): void {
+    const { planeRows, smallRows, length, outPlaneStride, outSmallStride } = job;
+    assertInteger(length / 16, "length / 16", 0, 2 ** 26);
+    assertInteger(planeRows, "planeRows", 0, 2 ** 31);
+    assertInteger(smallRows, "smallRows", 0, 2 ** 31);
+    if (planeRows === 0 || smallRows === 0) return;
+    this.#check(job.lo, 2 * planeRows * length);
+    this.#check(job.hi, 2 * planeRows * length);
+    this.#check(job.small, 2 * smallRows * length);
+    this.#check(job.out, 4 * ((planeRows - 1) * outPlaneStride + (smallRows - 1) * outSmallStride + 1));
+    this.#wasm.innerProducts(
+      job.lo,
+      job.hi,
+      planeRows,
+      job.small,
+      smallRows,
+      length,
+      job.out,
+      outPlaneStride,
+      outSmallStride,
+    );
+  }
+
+  /** @throws RangeError unless [address, address + bytes) was handed out by allocate */
+  #check(address: number, bytes: number): void {
+    if (!(bytes >= 0 && address >= this.#wasm.staticEnd.value && address + bytes <= this.#top)) {
+      throw new RangeError(`[${address}, ${address} + ${bytes}) is not allocated`);
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/** The compiled kernels: one WebAssembly module per build, shared by every instance. */
+import { KERNELS_DEBUG } from "./generated/kernels-debug.ts";
+import { KERNELS_RELEASE } from "./generated/kernels-release.ts";
+
+/** release: asserts compiled out; debug: the same source, range asserts trap. */
+export type KernelBuild = "release" | "debug";
+
+/** What kernels/index.ts exports. Addresses and counts are u32. */
+export interface KernelExports {
+  readonly memory: WebAssembly.Memory;
+  readonly ringDegree: { readonly value: number };
+  readonly publicElementBytes: { readonly value: number };
+  readonly secretStart: { readonly value: number };
+  readonly staticEnd: { readonly value: number };
+  initialise(): void;
+  preparePublicElement(words: number, out: number): void;
+  secretToNtt(s: number, out: number): void;
+  multiplyPublic(element: number, secret: number, out: number, count: number): void;
+  prepareTransposed(element: number): void;
+  transposedProduct(small: number, count: number, bits: number, out: number): void;
+  sampleTernary(random: number, randomBytes: number, out: number): number;
+  expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
+  addErrors(words: number, count: number, random: number): void;
+  squaredNorm(x: number, n: number): number;
+  addScaled(words: number, x: number, n: number, scale: number): void;
+  packTop(words: number, count: number, bits: number, out: number): number;
+  unpackTop(packed: number, count: number, bits: number, words: number): void;
+  splitWords(words: number, count: number, lo: number, hi: number): void;
+  innerProducts(
+    lo: number,
+    hi: number,
+    planeRows: number,
+    small: number,
+    smallRows: number,
+    length: number,
+    out: number,
+    outPlaneStride: number,
+    outSmallStride: number,
+  ): void;
+}
+
+const modules = new Map<KernelBuild, WebAssembly.Module>();
+
+/** A new instance with a memory of its own; the module is compiled at the first call for a build. */
+export function instantiateKernels(build: KernelBuild): KernelExports {
+  let module = modules.get(build);
+  if (module === undefined) {
+    const text = atob(build === "debug" ? KERNELS_DEBUG : KERNELS_RELEASE);
+    module = new WebAssembly.Module(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+    modules.set(build, module);
+  }
+  const kernels = new WebAssembly.Instance(module).exports as unknown as KernelExports;
+  kernels.initialise();
+  return kernels;
+}
