@@ -79,14 +79,12 @@ function windowsOf(info: TensorInfo): TensorInfo[] {
   });
 }
 
-/** JSON with sorted keys; null and false are left out, as what a field means that is not there. */
+/** Nulls and defaults are kept: to a model family, null may mean something else than a field that is not there. */
 function canonicalConfig(config: Readonly<Record<string, unknown>>): string {
-  const kept = Object.entries(config).filter(
-    ([key, value]) => !INERT_FIELDS.has(key) && value !== null && value !== false,
-  );
-  return canonicalJson(Object.fromEntries(kept));
+  return canonicalJson(Object.fromEntries(Object.entries(config).filter(([key]) => !INERT_FIELDS.has(key))));
 }
 
+/** JSON with the keys of every object sorted. */
 function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (!isRecord(value)) return JSON.stringify(value);

@@ -209,15 +209,19 @@ function checkedSource(source: string, field: string): string {
       { hint: SIMPLIFY },
     );
   }
-  compile(source, field);
+  parse(source, field); // by itself: inside a group, an unbalanced bracket could close ours
   return source;
 }
 
-/** Matches the whole path. The u flag refuses what Python and JavaScript read differently, as \A and \Z. */
 function compile(source: string, field: string): (module: string) => boolean {
+  const expression = parse(`^(?:${source})$`, field);
+  return (module) => expression.test(module);
+}
+
+/** The u flag refuses what Python and JavaScript read differently, as \A and \Z. */
+function parse(source: string, field: string): RegExp {
   try {
-    const expression = new RegExp(`^(?:${source})$`, "u");
-    return (module) => expression.test(module);
+    return new RegExp(source, "u");
   } catch {
     throw new TacetError(
       "unsupported_adapter",

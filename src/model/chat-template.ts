@@ -1,0 +1,122 @@
+/** A conversation as the text that the model was trained on, by the checkpoint's own template. */
+
+import { Template } from "@huggingface/jinja";
+import { TacetError } from "../base/errors.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { tokenText } from "./tokenizer.ts";
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface RenderOptions {
+  /** End with the words that open an answer (default true). */
+  readonly addGenerationPrompt?: boolean;
+}
+
+export interface ChatTemplate {
+  /**
+   * The conversation's text, special tokens included: encode it with addSpecialTokens false.
+   * @throws TacetError bad_argument if the template refuses the messages, bad_tokenizer if it fails
+   */
+  render(messages: readonly ChatMessage[], options?: RenderOptions): string;
+}
+
+/** Renders once; to render often, keep the template of {@link loadChatTemplate}. */
+export async function renderChat(
+  checkpoint: Checkpoint,
+  messages: readonly ChatMessage[],
+  options?: RenderOptions,
+): Promise<string> {
+  return (await loadChatTemplate(checkpoint)).render(messages, options);
+}
+
+/** @throws TacetError bad_tokenizer if the checkpoint has no template, or it cannot be read */
+export async function loadChatTemplate(checkpoint: Checkpoint): Promise<ChatTemplate> {
+  const settings = await checkpoint.json("tokenizer_config.json");
+  const tokens = isRecord(settings) ? settings : {};
+  const source = (await checkpoint.text("chat_template.jinja")) ?? chooseTemplate(tokens.chat_template);
+  if (source === undefined) {
+    throw new TacetError("bad_tokenizer", `${checkpoint.tree.label} has no chat template`, {
+      hint: "the model was not trained for chat: give the whole prompt as text",
+    });
+  }
+  const template = parse(source);
+  return {
+    render: (messages, { addGenerationPrompt = true } = {}) =>
+      render(template, {
+        ...specialTokens(tokens),
+        messages: messages.map(({ role, content }) => ({ role, content })),
+        add_generation_prompt: addGenerationPrompt,
+        // Templates ask whether these are none, as Hugging Face passes them.
+        tools: null,
+        documents: null,
+      }),
+  };
+}
+
+/** A text, or a list of named texts of which the one called "default" is meant. */
+function chooseTemplate(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return undefined;
+  const chosen = value.find((entry) => isRecord(entry) && entry.name === "default");
+  return typeof chosen?.template === "string" ? chosen.template : undefined;
+}
+
+/** bos_token, eos_token and the others as texts. */
+function specialTokens(settings: JsonRecord): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const name of [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+  ]) {
+    const text = tokenText(settings[name]);
+    if (text !== undefined) texts[name] = text;
+  }
+  return texts;
+}
+
+/** The one name of ours that a template sees: what `raise_exception` is made to mean. */
+const REFUSE = "tacet_refuse";
+
+function parse(source: string): Template {
+  try {
+    const template = new Template(source);
+    // Jinja's own raise_exception throws a plain Error, which a fault of the template does too; it cannot be
+    // replaced from outside, so the template's first statement replaces it.
+    template.parsed.body.unshift(...new Template(`{% set raise_exception = ${REFUSE} %}`).parsed.body);
+    return template;
+  } catch (cause) {
+    throw new TacetError("bad_tokenizer", "the model's chat template cannot be read", { cause });
+  }
+}
+
+/** Thrown by the template itself, to tell its refusals from its faults. */
+class Refusal extends Error {}
+
+function render(template: Template, values: Record<string, unknown>): string {
+  try {
+    return template.render({
+      ...values,
+      [REFUSE]: (message: unknown) => {
+        throw new Refusal(String(message));
+      },
+    });
+  } catch (error) {
+    if (error instanceof Refusal) {
+      throw new TacetError(
+        "bad_argument",
+        `the model's chat template refuses the messages: ${error.message}`,
+      );
+    }
+    // Without the cause: its message may quote the conversation.
+    throw new TacetError("bad_tokenizer", "the model's chat template cannot render the messages");
+  }
+}

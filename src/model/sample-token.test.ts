@@ -1,0 +1,126 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { sampleToken, seededUniform } from "./sample-token.ts";
+
+const never = () => {
+  throw new Error("greedy draws nothing");
+};
+
+/** Frequencies of each id in many draws. */
+function frequencies(logits: number[], options: Parameters<typeof sampleToken>[1], draws = 20_000): number[] {
+  const random = seededUniform(1);
+  const counts = logits.map(() => 0);
+  const array = Float32Array.from(logits);
+  for (let i = 0; i < draws; i++) counts[sampleToken(array, options, random)]++;
+  return counts.map((count) => count / draws);
+}
+
+/** Five standard deviations of a frequency over 20,000 draws are at most 0.018. */
+function expectClose(got: number[], want: number[]): void {
+  want.forEach((value, i) => {
+    if (value === 0) expect(got[i]).toBe(0);
+    else expect(Math.abs(got[i] - value)).toBeLessThan(0.018);
+  });
+}
+
+describe("sampleToken", () => {
+  it("takes the first of the largest logits at temperature 0", () => {
+    expect(sampleToken(Float32Array.of(1, 3, 2, 3), {}, never)).toBe(1);
+    expect(
+      sampleToken(
+        Float32Array.of(-5, Number.NEGATIVE_INFINITY, -4),
+        { temperature: 0, topK: 1, topP: 0.1 },
+        never,
+      ),
+    ).toBe(2);
+  });
+
+  it("draws from softmax(logits / temperature)", () => {
+    const logits = [Math.log(1), Math.log(2), Math.log(5), Number.NEGATIVE_INFINITY];
+    expectClose(frequencies(logits, { temperature: 1 }), [0.125, 0.25, 0.625, 0]);
+    expectClose(frequencies(logits, { temperature: 0.5 }), [1 / 30, 4 / 30, 25 / 30, 0]);
+  });
+
+  it("cuts to topK, then to topP", () => {
+    const logits = [1, 4, 2, 3].map((weight) => Math.log(weight));
+    expectClose(frequencies(logits, { temperature: 1, topK: 2 }), [0, 4 / 7, 0, 3 / 7]);
+    expectClose(frequencies(logits, { temperature: 1, topP: 0.6 }), [0, 4 / 7, 0, 3 / 7]);
+    expectClose(frequencies(logits, { temperature: 1, topP: 0.35 }), [0, 1, 0, 0]);
+    // Within the two that topK leaves, the larger has 4/7.
+    expectClose(frequencies(logits, { temperature: 1, topK: 2, topP: 0.55 }), [0, 1, 0, 0]);
+    expectClose(frequencies(logits, { temperature: 1, topK: 9, topP: 1 }), [0.1, 0.4, 0.2, 0.3]);
+  });
+
+  it("gives a token that topK and topP let through, for any logits and draw", () => {
+    const logit = fc.oneof(
+      fc.float({ noNaN: true, min: -100, max: 100 }),
+      fc.constantFrom(Number.NEGATIVE_INFINITY, -3.4e38, 0),
+    );
+    const draw = fc.oneof(
+      fc.double({ min: 0, max: 1 - 2 ** -53, noNaN: true }),
+      fc.constantFrom(0, 1 - 2 ** -53),
+    );
+    const options = fc.record({
+      temperature: fc.double({ min: 1e-3, max: 100, noNaN: true }),
+      topP: fc.double({ min: 1e-6, max: 1, noNaN: true }),
+      topK: fc.nat(12),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(logit, { minLength: 1, maxLength: 20 }),
+        options,
+        draw,
+        (values, chosen, uniform) => {
+          const logits = Float32Array.from(values);
+          fc.pre(logits.some(Number.isFinite));
+          const id = sampleToken(logits, chosen, () => uniform);
+          expect(logits[id]).toBeGreaterThan(Number.NEGATIVE_INFINITY);
+          // By weight: distinct logits can have one weight, and what ties is kept.
+          const best = Math.max(...logits);
+          const weight = (value: number) => Math.exp((value - best) / chosen.temperature);
+          const larger = logits.filter((value) => weight(value) > weight(logits[id])).length;
+          if (chosen.topK > 0) expect(larger).toBeLessThan(chosen.topK);
+        },
+      ),
+      { numRuns: process.env.SLOW ? 10_000 : 500 },
+    );
+  });
+
+  it("refuses options out of range and logits that are no numbers", () => {
+    const logits = Float32Array.of(1, 2);
+    for (const options of [
+      { temperature: -1 },
+      { temperature: Number.NaN },
+      { topP: 0 },
+      { topP: 1.5 },
+      { topK: -1 },
+      { topK: 1.5 },
+    ]) {
+      expect(() => sampleToken(logits, options, never)).toThrow(
+        expect.objectContaining({ code: "bad_argument" }),
+      );
+    }
+    for (const bad of [[1, Number.NaN], [Number.NEGATIVE_INFINITY], [Number.POSITIVE_INFINITY], []]) {
+      expect(() => sampleToken(Float32Array.from(bad), {}, never)).toThrow(
+        expect.objectContaining({ code: "internal" }),
+      );
+    }
+  });
+});
+
+describe("seededUniform", () => {
+  it("is the same for the same seed, in [0, 1), and spread evenly", () => {
+    const [one, two, other] = [seededUniform(42), seededUniform(42), seededUniform(43)];
+    const values = Array.from({ length: 10_000 }, one);
+    expect(Array.from({ length: 10_000 }, two)).toEqual(values);
+    expect(other()).not.toBe(values[0]);
+    expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
+    const mean = values.reduce((a, b) => a + b) / values.length;
+    // Five standard deviations of the mean of 10,000 uniform values.
+    expect(Math.abs(mean - 0.5)).toBeLessThan(5 / Math.sqrt(12 * 10_000));
+    const first = new Set(Array.from({ length: 1000 }, (_, seed) => seededUniform(seed)()));
+    expect(first.size).toBe(1000);
+    expect(seededUniform(2 ** 32 + 1)()).not.toBe(seededUniform(1)());
+    expect(() => seededUniform(0.5)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+  });
+});

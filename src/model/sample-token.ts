@@ -1,0 +1,116 @@
+/** Picking the next token from its logits. */
+
+import { TacetError } from "../base/errors.ts";
+
+export interface SampleOptions {
+  /** Divides the logits. 0 or left out: the largest logit is taken. */
+  readonly temperature?: number;
+  /** Only the likeliest tokens that together reach this probability are drawn from; 1 or left out: all. */
+  readonly topP?: number;
+  /** Only this many of the likeliest tokens are drawn from; 0 or left out: all. */
+  readonly topK?: number;
+}
+
+/**
+ * A token id: the largest logit (the first of equals) at temperature 0, else a draw from
+ * softmax(logits / temperature) cut to topK, then to topP. Tokens that tie with the last one kept are kept too.
+ *
+ * @param random uniform in [0, 1)
+ * @throws TacetError bad_argument for options out of range, internal if a logit is NaN or none is finite
+ */
+export function sampleToken(logits: Float32Array, options: SampleOptions, random: () => number): number {
+  const { temperature = 0, topP = 1, topK = 0 } = options;
+  checkOptions(temperature, topP, topK);
+  const best = largest(logits);
+  if (temperature === 0) return best;
+
+  // Unnormalized probabilities: exp((logit - largest) / temperature), so the largest is 1.
+  const weights = new Float64Array(logits.length);
+  for (let id = 0; id < weights.length; id++)
+    weights[id] = Math.exp((logits[id] - logits[best]) / temperature);
+  const least = leastKept(weights, topP, topK);
+  let sum = 0;
+  for (const weight of weights) if (weight >= least) sum += weight;
+
+  let rest = random() * sum;
+  for (let id = 0; id < weights.length; id++) {
+    if (weights[id] < least) continue;
+    rest -= weights[id];
+    if (rest < 0) return id;
+  }
+  return best; // the draw fell into the rounding error at the end
+}
+
+function checkOptions(temperature: number, topP: number, topK: number): void {
+  if (!(temperature >= 0 && temperature < Number.POSITIVE_INFINITY)) {
+    throw new TacetError("bad_argument", "the temperature must be 0 or more");
+  }
+  if (!(topP > 0 && topP <= 1)) throw new TacetError("bad_argument", "top-p must be over 0 and at most 1");
+  if (!(Number.isInteger(topK) && topK >= 0))
+    throw new TacetError("bad_argument", "top-k must be 0 or a positive integer");
+}
+
+/** Index of the largest logit. Minus infinity stands for a token that must not come. */
+function largest(logits: Float32Array): number {
+  let best = -1;
+  let value = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id];
+    if (Number.isNaN(logit)) throw new TacetError("internal", "a logit is not a number");
+    if (logit > value) {
+      value = logit;
+      best = id;
+    }
+  }
+  if (!Number.isFinite(value)) throw new TacetError("internal", "no logit is finite");
+  return best;
+}
+
+/** The smallest weight that topK, then topP lets through. */
+function leastKept(weights: Float64Array, topP: number, topK: number): number {
+  // Weights that underflowed to 0 are never drawn.
+  if (topP === 1 && (topK === 0 || topK >= weights.length)) return Number.MIN_VALUE;
+  const falling = weights
+    .filter((weight) => weight > 0)
+    .sort()
+    .reverse();
+  let kept = topK > 0 ? Math.min(topK, falling.length) : falling.length;
+  if (topP < 1) {
+    let sum = 0;
+    for (let i = 0; i < kept; i++) sum += falling[i];
+    let reached = 0;
+    for (let i = 0; i < kept; i++) {
+      reached += falling[i];
+      if (reached >= topP * sum) kept = i + 1;
+    }
+  }
+  return falling[kept - 1];
+}
+
+/**
+ * Uniform numbers in [0, 1) with 53 random bits, the same for the same seed: reproducible sampling.
+ * NOT cryptographic: no key, mask or noise may come from here.
+ *
+ * The generator is sfc32 (C. Doty-Humphrey, PractRand), 128 bits of state, seeded by running it from the seed.
+ *
+ * @param seed an integer of at most 53 bits
+ */
+export function seededUniform(seed: number): () => number {
+  if (!Number.isSafeInteger(seed))
+    throw new TacetError("bad_argument", "the seed must be an integer of at most 53 bits");
+  let a = seed | 0;
+  let b = Math.floor(seed / 2 ** 32) | 0;
+  let c = 0;
+  let counter = 1;
+  const next = () => {
+    const out = (((a + b) | 0) + counter) | 0;
+    counter = (counter + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = (((c << 21) | (c >>> 11)) + out) | 0;
+    return out >>> 0;
+  };
+  // As its author does for seeds of this length: until every bit of the state depends on every bit of the seed.
+  for (let i = 0; i < 16; i++) next();
+  return () => ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53;
+}

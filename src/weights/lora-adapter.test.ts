@@ -1,0 +1,401 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { bytesOf, utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { nodeFileTree } from "../platform/node-files.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { checkAdapterFits, openLoraAdapter } from "./lora-adapter.ts";
+import { memoryFileTree } from "./memory-files.ts";
+import { encodeSafetensors, openSafetensors, readTensorBytes, type TensorToEncode } from "./safetensors.ts";
+
+const GOLDEN = "test/fixtures/golden";
+const Q = "model.layers.0.self_attn.q_proj";
+const V = "model.layers.1.self_attn.v_proj";
+
+const CONFIG = { peft_type: "LORA", r: 2, lora_alpha: 8, target_modules: ["q_proj", "v_proj"], bias: "none" };
+
+function f32(name: string, shape: number[], values?: number[]): TensorToEncode {
+  const data = values
+    ? Float32Array.from(values)
+    : new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.5);
+  return { name, dtype: "F32", shape, data: bytesOf(data) };
+}
+
+function pair(module: string, rank = 2, inFeatures = 6, outFeatures = 4): TensorToEncode[] {
+  const base = `base_model.model.${module}`;
+  return [
+    f32(`${base}.lora_A.weight`, [rank, inFeatures]),
+    f32(`${base}.lora_B.weight`, [outFeatures, rank]),
+  ];
+}
+
+function adapterTree(changes: Record<string, unknown> = {}, tensors = [...pair(Q), ...pair(V)]) {
+  const config = JSON.stringify({ ...CONFIG, ...changes });
+  return memoryFileTree({
+    "adapter_config.json": utf8(config),
+    "adapter_model.safetensors": encodeSafetensors(tensors),
+  });
+}
+
+async function errorOf(tree: ReturnType<typeof memoryFileTree>): Promise<TacetError> {
+  const error = await openLoraAdapter(tree).then(
+    () => undefined,
+    (thrown) => thrown,
+  );
+  expect(error).toBeInstanceOf(TacetError);
+  return error;
+}
+
+describe("openLoraAdapter", () => {
+  it("reads the golden F32 adapter: pairs, scale, values at the raw offsets", async () => {
+    const { modules, fanInFanOut } = await openLoraAdapter(nodeFileTree(`${GOLDEN}/llama-f32/adapter`));
+    const names = [0, 1, 2].flatMap((layer) =>
+      ["q", "v"].map((part) => `model.layers.${layer}.self_attn.${part}_proj`),
+    );
+    expect([...modules.keys()]).toEqual(names);
+    expect(fanInFanOut).toBe(false);
+    const raw = readFileSync(`${GOLDEN}/llama-f32/adapter/adapter_model.safetensors`);
+    const headerLength = Number(raw.readBigUInt64LE(0));
+    const header = JSON.parse(raw.toString("utf8", 8, 8 + headerLength));
+    for (const module of modules.values()) {
+      expect(module).toMatchObject({
+        rank: 8,
+        inFeatures: 96,
+        outFeatures: module.name.endsWith("q_proj") ? 96 : 32,
+        scale: 2,
+      });
+      const start =
+        8 + headerLength + header[`base_model.model.${module.name}.lora_B.weight`].data_offsets[0];
+      for (const i of [0, 9, module.b.length - 1]) expect(module.b[i]).toBe(raw.readFloatLE(start + 4 * i));
+      expect(module.a.length).toBe(8 * 96);
+    }
+  });
+
+  it("reads the golden BF16 adapter", async () => {
+    const { modules } = await openLoraAdapter(nodeFileTree(`${GOLDEN}/llama-bf16-sharded/adapter`));
+    expect(modules.size).toBe(12);
+    for (const module of modules.values()) expect(module).toMatchObject({ rank: 16, scale: 1.5 });
+    const raw = readFileSync(`${GOLDEN}/llama-bf16-sharded/adapter/adapter_model.safetensors`);
+    const headerLength = Number(raw.readBigUInt64LE(0));
+    const header = JSON.parse(raw.toString("utf8", 8, 8 + headerLength));
+    const start = 8 + headerLength + header[`base_model.model.${Q}.lora_A.weight`].data_offsets[0];
+    const view = new DataView(new ArrayBuffer(4));
+    for (const i of [0, 5, 100]) {
+      view.setUint16(0, raw.readUInt16LE(start + 2 * i));
+      expect(modules.get(Q)?.a[i]).toBe(view.getFloat32(0));
+    }
+  });
+
+  it("reads the law adapter", async () => {
+    const { modules } = await openLoraAdapter(nodeFileTree("models/lexicon/law-adapter"));
+    expect(modules.size).toBe(42);
+    const checkpoint = await openCheckpoint(nodeFileTree("models/lexicon/base"));
+    checkAdapterFits({ modules, fanInFanOut: false }, checkpoint);
+  });
+
+  it("scales by alpha/r, or alpha/√r with use_rslora", async () => {
+    expect((await openLoraAdapter(adapterTree())).modules.get(Q)?.scale).toBe(4);
+    expect((await openLoraAdapter(adapterTree({ use_rslora: true }))).modules.get(Q)?.scale).toBe(
+      8 / Math.sqrt(2),
+    );
+  });
+
+  it("gives modules their own rank and alpha by pattern, matched at the end of the path from a dot on", async () => {
+    const tensors = [...pair(Q, 4), ...pair(V), ...pair("model.layers.11.self_attn.q_proj")];
+    const changes = {
+      rank_pattern: { "layers.0.self_attn.q_proj": 4 },
+      // "1.self_attn.q_proj" is the end of layer 11's path, but not from a dot on.
+      alpha_pattern: { "1.self_attn.q_proj": 100, "v_.*": 3, q_proj: 10, "0.self_attn.q_proj": 50 },
+    };
+    const { modules } = await openLoraAdapter(adapterTree(changes, tensors));
+    expect(modules.get(Q)).toMatchObject({ rank: 4, scale: 10 / 4 });
+    expect(modules.get(V)).toMatchObject({ rank: 2, scale: 3 / 2 });
+    expect(modules.get("model.layers.11.self_attn.q_proj")).toMatchObject({ rank: 2, scale: 10 / 2 });
+  });
+
+  it.each([
+    [["q_proj", "v_proj"]],
+    [["q_proj", V]],
+    ["all-linear"],
+    [".*\\.(q|v)_proj"],
+    ["(?:.*?(?:self_attn|mlp).*?(?:q_proj|v_proj).*?)|(?:\\bmodel\\.layers\\.[\\d]{1,}\\.x)"],
+    [null],
+  ])("accepts target_modules %j", async (target_modules) => {
+    expect((await openLoraAdapter(adapterTree({ target_modules }))).modules.size).toBe(2);
+  });
+
+  it.each([[["q_proj"]], [["_proj"]], ["q_proj"], ["(q|v)_proj"], [[]]])(
+    "refuses tensors outside target_modules %j",
+    async (target_modules) => {
+      const error = await errorOf(adapterTree({ target_modules }));
+      expect(error.code).toBe("bad_adapter");
+      expect(error.message).toMatch(/target_modules/);
+    },
+  );
+
+  const A = `base_model.model.${Q}.lora_A.weight`;
+  const B = `base_model.model.${Q}.lora_B.weight`;
+  const [, bOfQ] = pair(Q);
+  it.each<[string, Record<string, unknown>, TensorToEncode[] | undefined, string, RegExp]>([
+    ["another peft_type", { peft_type: "LOHA" }, undefined, "unsupported_adapter", /LOHA/],
+    ["no peft_type", { peft_type: undefined }, undefined, "unsupported_adapter", /peft_type/],
+    ["DoRA", { use_dora: true }, undefined, "unsupported_adapter", /DoRA/],
+    ["QALoRA", { use_qalora: true }, undefined, "unsupported_adapter", /QALoRA/],
+    ["bias all", { bias: "all" }, undefined, "unsupported_adapter", /bias/],
+    ["bias lora_only", { bias: "lora_only" }, undefined, "unsupported_adapter", /bias/],
+    [
+      "modules_to_save",
+      { modules_to_save: ["lm_head"] },
+      undefined,
+      "unsupported_adapter",
+      /modules_to_save/,
+    ],
+    [
+      "layer_replication",
+      { layer_replication: [[0, 2]] },
+      undefined,
+      "unsupported_adapter",
+      /layer_replication/,
+    ],
+    [
+      "trainable_token_indices",
+      { trainable_token_indices: [3] },
+      undefined,
+      "unsupported_adapter",
+      /trainable_token/,
+    ],
+    ["lora_bias", { lora_bias: true }, undefined, "unsupported_adapter", /lora_bias/],
+    [
+      "activated LoRA",
+      { alora_invocation_tokens: [1] },
+      undefined,
+      "unsupported_adapter",
+      /part of the text/,
+    ],
+    ["PiSSA", { init_lora_weights: "pissa_niter_4" }, undefined, "unsupported_adapter", /init_lora_weights/],
+    ["OLoRA", { init_lora_weights: "olora" }, undefined, "unsupported_adapter", /init_lora_weights/],
+    ["an unknown option", { use_magic: true }, undefined, "unsupported_adapter", /"use_magic"/],
+    [
+      "a bad regular expression",
+      { target_modules: "(q_proj" },
+      undefined,
+      "unsupported_adapter",
+      /cannot be read/,
+    ],
+    [
+      "a Python-only expression",
+      { target_modules: ".*q_proj\\Z" },
+      undefined,
+      "unsupported_adapter",
+      /cannot be read/,
+    ],
+    ["an explosive expression", { target_modules: "(a+)+b" }, undefined, "unsupported_adapter", /intricate/],
+    ["a bad pattern key", { rank_pattern: { "q[": 3 } }, undefined, "unsupported_adapter", /rank_pattern/],
+    [
+      "a pattern that closes our group",
+      { rank_pattern: { "q)(?:x": 3 } },
+      undefined,
+      "unsupported_adapter",
+      /rank_pattern/,
+    ],
+    [
+      "a bad pattern rank",
+      { rank_pattern: { q_proj: 0 } },
+      undefined,
+      "bad_adapter",
+      /rank_pattern "q_proj"/,
+    ],
+    [
+      "a bad pattern alpha",
+      { alpha_pattern: { q_proj: "8" } },
+      undefined,
+      "bad_adapter",
+      /alpha_pattern "q_proj"/,
+    ],
+    ["rank 0", { r: 0 }, undefined, "bad_adapter", /r is not a rank/],
+    ["half a rank", { r: 2.5 }, undefined, "bad_adapter", /r is not a rank/],
+    ["no alpha", { lora_alpha: null }, undefined, "bad_adapter", /lora_alpha/],
+    ["use_rslora as text", { use_rslora: "false" }, undefined, "bad_adapter", /use_rslora/],
+    [
+      "another rank than the tensors",
+      { r: 3 },
+      undefined,
+      "bad_adapter",
+      /has rank 2, the configuration says 3/,
+    ],
+    ["no tensors", {}, [], "bad_adapter", /no LoRA tensors/],
+    ["A without B", {}, [pair(Q)[0]], "bad_adapter", /lora_A and no lora_B/],
+    ["B without A", {}, [bOfQ], "bad_adapter", /lora_B and no lora_A/],
+    [
+      "ranks of A and B that differ",
+      {},
+      [pair(Q)[0], f32(B, [4, 3])],
+      "bad_adapter",
+      /rank 2 and a lora_B of rank 3/,
+    ],
+    ["an empty module", {}, [f32(A, [2, 0]), bOfQ], "bad_adapter", /empty/],
+    ["NaN", {}, [f32(A, [2, 1], [1, Number.NaN]), bOfQ], "bad_adapter", /not finite/],
+    [
+      "infinity in B",
+      {},
+      [pair(Q)[0], f32(B, [1, 2], [1, Number.NEGATIVE_INFINITY])],
+      "bad_adapter",
+      /not finite/,
+    ],
+    ["a convolution", {}, [f32(A, [2, 6, 1, 1]), f32(B, [4, 2, 1, 1])], "unsupported_adapter", /not linear/],
+    [
+      "integers",
+      {},
+      [{ name: A, dtype: "I8", shape: [2, 6], data: new Uint8Array(12) }, bOfQ],
+      "unsupported_adapter",
+      /I8/,
+    ],
+    [
+      "a magnitude vector",
+      {},
+      [...pair(Q), f32(`base_model.model.${Q}.lora_magnitude_vector`, [4])],
+      "unsupported_adapter",
+      /DoRA/,
+    ],
+    [
+      "an embedding",
+      {},
+      [f32("base_model.model.model.embed_tokens.lora_embedding_A", [2, 6])],
+      "unsupported_adapter",
+      /embedding/,
+    ],
+    [
+      "a bias tensor",
+      {},
+      [f32(`base_model.model.${Q}.lora_B.bias`, [4])],
+      "unsupported_adapter",
+      /is a bias/,
+    ],
+    [
+      "a whole module",
+      {},
+      [f32("base_model.model.lm_head.weight", [2, 6])],
+      "unsupported_adapter",
+      /lm_head/,
+    ],
+    ["another prefix", {}, [f32(`${Q}.lora_A.weight`, [2, 6])], "unsupported_adapter", /is not a lora_A/],
+  ])("refuses %s", async (_, changes, tensors, code, message) => {
+    const error = await errorOf(adapterTree(changes, tensors));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(message);
+  });
+
+  it("names missing and pickled files", async () => {
+    const config = utf8(JSON.stringify(CONFIG));
+    expect((await errorOf(memoryFileTree({}))).message).toMatch(/no adapter_config.json/);
+    expect(await errorOf(memoryFileTree({ "adapter_config.json": config }))).toMatchObject({
+      code: "bad_adapter",
+    });
+    const pickle = await errorOf(
+      memoryFileTree({ "adapter_config.json": config, "adapter_model.bin": new Uint8Array(8) }),
+    );
+    expect(pickle).toMatchObject({
+      code: "unsupported_adapter",
+      message: expect.stringMatching(/pickle/),
+      hint: expect.any(String),
+    });
+    const damaged = { "adapter_config.json": config, "adapter_model.safetensors": new Uint8Array(8) };
+    expect(await errorOf(memoryFileTree(damaged))).toMatchObject({ code: "bad_adapter" });
+  });
+
+  it("ignores fields that say how the adapter was trained", async () => {
+    const changes = {
+      lora_dropout: 0.1,
+      loftq_config: {},
+      megatron_core: "megatron.core",
+      qalora_group_size: 16,
+      init_lora_weights: "gaussian",
+      layers_to_transform: [0, 1],
+      use_dora: false,
+      modules_to_save: [],
+      task_type: "CAUSAL_LM",
+      peft_version: "0.18.0",
+      arrow_config: null,
+    };
+    expect((await openLoraAdapter(adapterTree(changes))).modules.size).toBe(2);
+  });
+
+  it("throws nothing but TacetError on any configuration", async () => {
+    const fields = [
+      "r",
+      "lora_alpha",
+      "rank_pattern",
+      "alpha_pattern",
+      "target_modules",
+      "bias",
+      "use_rslora",
+      "fan_in_fan_out",
+      "init_lora_weights",
+      "use_dora",
+    ];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...fields),
+        fc.oneof(fc.jsonValue(), fc.dictionary(fc.string(), fc.jsonValue())),
+        async (field, value) => {
+          await openLoraAdapter(adapterTree({ [field]: value })).catch((error) =>
+            expect(error).toBeInstanceOf(TacetError),
+          );
+        },
+      ),
+      { numRuns: process.env.SLOW ? 5000 : 300 },
+    );
+  });
+});
+
+describe("checkAdapterFits", () => {
+  const base = (shape: number[], name = Q) =>
+    openCheckpoint(
+      memoryFileTree({
+        "config.json": utf8("{}"),
+        "model.safetensors": encodeSafetensors([f32(`${name}.weight`, shape)]),
+      }),
+    );
+
+  it("accepts the golden pairs and refuses them crossed", async () => {
+    const folders = ["llama-f32", "llama-bf16-sharded"].map((name) => `${GOLDEN}/${name}`);
+    const checkpoints = await Promise.all(folders.map((folder) => openCheckpoint(nodeFileTree(folder))));
+    const adapters = await Promise.all(
+      folders.map((folder) => openLoraAdapter(nodeFileTree(`${folder}/adapter`))),
+    );
+    checkAdapterFits(adapters[0], checkpoints[0]);
+    checkAdapterFits(adapters[1], checkpoints[1]);
+    expect(() => checkAdapterFits(adapters[0], checkpoints[1])).toThrow(
+      expect.objectContaining({ code: "bad_adapter", hint: expect.stringMatching(/another base model/) }),
+    );
+  });
+
+  it("wants (out, in), or (in, out) with fan_in_fan_out", async () => {
+    const plain = await openLoraAdapter(adapterTree({}, pair(Q)));
+    const turned = await openLoraAdapter(adapterTree({ fan_in_fan_out: true }, pair(Q)));
+    checkAdapterFits(plain, await base([4, 6]));
+    checkAdapterFits(turned, await base([6, 4]));
+    const crossed = await base([6, 4]);
+    expect(() => checkAdapterFits(plain, crossed)).toThrow(
+      /q_proj" is \(6, 4\) in the base model and \(4, 6\) for the adapter/,
+    );
+    const other = await base([4, 6], V);
+    expect(() => checkAdapterFits(plain, other)).toThrow(/no module "model.layers.0.self_attn.q_proj"/);
+  });
+});
+
+describe("encodeSafetensors", () => {
+  it("keeps the tensors of a real adapter byte for byte", async () => {
+    const tree = nodeFileTree(`${GOLDEN}/llama-bf16-sharded/adapter`);
+    const file = await openSafetensors(tree, "adapter_model.safetensors");
+    const tensors = await Promise.all(
+      [...file.tensors.values()].map(async (info) => ({ ...info, data: await readTensorBytes(tree, info) })),
+    );
+    const copy = memoryFileTree({ x: encodeSafetensors(tensors, file.metadata) });
+    const again = await openSafetensors(copy, "x");
+    expect([...again.tensors.keys()]).toEqual([...file.tensors.keys()]);
+    for (const { name, data } of tensors)
+      expect(await readTensorBytes(copy, again.tensors.get(name)!)).toEqual(data);
+  });
+});
