@@ -51,6 +51,19 @@ describe("sampleToken", () => {
     expectClose(frequencies(logits, { temperature: 1, topK: 9, topP: 1 }), [0.1, 0.4, 0.2, 0.3]);
   });
 
+  it("cuts alike where many small weights count", () => {
+    // One weight of 1 and 4000 of 1/2000, below the bound of what is sorted first: 1/3 and 2/3 of the whole.
+    const logits = Float32Array.from({ length: 4001 }, (_, id) =>
+      id === 7 ? 0 : Math.log(1 / 2000) - id * 1e-6,
+    );
+    const last = () => 1 - 2 ** -53;
+    expect(sampleToken(logits, { temperature: 1, topP: 0.33 }, last)).toBe(7);
+    // Up to half of the whole: the large one and a quarter of the others, from the front.
+    const half = sampleToken(logits, { temperature: 1, topP: 0.5 }, last);
+    expect(Math.abs(half - 1000)).toBeLessThan(10);
+    expect(sampleToken(logits, { temperature: 1, topK: 101 }, last)).toBe(100);
+  });
+
   it("gives a token that topK and topP let through, for any logits and draw", () => {
     const logit = fc.oneof(
       fc.float({ noNaN: true, min: -100, max: 100 }),

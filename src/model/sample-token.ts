@@ -66,25 +66,41 @@ function largest(logits: Float32Array): number {
   return best;
 }
 
-/** The smallest weight that topK, then topP lets through. */
+/** The smallest weight that topK, then topP lets through; the largest weight is 1. */
 function leastKept(weights: Float64Array, topP: number, topK: number): number {
-  // Weights that underflowed to 0 are never drawn.
-  if (topP === 1 && (topK === 0 || topK >= weights.length)) return Number.MIN_VALUE;
-  const falling = weights
-    .filter((weight) => weight > 0)
+  const cut = topK > 0 && topK < weights.length;
+  if (topP === 1 && !cut) return Number.MIN_VALUE; // weights that underflowed to 0 are never drawn
+  const total = sumOf(weights);
+  // Sorting takes the time, and few tokens nearly always hold enough: the small ones are sorted only if not.
+  const likely = fallingAbove(weights, 2 ** -10, cut ? topK : weights.length);
+  const enough = cut ? likely.length === topK : sumOf(likely) >= topP * total;
+  const falling = enough ? likely : fallingAbove(weights, 0, cut ? topK : weights.length);
+  return reach(falling, topP * (cut ? sumOf(falling) : total));
+}
+
+/** The `most` largest weights above a bound, falling. */
+function fallingAbove(weights: Float64Array, bound: number, most: number): Float64Array {
+  return weights
+    .filter((weight) => weight > bound)
     .sort()
-    .reverse();
-  let kept = topK > 0 ? Math.min(topK, falling.length) : falling.length;
-  if (topP < 1) {
-    let sum = 0;
-    for (let i = 0; i < kept; i++) sum += falling[i];
-    let reached = 0;
-    for (let i = 0; i < kept; i++) {
-      reached += falling[i];
-      if (reached >= topP * sum) kept = i + 1;
-    }
+    .reverse()
+    .subarray(0, most);
+}
+
+/** The entry at which the sum of the falling entries so far comes to `goal`; the last if it never does. */
+function reach(falling: Float64Array, goal: number): number {
+  let sum = 0;
+  for (const weight of falling) {
+    sum += weight;
+    if (sum >= goal) return weight;
   }
-  return falling[kept - 1];
+  return falling[falling.length - 1];
+}
+
+function sumOf(values: Float64Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
 }
 
 /**
