@@ -35,6 +35,8 @@ export interface MeasureOptions {
 const SAMPLE_MS = 0.2;
 /** A slow function gets at least this many samples, a fast one stops here. */
 const MAX_SAMPLES = 2000;
+/** Rounds of staged measurements are not batched, so more of them are taken. */
+const MAX_ROUNDS = 20_000;
 
 /** Median of fn() in ms: warm-up for a fifth of the time, then samples until both minima are met. */
 export function measure(name: string, fn: () => unknown, options: MeasureOptions = {}): Timing {
@@ -57,6 +59,40 @@ export function measure(name: string, fn: () => unknown, options: MeasureOptions
     samples.push((performance.now() - before) / batch);
   }
   return summarize(name, samples, batch);
+}
+
+/** A step that needs the step before it to have run: all are timed apart, in order, once a sample. */
+export interface Stage {
+  readonly name: string;
+  readonly run: () => unknown;
+}
+
+/** Timings of the stages, then of their sum (per sample, so that its median is of whole rounds). */
+export function measureStages(stages: readonly Stage[], options: MeasureOptions = {}): Timing[] {
+  const { minRuns = 15, minMs = 500 } = options;
+  const samples: number[][] = [...stages, null].map(() => []);
+  const round = (record: boolean) => {
+    let sum = 0;
+    stages.forEach((stage, i) => {
+      const before = performance.now();
+      stage.run();
+      const elapsed = performance.now() - before;
+      sum += elapsed;
+      if (record) samples[i].push(elapsed);
+    });
+    if (record) samples[stages.length].push(sum);
+  };
+  const warmUpStart = performance.now();
+  do round(false);
+  while (performance.now() - warmUpStart < minMs / 5);
+  const start = performance.now();
+  while (
+    samples[0].length < minRuns ||
+    (performance.now() - start < minMs && samples[0].length < MAX_ROUNDS)
+  ) {
+    round(true);
+  }
+  return samples.map((list, i) => summarize(stages[i]?.name ?? "sum", list, 1));
 }
 
 /** The same for an asynchronous fn, one call a sample. */

@@ -8,6 +8,7 @@ interface BenchModule {
 /** Name → module; "all" runs them in this order. A new bench is one line here. */
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   kernels: () => import("./kernels-table.ts"),
+  layer: () => import("./layer.ts"),
   peer: () => import("./seal-peer.ts"),
 };
 

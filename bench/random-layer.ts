@@ -1,25 +1,29 @@
 // A random LoRA layer and activation with the float answer: what every layer bench computes and is checked by.
 
-/** y = B·u, u = A·x; A: r×n, B: m×r, row-major, all entries of x, A, B standard normal. */
+/** A: r×n, B: m×r, row-major, all entries standard normal. */
 export interface RandomLayer {
   readonly n: number;
   readonly r: number;
   readonly m: number;
-  readonly x: Float64Array;
   readonly A: Float64Array;
   readonly B: Float64Array;
-  readonly u: Float64Array;
-  readonly y: Float64Array;
+  /** Activations with their exact y = B(A·x); errors are averaged over all of them. */
+  readonly examples: readonly { readonly x: Float64Array; readonly y: Float64Array }[];
 }
+
+/** One activation gives only r independent errors: too few to compare two layers by. */
+const EXAMPLES = 12;
 
 export function randomLayer(n: number, r: number, m: number, seed = 1): RandomLayer {
   const normal = normalSource(seed);
   const fill = (length: number) => Float64Array.from({ length }, normal);
-  const x = fill(n);
   const A = fill(r * n);
   const B = fill(m * r);
-  const u = multiply(A, x, r);
-  return { n, r, m, x, A, B, u, y: multiply(B, u, m) };
+  const examples = Array.from({ length: EXAMPLES }, () => {
+    const x = fill(n);
+    return { x, y: multiply(B, multiply(A, x, r), m) };
+  });
+  return { n, r, m, A, B, examples };
 }
 
 /** W·v, W: rows×v.length, row-major. */
@@ -33,15 +37,28 @@ export function multiply(W: Float64Array, v: Float64Array, rows: number): Float6
   return out;
 }
 
-/** log2 of ‖got − expected‖ / ‖expected‖. */
-export function relativeErrorBits(got: ArrayLike<number>, expected: Float64Array): number {
-  if (got.length < expected.length) throw new RangeError("fewer results than expected");
+/** log2 of √(Σ‖got − expected‖² / Σ‖expected‖²) over the layer's examples. */
+export function layerErrorBits(layer: RandomLayer, compute: (x: Float64Array) => ArrayLike<number>): number {
   let error = 0;
   let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    error += (got[i] - expected[i]) ** 2;
-    norm += expected[i] ** 2;
+  for (const { x, y } of layer.examples) {
+    const got = compute(x);
+    y.forEach((expected, i) => {
+      error += (got[i] - expected) ** 2;
+      norm += expected ** 2;
+    });
   }
+  return Math.log2(error / norm) / 2;
+}
+
+/** The same for one pair. */
+export function relativeErrorBits(got: ArrayLike<number>, expected: Float64Array): number {
+  let error = 0;
+  let norm = 0;
+  expected.forEach((value, i) => {
+    error += (got[i] - value) ** 2;
+    norm += value ** 2;
+  });
   return Math.log2(error / norm) / 2;
 }
 

@@ -8,7 +8,7 @@ import {
   type Section,
   type Timing,
 } from "./harness.ts";
-import { type RandomLayer, randomLayer, relativeErrorBits } from "./random-layer.ts";
+import { layerErrorBits, type RandomLayer, randomLayer } from "./random-layer.ts";
 import { FULL_PLAN, makeCkksLayer, PUBLIC_BASIS_PLAN } from "./seal/ckks-layer.ts";
 import { makeCoefficientLayer } from "./seal/coefficient-layer.ts";
 import { loadSeal, type SEALLibrary } from "./seal/load-seal.ts";
@@ -56,22 +56,27 @@ function measureLayer(
   layer: RandomLayer,
   options: BenchOptions,
 ): PeerResult {
-  // One checked pass through real messages first; the stages are then timed on its ciphertexts.
-  const messages = peer.encrypt(layer.x);
+  // Real messages are checked first; the stages are then timed on the ciphertexts of one of them.
+  const { x } = layer.examples[0];
+  const messages = peer.encrypt(x);
   const up = saveAll(seal, messages, "none");
   const upBytes = totalBytes(saveAll(seal, messages, "zstd"));
   const inputs = up.map(() => seal.CipherText());
   peer.receive(up, inputs);
   const replies = peer.evaluate(inputs);
-  const down = saveAll(seal, replies, "none");
   const downBytes = totalBytes(saveAll(seal, replies, "zstd"));
-  const received = down.map(() => seal.CipherText());
-  peer.receive(down, received);
-  const errorBits = relativeErrorBits(peer.decrypt(received), layer.y);
+  const received = replies.map(() => seal.CipherText());
+  const errorBits = layerErrorBits(layer, (activation) => {
+    const sent = peer.encrypt(activation);
+    peer.receive(saveAll(seal, sent, "none"), inputs);
+    discard(sent);
+    peer.receive(saveAll(seal, peer.evaluate(inputs), "none"), received);
+    return peer.decrypt(received);
+  });
   if (!(errorBits < MAX_ERROR_BITS)) throw new Error(`${peer.name}: wrong result, error 2^${errorBits}`);
 
   const runs = options.quick ? { minRuns: 3, minMs: 50 } : { minRuns: 25, minMs: 2000 };
-  const encrypt = measure("encrypt", () => discard(peer.encrypt(layer.x)), runs);
+  const encrypt = measure("encrypt", () => discard(peer.encrypt(x)), runs);
   const evaluate = measure("evaluate", () => peer.evaluate(inputs), runs);
   const decrypt = measure("decrypt", () => peer.decrypt(received), runs);
   const serialize = measure(
