@@ -46,7 +46,7 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
     paddingLow,
     paddingHigh: integer(literal, "paddingHigh", paddingLow + 1, 32767), // entries of P are stored as i16
     hintErrorStddev,
-    weightBits: integer(literal, "weightBits", 2, 16), // weights are stored as i16
+    weightBits: integer(literal, "weightBits", 2, 12), // the kernels multiply 13-bit integers
     hintBits: integer(literal, "hintBits", 16, 32),
   };
   return Object.freeze(fields) as Parameters;

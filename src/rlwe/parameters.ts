@@ -22,7 +22,7 @@ export interface ParametersLiteral {
   readonly paddingHigh: number;
   /** sigma_E: standard deviation of the hint's rounded Gaussian error. */
   readonly hintErrorStddev: number;
-  /** w: weights are integers in [-(2^(w-1) - 1), 2^(w-1) - 1]. */
+  /** w in the widest layers: weights are integers of {@link weightBits}(p, n) bits. */
   readonly weightBits: number;
   /** Top bits of each hint word that are published. */
   readonly hintBits: number;
@@ -85,21 +85,40 @@ const ROW_NORM_SPREAD = 1.06;
 /** The narrowest layer whose precision was measured; narrower ones round no coarser. */
 const NARROWEST_MEASURED = 256;
 
+/** Layers up to this width have one weight bit more: their noise leaves room for it. */
+const WIDEST_FINE_WEIGHTS = 4096;
+/** Up to this width the review's rounding of b0 holds; above it b0 is rounded up. */
+const WIDEST_ROUNDED = 2048;
+
 /**
- * b0 = 7 + round(log2(2.04·1.06·sqrt(n))): top bits of each reply word that leave the provider.
+ * w: weights are integers in [-(2^(w-1) - 1), 2^(w-1) - 1]. 11 up to n = 4096, where it is worth 0.15 to 0.3 bit of
+ * the result; 10 above, where W·e grows faster than the quantisation error shrinks.
+ */
+export function weightBits(p: Parameters, n: number): number {
+  return n <= WIDEST_FINE_WEIGHTS ? p.weightBits + 1 : p.weightBits;
+}
+
+/**
+ * b0 = 7 + round(log2(2.04·1.06·sqrt(n))), rounded up above n = 2048: top bits of each reply word that leave the
+ * provider.
  *
  * Typical |u| is q/(2.04·1.06·sqrt(n)), so the rounding error is about 2^-8.8 of it at every n.
- * 12/13/14/14/15 at n = 256/896/2048/4096/13696.
+ * 12/13/14/15/15 at n = 256/896/2048/4096/13696.
  */
 export function replyBits(p: Parameters, n: number): number {
   const width = Math.max(n, NARROWEST_MEASURED);
-  const bits = 7 + Math.round(Math.log2(2 * HEADROOM * ROW_NORM_SPREAD * Math.sqrt(width)));
-  return Math.min(bits, p.logQ);
+  const spread = Math.log2(2 * HEADROOM * ROW_NORM_SPREAD * Math.sqrt(width));
+  return Math.min(7 + (n <= WIDEST_ROUNDED ? Math.round(spread) : Math.ceil(spread)), p.logQ);
 }
 
-/** Top bits of each query word that are sent: 28, or 27 up to n = 2048. Dropping the rest costs at most 0.45 bit. */
+/**
+ * Top bits of each query word that are sent: 27 up to n = 1024, 28 up to 2048, 30 above. The rounding adds
+ * W·e_up to the noise, which grows with √n; at these widths it costs at most 0.15 bit of the result
+ * (docs/parameters.md). Any width is safe: it drops bits of a ciphertext.
+ */
 export function uploadBits(p: Parameters, n: number): number {
-  return p.logQ - (n <= 2048 ? 5 : 4);
+  if (n <= 1024) return p.logQ - 5;
+  return p.logQ - (n <= 2048 ? 4 : 2);
 }
 
 /** kappa = ⌈n/N⌉: public elements that mask the n data words. */

@@ -1,0 +1,119 @@
+/**
+ * A bundle: what the provider publishes for one adapter version, one safetensors file. Groups with their hints,
+ * scales, norm bounds and public bases; never a polynomial, never code. Identified by its SHA-256 digest.
+ *
+ * Everything is checked at load (HINTED-PLL-REVIEW.md D6): lengths, finite positive scales, orthonormal bases.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesOf } from "../base/bytes.ts";
+import { packedBytes, RING_DEGREE } from "../ring/kernels.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import {
+  encodeSafetensors,
+  openSafetensors,
+  readTensorBytes,
+  type SafetensorsFile,
+  type TensorInfo,
+  type TensorToEncode,
+  widenF16,
+} from "../weights/safetensors.ts";
+import { toFloat16 } from "./float16.ts";
+import { type BundleManifest, decodeManifest, encodeManifest, refusal, rowsOf } from "./manifest.ts";
+
+const MANIFEST_KEY = "tacet";
+const FILE = "bundle.safetensors";
+/** Largest entry of |B′ᵀB′ − I| that is accepted; float16 rounding stays below 2^-9. */
+const ORTHONORMAL_TOLERANCE = 1e-2;
+
+export interface BundleTensors {
+  /** Packed hint, (rows, packedBytes(N, hintBits)). */
+  readonly hint: Uint8Array;
+  /** One positive scale per row. */
+  readonly scales: Float64Array;
+  /** For each module B′ (outFeatures, rows) row-major; empty when sealed. */
+  readonly bases: readonly Float32Array[];
+}
+
+export interface Bundle {
+  readonly manifest: BundleManifest;
+  readonly groups: readonly BundleTensors[];
+  /** SHA-256 of the file. */
+  readonly digest: Uint8Array;
+  /** The file. */
+  readonly bytes: Uint8Array;
+}
+
+export function encodeBundle(manifest: BundleManifest, groups: readonly BundleTensors[]): Uint8Array {
+  const tensors: TensorToEncode[] = [];
+  for (const [g, group] of groups.entries()) {
+    const spec = manifest.groups[g];
+    const rows = rowsOf(spec);
+    tensors.push({ name: `group.${g}.scales`, dtype: "F64", shape: [rows], data: bytesOf(group.scales) });
+    const rowBytes = group.hint.length / rows;
+    tensors.push({ name: `group.${g}.hint`, dtype: "U8", shape: [rows, rowBytes], data: group.hint });
+    for (const [i, basis] of group.bases.entries()) {
+      const shape = [spec.modules[i].outFeatures, spec.modules[i].rows];
+      tensors.push({ name: `group.${g}.basis.${i}`, dtype: "F16", shape, data: bytesOf(toFloat16(basis)) });
+    }
+  }
+  return encodeSafetensors(tensors, { [MANIFEST_KEY]: encodeManifest(manifest) });
+}
+
+/** @throws TacetError bad_bundle if anything in the file is not as it must be */
+export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
+  const tree = memoryFileTree({ [FILE]: bytes }, "bundle");
+  const file = await openSafetensors(tree, FILE, "bad_bundle");
+  const text = file.metadata[MANIFEST_KEY];
+  if (text === undefined) throw refusal("it has no manifest");
+  const manifest = decodeManifest(text);
+  const groups: BundleTensors[] = [];
+  for (const [g, group] of manifest.groups.entries()) {
+    const rows = rowsOf(group);
+    const rowBytes = packedBytes(RING_DEGREE, manifest.parameters.hintBits);
+    const read = (info: TensorInfo) => readTensorBytes(tree, info);
+    const hint = await read(expect(file, `group.${g}.hint`, "U8", [rows, rowBytes]));
+    const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
+    const scales = new Float64Array(scaleBytes.slice().buffer);
+    if (!scales.every((scale) => scale > 0 && scale < 2 ** 100))
+      throw refusal(`group ${g} has a scale out of range`);
+    const bases: Float32Array[] = [];
+    if (group.output === "public-basis") {
+      for (const [i, module] of group.modules.entries()) {
+        const info = expect(file, `group.${g}.basis.${i}`, "F16", [module.outFeatures, module.rows]);
+        const basis = widenF16(new Uint16Array((await read(info)).slice().buffer));
+        if (!isOrthonormal(basis, module.outFeatures, module.rows)) {
+          throw refusal(`the basis of ${module.name} is not orthonormal`);
+        }
+        bases.push(basis);
+      }
+    }
+    groups.push({ hint, scales, bases });
+  }
+  return { manifest, groups, digest: sha256(bytes), bytes };
+}
+
+function expect(file: SafetensorsFile, name: string, dtype: string, shape: readonly number[]): TensorInfo {
+  const info = file.tensors.get(name);
+  if (info === undefined) throw refusal(`tensor ${name} is missing`);
+  if (info.dtype !== dtype || info.shape.join() !== shape.join()) {
+    throw refusal(`tensor ${name} is ${info.dtype} [${info.shape}] and not ${dtype} [${shape}]`);
+  }
+  return info;
+}
+
+/** Whether |BᵀB − I| stays below the tolerance, B (m, k) row-major. False for NaN. */
+function isOrthonormal(basis: Float32Array, m: number, k: number): boolean {
+  const gram = new Float64Array(k * k);
+  for (let i = 0; i < m; i++) {
+    for (let a = 0; a < k; a++) {
+      const left = basis[i * k + a];
+      for (let b = a; b < k; b++) gram[a * k + b] += left * basis[i * k + b];
+    }
+  }
+  for (let a = 0; a < k; a++) {
+    for (let b = a; b < k; b++) {
+      if (!(Math.abs(gram[a * k + b] - (a === b ? 1 : 0)) < ORTHONORMAL_TOLERANCE)) return false;
+    }
+  }
+  return true;
+}

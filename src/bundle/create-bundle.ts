@@ -1,0 +1,155 @@
+/** From a LoRA adapter to its public bundle and private state (DESIGN §3). Runs at the provider, offline. */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { type LoraPair, mergeLora, splitLora } from "../pll/lora-split.ts";
+import { quantizeRows } from "../pll/quantize.ts";
+import { setup } from "../pll/setup.ts";
+import { Kernels } from "../ring/kernels.ts";
+import type { RandomSource } from "../ring/prng.ts";
+import { BufferPool } from "../rlwe/buffer-pool.ts";
+import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
+import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";
+import { type BundleTensors, encodeBundle } from "./bundle.ts";
+import { BUNDLE_VERSION, type BundleGroup, type BundleManifest, type OutputMode } from "./manifest.ts";
+import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
+
+/** Adapted modules that share one input, in forward order. */
+export interface GroupSpec {
+  readonly layer: number;
+  readonly modules: readonly string[];
+  readonly inFeatures: number;
+}
+
+export interface CreateBundleInput {
+  readonly adapter: string;
+  readonly baseFingerprint: Uint8Array;
+  readonly groups: readonly GroupSpec[];
+  /** By full module name. */
+  readonly modules: ReadonlyMap<string, LoraPair>;
+  readonly output: OutputMode;
+  readonly parameters?: Parameters;
+}
+
+export interface CreatedBundle {
+  readonly manifest: BundleManifest;
+  /** The public file. */
+  readonly bundle: Uint8Array;
+  readonly digest: Uint8Array;
+  /** The private file. */
+  readonly privateState: Uint8Array;
+}
+
+interface GroupResult {
+  readonly spec: BundleGroup;
+  readonly tensors: BundleTensors;
+  readonly secret: PrivateGroup;
+}
+
+/**
+ * @param random the platform's CSPRNG
+ * @param onProgress groups done and groups in all; may be async, so that a progress bar is drawn
+ * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite
+ */
+export async function createBundle(
+  input: CreateBundleInput,
+  random: RandomSource,
+  onProgress: (done: number, total: number) => void | Promise<void> = () => {},
+): Promise<CreatedBundle> {
+  const parameters = input.parameters ?? DEFAULT_PARAMETERS;
+  if (input.groups.length === 0) throw new TacetError("bad_adapter", "the adapter has no module to serve");
+  const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
+  random(bundleId);
+  const kernels = Kernels.load();
+  const pool = new BufferPool(kernels);
+  const results: GroupResult[] = [];
+  for (const [g, group] of input.groups.entries()) {
+    await onProgress(g, input.groups.length);
+    results.push(createGroup(kernels, pool, input, parameters, bundleId, g, group, random));
+  }
+  const manifest: BundleManifest = {
+    version: BUNDLE_VERSION,
+    adapter: input.adapter,
+    bundleId: toHex(bundleId),
+    baseFingerprint: toHex(input.baseFingerprint),
+    parameters,
+    groups: results.map(({ spec }) => spec),
+  };
+  const bundle = encodeBundle(
+    manifest,
+    results.map(({ tensors }) => tensors),
+  );
+  const digest = sha256(bundle);
+  const privateState = encodePrivateState(
+    manifest,
+    digest,
+    results.map(({ secret }) => secret),
+  );
+  await onProgress(input.groups.length, input.groups.length);
+  return { manifest, bundle, digest, privateState };
+}
+
+function createGroup(
+  kernels: Kernels,
+  pool: BufferPool,
+  input: CreateBundleInput,
+  parameters: Parameters,
+  bundleId: Uint8Array,
+  g: number,
+  group: GroupSpec,
+  random: RandomSource,
+): GroupResult {
+  const pairs = group.modules.map((name) => {
+    const pair = input.modules.get(name);
+    if (pair === undefined) throw new TacetError("bad_adapter", `the adapter has no weights for ${name}`);
+    if (!pair.a.every(Number.isFinite) || !pair.b.every(Number.isFinite)) {
+      throw new TacetError("bad_adapter", `the weights of ${name} are not finite`);
+    }
+    return { name, pair };
+  });
+  const parts = pairs.map(({ name, pair }) => {
+    if (input.output === "sealed") {
+      const rows = pair.outFeatures;
+      return { module: { name, outFeatures: rows, rows }, real: mergeLora(pair), basis: undefined };
+    }
+    const split = splitLora(pair, random);
+    const module = { name, outFeatures: pair.outFeatures, rows: split.rows };
+    return { module, real: split.private, basis: Float32Array.from(split.publicBasis) };
+  });
+  const rows = parts.reduce((sum, { module }) => sum + module.rows, 0);
+  const real = new Float64Array(rows * group.inFeatures);
+  let offset = 0;
+  for (const part of parts) {
+    real.set(part.real, offset);
+    offset += part.real.length;
+  }
+  // After the rotation the rows of one module are alike: one scale keeps their norms, which bound S, alike too.
+  const runs = input.output === "sealed" ? undefined : parts.map(({ module }) => module.rows);
+  const quantized = quantizeRows(
+    real,
+    rows,
+    group.inFeatures,
+    weightBits(parameters, group.inFeatures),
+    runs,
+  );
+  const elements = expandLayout(kernels, pool, layoutOf(parameters, group.inFeatures), bundleId, g);
+  const context = [concatBytes(bundleId, new Uint8Array(new Uint32Array([g]).buffer), utf8(input.adapter))];
+  const weights = quantized.integers;
+  const { padding, hint } = setup(
+    kernels,
+    pool,
+    { parameters, elements, weights, rows, inFeatures: group.inFeatures, context },
+    random,
+  );
+  return {
+    spec: {
+      layer: group.layer,
+      inFeatures: group.inFeatures,
+      output: input.output,
+      modules: parts.map(({ module }) => module),
+      normBound: quantized.normBound,
+    },
+    tensors: { hint, scales: quantized.scales, bases: parts.flatMap(({ basis }) => (basis ? [basis] : [])) },
+    secret: { weights, padding },
+  };
+}

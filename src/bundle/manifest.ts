@@ -1,0 +1,154 @@
+/**
+ * The manifest of a bundle: everything about an adapter version that is public and small. It travels as JSON in
+ * the safetensors header under "tacet"; hints, scales and bases are tensors beside it (docs/protocol.md §Bundle).
+ */
+import { fromHex } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { createParameters, type Parameters, type ParametersLiteral } from "../rlwe/parameters.ts";
+
+export const BUNDLE_VERSION = 1;
+const MAX_GROUPS = 65_536;
+const MAX_DIMENSION = 1 << 20;
+
+/** How a group's result leaves the provider (DESIGN §3). */
+export type OutputMode = "public-basis" | "sealed";
+
+export interface BundleModule {
+  readonly name: string;
+  readonly outFeatures: number;
+  /** Rows of the group's W that belong to this module: its rank, or outFeatures when sealed. */
+  readonly rows: number;
+}
+
+export interface BundleGroup {
+  readonly layer: number;
+  readonly inFeatures: number;
+  readonly output: OutputMode;
+  readonly modules: readonly BundleModule[];
+  /** On the grid 2^(k/4): at least the largest row norm of W. */
+  readonly normBound: number;
+}
+
+export interface BundleManifest {
+  readonly version: number;
+  /** Name of the adapter, as the provider calls it. */
+  readonly adapter: string;
+  /** 16 random bytes, hex: what the public elements are expanded from. */
+  readonly bundleId: string;
+  /** SHA-256, hex, of the base model (weights/fingerprint.ts). */
+  readonly baseFingerprint: string;
+  readonly parameters: Parameters;
+  readonly groups: readonly BundleGroup[];
+}
+
+/** Σ rows of the modules: R. */
+export function rowsOf(group: BundleGroup): number {
+  return group.modules.reduce((sum, module) => sum + module.rows, 0);
+}
+
+export function encodeManifest(manifest: BundleManifest): string {
+  return JSON.stringify(manifest);
+}
+
+/** @throws TacetError bad_bundle, naming the field, if the text is not a manifest of this version */
+export function decodeManifest(text: string): BundleManifest {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch {
+    throw refusal("the manifest is not JSON");
+  }
+  const fields = record(raw, "manifest");
+  if (fields.version !== BUNDLE_VERSION) {
+    throw new TacetError(
+      "bad_bundle",
+      `the bundle has version ${String(fields.version)}, this is ${BUNDLE_VERSION}`,
+      {
+        hint: "use the same version of tacet as the provider, or ask it for a new bundle",
+      },
+    );
+  }
+  const groups = array(fields.groups, "groups", MAX_GROUPS);
+  return {
+    version: BUNDLE_VERSION,
+    adapter: string(fields.adapter, "adapter"),
+    bundleId: hex(fields.bundleId, "bundleId", 16),
+    baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
+    parameters: createParameters(record(fields.parameters, "parameters") as unknown as ParametersLiteral),
+    groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
+  };
+}
+
+function decodeGroup(raw: unknown, at: string): BundleGroup {
+  const fields = record(raw, at);
+  const output = fields.output;
+  if (output !== "public-basis" && output !== "sealed") throw refusal(`${at}.output is not an output mode`);
+  const modules = array(fields.modules, `${at}.modules`, 256).map((module, i) => {
+    const where = `${at}.modules[${i}]`;
+    const parts = record(module, where);
+    return {
+      name: string(parts.name, `${where}.name`),
+      outFeatures: integer(parts.outFeatures, `${where}.outFeatures`, 1, MAX_DIMENSION),
+      rows: integer(parts.rows, `${where}.rows`, 1, MAX_DIMENSION),
+    };
+  });
+  for (const module of modules) {
+    if (output === "sealed" ? module.rows !== module.outFeatures : module.rows > module.outFeatures) {
+      throw refusal(`${at}: module ${module.name} has ${module.rows} rows for ${module.outFeatures} outputs`);
+    }
+  }
+  const normBound = fields.normBound;
+  if (typeof normBound !== "number" || !(normBound >= 1 && normBound <= 2 ** 30)) {
+    throw refusal(`${at}.normBound is not in [1, 2^30]`);
+  }
+  return {
+    layer: integer(fields.layer, `${at}.layer`, 0, 65_535),
+    inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_DIMENSION),
+    output,
+    modules,
+    normBound,
+  };
+}
+
+export function refusal(what: string): TacetError {
+  return new TacetError("bad_bundle", `not a usable bundle: ${what}`, {
+    hint: "the file is damaged or was made by something else: ask the provider for it again",
+  });
+}
+
+function record(value: unknown, at: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw refusal(`${at} is not an object`);
+  return value as Record<string, unknown>;
+}
+
+function array(value: unknown, at: string, most: number): unknown[] {
+  if (!Array.isArray(value) || value.length < 1 || value.length > most) {
+    throw refusal(`${at} is not a list of 1 to ${most} entries`);
+  }
+  return value;
+}
+
+function string(value: unknown, at: string): string {
+  if (typeof value !== "string" || value.length === 0 || value.length > 512)
+    throw refusal(`${at} is not a name`);
+  return value;
+}
+
+function integer(value: unknown, at: string, low: number, high: number): number {
+  if (!Number.isInteger(value) || (value as number) < low || (value as number) > high) {
+    throw refusal(`${at} is not an integer in [${low}, ${high}]`);
+  }
+  return value as number;
+}
+
+function hex(value: unknown, at: string, bytes: number): string {
+  if (typeof value !== "string" || value.length !== 2 * bytes || !/^[0-9a-f]*$/.test(value)) {
+    throw refusal(`${at} is not ${bytes} bytes in hex`);
+  }
+  return value;
+}
+
+export function bundleIdBytes(manifest: BundleManifest): Uint8Array {
+  return fromHex(manifest.bundleId);
+}

@@ -1,0 +1,214 @@
+/**
+ * The client's steps: make a query, recover the result.
+ *
+ *   offline   mask = C·s + e,  h = H·s                       (one-time, independent of x)
+ *   query     v = mask + round(S·[x | 0]) mod 2^32, top uploadBits bits of each word
+ *   recover   u = w − h mod 2^32 (centred),  y[r] = scale[r]·u[r] / S
+ *
+ * S = 2^31 / (1.02·normBound·‖x‖₂) for each vector, so |W·S·x| ≤ 2^31/1.02 for every x (Cauchy–Schwarz): u never
+ * wraps. S never leaves the client. ‖x‖ = 0 and non-finite x are encrypted as zero, like anything else; a result
+ * never changes what is sent, or when (HINTED-PLL-REVIEW.md D6).
+ */
+import { assertInteger, assertLength } from "../base/assert.ts";
+import { type Address, type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
+import type { BufferPool } from "../rlwe/buffer-pool.ts";
+import { at, type MaskSource, wordStride } from "../rlwe/one-time-mask.ts";
+import {
+  HEADROOM,
+  type Layout,
+  layoutOf,
+  type Parameters,
+  replyBits,
+  uploadBits,
+} from "../rlwe/parameters.ts";
+import { OneTimeMasks } from "./one-time-masks.ts";
+
+/** Secrets that are held at a time while H·s is computed. */
+const CHUNK_VECTORS = 64;
+/** |u| is clamped here; an honest u is always inside. */
+const LARGEST_RESULT = 2 ** 31 / HEADROOM;
+
+export interface ClientLayerInput {
+  readonly parameters: Parameters;
+  readonly rows: number;
+  readonly inFeatures: number;
+  readonly elements: readonly PublicElement[];
+  /** Packed hint, as setup gave it. */
+  readonly hint: Uint8Array;
+  /** One positive scale per row. */
+  readonly scales: ArrayLike<number>;
+  /** Upper bound of the row norms of W. */
+  readonly normBound: number;
+}
+
+export class ClientLayer {
+  readonly rows: number;
+  readonly inFeatures: number;
+  /** Bytes of one packed query vector. */
+  readonly queryBytes: number;
+  /** Bytes of one packed reply vector. */
+  readonly replyBytes: number;
+  readonly #kernels: Kernels;
+  readonly #pool: BufferPool;
+  readonly #masks: MaskSource;
+  readonly #elements: readonly PublicElement[];
+  readonly #layout: Layout;
+  readonly #stride: number;
+  readonly #uploadBits: number;
+  readonly #replyBits: number;
+  readonly #rowScales: Float64Array;
+  readonly #normBound: number;
+  /** H as two i16 planes, (rows, N) each. */
+  readonly #hintLo: Address;
+  readonly #hintHi: Address;
+
+  /** @throws RangeError on wrong lengths and on scales or bounds that are not positive and finite */
+  constructor(kernels: Kernels, pool: BufferPool, masks: MaskSource, input: ClientLayerInput) {
+    const { parameters, rows, inFeatures, elements, hint, normBound } = input;
+    this.rows = assertInteger(rows, "rows", 1, 1 << 20);
+    this.inFeatures = inFeatures;
+    this.#kernels = kernels;
+    this.#pool = pool;
+    this.#masks = masks;
+    this.#layout = layoutOf(parameters, inFeatures);
+    this.#elements = assertLength(elements, "elements", this.#layout.blocks.length);
+    this.#stride = wordStride(this.#layout);
+    this.#uploadBits = uploadBits(parameters, inFeatures);
+    this.#replyBits = replyBits(parameters, inFeatures);
+    this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
+    this.replyBytes = packedBytes(rows, this.#replyBits);
+    this.#rowScales = Float64Array.from(assertLength(input.scales, "scales", rows));
+    if (![normBound, ...this.#rowScales].every((value) => value > 0 && Number.isFinite(value))) {
+      throw new RangeError("scales and normBound must be positive and finite");
+    }
+    this.#normBound = normBound;
+    this.#hintLo = kernels.allocate(2 * rows * RING_DEGREE);
+    this.#hintHi = kernels.allocate(2 * rows * RING_DEGREE);
+    this.#loadHint(hint, parameters.hintBits);
+  }
+
+  /** Offline: fresh secrets, their masks and their products with the hint. */
+  prepareMasks(vectors: number): OneTimeMasks {
+    assertInteger(vectors, "vectors", 1, 1 << 20);
+    const masks = new OneTimeMasks(
+      vectors,
+      this.#pool.acquire(4 * vectors * this.#stride),
+      this.#pool.acquire(4 * vectors * this.rows),
+    );
+    const held = Math.min(CHUNK_VECTORS, vectors);
+    const secrets = this.#pool.acquire(2 * held * RING_DEGREE);
+    for (let first = 0; first < vectors; first += held) {
+      const count = Math.min(held, vectors - first);
+      for (let t = 0; t < count; t++) {
+        const words = at(masks.words, 4 * (first + t) * this.#stride);
+        this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
+      }
+      this.#kernels.innerProducts({
+        lo: this.#hintLo,
+        hi: this.#hintHi,
+        planeRows: this.rows,
+        small: secrets,
+        smallRows: count,
+        length: RING_DEGREE,
+        out: at(masks.hintProducts, 4 * first * this.rows),
+        outPlaneStride: 1,
+        outSmallStride: this.rows,
+      });
+    }
+    this.#pool.release(secrets, 2 * held * RING_DEGREE);
+    return masks;
+  }
+
+  /**
+   * Encrypts x under fresh masks.
+   *
+   * @param x activations (vectors, n) row-major
+   * @returns (vectors, queryBytes)
+   * @throws RangeError on wrong lengths and on masks that were used before
+   */
+  makeQuery(masks: OneTimeMasks, x: Float32Array): Uint8Array {
+    if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
+    assertLength(x, "x", masks.vectors * this.inFeatures);
+    masks.state = "sent";
+    const kernels = this.#kernels;
+    const n = this.inFeatures;
+    const activation = this.#pool.acquire(4 * n);
+    const packed = this.#pool.acquire(this.queryBytes);
+    const query = new Uint8Array(masks.vectors * this.queryBytes);
+    for (let t = 0; t < masks.vectors; t++) {
+      const words = at(masks.words, 4 * t * this.#stride);
+      kernels.floats(activation, n).set(x.subarray(t * n, (t + 1) * n));
+      masks.scales[t] = this.#scaleFor(kernels.squaredNorm(activation, n));
+      kernels.addScaled(words, activation, n, masks.scales[t]);
+      kernels.packTop(words, this.#layout.words, this.#uploadBits, packed);
+      query.set(kernels.bytes(packed, this.queryBytes), t * this.queryBytes);
+    }
+    this.#pool.release(activation, 4 * n);
+    this.#pool.release(packed, this.queryBytes);
+    return query;
+  }
+
+  /**
+   * Reads a reply and spends its masks.
+   *
+   * @param reply (vectors, replyBytes)
+   * @returns y ≈ W_real·x, (vectors, rows) row-major, always finite
+   * @throws RangeError on wrong lengths and on masks that have no query
+   */
+  recoverResult(masks: OneTimeMasks, reply: Uint8Array): Float32Array {
+    if (masks.state !== "sent") throw new RangeError("these masks have no open query");
+    assertLength(reply, "reply", masks.vectors * this.replyBytes);
+    const kernels = this.#kernels;
+    const packed = this.#pool.acquire(this.replyBytes);
+    const words = this.#pool.acquire(4 * this.rows);
+    const result = new Float32Array(masks.vectors * this.rows);
+    for (let t = 0; t < masks.vectors; t++) {
+      const replyRow = reply.subarray(t * this.replyBytes, (t + 1) * this.replyBytes);
+      kernels.bytes(packed, this.replyBytes).set(replyRow);
+      kernels.unpackTop(packed, this.rows, this.#replyBits, words);
+      const w = kernels.words(words, this.rows);
+      const h = kernels.words(at(masks.hintProducts, 4 * t * this.rows), this.rows);
+      const inverseScale = masks.scales[t] === 0 ? 0 : 1 / masks.scales[t];
+      for (let r = 0; r < this.rows; r++) {
+        const u = Math.max(-LARGEST_RESULT, Math.min(LARGEST_RESULT, (w[r] - h[r]) | 0));
+        const y = Math.fround(this.#rowScales[r] * u * inverseScale);
+        result[t * this.rows + r] = Number.isFinite(y) ? y : 0;
+      }
+    }
+    this.#pool.release(packed, this.replyBytes);
+    this.#pool.release(words, 4 * this.rows);
+    this.discard(masks);
+    return result;
+  }
+
+  /** Wipes masks that will not be used, or whose answer will not come. */
+  discard(masks: OneTimeMasks): void {
+    if (masks.state === "spent") return;
+    masks.state = "spent";
+    this.#pool.release(masks.words, 4 * masks.vectors * this.#stride);
+    this.#pool.release(masks.hintProducts, 4 * masks.vectors * this.rows);
+    masks.scales.fill(0);
+  }
+
+  /** S for a vector with this squared norm; 0 (an encryption of zero) if x is zero or not finite. */
+  #scaleFor(squaredNorm: number): number {
+    const scale = 2 ** 31 / (HEADROOM * this.#normBound * Math.sqrt(squaredNorm));
+    return scale > 0 && Number.isFinite(scale) ? scale : 0;
+  }
+
+  #loadHint(hint: Uint8Array, hintBits: number): void {
+    const kernels = this.#kernels;
+    const rowBytes = packedBytes(RING_DEGREE, hintBits);
+    assertLength(hint, "hint", this.rows * rowBytes);
+    const packed = this.#pool.acquire(rowBytes);
+    const words = this.#pool.acquire(4 * RING_DEGREE);
+    for (let r = 0; r < this.rows; r++) {
+      kernels.bytes(packed, rowBytes).set(hint.subarray(r * rowBytes, (r + 1) * rowBytes));
+      kernels.unpackTop(packed, RING_DEGREE, hintBits, words);
+      const offset = 2 * r * RING_DEGREE;
+      kernels.splitWords(words, RING_DEGREE, at(this.#hintLo, offset), at(this.#hintHi, offset));
+    }
+    this.#pool.release(packed, rowBytes);
+    this.#pool.release(words, 4 * RING_DEGREE);
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * One connection's protocol state: Hello → Welcome, then bundle requests and queries (docs/protocol.md §States).
+ * A fault in one query fails that query; a fault in framing or order closes the connection. A fault of ours is
+ * reported as internal, without its text.
+ */
+import { equalBytes } from "../base/bytes.ts";
+import { assertNever, TacetError } from "../base/errors.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import {
+  type ClientMessage,
+  decodeClientFrame,
+  encodeProviderFrame,
+  PROTOCOL_VERSION,
+  type ProviderMessageInit,
+} from "../wire/frames.ts";
+import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
+import type { Provider } from "./provider.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
+
+/** A client that does not read is dropped when this many bytes wait for it. */
+const MAX_BUFFERED_BYTES = 64 << 20;
+/** Parts of a bundle are sent while fewer bytes than this wait. */
+const BUNDLE_BUFFER_BYTES = 8 << 20;
+const BUNDLE_POLL_MS = 5;
+
+type State =
+  | { readonly name: "awaiting-hello" }
+  | { readonly name: "ready"; readonly adapter: ServedAdapter; sendingBundle: boolean }
+  | { readonly name: "closed" };
+
+export class Connection {
+  readonly id: number;
+  readonly #provider: Provider;
+  readonly #socket: MessageSocket;
+  readonly #onClosed: () => void;
+  readonly #helloTimer: unknown;
+  #state: State = { name: "awaiting-hello" };
+  #vectors = 0;
+
+  constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
+    this.id = id;
+    this.#provider = provider;
+    this.#socket = socket;
+    this.#onClosed = onClosed;
+    this.#helloTimer = setTimeout(() => {
+      if (this.#state.name === "awaiting-hello") {
+        this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
+      }
+    }, provider.helloTimeoutMs);
+    socket.onMessage = (message) => this.#receive(message);
+    socket.onClose = (code) => this.#closed(code);
+  }
+
+  /** Says that the provider stops and closes. */
+  shutDown(): void {
+    if (this.#state.name === "closed") return;
+    this.#send({ case: "goodbye", value: { reason: "the provider is shutting down" } });
+    this.#socket.close(1001, "shutting down");
+  }
+
+  #receive(message: Uint8Array): void {
+    if (this.#state.name === "closed") return;
+    this.#provider.totals.bytesIn += message.length;
+    try {
+      this.#handle(decodeClientFrame(message, this.#provider.limits.maxMessageBytes));
+    } catch (error) {
+      this.#fail(error, 0);
+    }
+  }
+
+  #handle(message: ClientMessage): void {
+    switch (message.case) {
+      case "hello":
+        this.#hello(message.value);
+        break;
+      case "fetchBundle":
+        void this.#sendBundle();
+        break;
+      case "query":
+        this.#query(message.value);
+        break;
+      case "goodbye":
+        this.#socket.close(1000, "goodbye");
+        break;
+      default:
+        assertNever(message);
+    }
+  }
+
+  #hello(hello: Extract<ClientMessage, { case: "hello" }>["value"]): void {
+    if (this.#state.name !== "awaiting-hello") throw new TacetError("not_ready", "Hello was said before");
+    if (hello.version !== PROTOCOL_VERSION) {
+      throw new TacetError(
+        "unsupported_version",
+        `the client speaks protocol version ${hello.version}, the provider ${PROTOCOL_VERSION}`,
+        { hint: "use the same version of tacet on both sides" },
+      );
+    }
+    const adapter = this.#provider.find(hello.adapter, hello.token);
+    const { manifest, digest, bytes } = adapter.bundle;
+    const fingerprint = manifest.baseFingerprint;
+    if (hello.baseFingerprint.length !== 32 || !equalsHex(hello.baseFingerprint, fingerprint)) {
+      throw new TacetError("wrong_base_model", `adapter ${adapter.name} was made for another base model`, {
+        hint: `its base model has the fingerprint ${fingerprint.slice(0, 16)}…; see 'tacet inspect --base DIR'`,
+      });
+    }
+    if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
+      throw new TacetError("bundle_changed", `adapter ${adapter.name} has a new bundle`, {
+        hint: "connect again without the old bundle",
+      });
+    }
+    clearTimeout(this.#helloTimer);
+    this.#state = { name: "ready", adapter, sendingBundle: false };
+    this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
+    this.#send({
+      case: "welcome",
+      value: {
+        version: PROTOCOL_VERSION,
+        adapter: adapter.name,
+        bundleDigest: digest,
+        bundleBytes: BigInt(bytes.length),
+        limits: this.#provider.limits,
+      },
+    });
+  }
+
+  async #sendBundle(): Promise<void> {
+    const state = this.#state;
+    if (state.name !== "ready" || state.sendingBundle) {
+      this.#fail(new TacetError("not_ready", "the bundle can't be asked for now"), 0);
+      return;
+    }
+    state.sendingBundle = true;
+    const { bytes } = state.adapter.bundle;
+    for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
+      while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES) {
+        await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
+        if (this.#isClosed()) return;
+      }
+      if (this.#isClosed()) return;
+      const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
+      const last = offset + data.length === bytes.length;
+      this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
+    }
+    state.sendingBundle = false;
+  }
+
+  #query(query: Extract<ClientMessage, { case: "query" }>["value"]): void {
+    if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
+    const { totals, limits } = this.#provider;
+    const start = performance.now();
+    let words: Uint8Array;
+    try {
+      const layer = this.#state.adapter.layers[query.group];
+      if (layer === undefined)
+        throw new TacetError("unknown_group", `the bundle has no group ${query.group}`);
+      if (query.vectors > limits.maxVectors) {
+        throw new TacetError(
+          "too_large",
+          `${query.vectors} vectors exceed the limit of ${limits.maxVectors} a query`,
+        );
+      }
+      words = layer.answerQuery(query.ciphertext, query.vectors);
+    } catch (error) {
+      this.#fail(error, query.id);
+      return;
+    }
+    const elapsed = performance.now() - start;
+    totals.queries++;
+    totals.vectors += query.vectors;
+    totals.computeMs += elapsed;
+    this.#vectors += query.vectors;
+    const computeMicros = Math.round(elapsed * 1000);
+    this.#send({ case: "answer", value: { id: query.id, words, computeMicros } });
+  }
+
+  /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
+  #fail(error: unknown, queryId: number): void {
+    this.#provider.totals.failures++;
+    if (!(error instanceof TacetError)) {
+      this.#provider.emit({
+        type: "fault",
+        connection: this.id,
+        name: error instanceof Error ? error.name : "unknown",
+      });
+    }
+    const failure =
+      error instanceof TacetError && error.kind.wire !== 0
+        ? error
+        : new TacetError("internal", "the provider failed to answer");
+    this.#send({
+      case: "failure",
+      value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
+    });
+    if (queryId !== 0) return;
+    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code });
+    this.#socket.close(failure.kind.close ?? 1008, failure.code);
+  }
+
+  #send(frame: NonNullable<ProviderMessageInit>): void {
+    if (this.#state.name === "closed") return;
+    if (this.#socket.bufferedBytes > MAX_BUFFERED_BYTES) {
+      this.#socket.close(1008, "the client does not read");
+      return;
+    }
+    const bytes = encodeProviderFrame(frame);
+    this.#provider.totals.bytesOut += bytes.length;
+    this.#socket.send(bytes);
+  }
+
+  #isClosed(): boolean {
+    return this.#state.name === "closed";
+  }
+
+  #closed(code: number): void {
+    if (this.#state.name === "closed") return;
+    clearTimeout(this.#helloTimer);
+    this.#state = { name: "closed" };
+    this.#onClosed();
+    this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
+  }
+}
+
+function equalsHex(bytes: Uint8Array, hex: string): boolean {
+  return bytes.every((byte, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16) === byte);
+}

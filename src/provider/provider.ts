@@ -1,0 +1,129 @@
+/**
+ * The provider: adapters and the connections that query them. It keeps no key and no state of a client beyond
+ * what a connection has said in its Hello, so any replica with the same state folder answers any query.
+ *
+ * No socket is opened here: a server hands over each {@link MessageSocket}. @module
+ */
+import { TacetError } from "../base/errors.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import { Connection } from "./connection.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
+
+export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
+
+/** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
+export type ProviderEvent =
+  | { readonly type: "connected"; readonly connection: number }
+  | { readonly type: "welcomed"; readonly connection: number; readonly adapter: string }
+  | { readonly type: "refused"; readonly connection: number; readonly code: string }
+  | { readonly type: "closed"; readonly connection: number; readonly code: number; readonly vectors: number }
+  | { readonly type: "fault"; readonly connection: number; readonly name: string };
+
+export interface ProviderOptions {
+  readonly limits?: Partial<Limits>;
+  /** Milliseconds in which a connection must say Hello. */
+  readonly helloTimeoutMs?: number;
+  /** Whether a bearer token may use an adapter; without it everybody may. */
+  readonly authorize?: (token: string, adapter: string) => boolean;
+  readonly onEvent?: (event: ProviderEvent) => void;
+}
+
+/** Totals since the start. */
+export interface ProviderTotals {
+  connections: number;
+  queries: number;
+  vectors: number;
+  bytesIn: number;
+  bytesOut: number;
+  failures: number;
+  /** Milliseconds spent on answers. */
+  computeMs: number;
+}
+
+const HELLO_TIMEOUT_MS = 10_000;
+
+export class Provider {
+  readonly limits: Limits;
+  readonly helloTimeoutMs: number;
+  readonly totals: ProviderTotals = {
+    connections: 0,
+    queries: 0,
+    vectors: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    failures: 0,
+    computeMs: 0,
+  };
+  readonly #adapters = new Map<string, ServedAdapter>();
+  readonly #connections = new Set<Connection>();
+  readonly #options: ProviderOptions;
+  #nextConnection = 1;
+  #draining = false;
+
+  /** @throws TacetError bad_state if there is no adapter or two have one name */
+  constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
+    if (adapters.length === 0) throw new TacetError("bad_state", "a provider needs at least one adapter");
+    for (const adapter of adapters) {
+      if (this.#adapters.has(adapter.name)) {
+        throw new TacetError("bad_state", `two state folders hold an adapter named ${adapter.name}`, {
+          hint: "give each adapter its own --name when its bundle is made",
+        });
+      }
+      this.#adapters.set(adapter.name, adapter);
+    }
+    this.#options = options;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
+  }
+
+  get adapterNames(): readonly string[] {
+    return [...this.#adapters.keys()];
+  }
+
+  get openConnections(): number {
+    return this.#connections.size;
+  }
+
+  /** Serves a socket until it closes. */
+  accept(socket: MessageSocket): void {
+    this.totals.connections++;
+    const connection = new Connection(this, socket, this.#nextConnection++, () => {
+      this.#connections.delete(connection);
+    });
+    this.#connections.add(connection);
+    this.emit({ type: "connected", connection: connection.id });
+    if (this.#draining) connection.shutDown();
+  }
+
+  /**
+   * The adapter that a Hello asks for; the only or first one where it names none.
+   *
+   * @throws TacetError unauthorized, unknown_adapter
+   */
+  find(name: string, token: string): ServedAdapter {
+    const wanted = name === "" ? this.adapterNames[0] : name;
+    if (this.#options.authorize && !this.#options.authorize(token, wanted)) {
+      throw new TacetError("unauthorized", "the provider does not accept this token", {
+        hint: "give the token that the provider issued (--token or TACET_TOKEN)",
+      });
+    }
+    const adapter = this.#adapters.get(wanted);
+    if (adapter === undefined) {
+      throw new TacetError("unknown_adapter", `the provider has no adapter named ${JSON.stringify(wanted)}`, {
+        hint: `it has: ${this.adapterNames.join(", ")}`,
+      });
+    }
+    return adapter;
+  }
+
+  emit(event: ProviderEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  /** Tells every client that the provider stops, and closes. New connections are told the same. */
+  shutDown(): void {
+    this.#draining = true;
+    for (const connection of [...this.#connections]) connection.shutDown();
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * One-time RLWE masks: for a fresh ternary secret s and fresh error e,
+ *   mask = C·s + e mod 2^32,   C·s = the first coefficients of a_1·s, …, a_κ·s, a_pad·s (the layout's blocks).
+ * A query adds its scaled activation to a mask (v = mask + S·[x | 0]), so v is an RLWE encryption under a
+ * secret that is used once. Everything here is independent of x: masks may be made ahead of time (offline).
+ *
+ * All randomness is the ChaCha20 stream of a 256-bit session key drawn from the platform's CSPRNG when the
+ * source is made; each mask takes the next 64-bit nonce. The key lives in kernel memory only.
+ */
+import {
+  type Address,
+  ERROR_RANDOM_BYTES,
+  type Kernels,
+  NTT_POLY_BYTES,
+  type PublicElement,
+  RANDOM_CHUNK_BYTES,
+  TERNARY_RANDOM_BYTES,
+} from "../ring/kernels.ts";
+import type { RandomSource } from "../ring/prng.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+import type { Layout } from "./parameters.ts";
+
+const KEY_BYTES = 32;
+/** The kernels sample errors 16 at a time. */
+const ERROR_LANES = 16;
+
+/** Words that a vector takes in kernel memory: n + n_pad rounded up to whole vector registers. */
+export function wordStride(layout: Layout): number {
+  return roundUp(layout.words, ERROR_LANES);
+}
+
+export class MaskSource {
+  readonly #kernels: Kernels;
+  readonly #pool: BufferPool;
+  readonly #key: Address;
+  #nonce = 0n;
+
+  constructor(kernels: Kernels, pool: BufferPool, random: RandomSource) {
+    this.#kernels = kernels;
+    this.#pool = pool;
+    this.#key = kernels.allocate(KEY_BYTES);
+    const key = new Uint8Array(KEY_BYTES);
+    random(key);
+    kernels.bytes(this.#key, KEY_BYTES).set(key);
+    key.fill(0);
+  }
+
+  /**
+   * Writes one mask and its secret.
+   *
+   * @param words out, u32[wordStride(layout)]; the words past layout.words are noise of no use
+   * @param secret out, i16[N] in {-1, 0, 1}; the caller wipes it
+   */
+  fill(layout: Layout, elements: readonly PublicElement[], words: Address, secret: Address): void {
+    const kernels = this.#kernels;
+    const stride = wordStride(layout);
+    const randomBytes = roundUp(TERNARY_RANDOM_BYTES + ERROR_RANDOM_BYTES * stride, RANDOM_CHUNK_BYTES);
+    const errorOffset = randomBytes - ERROR_RANDOM_BYTES * stride;
+    const random = this.#pool.acquire(randomBytes);
+    do {
+      this.#expand(random, randomBytes);
+    } while (!kernels.sampleTernary(random, errorOffset, secret));
+
+    const transformed = this.#pool.acquire(NTT_POLY_BYTES);
+    const secretNtt = kernels.secretToNtt(secret, transformed);
+    for (const [i, block] of layout.blocks.entries()) {
+      kernels.multiplyPublic(elements[i], secretNtt, at(words, 4 * block.offset), block.length);
+    }
+    kernels.addErrors(words, stride, at(random, errorOffset));
+    this.#pool.release(transformed, NTT_POLY_BYTES);
+    this.#pool.release(random, randomBytes);
+    kernels.wipeScratch();
+  }
+
+  /** Forgets the session key; the source can make no more masks. */
+  wipe(): void {
+    this.#kernels.wipe(this.#key, KEY_BYTES);
+    this.#nonce = -1n;
+  }
+
+  #expand(out: Address, bytes: number): void {
+    if (this.#nonce < 0n) throw new RangeError("this mask source was wiped");
+    const nonce = this.#nonce++;
+    this.#kernels.expandRandom(this.#key, Number(nonce & 0xffffffffn), Number(nonce >> 32n), out, bytes);
+  }
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+/** An address some bytes on. */
+export function at(address: Address, bytes: number): Address {
+  return (address + bytes) as Address;
+}
