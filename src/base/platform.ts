@@ -49,7 +49,14 @@ export interface SessionOptions {
 }
 
 export interface TensorSession {
-  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /**
+   * @param into tensors that receive the outputs of these names, where the runtime can write in place; one of them
+   *   may share its memory with an input whose operator allows that
+   */
+  run(
+    inputs: Readonly<Record<string, Tensor>>,
+    into?: Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   dispose(): Promise<void>;
 }
 

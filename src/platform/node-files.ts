@@ -1,6 +1,6 @@
 /** A folder on disk as a {@link FileTree}. */
 
-import { type Stats, statSync } from "node:fs";
+import { realpathSync, type Stats, statSync } from "node:fs";
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { TacetError } from "../base/errors.ts";
@@ -44,8 +44,13 @@ export function nodeFileTree(dir: string): FileTree {
         .map((entry) => entry.name)
         .sort();
     },
-    nativePath: (path) => join(root, path),
+    nativePath: (path) => followLinks(join(root, path)),
   };
+}
+
+/** ONNX Runtime opens no link that leads out of its folder; the path as it is where there is no such file. */
+function followLinks(path: string): string {
+  return statSync(path, { throwIfNoEntry: false }) ? realpathSync(path) : path;
 }
 
 /** @throws TacetError io_failed for a path that is absolute or has a part that goes up */

@@ -1,0 +1,49 @@
+/** What a family of decoders has to say about itself. */
+
+import { TacetError } from "../../base/errors.ts";
+import type { DecoderConfig, RawConfig } from "../config.ts";
+import type { CacheShape } from "../kv-cache.ts";
+import type { LinearPlace } from "../linear-place.ts";
+import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { llama } from "./llama.ts";
+
+export interface Architecture {
+  /** As config.json's `architectures` has it. */
+  readonly name: string;
+  /** As config.json's `model_type` has it, for files without `architectures`. */
+  readonly modelType: string;
+  parseConfig(raw: RawConfig): DecoderConfig;
+  cacheShape(config: DecoderConfig): Omit<CacheShape, "maxTokens">;
+  /** All linear modules of the decoder layers, in forward order. */
+  linearPlaces(config: DecoderConfig): readonly LinearPlace[];
+  /** Writes the forward pass from the given tensors to the logits of the rows asked for, (1, rows, vocab). */
+  write(builder: SegmentBuilder, config: DecoderConfig, places: readonly LinearPlace[], given: Given): Value;
+}
+
+/** What the caller of each run gives. T tokens are added to a cache that holds total - T. */
+export interface Given {
+  /** (1, T) int64 */
+  readonly ids: Value;
+  /** (1) int32: tokens in the cache after this run. */
+  readonly total: Value;
+  /** (1) int64: logits are made for the rows from this one on; -1 is the last row only. */
+  readonly firstRow: Value;
+  /** Positions that the rotary tables must cover. */
+  readonly maxPositions: number;
+}
+
+const ARCHITECTURES: readonly Architecture[] = [llama];
+
+/** @throws TacetError unsupported_model */
+export function architectureOf(raw: RawConfig): Architecture {
+  const named = Array.isArray(raw.architectures) ? raw.architectures[0] : undefined;
+  const found = ARCHITECTURES.find(({ name, modelType }) =>
+    named === undefined ? raw.model_type === modelType : named === name,
+  );
+  if (found) return found;
+  const field = named === undefined ? "model_type" : "architectures";
+  const value = (JSON.stringify(named ?? raw.model_type) ?? "missing").slice(0, 80);
+  throw new TacetError("unsupported_model", `config.json: ${field} = ${value} is not supported`, {
+    hint: `supported: ${ARCHITECTURES.map(({ name }) => name).join(", ")}`,
+  });
+}

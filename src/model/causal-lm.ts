@@ -1,0 +1,199 @@
+/** A decoder-only language model, run from its Hugging Face folder. */
+
+import { assertInteger } from "../base/assert.ts";
+import type { Tensor, TensorRuntime } from "../base/platform.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { type Architecture, architectureOf } from "./architectures/architecture.ts";
+import type { DecoderConfig } from "./config.ts";
+import type { DeltaSource } from "./delta-source.ts";
+import { type CacheShape, KvCache, presentName } from "./kv-cache.ts";
+import { type LinearPlace, matchGroups } from "./linear-place.ts";
+import { type Segment, SegmentBuilder } from "./segment-builder.ts";
+import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
+
+export interface LoadOptions {
+  /** Adds to linear layers; the model is cut into segments at its groups. */
+  readonly deltas?: DeltaSource;
+  /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
+  readonly threads?: number;
+  /** Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192. */
+  readonly contextLength?: number;
+  /** Compute base products while deltas are on their way (default), or together with what comes after. */
+  readonly overlap?: boolean;
+  readonly onProgress?: (fraction: number) => void;
+}
+
+export interface ForwardOptions {
+  readonly signal?: AbortSignal;
+}
+
+/** Below this width threads cost more than they gain: one product takes some ten microseconds. */
+const SINGLE_THREAD_HIDDEN_SIZE = 1024;
+const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
+/** Tokens that a new cache has room for. */
+const INITIAL_CAPACITY = 128;
+
+/**
+ * For each place in forward order: the full names of the linear modules that share an input.
+ * @throws TacetError unsupported_model, bad_checkpoint
+ */
+export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string[])[] {
+  const architecture = architectureOf(checkpoint.config);
+  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
+  return places.map(({ modules }) => modules);
+}
+
+export class CausalLm {
+  readonly config: DecoderConfig;
+  /** As {@link inputGroupsOf} gives them. */
+  readonly inputGroups: readonly (readonly string[])[];
+  /** Most tokens of a context. */
+  readonly contextLength: number;
+  readonly #cacheShape: Omit<CacheShape, "maxTokens">;
+  readonly #runner: SegmentRunner;
+  readonly #busy = new WeakSet<KvCache>();
+  #disposing: Promise<void> | undefined;
+
+  private constructor(
+    config: DecoderConfig,
+    places: readonly LinearPlace[],
+    contextLength: number,
+    cacheShape: Omit<CacheShape, "maxTokens">,
+    runner: SegmentRunner,
+  ) {
+    this.config = config;
+    this.inputGroups = places.map(({ modules }) => modules);
+    this.contextLength = contextLength;
+    this.#cacheShape = cacheShape;
+    this.#runner = runner;
+  }
+
+  /**
+   * @throws TacetError unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
+   *   this model's
+   */
+  static async load(
+    checkpoint: Checkpoint,
+    runtime: TensorRuntime,
+    options: LoadOptions = {},
+  ): Promise<CausalLm> {
+    const architecture = architectureOf(checkpoint.config);
+    const config = architecture.parseConfig(checkpoint.config);
+    const places = architecture.linearPlaces(config);
+    const { least, most } = DEFAULT_CONTEXT;
+    const contextLength = assertInteger(
+      options.contextLength ?? Math.min(most, Math.max(least, config.trainedContext)),
+      "contextLength",
+      1,
+      2 ** 24,
+    );
+    const { deltas, threads, overlap = true } = options;
+    const groupAt = matchGroups(places, deltas);
+    const segments = writeSegments(
+      new SegmentBuilder(checkpoint, { groupAt, overlap }),
+      architecture,
+      config,
+      places,
+      contextLength,
+    );
+    const runner = await SegmentRunner.load(segments, runtime, {
+      deltas,
+      places: [...groupAt.keys()],
+      threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+      inPlace: presentNames(config.layers),
+      onProgress: options.onProgress,
+    });
+    return new CausalLm(config, places, contextLength, architecture.cacheShape(config), runner);
+  }
+
+  /** Sums since the model was loaded; take differences. */
+  get timings(): Readonly<ForwardTimings> {
+    return { ...this.#runner.timings };
+  }
+
+  /** An empty cache; it grows when it must. */
+  newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
+    return new KvCache({ ...this.#cacheShape, maxTokens: this.contextLength }, capacity);
+  }
+
+  /**
+   * Reads ids behind what the cache holds; gives the logits (vocab) that follow the last one. If it throws, the
+   * cache is as it was before.
+   *
+   * @throws TacetError bad_argument if the context gets too long, aborted; whatever a DeltaSource fails with
+   */
+  async forward(ids: readonly number[], cache: KvCache, options?: ForwardOptions): Promise<Float32Array> {
+    return await this.#forward(ids, cache, -1, options);
+  }
+
+  /** As {@link forward}, with the logits that follow each of the ids: (ids.length, vocab) row-major. */
+  async forwardAll(ids: readonly number[], cache: KvCache, options?: ForwardOptions): Promise<Float32Array> {
+    return await this.#forward(ids, cache, 0, options);
+  }
+
+  /** Frees the sessions. A second call changes nothing. */
+  dispose(): Promise<void> {
+    return (this.#disposing ??= this.#runner.dispose());
+  }
+
+  async #forward(
+    ids: readonly number[],
+    cache: KvCache,
+    firstRow: number,
+    options: ForwardOptions = {},
+  ): Promise<Float32Array> {
+    if (this.#disposing) throw new TypeError("the model has been disposed");
+    if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
+    for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
+    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
+    this.#busy.add(cache);
+    try {
+      cache.reserve(cache.length + ids.length);
+      const logits = await this.#runner.run({
+        tokens: ids.length,
+        given: { ...givenTensors(ids, cache.length, firstRow), ...cache.pastTensors() },
+        into: cache.presentTensors(),
+        result: "logits",
+        signal: options.signal,
+      });
+      cache.commit(ids.length);
+      return logits.data as Float32Array;
+    } finally {
+      this.#busy.delete(cache);
+    }
+  }
+}
+
+/** The inputs are called as {@link givenTensors} calls them. */
+function writeSegments(
+  builder: SegmentBuilder,
+  architecture: Architecture,
+  config: DecoderConfig,
+  places: readonly LinearPlace[],
+  maxPositions: number,
+): readonly Segment[] {
+  const logits = architecture.write(builder, config, places, {
+    ids: builder.given("ids", "int64", [1, "tokens"]),
+    total: builder.given("total", "int32", [1]),
+    firstRow: builder.given("first_row", "int64", [1]),
+    maxPositions,
+  });
+  builder.expose(logits);
+  return builder.finish();
+}
+
+function givenTensors(ids: readonly number[], past: number, firstRow: number): Record<string, Tensor> {
+  return {
+    ids: { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) },
+    total: { type: "int32", dims: [1], data: Int32Array.of(past + ids.length) },
+    first_row: { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) },
+  };
+}
+
+function presentNames(layers: number): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (let layer = 0; layer < layers; layer++) {
+    names.add(presentName("key", layer)).add(presentName("value", layer));
+  }
+  return names;
+}

@@ -1,0 +1,89 @@
+/** Where a model has linear modules, and which of them are adapted. */
+
+import { TacetError } from "../base/errors.ts";
+import type { DeltaSource } from "./delta-source.ts";
+
+/** The linear modules that share one input, computed as one product. */
+export interface LinearPlace {
+  /** Decoder layer, 0-based. */
+  readonly layer: number;
+  /** Full module names without ".weight". */
+  readonly modules: readonly string[];
+  /** Length of the input. */
+  readonly inFeatures: number;
+  /** Length of each module's output. */
+  readonly outFeatures: readonly number[];
+  /** Whether every module has a bias. */
+  readonly bias: boolean;
+}
+
+/**
+ * Which place each group of a DeltaSource stands at.
+ *
+ * @throws TacetError unsupported_adapter if the groups are not the model's: other modules, sizes or order
+ */
+export function matchGroups(
+  places: readonly LinearPlace[],
+  deltas: DeltaSource | undefined,
+): Map<LinearPlace, number> {
+  const groupAt = new Map<LinearPlace, number>();
+  let next = 0;
+  for (const [index, group] of (deltas?.groups ?? []).entries()) {
+    const place = places.slice(next).find(({ modules }) => modules.includes(group.modules[0]));
+    const fits =
+      place &&
+      group.inFeatures === place.inFeatures &&
+      group.modules.length === group.outFeatures.length &&
+      new Set(group.modules).size === group.modules.length &&
+      group.modules.every((name, i) => {
+        const at = place.modules.indexOf(name);
+        return at >= 0 && group.outFeatures[i] === place.outFeatures[at];
+      });
+    if (!fits) {
+      throw new TacetError(
+        "unsupported_adapter",
+        `adapted group ${index} (${group.modules.join(", ").slice(0, 200)}) does not fit the model's layers`,
+        { hint: "was the adapter made for another base model?" },
+      );
+    }
+    groupAt.set(place, index);
+    next = places.indexOf(place) + 1;
+  }
+  return groupAt;
+}
+
+/**
+ * The deltas of a group as one tensor beside the place's joined product: (tokens, Σ outFeatures of the place)
+ * row-major, zero where a module is not adapted.
+ *
+ * @param deltas one (tokens, out) row-major for each name of `modules`
+ * @throws RangeError if a delta has another length
+ */
+export function joinDeltas(
+  place: LinearPlace,
+  modules: readonly string[],
+  deltas: readonly Float32Array[],
+  tokens: number,
+): Float32Array {
+  if (deltas.length !== modules.length) throw new RangeError("one delta per module of the group is needed");
+  let width = 0;
+  const columns = place.outFeatures.map((out) => (width += out) - out);
+  for (const [i, name] of modules.entries()) {
+    const out = place.outFeatures[place.modules.indexOf(name)];
+    if (deltas[i].length !== tokens * out) throw new RangeError(`delta of ${name} has a wrong length`);
+  }
+  if (place.modules.length === 1) return deltas[0];
+  const joined = new Float32Array(tokens * width);
+  for (const [i, name] of modules.entries()) {
+    const at = place.modules.indexOf(name);
+    const out = place.outFeatures[at];
+    if (tokens === 1) {
+      joined.set(deltas[i], columns[at]);
+      continue;
+    }
+    for (let token = 0; token < tokens; token++) {
+      joined.set(deltas[i].subarray(token * out, (token + 1) * out), token * width + columns[at]);
+    }
+  }
+  return joined;
+}

@@ -1,0 +1,190 @@
+/**
+ * Writes a forward pass as a chain of graphs that is cut where someone else adds to a linear layer.
+ *
+ * An architecture writes the pass once, as if it were one graph. A value that is used after a cut becomes an
+ * output of the graph that made it and an input of each graph that uses it; where nothing is adapted, nothing is
+ * cut.
+ */
+
+import { TacetError } from "../base/errors.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { TensorInfo } from "../weights/safetensors.ts";
+import type { LinearPlace } from "./linear-place.ts";
+import { type Attribute, type Dims, type ElementType, elementTypeOf, OnnxGraph } from "./onnx-graph.ts";
+
+/** A tensor of the forward pass, in whichever graph it is made. */
+export interface Value {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly dims: Dims;
+  /** Index of the graph that makes it, -1: given by the caller of each run. */
+  readonly segment: number;
+}
+
+/** An output of a node; null leaves an optional one out. */
+export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
+
+/** What happens after a segment has run. */
+export type SegmentStep =
+  | { readonly kind: "begin"; readonly group: number; readonly input: string }
+  | { readonly kind: "wait"; readonly group: number; readonly delta: string };
+
+export interface Segment {
+  readonly graph: OnnxGraph;
+  readonly steps: readonly SegmentStep[];
+}
+
+export interface SegmentPlan {
+  /** Place → index of the DeltaSource's group there. */
+  readonly groupAt: ReadonlyMap<LinearPlace, number>;
+  /** Whether base products are computed while a delta is on its way, or with the next segment. */
+  readonly overlap: boolean;
+}
+
+export class SegmentBuilder {
+  readonly #checkpoint: Checkpoint;
+  readonly #plan: SegmentPlan;
+  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
+    { graph: new OnnxGraph("s0"), steps: [] },
+  ];
+
+  constructor(checkpoint: Checkpoint, plan: SegmentPlan) {
+    this.#checkpoint = checkpoint;
+    this.#plan = plan;
+  }
+
+  finish(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** The graph that nodes go into now. */
+  get graph(): OnnxGraph {
+    return this.#segments[this.#segments.length - 1].graph;
+  }
+
+  /** A tensor that the caller of each run gives. */
+  given(name: string, type: ElementType, dims: Dims): Value {
+    return { name, type, dims, segment: -1 };
+  }
+
+  /** Adds a node. Strings among the inputs are initializers of the current graph, "" an optional one left out. */
+  node(
+    opType: string,
+    inputs: readonly (Value | string)[],
+    outputs: readonly OutputSpec[],
+    options: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string } = {},
+  ): Value[] {
+    const segment = this.#segments.length - 1;
+    const values = outputs.map((spec) => ({
+      name: spec ? (spec.name ?? this.graph.freshName(opType)) : "",
+      type: spec?.type ?? "float32",
+      dims: spec?.dims ?? [],
+      segment,
+    }));
+    this.graph.node(
+      opType,
+      inputs.map((input) => (typeof input === "string" ? input : this.#use(input))),
+      values.map(({ name }) => name),
+      options,
+    );
+    return values;
+  }
+
+  /** Makes a value an output that the caller of each run gets, under the name it has. */
+  expose(value: Value): void {
+    this.#segments[value.segment].graph.output(value.name, value.type, value.dims);
+  }
+
+  /** A weight as float32, widened by the runtime when it loads. */
+  weight(name: string, shape: readonly number[]): string {
+    const { stored, type } = this.storedWeight(name, shape);
+    return type === "float32" ? stored : this.graph.cast(stored, "float32");
+  }
+
+  /** A weight as it is in the file. */
+  storedWeight(name: string, shape: readonly number[]): { stored: string; type: ElementType } {
+    const tensor = this.#checkpoint.tensor(name);
+    checkShape(tensor, shape);
+    const type = elementTypeOf(tensor);
+    if (!type) {
+      throw new TacetError("unsupported_model", `tensor ${name} is stored as ${tensor.dtype}`, {
+        hint: "weights in F32, F16 and BF16 can be read",
+      });
+    }
+    return { stored: this.graph.weight(this.#checkpoint.tree, tensor, type), type };
+  }
+
+  /**
+   * y = [W_1; W_2; …]·x + b + delta for the modules of a place, side by side: x (1, tokens, in) → y (1, tokens, Σ out).
+   * Cuts the graph if a DeltaSource adds to one of them.
+   */
+  linear(place: LinearPlace, x: Value): Value {
+    const group = this.#plan.groupAt.get(place);
+    if (group === undefined) return this.#product(place, x);
+    const width = sum(place.outFeatures);
+    const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
+    this.expose(x);
+    this.#step({ kind: "begin", group, input: x.name });
+    let base: Value;
+    if (this.#plan.overlap) {
+      this.#cut();
+      base = this.#product(place, x);
+      this.#step({ kind: "wait", group, delta: delta.name });
+      this.#cut();
+    } else {
+      this.#step({ kind: "wait", group, delta: delta.name });
+      this.#cut();
+      base = this.#product(place, x);
+    }
+    return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
+  }
+
+  /** The modules' weights as one matrix, so that one product makes all outputs. The runtime joins them once, at load. */
+  #product(place: LinearPlace, x: Value): Value {
+    const { modules, inFeatures, outFeatures, bias } = place;
+    const weights = modules.map((name, i) => this.weight(`${name}.weight`, [outFeatures[i], inFeatures]));
+    const transposed = this.graph.freshName("weight");
+    this.graph.node("Transpose", [this.#join(weights)], [transposed], { attributes: { perm: [1, 0] } });
+    const dims = [1, "tokens", sum(outFeatures)];
+    const [y] = this.node("MatMul", [x, transposed], [{ dims }]);
+    if (!bias) return y;
+    const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
+    return this.node("Add", [y, this.#join(biases)], [{ dims }])[0];
+  }
+
+  #join(parts: readonly string[]): string {
+    if (parts.length === 1) return parts[0];
+    const joined = this.graph.freshName("joined");
+    this.graph.node("Concat", parts, [joined], { attributes: { axis: 0 } });
+    return joined;
+  }
+
+  #use(value: Value): string {
+    if (value.segment === this.#segments.length - 1) return value.name;
+    if (value.segment >= 0) this.expose(value);
+    this.graph.input(value.name, value.type, value.dims);
+    return value.name;
+  }
+
+  #step(step: SegmentStep): void {
+    this.#segments[this.#segments.length - 1].steps.push(step);
+  }
+
+  #cut(): void {
+    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** @throws TacetError bad_checkpoint */
+function checkShape({ name, shape }: TensorInfo, wanted: readonly number[]): void {
+  if (shape.length === wanted.length && shape.every((size, axis) => size === wanted[axis])) return;
+  throw new TacetError(
+    "bad_checkpoint",
+    `tensor ${name} has shape [${shape}], config.json wants [${wanted}]`,
+    { hint: "config.json and the weights do not belong together" },
+  );
+}

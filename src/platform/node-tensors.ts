@@ -1,0 +1,105 @@
+/** ONNX Runtime in Node. */
+
+import { dirname } from "node:path";
+import type * as Ort from "onnxruntime-node";
+import { TacetError } from "../base/errors.ts";
+import type { OnnxModel, SessionOptions, Tensor, TensorRuntime, TensorSession } from "../base/platform.ts";
+
+/** The library is loaded with the first session: commands that run no model start without it. */
+export function nodeTensorRuntime(): TensorRuntime {
+  return {
+    async createSession(model, options = {}) {
+      const ort = await import("onnxruntime-node");
+      const sessionOptions = ortOptions(model, options);
+      try {
+        return new NodeTensorSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
+      } catch (error) {
+        throw new TacetError("bad_checkpoint", `ONNX Runtime refused the model: ${firstLine(error)}`);
+      }
+    },
+  };
+}
+
+function ortOptions(model: OnnxModel, { threads }: SessionOptions): Ort.InferenceSession.SessionOptions {
+  // A model has many sessions, each with threads of its own: they must sleep, not spin, while others run.
+  const session: Record<string, unknown> = {
+    intra_op: { allow_spinning: "0" },
+    inter_op: { allow_spinning: "0" },
+  };
+  const folder = folderOf(model);
+  if (folder !== undefined) session.model_external_initializers_file_folder_path = folder;
+  return {
+    executionProviders: ["cpu"],
+    graphOptimizationLevel: "all",
+    interOpNumThreads: 1,
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+    // Fatal only: an error is thrown too, and shall not also be printed.
+    logSeverityLevel: 4,
+    extra: { session },
+  };
+}
+
+/** The folder that all files of the model lie in: ONNX Runtime opens them there. */
+function folderOf({ externalFiles }: OnnxModel): string | undefined {
+  let folder: string | undefined;
+  for (const { tree, path } of externalFiles) {
+    const native = tree.nativePath(path);
+    if (native === undefined) {
+      throw new TacetError("io_failed", `${path} is not a file on this machine`, {
+        hint: "in Node, models are read from a folder on disk",
+      });
+    }
+    folder ??= dirname(native);
+    if (folder !== dirname(native)) {
+      throw new TacetError("io_failed", "the model's weights lie in more than one folder", {
+        hint: "put all safetensors files into one folder",
+      });
+    }
+  }
+  return folder;
+}
+
+class NodeTensorSession implements TensorSession {
+  readonly #ort: typeof Ort;
+  readonly #session: Ort.InferenceSession;
+  readonly #noMemory: Readonly<Record<string, null>>;
+  #released: Promise<void> | undefined;
+
+  constructor(ort: typeof Ort, session: Ort.InferenceSession) {
+    this.#ort = ort;
+    this.#session = session;
+    this.#noMemory = Object.fromEntries(session.outputNames.map((name) => [name, null]));
+  }
+
+  async run(
+    inputs: Readonly<Record<string, Tensor>>,
+    into: Readonly<Record<string, Tensor>> = {},
+  ): Promise<Record<string, Tensor>> {
+    const feeds: Record<string, Ort.Tensor> = {};
+    for (const name in inputs) feeds[name] = this.#toOrt(inputs[name]);
+    const fetches: Record<string, Ort.Tensor | null> = { ...this.#noMemory };
+    for (const name in into) fetches[name] = this.#toOrt(into[name]);
+    try {
+      return (await this.#session.run(feeds, fetches)) as unknown as Record<string, Tensor>;
+    } catch (error) {
+      // Its messages name nodes, shapes and types; they hold no tensor data.
+      throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
+    }
+  }
+
+  dispose(): Promise<void> {
+    return (this.#released ??= this.#session.release());
+  }
+
+  /** What a session gave is a tensor of its own already. */
+  #toOrt(tensor: Tensor): Ort.Tensor {
+    if (tensor instanceof this.#ort.Tensor) return tensor;
+    return new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+  }
+}
+
+function firstLine(error: unknown): string {
+  return String((error as Error | undefined)?.message ?? "unknown error")
+    .split("\n")[0]
+    .slice(0, 300);
+}
