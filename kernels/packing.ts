@@ -14,7 +14,9 @@ export function packTop(words: usize, count: i32, bits: i32, out: usize): i32 {
   let pending: u64 = 0;
   let held = 0;
   for (const end = words + count * 4; words < end; words += 4) {
-    pending |= (<u64>((load<u32>(words) + half) >> drop)) << held;
+    // a local of its own: inside <u64>(…) the compiler would load and add in 64 bits, without the wrap
+    const rounded: u32 = load<u32>(words) + half;
+    pending |= (<u64>(rounded >> drop)) << held;
     held += bits;
     if (held >= 32) {
       store<u32>(out, <u32>pending);

@@ -113,10 +113,15 @@ export class Kernels {
     this.bytes(address, bytes).fill(0);
   }
 
-  /** Clears the kernels' own buffers that hold values derived from secrets. */
-  wipeScratch(): void {
+  /** A view of the kernels' own buffers that hold values derived from secrets. */
+  scratch(): Uint8Array {
     const { secretStart, staticEnd } = this.#wasm;
-    this.bytes(secretStart.value as Address, staticEnd.value - secretStart.value).fill(0);
+    return this.bytes(secretStart.value as Address, staticEnd.value - secretStart.value);
+  }
+
+  /** Clears them. Call it at the end of a step that used secrets. */
+  wipeScratch(): void {
+    this.scratch().fill(0);
   }
 
   /** Both 16-bit halves of a (u32[N]) in NTT form. @param out PUBLIC_ELEMENT_BYTES */

@@ -1,0 +1,60 @@
+/** Outputs of every kernel on seeded inputs, as one digest. */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesOf, toHex, utf8 } from "../../src/base/bytes.ts";
+import {
+  type KernelBuild,
+  NTT_POLY_BYTES,
+  PUBLIC_ELEMENT_BYTES,
+  RING_DEGREE,
+  TERNARY_RANDOM_BYTES,
+} from "../../src/ring/kernels.ts";
+import { KernelDriver } from "./kernel-driver.ts";
+
+const N = RING_DEGREE;
+const ROUNDS = 4;
+
+export function seededOutputsDigest(build: KernelBuild): string {
+  const hash = sha256.create();
+  const driver = new KernelDriver(build);
+  const { kernels } = driver;
+  const key = sha256(utf8("tacet seeded outputs"));
+  for (let round = 0; round < ROUNDS; round++) {
+    const stream = driver.expand(key, round, 1, 4 * N + 1024 + 6 * N + 4 * N);
+    hash.update(stream);
+    const a = driver.put(stream.subarray(0, 4 * N));
+    const ternary = driver.put(stream.subarray(4 * N, 4 * N + TERNARY_RANDOM_BYTES));
+    const noise = driver.put(stream.subarray(4 * N + 1024, 10 * N + 1024));
+    const rest = stream.subarray(10 * N + 1024);
+    const small = Int16Array.from(
+      { length: N },
+      (_, i) => ((rest[2 * i] | (rest[2 * i + 1] << 8)) & 1023) - 512,
+    );
+    const x = Float32Array.from(small, (value) => value / 37);
+
+    const s = kernels.allocate(2 * N);
+    kernels.sampleTernary(ternary, TERNARY_RANDOM_BYTES, s);
+    hash.update(kernels.bytes(s, 2 * N));
+    const element = kernels.preparePublicElement(a, kernels.allocate(PUBLIC_ELEMENT_BYTES));
+    const secret = kernels.secretToNtt(s, kernels.allocate(NTT_POLY_BYTES));
+    const v = kernels.allocate(4 * N);
+    kernels.multiplyPublic(element, secret, v, N);
+    kernels.addErrors(v, N, noise);
+    const input = driver.put(x);
+    hash.update(bytesOf(Float64Array.of(kernels.squaredNorm(input, N))));
+    kernels.addScaled(v, input, N, 98765.4321);
+    hash.update(kernels.bytes(v, 4 * N));
+
+    const hint = kernels.allocate(4 * N);
+    kernels.transposedProduct(element, driver.put(small), N, 10, hint);
+    hash.update(kernels.bytes(hint, 4 * N));
+    for (const bits of [12, 24, 27, 28]) {
+      const packed = driver.pack(driver.words(v, N), bits);
+      hash.update(packed);
+      hash.update(bytesOf(driver.unpack(packed, N, bits)));
+    }
+    hash.update(
+      bytesOf(driver.innerProducts([driver.words(v, N), driver.words(hint, N)], [small, small], N)),
+    );
+  }
+  return toHex(hash.digest());
+}

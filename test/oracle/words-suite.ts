@@ -1,0 +1,182 @@
+/** Floats into words, words into bits, rows times rows: against the oracle. */
+import { describe, expect, it } from "vitest";
+import { type KernelBuild, packedBytes } from "../../src/ring/kernels.ts";
+import { EDGE_WORDS } from "./edge-words.ts";
+import { KernelDriver } from "./kernel-driver.ts";
+import * as packing from "./packing.ts";
+import { innerProduct } from "./ring.ts";
+import { randomIntegers, randomWords, seededRandom } from "./seeded-random.ts";
+
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest === 0.5) return floor % 2 === 0 ? floor : floor + 1;
+  return rest < 0.5 ? floor : floor + 1;
+}
+
+export function wordsSuite(build: KernelBuild): void {
+  const random = seededRandom(`wordsSuite ${build}`);
+
+  describe(`activations (${build})`, () => {
+    it.each([0, 1, 2, 3, 4, 5, 896, 4099])("squared norm of %i floats", (n) => {
+      const driver = new KernelDriver(build);
+      const x = Float32Array.from(randomWords(random, n), (word) => (word / 2 ** 31 - 1) * 50);
+      const exact = x.reduce((sum, value) => sum + value * value, 0);
+      const got = driver.kernels.squaredNorm(driver.put(x), n);
+      expect(Math.abs(got - exact)).toBeLessThanOrEqual(1e-12 * exact);
+    });
+
+    it("NaN and infinity propagate into the norm", () => {
+      const driver = new KernelDriver(build);
+      for (const [bad, expected] of [
+        [Number.NaN, Number.NaN],
+        [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+        [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+      ]) {
+        for (const at of [0, 3, 4, 6]) {
+          const x = new Float32Array(7).fill(1);
+          x[at] = bad;
+          expect(driver.kernels.squaredNorm(driver.put(x), 7)).toBe(expected);
+        }
+      }
+    });
+
+    it.each([0, 1, 3, 4, 7, 896])("scaled addition of %i floats", (n) => {
+      const driver = new KernelDriver(build);
+      const x = Float32Array.from(randomWords(random, n), (word) => word / 2 ** 31 - 1);
+      const start = randomWords(random, n);
+      for (const scale of [1, 12345.678, -2147483000, 1e-30]) {
+        const words = driver.put(start);
+        driver.kernels.addScaled(words, driver.put(x), n, scale);
+        expect(driver.words(words, n)).toEqual(
+          Uint32Array.from(start, (word, i) => word + roundHalfEven(scale * x[i])),
+        );
+      }
+    });
+
+    it("rounds to nearest even, reaches ±(2^31 - 1), and wraps", () => {
+      const driver = new KernelDriver(build);
+      const x = Float32Array.of(0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 0);
+      const words = driver.put(new Uint32Array(8));
+      driver.kernels.addScaled(words, driver.put(x), 8, 1);
+      expect([...driver.words(words, 8)].map((word) => word | 0)).toEqual([0, 2, 2, 0, -2, -2, 0, 0]);
+      const wide = driver.put(Uint32Array.of(1, 0xffffffff, 1));
+      driver.kernels.addScaled(wide, driver.put(Float32Array.of(1, 1, -1)), 3, 2147483647);
+      expect(driver.words(wide, 3)).toEqual(Uint32Array.of(0x80000000, 0x7ffffffe, 0x80000002));
+    });
+
+    it("scale 0 adds 0 to every word, whatever x holds", () => {
+      const driver = new KernelDriver(build);
+      const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffffffff, 0x7fffffff, 0x7fc00000).buffer);
+      const x = Float32Array.of(Number.POSITIVE_INFINITY, 3e38, Number.NEGATIVE_INFINITY, ...nan, 1, ...nan);
+      const start = randomWords(random, x.length);
+      for (const scale of [0, -0]) {
+        const words = driver.put(start);
+        driver.kernels.addScaled(words, driver.put(x), x.length, scale);
+        expect(driver.words(words, x.length)).toEqual(start);
+      }
+    });
+  });
+
+  describe(`packing (${build})`, () => {
+    it("packs and unpacks every width and odd counts as the oracle does", () => {
+      for (let bits = 1; bits <= 32; bits++) {
+        const driver = new KernelDriver(build);
+        for (const count of [0, 1, 2, 3, 7, 8, 9, 31, 33, 77, 130]) {
+          const words = randomWords(random, count);
+          words.set([0, 2 ** 32 - 1, 2 ** 31, 2 ** 31 - 1].slice(0, count));
+          const packed = driver.pack(words, bits);
+          expect(packed.length).toBe(packedBytes(count, bits));
+          expect(packed).toEqual(packing.packTop(words, count, bits));
+          const back = driver.unpack(packed, count, bits);
+          expect(back).toEqual(packing.unpackTop(packed, count, bits));
+          const half = bits === 32 ? 0 : 2 ** (31 - bits);
+          for (let i = 0; i < count; i++)
+            expect(Math.abs((words[i] - back[i]) | 0)).toBeLessThanOrEqual(half);
+        }
+      }
+    });
+
+    it("unpack ignores what follows the stream", () => {
+      const driver = new KernelDriver(build);
+      const words = randomWords(random, 5);
+      const packed = driver.pack(words, 11);
+      const followed = new Uint8Array(packed.length + 32).fill(0xff);
+      followed.set(packed);
+      expect(driver.unpack(followed, 5, 11)).toEqual(packing.unpackTop(packed, 5, 11));
+    });
+
+    it("splits words into centred halves", () => {
+      const driver = new KernelDriver(build);
+      for (const count of [0, 1, 7, 8, 9, 31]) {
+        const words = Uint32Array.from(
+          { length: count },
+          (_, i) => EDGE_WORDS[i] ?? randomWords(random, 1)[0],
+        );
+        const lo = driver.kernels.allocate(2 * count);
+        const hi = driver.kernels.allocate(2 * count);
+        driver.kernels.splitWords(driver.put(words), count, lo, hi);
+        const low = driver.kernels.shorts(lo, count);
+        const high = driver.kernels.shorts(hi, count);
+        expect(Uint32Array.from(low, (value, i) => value + 65536 * high[i])).toEqual(words);
+      }
+    });
+  });
+
+  describe(`inner products (${build})`, () => {
+    it.each([
+      [1, 1, 16],
+      [1, 8, 48],
+      [1, 9, 2064],
+      [2, 1, 32],
+      [3, 5, 4128],
+      [4, 4, 16],
+      [5, 67, 80],
+      [9, 130, 16],
+      [2, 2, 0],
+    ])("%i plane rows, %i small rows, length %i", (planeRows, smallRows, length) => {
+      const driver = new KernelDriver(build);
+      const planes = Array.from({ length: planeRows }, () => randomWords(random, length));
+      const small = Array.from({ length: smallRows }, () => randomIntegers(random, length, -32768, 32767));
+      const expected = small.flatMap((row) => planes.map((plane) => innerProduct(row, plane)));
+      expect([...driver.innerProducts(planes, small, length)]).toEqual(expected);
+    });
+
+    it.each(EDGE_WORDS)("sums that wrap: every word %i, weights at the limits", (word) => {
+      const driver = new KernelDriver(build);
+      for (const weight of [-32768, 32767, -1]) {
+        const plane = new Uint32Array(4096).fill(word);
+        const small = new Int16Array(4096).fill(weight);
+        const expected = innerProduct(small, plane);
+        expect([...driver.innerProducts([plane, plane, plane], [small, small, small], 4096)]).toEqual(
+          new Array(9).fill(expected),
+        );
+      }
+    });
+
+    it("strides place the results and nothing else is touched", () => {
+      const { kernels } = new KernelDriver(build);
+      const lo = kernels.allocate(2 * 2 * 16);
+      const hi = kernels.allocate(2 * 2 * 16);
+      const small = kernels.allocate(2 * 3 * 16);
+      kernels.shorts(lo, 32).fill(1, 0, 16).fill(2, 16);
+      kernels.shorts(small, 48).fill(1, 0, 16).fill(10, 16, 32).fill(100, 32);
+      const out = kernels.allocate(4 * 64);
+      kernels.words(out, 64).fill(9);
+      kernels.innerProducts({
+        lo,
+        hi,
+        planeRows: 2,
+        small,
+        smallRows: 3,
+        length: 16,
+        out,
+        outPlaneStride: 20,
+        outSmallStride: 3,
+      });
+      const expected = new Uint32Array(64).fill(9);
+      for (const s of [0, 1, 2]) for (const p of [0, 1]) expected[3 * s + 20 * p] = 16 * 10 ** s * (p + 1);
+      expect(kernels.words(out, 64)).toEqual(expected);
+    });
+  });
+}
