@@ -39,7 +39,11 @@ const MAX_ERROR_BITS = -6.4;
 /** The shape of the headline figure: ChatGLM2-6B's query_key_value with a rank-8 adapter. */
 export const PEER_SHAPE = { n: 4096, r: 8, m: 4608 } as const;
 
-export async function runPeer(options: BenchOptions): Promise<{ build: string; results: PeerResult[] }> {
+/** @param between called before, between and after the variants: what is compared with them is timed there */
+export async function runPeer(
+  options: BenchOptions,
+  between: () => void = () => {},
+): Promise<{ build: string; results: PeerResult[] }> {
   const { seal, build } = await loadSeal();
   const layer = randomLayer(PEER_SHAPE.n, PEER_SHAPE.r, PEER_SHAPE.m);
   const variants = [
@@ -47,7 +51,13 @@ export async function runPeer(options: BenchOptions): Promise<{ build: string; r
     () => makeCkksLayer(seal, layer, PUBLIC_BASIS_PLAN),
     () => makeCoefficientLayer(seal, layer),
   ];
-  return { build, results: variants.map((make) => measureLayer(seal, make(), layer, options)) };
+  between();
+  const results = variants.map((make) => {
+    const result = measureLayer(seal, make(), layer, options);
+    between();
+    return result;
+  });
+  return { build, results };
 }
 
 function measureLayer(
