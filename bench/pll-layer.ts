@@ -12,7 +12,7 @@ import {
   setup,
   systemRandom,
 } from "../src/pll/pll.ts";
-import { layoutOf } from "../src/rlwe/parameters.ts";
+import { layoutOf, weightBits } from "../src/rlwe/parameters.ts";
 import { type MeasureOptions, measure, type Stage, type Timing } from "./harness.ts";
 
 export interface PllLayer {
@@ -35,7 +35,7 @@ export function makePllLayer(
   const layout = layoutOf(parameters, inFeatures);
   const bundleId = new Uint8Array(16);
   systemRandom(bundleId);
-  const quantized = quantizeRows(real, rows, inFeatures, parameters.weightBits);
+  const quantized = quantizeRows(real, rows, inFeatures, weightBits(parameters, inFeatures), [rows]);
   const weights = quantized.integers;
 
   const clientKernels = Kernels.load();
