@@ -2,25 +2,11 @@
 //
 // State words: 0-3 constants, 4-11 key, 12 block counter from 0, 13 nonceLow, 14 nonceHigh, 15 zero.
 
+/** x rotated left by n bits. Shifts measure faster than byte shuffles in V8, for 8 and 16 too. */
 // @ts-ignore: decorator
 @inline
-function rotate16(x: v128): v128 {
-  return v128.shuffle<i16>(x, x, 1, 0, 3, 2, 5, 4, 7, 6);
-}
-// @ts-ignore: decorator
-@inline
-function rotate12(x: v128): v128 {
-  return v128.or(i32x4.shl(x, 12), i32x4.shr_u(x, 20));
-}
-// @ts-ignore: decorator
-@inline
-function rotate8(x: v128): v128 {
-  return v128.shuffle<i8>(x, x, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14);
-}
-// @ts-ignore: decorator
-@inline
-function rotate7(x: v128): v128 {
-  return v128.or(i32x4.shl(x, 7), i32x4.shr_u(x, 25));
+function rotate(x: v128, n: i32): v128 {
+  return v128.or(i32x4.shl(x, n), i32x4.shr_u(x, 32 - n));
 }
 
 /** Stores the 4×4 transpose of words (a, b, c, d) of four blocks, plus the input words, at out, out + 64 … */
@@ -64,39 +50,39 @@ export function expandRandom(key: usize, nonceLow: i32, nonceHigh: i32, out: usi
     let x15 = i32x4.splat(0);
     for (let round = 0; round < 10; round++) {
       // columns
-      x0 = i32x4.add(x0, x4); x12 = rotate16(v128.xor(x12, x0));
-      x1 = i32x4.add(x1, x5); x13 = rotate16(v128.xor(x13, x1));
-      x2 = i32x4.add(x2, x6); x14 = rotate16(v128.xor(x14, x2));
-      x3 = i32x4.add(x3, x7); x15 = rotate16(v128.xor(x15, x3));
-      x8 = i32x4.add(x8, x12); x4 = rotate12(v128.xor(x4, x8));
-      x9 = i32x4.add(x9, x13); x5 = rotate12(v128.xor(x5, x9));
-      x10 = i32x4.add(x10, x14); x6 = rotate12(v128.xor(x6, x10));
-      x11 = i32x4.add(x11, x15); x7 = rotate12(v128.xor(x7, x11));
-      x0 = i32x4.add(x0, x4); x12 = rotate8(v128.xor(x12, x0));
-      x1 = i32x4.add(x1, x5); x13 = rotate8(v128.xor(x13, x1));
-      x2 = i32x4.add(x2, x6); x14 = rotate8(v128.xor(x14, x2));
-      x3 = i32x4.add(x3, x7); x15 = rotate8(v128.xor(x15, x3));
-      x8 = i32x4.add(x8, x12); x4 = rotate7(v128.xor(x4, x8));
-      x9 = i32x4.add(x9, x13); x5 = rotate7(v128.xor(x5, x9));
-      x10 = i32x4.add(x10, x14); x6 = rotate7(v128.xor(x6, x10));
-      x11 = i32x4.add(x11, x15); x7 = rotate7(v128.xor(x7, x11));
+      x0 = i32x4.add(x0, x4); x12 = rotate(v128.xor(x12, x0), 16);
+      x1 = i32x4.add(x1, x5); x13 = rotate(v128.xor(x13, x1), 16);
+      x2 = i32x4.add(x2, x6); x14 = rotate(v128.xor(x14, x2), 16);
+      x3 = i32x4.add(x3, x7); x15 = rotate(v128.xor(x15, x3), 16);
+      x8 = i32x4.add(x8, x12); x4 = rotate(v128.xor(x4, x8), 12);
+      x9 = i32x4.add(x9, x13); x5 = rotate(v128.xor(x5, x9), 12);
+      x10 = i32x4.add(x10, x14); x6 = rotate(v128.xor(x6, x10), 12);
+      x11 = i32x4.add(x11, x15); x7 = rotate(v128.xor(x7, x11), 12);
+      x0 = i32x4.add(x0, x4); x12 = rotate(v128.xor(x12, x0), 8);
+      x1 = i32x4.add(x1, x5); x13 = rotate(v128.xor(x13, x1), 8);
+      x2 = i32x4.add(x2, x6); x14 = rotate(v128.xor(x14, x2), 8);
+      x3 = i32x4.add(x3, x7); x15 = rotate(v128.xor(x15, x3), 8);
+      x8 = i32x4.add(x8, x12); x4 = rotate(v128.xor(x4, x8), 7);
+      x9 = i32x4.add(x9, x13); x5 = rotate(v128.xor(x5, x9), 7);
+      x10 = i32x4.add(x10, x14); x6 = rotate(v128.xor(x6, x10), 7);
+      x11 = i32x4.add(x11, x15); x7 = rotate(v128.xor(x7, x11), 7);
       // diagonals
-      x0 = i32x4.add(x0, x5); x15 = rotate16(v128.xor(x15, x0));
-      x1 = i32x4.add(x1, x6); x12 = rotate16(v128.xor(x12, x1));
-      x2 = i32x4.add(x2, x7); x13 = rotate16(v128.xor(x13, x2));
-      x3 = i32x4.add(x3, x4); x14 = rotate16(v128.xor(x14, x3));
-      x10 = i32x4.add(x10, x15); x5 = rotate12(v128.xor(x5, x10));
-      x11 = i32x4.add(x11, x12); x6 = rotate12(v128.xor(x6, x11));
-      x8 = i32x4.add(x8, x13); x7 = rotate12(v128.xor(x7, x8));
-      x9 = i32x4.add(x9, x14); x4 = rotate12(v128.xor(x4, x9));
-      x0 = i32x4.add(x0, x5); x15 = rotate8(v128.xor(x15, x0));
-      x1 = i32x4.add(x1, x6); x12 = rotate8(v128.xor(x12, x1));
-      x2 = i32x4.add(x2, x7); x13 = rotate8(v128.xor(x13, x2));
-      x3 = i32x4.add(x3, x4); x14 = rotate8(v128.xor(x14, x3));
-      x10 = i32x4.add(x10, x15); x5 = rotate7(v128.xor(x5, x10));
-      x11 = i32x4.add(x11, x12); x6 = rotate7(v128.xor(x6, x11));
-      x8 = i32x4.add(x8, x13); x7 = rotate7(v128.xor(x7, x8));
-      x9 = i32x4.add(x9, x14); x4 = rotate7(v128.xor(x4, x9));
+      x0 = i32x4.add(x0, x5); x15 = rotate(v128.xor(x15, x0), 16);
+      x1 = i32x4.add(x1, x6); x12 = rotate(v128.xor(x12, x1), 16);
+      x2 = i32x4.add(x2, x7); x13 = rotate(v128.xor(x13, x2), 16);
+      x3 = i32x4.add(x3, x4); x14 = rotate(v128.xor(x14, x3), 16);
+      x10 = i32x4.add(x10, x15); x5 = rotate(v128.xor(x5, x10), 12);
+      x11 = i32x4.add(x11, x12); x6 = rotate(v128.xor(x6, x11), 12);
+      x8 = i32x4.add(x8, x13); x7 = rotate(v128.xor(x7, x8), 12);
+      x9 = i32x4.add(x9, x14); x4 = rotate(v128.xor(x4, x9), 12);
+      x0 = i32x4.add(x0, x5); x15 = rotate(v128.xor(x15, x0), 8);
+      x1 = i32x4.add(x1, x6); x12 = rotate(v128.xor(x12, x1), 8);
+      x2 = i32x4.add(x2, x7); x13 = rotate(v128.xor(x13, x2), 8);
+      x3 = i32x4.add(x3, x4); x14 = rotate(v128.xor(x14, x3), 8);
+      x10 = i32x4.add(x10, x15); x5 = rotate(v128.xor(x5, x10), 7);
+      x11 = i32x4.add(x11, x12); x6 = rotate(v128.xor(x6, x11), 7);
+      x8 = i32x4.add(x8, x13); x7 = rotate(v128.xor(x7, x8), 7);
+      x9 = i32x4.add(x9, x14); x4 = rotate(v128.xor(x4, x9), 7);
     }
     storeWords(
       out,

@@ -1,14 +1,14 @@
 // The negacyclic number-theoretic transform of N = 2048 points modulo p, four lanes at a time.
 //
-// Forward: Cooley-Tukey, strides 1024 … 1; inverse: Gentleman-Sande, strides 1 … 1024, N^-1 folded into the last
-// pass. Two levels are done per pass over memory (radix 4), the last three (stride 4, 2, 1) on 8 coefficients in two
+// Forward: Cooley-Tukey, strides 1024 … 1; inverse: Gentleman-Sande, strides 1 … 1024, N^-1 folded into the
+// public element. Two levels are done per pass over memory (radix 4), the last three (stride 4, 2, 1) on 8 coefficients in two
 // vectors. NTT form is bit-reversed order, in which each run of 8 stands as it falls out of the lanes: 0 2 4 6 1 3 5 7
 // after the last butterfly's pairing; only pointwise products read it, so the order never matters outside this file.
 //
 // Lanes are signed. Forward: |x| grows by at most 5p/4 a level, 11 · 1.25 = 13.75 < 15.99: never reduced.
 // Inverse: sums double, so every pass reduces the one output that is a sum of sums.
 import { FORWARD_PAIRS, FORWARD_TAIL, INVERSE_PAIRS, INVERSE_TAIL, RING_DEGREE } from "./memory";
-import { center, centerScalar, mulShoup, N_INVERSE, P, reduce, shoupQuotient, shoupQuotients } from "./modular";
+import { center, mulShoup, N_INVERSE, reduce, shoupQuotient, shoupQuotients } from "./modular";
 
 // @ts-ignore: decorator
 @inline
@@ -138,21 +138,25 @@ function inversePass(x: usize, m: i32, stride: usize): void {
   }
 }
 
-/** Strides 512 and 1024, times N^-1, centred: the exact integers. */
+/** The exact integer that x ≡ r mod p stands for, r in [-p/4, 5p/4): callers bound their products by 2^26 < p/2. */
 // @ts-ignore: decorator
 @inline
-function inverseLast(x: usize): void {
+function exact(r: v128): v128 {
+  const value = center(r);
+  assert(!v128.any_true(i32x4.gt_s(i32x4.abs(value), i32x4.splat(1 << 26))));
+  return value;
+}
+
+/** Strides 512 and 1024, centred: out = base + 2^shift·(the exact integers) mod 2^32. |inputs| ≤ 2.5p. */
+function inverseLast(x: usize, shift: i32, base: usize, out: usize): void {
   const step: usize = 512 * 4;
-  const scaled = centerScalar(<i64>load<i32>(INVERSE_PAIRS + 8) * N_INVERSE);
-  const w1 = i32x4.splat(scaled);
-  const q1 = i32x4.splat(shoupQuotient(scaled));
-  const w0 = i32x4.splat(N_INVERSE);
-  const q0 = i32x4.splat(shoupQuotient(N_INVERSE));
+  const w1 = v128.load32_splat(INVERSE_PAIRS + 8);
+  const q1 = v128.load32_splat(INVERSE_PAIRS + 12);
   const w2 = v128.load32_splat(INVERSE_PAIRS + 16);
   const q2 = v128.load32_splat(INVERSE_PAIRS + 20);
   const w3 = v128.load32_splat(INVERSE_PAIRS + 24);
   const q3 = v128.load32_splat(INVERSE_PAIRS + 28);
-  for (const end = x + step; x < end; x += 16) {
+  for (const end = x + step; x < end; x += 16, base += 16, out += 16) {
     const x0 = v128.load(x);
     const x1 = v128.load(x + step);
     const x2 = v128.load(x + 2 * step);
@@ -161,38 +165,42 @@ function inverseLast(x: usize): void {
     const s1 = i32x4.add(x2, x3);
     const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2);
     const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3);
-    v128.store(x, center(mulShoup(i32x4.add(s0, s1), w0, q0)));
-    v128.store(x + step, center(mulShoup(i32x4.add(d0, d1), w0, q0)));
-    v128.store(x + 2 * step, center(mulShoup(i32x4.sub(s0, s1), w1, q1)));
-    v128.store(x + 3 * step, center(mulShoup(i32x4.sub(d0, d1), w1, q1)));
+    const y0 = exact(reduce(i32x4.add(s0, s1)));
+    const y1 = exact(reduce(i32x4.add(d0, d1)));
+    const y2 = exact(mulShoup(i32x4.sub(s0, s1), w1, q1));
+    const y3 = exact(mulShoup(i32x4.sub(d0, d1), w1, q1));
+    v128.store(out, i32x4.add(v128.load(base), i32x4.shl(y0, shift)));
+    v128.store(out + step, i32x4.add(v128.load(base + step), i32x4.shl(y1, shift)));
+    v128.store(out + 2 * step, i32x4.add(v128.load(base + 2 * step), i32x4.shl(y2, shift)));
+    v128.store(out + 3 * step, i32x4.add(v128.load(base + 3 * step), i32x4.shl(y3, shift)));
   }
 }
 
 /**
- * x = INTT(element ⊙ secret): i32[N] centred mod p, natural order. Exact when the true product is at most
- * (p - 1)/2 in absolute value.
- * @param element N centred values w, then their N Shoup quotients
+ * out = base + 2^shift·INTT(element ⊙ secret) mod 2^32, natural order, the inverse transform being centred mod p:
+ * exact when the true product is at most 2^26 in absolute value.
+ * @param element N centred values w with N^-1 folded in, then their N Shoup quotients (factorNtt)
  * @param secret NTT form, any i32
+ * @param scratch i32[N]
+ * @param base u32[N], may be out
  */
-export function multiplyInverse(element: usize, secret: usize, x: usize): void {
-  inverseHead(element, secret, x);
-  inversePass(x, 64, 8);
-  inversePass(x, 16, 32);
-  inversePass(x, 4, 128);
-  inverseLast(x);
-  if (!ASC_NO_ASSERT) {
-    // every caller bounds its products by 2^26
-    for (let i: usize = 0; i < RING_DEGREE; i++) assert(abs(load<i32>(x + i * 4)) <= 1 << 26);
-  }
+export function multiplyInverseAdd(
+  element: usize, secret: usize, scratch: usize, shift: i32, base: usize, out: usize,
+): void {
+  inverseHead(element, secret, scratch);
+  inversePass(scratch, 64, 8);
+  inversePass(scratch, 16, 32);
+  inversePass(scratch, 4, 128);
+  inverseLast(scratch, shift, base, out);
 }
 
-/** x: i32[N] → (w, q) of its NTT at out: w centred mod p, q its Shoup quotient. x is overwritten. */
+/** x: i32[N] → (w, q) at out: w = NTT(x)/N centred mod p, q its Shoup quotient. x is overwritten. */
 export function factorNtt(x: usize, out: usize): void {
   forwardNtt(x);
-  const one = i32x4.splat(1);
-  const oneQ = i32x4.splat(<i32>(4294967296.0 / <f64>P + 0.5));
+  const scale = i32x4.splat(N_INVERSE);
+  const scaleQ = i32x4.splat(shoupQuotient(N_INVERSE));
   for (const end = x + RING_DEGREE * 4; x < end; x += 16, out += 16) {
-    const w = center(mulShoup(v128.load(x), one, oneQ));
+    const w = center(mulShoup(v128.load(x), scale, scaleQ));
     v128.store(out, w);
     v128.store(out, shoupQuotients(w), RING_DEGREE * 4);
   }

@@ -1,9 +1,9 @@
 // Products of a public ring element with secrets, modulo 2^32.
 import { POLY_BYTES, RING_DEGREE, SCRATCH_A, SCRATCH_B } from "./memory";
-import { factorNtt, forwardNtt, multiplyInverse } from "./ntt";
+import { factorNtt, forwardNtt, multiplyInverseAdd } from "./ntt";
 
 /**
- * a = lo + 2^16·hi mod 2^32 with lo, hi in [-2^15, 2^15); out = (w, q) of NTT(lo), then of NTT(hi).
+ * a = lo + 2^16·hi mod 2^32 with lo, hi in [-2^15, 2^15); out = (w, q) of NTT(lo)/N, then of NTT(hi)/N.
  * @param words u32[N], the coefficients of a
  * @param out PUBLIC_ELEMENT_BYTES
  */
@@ -37,13 +37,9 @@ export function secretToNtt(s: usize, out: usize): void {
  * @param out u32[count]
  */
 export function multiplyPublic(element: usize, secret: usize, out: usize, count: i32): void {
-  multiplyInverse(element, secret, SCRATCH_A);
-  multiplyInverse(element + 2 * POLY_BYTES, secret, SCRATCH_B);
-  const whole = <usize>(count & ~3) * 4;
-  for (let i: usize = 0; i < whole; i += 16) {
-    v128.store(out + i, i32x4.add(v128.load(SCRATCH_A + i), i32x4.shl(v128.load(SCRATCH_B + i), 16)));
-  }
-  for (let i = whole; i < <usize>count * 4; i += 4) {
-    store<i32>(out + i, load<i32>(SCRATCH_A + i) + (load<i32>(SCRATCH_B + i) << 16));
-  }
+  memory.fill(SCRATCH_A, 0, POLY_BYTES);
+  multiplyInverseAdd(element, secret, SCRATCH_B, 0, SCRATCH_A, SCRATCH_A);
+  const whole = <usize>count == RING_DEGREE;
+  multiplyInverseAdd(element + 2 * POLY_BYTES, secret, SCRATCH_B, 16, SCRATCH_A, whole ? out : SCRATCH_A);
+  if (!whole) memory.copy(out, SCRATCH_A, <usize>count * 4);
 }

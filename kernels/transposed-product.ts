@@ -8,7 +8,7 @@ import {
   SCRATCH_NTT,
   TRANSPOSED_PARTS,
 } from "./memory";
-import { factorNtt, forwardNtt, multiplyInverse } from "./ntt";
+import { factorNtt, forwardNtt, multiplyInverseAdd } from "./ntt";
 import { multiplyPublic } from "./public-product";
 
 /** Bits of a part of the public element, and of a digit of the small integers: 2^10 · 2^5 · N = 2^26 < p/2. */
@@ -58,10 +58,7 @@ export function transposedProduct(small: usize, count: i32, bits: i32, out: usiz
     for (let part: usize = 0; part < 3; part++) {
       const shift = digit * DIGIT_BITS + <i32>part * PART_BITS;
       if (shift >= 32) break; // a multiple of 2^32
-      multiplyInverse(TRANSPOSED_PARTS + part * 2 * POLY_BYTES, SCRATCH_NTT, SCRATCH_B);
-      for (let i: usize = 0; i < POLY_BYTES; i += 16) {
-        v128.store(out + i, i32x4.add(v128.load(out + i), i32x4.shl(v128.load(SCRATCH_B + i), shift)));
-      }
+      multiplyInverseAdd(TRANSPOSED_PARTS + part * 2 * POLY_BYTES, SCRATCH_NTT, SCRATCH_B, shift, out, out);
     }
   }
 }
