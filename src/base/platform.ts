@@ -57,6 +57,14 @@ export interface TensorSession {
     inputs: Readonly<Record<string, Tensor>>,
     into?: Readonly<Record<string, Tensor>>,
   ): Promise<Record<string, Tensor>>;
+  /**
+   * Prepares a run that is repeated over the same memory: the caller changes the data of `inputs` between runs, and
+   * each run writes all outputs into `outputs`.
+   */
+  bind(
+    inputs: Readonly<Record<string, Tensor>>,
+    outputs: Readonly<Record<string, Tensor>>,
+  ): () => Promise<void>;
   dispose(): Promise<void>;
 }
 

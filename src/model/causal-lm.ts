@@ -1,14 +1,15 @@
 /** A decoder-only language model, run from its Hugging Face folder. */
 
 import { assertInteger } from "../base/assert.ts";
-import type { Tensor, TensorRuntime } from "../base/platform.ts";
+import type { TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DeltaSource } from "./delta-source.ts";
-import { type CacheShape, KvCache, presentName } from "./kv-cache.ts";
+import { type CacheShape, KvCache } from "./kv-cache.ts";
 import { type LinearPlace, matchGroups } from "./linear-place.ts";
 import { type Segment, SegmentBuilder } from "./segment-builder.ts";
+import { FIRST_ROW, IDS, TOTAL } from "./segment-pass.ts";
 import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
 
 export interface LoadOptions {
@@ -100,7 +101,6 @@ export class CausalLm {
       deltas,
       places: [...groupAt.keys()],
       threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
-      inPlace: presentNames(config.layers),
       onProgress: options.onProgress,
     });
     return new CausalLm(config, places, contextLength, architecture.cacheShape(config), runner);
@@ -149,22 +149,15 @@ export class CausalLm {
     this.#busy.add(cache);
     try {
       cache.reserve(cache.length + ids.length);
-      const logits = await this.#runner.run({
-        tokens: ids.length,
-        given: { ...givenTensors(ids, cache.length, firstRow), ...cache.pastTensors() },
-        into: cache.presentTensors(),
-        result: "logits",
-        signal: options.signal,
-      });
+      const logits = await this.#runner.run({ ids, firstRow }, cache, options.signal);
       cache.commit(ids.length);
-      return logits.data as Float32Array;
+      return logits;
     } finally {
       this.#busy.delete(cache);
     }
   }
 }
 
-/** The inputs are called as {@link givenTensors} calls them. */
 function writeSegments(
   builder: SegmentBuilder,
   architecture: Architecture,
@@ -173,27 +166,11 @@ function writeSegments(
   maxPositions: number,
 ): readonly Segment[] {
   const logits = architecture.write(builder, config, places, {
-    ids: builder.given("ids", "int64", [1, "tokens"]),
-    total: builder.given("total", "int32", [1]),
-    firstRow: builder.given("first_row", "int64", [1]),
+    ids: builder.given(IDS, "int64", [1, "tokens"]),
+    total: builder.given(TOTAL, "int32", [1]),
+    firstRow: builder.given(FIRST_ROW, "int64", [1]),
     maxPositions,
   });
   builder.expose(logits);
   return builder.finish();
-}
-
-function givenTensors(ids: readonly number[], past: number, firstRow: number): Record<string, Tensor> {
-  return {
-    ids: { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) },
-    total: { type: "int32", dims: [1], data: Int32Array.of(past + ids.length) },
-    first_row: { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) },
-  };
-}
-
-function presentNames(layers: number): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (let layer = 0; layer < layers; layer++) {
-    names.add(presentName("key", layer)).add(presentName("value", layer));
-  }
-  return names;
 }

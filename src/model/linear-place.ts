@@ -53,8 +53,8 @@ export function matchGroups(
 }
 
 /**
- * The deltas of a group as one tensor beside the place's joined product: (tokens, Σ outFeatures of the place)
- * row-major, zero where a module is not adapted.
+ * Writes the deltas of a group beside each other as the place's joined product has its columns:
+ * (tokens, Σ outFeatures of the place) row-major. Columns of modules that are not adapted stay as they are.
  *
  * @param deltas one (tokens, out) row-major for each name of `modules`
  * @throws RangeError if a delta has another length
@@ -63,27 +63,24 @@ export function joinDeltas(
   place: LinearPlace,
   modules: readonly string[],
   deltas: readonly Float32Array[],
-  tokens: number,
-): Float32Array {
+  joined: Float32Array,
+): void {
   if (deltas.length !== modules.length) throw new RangeError("one delta per module of the group is needed");
-  let width = 0;
-  const columns = place.outFeatures.map((out) => (width += out) - out);
-  for (const [i, name] of modules.entries()) {
-    const out = place.outFeatures[place.modules.indexOf(name)];
-    if (deltas[i].length !== tokens * out) throw new RangeError(`delta of ${name} has a wrong length`);
-  }
-  if (place.modules.length === 1) return deltas[0];
-  const joined = new Float32Array(tokens * width);
-  for (const [i, name] of modules.entries()) {
-    const at = place.modules.indexOf(name);
+  const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
+  const tokens = joined.length / width;
+  for (let i = 0; i < modules.length; i++) {
+    const delta = deltas[i];
+    const at = place.modules.indexOf(modules[i]);
     const out = place.outFeatures[at];
-    if (tokens === 1) {
-      joined.set(deltas[i], columns[at]);
+    if (delta.length !== tokens * out) throw new RangeError(`delta of ${modules[i]} has a wrong length`);
+    let column = 0;
+    for (let before = 0; before < at; before++) column += place.outFeatures[before];
+    if (tokens === 1 || out === width) {
+      joined.set(delta, column);
       continue;
     }
     for (let token = 0; token < tokens; token++) {
-      joined.set(deltas[i].subarray(token * out, (token + 1) * out), token * width + columns[at]);
+      joined.set(delta.subarray(token * out, (token + 1) * out), token * width + column);
     }
   }
-  return joined;
 }

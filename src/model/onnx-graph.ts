@@ -13,6 +13,13 @@ export type ElementType = keyof typeof ELEMENT_CODE;
 /** Sizes of a tensor; a name stands for a size that is known only when the graph runs. */
 export type Dims = readonly (number | string)[];
 
+/** An input or output of a graph. */
+export interface GraphValue {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly dims: Dims;
+}
+
 export type Attribute = number | { readonly float: number } | readonly number[];
 
 /** The versions that the operators here are written against. 21 is the last whose files are of IR version 10. */
@@ -34,8 +41,8 @@ export class OnnxGraph {
   readonly name: string;
   readonly #nodes: onnxProto.onnx.INodeProto[] = [];
   readonly #initializers: onnxProto.onnx.ITensorProto[] = [];
-  readonly #inputs: onnxProto.onnx.IValueInfoProto[] = [];
-  readonly #outputs: onnxProto.onnx.IValueInfoProto[] = [];
+  readonly #inputs: GraphValue[] = [];
+  readonly #outputs: GraphValue[] = [];
   readonly #files = new Map<string, OnnxModel["externalFiles"][number]>();
   #names = 0;
 
@@ -44,24 +51,24 @@ export class OnnxGraph {
     this.name = name;
   }
 
-  get inputNames(): readonly string[] {
-    return this.#inputs.map(({ name }) => name as string);
+  get inputs(): readonly GraphValue[] {
+    return this.#inputs;
   }
 
-  get outputNames(): readonly string[] {
-    return this.#outputs.map(({ name }) => name as string);
+  get outputs(): readonly GraphValue[] {
+    return this.#outputs;
   }
 
   freshName(hint: string): string {
     return `${this.name}.${hint}.${this.#names++}`;
   }
 
-  input(name: string, type: ElementType, dims: Dims): void {
-    if (!this.inputNames.includes(name)) this.#inputs.push(valueInfo(name, type, dims));
+  input(value: GraphValue): void {
+    if (!this.#inputs.some(({ name }) => name === value.name)) this.#inputs.push(value);
   }
 
-  output(name: string, type: ElementType, dims: Dims): void {
-    if (!this.outputNames.includes(name)) this.#outputs.push(valueInfo(name, type, dims));
+  output(value: GraphValue): void {
+    if (!this.#outputs.some(({ name }) => name === value.name)) this.#outputs.push(value);
   }
 
   /** Adds a node. An empty name among the inputs or outputs leaves an optional one out. */
@@ -136,14 +143,14 @@ export class OnnxGraph {
         name: this.name,
         node: this.#nodes,
         initializer: this.#initializers,
-        input: this.#inputs,
-        output: this.#outputs,
+        input: this.#inputs.map(valueInfo),
+        output: this.#outputs.map(valueInfo),
       },
     }).finish();
   }
 }
 
-function valueInfo(name: string, type: ElementType, dims: Dims): onnxProto.onnx.IValueInfoProto {
+function valueInfo({ name, type, dims }: GraphValue): onnxProto.onnx.IValueInfoProto {
   const dim = dims.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
   return { name, type: { tensorType: { elemType: ELEMENT_CODE[type], shape: { dim } } } };
 }

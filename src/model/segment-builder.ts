@@ -10,13 +10,17 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import { type Attribute, type Dims, type ElementType, elementTypeOf, OnnxGraph } from "./onnx-graph.ts";
+import {
+  type Attribute,
+  type Dims,
+  type ElementType,
+  elementTypeOf,
+  type GraphValue,
+  OnnxGraph,
+} from "./onnx-graph.ts";
 
 /** A tensor of the forward pass, in whichever graph it is made. */
-export interface Value {
-  readonly name: string;
-  readonly type: ElementType;
-  readonly dims: Dims;
+export interface Value extends GraphValue {
   /** Index of the graph that makes it, -1: given by the caller of each run. */
   readonly segment: number;
 }
@@ -92,7 +96,7 @@ export class SegmentBuilder {
 
   /** Makes a value an output that the caller of each run gets, under the name it has. */
   expose(value: Value): void {
-    this.#segments[value.segment].graph.output(value.name, value.type, value.dims);
+    this.#segments[value.segment].graph.output(value);
   }
 
   /** A weight as float32, widened by the runtime when it loads. */
@@ -162,7 +166,7 @@ export class SegmentBuilder {
   #use(value: Value): string {
     if (value.segment === this.#segments.length - 1) return value.name;
     if (value.segment >= 0) this.expose(value);
-    this.graph.input(value.name, value.type, value.dims);
+    this.graph.input(value);
     return value.name;
   }
 

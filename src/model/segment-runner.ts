@@ -1,10 +1,20 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
 import { TacetError } from "../base/errors.ts";
-import type { Tensor, TensorRuntime, TensorSession } from "../base/platform.ts";
+import type { TensorRuntime } from "../base/platform.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
+import type { KvCache } from "./kv-cache.ts";
 import { joinDeltas, type LinearPlace } from "./linear-place.ts";
 import type { Segment, SegmentStep } from "./segment-builder.ts";
+import {
+  DecodePass,
+  FreePass,
+  LOGITS,
+  type LoadedModel,
+  type LoadedSegment,
+  type PassInput,
+  type SegmentPass,
+} from "./segment-pass.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
 export interface ForwardTimings {
@@ -18,133 +28,137 @@ export interface ForwardTimings {
   waitMs: number;
 }
 
-interface LoadedSegment {
-  readonly session: TensorSession;
-  readonly inputs: readonly string[];
-  /** Outputs that are written into given memory. */
-  readonly inPlace: readonly string[];
-  readonly steps: readonly SegmentStep[];
-  /** Values that nothing after this segment reads. */
-  readonly release: readonly string[];
-}
-
-export interface RunRequest {
-  /** Tokens T of this run. */
-  readonly tokens: number;
-  /** Inputs by name. */
-  readonly given: Readonly<Record<string, Tensor>>;
-  /** Memory for outputs, by name. */
-  readonly into: Readonly<Record<string, Tensor>>;
-  /** Name of the value to return. */
-  readonly result: string;
-  readonly signal?: AbortSignal | undefined;
+export interface RunnerOptions {
+  readonly deltas: DeltaSource | undefined;
+  /** By group of the DeltaSource. */
+  readonly places: readonly LinearPlace[];
+  readonly threads: number | undefined;
+  readonly onProgress: ((fraction: number) => void) | undefined;
 }
 
 export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
-  readonly #segments: readonly LoadedSegment[];
-  readonly #deltas: DeltaSource | undefined;
-  /** By group. */
-  readonly #places: readonly LinearPlace[];
+  readonly #model: LoadedModel;
+  readonly #decodePasses = new WeakMap<KvCache, DecodePass>();
 
-  private constructor(
-    segments: readonly LoadedSegment[],
-    deltas: DeltaSource | undefined,
-    places: readonly LinearPlace[],
-  ) {
-    this.#segments = segments;
-    this.#deltas = deltas;
-    this.#places = places;
+  private constructor(model: LoadedModel) {
+    this.#model = model;
   }
 
-  /** @param inPlace names of the outputs for which each run gives memory */
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    options: {
-      readonly deltas: DeltaSource | undefined;
-      readonly places: readonly LinearPlace[];
-      readonly threads: number | undefined;
-      readonly inPlace: ReadonlySet<string>;
-      readonly onProgress: ((fraction: number) => void) | undefined;
-    },
+    { deltas, places, threads, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
     const loaded: LoadedSegment[] = [];
-    const { threads } = options;
     try {
       for (const [index, { graph, steps }] of segments.entries()) {
-        const readLater = new Set(segments.slice(index + 1).flatMap((later) => later.graph.inputNames));
+        const { inputs, outputs } = graph;
+        const later = segments.slice(index + 1).flatMap((segment) => segment.graph.inputs);
+        const readLater = new Set(later.map(({ name }) => name)).add(LOGITS);
+        for (const step of steps) if (step.kind === "begin") readLater.add(step.input);
         loaded.push({
           session: await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads }),
-          inputs: graph.inputNames,
-          inPlace: graph.outputNames.filter((name) => options.inPlace.has(name)),
+          inputs: inputs.map(({ name }) => name),
+          outputs,
           steps,
-          release: [...graph.inputNames, ...graph.outputNames].filter((name) => !readLater.has(name)),
+          release: [...inputs, ...outputs].map(({ name }) => name).filter((name) => !readLater.has(name)),
         });
-        options.onProgress?.((index + 1) / segments.length);
+        onProgress?.((index + 1) / segments.length);
       }
     } catch (error) {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner(loaded, options.deltas, options.places);
+    return new SegmentRunner({ segments: loaded, deltas, places });
   }
 
   /**
-   * @throws TacetError aborted between segments when the signal fires; whatever a DeltaSource rejects with
+   * The logits asked for, (rows, vocab) row-major. The cache must have room; what is written there is not counted.
+   *
+   * @throws TacetError aborted when the signal fires; whatever a DeltaSource rejects with
    */
-  async run({ tokens, given, into, result, signal }: RunRequest): Promise<Tensor> {
-    const values = new Map(Object.entries(given));
+  async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const decode = input.ids.length === 1 ? this.#decodePass(input.ids[0], cache) : undefined;
+    const pass = decode ?? new FreePass(this.#model, cache, input);
     let pending: PendingDelta | undefined;
-    for (const segment of this.#segments) {
-      throwIfAborted(signal);
-      await this.#runSegment(segment, values, into);
-      for (const step of segment.steps) {
-        if (step.kind === "begin") pending = this.#begin(step.group, values.get(step.input)!, tokens);
-        else values.set(step.delta, await this.#wait(step.group, pending!, tokens));
+    try {
+      for (let index = 0; index < this.#model.segments.length; index++) {
+        throwIfAborted(signal);
+        await this.#runSegment(pass, index);
+        for (const step of this.#model.segments[index].steps) {
+          if (step.kind === "begin") pending = this.#begin(step, pass);
+          else await this.#wait(step, pending!, pass, signal);
+        }
       }
-      for (const name of segment.release) if (name !== result) values.delete(name);
+    } catch (error) {
+      // A delta that is still on its way may read its x for a while: that memory is not used again. How it ends
+      // nobody will ask.
+      this.#decodePasses.delete(cache);
+      pending?.wait().catch(() => {});
+      throw error;
     }
     this.timings.forwards++;
-    return values.get(result)!;
+    return decode ? decode.data(LOGITS).slice() : pass.data(LOGITS);
   }
 
   async dispose(): Promise<void> {
-    await Promise.all(this.#segments.map(({ session }) => session.dispose()));
+    await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
   }
 
-  async #runSegment(
-    segment: LoadedSegment,
-    values: Map<string, Tensor>,
-    given: Readonly<Record<string, Tensor>>,
-  ): Promise<void> {
+  #decodePass(id: number, cache: KvCache): DecodePass {
+    let pass = this.#decodePasses.get(cache);
+    if (pass?.capacity !== cache.capacity) {
+      pass = new DecodePass(this.#model, cache);
+      this.#decodePasses.set(cache, pass);
+    }
+    pass.start(id, cache.length);
+    return pass;
+  }
+
+  async #runSegment(pass: SegmentPass, index: number): Promise<void> {
     const start = performance.now();
-    const inputs: Record<string, Tensor> = {};
-    for (const name of segment.inputs) inputs[name] = values.get(name)!;
-    let into: Record<string, Tensor> | undefined;
-    for (const name of segment.inPlace) (into ??= {})[name] = given[name];
-    const outputs = await segment.session.run(inputs, into);
-    for (const name in outputs) values.set(name, outputs[name]);
+    await pass.runSegment(index);
     this.timings.sessionRuns++;
     this.timings.modelMs += performance.now() - start;
   }
 
-  #begin(group: number, x: Tensor, tokens: number): PendingDelta {
+  #begin({ group, input }: SegmentStep & { kind: "begin" }, pass: SegmentPass): PendingDelta {
     const start = performance.now();
-    const pending = this.#deltas!.begin(group, x.data as Float32Array, tokens);
+    const pending = this.#model.deltas!.begin(group, pass.data(input), pass.tokens);
     this.timings.beginMs += performance.now() - start;
     return pending;
   }
 
-  async #wait(group: number, pending: PendingDelta, tokens: number): Promise<Tensor> {
+  async #wait(
+    step: SegmentStep & { kind: "wait" },
+    pending: PendingDelta,
+    pass: SegmentPass,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const start = performance.now();
-    const place = this.#places[group];
-    const data = joinDeltas(place, this.#deltas!.groups[group].modules, await pending.wait(), tokens);
+    const deltas = await (signal ? unlessAborted(pending.wait(), signal) : pending.wait());
+    const { modules } = this.#model.deltas!.groups[step.group];
+    joinDeltas(this.#model.places[step.group], modules, deltas, pass.deltaData(step));
     this.timings.waitMs += performance.now() - start;
-    return { type: "float32", dims: [1, tokens, data.length / tokens], data };
   }
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new TacetError("aborted", "stopped on request");
+}
+
+/** @throws TacetError aborted as soon as the signal fires, whatever becomes of the work */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(new TacetError("aborted", "stopped on request"));
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }

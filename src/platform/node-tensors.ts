@@ -75,26 +75,48 @@ class NodeTensorSession implements TensorSession {
     inputs: Readonly<Record<string, Tensor>>,
     into: Readonly<Record<string, Tensor>> = {},
   ): Promise<Record<string, Tensor>> {
-    const feeds: Record<string, Ort.Tensor> = {};
-    for (const name in inputs) feeds[name] = this.#toOrt(inputs[name]);
-    const fetches: Record<string, Ort.Tensor | null> = { ...this.#noMemory };
-    for (const name in into) fetches[name] = this.#toOrt(into[name]);
-    try {
-      return (await this.#session.run(feeds, fetches)) as unknown as Record<string, Tensor>;
-    } catch (error) {
-      // Its messages name nodes, shapes and types; they hold no tensor data.
-      throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
-    }
+    const fetches = { ...this.#noMemory, ...this.#toOrt(into) };
+    return (await this.#run(this.#toOrt(inputs), fetches)) as unknown as Record<string, Tensor>;
+  }
+
+  bind(
+    inputs: Readonly<Record<string, Tensor>>,
+    outputs: Readonly<Record<string, Tensor>>,
+  ): () => Promise<void> {
+    const feeds = this.#toOrt(inputs);
+    const fetches = this.#toOrt(outputs);
+    return async () => {
+      await this.#run(feeds, fetches);
+    };
   }
 
   dispose(): Promise<void> {
     return (this.#released ??= this.#session.release());
   }
 
-  /** What a session gave is a tensor of its own already. */
-  #toOrt(tensor: Tensor): Ort.Tensor {
-    if (tensor instanceof this.#ort.Tensor) return tensor;
-    return new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+  async #run(
+    feeds: Record<string, Ort.Tensor>,
+    fetches: Record<string, Ort.Tensor | null>,
+  ): Promise<Ort.InferenceSession.OnnxValueMapType> {
+    try {
+      return await this.#session.run(feeds, fetches);
+    } catch (error) {
+      // Its messages name nodes, shapes and types; they hold no tensor data.
+      throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
+    }
+  }
+
+  /** Views of the same memory; what a session gave is a tensor of ONNX Runtime's own already. */
+  #toOrt(tensors: Readonly<Record<string, Tensor>>): Record<string, Ort.Tensor> {
+    const converted: Record<string, Ort.Tensor> = {};
+    for (const name in tensors) {
+      const tensor = tensors[name];
+      converted[name] =
+        tensor instanceof this.#ort.Tensor
+          ? tensor
+          : new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+    }
+    return converted;
   }
 }
 

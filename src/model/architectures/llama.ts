@@ -6,6 +6,7 @@ import type { LinearPlace } from "../linear-place.ts";
 import { CONTRIB, type Dims } from "../onnx-graph.ts";
 import { ropeTables } from "../rope.ts";
 import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { LOGITS } from "../segment-pass.ts";
 import type { Architecture, Given } from "./architecture.ts";
 
 export const llama: Architecture = {
@@ -219,6 +220,6 @@ class LlamaPass {
     builder.graph.node("Transpose", [builder.weight(name, [vocabSize, hiddenSize])], [transposed], {
       attributes: { perm: [1, 0] },
     });
-    return builder.node("MatMul", [rows, transposed], [{ dims: [1, "rows", vocabSize], name: "logits" }])[0];
+    return builder.node("MatMul", [rows, transposed], [{ dims: [1, "rows", vocabSize], name: LOGITS }])[0];
   }
 }
