@@ -73,7 +73,7 @@ export class ClientLayer {
     this.#layout = layoutOf(parameters, inFeatures);
     this.#elements = assertLength(elements, "elements", this.#layout.blocks.length);
     this.#stride = wordStride(this.#layout);
-    this.#uploadBits = uploadBits(parameters, inFeatures);
+    this.#uploadBits = uploadBits(parameters);
     this.#replyBits = replyBits(parameters, inFeatures);
     this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
     this.replyBytes = packedBytes(rows, this.#replyBits);

@@ -19,7 +19,7 @@ function uniformStddev(width: number): number {
  * @param inFeatures n
  */
 export function predictedNoiseStddev(p: Parameters, rowNorm: number, inFeatures: number): number {
-  const upload = uniformStddev(2 ** (32 - uploadBits(p, inFeatures)));
+  const upload = uniformStddev(2 ** (32 - uploadBits(p)));
   const wordVariance = errorStddev(p) ** 2 + upload ** 2;
   const quantization = uniformStddev(1) ** 2;
   const data = rowNorm ** 2 * (wordVariance + quantization);

@@ -54,7 +54,7 @@ export class ProviderLayer {
     this.#pool = pool;
     this.#layout = layoutOf(parameters, inFeatures);
     this.#stride = wordStride(this.#layout);
-    this.#uploadBits = uploadBits(parameters, inFeatures);
+    this.#uploadBits = uploadBits(parameters);
     this.#replyBits = replyBits(parameters, inFeatures);
     this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
     this.replyBytes = packedBytes(rows, this.#replyBits);

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../base/errors.ts";
 import { insecureSmallPadding, insecureTernaryPadding, insecureTinyRing } from "./insecure-parameters.ts";
+import { functionQueries, weightEntropy } from "./lattice-estimate.ts";
 import { securityOf } from "./parameter-security.ts";
 import {
   createParameters,
@@ -14,7 +15,7 @@ import {
   paddingEntropy,
   paddingStddev,
   replyBits,
-  uploadBits,
+  weightBits,
 } from "./parameters.ts";
 import { maxLogQ, SECURITY_TABLE } from "./security-table.ts";
 
@@ -104,22 +105,37 @@ describe("insecure sets", () => {
 });
 
 describe("widths", () => {
-  it("b0 follows the review's table, and is 15 at 4096", () => {
-    const bits = [256, 896, 2048, 4096, 13696].map((n) => replyBits(DEFAULT_PARAMETERS, n));
-    expect(bits).toEqual([12, 13, 14, 15, 15]);
+  it("weight and reply bits at the widths of the design", () => {
+    const widths = [256, 896, 2048, 4096, 13696];
+    expect(widths.map((n) => replyBits(DEFAULT_PARAMETERS, n))).toEqual([15, 16, 15, 15, 15]);
+    expect(widths.map((n) => weightBits(DEFAULT_PARAMETERS, n))).toEqual([12, 12, 11, 11, 10]);
   });
 
-  it("b0 grows with n and is at least 12", () => {
-    let last = 12;
-    for (let n = 1; n < 1 << 17; n = Math.ceil(n * 1.1)) {
-      const bits = replyBits(DEFAULT_PARAMETERS, n);
-      expect(bits).toBeGreaterThanOrEqual(last);
-      last = bits;
+  it("a thief needs as many queries as under the review's w = 10 and b0, within 3 %", () => {
+    const reviewBits = new Map([
+      [256, 12],
+      [896, 13],
+      [2048, 14],
+      [4096, 14],
+      [13696, 15],
+    ]);
+    for (const [n, b0] of reviewBits) {
+      const stddev = (bits: number) => 114 * 2 ** (bits - 10);
+      const review = functionQueries(n, weightEntropy(stddev(10)), b0);
+      const ours = functionQueries(
+        n,
+        weightEntropy(stddev(weightBits(DEFAULT_PARAMETERS, n))),
+        replyBits(DEFAULT_PARAMETERS, n),
+      );
+      expect(ours).toBeGreaterThan(0.97 * review);
     }
   });
 
-  it("upload bits", () => {
-    expect([1, 2048, 2049, 13696].map((n) => uploadBits(DEFAULT_PARAMETERS, n))).toEqual([27, 28, 30, 30]);
+  it("reply bits stay between 12 and 20", () => {
+    for (let n = 1; n < 1 << 17; n = Math.ceil(n * 1.1)) {
+      expect(replyBits(DEFAULT_PARAMETERS, n)).toBeGreaterThanOrEqual(12);
+      expect(replyBits(DEFAULT_PARAMETERS, n)).toBeLessThanOrEqual(20);
+    }
   });
 
   it("padding statistics", () => {

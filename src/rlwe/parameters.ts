@@ -85,40 +85,38 @@ const ROW_NORM_SPREAD = 1.06;
 /** The narrowest layer whose precision was measured; narrower ones round no coarser. */
 const NARROWEST_MEASURED = 256;
 
-/** Layers up to this width have one weight bit more: their noise leaves room for it. */
-const WIDEST_FINE_WEIGHTS = 4096;
-/** Up to this width the review's rounding of b0 holds; above it b0 is rounded up. */
-const WIDEST_ROUNDED = 2048;
+/** Layers up to these widths have noise to spare: two weight bits and three reply bits more, one and one more. */
+const NARROW = 1024;
+const MIDDLE = 4096;
 
 /**
- * w: weights are integers in [-(2^(w-1) - 1), 2^(w-1) - 1]. 11 up to n = 4096, where it is worth 0.15 to 0.3 bit of
- * the result; 10 above, where W·e grows faster than the quantisation error shrinks.
+ * w: weights are integers in [-(2^(w-1) - 1), 2^(w-1) - 1]. 12 up to n = 1024, 11 up to 4096, 10 above, where W·e
+ * grows faster than the quantisation error shrinks (docs/parameters.md §Weights).
  */
 export function weightBits(p: Parameters, n: number): number {
-  return n <= WIDEST_FINE_WEIGHTS ? p.weightBits + 1 : p.weightBits;
+  if (n <= NARROW) return p.weightBits + 2;
+  return n <= MIDDLE ? p.weightBits + 1 : p.weightBits;
 }
 
 /**
- * b0 = 7 + round(log2(2.04·1.06·sqrt(n))), rounded up above n = 2048: top bits of each reply word that leave the
- * provider.
- *
- * Typical |u| is q/(2.04·1.06·sqrt(n)), so the rounding error is about 2^-8.8 of it at every n.
- * 12/13/14/15/15 at n = 256/896/2048/4096/13696.
+ * b0: top bits of each reply word that leave the provider. 7 + round(log2(2.04·1.06·sqrt(n))) makes the rounding
+ * error about 2^-8.8 of a typical |u| = q/(2.04·1.06·sqrt(n)) at every n; narrow layers send 3 bits more, middle
+ * ones 1 more, which with their wider weights leaves a thief as many queries (docs/parameters.md §Replies).
+ * 15/16/15/15/15 at n = 256/896/2048/4096/13696.
  */
 export function replyBits(p: Parameters, n: number): number {
   const width = Math.max(n, NARROWEST_MEASURED);
   const spread = Math.log2(2 * HEADROOM * ROW_NORM_SPREAD * Math.sqrt(width));
-  return Math.min(7 + (n <= WIDEST_ROUNDED ? Math.round(spread) : Math.ceil(spread)), p.logQ);
+  if (n <= NARROW) return Math.min(10 + Math.round(spread), p.logQ);
+  return Math.min(n <= MIDDLE ? 8 + Math.round(spread) : 7 + Math.ceil(spread), p.logQ);
 }
 
 /**
- * Top bits of each query word that are sent: 27 up to n = 1024, 28 up to 2048, 30 above. The rounding adds
- * W·e_up to the noise, which grows with √n; at these widths it costs at most 0.15 bit of the result
- * (docs/parameters.md). Any width is safe: it drops bits of a ciphertext.
+ * Top bits of each query word that are sent. The rounding adds W·e_up to the noise, 0.15 bit of the result at most
+ * at this width. Any width is safe: it drops bits of a ciphertext.
  */
-export function uploadBits(p: Parameters, n: number): number {
-  if (n <= 1024) return p.logQ - 5;
-  return p.logQ - (n <= 2048 ? 4 : 2);
+export function uploadBits(p: Parameters): number {
+  return p.logQ - 2;
 }
 
 /** kappa = ⌈n/N⌉: public elements that mask the n data words. */

@@ -1,0 +1,89 @@
+/**
+ * The user's side: a base model that runs here, an adapter that stays at its provider.
+ *
+ * ```ts
+ * const model = await connect(nodePlatform(), { base: nodeFileTree("models/lexicon/base"), provider: "ws://…" });
+ * for await (const { text } of model.generateText("tender")) process.stdout.write(text);
+ * ```
+ * @module
+ */
+import { TacetError } from "../base/errors.ts";
+import type { FileTree, Platform } from "../base/platform.ts";
+import type { Bundle } from "../bundle/bundle.ts";
+import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
+import { checkGroups } from "./check-groups.ts";
+import { RemoteAdapter } from "./remote-adapter.ts";
+import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+
+export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerprint" | "url"> {
+  /** The base model's folder in the Hugging Face layout, or the opened checkpoint. */
+  readonly base: FileTree | Checkpoint;
+  /** URL of the provider, or of several replicas. */
+  readonly provider: string | readonly string[];
+  /** Threads that one operator of the base model may use. */
+  readonly threads?: number;
+  readonly contextLength?: number;
+  readonly onLoadProgress?: (fraction: number) => void;
+}
+
+/** A private model: {@link CausalLm} whose adapted layers ask a provider. */
+export interface PrivateModel {
+  readonly model: CausalLm;
+  readonly adapter: RemoteAdapter;
+  readonly provider: RemoteProvider;
+  readonly bundle: Bundle;
+  readonly checkpoint: Checkpoint;
+  /** Closes the connection, forgets all key material, frees the model. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the base model, connects to the provider and joins the two.
+ *
+ * @throws TacetError: wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
+ *   bad_checkpoint; unsupported_model; unsupported_adapter
+ */
+export async function connect(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
+  const checkpoint = "config" in options.base ? options.base : await openCheckpoint(options.base);
+  const inputGroups = inputGroupsOf(checkpoint);
+  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  const { provider, bundle } = await RemoteProvider.connect(platform, {
+    ...options,
+    url: options.provider,
+    baseFingerprint,
+  });
+  let adapter: RemoteAdapter | undefined;
+  try {
+    checkGroups(bundle.manifest, baseFingerprint, inputGroups);
+    adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+    const { threads, contextLength, onLoadProgress } = options;
+    const model = await CausalLm.load(checkpoint, platform.tensors, {
+      deltas: adapter,
+      ...(threads === undefined ? {} : { threads }),
+      ...(contextLength === undefined ? {} : { contextLength }),
+      ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
+    });
+    const joined = adapter;
+    return {
+      model,
+      adapter,
+      provider,
+      bundle,
+      checkpoint,
+      async close() {
+        provider.close();
+        joined.dispose();
+        await model.dispose();
+      },
+    };
+  } catch (error) {
+    provider.close();
+    adapter?.dispose();
+    if (error instanceof RangeError) {
+      throw new TacetError("bad_bundle", `the bundle cannot be used: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}

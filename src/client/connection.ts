@@ -1,0 +1,280 @@
+/**
+ * One connection to a provider, seen from the client: handshake, bundle, pipelined queries. No retry here; a
+ * connection that is lost rejects everything that was open and stays lost.
+ */
+import { concatBytes } from "../base/bytes.ts";
+import { errorCodeOfWire, TacetError } from "../base/errors.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import {
+  decodeProviderFrame,
+  encodeClientFrame,
+  PROTOCOL_VERSION,
+  type ProviderMessage,
+} from "../wire/frames.ts";
+import { DEFAULT_LIMITS, type Limits, MAX_BUNDLE_BYTES, MAX_PROVIDER_MESSAGE_BYTES } from "../wire/limits.ts";
+
+export interface HelloInput {
+  /** Empty: the provider's only or first adapter. */
+  readonly adapter: string;
+  readonly baseFingerprint: Uint8Array;
+  /** The bundle that the client holds and insists on; empty: any. */
+  readonly bundleDigest: Uint8Array;
+  readonly token: string;
+}
+
+export interface WelcomeInfo {
+  readonly adapter: string;
+  readonly bundleDigest: Uint8Array;
+  readonly bundleBytes: number;
+  readonly limits: Limits;
+}
+
+export interface QueryAnswer {
+  /** Packed reply words. */
+  readonly words: Uint8Array;
+  /** Milliseconds that the provider says it computed. */
+  readonly providerMs: number;
+}
+
+/** Bytes and messages on the wire, as far as the frames go. */
+export interface Traffic {
+  bytesUp: number;
+  bytesDown: number;
+  /** Answered queries. */
+  roundTrips: number;
+}
+
+interface Waiting<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface BundleDownload extends Waiting<Uint8Array> {
+  readonly parts: Uint8Array[];
+  received: number;
+  readonly onProgress: (fraction: number) => void;
+}
+
+export class Connection {
+  readonly welcome: WelcomeInfo;
+  readonly #socket: MessageSocket;
+  readonly #traffic: Traffic;
+  readonly #queries = new Map<number, Waiting<QueryAnswer>>();
+  #download: BundleDownload | undefined;
+  #nextId = 1;
+  #lost: TacetError | undefined;
+
+  private constructor(socket: MessageSocket, traffic: Traffic, welcome: WelcomeInfo) {
+    this.#socket = socket;
+    this.#traffic = traffic;
+    this.welcome = welcome;
+    socket.onMessage = (message) => this.#receive(message);
+    socket.onClose = (code, reason) => this.#lose(closedError(code, reason));
+  }
+
+  /**
+   * Says Hello on an open socket and waits for the Welcome.
+   *
+   * @throws TacetError what the provider refuses with; timed_out, connection_lost, bad_frame
+   */
+  static async open(
+    socket: MessageSocket,
+    hello: HelloInput,
+    traffic: Traffic,
+    timeoutMs: number,
+  ): Promise<Connection> {
+    let timer: unknown;
+    try {
+      const welcome = await new Promise<WelcomeInfo>((resolve, reject) => {
+        timer = setTimeout(
+          () => reject(new TacetError("timed_out", "the provider did not answer Hello")),
+          timeoutMs,
+        );
+        socket.onClose = (code, reason) => reject(closedError(code, reason));
+        socket.onMessage = (bytes) => {
+          traffic.bytesDown += bytes.length;
+          try {
+            resolve(readWelcome(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES)));
+          } catch (error) {
+            reject(error as Error);
+          }
+        };
+        const frame = encodeClientFrame({ case: "hello", value: { version: PROTOCOL_VERSION, ...hello } });
+        traffic.bytesUp += frame.length;
+        socket.send(frame);
+      });
+      return new Connection(socket, traffic, welcome);
+    } catch (error) {
+      socket.onClose = () => {};
+      socket.close(1000, "refused");
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** @throws TacetError connection_lost; too_large if it exceeds what a client accepts */
+  fetchBundle(onProgress: (fraction: number) => void): Promise<Uint8Array> {
+    if (this.welcome.bundleBytes > MAX_BUNDLE_BYTES) {
+      return Promise.reject(new TacetError("too_large", `the bundle has ${this.welcome.bundleBytes} bytes`));
+    }
+    return new Promise((resolve, reject) => {
+      if (this.#lost) return reject(this.#lost);
+      if (this.#download) return reject(new TypeError("the bundle is being fetched"));
+      this.#download = { parts: [], received: 0, onProgress, resolve, reject };
+      this.#send({ case: "fetchBundle", value: {} });
+    });
+  }
+
+  /**
+   * Sends one encrypted query; several may be open at a time.
+   *
+   * @throws TacetError what the provider refuses with; connection_lost
+   */
+  query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost) return reject(this.#lost);
+      const id = this.#nextId;
+      this.#nextId = (id % 0xffffffff) + 1;
+      this.#queries.set(id, { resolve, reject });
+      this.#send({ case: "query", value: { id, group, vectors, ciphertext } });
+    });
+  }
+
+  close(): void {
+    if (this.#lost) return;
+    this.#send({ case: "goodbye", value: { reason: "" } });
+    this.#socket.close(1000, "goodbye");
+    this.#lose(new TacetError("connection_lost", "the connection was closed"));
+  }
+
+  #send(frame: Parameters<typeof encodeClientFrame>[0]): void {
+    const bytes = encodeClientFrame(frame);
+    this.#traffic.bytesUp += bytes.length;
+    this.#socket.send(bytes);
+  }
+
+  #receive(bytes: Uint8Array): void {
+    this.#traffic.bytesDown += bytes.length;
+    try {
+      this.#handle(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+    } catch (error) {
+      this.#lose(error as Error);
+      this.#socket.close(1002, "bad frame");
+    }
+  }
+
+  #handle(message: ProviderMessage): void {
+    switch (message.case) {
+      case "answer": {
+        const { id, words, computeMicros } = message.value;
+        const waiting = this.#take(id);
+        this.#traffic.roundTrips++;
+        waiting.resolve({ words, providerMs: computeMicros / 1000 });
+        break;
+      }
+      case "bundlePart":
+        this.#bundlePart(message.value);
+        break;
+      case "failure": {
+        const error = failureError(message.value);
+        if (message.value.queryId === 0) this.#lose(error);
+        else this.#take(message.value.queryId).reject(error);
+        break;
+      }
+      case "goodbye":
+        this.#lose(new TacetError("connection_lost", "the provider said goodbye", { hint: RETRY_HINT }));
+        break;
+      case "welcome":
+        throw new TacetError("bad_frame", "the provider said Welcome twice");
+    }
+  }
+
+  #take(id: number): Waiting<QueryAnswer> {
+    const waiting = this.#queries.get(id);
+    if (waiting === undefined)
+      throw new TacetError("bad_frame", "the provider answered a query that was not asked");
+    this.#queries.delete(id);
+    return waiting;
+  }
+
+  #bundlePart(part: Extract<ProviderMessage, { case: "bundlePart" }>["value"]): void {
+    const download = this.#download;
+    const total = this.welcome.bundleBytes;
+    if (download === undefined || Number(part.offset) !== download.received || part.data.length === 0) {
+      throw new TacetError("bad_frame", "a part of the bundle came out of order");
+    }
+    download.received += part.data.length;
+    if (download.received > total || part.last !== (download.received === total)) {
+      throw new TacetError("bad_frame", "the bundle has another size than the provider said");
+    }
+    download.parts.push(part.data.slice());
+    download.onProgress(download.received / total);
+    if (!part.last) return;
+    this.#download = undefined;
+    download.resolve(concatBytes(...download.parts));
+  }
+
+  #lose(error: Error): void {
+    if (this.#lost) return;
+    this.#lost =
+      error instanceof TacetError ? error : new TacetError("internal", "the client failed on a reply");
+    for (const waiting of this.#queries.values()) waiting.reject(this.#lost);
+    this.#queries.clear();
+    this.#download?.reject(this.#lost);
+    this.#download = undefined;
+  }
+}
+
+const RETRY_HINT = "check that the provider runs and can be reached, then try again";
+
+function closedError(code: number, reason: string): TacetError {
+  const why = printable(reason) || `close code ${code}`;
+  return new TacetError("connection_lost", `the connection to the provider was lost (${why})`, {
+    hint: RETRY_HINT,
+  });
+}
+
+function failureError(failure: { code: number; message: string; hint: string }): TacetError {
+  const hint = printable(failure.hint);
+  const message = printable(failure.message) || "the provider refused";
+  return new TacetError(errorCodeOfWire(failure.code), message, hint === "" ? {} : { hint });
+}
+
+/** A peer's text for a terminal: one line, no control characters, bounded. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, " ").slice(0, 500);
+}
+
+function readWelcome(message: ProviderMessage): WelcomeInfo {
+  if (message.case === "failure") throw failureError(message.value);
+  if (message.case === "goodbye") {
+    throw new TacetError("connection_lost", "the provider is shutting down", { hint: RETRY_HINT });
+  }
+  if (message.case !== "welcome")
+    throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
+  const { version, adapter, bundleDigest, bundleBytes, limits } = message.value;
+  if (version !== PROTOCOL_VERSION) {
+    throw new TacetError("unsupported_version", `the provider speaks protocol version ${version}`);
+  }
+  const positive = [limits?.maxMessageBytes, limits?.maxVectors, limits?.maxInFlight].every(
+    (n) => (n ?? 0) > 0,
+  );
+  if (bundleDigest.length !== 32 || !limits || !positive) {
+    throw new TacetError("bad_frame", "the provider's Welcome is incomplete");
+  }
+  return {
+    adapter,
+    bundleDigest: bundleDigest.slice(),
+    bundleBytes: Number(bundleBytes),
+    limits: {
+      maxMessageBytes: Math.min(limits.maxMessageBytes, DEFAULT_LIMITS.maxMessageBytes),
+      maxVectors: limits.maxVectors,
+      maxInFlight: limits.maxInFlight,
+    },
+  };
+}

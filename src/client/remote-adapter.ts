@@ -1,0 +1,176 @@
+/**
+ * An adapter that stays at its provider, as the model's {@link DeltaSource}: for each group, x is encrypted, the
+ * provider multiplies its private rows, and the client turns what comes back into deltas, delta = B′·y.
+ *
+ * While a query is on its way the masks of the next one are made, so their cost hides behind the round trip. What
+ * is sent, and when, depends on shapes only: never on a decrypted value.
+ */
+import { TacetError } from "../base/errors.ts";
+import type { Bundle, BundleTensors } from "../bundle/bundle.ts";
+import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
+import { ClientLayer } from "../pll/client-steps.ts";
+import type { OneTimeMasks } from "../pll/one-time-masks.ts";
+import { Kernels } from "../ring/kernels.ts";
+import { systemRandom } from "../ring/prng.ts";
+import { BufferPool } from "../rlwe/buffer-pool.ts";
+import { MaskSource } from "../rlwe/one-time-mask.ts";
+import { layoutOf } from "../rlwe/parameters.ts";
+import { expandLayout } from "../rlwe/public-elements.ts";
+import type { Limits } from "../wire/limits.ts";
+import { applyBasis } from "./apply-basis.ts";
+import type { QueryAnswer } from "./connection.ts";
+
+/** What an adapter needs of a provider; tests put two replicas behind one. */
+export interface QueryTransport {
+  query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer>;
+}
+
+/** Where the time of the private layers went, in milliseconds, sums since the start. */
+export interface PrivacyTimings {
+  /** Masks, encryption, recovery, B′·y: at the client. */
+  cryptoMs: number;
+  /** From a query's sending to its answer, minus what the provider computed; overlaps with the base model. */
+  wireMs: number;
+  /** As the provider reports. */
+  providerMs: number;
+}
+
+/** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
+const QUERY_VECTORS = 64;
+/** Room in a message for everything but the ciphertext. */
+const FRAME_OVERHEAD_BYTES = 1024;
+
+interface Group {
+  readonly spec: BundleGroup;
+  readonly layer: ClientLayer;
+  readonly bases: BundleTensors["bases"];
+}
+
+export class RemoteAdapter implements DeltaSource {
+  readonly groups: readonly AdaptedGroup[];
+  readonly timings: PrivacyTimings = { cryptoMs: 0, wireMs: 0, providerMs: 0 };
+  readonly #groups: readonly Group[];
+  readonly #transport: QueryTransport;
+  readonly #limits: Limits;
+  readonly #masks: MaskSource;
+  /** Masks made ahead, by group. */
+  readonly #ready = new Map<number, OneTimeMasks>();
+
+  /** @throws TacetError bad_bundle if the kernels cannot hold its hints */
+  constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
+    this.#transport = transport;
+    this.#limits = limits;
+    const { manifest } = bundle;
+    const kernels = Kernels.load();
+    const pool = new BufferPool(kernels);
+    this.#masks = new MaskSource(kernels, pool, systemRandom);
+    this.#groups = manifest.groups.map((spec, g) => {
+      const layout = layoutOf(manifest.parameters, spec.inFeatures);
+      const elements = expandLayout(kernels, pool, layout, bundleIdBytes(manifest), g);
+      const layer = new ClientLayer(kernels, pool, this.#masks, {
+        parameters: manifest.parameters,
+        rows: rowsOf(spec),
+        inFeatures: spec.inFeatures,
+        elements,
+        hint: bundle.groups[g].hint,
+        scales: bundle.groups[g].scales,
+        normBound: spec.normBound,
+      });
+      return { spec, layer, bases: bundle.groups[g].bases };
+    });
+    this.groups = manifest.groups.map((spec) => ({
+      layer: spec.layer,
+      modules: spec.modules.map(({ name }) => name),
+      inFeatures: spec.inFeatures,
+      outFeatures: spec.modules.map(({ outFeatures }) => outFeatures),
+    }));
+  }
+
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    const start = performance.now();
+    const { layer, spec } = this.#groups[group];
+    const sent: { masks: OneTimeMasks; answer: Promise<QueryAnswer> }[] = [];
+    for (let first = 0; first < tokens; ) {
+      const vectors = Math.min(this.#vectorsOf(layer), tokens - first);
+      const masks = this.#takeMasks(group, vectors);
+      const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
+      const answer = this.#ask(group, vectors, layer.makeQuery(masks, part));
+      answer.catch(() => {}); // wait() reports it
+      sent.push({ masks, answer });
+      first += vectors;
+    }
+    this.#prepareNext(group, tokens);
+    this.timings.cryptoMs += performance.now() - start;
+    return { wait: () => this.#recover(group, tokens, sent) };
+  }
+
+  /** Forgets all key material; the adapter cannot be used any more. */
+  dispose(): void {
+    for (const [group, masks] of this.#ready) this.#groups[group].layer.discard(masks);
+    this.#ready.clear();
+    this.#masks.wipe();
+  }
+
+  async #ask(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    const start = performance.now();
+    const answer = await this.#transport.query(group, vectors, ciphertext);
+    this.timings.providerMs += answer.providerMs;
+    this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
+    return answer;
+  }
+
+  async #recover(
+    group: number,
+    tokens: number,
+    sent: readonly { masks: OneTimeMasks; answer: Promise<QueryAnswer> }[],
+  ): Promise<Float32Array[]> {
+    const { layer, spec, bases } = this.#groups[group];
+    try {
+      const answers = await Promise.all(sent.map(({ answer }) => answer));
+      const start = performance.now();
+      const rows = layer.rows;
+      const y = new Float32Array(tokens * rows);
+      let first = 0;
+      for (const [i, { masks }] of sent.entries()) {
+        if (answers[i].words.length !== masks.vectors * layer.replyBytes) {
+          throw new TacetError(
+            "bad_frame",
+            "the provider's answer has another length than the query asks for",
+          );
+        }
+        y.set(layer.recoverResult(masks, answers[i].words), first * rows);
+        first += masks.vectors;
+      }
+      const deltas = applyBasis(spec.modules, bases, y, tokens, rows);
+      this.timings.cryptoMs += performance.now() - start;
+      return deltas;
+    } finally {
+      for (const { masks } of sent) layer.discard(masks);
+    }
+  }
+
+  #takeMasks(group: number, vectors: number): OneTimeMasks {
+    const ready = this.#ready.get(group);
+    if (ready !== undefined) {
+      this.#ready.delete(group);
+      if (ready.vectors === vectors) return ready;
+      this.#groups[group].layer.discard(ready);
+    }
+    return this.#groups[group].layer.prepareMasks(vectors);
+  }
+
+  /** Makes the masks of the group that will be asked next: one vector after a whole pass, else as many as now. */
+  #prepareNext(group: number, tokens: number): void {
+    const next = (group + 1) % this.#groups.length;
+    if (this.#ready.has(next)) return;
+    const { layer } = this.#groups[next];
+    const vectors = next === 0 ? 1 : Math.min(tokens, this.#vectorsOf(layer));
+    this.#ready.set(next, layer.prepareMasks(vectors));
+  }
+
+  #vectorsOf(layer: ClientLayer): number {
+    const fitting = Math.floor((this.#limits.maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
+    return Math.max(1, Math.min(QUERY_VECTORS, this.#limits.maxVectors, fitting));
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * A provider that may go away and come back: connects, fetches the bundle once, and resends the queries that were
+ * open when a connection was lost. A resent query is the same bytes (HINTED-PLL-REVIEW.md D7), and any replica
+ * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import type { Platform } from "../base/platform.ts";
+import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
+import type { BundleCache } from "./bundle-cache.ts";
+import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
+
+export interface RemoteProviderOptions {
+  /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
+  readonly url: string | readonly string[];
+  /** Name of the adapter; by default the provider's only or first one. */
+  readonly adapter?: string;
+  readonly baseFingerprint: Uint8Array;
+  readonly token?: string;
+  /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
+  readonly pinnedDigest?: string;
+  readonly cache?: BundleCache;
+  /** Milliseconds for one handshake. Default 10,000. */
+  readonly handshakeMs?: number;
+  /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
+  readonly reconnectMs?: number;
+  readonly signal?: AbortSignal;
+  readonly onBundleProgress?: (fraction: number) => void;
+  /** Something that went wrong without harm: one line. */
+  readonly onWarning?: (message: string) => void;
+}
+
+const HANDSHAKE_MS = 10_000;
+const RECONNECT_MS = 10_000;
+const FIRST_BACKOFF_MS = 50;
+const LARGEST_BACKOFF_MS = 2_000;
+
+export class RemoteProvider {
+  readonly traffic: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0 };
+  readonly #platform: Platform;
+  readonly #options: RemoteProviderOptions;
+  readonly #urls: readonly string[];
+  #nextUrl = 0;
+  #connection: Connection | undefined;
+  #connecting: Promise<Connection> | undefined;
+  #bundleDigest = new Uint8Array(0);
+  #closed = false;
+
+  private constructor(platform: Platform, options: RemoteProviderOptions) {
+    this.#platform = platform;
+    this.#options = options;
+    this.#urls = typeof options.url === "string" ? [options.url] : options.url;
+    if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
+  }
+
+  /**
+   * Connects and gets the bundle, from the cache where it is there.
+   *
+   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; what the provider refuses with
+   */
+  static async connect(
+    platform: Platform,
+    options: RemoteProviderOptions,
+  ): Promise<{ provider: RemoteProvider; bundle: Bundle }> {
+    const provider = new RemoteProvider(platform, options);
+    try {
+      if (options.pinnedDigest !== undefined) provider.#bundleDigest = fromHex(options.pinnedDigest).slice();
+      const connection = await provider.#open();
+      provider.#connection = connection;
+      const bundle = await provider.#getBundle(connection);
+      provider.#bundleDigest = bundle.digest.slice();
+      return { provider, bundle };
+    } catch (error) {
+      provider.close();
+      throw error;
+    }
+  }
+
+  get welcome(): WelcomeInfo {
+    const connection = this.#connection;
+    if (connection === undefined) throw new TypeError("not connected");
+    return connection.welcome;
+  }
+
+  /**
+   * Answers one query, over a new connection if the old one is lost.
+   *
+   * @throws TacetError connection_lost after reconnectMs; bundle_changed; what the provider refuses with
+   */
+  async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    for (let attempt = 0; ; attempt++) {
+      const current = this.#connection;
+      const connection = current && !current.isLost ? current : await this.#reconnect();
+      try {
+        return await connection.query(group, vectors, ciphertext);
+      } catch (error) {
+        if (!connection.isLost || !isLoss(error) || this.#closed || attempt >= 5) throw error;
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.close();
+  }
+
+  /** One reconnection serves all queries that wait for it. */
+  #reconnect(): Promise<Connection> {
+    this.#connecting ??= this.#retryOpen().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  async #retryOpen(): Promise<Connection> {
+    const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
+    for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS)) {
+      if (this.#closed) throw new TacetError("connection_lost", "the connection was closed");
+      this.#options.signal?.throwIfAborted();
+      try {
+        this.#connection = await this.#open();
+        return this.#connection;
+      } catch (error) {
+        if (!isLoss(error) || performance.now() + backoff > deadline) throw asLost(error);
+      }
+      await new Promise<void>((resolve) => setTimeout(resolve, backoff));
+    }
+  }
+
+  /** Opens a connection to the next URL that answers. */
+  async #open(): Promise<Connection> {
+    const { adapter = "", baseFingerprint, token = "", signal, handshakeMs = HANDSHAKE_MS } = this.#options;
+    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
+    for (let tried = 0; ; tried++) {
+      const url = this.#urls[this.#nextUrl % this.#urls.length];
+      try {
+        const socket = await this.#platform.connect(url, signal ? { signal } : {});
+        return await Connection.open(socket, hello, this.traffic, handshakeMs);
+      } catch (error) {
+        this.#nextUrl++;
+        if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
+      }
+    }
+  }
+
+  async #getBundle(connection: Connection): Promise<Bundle> {
+    const { bundleDigest } = connection.welcome;
+    const { cache, onWarning = () => {}, onBundleProgress = () => {} } = this.#options;
+    const name = toHex(bundleDigest);
+    const cached = await cache?.get(name).catch(() => undefined);
+    if (cached !== undefined && equalBytes(sha256(cached), bundleDigest)) return await decodeBundle(cached);
+
+    const bytes = await connection.fetchBundle(onBundleProgress);
+    if (!equalBytes(sha256(bytes), bundleDigest)) {
+      throw new TacetError("bad_bundle", "the bundle that came is not the one that the provider announced");
+    }
+    const bundle = await decodeBundle(bytes);
+    try {
+      await cache?.put(name, bytes);
+    } catch (error) {
+      onWarning(`the bundle could not be kept for next time: ${(error as Error).message}`);
+    }
+    return bundle;
+  }
+}
+
+/** Whether a failure is the network's, so that trying again may help. */
+function isLoss(error: unknown): boolean {
+  return (
+    error instanceof TacetError &&
+    ["connection_failed", "connection_lost", "timed_out", "shutting_down"].includes(error.code)
+  );
+}
+
+function asLost(error: unknown): unknown {
+  if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
+  return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
+    hint: "what was generated so far is kept; go on when the provider is back",
+    cause: error,
+  });
+}

@@ -1,0 +1,91 @@
+/** WebSocket connections in Node, as {@link MessageSocket}. */
+import { type RawData, WebSocket } from "ws";
+import { TacetError } from "../base/errors.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import { Poller } from "./node-polling.ts";
+
+/** Messages larger than this are not read: frames.ts has the protocol's own limits. */
+export const MAX_PAYLOAD_BYTES = 64 << 20;
+/** A client polls for an answer this long before it sleeps: several times a loopback round trip. */
+const CLIENT_POLL_MICROS = 400;
+
+/** @throws TacetError connection_failed, aborted */
+export async function connectSocket(
+  url: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<MessageSocket> {
+  const target = checkUrl(url);
+  const { signal } = options;
+  if (signal?.aborted) throw new TacetError("aborted", "the connection was given up");
+  const socket = new WebSocket(target, { perMessageDeflate: false, maxPayload: MAX_PAYLOAD_BYTES });
+  return await new Promise<MessageSocket>((resolve, reject) => {
+    const onAbort = () => {
+      socket.terminate();
+      reject(new TacetError("aborted", "the connection was given up"));
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    socket.once("error", (error) => {
+      signal?.removeEventListener("abort", onAbort);
+      reject(connectionFailed(target, error));
+    });
+    socket.once("open", () => {
+      signal?.removeEventListener("abort", onAbort);
+      socket.removeAllListeners("error");
+      resolve(wrapSocket(socket, new Poller(CLIENT_POLL_MICROS), "sent"));
+    });
+  });
+}
+
+/** @param poll whether to stay awake after what was received (a server) or after what was sent (a client) */
+export function wrapSocket(socket: WebSocket, poller: Poller, poll: "received" | "sent"): MessageSocket {
+  const wrapped: MessageSocket = {
+    onMessage: () => {},
+    onClose: () => {},
+    send(message) {
+      // A message that can't be sent shows as a close, which follows.
+      if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: true }, () => {});
+      if (poll === "sent") poller.stayAwake();
+    },
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    close(code, reason) {
+      socket.close(code, reason);
+    },
+  };
+  socket.on("message", (data: RawData, isBinary: boolean) => {
+    if (poll === "received") poller.stayAwake();
+    else poller.rest();
+    if (!isBinary) return socket.close(1003, "binary messages only");
+    wrapped.onMessage(data as Buffer);
+  });
+  socket.on("error", () => {}); // what went wrong shows in the close event that follows
+  socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));
+  return wrapped;
+}
+
+function checkUrl(url: string): string {
+  let parsed: URL | undefined;
+  try {
+    parsed = new URL(url);
+  } catch {
+    // reported below
+  }
+  if (parsed === undefined || (parsed.protocol !== "ws:" && parsed.protocol !== "wss:")) {
+    throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+      hint: "it looks like ws://host:port or wss://host",
+    });
+  }
+  return parsed.href;
+}
+
+function connectionFailed(url: string, error: Error & { code?: string }): TacetError {
+  return new TacetError(
+    "connection_failed",
+    `no provider answers at ${url} (${error.code ?? error.message})`,
+    {
+      hint: "check the URL and that the provider runs; on one machine: tacet provider --state DIR",
+      cause: error,
+    },
+  );
+}
