@@ -1,4 +1,5 @@
 // The private linear layer: setup, query, answer, recover over a grid of shapes; and the headline beside SEAL.
+import { Kernels, PublicBasis } from "../src/pll/pll.ts";
 import {
   type BenchOptions,
   formatBytes,
@@ -32,37 +33,6 @@ const MAX_ERROR_BITS = -4.4;
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   return [await headline(options), ...grid(options)];
-}
-
-/** B′·u, B′: m×r row-major float32: the client's own product in public-basis mode. Four rows at a time. */
-function applyBasis(basis: Float32Array, u: Float32Array, out: Float32Array): void {
-  const r = u.length;
-  const blocked = out.length - (out.length % 4);
-  for (let i = 0; i < blocked; i += 4) {
-    const row0 = i * r;
-    const row1 = row0 + r;
-    const row2 = row1 + r;
-    const row3 = row2 + r;
-    let sum0 = 0;
-    let sum1 = 0;
-    let sum2 = 0;
-    let sum3 = 0;
-    for (let k = 0; k < r; k++) {
-      sum0 += basis[row0 + k] * u[k];
-      sum1 += basis[row1 + k] * u[k];
-      sum2 += basis[row2 + k] * u[k];
-      sum3 += basis[row3 + k] * u[k];
-    }
-    out[i] = sum0;
-    out[i + 1] = sum1;
-    out[i + 2] = sum2;
-    out[i + 3] = sum3;
-  }
-  for (let i = blocked; i < out.length; i++) {
-    let sum = 0;
-    for (let k = 0; k < r; k++) sum += basis[i * r + k] * u[k];
-    out[i] = sum;
-  }
 }
 
 async function headline(options: BenchOptions): Promise<Section> {
@@ -126,11 +96,11 @@ async function headline(options: BenchOptions): Promise<Section> {
 function makeOurs(layer: RandomLayer) {
   const { n, r, m } = layer;
   const pll = makePllLayer(layer.A, r, n, { minRuns: 1, minMs: 10 });
-  const basis = Float32Array.from(layer.B);
+  const basis = new PublicBasis(Kernels.load(), Float32Array.from(layer.B), m, r);
   const y = new Float32Array(m);
   const stagesFor = (x: Float64Array): Stage[] => {
     const { stages, last } = queryStages(pll, Float32Array.from(x));
-    return [...stages, { name: "B′·u (client)", run: () => applyBasis(basis, last(), y) }];
+    return [...stages, { name: "B′·u (client)", run: () => basis.apply(last(), y) }];
   };
   const errorBits = checked(
     layerErrorBits(layer, (x) => {

@@ -1,6 +1,7 @@
 // What the host can call. Addresses are byte offsets into the exported memory; sizes are read from the globals.
 export { squaredNorm, addScaled } from "./activations";
 export { expandRandom } from "./chacha20";
+export { combineColumns } from "./combine-columns";
 export { addErrors } from "./errors";
 export { innerProducts } from "./inner-products";
 export {

@@ -6,11 +6,12 @@
  * is sent, and when, depends on shapes only: never on a decrypted value.
  */
 import { TacetError } from "../base/errors.ts";
-import type { Bundle, BundleTensors } from "../bundle/bundle.ts";
+import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
 import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
 import { ClientLayer } from "../pll/client-steps.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
+import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/prng.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
@@ -44,7 +45,8 @@ const FRAME_OVERHEAD_BYTES = 1024;
 interface Group {
   readonly spec: BundleGroup;
   readonly layer: ClientLayer;
-  readonly bases: BundleTensors["bases"];
+  /** B′ of each module; none when sealed. */
+  readonly bases: readonly PublicBasis[];
 }
 
 export class RemoteAdapter implements DeltaSource {
@@ -77,7 +79,11 @@ export class RemoteAdapter implements DeltaSource {
         scales: bundle.groups[g].scales,
         normBound: spec.normBound,
       });
-      return { spec, layer, bases: bundle.groups[g].bases };
+      const bases = bundle.groups[g].bases.map((basis, i) => {
+        const { outFeatures, rows } = spec.modules[i];
+        return new PublicBasis(kernels, basis, outFeatures, rows);
+      });
+      return { spec, layer, bases };
     });
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,

@@ -15,5 +15,6 @@ export { ClientLayer, type ClientLayerInput } from "./client-steps.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "./lora-split.ts";
 export { OneTimeMasks } from "./one-time-masks.ts";
 export { ProviderLayer, type ProviderLayerInput } from "./provider-steps.ts";
+export { PublicBasis } from "./public-basis.ts";
 export { type QuantizedMatrix, quantizeRows } from "./quantize.ts";
 export { type SetupInput, type SetupResult, setup } from "./setup.ts";

@@ -267,6 +267,19 @@ export class Kernels {
     );
   }
 
+  /**
+   * out_i = Σ_r factors_r·columns[r][i] in f32; what is not finite becomes 0.
+   * @param columns f32[count][length] @param factors f32[count] @param out f32[length] @param length a multiple of 16
+   */
+  combineColumns(columns: Address, factors: Address, count: number, length: number, out: Address): void {
+    assertInteger(length / 16, "length / 16", 0, 2 ** 26);
+    assertInteger(count, "count", 0, 2 ** 20);
+    this.#check(columns, 4 * count * length);
+    this.#check(factors, 4 * count);
+    this.#check(out, 4 * length);
+    this.#wasm.combineColumns(columns, factors, count, length, out);
+  }
+
   /** @throws RangeError unless [address, address + bytes) was handed out by allocate */
   #check(address: number, bytes: number): void {
     if (!(bytes >= 0 && address >= this.#wasm.staticEnd.value && address + bytes <= this.#top)) {

@@ -26,6 +26,7 @@ export interface KernelExports {
   packTop(words: number, count: number, bits: number, out: number): number;
   unpackTop(packed: number, count: number, bits: number, words: number): void;
   splitWords(words: number, count: number, lo: number, hi: number): void;
+  combineColumns(columns: number, factors: number, count: number, length: number, out: number): void;
   innerProducts(
     lo: number,
     hi: number,

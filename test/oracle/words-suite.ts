@@ -17,6 +17,43 @@ function roundHalfEven(value: number): number {
 export function wordsSuite(build: KernelBuild): void {
   const random = seededRandom(`wordsSuite ${build}`);
 
+  describe(`columns (${build})`, () => {
+    it.each([
+      [1, 16],
+      [8, 4608],
+      [24, 32],
+      [0, 16],
+    ])("combines %i columns of %i entries", (count, length) => {
+      const driver = new KernelDriver(build);
+      const small = (word: number) => word / 2 ** 31 - 1;
+      const columns = Float32Array.from(randomWords(random, count * length), small);
+      const factors = Float32Array.from(randomWords(random, count), small);
+      const out = driver.put(new Float32Array(length).fill(7));
+      driver.kernels.combineColumns(driver.put(columns), driver.put(factors), count, length, out);
+      const got = driver.kernels.floats(out, length);
+      for (let i = 0; i < length; i++) {
+        let exact = 0;
+        for (let r = 0; r < count; r++) exact += factors[r] * columns[r * length + i];
+        expect(Math.abs(got[i] - exact)).toBeLessThan(1e-5);
+      }
+    });
+
+    it("a sum that is not finite becomes 0", () => {
+      const driver = new KernelDriver(build);
+      const columns = new Float32Array(32).fill(1e38);
+      columns[3] = Number.NaN;
+      columns[5] = Number.NEGATIVE_INFINITY;
+      columns[6] = 1;
+      const factors = driver.put(Float32Array.of(4, 1e-3));
+      columns.fill(0, 16);
+      const out = driver.put(new Float32Array(16));
+      driver.kernels.combineColumns(driver.put(columns), factors, 2, 16, out);
+      const expected = new Float32Array(16);
+      expected[6] = 4;
+      expect(driver.kernels.floats(out, 16)).toEqual(expected);
+    });
+  });
+
   describe(`activations (${build})`, () => {
     it.each([0, 1, 2, 3, 4, 5, 896, 4099])("squared norm of %i floats", (n) => {
       const driver = new KernelDriver(build);
