@@ -49,22 +49,7 @@ export interface SessionOptions {
 }
 
 export interface TensorSession {
-  /**
-   * @param into tensors that receive the outputs of these names, where the runtime can write in place; one of them
-   *   may share its memory with an input whose operator allows that
-   */
-  run(
-    inputs: Readonly<Record<string, Tensor>>,
-    into?: Readonly<Record<string, Tensor>>,
-  ): Promise<Record<string, Tensor>>;
-  /**
-   * Prepares a run that is repeated over the same memory: the caller changes the data of `inputs` between runs, and
-   * each run writes all outputs into `outputs`.
-   */
-  bind(
-    inputs: Readonly<Record<string, Tensor>>,
-    outputs: Readonly<Record<string, Tensor>>,
-  ): () => Promise<void>;
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
   dispose(): Promise<void>;
 }
 

@@ -9,7 +9,7 @@ import type { DeltaSource } from "./delta-source.ts";
 import { type CacheShape, KvCache } from "./kv-cache.ts";
 import { type LinearPlace, matchGroups } from "./linear-place.ts";
 import { type Segment, SegmentBuilder } from "./segment-builder.ts";
-import { FIRST_ROW, IDS, TOTAL } from "./segment-pass.ts";
+import { FIRST_ROW, IDS, PAST, TOTAL } from "./segment-pass.ts";
 import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
 
 export interface LoadOptions {
@@ -100,6 +100,7 @@ export class CausalLm {
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
+      layers: config.layers,
       threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
       onProgress: options.onProgress,
     });
@@ -167,6 +168,7 @@ function writeSegments(
 ): readonly Segment[] {
   const logits = architecture.write(builder, config, places, {
     ids: builder.given(IDS, "int64", [1, "tokens"]),
+    past: builder.given(PAST, "int32", [1]),
     total: builder.given(TOTAL, "int32", [1]),
     firstRow: builder.given(FIRST_ROW, "int64", [1]),
     maxPositions,

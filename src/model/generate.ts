@@ -46,7 +46,7 @@ export async function* generate(
   const cache = options.cache ?? model.newCache(0);
   try {
     // The last new token is never read.
-    cache.reserve(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
+    cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
     const random = seededUniform(sampling.seed ?? randomSeed());
     let next = promptIds;
     for (let index = 0; index < maxNewTokens; index++) {

@@ -4,11 +4,12 @@ import { assertInteger } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Tensor } from "../base/platform.ts";
 
-type Part = "key" | "value";
+/** Names of a layer's graph inputs, (1, kvHeads, capacity, headDim). */
+export const pastKeyName = (layer: number): string => `past.${layer}.key`;
+export const pastValueName = (layer: number): string => `past.${layer}.value`;
 
-/** Name of the graph input that reads a layer's cache, and of the output that it is written through. */
-export const pastName = (part: Part, layer: number): string => `past_key_values.${layer}.${part}`;
-export const presentName = (part: Part, layer: number): string => `present.${layer}.${part}`;
+/** Name of a layer's graph output: the new tokens' keys, then their values, (1, 2·kvHeads, tokens, headDim). */
+export const newRowsName = (layer: number): string => `new.${layer}`;
 
 export interface CacheShape {
   readonly layers: number;
@@ -18,16 +19,18 @@ export interface CacheShape {
   readonly maxTokens: number;
 }
 
+type CacheTensor = Tensor & { readonly data: Float32Array };
+
 /**
  * Each layer has two arrays (kvHeads, capacity, headDim), of which the first `length` rows of each head are in use.
- * A run reads and writes them in place; what it wrote counts once `commit` is called.
+ * A forward pass reads them, stores the new rows behind, and commits them when it is through.
  */
 export class KvCache {
   readonly shape: CacheShape;
   #length = 0;
   #capacity = 0;
   #disposed = false;
-  #tensors: readonly { readonly key: Tensor; readonly value: Tensor }[] = [];
+  #tensors: readonly { readonly key: CacheTensor; readonly value: CacheTensor }[] = [];
 
   /** @param capacity tokens to make room for now; the cache grows when it must */
   constructor(shape: CacheShape, capacity: number) {
@@ -58,6 +61,15 @@ export class KvCache {
     this.#capacity = 0;
   }
 
+  /** @throws TacetError bad_argument if a context of this many tokens is above the limit of the model */
+  checkContext(tokens: number): void {
+    const { maxTokens } = this.shape;
+    if (assertInteger(tokens, "tokens", 0, Number.MAX_SAFE_INTEGER) <= maxTokens) return;
+    throw new TacetError("bad_argument", `${tokens} tokens do not fit into a context of ${maxTokens}`, {
+      hint: "shorten the prompt, ask for fewer new tokens, or load the model with a larger contextLength",
+    });
+  }
+
   /**
    * Makes room for this many tokens, keeping those that are there.
    * @throws TacetError bad_argument above the limit of the model
@@ -65,12 +77,7 @@ export class KvCache {
   reserve(tokens: number): void {
     if (this.#disposed) throw new TypeError("the cache has been disposed");
     const { layers, maxTokens } = this.shape;
-    assertInteger(tokens, "tokens", 0, Number.MAX_SAFE_INTEGER);
-    if (tokens > maxTokens) {
-      throw new TacetError("bad_argument", `${tokens} tokens do not fit into a context of ${maxTokens}`, {
-        hint: "shorten the prompt, ask for fewer new tokens, or load the model with a larger contextLength",
-      });
-    }
+    this.checkContext(tokens);
     if (tokens <= this.#capacity) return;
     const capacity = Math.min(maxTokens, Math.max(tokens, 2 * this.#capacity));
     this.#tensors = Array.from({ length: layers }, (_, layer) => ({
@@ -80,37 +87,41 @@ export class KvCache {
     this.#capacity = capacity;
   }
 
-  /** Inputs of a run, by name. */
-  pastTensors(): Record<string, Tensor> {
-    return this.#named(pastName);
-  }
-
-  /** Where a run shall write, by output name: the same memory. */
-  presentTensors(): Record<string, Tensor> {
-    return this.#named(presentName);
-  }
-
-  /** Counts tokens that a run has written behind the last one. */
-  commit(tokens: number): void {
-    this.#length = assertInteger(this.#length + tokens, "length", 0, this.#capacity);
-  }
-
-  #named(name: typeof pastName): Record<string, Tensor> {
+  /** The inputs of a pass, by name. */
+  tensors(): Record<string, Tensor> {
     const named: Record<string, Tensor> = {};
     for (const [layer, { key, value }] of this.#tensors.entries()) {
-      named[name("key", layer)] = key;
-      named[name("value", layer)] = value;
+      named[pastKeyName(layer)] = key;
+      named[pastValueName(layer)] = value;
     }
     return named;
   }
 
-  #grown(old: Tensor | undefined, capacity: number): Tensor {
+  /** Writes rows of {@link newRowsName} behind the tokens of the cache. They count after `commit`. */
+  store(layer: number, rows: Float32Array): void {
+    const { kvHeads, headDim } = this.shape;
+    const { key, value } = this.#tensors[layer];
+    const size = rows.length / (2 * kvHeads);
+    assertInteger(this.#length + size / headDim, "tokens", 0, this.#capacity);
+    for (let head = 0; head < kvHeads; head++) {
+      const at = (head * this.#capacity + this.#length) * headDim;
+      key.data.set(rows.subarray(head * size, (head + 1) * size), at);
+      value.data.set(rows.subarray((kvHeads + head) * size, (kvHeads + head + 1) * size), at);
+    }
+  }
+
+  /** Counts rows that a pass has stored. */
+  commit(tokens: number): void {
+    this.#length = assertInteger(this.#length + tokens, "length", 0, this.#capacity);
+  }
+
+  #grown(old: CacheTensor | undefined, capacity: number): CacheTensor {
     const { kvHeads, headDim } = this.shape;
     const data = new Float32Array(kvHeads * capacity * headDim);
     if (old) {
       for (let head = 0; head < kvHeads; head++) {
         const from = head * this.#capacity * headDim;
-        const rows = (old.data as Float32Array).subarray(from, from + this.#length * headDim);
+        const rows = old.data.subarray(from, from + this.#length * headDim);
         data.set(rows, head * capacity * headDim);
       }
     }

@@ -3,18 +3,10 @@
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { type KvCache, newRowsName } from "./kv-cache.ts";
 import { joinDeltas, type LinearPlace } from "./linear-place.ts";
 import type { Segment, SegmentStep } from "./segment-builder.ts";
-import {
-  DecodePass,
-  FreePass,
-  LOGITS,
-  type LoadedModel,
-  type LoadedSegment,
-  type PassInput,
-  type SegmentPass,
-} from "./segment-pass.ts";
+import { LOGITS, type LoadedModel, type LoadedSegment, type PassInput, SegmentPass } from "./segment-pass.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
 export interface ForwardTimings {
@@ -32,6 +24,8 @@ export interface RunnerOptions {
   readonly deltas: DeltaSource | undefined;
   /** By group of the DeltaSource. */
   readonly places: readonly LinearPlace[];
+  /** How many layers the cache has. */
+  readonly layers: number;
   readonly threads: number | undefined;
   readonly onProgress: ((fraction: number) => void) | undefined;
 }
@@ -39,7 +33,6 @@ export interface RunnerOptions {
 export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
-  readonly #decodePasses = new WeakMap<KvCache, DecodePass>();
 
   private constructor(model: LoadedModel) {
     this.#model = model;
@@ -48,9 +41,10 @@ export class SegmentRunner {
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, threads, onProgress }: RunnerOptions,
+    { deltas, places, layers: layerCount, threads, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
     const loaded: LoadedSegment[] = [];
+    const layers = new Map(Array.from({ length: layerCount }, (_, layer) => [newRowsName(layer), layer]));
     try {
       for (const [index, { graph, steps }] of segments.entries()) {
         const { inputs, outputs } = graph;
@@ -60,7 +54,10 @@ export class SegmentRunner {
         loaded.push({
           session: await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads }),
           inputs: inputs.map(({ name }) => name),
-          outputs,
+          newRows: outputs.flatMap(({ name }) => {
+            const layer = layers.get(name);
+            return layer === undefined ? [] : { layer, name };
+          }),
           steps,
           release: [...inputs, ...outputs].map(({ name }) => name).filter((name) => !readLater.has(name)),
         });
@@ -79,8 +76,7 @@ export class SegmentRunner {
    * @throws TacetError aborted when the signal fires; whatever a DeltaSource rejects with
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const decode = input.ids.length === 1 ? this.#decodePass(input.ids[0], cache) : undefined;
-    const pass = decode ?? new FreePass(this.#model, cache, input);
+    const pass = new SegmentPass(this.#model, cache, input);
     let pending: PendingDelta | undefined;
     try {
       for (let index = 0; index < this.#model.segments.length; index++) {
@@ -92,28 +88,16 @@ export class SegmentRunner {
         }
       }
     } catch (error) {
-      // A delta that is still on its way may read its x for a while: that memory is not used again. How it ends
-      // nobody will ask.
-      this.#decodePasses.delete(cache);
+      // If it is still on its way, nobody else will ask how it ends.
       pending?.wait().catch(() => {});
       throw error;
     }
     this.timings.forwards++;
-    return decode ? decode.data(LOGITS).slice() : pass.data(LOGITS);
+    return pass.data(LOGITS);
   }
 
   async dispose(): Promise<void> {
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
-  }
-
-  #decodePass(id: number, cache: KvCache): DecodePass {
-    let pass = this.#decodePasses.get(cache);
-    if (pass?.capacity !== cache.capacity) {
-      pass = new DecodePass(this.#model, cache);
-      this.#decodePasses.set(cache, pass);
-    }
-    pass.start(id, cache.length);
-    return pass;
   }
 
   async #runSegment(pass: SegmentPass, index: number): Promise<void> {

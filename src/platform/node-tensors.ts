@@ -59,64 +59,47 @@ function folderOf({ externalFiles }: OnnxModel): string | undefined {
   return folder;
 }
 
+/** Views of the same memory, kept for tensors that are used again: cached keys and values. */
+const VIEWS = new WeakMap<Tensor, Ort.Tensor>();
+
 class NodeTensorSession implements TensorSession {
   readonly #ort: typeof Ort;
   readonly #session: Ort.InferenceSession;
-  readonly #noMemory: Readonly<Record<string, null>>;
   #released: Promise<void> | undefined;
 
   constructor(ort: typeof Ort, session: Ort.InferenceSession) {
     this.#ort = ort;
     this.#session = session;
-    this.#noMemory = Object.fromEntries(session.outputNames.map((name) => [name, null]));
   }
 
-  async run(
-    inputs: Readonly<Record<string, Tensor>>,
-    into: Readonly<Record<string, Tensor>> = {},
-  ): Promise<Record<string, Tensor>> {
-    const fetches = { ...this.#noMemory, ...this.#toOrt(into) };
-    return (await this.#run(this.#toOrt(inputs), fetches)) as unknown as Record<string, Tensor>;
-  }
-
-  bind(
-    inputs: Readonly<Record<string, Tensor>>,
-    outputs: Readonly<Record<string, Tensor>>,
-  ): () => Promise<void> {
-    const feeds = this.#toOrt(inputs);
-    const fetches = this.#toOrt(outputs);
-    return async () => {
-      await this.#run(feeds, fetches);
-    };
-  }
-
-  dispose(): Promise<void> {
-    return (this.#released ??= this.#session.release());
-  }
-
-  async #run(
-    feeds: Record<string, Ort.Tensor>,
-    fetches: Record<string, Ort.Tensor | null>,
-  ): Promise<Ort.InferenceSession.OnnxValueMapType> {
+  /**
+   * Outputs are new arrays. Giving ONNX Runtime memory for them would save nothing: this version's binding copies
+   * every output into an array of its own all the same.
+   */
+  async run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    const feeds: Record<string, Ort.Tensor> = {};
+    for (const name in inputs) feeds[name] = this.#view(inputs[name]);
     try {
-      return await this.#session.run(feeds, fetches);
+      return (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
     } catch (error) {
       // Its messages name nodes, shapes and types; they hold no tensor data.
       throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
     }
   }
 
-  /** Views of the same memory; what a session gave is a tensor of ONNX Runtime's own already. */
-  #toOrt(tensors: Readonly<Record<string, Tensor>>): Record<string, Ort.Tensor> {
-    const converted: Record<string, Ort.Tensor> = {};
-    for (const name in tensors) {
-      const tensor = tensors[name];
-      converted[name] =
-        tensor instanceof this.#ort.Tensor
-          ? tensor
-          : new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+  dispose(): Promise<void> {
+    return (this.#released ??= this.#session.release());
+  }
+
+  #view(tensor: Tensor): Ort.Tensor {
+    // What a session gave is a tensor of ONNX Runtime's own already.
+    if (tensor instanceof this.#ort.Tensor) return tensor;
+    let view = VIEWS.get(tensor);
+    if (!view) {
+      view = new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+      VIEWS.set(tensor, view);
     }
-    return converted;
+    return view;
   }
 }
 

@@ -20,11 +20,13 @@ export interface Architecture {
   write(builder: SegmentBuilder, config: DecoderConfig, places: readonly LinearPlace[], given: Given): Value;
 }
 
-/** What the caller of each run gives. T tokens are added to a cache that holds total - T. */
+/** What the caller of each run gives. T tokens are read. */
 export interface Given {
   /** (1, T) int64 */
   readonly ids: Value;
-  /** (1) int32: tokens in the cache after this run. */
+  /** (1) int32: tokens in the cache. */
+  readonly past: Value;
+  /** (1) int32: past + T. */
   readonly total: Value;
   /** (1) int64: logits are made for the rows from this one on; -1 is the last row only. */
   readonly firstRow: Value;

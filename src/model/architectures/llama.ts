@@ -1,7 +1,7 @@
 /** The Llama family: RMS norm, rotary attention with grouped heads, gated MLP. */
 
 import { type DecoderConfig, parseLlamaConfig } from "../config.ts";
-import { pastName, presentName } from "../kv-cache.ts";
+import { newRowsName, pastKeyName, pastValueName } from "../kv-cache.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import { CONTRIB, type Dims } from "../onnx-graph.ts";
 import { ropeTables } from "../rope.ts";
@@ -128,9 +128,10 @@ class LlamaPass {
   attention(layer: number, qkv: Value): Value {
     const { heads, kvHeads, headDim } = this.#config;
     const builder = this.#builder;
-    const { total, maxPositions } = this.#given;
+    const { past, total, maxPositions } = this.#given;
     const cachedDim = cachedHeadDim(headDim);
     const cache: Dims = [1, kvHeads, "capacity", cachedDim];
+    const present: Dims = [1, kvHeads, "present", cachedDim];
     // The operator wants the last position, and takes the number of positions beside it.
     const [last] = builder.node(
       "Sub",
@@ -143,18 +144,14 @@ class LlamaPass {
         this.#resizeHeads(qkv, heads + 2 * kvHeads, headDim, cachedDim),
         "",
         "",
-        builder.given(pastName("key", layer), "float32", cache),
-        builder.given(pastName("value", layer), "float32", cache),
+        builder.given(pastKeyName(layer), "float32", cache),
+        builder.given(pastValueName(layer), "float32", cache),
         last,
         total,
         builder.graph.constant([maxPositions, cachedDim / 2], this.#tables.cos),
         builder.graph.constant([maxPositions, cachedDim / 2], this.#tables.sin),
       ],
-      [
-        { dims: [1, "tokens", heads * cachedDim] },
-        { dims: cache, name: presentName("key", layer) },
-        { dims: cache, name: presentName("value", layer) },
-      ],
+      [{ dims: [1, "tokens", heads * cachedDim] }, { dims: present }, { dims: present }],
       {
         domain: CONTRIB,
         attributes: {
@@ -165,8 +162,12 @@ class LlamaPass {
         },
       },
     );
-    builder.expose(key);
-    builder.expose(value);
+    // The operator gives the whole cache; only the new rows leave the graph.
+    const rows: Dims = [1, kvHeads, "tokens", cachedDim];
+    const axis = builder.graph.constant([1], Int32Array.of(2));
+    const parts = [key, value].map((x) => builder.node("Slice", [x, past, total, axis], [{ dims: rows }])[0]);
+    const joined = { dims: [1, 2 * kvHeads, "tokens", cachedDim], name: newRowsName(layer) };
+    builder.expose(builder.node("Concat", parts, [joined], { attributes: { axis: 1 } })[0]);
     return this.#resizeHeads(out, heads, cachedDim, headDim);
   }
 
