@@ -10,6 +10,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   kernels: () => import("./kernels-table.ts"),
   layer: () => import("./layer.ts"),
   peer: () => import("./seal-peer.ts"),
+  tokens: () => import("./tokens.ts"),
 };
 
 async function main(args: readonly string[]): Promise<number> {

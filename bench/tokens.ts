@@ -1,0 +1,183 @@
+// End to end on the embedded model: decode steps of the same answers, plaintext LoRA against private through a
+// provider process on loopback, in turns, word by word, in one run.
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { createBundle } from "../src/bundle/create-bundle.ts";
+import type { OutputMode } from "../src/bundle/manifest.ts";
+import { connect, type PrivateModel } from "../src/client/client.ts";
+import { groupAdaptedModules } from "../src/model/adapted-groups.ts";
+import { CausalLm, inputGroupsOf } from "../src/model/causal-lm.ts";
+import { LocalLora } from "../src/model/local-lora.ts";
+import { nodeFileTree, nodePlatform, writeAtomically } from "../src/platform/node.ts";
+import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
+import { systemRandom } from "../src/ring/prng.ts";
+import { openCheckpoint } from "../src/weights/checkpoint.ts";
+import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
+import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
+import { type BenchOptions, formatBytes, markdownTable, type Section } from "./harness.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const LEXICON = join(ROOT, "models/lexicon");
+const LONG_PROMPT = 64;
+
+interface Entry {
+  readonly word: string;
+  readonly prompt_ids: number[];
+  readonly base: { readonly ids: number[] };
+  readonly adapter: { readonly ids: number[] };
+}
+
+/** A way to run the model, and the milliseconds that its decode steps took. */
+interface Mode {
+  readonly name: string;
+  readonly model: CausalLm;
+  /** The answer whose ids are fed: every mode does the same steps. */
+  readonly answer: "base" | "adapter";
+  readonly steps: number[];
+  readonly prefill: number[];
+  equal: boolean;
+}
+
+export async function run(options: BenchOptions): Promise<Section[]> {
+  const entries: Entry[] = JSON.parse(readFileSync(join(LEXICON, "expected.json"), "utf8")).entries;
+  const chosen = options.quick ? entries.slice(0, 3) : entries;
+  const rounds = options.quick ? 1 : 4;
+  const platform = nodePlatform();
+  const checkpoint = await openCheckpoint(nodeFileTree(join(LEXICON, "base")));
+  const adapter = await openLoraAdapter(nodeFileTree(join(LEXICON, "law-adapter")));
+  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  const folder = mkdtempSync(join(tmpdir(), "tacet-bench-"));
+  const providers: ChildProcess[] = [];
+  const open: { close(): Promise<void> }[] = [];
+  try {
+    const serve = async (output: OutputMode): Promise<PrivateModel> => {
+      const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules, output };
+      const made = await createBundle(input, systemRandom);
+      const state = join(folder, output);
+      await writeAtomically(join(state, BUNDLE_FILE), made.bundle, 0o644, state);
+      await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
+      const { child, url } = await startProvider(state);
+      providers.push(child);
+      const joined = await connect(platform, { base: checkpoint, provider: url });
+      open.push(joined);
+      return joined;
+    };
+    const local = await CausalLm.load(checkpoint, platform.tensors, {
+      deltas: new LocalLora(adapter, groups),
+    });
+    const whole = await CausalLm.load(checkpoint, platform.tensors);
+    const publicBasis = await serve("public-basis");
+    const sealed = await serve("sealed");
+    const mode = (name: string, model: CausalLm, answer: Mode["answer"]): Mode => {
+      return { name, model, answer, steps: [], prefill: [], equal: true };
+    };
+    const modes = [
+      mode("plaintext LoRA, same segments", local, "adapter"),
+      mode("**private**, public basis", publicBasis.model, "adapter"),
+      mode("private, sealed", sealed.model, "adapter"),
+      mode("base alone, one graph (no adapter)", whole, "base"),
+    ];
+    for (const entry of chosen.slice(0, 2)) for (const each of modes) await runAnswer(each, entry, false);
+    const before = { ...publicBasis.provider.traffic };
+    const clock = { ...publicBasis.adapter.timings };
+    const waits = { ...publicBasis.model.timings };
+    for (let round = 0; round < rounds; round++) {
+      for (const entry of chosen) for (const each of modes) await runAnswer(each, entry, true);
+    }
+    const { traffic } = publicBasis.provider;
+    const tokens = publicBasis.model.timings.forwards - waits.forwards;
+    const per = (now: number, then: number) => (now - then) / tokens;
+    const time = (now: number, then: number) => `${per(now, then).toFixed(2)} ms`;
+    const { timings } = publicBasis.adapter;
+    const split = markdownTable(
+      ["of the private token", "mean"],
+      [
+        ["base model (ONNX Runtime)", time(publicBasis.model.timings.modelMs, waits.modelMs)],
+        ["encryption, masks, recovery, B′·y", time(timings.cryptoMs, clock.cryptoMs)],
+        ["provider computing", time(timings.providerMs, clock.providerMs)],
+        ["waiting for answers, after the overlap", time(publicBasis.model.timings.waitMs, waits.waitMs)],
+        ["bytes up", formatBytes(per(traffic.bytesUp, before.bytesUp))],
+        ["bytes down", formatBytes(per(traffic.bytesDown, before.bytesDown))],
+        ["round trips", per(traffic.roundTrips, before.roundTrips).toFixed(1)],
+      ],
+    );
+    const reference = modes[0];
+    const rows = modes.map((each) => [
+      each.name,
+      String(each.steps.length),
+      ...quantiles(each.steps).map((ms) => ms.toFixed(2)),
+      `${(median(each.steps) / median(reference.steps)).toFixed(2)}×`,
+      median(each.prefill).toFixed(1),
+      each.equal ? "yes" : "**no**",
+    ]);
+    const table = markdownTable(
+      [
+        "mode",
+        "steps",
+        "ms/token 10 %",
+        "median",
+        "90 %",
+        "ratio",
+        `prefill of ${LONG_PROMPT}, ms`,
+        "ids as expected",
+      ],
+      rows,
+    );
+    const met = median(modes[1].steps) <= 1.5 * median(reference.steps);
+    const verdict = `Target (private ≤ 1.5× plaintext LoRA on loopback): ${met ? "met" : "**not met**"}.`;
+    return [
+      { title: "Decode, embedded model", body: [table, verdict].join("\n\n") },
+      { title: "Where the time of a private token goes", body: split },
+    ];
+  } finally {
+    for (const joined of open) await joined.close();
+    for (const child of providers) child.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Greedy decoding of one answer, each step timed; then one long prefill. */
+async function runAnswer(mode: Mode, entry: Entry, record: boolean): Promise<void> {
+  const expected = entry[mode.answer].ids;
+  const cache = mode.model.newCache();
+  let next: readonly number[] = entry.prompt_ids;
+  for (const [i, id] of expected.entries()) {
+    const start = performance.now();
+    const logits = await mode.model.forward(next, cache);
+    const elapsed = performance.now() - start;
+    if (record && i > 0) mode.steps.push(elapsed);
+    if (logits.indexOf(Math.max(...logits)) !== id) mode.equal = false;
+    next = [id];
+  }
+  cache.dispose();
+  const prompt = Array.from({ length: LONG_PROMPT }, (_, i) => entry.prompt_ids[i % entry.prompt_ids.length]);
+  const long = mode.model.newCache();
+  const start = performance.now();
+  await mode.model.forward(prompt, long);
+  if (record) mode.prefill.push(performance.now() - start);
+  long.dispose();
+}
+
+async function startProvider(state: string): Promise<{ child: ChildProcess; url: string }> {
+  const command = [join(ROOT, "dist/cli/main.js"), "provider", "--state", state, "--port", "0"];
+  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "ignore"] });
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const url = /listening on (ws:\S+)/.exec(line)?.[1];
+    if (url !== undefined) return { child, url };
+  }
+  throw new Error("the provider did not start");
+}
+
+function quantiles(samples: readonly number[]): number[] {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return [0.1, 0.5, 0.9].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
+}
+
+function median(samples: readonly number[]): number {
+  return quantiles(samples)[1];
+}
