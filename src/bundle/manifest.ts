@@ -5,6 +5,7 @@
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { createParameters, type Parameters, type ParametersLiteral } from "../rlwe/parameters.ts";
+import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 
 export const BUNDLE_VERSION = 1;
 const MAX_GROUPS = 65_536;
@@ -52,17 +53,11 @@ export function encodeManifest(manifest: BundleManifest): string {
 
 /** @throws TacetError bad_bundle, naming the field, if the text is not a manifest of this version */
 export function decodeManifest(text: string): BundleManifest {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch {
-    throw refusal("the manifest is not JSON");
-  }
-  const fields = record(raw, "manifest");
+  const fields = parseJsonRecord(text, "the bundle's manifest", "bad_bundle");
   if (fields.version !== BUNDLE_VERSION) {
     throw new TacetError(
       "bad_bundle",
-      `the bundle has version ${String(fields.version)}, this is ${BUNDLE_VERSION}`,
+      `the bundle has version ${quoteName(String(fields.version))}, this is ${BUNDLE_VERSION}`,
       {
         hint: "use the same version of tacet as the provider, or ask it for a new bundle",
       },
@@ -74,9 +69,19 @@ export function decodeManifest(text: string): BundleManifest {
     adapter: string(fields.adapter, "adapter"),
     bundleId: hex(fields.bundleId, "bundleId", 16),
     baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
-    parameters: createParameters(record(fields.parameters, "parameters") as unknown as ParametersLiteral),
+    parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
   };
+}
+
+/** The checking constructor's refusals, 128 bits of security among them, are the bundle's fault here. */
+function decodeParameters(raw: unknown): Parameters {
+  const literal = record(raw, "parameters") as unknown as ParametersLiteral;
+  try {
+    return createParameters(literal);
+  } catch (error) {
+    throw error instanceof TacetError ? refusal(error.message) : error;
+  }
 }
 
 function decodeGroup(raw: unknown, at: string): BundleGroup {
@@ -130,7 +135,8 @@ function array(value: unknown, at: string, most: number): unknown[] {
 }
 
 function string(value: unknown, at: string): string {
-  if (typeof value !== "string" || value.length === 0 || value.length > 512)
+  // Names reach terminals and logs: no control characters.
+  if (typeof value !== "string" || value.length > 512 || !/^\P{C}+$/u.test(value))
     throw refusal(`${at} is not a name`);
   return value;
 }

@@ -1,0 +1,70 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { type EditableFile, editSafetensors } from "../../test/support/edit-safetensors.ts";
+import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import type { CreatedBundle } from "./create-bundle.ts";
+import { rowsOf } from "./manifest.ts";
+import { encodePrivateState, readPrivateState } from "./private-state.ts";
+
+let made: CreatedBundle;
+beforeAll(async () => {
+  made = await tinyBundle();
+});
+
+const read = (bytes: Uint8Array, of: CreatedBundle = made) =>
+  readPrivateState(
+    memoryFileTree({ "private.safetensors": bytes }, "state"),
+    "private.safetensors",
+    of.manifest,
+    of.digest,
+  );
+
+const refused = (edit: (file: EditableFile) => void) =>
+  expect(read(editSafetensors(made.privateState, edit))).rejects.toMatchObject({ code: "bad_state" });
+
+describe("private state", () => {
+  it("gives W and P of every group back, byte for byte", async () => {
+    const groups = await read(made.privateState);
+    for (const [g, spec] of made.manifest.groups.entries()) {
+      expect(groups[g].weights).toHaveLength(rowsOf(spec) * spec.inFeatures);
+      expect(groups[g].padding).toHaveLength(rowsOf(spec) * made.manifest.parameters.paddingLength);
+    }
+    expect(encodePrivateState(made.manifest, made.digest, groups)).toEqual(made.privateState);
+  });
+
+  it("is in no part in the bundle", async () => {
+    const bundle = Buffer.from(made.bundle);
+    for (const { weights, padding } of await read(made.privateState)) {
+      for (const values of [weights, padding]) {
+        const bytes = Buffer.from(values.buffer, values.byteOffset, 16);
+        expect(bundle.includes(bytes)).toBe(false);
+        expect(Buffer.from(made.privateState).includes(bytes)).toBe(true);
+      }
+    }
+  });
+
+  it("of another bundle is refused, though every shape is the same", async () => {
+    const other = await tinyBundle();
+    await expect(read(other.privateState)).rejects.toMatchObject({ code: "bad_state" });
+    await expect(read(made.privateState, other)).rejects.toMatchObject({ code: "bad_state" });
+  });
+
+  it("without its digest, or with a tensor missing, reshaped or of another type is refused", async () => {
+    await refused((file) => void (file.metadata = {}));
+    for (const i of [0, 1, 2, 3]) {
+      await refused((file) => void file.tensors.splice(i, 1));
+      await refused((file) => void file.tensors[i].shape.reverse());
+      await refused((file) => void (file.tensors[i].dtype = "U16"));
+    }
+  });
+
+  it("that is cut or missing is refused", async () => {
+    for (const length of [0, 7, 100, made.privateState.length - 1]) {
+      await expect(read(made.privateState.subarray(0, length))).rejects.toMatchObject({ code: "bad_state" });
+    }
+    const empty = memoryFileTree({}, "state");
+    await expect(
+      readPrivateState(empty, "private.safetensors", made.manifest, made.digest),
+    ).rejects.toMatchObject({ code: "bad_state" });
+  });
+});
