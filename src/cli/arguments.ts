@@ -1,0 +1,49 @@
+/** Values of options: text in, checked value out. Never quotes what may be a prompt. */
+import { TacetError } from "../base/errors.ts";
+
+type Parse<T> = (text: string) => T;
+
+/** @throws TacetError bad_argument */
+export function integerIn(option: string, low: number, high: number): Parse<number> {
+  return (text) => {
+    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= low && value <= high) return value;
+    throw new TacetError("bad_argument", `${option} must be an integer from ${low} to ${high}`);
+  };
+}
+
+/** @throws TacetError bad_argument */
+export function decimal(option: string): Parse<number> {
+  return (text) => {
+    const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (Number.isFinite(value)) return value;
+    throw new TacetError("bad_argument", `${option} must be a decimal number that is not negative`);
+  };
+}
+
+/** For an option that may be given several times. */
+export function collect(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
+
+/**
+ * "1,2,3" or "1 2 3" → ids.
+ * @throws TacetError bad_argument
+ */
+export function tokenIds(text: string): number[] {
+  const parts = text.split(/[\s,]+/).filter((part) => part !== "");
+  if (parts.length === 0 || !parts.every((part) => /^\d{1,9}$/.test(part))) {
+    throw new TacetError("bad_argument", "--ids must be token ids", {
+      hint: "separate them with commas, as in --ids 1,2227,318",
+    });
+  }
+  return parts.map(Number);
+}
+
+/** @throws TacetError bad_argument */
+export function digestHex(text: string): string {
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
+  throw new TacetError("bad_argument", "--bundle-digest must be 64 hex digits", {
+    hint: "'tacet inspect --bundle FILE' prints the digest of a bundle",
+  });
+}

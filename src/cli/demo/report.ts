@@ -1,0 +1,144 @@
+/** What the demo prints. */
+import { toHex } from "../../base/bytes.ts";
+import type { CreatedBundle } from "../../bundle/create-bundle.ts";
+import { SECURITY_PROMISE, type SecurityFacts, showFunctionVectors } from "../bundle-facts.ts";
+import type { LogitError } from "../compare-logits.ts";
+import { waitingMs } from "../meter.ts";
+import type { OpenedModel } from "../source.ts";
+import {
+  grouped,
+  oneLine,
+  paint,
+  print,
+  printColumns,
+  printField,
+  showBytes,
+  showMs,
+  WIDTH,
+  wrap,
+} from "../terminal.ts";
+import type { Question, Timing } from "./answers.ts";
+import type { ProviderProcess } from "./provider-process.ts";
+import type { Uniformity } from "./uniformity.ts";
+
+export interface AnsweredQuestion {
+  readonly question: Question;
+  readonly ids: { readonly base: number[]; readonly plaintext: number[]; readonly private: number[] };
+  /** Where private and plaintext answers differ. */
+  readonly logitError?: LogitError;
+}
+
+const COLUMNS = [14, 30, 32] as const;
+
+function heading(text: string): void {
+  print();
+  print(paint(text, "bold"));
+}
+
+export function printHeader(
+  { manifest, bundle }: CreatedBundle,
+  ms: number,
+  { pid, url }: ProviderProcess,
+): void {
+  const modules = manifest.groups.reduce((sum, group) => sum + group.modules.length, 0);
+  const intro =
+    "A dictionary model runs in this process. Its law adapter is private: it stays with a provider, in process " +
+    `${pid}, which has no base model and gets ciphertext only.`;
+  for (const line of wrap(intro, WIDTH)) print(line);
+  print();
+  const groups = manifest.groups.length;
+  printField(
+    "bundle",
+    `${modules} adapted layers in ${groups} groups, ${showBytes(bundle.length)}, made in ${showMs(ms)}`,
+  );
+  printField("provider", url);
+  print();
+  printColumns(
+    ["word", "base model alone", "with the private adapter"].map((cell) => cell),
+    COLUMNS,
+  );
+  print("-".repeat(WIDTH));
+}
+
+export function printAnswer(word: string, base: string, answer: string): void {
+  printColumns([word, base, answer].map(oneLine), COLUMNS);
+}
+
+/** Whether every answer is what it must be. */
+export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
+  const same = answered.filter(({ logitError }) => logitError === undefined);
+  const known = answered.filter(({ question }) => question.expected !== undefined);
+  const right = known.filter(
+    ({ question, ids }) =>
+      ids.base.join() === question.expected?.base.join() &&
+      ids.private.join() === question.expected?.adapter.join(),
+  );
+  const passed = same.length === answered.length && right.length === known.length;
+  const mark = passed ? paint("checked", "green") : paint("mismatch", "red");
+  print();
+  print(
+    `${mark}  ${same.length} of ${answered.length} private answers equal the plaintext adapter's, token for token`,
+  );
+  if (known.length > 0)
+    print(`${" ".repeat(passed ? 9 : 10)}${right.length} of ${known.length} answers equal expected.json`);
+  for (const { question, logitError: error } of answered) {
+    if (error === undefined) continue;
+    printField(
+      `  ${oneLine(question.word)}`,
+      `logits off by ${error.max.toFixed(4)} at most, ${error.rms.toFixed(4)} rms; the two largest are ` +
+        `${error.smallestGap.toFixed(4)} apart at the nearest tie`,
+    );
+  }
+  return passed;
+}
+
+export function printSeen(
+  queries: readonly { readonly vectors: number; readonly ciphertext: Uint8Array }[],
+  measure: (parts: Iterable<Uint8Array>) => Uniformity,
+): void {
+  const all = measure(queries.map(({ ciphertext }) => ciphertext));
+  const [first] = queries;
+  heading("What the provider saw");
+  const bytes = toHex(first.ciphertext.subarray(0, 40)).replace(/(.{4})(?!$)/g, "$1 ");
+  printField("first query", `${bytes} ... (${grouped(first.ciphertext.length)} bytes)`);
+  printField("all queries", `${grouped(queries.length)} of them, ${showBytes(all.bytes)} of ciphertext`);
+  printField("  entropy", `${all.entropyBits.toFixed(6)} of 8 bits a byte`);
+  const verdict = Math.abs(all.deviations) < 5 ? "as uniform bytes" : "NOT as uniform bytes";
+  printField("  chi-square", `${all.chiSquare.toFixed(1)}, uniform bytes give 255 +- 23: ${verdict}`);
+  printField("also", "how many tokens, which layer, when; never a word, an id or a key");
+}
+
+export function printSecurity(security: SecurityFacts): void {
+  heading("Security of this bundle, estimated");
+  const bits = ({ standard, coreSvp }: SecurityFacts["query"]) =>
+    `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
+  printField("your words", bits(security.query));
+  printField("adapter, unasked", bits(security.hint));
+  printField("adapter, asked", `${showFunctionVectors(security)}`);
+  for (const line of wrap(SECURITY_PROMISE, WIDTH)) print(paint(line, "dim"));
+}
+
+export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedModel): void {
+  const { perToken } = hidden;
+  const waiting = waitingMs(perToken);
+  const provider = Math.min(perToken.providerMs, waiting);
+  const ratio = perToken.totalMs / plain.perToken.totalMs;
+  heading(`A token, on the average of ${hidden.tokens} (prompts included)`);
+  const row = (label: string, ms: number, note: string) =>
+    print(`${label.padEnd(18)}${ms.toFixed(2).padStart(6)} ms  ${note}`);
+  row(
+    "private",
+    perToken.totalMs,
+    `${ratio.toFixed(2)} times the plaintext adapter, ${plain.perToken.totalMs.toFixed(2)} ms, same run`,
+  );
+  row("  base model", perToken.baseMs, "here");
+  row("  encryption", perToken.encryptionMs, "here: masks, encrypt, decrypt, public basis");
+  row("  provider", provider, "there");
+  row("  wire", waiting - provider, "sockets and waking up; what the base model does not hide");
+  const groups = remote?.adapter.groups.length ?? 0;
+  printField(
+    "bytes",
+    `${grouped(perToken.bytesUp)} up, ${grouped(perToken.bytesDown)} down, ` +
+      `${perToken.roundTrips.toFixed(1)} round trips (one a group: ${groups})`,
+  );
+}

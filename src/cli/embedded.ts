@@ -1,0 +1,11 @@
+/** The models that come with the package. */
+import { fileURLToPath } from "node:url";
+
+/** This file lies in src/cli or dist/cli: two levels below the package. */
+const LEXICON = new URL("../../models/lexicon/", import.meta.url);
+
+export const EMBEDDED_BASE = fileURLToPath(new URL("base", LEXICON));
+export const EMBEDDED_ADAPTER = fileURLToPath(new URL("law-adapter", LEXICON));
+/** Answers that the two must give. */
+export const EMBEDDED_EXPECTED = fileURLToPath(new URL("expected.json", LEXICON));
+export const PACKAGE_JSON = fileURLToPath(new URL("../../package.json", import.meta.url));

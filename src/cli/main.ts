@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+/** The command line: `tacet COMMAND`. Commands are in commands/, what they share beside this file. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { TacetError } from "../base/errors.ts";
+import { registerBundle } from "./commands/bundle.ts";
+import { registerDemo } from "./commands/demo.ts";
+import { registerGenerate } from "./commands/generate.ts";
+import { registerInspect } from "./commands/inspect.ts";
+import { registerLogits } from "./commands/logits.ts";
+import { registerProvider } from "./commands/provider.ts";
+import { PACKAGE_JSON } from "./embedded.ts";
+import { watchInterruptions } from "./interrupt.ts";
+import { reportFailure } from "./report-error.ts";
+import { WIDTH } from "./terminal.ts";
+
+const { version } = JSON.parse(readFileSync(PACKAGE_JSON, "utf8")) as { version: string };
+const interruption = watchInterruptions();
+const helpWidth = () => Math.min(WIDTH, process.stdout.columns ?? WIDTH);
+
+const program = new Command("tacet")
+  .description(
+    "Private inference for privately fine-tuned language models: the open base model runs at the user, " +
+      "the private LoRA adapter at its provider, and only ciphertext travels between them.",
+  )
+  .version(version, "-V, --version", "print the version")
+  .helpOption("-h, --help", "print help")
+  .helpCommand("help [command]", "print help for a command")
+  .exitOverride()
+  .configureOutput({ outputError: () => {}, getOutHelpWidth: helpWidth, getErrHelpWidth: helpWidth })
+  .addHelpText(
+    "after",
+    `
+Examples:
+  tacet demo                                    see it work, on this machine
+  tacet bundle --base B --adapter A --out S     prepare an adapter for serving
+  tacet provider --state S                      serve it
+  tacet generate --base B --provider ws://H:8787 "a question"`,
+  );
+
+for (const register of [
+  registerDemo,
+  registerBundle,
+  registerProvider,
+  registerGenerate,
+  registerLogits,
+  registerInspect,
+]) {
+  register(program, interruption.signal);
+}
+
+process.exit(await main());
+
+async function main(): Promise<number> {
+  let code = 0;
+  try {
+    await program.parseAsync();
+    code = Number(process.exitCode ?? 0);
+  } catch (error) {
+    const interrupted = error instanceof TacetError && error.code === "aborted";
+    code = interrupted ? (interruption.exitCode ?? 130) : reportFailure(error, helpCommand());
+  }
+  // Pipes may still hold what was printed.
+  await new Promise<void>((resolve) => process.stdout.write("", () => resolve()));
+  return code;
+}
+
+/** "tacet generate" where that is what was called. */
+function helpCommand(): string {
+  const name = process.argv[2];
+  return program.commands.some((command) => command.name() === name) ? `tacet ${name}` : "tacet";
+}

@@ -1,0 +1,47 @@
+/** From an adapter's folder to the two files that a provider serves. */
+import { setImmediate } from "node:timers/promises";
+import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
+import type { OutputMode } from "../bundle/manifest.ts";
+import { groupAdaptedModules } from "../model/adapted-groups.ts";
+import { inputGroupsOf } from "../model/causal-lm.ts";
+import { systemRandom } from "../ring/prng.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
+import { checkAdapterFits, type LoraAdapter } from "../weights/lora-adapter.ts";
+import { Progress } from "./progress.ts";
+import { type FileToWrite, writeFiles } from "./write-files.ts";
+
+/** @throws TacetError bad_adapter, unsupported_adapter, aborted */
+export async function makeBundle(
+  checkpoint: Checkpoint,
+  adapter: LoraAdapter,
+  options: { name: string; output: OutputMode; signal: AbortSignal },
+): Promise<CreatedBundle> {
+  checkAdapterFits(adapter, checkpoint);
+  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  return await Progress.during("making the bundle", (update) =>
+    createBundle(
+      { adapter: options.name, baseFingerprint, groups, modules: adapter.modules, output: options.output },
+      systemRandom,
+      async (done, total) => {
+        update(done / total);
+        // Setup does not yield: Ctrl-C and the bar get their turn here.
+        await setImmediate();
+        options.signal.throwIfAborted();
+      },
+    ),
+  );
+}
+
+/** The public file for everybody, the private one for its owner alone. */
+export async function writeBundle(
+  made: CreatedBundle,
+  paths: { bundle: string; private: string },
+): Promise<void> {
+  const files: FileToWrite[] = [
+    { path: paths.private, bytes: made.privateState, mode: 0o600 },
+    { path: paths.bundle, bytes: made.bundle, mode: 0o644 },
+  ];
+  await writeFiles(files);
+}

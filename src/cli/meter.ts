@@ -1,0 +1,74 @@
+/** Where time and bytes of a model went: differences of its counters. */
+import type { OpenedModel } from "./source.ts";
+
+/** Sums in milliseconds and bytes. */
+export interface Reading {
+  readonly totalMs: number;
+  /** In the base model. */
+  readonly baseMs: number;
+  /** Masks, encryption, recovery, at the client. */
+  readonly encryptionMs: number;
+  /** As the provider reports; passes in part while the base model computes. */
+  readonly providerMs: number;
+  /** From sending to answer without the provider's part; passes in part while the base model computes. */
+  readonly wireMs: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly roundTrips: number;
+}
+
+export function readMeter({ model, remote }: OpenedModel): Reading {
+  const { cryptoMs = 0, providerMs = 0, wireMs = 0 } = remote?.adapter.timings ?? {};
+  const { bytesUp = 0, bytesDown = 0, roundTrips = 0 } = remote?.provider.traffic ?? {};
+  return {
+    totalMs: performance.now(),
+    baseMs: model.timings.modelMs,
+    encryptionMs: cryptoMs,
+    providerMs,
+    wireMs,
+    bytesUp,
+    bytesDown,
+    roundTrips,
+  };
+}
+
+const FIELDS = [
+  "totalMs",
+  "baseMs",
+  "encryptionMs",
+  "providerMs",
+  "wireMs",
+  "bytesUp",
+  "bytesDown",
+  "roundTrips",
+] as const;
+
+export function combine(a: Reading, b: Reading, f: (a: number, b: number) => number): Reading {
+  return Object.fromEntries(FIELDS.map((field) => [field, f(a[field], b[field])])) as unknown as Reading;
+}
+
+/** What happened between two readings, divided by `tokens`. */
+export function between(before: Reading, after: Reading, tokens = 1): Reading {
+  return combine(before, after, (a, b) => (b - a) / Math.max(1, tokens));
+}
+
+/** Milliseconds in which the client had to wait: neither base model nor encryption was at work. */
+export function waitingMs({ totalMs, baseMs, encryptionMs }: Reading): number {
+  return Math.max(0, totalMs - baseMs - encryptionMs);
+}
+
+/** With three digits behind the point, for JSON. */
+export function rounded(value: number): number {
+  return Math.round(1000 * value) / 1000;
+}
+
+export function timeSplit(perToken: Reading): Record<string, number> {
+  return {
+    totalMs: rounded(perToken.totalMs),
+    baseMs: rounded(perToken.baseMs),
+    encryptionMs: rounded(perToken.encryptionMs),
+    waitingMs: rounded(waitingMs(perToken)),
+    providerMs: rounded(perToken.providerMs),
+    wireMs: rounded(perToken.wireMs),
+  };
+}

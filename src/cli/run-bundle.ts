@@ -1,0 +1,119 @@
+/** `tacet bundle`: prepares an adapter for serving. */
+import { stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { toHex } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import type { OutputMode } from "../bundle/manifest.ts";
+import { groupAdaptedModules } from "../model/adapted-groups.ts";
+import { inputGroupsOf } from "../model/causal-lm.ts";
+import { nodeFileTree } from "../platform/node.ts";
+import { BUNDLE_FILE, PRIVATE_FILE } from "../provider/served-adapter.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { openLoraAdapter } from "../weights/lora-adapter.ts";
+import {
+  costOf,
+  type ModeCost,
+  SECURITY_PROMISE,
+  securityFacts,
+  shapesOf,
+  showFunctionVectors,
+} from "./bundle-facts.ts";
+import { EMBEDDED_BASE } from "./embedded.ts";
+import { makeBundle, writeBundle } from "./make-bundle.ts";
+import { grouped, print, printField, printJson, showBytes, wrap } from "./terminal.ts";
+
+export interface BundleOptions {
+  readonly adapter: string;
+  readonly base?: string;
+  readonly out: string;
+  readonly name?: string;
+  readonly output: OutputMode;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
+  const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
+  if (!options.force) await refuseExisting(Object.values(paths));
+  const name = checkName(options.name ?? basename(resolve(options.adapter)));
+  const checkpoint = await openCheckpoint(nodeFileTree(options.base ?? EMBEDDED_BASE));
+  const adapter = await openLoraAdapter(nodeFileTree(options.adapter));
+  const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
+  await writeBundle(made, paths);
+
+  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const { manifest } = made;
+  const costs = (["public-basis", "sealed"] as const).map((output) =>
+    costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
+  );
+  const security = securityFacts(manifest);
+  if (options.json) {
+    printJson({
+      adapter: name,
+      digest: toHex(made.digest),
+      output: options.output,
+      baseFingerprint: manifest.baseFingerprint,
+      groups: groups.length,
+      modules: adapter.modules.size,
+      files: [
+        { path: paths.bundle, bytes: made.bundle.length, public: true },
+        { path: paths.private, bytes: made.privateState.length, public: false },
+      ],
+      costs,
+      security,
+    });
+    return;
+  }
+  printField("adapter", name);
+  printField("digest", toHex(made.digest), 10);
+  printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
+  printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
+  printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
+  print();
+  printCosts(costs, options.output);
+  print();
+  printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
+  printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
+  printField("function", `${showFunctionVectors(security)} chosen vectors`);
+  for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
+}
+
+function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
+  const row = (cells: readonly string[]) =>
+    print(
+      cells[0].padEnd(18) +
+        cells
+          .slice(1)
+          .map((c) => c.padStart(15))
+          .join(""),
+    );
+  row(["cost of a token", "bundle", "bytes up", "bytes down", "provider MACs"]);
+  for (const cost of costs) {
+    row([
+      cost.output + (cost.output === chosen ? " *" : ""),
+      showBytes(cost.bundleBytes),
+      grouped(cost.bytesUp),
+      grouped(cost.bytesDown),
+      grouped(cost.providerMacs),
+    ]);
+  }
+  print("* as made here");
+}
+
+async function refuseExisting(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) continue;
+    throw new TacetError("bad_argument", `${path} exists`, {
+      hint: "choose another folder with --out, or replace it with --force",
+    });
+  }
+}
+
+/** @throws TacetError bad_argument */
+function checkName(name: string): string {
+  if (/^[^\p{Cc}\p{Cf}]{1,128}$/u.test(name)) return name;
+  throw new TacetError("bad_argument", "the adapter's name must have 1 to 128 printable characters", {
+    hint: "give it with --name",
+  });
+}

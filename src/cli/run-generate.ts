@@ -1,0 +1,197 @@
+/** `tacet generate`: an answer, token by token. */
+import { toHex } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { generate } from "../model/generate.ts";
+import { StreamingDetokenizer } from "../model/streaming-detokenizer.ts";
+import { between, type Reading, readMeter, rounded, timeSplit } from "./meter.ts";
+import {
+  checkIds,
+  openTextSide,
+  type PromptOptions,
+  promptIds,
+  readPrompt,
+  type TextSide,
+} from "./prompt.ts";
+import { describeFailure } from "./report-error.ts";
+import { type Resumed, readResume } from "./resume.ts";
+import { checkSource, type OpenedModel, openModel, type SourceOptions } from "./source.ts";
+import { print, printJson, writeAnswer } from "./terminal.ts";
+
+export interface GenerateOptions extends SourceOptions, PromptOptions {
+  readonly maxNewTokens?: number;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly seed?: number;
+  readonly resume?: string;
+  readonly json?: boolean;
+}
+
+/** New tokens at most, where the user does not say and the context has room. */
+const DEFAULT_NEW_TOKENS = 256;
+
+/** What is known of an answer, also when it broke off. */
+interface Progressed {
+  readonly promptIds: readonly number[];
+  readonly ids: number[];
+  finishReason: "eos" | "length" | "aborted" | "error";
+  /** Before the first pass, after it, and after the last. */
+  readonly readings: Reading[];
+}
+
+export async function runGenerate(
+  words: readonly string[],
+  options: GenerateOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  checkSource(options);
+  const resumed = await readStart(words, options);
+  const text = resumed === undefined ? await readPrompt(words, options) : "";
+  const loadStart = performance.now();
+  const source = await openModel(options, signal);
+  const loadMs = performance.now() - loadStart;
+  try {
+    const side = await openTextSide(source.checkpoint);
+    const start = resumed ?? {
+      promptIds: await promptIds(source.checkpoint, side, text, options),
+      ids: [],
+    };
+    checkIds([...start.promptIds, ...start.ids], source.model.config.vocabSize);
+    const state: Progressed = {
+      promptIds: start.promptIds,
+      ids: [...start.ids],
+      finishReason: "length",
+      readings: [],
+    };
+    let failure: unknown;
+    try {
+      await answer(source, side, state, options, signal);
+    } catch (error) {
+      state.finishReason = "error";
+      failure = error;
+    }
+    if (options.json) printJson(resultOf(source, side, state, start.ids.length, loadMs, failure));
+    if (failure !== undefined) throw failure;
+    if (state.finishReason === "aborted") throw signal.reason;
+  } finally {
+    await source.close();
+  }
+}
+
+async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
+  if (options.resume === undefined) return undefined;
+  if (words.length > 0 || options.ids !== undefined || options.raw || options.system !== undefined) {
+    throw new TacetError("bad_argument", "--resume has the prompt, and excludes another one");
+  }
+  return await readResume(options.resume);
+}
+
+/** Generates into `state`, and onto stdout unless JSON is asked for. */
+async function answer(
+  source: OpenedModel,
+  { tokenizer, eosIds }: TextSide,
+  state: Progressed,
+  options: GenerateOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const show = options.json ? undefined : printer(tokenizer);
+  for (const id of state.ids) show?.push(id);
+  const last = state.ids.at(-1);
+  if (last !== undefined && eosIds.includes(last)) {
+    state.finishReason = "eos";
+    show?.finish();
+    return;
+  }
+  const prompt = [...state.promptIds, ...state.ids];
+  const room = Math.max(1, source.model.contextLength + 1 - prompt.length);
+  const most = options.maxNewTokens ?? Math.min(DEFAULT_NEW_TOKENS, room);
+  const { temperature = 0, topP = 1, topK = 0, seed } = options;
+  state.readings.push(readMeter(source));
+  try {
+    const tokens = generate(source.model, prompt, {
+      maxNewTokens: Math.max(0, most - state.ids.length),
+      eosIds,
+      signal,
+      sampling: { temperature, topP, topK, ...(seed === undefined ? {} : { seed }) },
+    });
+    for (;;) {
+      const next = await tokens.next();
+      if (next.done) {
+        state.finishReason = next.value.reason;
+        break;
+      }
+      if (state.readings.length === 1) state.readings.push(readMeter(source));
+      state.ids.push(next.value.id);
+      show?.push(next.value.id);
+    }
+  } finally {
+    state.readings.push(readMeter(source));
+    show?.finish();
+  }
+}
+
+/** Text as it becomes certain; ids where the model has no tokenizer. */
+function printer(tokenizer: TextSide["tokenizer"]): { push(id: number): void; finish(): void } {
+  if (tokenizer === undefined) {
+    let first = true;
+    return {
+      push(id) {
+        writeAnswer(first ? `${id}` : `,${id}`);
+        first = false;
+      },
+      finish: () => print(),
+    };
+  }
+  const detokenizer = new StreamingDetokenizer(tokenizer);
+  return {
+    push: (id) => writeAnswer(detokenizer.push(id)),
+    finish() {
+      writeAnswer(detokenizer.finish());
+      print();
+    },
+  };
+}
+
+function resultOf(
+  { kind, remote, model }: OpenedModel,
+  { tokenizer }: TextSide,
+  { promptIds: prompt, ids, finishReason, readings }: Progressed,
+  resumedTokens: number,
+  loadMs: number,
+  failure: unknown,
+): Record<string, unknown> {
+  const made = ids.length - resumedTokens;
+  const [start, first, end] = readings.length === 3 ? readings : [readings[0], readings[1], readings[1]];
+  const all = start === undefined ? undefined : between(start, end);
+  const decode = readings.length === 3 ? between(first, end, made - 1) : undefined;
+  // The last token is never read.
+  const read = made > 0 ? prompt.length + ids.length - 1 : 0;
+  return {
+    ids,
+    ...(tokenizer === undefined ? {} : { text: tokenizer.detokenize(ids) }),
+    promptIds: prompt,
+    finishReason,
+    source: kind,
+    timings: {
+      loadMs: rounded(loadMs),
+      ...(first === undefined ? {} : { prefillMs: rounded(between(start, first).totalMs) }),
+      ...(decode === undefined || made < 2
+        ? {}
+        : { decodeMsPerToken: rounded(decode.totalMs), perToken: timeSplit(decode) }),
+    },
+    bytesUp: all?.bytesUp ?? 0,
+    bytesDown: all?.bytesDown ?? 0,
+    roundTrips: all?.roundTrips ?? 0,
+    vectors: read * (remote === undefined ? 0 : remote.adapter.groups.length),
+    contextLength: model.contextLength,
+    ...(remote === undefined
+      ? {}
+      : {
+          adapter: remote.bundle.manifest.adapter,
+          bundleDigest: toHex(remote.bundle.digest),
+          // Handshake, and the bundle where it was not in the cache.
+          connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
+        }),
+    ...(failure === undefined ? {} : { error: describeFailure(failure) }),
+  };
+}

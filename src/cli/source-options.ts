@@ -1,0 +1,28 @@
+/** The options of commands that run a model; source.ts turns them into one. */
+import type { Command } from "commander";
+import { collect, digestHex, integerIn, tokenIds } from "./arguments.ts";
+
+export function addSourceOptions(command: Command): Command {
+  return command
+    .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
+    .option("--provider <url>", "ask this provider, ws:// or wss://; repeat for its replicas", collect)
+    .option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder)")
+    .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
+    .option("--token-file <file>", "bearer token for the provider (default: TACET_TOKEN)")
+    .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", digestHex)
+    .option(
+      "--reconnect-seconds <n>",
+      "how long to wait for a lost provider (default: 10)",
+      integerIn("--reconnect-seconds", 0, 86_400),
+    )
+    .option("--threads <n>", "threads for one operator of the base model", integerIn("--threads", 1, 1024))
+    .option("--no-cache", "do not keep the bundle on disk for the next time");
+}
+
+export function addPromptOptions(command: Command): Command {
+  return command
+    .argument("[prompt...]", "the prompt; without it and --ids, stdin is read")
+    .option("--ids <list>", "token ids instead of text, as they are: 1,2227,318", tokenIds)
+    .option("--raw", "text as it is, without the model's chat template")
+    .option("--system <text>", "system message for the chat template");
+}

@@ -1,0 +1,152 @@
+/** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
+import { TacetError } from "../base/errors.ts";
+import type { Platform } from "../base/platform.ts";
+import { connect, type PrivateModel } from "../client/client.ts";
+import { groupAdaptedModules } from "../model/adapted-groups.ts";
+import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import { LocalLora } from "../model/local-lora.ts";
+import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { checkAdapterFits, openLoraAdapter } from "../weights/lora-adapter.ts";
+import { EMBEDDED_BASE } from "./embedded.ts";
+import { Progress } from "./progress.ts";
+import { warn } from "./terminal.ts";
+import { clientToken } from "./token.ts";
+
+export interface SourceOptions {
+  readonly base?: string;
+  readonly adapter?: string;
+  readonly provider?: readonly string[];
+  readonly adapterName?: string;
+  readonly tokenFile?: string;
+  readonly bundleDigest?: string;
+  readonly reconnectSeconds?: number;
+  readonly threads?: number;
+  readonly cache?: boolean;
+}
+
+export type SourceKind = "base" | "plaintext-adapter" | "provider";
+
+export interface OpenedModel {
+  readonly kind: SourceKind;
+  readonly model: CausalLm;
+  readonly checkpoint: Checkpoint;
+  /** With a provider. */
+  readonly remote?: PrivateModel;
+  close(): Promise<void>;
+}
+
+/** @throws TacetError bad_argument for options that do not go together */
+export function checkSource(
+  options: SourceOptions,
+  both: "refuse-both" | "allow-both" = "refuse-both",
+): void {
+  const { adapter, provider, adapterName, tokenFile, bundleDigest } = options;
+  if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
+    throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
+      hint: "--provider asks a provider, --adapter applies an adapter that you have here",
+    });
+  }
+  if (provider !== undefined) return;
+  const stray = Object.entries({ adapterName, tokenFile, bundleDigest }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (stray === undefined) return;
+  const option = stray[0].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new TacetError("bad_argument", `--${option} needs --provider`);
+}
+
+export async function openBase(options: SourceOptions): Promise<Checkpoint> {
+  return await openCheckpoint(nodeFileTree(options.base ?? EMBEDDED_BASE));
+}
+
+/** Opens what the options name, under a progress bar. Close it. */
+export async function openModel(options: SourceOptions, signal: AbortSignal): Promise<OpenedModel> {
+  checkSource(options);
+  const checkpoint = await openBase(options);
+  if (options.provider !== undefined) return await openRemote(checkpoint, options, signal);
+  return await openLocal(checkpoint, options);
+}
+
+export async function openLocal(
+  checkpoint: Checkpoint,
+  { adapter, threads }: SourceOptions,
+): Promise<OpenedModel> {
+  const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter);
+  const model = await Progress.during("loading", (onProgress) =>
+    CausalLm.load(checkpoint, nodePlatform().tensors, {
+      onProgress,
+      ...(deltas === undefined ? {} : { deltas }),
+      ...(threads === undefined ? {} : { threads }),
+    }),
+  );
+  const kind = deltas === undefined ? "base" : "plaintext-adapter";
+  return { kind, model, checkpoint, close: () => model.dispose() };
+}
+
+async function openLocalLora(checkpoint: Checkpoint, dir: string): Promise<LocalLora> {
+  const adapter = await openLoraAdapter(nodeFileTree(dir));
+  checkAdapterFits(adapter, checkpoint);
+  return new LocalLora(adapter, groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint)));
+}
+
+const RECONNECT_SECONDS = 10;
+
+export async function openRemote(
+  checkpoint: Checkpoint,
+  options: SourceOptions,
+  signal: AbortSignal,
+  runtime: Platform = nodePlatform(),
+): Promise<OpenedModel> {
+  const { adapterName, bundleDigest, threads, provider = [] } = options;
+  const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
+  const token = await clientToken(options.tokenFile);
+  const platform = announceReconnects(runtime, seconds);
+  const fetching = new Progress("fetching the bundle");
+  const loading = new Progress("loading");
+  try {
+    const remote = await connect(platform, {
+      base: checkpoint,
+      provider,
+      signal,
+      reconnectMs: 1000 * seconds,
+      onBundleProgress: fetching.update,
+      onLoadProgress(fraction) {
+        fetching.stop();
+        loading.update(fraction);
+      },
+      onWarning: warn,
+      ...(adapterName === undefined ? {} : { adapter: adapterName }),
+      ...(token === undefined ? {} : { token }),
+      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
+    });
+    platform.connected();
+    return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };
+  } finally {
+    fetching.stop();
+    loading.stop();
+  }
+}
+
+/** A platform that says so when a connection that once stood is opened again. */
+function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
+  let stood = false;
+  let waiting = false;
+  return {
+    tensors: runtime.tensors,
+    connected() {
+      stood = true;
+    },
+    async connect(url, options) {
+      if (stood && !waiting) {
+        warn(`the connection to the provider was lost; trying for ${seconds} s to get it back`);
+        waiting = true;
+      }
+      const socket = await runtime.connect(url, options);
+      waiting = false;
+      return socket;
+    },
+  };
+}
