@@ -43,7 +43,7 @@ export async function* generate(
 ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
   const { maxNewTokens, eosIds = [], sampling = {}, signal } = options;
   assertInteger(maxNewTokens, "maxNewTokens", 0, Number.MAX_SAFE_INTEGER);
-  const cache = options.cache ?? model.newCache(0);
+  const cache = options.cache ?? model.newCache();
   try {
     // The last new token is never read.
     cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));

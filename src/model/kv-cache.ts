@@ -88,13 +88,11 @@ export class KvCache {
   }
 
   /** The inputs of a pass, by name. */
-  tensors(): Record<string, Tensor> {
-    const named: Record<string, Tensor> = {};
+  *tensors(): Iterable<[name: string, tensor: Tensor]> {
     for (const [layer, { key, value }] of this.#tensors.entries()) {
-      named[pastKeyName(layer)] = key;
-      named[pastValueName(layer)] = value;
+      yield [pastKeyName(layer), key];
+      yield [pastValueName(layer), value];
     }
-    return named;
   }
 
   /** Writes rows of {@link newRowsName} behind the tokens of the cache. They count after `commit`. */

@@ -28,10 +28,13 @@ export interface Value extends GraphValue {
 /** An output of a node; null leaves an optional one out. */
 export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
 
-/** What happens after a segment has run. */
-export type SegmentStep =
-  | { readonly kind: "begin"; readonly group: number; readonly input: string }
-  | { readonly kind: "wait"; readonly group: number; readonly delta: string };
+/** What happens after a segment has run: a group's deltas are asked for, or waited for. */
+export interface SegmentStep {
+  readonly kind: "begin" | "wait";
+  readonly group: number;
+  /** begin: the name of x; wait: the name that the deltas get. */
+  readonly value: string;
+}
 
 export interface Segment {
   readonly graph: OnnxGraph;
@@ -128,15 +131,15 @@ export class SegmentBuilder {
     const width = sum(place.outFeatures);
     const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
     this.expose(x);
-    this.#step({ kind: "begin", group, input: x.name });
+    this.#step({ kind: "begin", group, value: x.name });
     let base: Value;
     if (this.#plan.overlap) {
       this.#cut();
       base = this.#product(place, x);
-      this.#step({ kind: "wait", group, delta: delta.name });
+      this.#step({ kind: "wait", group, value: delta.name });
       this.#cut();
     } else {
-      this.#step({ kind: "wait", group, delta: delta.name });
+      this.#step({ kind: "wait", group, value: delta.name });
       this.#cut();
       base = this.#product(place, x);
     }

@@ -2,9 +2,9 @@
 
 import type { Tensor, TensorSession } from "../base/platform.ts";
 import type { DeltaSource } from "./delta-source.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { type KvCache, newRowsName } from "./kv-cache.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { SegmentStep } from "./segment-builder.ts";
+import type { Segment } from "./segment-builder.ts";
 
 /** Names of the tensors that every pass is given, and of the one that it is for. */
 export const IDS = "ids";
@@ -13,23 +13,79 @@ export const TOTAL = "total";
 export const FIRST_ROW = "first_row";
 export const LOGITS = "logits";
 
+/** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
+type Slot = number;
+
+interface SlotOf {
+  readonly name: string;
+  readonly slot: Slot;
+}
+
+/** What happens after a segment has run: a group's deltas are asked for, or waited for. */
+export interface LoadedStep {
+  readonly kind: "begin" | "wait";
+  readonly group: number;
+  /** begin: x; wait: where the deltas go. */
+  readonly slot: Slot;
+}
+
 /** A segment whose session is loaded. */
 export interface LoadedSegment {
   readonly session: TensorSession;
-  readonly inputs: readonly string[];
+  readonly inputs: readonly SlotOf[];
+  readonly outputs: readonly SlotOf[];
   /** Outputs that belong into the cache. */
-  readonly newRows: readonly { readonly layer: number; readonly name: string }[];
-  readonly steps: readonly SegmentStep[];
+  readonly newRows: readonly { readonly layer: number; readonly slot: Slot }[];
+  readonly steps: readonly LoadedStep[];
   /** Values that nothing after this segment reads. */
-  readonly release: readonly string[];
+  readonly release: readonly Slot[];
 }
 
 /** A model in segments. */
 export interface LoadedModel {
   readonly segments: readonly LoadedSegment[];
+  readonly slotOf: ReadonlyMap<string, Slot>;
   readonly deltas: DeltaSource | undefined;
   /** By group of the DeltaSource. */
   readonly places: readonly LinearPlace[];
+}
+
+/** Numbers the values of a chain of segments. */
+export function numberValues(
+  segments: readonly Segment[],
+  layers: number,
+): { readonly slotOf: Map<string, Slot>; readonly numbered: readonly Omit<LoadedSegment, "session">[] } {
+  const slotOf = new Map<string, Slot>();
+  const number = (name: string): Slot => {
+    if (!slotOf.has(name)) slotOf.set(name, slotOf.size);
+    return slotOf.get(name)!;
+  };
+  const layerOf = new Map(Array.from({ length: layers }, (_, layer) => [newRowsName(layer), layer]));
+  const lastRead = new Map<Slot, number>([[number(LOGITS), segments.length]]);
+  const numbered = segments.map(({ graph, steps }, index) => {
+    const slots = (values: readonly { readonly name: string }[]): SlotOf[] =>
+      values.map(({ name }) => ({ name, slot: number(name) }));
+    const inputs = slots(graph.inputs);
+    for (const { slot } of inputs) lastRead.set(slot, index);
+    return {
+      inputs,
+      outputs: slots(graph.outputs),
+      newRows: graph.outputs.flatMap(({ name }) => {
+        const layer = layerOf.get(name);
+        return layer === undefined ? [] : { layer, slot: number(name) };
+      }),
+      steps: steps.map(({ kind, group, value }) => ({ kind, group, slot: number(value) })),
+    };
+  });
+  return {
+    slotOf,
+    numbered: numbered.map((segment, index) => ({
+      ...segment,
+      release: [...segment.inputs, ...segment.outputs]
+        .map(({ slot }) => slot)
+        .filter((slot) => (lastRead.get(slot) ?? -1) <= index),
+    })),
+  };
 }
 
 /** Which tokens to read, and which rows of logits to make. */
@@ -39,48 +95,68 @@ export interface PassInput {
   readonly firstRow: number;
 }
 
-/** Every value is a new array, and goes when nothing needs it any more. */
+/** Memory for the deltas of decode steps, by slot: made once and used by one pass after the other. */
+export type DeltaMemory = Map<Slot, Tensor & { readonly data: Float32Array }>;
+
 export class SegmentPass {
   readonly tokens: number;
   readonly #model: LoadedModel;
   readonly #cache: KvCache;
-  readonly #values: Record<string, Tensor>;
+  readonly #deltaMemory: DeltaMemory;
+  /** By slot. */
+  readonly #values: (Tensor | undefined)[];
 
-  constructor(model: LoadedModel, cache: KvCache, { ids, firstRow }: PassInput) {
+  /** @param deltaMemory of this cache */
+  constructor(model: LoadedModel, cache: KvCache, deltaMemory: DeltaMemory, { ids, firstRow }: PassInput) {
     this.#model = model;
     this.#cache = cache;
+    this.#deltaMemory = deltaMemory;
     this.tokens = ids.length;
-    this.#values = {
-      ...cache.tensors(),
-      [IDS]: { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) },
-      [PAST]: { type: "int32", dims: [1], data: Int32Array.of(cache.length) },
-      [TOTAL]: { type: "int32", dims: [1], data: Int32Array.of(cache.length + ids.length) },
-      [FIRST_ROW]: { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) },
+    this.#values = new Array(model.slotOf.size).fill(undefined);
+    const give = (name: string, tensor: Tensor) => {
+      const slot = model.slotOf.get(name);
+      if (slot !== undefined) this.#values[slot] = tensor;
     };
+    for (const [name, tensor] of cache.tensors()) give(name, tensor);
+    give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
+    give(PAST, { type: "int32", dims: [1], data: Int32Array.of(cache.length) });
+    give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(cache.length + ids.length) });
+    give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 
-  async runSegment(index: number): Promise<void> {
-    const { session, inputs, newRows, release } = this.#model.segments[index];
+  async runSegment({ session, inputs, outputs, newRows }: LoadedSegment): Promise<void> {
     const values = this.#values;
     const feeds: Record<string, Tensor> = {};
-    for (const name of inputs) feeds[name] = values[name];
+    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
     const results = await session.run(feeds);
-    for (const name in results) values[name] = results[name];
-    for (const { layer, name } of newRows) this.#cache.store(layer, this.data(name));
-    // Only where it is much: a decode step is over soon.
-    if (this.tokens > 1) for (const name of release) delete values[name];
+    for (const { name, slot } of outputs) values[slot] = results[name];
+    for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot));
+  }
+
+  /** Lets go of what nothing after the segment reads. */
+  release({ release }: LoadedSegment): void {
+    for (const slot of release) this.#values[slot] = undefined;
   }
 
   /** A value that a segment has made. */
-  data(name: string): Float32Array {
-    return this.#values[name].data as Float32Array;
+  data(slot: Slot): Float32Array {
+    return this.#values[slot]!.data as Float32Array;
+  }
+
+  logits(): Float32Array {
+    return this.data(this.#model.slotOf.get(LOGITS)!);
   }
 
   /** Memory for the deltas of a group, (tokens, Σ outFeatures) row-major, zero where nothing is adapted. */
-  deltaData({ group, delta }: SegmentStep & { kind: "wait" }): Float32Array {
-    const width = this.#model.places[group].outFeatures.reduce((sum, out) => sum + out, 0);
-    const data = new Float32Array(this.tokens * width);
-    this.#values[delta] = { type: "float32", dims: [1, this.tokens, width], data };
-    return data;
+  deltaData({ group, slot }: LoadedStep): Float32Array {
+    let tensor = this.tokens === 1 ? this.#deltaMemory.get(slot) : undefined;
+    if (!tensor) {
+      const width = this.#model.places[group].outFeatures.reduce((sum, out) => sum + out, 0);
+      const data = new Float32Array(this.tokens * width);
+      tensor = { type: "float32", dims: [1, this.tokens, width], data };
+      if (this.tokens === 1) this.#deltaMemory.set(slot, tensor);
+    }
+    this.#values[slot] = tensor;
+    return tensor.data;
   }
 }

@@ -3,10 +3,18 @@
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
-import { type KvCache, newRowsName } from "./kv-cache.ts";
+import type { KvCache } from "./kv-cache.ts";
 import { joinDeltas, type LinearPlace } from "./linear-place.ts";
-import type { Segment, SegmentStep } from "./segment-builder.ts";
-import { LOGITS, type LoadedModel, type LoadedSegment, type PassInput, SegmentPass } from "./segment-pass.ts";
+import type { Segment } from "./segment-builder.ts";
+import {
+  type DeltaMemory,
+  type LoadedModel,
+  type LoadedSegment,
+  type LoadedStep,
+  numberValues,
+  type PassInput,
+  SegmentPass,
+} from "./segment-pass.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
 export interface ForwardTimings {
@@ -33,6 +41,7 @@ export interface RunnerOptions {
 export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
+  readonly #deltaMemory = new WeakMap<KvCache, DeltaMemory>();
 
   private constructor(model: LoadedModel) {
     this.#model = model;
@@ -41,33 +50,21 @@ export class SegmentRunner {
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, layers: layerCount, threads, onProgress }: RunnerOptions,
+    { deltas, places, layers, threads, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
+    const { slotOf, numbered } = numberValues(segments, layers);
     const loaded: LoadedSegment[] = [];
-    const layers = new Map(Array.from({ length: layerCount }, (_, layer) => [newRowsName(layer), layer]));
     try {
-      for (const [index, { graph, steps }] of segments.entries()) {
-        const { inputs, outputs } = graph;
-        const later = segments.slice(index + 1).flatMap((segment) => segment.graph.inputs);
-        const readLater = new Set(later.map(({ name }) => name)).add(LOGITS);
-        for (const step of steps) if (step.kind === "begin") readLater.add(step.input);
-        loaded.push({
-          session: await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads }),
-          inputs: inputs.map(({ name }) => name),
-          newRows: outputs.flatMap(({ name }) => {
-            const layer = layers.get(name);
-            return layer === undefined ? [] : { layer, name };
-          }),
-          steps,
-          release: [...inputs, ...outputs].map(({ name }) => name).filter((name) => !readLater.has(name)),
-        });
+      for (const [index, { graph }] of segments.entries()) {
+        const session = await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads });
+        loaded.push({ session, ...numbered[index] });
         onProgress?.((index + 1) / segments.length);
       }
     } catch (error) {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner({ segments: loaded, deltas, places });
+    return new SegmentRunner({ segments: loaded, slotOf, deltas, places });
   }
 
   /**
@@ -76,52 +73,64 @@ export class SegmentRunner {
    * @throws TacetError aborted when the signal fires; whatever a DeltaSource rejects with
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const pass = new SegmentPass(this.#model, cache, input);
+    const pass = new SegmentPass(this.#model, cache, this.#deltaMemoryOf(cache), input);
     let pending: PendingDelta | undefined;
     try {
-      for (let index = 0; index < this.#model.segments.length; index++) {
+      for (const segment of this.#model.segments) {
         throwIfAborted(signal);
-        await this.#runSegment(pass, index);
-        for (const step of this.#model.segments[index].steps) {
-          if (step.kind === "begin") pending = this.#begin(step, pass);
-          else await this.#wait(step, pending!, pass, signal);
+        await this.#runSegment(pass, segment);
+        for (const step of segment.steps) {
+          if (step.kind === "begin") {
+            pending = this.#begin(step, pass);
+            continue;
+          }
+          const answer = pending!.wait();
+          pending = undefined;
+          await this.#wait(step, answer, pass, signal);
         }
+        pass.release(segment);
       }
     } catch (error) {
-      // If it is still on its way, nobody else will ask how it ends.
+      // It is still on its way, and nobody else will ask how it ends.
       pending?.wait().catch(() => {});
       throw error;
     }
     this.timings.forwards++;
-    return pass.data(LOGITS);
+    return pass.logits();
   }
 
   async dispose(): Promise<void> {
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
   }
 
-  async #runSegment(pass: SegmentPass, index: number): Promise<void> {
+  #deltaMemoryOf(cache: KvCache): DeltaMemory {
+    let memory = this.#deltaMemory.get(cache);
+    if (!memory) this.#deltaMemory.set(cache, (memory = new Map()));
+    return memory;
+  }
+
+  async #runSegment(pass: SegmentPass, segment: LoadedSegment): Promise<void> {
     const start = performance.now();
-    await pass.runSegment(index);
+    await pass.runSegment(segment);
     this.timings.sessionRuns++;
     this.timings.modelMs += performance.now() - start;
   }
 
-  #begin({ group, input }: SegmentStep & { kind: "begin" }, pass: SegmentPass): PendingDelta {
+  #begin({ group, slot }: LoadedStep, pass: SegmentPass): PendingDelta {
     const start = performance.now();
-    const pending = this.#model.deltas!.begin(group, pass.data(input), pass.tokens);
+    const pending = this.#model.deltas!.begin(group, pass.data(slot), pass.tokens);
     this.timings.beginMs += performance.now() - start;
     return pending;
   }
 
   async #wait(
-    step: SegmentStep & { kind: "wait" },
-    pending: PendingDelta,
+    step: LoadedStep,
+    answer: Promise<readonly Float32Array[]>,
     pass: SegmentPass,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const start = performance.now();
-    const deltas = await (signal ? unlessAborted(pending.wait(), signal) : pending.wait());
+    const deltas = await (signal ? unlessAborted(answer, signal) : answer);
     const { modules } = this.#model.deltas!.groups[step.group];
     joinDeltas(this.#model.places[step.group], modules, deltas, pass.deltaData(step));
     this.timings.waitMs += performance.now() - start;
