@@ -74,7 +74,7 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
     const hint = await read(expect(file, `group.${g}.hint`, "U8", [rows, rowBytes]));
     const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
     const scales = new Float64Array(scaleBytes.slice().buffer);
-    if (!scales.every((scale) => scale > 0 && scale < 2 ** 100))
+    if (!scales.every((scale) => scale >= 2 ** -100 && scale < 2 ** 100))
       throw refusal(`group ${g} has a scale out of range`);
     const bases: Float32Array[] = [];
     if (group.output === "public-basis") {

@@ -11,7 +11,13 @@ import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";
 import { type BundleTensors, encodeBundle } from "./bundle.ts";
-import { BUNDLE_VERSION, type BundleGroup, type BundleManifest, type OutputMode } from "./manifest.ts";
+import {
+  BUNDLE_VERSION,
+  type BundleGroup,
+  type BundleManifest,
+  MAX_BASIS_RANK,
+  type OutputMode,
+} from "./manifest.ts";
 import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
 
 /** Adapted modules that share one input, in forward order. */
@@ -111,6 +117,15 @@ function createGroup(
     if (input.output === "sealed") {
       const rows = pair.outFeatures;
       return { module: { name, outFeatures: rows, rows }, real: mergeLora(pair), basis: undefined };
+    }
+    if (Math.min(pair.rank, pair.outFeatures) > MAX_BASIS_RANK) {
+      throw new TacetError(
+        "unsupported_adapter",
+        `${name} has rank ${pair.rank}, more than ${MAX_BASIS_RANK}`,
+        {
+          hint: "make the bundle with --output sealed",
+        },
+      );
     }
     const split = splitLora(pair, random);
     const module = { name, outFeatures: pair.outFeatures, rows: split.rows };

@@ -4,12 +4,14 @@
  */
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { createParameters, type Parameters, type ParametersLiteral } from "../rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 
 export const BUNDLE_VERSION = 1;
 const MAX_GROUPS = 65_536;
 const MAX_DIMENSION = 1 << 20;
+/** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
+export const MAX_BASIS_RANK = 512;
 
 /** How a group's result leaves the provider (DESIGN §3). */
 export type OutputMode = "public-basis" | "sealed";
@@ -74,14 +76,13 @@ export function decodeManifest(text: string): BundleManifest {
   };
 }
 
-/** The checking constructor's refusals, 128 bits of security among them, are the bundle's fault here. */
+/** A bundle of this version uses the default set; the fields are there so that a reader need not know its name. */
 function decodeParameters(raw: unknown): Parameters {
-  const literal = record(raw, "parameters") as unknown as ParametersLiteral;
-  try {
-    return createParameters(literal);
-  } catch (error) {
-    throw error instanceof TacetError ? refusal(error.message) : error;
+  const fields = record(raw, "parameters");
+  for (const [name, value] of Object.entries(DEFAULT_PARAMETERS)) {
+    if (fields[name] !== value) throw refusal(`parameters.${name} is not that of ${DEFAULT_PARAMETERS.name}`);
   }
+  return DEFAULT_PARAMETERS;
 }
 
 function decodeGroup(raw: unknown, at: string): BundleGroup {
@@ -101,6 +102,9 @@ function decodeGroup(raw: unknown, at: string): BundleGroup {
     if (output === "sealed" ? module.rows !== module.outFeatures : module.rows > module.outFeatures) {
       throw refusal(`${at}: module ${module.name} has ${module.rows} rows for ${module.outFeatures} outputs`);
     }
+  }
+  if (output === "public-basis" && modules.some(({ rows }) => rows > MAX_BASIS_RANK)) {
+    throw refusal(`${at} has a basis of more than ${MAX_BASIS_RANK} columns`);
   }
   const normBound = fields.normBound;
   if (typeof normBound !== "number" || !(normBound >= 1 && normBound <= 2 ** 30)) {

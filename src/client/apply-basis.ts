@@ -14,18 +14,20 @@ export function applyBasis(
   rows: number,
 ): Float32Array[] {
   let first = 0;
-  const deltas = modules.map(({ outFeatures, rows: count }, i) => {
-    const offset = first;
-    first += count;
-    const delta = new Float32Array(tokens * outFeatures);
-    for (let t = 0; t < tokens; t++) {
-      const part = y.subarray(t * rows + offset, t * rows + offset + count);
-      const out = delta.subarray(t * outFeatures, (t + 1) * outFeatures);
-      if (bases.length === 0) out.set(part);
-      else bases[i].apply(part, out);
-    }
-    return delta;
-  });
-  for (const basis of bases) basis.wipe();
-  return deltas;
+  try {
+    return modules.map(({ outFeatures, rows: count }, i) => {
+      const offset = first;
+      first += count;
+      const delta = new Float32Array(tokens * outFeatures);
+      for (let t = 0; t < tokens; t++) {
+        const part = y.subarray(t * rows + offset, t * rows + offset + count);
+        const out = delta.subarray(t * outFeatures, (t + 1) * outFeatures);
+        if (bases.length === 0) out.set(part);
+        else bases[i].apply(part, out);
+      }
+      return delta;
+    });
+  } finally {
+    for (const basis of bases) basis.wipe();
+  }
 }

@@ -42,6 +42,12 @@ const QUERY_VECTORS = 64;
 /** Room in a message for everything but the ciphertext. */
 const FRAME_OVERHEAD_BYTES = 1024;
 
+/** Vectors of one begin() that are on their way. */
+interface Sent {
+  readonly masks: OneTimeMasks;
+  readonly answer: Promise<QueryAnswer>;
+}
+
 interface Group {
   readonly spec: BundleGroup;
   readonly layer: ClientLayer;
@@ -96,17 +102,22 @@ export class RemoteAdapter implements DeltaSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const start = performance.now();
     const { layer, spec } = this.#groups[group];
-    const sent: { masks: OneTimeMasks; answer: Promise<QueryAnswer> }[] = [];
-    for (let first = 0; first < tokens; ) {
-      const vectors = Math.min(this.#vectorsOf(layer), tokens - first);
-      const masks = this.#takeMasks(group, vectors);
-      const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
-      const answer = this.#ask(group, vectors, layer.makeQuery(masks, part));
-      answer.catch(() => {}); // wait() reports it
-      sent.push({ masks, answer });
-      first += vectors;
+    const sent: Sent[] = [];
+    try {
+      for (let first = 0; first < tokens; ) {
+        const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
+        const masks = this.#takeMasks(group, vectors);
+        const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
+        const answer = this.#ask(group, vectors, layer.makeQuery(masks, part));
+        answer.catch(() => {}); // wait() reports it
+        sent.push({ masks, answer });
+        first += vectors;
+      }
+      this.#prepareNext(group, tokens);
+    } catch (error) {
+      for (const { masks } of sent) layer.discard(masks);
+      throw error;
     }
-    this.#prepareNext(group, tokens);
     this.timings.cryptoMs += performance.now() - start;
     return { wait: () => this.#recover(group, tokens, sent) };
   }
@@ -126,11 +137,7 @@ export class RemoteAdapter implements DeltaSource {
     return answer;
   }
 
-  async #recover(
-    group: number,
-    tokens: number,
-    sent: readonly { masks: OneTimeMasks; answer: Promise<QueryAnswer> }[],
-  ): Promise<Float32Array[]> {
+  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array[]> {
     const { layer, spec, bases } = this.#groups[group];
     try {
       const answers = await Promise.all(sent.map(({ answer }) => answer));
@@ -171,12 +178,15 @@ export class RemoteAdapter implements DeltaSource {
     const next = (group + 1) % this.#groups.length;
     if (this.#ready.has(next)) return;
     const { layer } = this.#groups[next];
-    const vectors = next === 0 ? 1 : Math.min(tokens, this.#vectorsOf(layer));
+    const vectors = next === 0 ? 1 : Math.min(tokens, this.#vectorsOf(layer, tokens));
     this.#ready.set(next, layer.prepareMasks(vectors));
   }
 
-  #vectorsOf(layer: ClientLayer): number {
-    const fitting = Math.floor((this.#limits.maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
-    return Math.max(1, Math.min(QUERY_VECTORS, this.#limits.maxVectors, fitting));
+  /** Vectors of one query, so that all queries of a pass are within the provider's limits. */
+  #vectorsOf(layer: ClientLayer, tokens: number): number {
+    const { maxMessageBytes, maxVectors, maxInFlight } = this.#limits;
+    const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
+    const wanted = Math.max(QUERY_VECTORS, Math.ceil(tokens / maxInFlight));
+    return Math.max(1, Math.min(wanted, maxVectors, fitting));
   }
 }

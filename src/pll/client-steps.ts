@@ -14,6 +14,7 @@ import { type Address, type Kernels, type PublicElement, packedBytes, RING_DEGRE
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { at, type MaskSource, wordStride } from "../rlwe/one-time-mask.ts";
 import {
+  assertKernelParameters,
   HEADROOM,
   type Layout,
   layoutOf,
@@ -25,6 +26,11 @@ import { OneTimeMasks } from "./one-time-masks.ts";
 
 /** Secrets that are held at a time while H·s is computed. */
 const CHUNK_VECTORS = 64;
+/**
+ * Results below this become 0: denormal floats are slow on many processors, and the time that B′·y takes shall not
+ * depend on y. Entries of B′ are float16, 2^-24 or more, so products stay normal (HINTED-PLL-REVIEW.md D6).
+ */
+const SMALLEST_RESULT = 2 ** -100;
 /** |u| is clamped here; an honest u is always inside. */
 const LARGEST_RESULT = 2 ** 31 / HEADROOM;
 
@@ -70,7 +76,7 @@ export class ClientLayer {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#masks = masks;
-    this.#layout = layoutOf(parameters, inFeatures);
+    this.#layout = layoutOf(assertKernelParameters(parameters), inFeatures);
     this.#elements = assertLength(elements, "elements", this.#layout.blocks.length);
     this.#stride = wordStride(this.#layout);
     this.#uploadBits = uploadBits(parameters);
@@ -97,26 +103,37 @@ export class ClientLayer {
     );
     const held = Math.min(CHUNK_VECTORS, vectors);
     const secrets = this.#pool.acquire(2 * held * RING_DEGREE);
-    for (let first = 0; first < vectors; first += held) {
-      const count = Math.min(held, vectors - first);
-      for (let t = 0; t < count; t++) {
-        const words = at(masks.words, 4 * (first + t) * this.#stride);
-        this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
+    try {
+      this.#masks.rekey();
+      for (let first = 0; first < vectors; first += held) {
+        this.#fillMasks(masks, first, Math.min(held, vectors - first), secrets);
       }
-      this.#kernels.innerProducts({
-        lo: this.#hintLo,
-        hi: this.#hintHi,
-        planeRows: this.rows,
-        small: secrets,
-        smallRows: count,
-        length: RING_DEGREE,
-        out: at(masks.hintProducts, 4 * first * this.rows),
-        outPlaneStride: 1,
-        outSmallStride: this.rows,
-      });
+    } catch (error) {
+      this.discard(masks);
+      throw error;
+    } finally {
+      this.#pool.release(secrets, 2 * held * RING_DEGREE);
     }
-    this.#pool.release(secrets, 2 * held * RING_DEGREE);
     return masks;
+  }
+
+  /** Masks [first, first + count) and their products with the hint. */
+  #fillMasks(masks: OneTimeMasks, first: number, count: number, secrets: Address): void {
+    for (let t = 0; t < count; t++) {
+      const words = at(masks.words, 4 * (first + t) * this.#stride);
+      this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
+    }
+    this.#kernels.innerProducts({
+      lo: this.#hintLo,
+      hi: this.#hintHi,
+      planeRows: this.rows,
+      small: secrets,
+      smallRows: count,
+      length: RING_DEGREE,
+      out: at(masks.hintProducts, 4 * first * this.rows),
+      outPlaneStride: 1,
+      outSmallStride: this.rows,
+    });
   }
 
   /**
@@ -135,6 +152,7 @@ export class ClientLayer {
     const activation = this.#pool.acquire(4 * n);
     const packed = this.#pool.acquire(this.queryBytes);
     const query = new Uint8Array(masks.vectors * this.queryBytes);
+    // Nothing between acquire and release can throw: lengths are checked, memory is there.
     for (let t = 0; t < masks.vectors; t++) {
       const words = at(masks.words, 4 * t * this.#stride);
       kernels.floats(activation, n).set(x.subarray(t * n, (t + 1) * n));
@@ -172,7 +190,7 @@ export class ClientLayer {
       for (let r = 0; r < this.rows; r++) {
         const u = Math.max(-LARGEST_RESULT, Math.min(LARGEST_RESULT, (w[r] - h[r]) | 0));
         const y = Math.fround(this.#rowScales[r] * u * inverseScale);
-        result[t * this.rows + r] = Number.isFinite(y) ? y : 0;
+        result[t * this.rows + r] = Number.isFinite(y) && Math.abs(y) >= SMALLEST_RESULT ? y : 0;
       }
     }
     this.#pool.release(packed, this.replyBytes);

@@ -31,15 +31,24 @@ export interface SplitLora {
   readonly publicBasis: Float64Array;
 }
 
-/** Splits with a fresh rotation. */
+/**
+ * Relative size of the noise that B gets before its QR. Where B has not full rank, Householder's completion of the
+ * basis would depend on more than B's column space; with the noise the completion is a random direction.
+ */
+const COMPLETION_NOISE = 2 ** -40;
+
+/** Splits with a fresh rotation. The product is exact to 2^-40 of B's largest entry. */
 export function splitLora(lora: LoraPair, random: RandomSource): SplitLora {
   const { rank, inFeatures, outFeatures } = lora;
-  const { q, t, k } = thinQr(Float64Array.from(lora.b), outFeatures, rank);
-  const sampler = new SecretSampler(random, []);
+  const sampler = new SecretSampler(random, "rotation", []);
+  const largest = lora.b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const noise = COMPLETION_NOISE * (largest === 0 ? 1 : largest);
+  const b = Float64Array.from(lora.b, (value) => value + noise * sampler.standardGaussian());
+  const { q, t, k } = thinQr(b, outFeatures, rank);
   const rotation = haarOrthogonal(k, () => sampler.standardGaussian());
   sampler.wipe();
   const core = multiply(rotation, t, k, k, rank);
-  for (let i = 0; i < core.length; i++) core[i] *= lora.scale;
+  for (let i = 0; i < core.length; i++) core[i] *= largest === 0 ? 0 : lora.scale;
   return {
     rows: k,
     private: multiply(core, lora.a, k, rank, inFeatures),

@@ -11,7 +11,14 @@ import { TacetError } from "../base/errors.ts";
 import { type Address, type Kernels, packedBytes } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { at, wordStride } from "../rlwe/one-time-mask.ts";
-import { type Layout, layoutOf, type Parameters, replyBits, uploadBits } from "../rlwe/parameters.ts";
+import {
+  assertKernelParameters,
+  type Layout,
+  layoutOf,
+  type Parameters,
+  replyBits,
+  uploadBits,
+} from "../rlwe/parameters.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
@@ -52,7 +59,7 @@ export class ProviderLayer {
     this.inFeatures = inFeatures;
     this.#kernels = kernels;
     this.#pool = pool;
-    this.#layout = layoutOf(parameters, inFeatures);
+    this.#layout = layoutOf(assertKernelParameters(parameters), inFeatures);
     this.#stride = wordStride(this.#layout);
     this.#uploadBits = uploadBits(parameters);
     this.#replyBits = replyBits(parameters, inFeatures);

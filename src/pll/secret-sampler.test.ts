@@ -9,7 +9,7 @@ const COUNT = 200_000;
 
 describe("uniformIntegers", () => {
   it("is uniform over [-255, 256], both ends included", () => {
-    const values = new SecretSampler(systemRandom, []).uniformIntegers(COUNT, -255, 256);
+    const values = new SecretSampler(systemRandom, "hint", []).uniformIntegers(COUNT, -255, 256);
     const counts = new Uint32Array(512);
     for (const value of values) counts[value + 255]++;
     expect(Math.abs(chiSquareZ(counts))).toBeLessThan(5);
@@ -17,7 +17,7 @@ describe("uniformIntegers", () => {
   });
 
   it("refuses an interval that is not a power of two of integers", () => {
-    const sampler = new SecretSampler(systemRandom, []);
+    const sampler = new SecretSampler(systemRandom, "hint", []);
     for (const [low, high] of [
       [0, 2],
       [-255, 255],
@@ -32,7 +32,7 @@ describe("uniformIntegers", () => {
 
 describe("gaussians", () => {
   it("have the moments of a normal distribution, neighbours uncorrelated", () => {
-    const sampler = new SecretSampler(systemRandom, []);
+    const sampler = new SecretSampler(systemRandom, "hint", []);
     const values = Float64Array.from({ length: COUNT }, () => sampler.standardGaussian());
     const { mean, variance, kurtosis, max } = moments(values);
     expect(Math.abs(mean)).toBeLessThan(5 / Math.sqrt(COUNT));
@@ -44,7 +44,7 @@ describe("gaussians", () => {
   });
 
   it("have the normal distribution in every bin, tails included", () => {
-    const sampler = new SecretSampler(systemRandom, []);
+    const sampler = new SecretSampler(systemRandom, "hint", []);
     const counts = new Uint32Array(9);
     for (let i = 0; i < COUNT; i++) {
       counts[Math.max(0, Math.min(8, Math.floor(sampler.standardGaussian() + 4.5)))]++;
@@ -56,7 +56,7 @@ describe("gaussians", () => {
   });
 
   it("rounded ones have the variance σ² + 1/12", () => {
-    const sampler = new SecretSampler(systemRandom, []);
+    const sampler = new SecretSampler(systemRandom, "hint", []);
     const values = Float64Array.from({ length: COUNT }, () => sampler.roundedGaussian(256));
     expect(values.every(Number.isInteger)).toBe(true);
     const { variance } = moments(values);
@@ -66,7 +66,7 @@ describe("gaussians", () => {
 
 describe("the key", () => {
   const draw = (random = seededRandom("same"), ...context: Uint8Array[]) =>
-    new SecretSampler(random, context).uniformIntegers(64, -255, 256).join();
+    new SecretSampler(random, "hint", context).uniformIntegers(64, -255, 256).join();
 
   it("depends on the fresh bytes and on every byte of the context", () => {
     expect(draw()).toBe(draw());
@@ -84,10 +84,14 @@ describe("the key", () => {
 
   it("asks for 32 fresh bytes once", () => {
     const asked: number[] = [];
-    const sampler = new SecretSampler((out) => {
-      asked.push(out.length);
-      systemRandom(out);
-    }, []);
+    const sampler = new SecretSampler(
+      (out) => {
+        asked.push(out.length);
+        systemRandom(out);
+      },
+      "hint",
+      [],
+    );
     sampler.uniformIntegers(100_000, 0, 255);
     expect(asked).toEqual([32]);
   });

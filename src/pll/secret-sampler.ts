@@ -1,6 +1,6 @@
 /**
  * Randomness of the provider's setup: a ChaCha20 stream keyed by
- *   key = SHAKE256("tacet/v1/hint-secrets" ‖ fresh 32 bytes ‖ SHA-256 of everything the hint depends on).
+ *   key = SHAKE256("tacet/v1/secrets" ‖ purpose ‖ fresh 32 bytes ‖ SHA-256 of everything the hint depends on).
  * The fresh bytes alone make P and E independent of every earlier hint; the hash makes sure that one P never
  * meets two weight matrices even if the random source repeats itself (HINTED-PLL-REVIEW.md D2).
  *
@@ -12,7 +12,7 @@ import { shake256 } from "@noble/hashes/sha3.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import type { RandomSource } from "../ring/prng.ts";
 
-const DOMAIN = utf8("tacet/v1/hint-secrets");
+const DOMAIN = "tacet/v1/secrets/";
 const CHUNK_BYTES = 1 << 16;
 
 export class SecretSampler {
@@ -22,13 +22,20 @@ export class SecretSampler {
   #offset = 0;
   #spareGaussian: number | undefined;
 
-  /** @param context everything that the hint depends on: adapter, weights, public elements, group */
-  constructor(random: RandomSource, context: readonly Uint8Array[]) {
+  /**
+   * @param purpose keeps hints and rotations apart
+   * @param context everything that the hint depends on: parameters, adapter, weights, bundle id, group
+   */
+  constructor(random: RandomSource, purpose: "hint" | "rotation", context: readonly Uint8Array[]) {
     const fresh = new Uint8Array(32);
     random(fresh);
     const digest = sha256.create();
-    for (const part of context) digest.update(part);
-    this.#key = shake256(concatBytes(DOMAIN, fresh, digest.digest()), { dkLen: 32 });
+    for (const part of context) {
+      // With its length, so that no two lists of parts read alike.
+      digest.update(utf8(`${part.length}:`)).update(part);
+    }
+    this.#key = shake256(concatBytes(utf8(`${DOMAIN}${purpose}:`), fresh, digest.digest()), { dkLen: 32 });
+    fresh.fill(0);
   }
 
   /** Uniform integers in [low, high]; the interval's size must be a power of two at most 2^16. */
@@ -63,6 +70,7 @@ export class SecretSampler {
   wipe(): void {
     this.#key.fill(0);
     this.#chunk.fill(0);
+    this.#spareGaussian = undefined;
   }
 
   /** Uniform in [0, 1), 53 bits. */
@@ -76,6 +84,7 @@ export class SecretSampler {
     if (this.#offset === this.#chunk.length) {
       const nonce = new Uint8Array(12);
       new DataView(nonce.buffer).setUint32(0, this.#counter++, true);
+      this.#chunk.fill(0);
       this.#chunk = chacha20(this.#key, nonce, new Uint8Array(CHUNK_BYTES));
       this.#offset = 0;
     }

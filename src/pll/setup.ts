@@ -5,12 +5,18 @@
  * its top `hintBits` bits of each word; W and P stay with the provider; E is forgotten (DESIGN §2).
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
-import { bytesOf } from "../base/bytes.ts";
+import { bytesOf, utf8 } from "../base/bytes.ts";
 import { type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import type { RandomSource } from "../ring/prng.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { at } from "../rlwe/one-time-mask.ts";
-import { type Layout, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
+import {
+  assertKernelParameters,
+  type Layout,
+  layoutOf,
+  type Parameters,
+  weightBits,
+} from "../rlwe/parameters.ts";
 import { SecretSampler } from "./secret-sampler.ts";
 
 export interface SetupInput {
@@ -42,13 +48,18 @@ export function setup(
   const { parameters, elements, weights, rows, inFeatures } = input;
   assertInteger(rows, "rows", 1, 1 << 20);
   assertLength(weights, "weights", rows * inFeatures);
-  const layout = layoutOf(parameters, inFeatures);
+  const layout = layoutOf(assertKernelParameters(parameters), inFeatures);
   assertLength(elements, "elements", layout.blocks.length);
   const limit = 2 ** (weightBits(parameters, inFeatures) - 1);
   if (weights.some((weight) => Math.abs(weight) > limit)) throw new RangeError("a weight has too many bits");
 
   const shape = new Uint8Array(new Uint32Array([rows, inFeatures]).buffer);
-  const sampler = new SecretSampler(random, [...input.context, shape, bytesOf(weights)]);
+  const sampler = new SecretSampler(random, "hint", [
+    utf8(JSON.stringify(parameters)),
+    ...input.context,
+    shape,
+    bytesOf(weights),
+  ]);
   const { paddingLength, paddingLow, paddingHigh } = parameters;
   const padding = sampler.uniformIntegers(rows * paddingLength, paddingLow, paddingHigh);
 

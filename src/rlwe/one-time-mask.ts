@@ -4,8 +4,9 @@
  * A query adds its scaled activation to a mask (v = mask + S·[x | 0]), so v is an RLWE encryption under a
  * secret that is used once. Everything here is independent of x: masks may be made ahead of time (offline).
  *
- * All randomness is the ChaCha20 stream of a 256-bit session key drawn from the platform's CSPRNG when the
- * source is made; each mask takes the next 64-bit nonce. The key lives in kernel memory only.
+ * All randomness is the ChaCha20 stream of a 256-bit key that {@link MaskSource.rekey} draws from the platform's
+ * CSPRNG for every batch of masks; each mask takes the next 64-bit nonce. No key outlives its batch, so a process
+ * that is cloned or restored from a snapshot repeats none. The key lies in kernel memory only.
  */
 import {
   type Address,
@@ -32,16 +33,24 @@ export function wordStride(layout: Layout): number {
 export class MaskSource {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
+  readonly #random: RandomSource;
   readonly #key: Address;
   #nonce = 0n;
 
   constructor(kernels: Kernels, pool: BufferPool, random: RandomSource) {
     this.#kernels = kernels;
     this.#pool = pool;
+    this.#random = random;
     this.#key = kernels.allocate(KEY_BYTES);
+    this.rekey();
+  }
+
+  /** Draws a fresh key: call it before every batch of masks. */
+  rekey(): void {
+    if (this.#nonce < 0n) throw new RangeError("this mask source was wiped");
     const key = new Uint8Array(KEY_BYTES);
-    random(key);
-    kernels.bytes(this.#key, KEY_BYTES).set(key);
+    this.#random(key);
+    this.#kernels.bytes(this.#key, KEY_BYTES).set(key);
     key.fill(0);
   }
 
@@ -57,22 +66,24 @@ export class MaskSource {
     const randomBytes = roundUp(TERNARY_RANDOM_BYTES + ERROR_RANDOM_BYTES * stride, RANDOM_CHUNK_BYTES);
     const errorOffset = randomBytes - ERROR_RANDOM_BYTES * stride;
     const random = this.#pool.acquire(randomBytes);
-    do {
-      this.#expand(random, randomBytes);
-    } while (!kernels.sampleTernary(random, errorOffset, secret));
-
     const transformed = this.#pool.acquire(NTT_POLY_BYTES);
-    const secretNtt = kernels.secretToNtt(secret, transformed);
-    for (const [i, block] of layout.blocks.entries()) {
-      kernels.multiplyPublic(elements[i], secretNtt, at(words, 4 * block.offset), block.length);
+    try {
+      do {
+        this.#expand(random, randomBytes);
+      } while (!kernels.sampleTernary(random, errorOffset, secret));
+      const secretNtt = kernels.secretToNtt(secret, transformed);
+      for (const [i, block] of layout.blocks.entries()) {
+        kernels.multiplyPublic(elements[i], secretNtt, at(words, 4 * block.offset), block.length);
+      }
+      kernels.addErrors(words, stride, at(random, errorOffset));
+    } finally {
+      this.#pool.release(transformed, NTT_POLY_BYTES);
+      this.#pool.release(random, randomBytes);
+      kernels.wipeScratch();
     }
-    kernels.addErrors(words, stride, at(random, errorOffset));
-    this.#pool.release(transformed, NTT_POLY_BYTES);
-    this.#pool.release(random, randomBytes);
-    kernels.wipeScratch();
   }
 
-  /** Forgets the session key; the source can make no more masks. */
+  /** Forgets the key; the source can make no more masks. */
   wipe(): void {
     this.#kernels.wipe(this.#key, KEY_BYTES);
     this.#nonce = -1n;

@@ -30,8 +30,8 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
   if (typeof name !== "string" || !/^[a-z0-9-]{1,64}$/.test(name)) {
     fail("name", "1 to 64 of a-z, 0-9 and -");
   }
-  // |half·s| ≤ 2^15·N must stay below p/2 > 2^28 for the one-prime product to be exact: N ≤ 2^12 has a bit to spare.
-  const ringDegree = integer(literal, "ringDegree", 16, 4096);
+  // |half·s| ≤ 2^15·N must stay below p/2 > 2^26 for the one-prime product to be exact.
+  const ringDegree = integer(literal, "ringDegree", 16, 2048);
   if ((ringDegree & (ringDegree - 1)) !== 0) fail("ringDegree", "a power of two");
   const paddingLow = integer(literal, "paddingLow", -32768, 32767);
   if (typeof hintErrorStddev !== "number" || !(hintErrorStddev >= 1 && hintErrorStddev <= 65536)) {
@@ -46,7 +46,7 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
     paddingLow,
     paddingHigh: integer(literal, "paddingHigh", paddingLow + 1, 32767), // entries of P are stored as i16
     hintErrorStddev,
-    weightBits: integer(literal, "weightBits", 2, 12), // the kernels multiply 13-bit integers
+    weightBits: integer(literal, "weightBits", 2, 11), // narrow layers have two bits more, and the kernels multiply 13-bit integers
     hintBits: integer(literal, "hintBits", 16, 32),
   };
   return Object.freeze(fields) as Parameters;

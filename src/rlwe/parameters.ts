@@ -3,6 +3,7 @@
  * constructor. docs/parameters.md derives every number.
  */
 import { assertInteger } from "../base/assert.ts";
+import { RING_DEGREE } from "../ring/constants.ts";
 import { checkParameterRanges } from "./parameter-ranges.ts";
 import { checkSecurity } from "./parameter-security.ts";
 
@@ -117,6 +118,23 @@ export function replyBits(p: Parameters, n: number): number {
  */
 export function uploadBits(p: Parameters): number {
   return p.logQ - 2;
+}
+
+/** CBD(eta) that the kernels sample. */
+const KERNEL_ETA = 21;
+
+/**
+ * The parameters, if the compiled kernels implement them: they are built for one ring and one error.
+ *
+ * @throws RangeError if not
+ */
+export function assertKernelParameters(p: Parameters): Parameters {
+  if (p.ringDegree !== RING_DEGREE || p.errorEta !== KERNEL_ETA) {
+    throw new RangeError(
+      `the kernels have N = ${RING_DEGREE} and CBD(${KERNEL_ETA}), not those of ${p.name}`,
+    );
+  }
+  return p;
 }
 
 /** kappa = ⌈n/N⌉: public elements that mask the n data words. */

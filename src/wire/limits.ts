@@ -18,6 +18,6 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 /** Largest message a client accepts: an answer or a part of a bundle. */
 export const MAX_PROVIDER_MESSAGE_BYTES = 64 << 20;
 /** Largest bundle a client accepts, in bytes. */
-export const MAX_BUNDLE_BYTES = 8 * 2 ** 30;
+export const MAX_BUNDLE_BYTES = 2 ** 31;
 /** Bytes of a bundle that one BundlePart carries. */
 export const BUNDLE_PART_BYTES = 1 << 20;
