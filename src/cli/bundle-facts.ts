@@ -104,9 +104,8 @@ export function showFunctionVectors({ functionVectors }: SecurityFacts): string 
   return functionVectors.map(({ inFeatures, vectors }) => `${vectors} at width ${inFeatures}`).join(", ");
 }
 
-/** The honest sentence. */
+/** What the estimates promise and what they do not. */
 export const SECURITY_PROMISE =
-  "The first two are estimates of the best attacks published on the lattice problems, for a passive provider and for " +
-  "whoever only has the bundle; they promise nothing once the adapter is used: a client must receive the function's " +
-  "value, so after about that many activation vectors of its choice it can know the function of that layer, which no " +
-  "protocol can prevent; the provider counts vectors, and that count is what metering has to limit.";
+  "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
+  "client must receive the function's value, so after about that many activation vectors of its own choice it can " +
+  "know the layer's function, which nobody can prevent; metering counts the vectors.";

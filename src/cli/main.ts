@@ -27,7 +27,12 @@ const program = new Command("tacet")
   .helpOption("-h, --help", "print help")
   .helpCommand("help [command]", "print help for a command")
   .exitOverride()
-  .configureOutput({ outputError: () => {}, getOutHelpWidth: helpWidth, getErrHelpWidth: helpWidth })
+  .configureOutput({
+    outputError: () => {},
+    writeErr: (text) => process.stdout.write(text),
+    getOutHelpWidth: helpWidth,
+    getErrHelpWidth: helpWidth,
+  })
   .addHelpText(
     "after",
     `

@@ -15,10 +15,18 @@ export function printFacts(facts: Facts, indent = 0): void {
       print(margin + words(key));
       printFacts(value, indent + 2);
     } else {
-      for (const [i, line] of wrap(show(value), WIDTH - label.length).entries()) {
-        print(i === 0 ? label + line : " ".repeat(label.length) + line);
-      }
+      printValue(label, show(value), indent);
     }
+  }
+}
+
+/** A digest that does not fit beside its label goes below it, in one piece. */
+function printValue(label: string, text: string, indent: number): void {
+  const below = !text.includes(" ") && label.length + text.length > WIDTH;
+  const margin = below ? indent + 2 : label.length;
+  if (below) print(label.trimEnd());
+  for (const [i, line] of wrap(text, WIDTH - margin).entries()) {
+    print((i === 0 && !below ? label : " ".repeat(margin)) + line);
   }
 }
 
@@ -41,7 +49,10 @@ function printTable(rows: readonly Facts[], indent: number): void {
     line(cells[r]);
     for (const key of lists) {
       for (const item of row[key] as Facts[]) {
-        const text = Object.values(item).map(show).join("  ");
+        const [name, ...rest] = Object.entries(item);
+        const text = [show(name[1]), ...rest.map(([field, value]) => `${words(field)} ${show(value)}`)].join(
+          ", ",
+        );
         for (const part of wrap(text, WIDTH - indent - 4)) print(" ".repeat(indent + 4) + part);
       }
     }

@@ -64,8 +64,8 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     });
     return;
   }
-  printField("adapter", name);
-  printField("digest", toHex(made.digest), 10);
+  printField("adapter", name, 16);
+  printField("digest", toHex(made.digest), 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
@@ -74,14 +74,14 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   print();
   printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
   printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
-  printField("function", `${showFunctionVectors(security)} chosen vectors`);
+  printField("function", `${showFunctionVectors(security)}: chosen vectors for all`);
   for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
 }
 
 function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
   const row = (cells: readonly string[]) =>
     print(
-      cells[0].padEnd(18) +
+      cells[0].padEnd(16) +
         cells
           .slice(1)
           .map((c) => c.padStart(15))

@@ -37,7 +37,11 @@ export function oneLine(text: string): string {
 
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
-export function paint(text: string, style: keyof typeof STYLES, stream: NodeJS.WriteStream = process.stdout): string {
+export function paint(
+  text: string,
+  style: keyof typeof STYLES,
+  stream: NodeJS.WriteStream = process.stdout,
+): string {
   const { NO_COLOR, TERM } = process.env;
   if (!stream.isTTY || (NO_COLOR !== undefined && NO_COLOR !== "") || TERM === "dumb") return text;
   return `\u001b[${STYLES[style]}m${text}\u001b[0m`;
@@ -64,7 +68,7 @@ export function wrap(text: string, width: number): string[] {
 }
 
 /** `label  text`, the text wrapped and indented behind the label. */
-export function printField(label: string, text: string, column = 18): void {
+export function printField(label: string, text: string, column = 16): void {
   for (const [i, line] of wrap(text, WIDTH - column).entries()) {
     print((i === 0 ? label.padEnd(column) : " ".repeat(column)) + line);
   }

@@ -53,10 +53,7 @@ export function printHeader(
   );
   printField("provider", url);
   print();
-  printColumns(
-    ["word", "base model alone", "with the private adapter"].map((cell) => cell),
-    COLUMNS,
-  );
+  printColumns(["word", "base model alone", "with the private adapter"], COLUMNS);
   print("-".repeat(WIDTH));
 }
 
@@ -113,8 +110,8 @@ export function printSecurity(security: SecurityFacts): void {
   const bits = ({ standard, coreSvp }: SecurityFacts["query"]) =>
     `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
   printField("your words", bits(security.query));
-  printField("adapter, unasked", bits(security.hint));
-  printField("adapter, asked", `${showFunctionVectors(security)}`);
+  printField("adapter: bundle", bits(security.hint));
+  printField("adapter: used", `${showFunctionVectors(security)}: chosen vectors for all`);
   for (const line of wrap(SECURITY_PROMISE, WIDTH)) print(paint(line, "dim"));
 }
 
@@ -125,16 +122,16 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
   const ratio = perToken.totalMs / plain.perToken.totalMs;
   heading(`A token, on the average of ${hidden.tokens} (prompts included)`);
   const row = (label: string, ms: number, note: string) =>
-    print(`${label.padEnd(18)}${ms.toFixed(2).padStart(6)} ms  ${note}`);
+    print(`${label.padEnd(16)}${ms.toFixed(2).padStart(6)} ms  ${note}`);
   row(
     "private",
     perToken.totalMs,
-    `${ratio.toFixed(2)} times the plaintext adapter, ${plain.perToken.totalMs.toFixed(2)} ms, same run`,
+    `${ratio.toFixed(2)} x plaintext adapter (${plain.perToken.totalMs.toFixed(2)} ms, same run)`,
   );
   row("  base model", perToken.baseMs, "here");
   row("  encryption", perToken.encryptionMs, "here: masks, encrypt, decrypt, public basis");
   row("  provider", provider, "there");
-  row("  wire", waiting - provider, "sockets and waking up; what the base model does not hide");
+  row("  wire", waiting - provider, "sockets and waking up, as far as it is waited for");
   const groups = remote?.adapter.groups.length ?? 0;
   printField(
     "bytes",
