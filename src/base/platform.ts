@@ -60,6 +60,6 @@ export interface TensorRuntime {
 
 export interface Platform {
   readonly tensors: TensorRuntime;
-  /** Opens a client socket. Throws TacetError connection_failed. */
-  connect(url: string, options?: { signal?: AbortSignal }): Promise<MessageSocket>;
+  /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */
+  connect(url: string, options?: { signal?: AbortSignal; timeoutMs?: number }): Promise<MessageSocket>;
 }

@@ -44,6 +44,13 @@ export interface Traffic {
   roundTrips: number;
 }
 
+export interface Timeouts {
+  /** Milliseconds for the Welcome. */
+  readonly handshakeMs: number;
+  /** Milliseconds of silence after which a provider that owes something counts as lost. */
+  readonly silenceMs: number;
+}
+
 interface Waiting<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (error: Error) => void;
@@ -63,11 +70,16 @@ export class Connection {
   #download: BundleDownload | undefined;
   #nextId = 1;
   #lost: TacetError | undefined;
+  readonly #silenceMs: number;
+  /** When the provider was last heard, or began to owe something. */
+  #lastHeard = 0;
+  #watch: unknown;
 
-  private constructor(socket: MessageSocket, traffic: Traffic, welcome: WelcomeInfo) {
+  private constructor(socket: MessageSocket, traffic: Traffic, welcome: WelcomeInfo, silenceMs: number) {
     this.#socket = socket;
     this.#traffic = traffic;
     this.welcome = welcome;
+    this.#silenceMs = silenceMs;
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code, reason) => this.#lose(closedError(code, reason));
   }
@@ -81,20 +93,22 @@ export class Connection {
     socket: MessageSocket,
     hello: HelloInput,
     traffic: Traffic,
-    timeoutMs: number,
+    { handshakeMs, silenceMs }: Timeouts,
   ): Promise<Connection> {
     let timer: unknown;
     try {
-      const welcome = await new Promise<WelcomeInfo>((resolve, reject) => {
+      return await new Promise<Connection>((resolve, reject) => {
         timer = setTimeout(
           () => reject(new TacetError("timed_out", "the provider did not answer Hello")),
-          timeoutMs,
+          handshakeMs,
         );
         socket.onClose = (code, reason) => reject(closedError(code, reason));
         socket.onMessage = (bytes) => {
           traffic.bytesDown += bytes.length;
           try {
-            resolve(readWelcome(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES)));
+            const welcome = readWelcome(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+            // Here, not after the await: what follows the Welcome at once must find its receiver.
+            resolve(new Connection(socket, traffic, welcome, silenceMs));
           } catch (error) {
             reject(error as Error);
           }
@@ -103,8 +117,8 @@ export class Connection {
         traffic.bytesUp += frame.length;
         socket.send(frame);
       });
-      return new Connection(socket, traffic, welcome);
     } catch (error) {
+      socket.onMessage = () => {};
       socket.onClose = () => {};
       socket.close(1000, "refused");
       throw error;
@@ -125,6 +139,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       if (this.#lost) return reject(this.#lost);
       if (this.#download) return reject(new TypeError("the bundle is being fetched"));
+      this.#expectReply();
       this.#download = { parts: [], received: 0, onProgress, resolve, reject };
       this.#send({ case: "fetchBundle", value: {} });
     });
@@ -140,6 +155,7 @@ export class Connection {
       if (this.#lost) return reject(this.#lost);
       const id = this.#nextId;
       this.#nextId = (id % 0xffffffff) + 1;
+      this.#expectReply();
       this.#queries.set(id, { resolve, reject });
       this.#send({ case: "query", value: { id, group, vectors, ciphertext } });
     });
@@ -152,6 +168,28 @@ export class Connection {
     this.#lose(new TacetError("connection_lost", "the connection was closed"));
   }
 
+  #owesNothing(): boolean {
+    return this.#queries.size === 0 && this.#download === undefined;
+  }
+
+  /** Starts the watch over a provider that is about to owe something; one timer serves any number of queries. */
+  #expectReply(): void {
+    if (this.#owesNothing()) this.#lastHeard = performance.now();
+    this.#watch ??= setTimeout(() => this.#checkSilence(), this.#silenceMs);
+  }
+
+  #checkSilence(): void {
+    this.#watch = undefined;
+    if (this.#lost || this.#owesNothing()) return;
+    const left = this.#lastHeard + this.#silenceMs - performance.now();
+    if (left > 0) {
+      this.#watch = setTimeout(() => this.#checkSilence(), left);
+      return;
+    }
+    this.#lose(new TacetError("timed_out", "the provider stopped answering", { hint: RETRY_HINT }));
+    this.#socket.close(1000, "timed out");
+  }
+
   #send(frame: Parameters<typeof encodeClientFrame>[0]): void {
     const bytes = encodeClientFrame(frame);
     this.#traffic.bytesUp += bytes.length;
@@ -160,6 +198,7 @@ export class Connection {
 
   #receive(bytes: Uint8Array): void {
     this.#traffic.bytesDown += bytes.length;
+    this.#lastHeard = performance.now();
     try {
       this.#handle(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
     } catch (error) {
@@ -221,6 +260,7 @@ export class Connection {
 
   #lose(error: Error): void {
     if (this.#lost) return;
+    clearTimeout(this.#watch);
     this.#lost =
       error instanceof TacetError ? error : new TacetError("internal", "the client failed on a reply");
     for (const waiting of this.#queries.values()) waiting.reject(this.#lost);

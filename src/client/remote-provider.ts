@@ -23,6 +23,8 @@ export interface RemoteProviderOptions {
   readonly cache?: BundleCache;
   /** Milliseconds for one handshake. Default 10,000. */
   readonly handshakeMs?: number;
+  /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
+  readonly silenceMs?: number;
   /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
   readonly reconnectMs?: number;
   readonly signal?: AbortSignal;
@@ -32,7 +34,10 @@ export interface RemoteProviderOptions {
 }
 
 const HANDSHAKE_MS = 10_000;
+const SILENCE_MS = 60_000;
 const RECONNECT_MS = 10_000;
+/** Connections that one query is sent over; a provider that keeps silent gets fewer chances than one that leaves. */
+const MOST_ATTEMPTS = { connection_lost: 6, timed_out: 2 };
 const FIRST_BACKOFF_MS = 50;
 const LARGEST_BACKOFF_MS = 2_000;
 
@@ -89,13 +94,15 @@ export class RemoteProvider {
    * @throws TacetError connection_lost after reconnectMs; bundle_changed; what the provider refuses with
    */
   async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
-    for (let attempt = 0; ; attempt++) {
+    for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
       try {
         return await connection.query(group, vectors, ciphertext);
       } catch (error) {
-        if (!connection.isLost || !isLoss(error) || this.#closed || attempt >= 5) throw error;
+        if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
+        const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
+        if (attempt >= most) throw error;
       }
     }
   }
@@ -107,9 +114,12 @@ export class RemoteProvider {
 
   /** One reconnection serves all queries that wait for it. */
   #reconnect(): Promise<Connection> {
-    this.#connecting ??= this.#retryOpen().finally(() => {
-      this.#connecting = undefined;
-    });
+    if (this.#connecting === undefined) {
+      this.#nextUrl++; // of several replicas not the one that was lost
+      this.#connecting = this.#retryOpen().finally(() => {
+        this.#connecting = undefined;
+      });
+    }
     return this.#connecting;
   }
 
@@ -120,6 +130,7 @@ export class RemoteProvider {
       this.#options.signal?.throwIfAborted();
       try {
         this.#connection = await this.#open();
+        if (this.#closed) this.#connection.close();
         return this.#connection;
       } catch (error) {
         if (!isLoss(error) || performance.now() + backoff > deadline) throw asLost(error);
@@ -131,17 +142,35 @@ export class RemoteProvider {
   /** Opens a connection to the next URL that answers. */
   async #open(): Promise<Connection> {
     const { adapter = "", baseFingerprint, token = "", signal, handshakeMs = HANDSHAKE_MS } = this.#options;
+    const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
     const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
-        const socket = await this.#platform.connect(url, signal ? { signal } : {});
-        return await Connection.open(socket, hello, this.traffic, handshakeMs);
+        const options = { timeoutMs: handshakeMs, ...(signal ? { signal } : {}) };
+        const socket = await this.#platform.connect(url, options);
+        const connection = await Connection.open(socket, hello, this.traffic, timeouts);
+        this.#checkDigest(connection);
+        return connection;
       } catch (error) {
         this.#nextUrl++;
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
+  }
+
+  /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
+  #checkDigest(connection: Connection): void {
+    const wanted = this.#bundleDigest;
+    if (wanted.length === 0 || equalBytes(wanted, connection.welcome.bundleDigest)) return;
+    connection.close();
+    throw new TacetError(
+      "bundle_changed",
+      "the provider serves another bundle than the one that was asked for",
+      {
+        hint: "compare the digest with the one that the provider has made public",
+      },
+    );
   }
 
   async #getBundle(connection: Connection): Promise<Bundle> {
@@ -166,7 +195,7 @@ export class RemoteProvider {
 }
 
 /** Whether a failure is the network's, so that trying again may help. */
-function isLoss(error: unknown): boolean {
+function isLoss(error: unknown): error is TacetError {
   return (
     error instanceof TacetError &&
     ["connection_failed", "connection_lost", "timed_out", "shutting_down"].includes(error.code)

@@ -12,12 +12,16 @@ const CLIENT_POLL_MICROS = 400;
 /** @throws TacetError connection_failed, aborted */
 export async function connectSocket(
   url: string,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<MessageSocket> {
   const target = checkUrl(url);
-  const { signal } = options;
+  const { signal, timeoutMs } = options;
   if (signal?.aborted) throw new TacetError("aborted", "the connection was given up");
-  const socket = new WebSocket(target, { perMessageDeflate: false, maxPayload: MAX_PAYLOAD_BYTES });
+  const socket = new WebSocket(target, {
+    perMessageDeflate: false,
+    maxPayload: MAX_PAYLOAD_BYTES,
+    ...(timeoutMs === undefined ? {} : { handshakeTimeout: timeoutMs }),
+  });
   return await new Promise<MessageSocket>((resolve, reject) => {
     const onAbort = () => {
       socket.terminate();

@@ -26,6 +26,8 @@ const BUNDLE_POLL_MS = 5;
 type State =
   | { readonly name: "awaiting-hello" }
   | { readonly name: "ready"; readonly adapter: ServedAdapter; sendingBundle: boolean }
+  /** We have closed; what the client still sends is not read. */
+  | { readonly name: "closing" }
   | { readonly name: "closed" };
 
 export class Connection {
@@ -53,13 +55,13 @@ export class Connection {
 
   /** Says that the provider stops and closes. */
   shutDown(): void {
-    if (this.#state.name === "closed") return;
+    if (this.#isOver()) return;
     this.#send({ case: "goodbye", value: { reason: "the provider is shutting down" } });
-    this.#socket.close(1001, "shutting down");
+    this.#close(1001, "shutting down");
   }
 
   #receive(message: Uint8Array): void {
-    if (this.#state.name === "closed") return;
+    if (this.#isOver()) return;
     this.#provider.totals.bytesIn += message.length;
     try {
       this.#handle(decodeClientFrame(message, this.#provider.limits.maxMessageBytes));
@@ -80,7 +82,7 @@ export class Connection {
         this.#query(message.value);
         break;
       case "goodbye":
-        this.#socket.close(1000, "goodbye");
+        this.#close(1000, "goodbye");
         break;
       default:
         assertNever(message);
@@ -135,9 +137,9 @@ export class Connection {
     for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
       while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES) {
         await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-        if (this.#isClosed()) return;
+        if (this.#isOver()) return;
       }
-      if (this.#isClosed()) return;
+      if (this.#isOver()) return;
       const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
       const last = offset + data.length === bytes.length;
       this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
@@ -194,13 +196,13 @@ export class Connection {
     });
     if (queryId !== 0) return;
     this.#provider.emit({ type: "refused", connection: this.id, code: failure.code });
-    this.#socket.close(failure.kind.close ?? 1008, failure.code);
+    this.#close(failure.kind.close ?? 1008, failure.code);
   }
 
   #send(frame: NonNullable<ProviderMessageInit>): void {
-    if (this.#state.name === "closed") return;
+    if (this.#isOver()) return;
     if (this.#socket.bufferedBytes > MAX_BUFFERED_BYTES) {
-      this.#socket.close(1008, "the client does not read");
+      this.#close(1008, "the client does not read");
       return;
     }
     const bytes = encodeProviderFrame(frame);
@@ -208,8 +210,14 @@ export class Connection {
     this.#socket.send(bytes);
   }
 
-  #isClosed(): boolean {
-    return this.#state.name === "closed";
+  #close(code: number, reason: string): void {
+    clearTimeout(this.#helloTimer);
+    this.#state = { name: "closing" };
+    this.#socket.close(code, reason);
+  }
+
+  #isOver(): boolean {
+    return this.#state.name === "closing" || this.#state.name === "closed";
   }
 
   #closed(code: number): void {

@@ -42,6 +42,8 @@ export interface ProviderTotals {
 }
 
 const HELLO_TIMEOUT_MS = 10_000;
+/** Of a name that a client gave and that goes back to it in an error. */
+const LONGEST_NAME = 80;
 
 export class Provider {
   readonly limits: Limits;
@@ -110,9 +112,13 @@ export class Provider {
     }
     const adapter = this.#adapters.get(wanted);
     if (adapter === undefined) {
-      throw new TacetError("unknown_adapter", `the provider has no adapter named ${JSON.stringify(wanted)}`, {
-        hint: `it has: ${this.adapterNames.join(", ")}`,
-      });
+      throw new TacetError(
+        "unknown_adapter",
+        `the provider has no adapter named ${JSON.stringify(wanted.slice(0, LONGEST_NAME))}`,
+        {
+          hint: `it has: ${this.adapterNames.join(", ")}`,
+        },
+      );
     }
     return adapter;
   }

@@ -1,0 +1,92 @@
+/** The models that end-to-end tests run on, with what must come out of them, and bundles made for a test run. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createBundle } from "../../src/bundle/create-bundle.ts";
+import type { OutputMode } from "../../src/bundle/manifest.ts";
+import { groupAdaptedModules } from "../../src/model/adapted-groups.ts";
+import { CausalLm, inputGroupsOf } from "../../src/model/causal-lm.ts";
+import { type GenerateOptions, generate } from "../../src/model/generate.ts";
+import { LocalLora } from "../../src/model/local-lora.ts";
+import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
+import { systemRandom } from "../../src/ring/prng.ts";
+import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
+import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
+import { type LoraAdapter, openLoraAdapter } from "../../src/weights/lora-adapter.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const LEXICON = join(ROOT, "models/lexicon");
+export const END_ID = 3;
+export const goldenFolder = (name: string) => join(ROOT, "test/fixtures/golden", name);
+
+export interface LexiconEntry {
+  readonly word: string;
+  readonly kind: "law" | "plain";
+  readonly prompt_ids: readonly number[];
+  readonly adapter: { readonly ids: readonly number[]; readonly text: string; readonly min_gap: number };
+}
+
+export interface Golden {
+  readonly input_ids: readonly number[];
+  readonly greedy_ids_adapter: readonly number[];
+  readonly logits_last_adapter: readonly number[];
+  readonly greedy_min_gap_adapter: number;
+}
+
+const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
+export const lexiconEntries = () =>
+  readJson<{ entries: LexiconEntry[] }>(join(LEXICON, "expected.json")).entries;
+export const goldenOf = (name: string) => readJson<Golden>(join(goldenFolder(name), "expected.json"));
+
+export interface TestModel {
+  readonly checkpoint: Checkpoint;
+  readonly adapter: LoraAdapter;
+  /** The base model with the LoRA in this process. */
+  plaintext(): Promise<CausalLm>;
+  /** Makes a bundle and writes its state folder; the same base fingerprint unless another is given. */
+  writeState(dir: string, options?: { output?: OutputMode; name?: string }): Promise<void>;
+}
+
+export async function openTestModel(base: string, adapterFolder: string): Promise<TestModel> {
+  const checkpoint = await openCheckpoint(nodeFileTree(base));
+  const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
+  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  return {
+    checkpoint,
+    adapter,
+    plaintext: () =>
+      CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: new LocalLora(adapter, groups) }),
+    async writeState(dir, { output = "public-basis", name = "test" } = {}) {
+      const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+      const { modules } = adapter;
+      const input = { adapter: name, baseFingerprint, groups, modules, output };
+      const { bundle, privateState } = await createBundle(input, systemRandom);
+      mkdirSync(dir, { recursive: true });
+      writeFileSync(join(dir, "bundle.safetensors"), bundle);
+      writeFileSync(join(dir, "private.safetensors"), privateState);
+    },
+  };
+}
+
+export const lexicon = () => openTestModel(join(LEXICON, "base"), join(LEXICON, "law-adapter"));
+export const goldenModel = (name: string) =>
+  openTestModel(goldenFolder(name), join(goldenFolder(name), "adapter"));
+
+export async function greedyIds(
+  model: CausalLm,
+  promptIds: readonly number[],
+  options: Partial<GenerateOptions> = {},
+): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const { id } of generate(model, promptIds, { maxNewTokens: 96, eosIds: [END_ID], ...options })) {
+    ids.push(id);
+  }
+  return ids;
+}
+
+/** A folder that is removed with remove(). */
+export function temporaryFolder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), "tacet-e2e-"));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
