@@ -47,7 +47,7 @@ export interface Timing {
 }
 
 /** Most time for measuring, and rounds. */
-const MEASURE_MS = 5_000;
+const MEASURE_MS = 4_000;
 const ROUNDS = { least: 3, most: 9 };
 
 /**
