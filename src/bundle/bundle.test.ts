@@ -56,6 +56,9 @@ describe("a whole bundle", () => {
     const padded = new Uint8Array(made.bundle.length + 3);
     padded.set(made.bundle, 3);
     expect((await decodeBundle(padded.subarray(3))).digest).toEqual(made.digest);
+    // A Buffer's slice is a view of its memory, a Uint8Array's is a copy.
+    const fromBuffer = await decodeBundle(Buffer.from(padded).subarray(3));
+    expect(fromBuffer.groups).toEqual((await decodeBundle(made.bundle)).groups);
   });
 });
 

@@ -73,14 +73,14 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
     const read = (info: TensorInfo) => readTensorBytes(tree, info);
     const hint = await read(expect(file, `group.${g}.hint`, "U8", [rows, rowBytes]));
     const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
-    const scales = new Float64Array(scaleBytes.slice().buffer);
+    const scales = new Float64Array(new Uint8Array(scaleBytes).buffer);
     if (!scales.every((scale) => scale >= 2 ** -100 && scale < 2 ** 100))
       throw refusal(`group ${g} has a scale out of range`);
     const bases: Float32Array[] = [];
     if (group.output === "public-basis") {
       for (const [i, module] of group.modules.entries()) {
         const info = expect(file, `group.${g}.basis.${i}`, "F16", [module.outFeatures, module.rows]);
-        const basis = widenF16(new Uint16Array((await read(info)).slice().buffer));
+        const basis = widenF16(new Uint16Array(new Uint8Array(await read(info)).buffer));
         if (!isOrthonormal(basis, module.outFeatures, module.rows)) {
           throw refusal(`the basis of ${module.name} is not orthonormal`);
         }

@@ -30,6 +30,7 @@ describe("private state", () => {
       expect(groups[g].padding).toHaveLength(rowsOf(spec) * made.manifest.parameters.paddingLength);
     }
     expect(encodePrivateState(made.manifest, made.digest, groups)).toEqual(made.privateState);
+    expect(await read(Buffer.from(made.privateState))).toEqual(groups);
   });
 
   it("is in no part in the bundle", async () => {

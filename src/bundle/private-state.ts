@@ -63,7 +63,7 @@ export async function readPrivateState(
         hint: "the file is damaged: make it again with 'tacet bundle'",
       });
     }
-    return new Int16Array((await readTensorBytes(tree, info)).slice().buffer);
+    return new Int16Array(new Uint8Array(await readTensorBytes(tree, info)).buffer);
   };
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {

@@ -17,7 +17,9 @@ export function nodeBundleCache(dir = join(defaultCacheDir(), "bundles")) {
   };
   return {
     async get(digest: string): Promise<Uint8Array | undefined> {
-      return await readFile(pathOf(digest)).catch(() => undefined);
+      const file = await readFile(pathOf(digest)).catch(() => undefined);
+      // No Buffer leaves this layer: its slice is a view where a Uint8Array's is a copy.
+      return file && new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
     },
     /** Written beside and renamed, so that a full disk or a crash leaves no half of a file under the name. */
     async put(digest: string, bytes: Uint8Array): Promise<void> {

@@ -61,7 +61,8 @@ export function wrapSocket(socket: WebSocket, poller: Poller, poll: "received" |
     if (poll === "received") poller.stayAwake();
     else poller.rest();
     if (!isBinary) return socket.close(1003, "binary messages only");
-    wrapped.onMessage(data as Buffer);
+    const { buffer, byteOffset, byteLength } = data as Buffer;
+    wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
   });
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));

@@ -16,7 +16,8 @@ export function memoryFileTree(files: Readonly<Record<string, Uint8Array>>, labe
           `${path} has ${file?.length ?? 0} bytes, ${length} at ${offset} were asked for`,
         );
       }
-      return file.slice(offset, offset + length);
+      // A copy, also where the file is a Buffer of Node's, whose slice is a view.
+      return new Uint8Array(file.subarray(offset, offset + length));
     },
     list: async () => [...byPath.keys()].filter((path) => !path.includes("/")).sort(),
     nativePath: () => undefined,

@@ -1,0 +1,199 @@
+/** Providers that die, come back, or are several: what the caller notices, and that the ids stay right. */
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { TacetError } from "../../src/base/errors.ts";
+import { type ConnectOptions, connect, type PrivateModel } from "../../src/client/client.ts";
+import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
+import { RemoteProvider } from "../../src/client/remote-provider.ts";
+import { CausalLm } from "../../src/model/causal-lm.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
+import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
+import { startProvider, stopProviders } from "../support/provider-process.ts";
+
+const NAME = "llama-f32";
+const want = goldenOf(NAME);
+const OPTIONS = { maxNewTokens: 16, eosIds: [] };
+const folder = temporaryFolder();
+const state = join(folder.path, "state");
+const platform = nodePlatform();
+const open: PrivateModel[] = [];
+let test: TestModel;
+
+beforeAll(async () => {
+  test = await goldenModel(NAME);
+  await test.writeState(state);
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((model) => model.close()));
+  await stopProviders();
+});
+afterAll(() => folder.remove());
+
+async function connectTo(provider: string | string[], options: Partial<ConnectOptions> = {}) {
+  const model = await connect(platform, { base: test.checkpoint, provider, ...options });
+  open.push(model);
+  return model;
+}
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => expect.fail("it did not fail"),
+    (error: unknown) => error as TacetError,
+  );
+
+describe("a provider killed in mid-generation", () => {
+  it("is a clear error within the time that the caller gave, and generation resumes from where it was", async () => {
+    const provider = await startProvider(state);
+    const { model } = await connectTo(provider.url, { reconnectMs: 300 });
+    const cache = model.newCache();
+    const ids: number[] = [];
+    let next: readonly number[] = want.input_ids;
+    const step = async () => {
+      const logits = await model.forward(next, cache);
+      const id = logits.indexOf(Math.max(...logits));
+      ids.push(id);
+      next = [id];
+    };
+    for (let i = 0; i < 6; i++) await step();
+
+    await provider.kill("SIGKILL");
+    const length = cache.length;
+    const start = performance.now();
+    const error = await failure(step());
+    expect(error).toBeInstanceOf(TacetError);
+    expect(error).toMatchObject({ code: "connection_lost" });
+    expect(error.hint).toMatch(/provider is back/);
+    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(cache.length).toBe(length);
+    expect(ids).toHaveLength(6);
+    // Still away: the same again, and nothing is spoilt by trying.
+    expect(await failure(step())).toMatchObject({ code: "connection_lost" });
+
+    await startProvider(state, { port: provider.port });
+    while (ids.length < want.greedy_ids_adapter.length) await step();
+    expect(ids).toEqual(want.greedy_ids_adapter);
+  });
+
+  it("with a query open: the query fails too, or is answered after the restart, always with the right delta", async () => {
+    const provider = await startProvider(state);
+    const { model } = await connectTo(provider.url, { reconnectMs: 15_000 });
+    // Stopped, so that the query is surely open when the process is killed.
+    await provider.kill("SIGSTOP");
+    const forward = model.forward(want.input_ids, model.newCache());
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await provider.kill("SIGKILL");
+    await startProvider(state, { port: provider.port });
+    const logits = await forward;
+    expect(logits.indexOf(Math.max(...logits))).toBe(want.greedy_ids_adapter[0]);
+  });
+
+  it("and restarted within the time is invisible to the caller", async () => {
+    let provider = await startProvider(state);
+    const { model } = await connectTo(provider.url, { reconnectMs: 20_000 });
+    const ids: number[] = [];
+    const restart = async () => {
+      const { port } = provider;
+      await provider.kill("SIGKILL");
+      provider = await startProvider(state, { port });
+    };
+    let restarting: Promise<void> | undefined;
+    for await (const id of idsOf(model)) {
+      ids.push(id);
+      if (ids.length === 5) restarting = restart();
+    }
+    await restarting;
+    expect(ids).toEqual(want.greedy_ids_adapter);
+  });
+
+  it("told to stop (SIGTERM) says goodbye and ends by itself", async () => {
+    const provider = await startProvider(state);
+    const { model } = await connectTo(provider.url, { reconnectMs: 0 });
+    await provider.kill("SIGTERM");
+    expect(await failure(greedyIds(model, want.input_ids, OPTIONS))).toMatchObject({
+      code: "connection_lost",
+    });
+    expect(provider.isRunning()).toBe(false);
+  });
+});
+
+/** One id at a time, without a break for the event loop to be seen between. */
+async function* idsOf(model: CausalLm): AsyncGenerator<number> {
+  const cache = model.newCache();
+  let next: readonly number[] = want.input_ids;
+  for (let i = 0; i < 16; i++) {
+    const logits = await model.forward(next, cache);
+    next = [logits.indexOf(Math.max(...logits))];
+    yield next[0];
+  }
+}
+
+describe("two providers with one private state", () => {
+  it("answer alternate queries of one session, and the same bytes alike", async () => {
+    const [first, second] = [await startProvider(state), await startProvider(state)];
+    const baseFingerprint = await fingerprintCheckpoint(test.checkpoint);
+    const ends = await Promise.all(
+      [first, second].map(({ url }) => RemoteProvider.connect(platform, { url, baseFingerprint })),
+    );
+    const asked = [0, 0];
+    let turn = 0;
+    const sample: [number, number, Uint8Array][] = [];
+    const adapter = new RemoteAdapter(
+      ends[0].bundle,
+      {
+        query(group, vectors, ciphertext) {
+          turn ^= 1;
+          asked[turn]++;
+          if (sample.length < 4) sample.push([group, vectors, ciphertext]);
+          return ends[turn].provider.query(group, vectors, ciphertext);
+        },
+      },
+      ends[0].provider.welcome.limits,
+    );
+    const model = await CausalLm.load(test.checkpoint, platform.tensors, { deltas: adapter });
+    expect(await greedyIds(model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
+    expect(Math.min(...asked)).toBeGreaterThan(10);
+    expect(Math.abs(asked[0] - asked[1])).toBeLessThanOrEqual(1);
+    for (const query of sample) {
+      const [a, b] = await Promise.all(ends.map(({ provider }) => provider.query(...query)));
+      expect(a.words).toEqual(b.words);
+    }
+    for (const { provider } of ends) provider.close();
+    adapter.dispose();
+    await model.dispose();
+  });
+
+  it("one takes over when the other is killed, in the middle of an answer", async () => {
+    const [first, second] = [await startProvider(state), await startProvider(state)];
+    const { model } = await connectTo([first.url, second.url], { reconnectMs: 5000 });
+    const ids: number[] = [];
+    for await (const id of idsOf(model)) {
+      ids.push(id);
+      if (ids.length === 4) await first.kill("SIGKILL");
+    }
+    expect(ids).toEqual(want.greedy_ids_adapter);
+  });
+
+  it("the second is used when the first is not there at all", async () => {
+    const [gone, second] = [await startProvider(state), await startProvider(state)];
+    await gone.kill("SIGKILL");
+    const { model } = await connectTo([gone.url, second.url]);
+    expect(await greedyIds(model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
+  });
+
+  it("one that hangs is left for the other after the time of silence", async () => {
+    const [first, second] = [await startProvider(state), await startProvider(state)];
+    const { model } = await connectTo([first.url, second.url], { silenceMs: 400, handshakeMs: 1000 });
+    await first.kill("SIGSTOP");
+    expect(await greedyIds(model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
+  });
+
+  it("a hanging one alone is timed_out", async () => {
+    const provider = await startProvider(state);
+    const options = { silenceMs: 300, handshakeMs: 300, reconnectMs: 0 };
+    const { model } = await connectTo(provider.url, options);
+    await provider.kill("SIGSTOP");
+    const error = await failure(model.forward(want.input_ids, model.newCache()));
+    expect(["timed_out", "connection_lost"]).toContain(error.code);
+  });
+});
