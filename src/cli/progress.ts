@@ -1,5 +1,6 @@
 /** A progress bar on stderr for work of over a second; on a terminal only. */
 import { Presets, SingleBar } from "cli-progress";
+import { onExit } from "./interrupt.ts";
 
 /** Work that is done within this time shows no bar. */
 const QUIET_MS = 600;
@@ -8,6 +9,7 @@ export class Progress {
   readonly #label: string;
   readonly #start = performance.now();
   #bar: SingleBar | undefined;
+  #forget = (): void => {};
 
   constructor(label: string) {
     this.#label = label;
@@ -30,6 +32,8 @@ export class Progress {
         Presets.shades_classic,
       );
       this.#bar.start(100, 0);
+      // It hides the cursor, which must come back also when the process is cut off.
+      this.#forget = onExit(() => this.#bar?.stop());
     }
     this.#bar.update(Math.floor(100 * fraction));
   };
@@ -37,6 +41,7 @@ export class Progress {
   stop(): void {
     this.#bar?.stop();
     this.#bar = undefined;
+    this.#forget();
   }
 
   /** Runs work under a bar that goes away whatever happens. */
