@@ -9,7 +9,12 @@ export function assertInteger(value: number, name: string, low: number, high: nu
 }
 
 /** @throws RangeError unless the array has exactly this many entries */
-export function assertLength<T extends { readonly length: number }>(value: T, name: string, length: number): T {
-  if (value.length !== length) throw new RangeError(`${name} must have ${length} entries, got ${value.length}`);
+export function assertLength<T extends { readonly length: number }>(
+  value: T,
+  name: string,
+  length: number,
+): T {
+  if (value.length !== length)
+    throw new RangeError(`${name} must have ${length} entries, got ${value.length}`);
   return value;
 }

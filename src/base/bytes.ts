@@ -15,7 +15,9 @@ export function toHex(bytes: Uint8Array): string {
 /** @throws RangeError if the text is not an even number of hex digits */
 export function fromHex(text: string): Uint8Array {
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) throw new RangeError("not a hex string");
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16));
+  return Uint8Array.from({ length: text.length / 2 }, (_, i) =>
+    Number.parseInt(text.slice(2 * i, 2 * i + 2), 16),
+  );
 }
 
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {

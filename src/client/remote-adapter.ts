@@ -31,6 +31,8 @@ export interface QueryTransport {
 export interface PrivacyTimings {
   /** Masks, encryption, recovery, B′·y: at the client. */
   cryptoMs: number;
+  /** Framing queries and handing them to the socket: at the client. */
+  sendMs: number;
   /** From a query's sending to its answer, minus what the provider computed; overlaps with the base model. */
   wireMs: number;
   /** As the provider reports. */
@@ -57,7 +59,7 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource {
   readonly groups: readonly AdaptedGroup[];
-  readonly timings: PrivacyTimings = { cryptoMs: 0, wireMs: 0, providerMs: 0 };
+  readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
@@ -103,12 +105,16 @@ export class RemoteAdapter implements DeltaSource {
     const start = performance.now();
     const { layer, spec } = this.#groups[group];
     const sent: Sent[] = [];
+    let sending = 0;
     try {
       for (let first = 0; first < tokens; ) {
         const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
         const masks = this.#takeMasks(group, vectors);
         const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
-        const answer = this.#ask(group, vectors, layer.makeQuery(masks, part));
+        const query = layer.makeQuery(masks, part);
+        const ready = performance.now();
+        const answer = this.#ask(group, vectors, query);
+        sending += performance.now() - ready;
         answer.catch(() => {}); // wait() reports it
         sent.push({ masks, answer });
         first += vectors;
@@ -118,7 +124,8 @@ export class RemoteAdapter implements DeltaSource {
       for (const { masks } of sent) layer.discard(masks);
       throw error;
     }
-    this.timings.cryptoMs += performance.now() - start;
+    this.timings.sendMs += sending;
+    this.timings.cryptoMs += performance.now() - start - sending;
     return { wait: () => this.#recover(group, tokens, sent) };
   }
 

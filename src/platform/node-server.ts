@@ -12,7 +12,7 @@ export interface ServeOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly maxMessageBytes: number;
-  /** How long the server polls after a message before it sleeps, in microseconds; 0: not at all. */
+  /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
   readonly pollMicros?: number;
   readonly onConnection: (socket: MessageSocket) => void;
 }
@@ -24,7 +24,8 @@ export interface SocketServer {
   close(graceMs?: number): Promise<void>;
 }
 
-const POLL_MICROS = 400;
+/** A small model asks again within this time; a large one takes longer, and is not polled for (node-polling.ts). */
+const POLL_MICROS = 2000;
 const GRACE_MS = 2_000;
 
 /** @throws TacetError io_failed if the address is taken or can't be used */

@@ -7,7 +7,7 @@ import { Poller } from "./node-polling.ts";
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
 /** A client polls for an answer this long before it sleeps: several times a loopback round trip. */
-const CLIENT_POLL_MICROS = 400;
+const CLIENT_POLL_MICROS = 1000;
 
 /** @throws TacetError connection_failed, aborted */
 export async function connectSocket(
@@ -40,15 +40,19 @@ export async function connectSocket(
   });
 }
 
-/** @param poll whether to stay awake after what was received (a server) or after what was sent (a client) */
-export function wrapSocket(socket: WebSocket, poller: Poller, poll: "received" | "sent"): MessageSocket {
+/** @param expectAfter whether a message is due after one was received (a server) or sent (a client) */
+export function wrapSocket(
+  socket: WebSocket,
+  poller: Poller,
+  expectAfter: "received" | "sent",
+): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
     send(message) {
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: true }, () => {});
-      if (poll === "sent") poller.stayAwake();
+      if (expectAfter === "sent") poller.expect();
     },
     get bufferedBytes() {
       return socket.bufferedAmount;
@@ -58,8 +62,7 @@ export function wrapSocket(socket: WebSocket, poller: Poller, poll: "received" |
     },
   };
   socket.on("message", (data: RawData, isBinary: boolean) => {
-    if (poll === "received") poller.stayAwake();
-    else poller.rest();
+    poller.arrived();
     if (!isBinary) return socket.close(1003, "binary messages only");
     const { buffer, byteOffset, byteLength } = data as Buffer;
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));

@@ -22,6 +22,8 @@ import {
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
+/** Multiply-adds of one step, some ten milliseconds: bounds how long a long query keeps others waiting. */
+const STEP_PRODUCTS = 2 ** 26;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
@@ -46,6 +48,7 @@ export class ProviderLayer {
   readonly #stride: number;
   readonly #uploadBits: number;
   readonly #replyBits: number;
+  readonly #stepVectors: number;
   /** [W | P | 0], (rows, stride) i16. */
   readonly #matrix: Address;
 
@@ -65,6 +68,8 @@ export class ProviderLayer {
     this.#replyBits = replyBits(parameters, inFeatures);
     this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
     this.replyBytes = packedBytes(rows, this.#replyBits);
+    const fitting = Math.floor(STEP_PRODUCTS / (rows * this.#stride));
+    this.#stepVectors = Math.max(1, Math.min(CHUNK_VECTORS, fitting));
     this.#matrix = kernels.allocate(2 * rows * this.#stride);
     const matrix = kernels.shorts(this.#matrix, rows * this.#stride);
     for (let r = 0; r < rows; r++) {
@@ -80,7 +85,16 @@ export class ProviderLayer {
    * @throws TacetError bad_query if the query is not exactly vectors·queryBytes long
    */
   answerQuery(query: Uint8Array, vectors: number): Uint8Array {
-    if (vectors < 1 || query.length !== vectors * this.queryBytes) {
+    const steps = this.answerInSteps(query, vectors);
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** As {@link answerQuery}, in steps of bounded work: whoever runs it may do something else in between. */
+  *answerInSteps(query: Uint8Array, vectors: number): Generator<void, Uint8Array, void> {
+    if (!(vectors >= 1) || query.length !== vectors * this.queryBytes) {
       throw new TacetError(
         "bad_query",
         `a query of ${vectors} vectors for this group has ${vectors * this.queryBytes} bytes, got ${query.length}`,
@@ -88,13 +102,15 @@ export class ProviderLayer {
       );
     }
     const reply = new Uint8Array(vectors * this.replyBytes);
-    for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
-      const count = Math.min(CHUNK_VECTORS, vectors - first);
+    for (let first = 0; first < vectors; ) {
+      if (first > 0) yield;
+      const count = Math.min(this.#stepVectors, vectors - first);
       this.#answerChunk(
         query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
         count,
         reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
       );
+      first += count;
     }
     return reply;
   }

@@ -22,6 +22,12 @@ const MAX_BUFFERED_BYTES = 64 << 20;
 /** Parts of a bundle are sent while fewer bytes than this wait. */
 const BUNDLE_BUFFER_BYTES = 8 << 20;
 const BUNDLE_POLL_MS = 5;
+/** A client that takes nothing of a bundle for so long is dropped. */
+const BUNDLE_STALL_MS = 30_000;
+/** A connection that has not said Hello may send no more than that. */
+const MAX_HELLO_BYTES = 64 << 10;
+
+type Query = Extract<ClientMessage, { case: "query" }>["value"];
 
 type State =
   | { readonly name: "awaiting-hello" }
@@ -38,6 +44,7 @@ export class Connection {
   readonly #helloTimer: unknown;
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
+  #inFlight = 0;
 
   constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
@@ -64,7 +71,9 @@ export class Connection {
     if (this.#isOver()) return;
     this.#provider.totals.bytesIn += message.length;
     try {
-      this.#handle(decodeClientFrame(message, this.#provider.limits.maxMessageBytes));
+      const { maxMessageBytes } = this.#provider.limits;
+      const welcomed = this.#state.name === "ready";
+      this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
     } catch (error) {
       this.#fail(error, 0);
     }
@@ -76,7 +85,7 @@ export class Connection {
         this.#hello(message.value);
         break;
       case "fetchBundle":
-        void this.#sendBundle();
+        this.#sendBundle().catch((error: unknown) => this.#fail(error, 0));
         break;
       case "query":
         this.#query(message.value);
@@ -129,16 +138,12 @@ export class Connection {
   async #sendBundle(): Promise<void> {
     const state = this.#state;
     if (state.name !== "ready" || state.sendingBundle) {
-      this.#fail(new TacetError("not_ready", "the bundle can't be asked for now"), 0);
-      return;
+      throw new TacetError("not_ready", "the bundle can't be asked for now");
     }
     state.sendingBundle = true;
     const { bytes } = state.adapter.bundle;
     for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
-      while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES) {
-        await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-        if (this.#isOver()) return;
-      }
+      await this.#untilTaken();
       if (this.#isOver()) return;
       const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
       const last = offset + data.length === bytes.length;
@@ -147,33 +152,63 @@ export class Connection {
     state.sendingBundle = false;
   }
 
-  #query(query: Extract<ClientMessage, { case: "query" }>["value"]): void {
+  /** Waits until little enough is buffered for the client. */
+  async #untilTaken(): Promise<void> {
+    let least = this.#socket.bufferedBytes;
+    let since = performance.now();
+    while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES && !this.#isOver()) {
+      await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
+      if (this.#socket.bufferedBytes < least) {
+        least = this.#socket.bufferedBytes;
+        since = performance.now();
+      } else if (performance.now() - since > BUNDLE_STALL_MS) {
+        this.#close(1008, "the client does not read");
+      }
+    }
+  }
+
+  #query(query: Query): void {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
-    const { totals, limits } = this.#provider;
-    const start = performance.now();
-    let words: Uint8Array;
+    // An id of 0 can't be told from a failure of the connection.
+    if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
+    const { limits } = this.#provider;
     try {
       const layer = this.#state.adapter.layers[query.group];
       if (layer === undefined)
         throw new TacetError("unknown_group", `the bundle has no group ${query.group}`);
       if (query.vectors > limits.maxVectors) {
-        throw new TacetError(
-          "too_large",
-          `${query.vectors} vectors exceed the limit of ${limits.maxVectors} a query`,
-        );
+        const what = `${query.vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
+        throw new TacetError("too_large", what);
       }
-      words = layer.answerQuery(query.ciphertext, query.vectors);
+      if (this.#inFlight >= limits.maxInFlight) {
+        throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
+      }
+      this.#answer(query, layer.answerInSteps(query.ciphertext, query.vectors), 0);
     } catch (error) {
       this.#fail(error, query.id);
+    }
+  }
+
+  /** Takes a step; a short query is answered at once, a long one step by step with others' turns in between. */
+  #answer(query: Query, steps: Generator<void, Uint8Array, void>, before: number): void {
+    const start = performance.now();
+    const step = steps.next();
+    const elapsed = before + performance.now() - start;
+    if (!step.done) {
+      this.#inFlight++;
+      setTimeout(() => {
+        this.#inFlight--;
+        if (!this.#isOver()) this.#answer(query, steps, elapsed);
+      }, 0);
       return;
     }
-    const elapsed = performance.now() - start;
+    const { totals } = this.#provider;
     totals.queries++;
     totals.vectors += query.vectors;
     totals.computeMs += elapsed;
     this.#vectors += query.vectors;
     const computeMicros = Math.round(elapsed * 1000);
-    this.#send({ case: "answer", value: { id: query.id, words, computeMicros } });
+    this.#send({ case: "answer", value: { id: query.id, words: step.value, computeMicros } });
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */

@@ -12,7 +12,7 @@ export function registerProvider(program: Command, signal: AbortSignal): void {
     .option("--token-file <file>", "tokens that are let in, one a line (default: everybody)")
     .option(
       "--poll-micros <n>",
-      "microseconds to stay awake after a message (default: 400)",
+      "longest time awake for the next message, in microseconds (default: 2000)",
       integerIn("--poll-micros", 0, 1_000_000),
     )
     .option("--max-vectors <n>", "most vectors in a query", integerIn("--max-vectors", 1, 1 << 20))
