@@ -5,12 +5,11 @@ import { TacetError } from "../base/errors.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { RemoteProvider } from "../client/remote-provider.ts";
 import { architectureOf } from "../model/architectures/architecture.ts";
-import { nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../provider/served-adapter.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
-import { bundleCache, plainBytes } from "./bundle-cache.ts";
 import { costOf, securityFacts } from "./bundle-facts.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { printFacts } from "./print-facts.ts";
@@ -103,7 +102,7 @@ async function readBundle(path: string): Promise<Bundle> {
     const hint = `give the file, not its folder: ${BUNDLE_FILE}`;
     throw new TacetError("io_failed", `${path} cannot be read (${errnoOf(cause)})`, { hint });
   });
-  return await decodeBundle(plainBytes(bytes));
+  return await decodeBundle(bytes);
 }
 
 async function providerFacts(
@@ -122,7 +121,7 @@ async function providerFacts(
       signal,
       onBundleProgress,
       onWarning: warn,
-      cache: bundleCache(),
+      cache: nodeBundleCache(),
       ...(adapterName === undefined ? {} : { adapter: adapterName }),
       ...(token === undefined ? {} : { token }),
     }),

@@ -5,10 +5,9 @@ import { connect, type PrivateModel } from "../client/client.ts";
 import { groupAdaptedModules } from "../model/adapted-groups.ts";
 import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
 import { LocalLora } from "../model/local-lora.ts";
-import { nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { checkAdapterFits, openLoraAdapter } from "../weights/lora-adapter.ts";
-import { bundleCache } from "./bundle-cache.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
@@ -121,7 +120,7 @@ export async function openRemote(
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
       ...(threads === undefined ? {} : { threads }),
-      ...(options.cache === false ? {} : { cache: bundleCache() }),
+      ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });
     platform.connected();
     return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };
