@@ -1,0 +1,80 @@
+/** A provider on a real socket whose every message a test may change, drop, repeat or replace on its way out. */
+import type { MessageSocket } from "../../src/base/platform.ts";
+import { nodeFileTree, serveSockets } from "../../src/platform/node.ts";
+import { loadServedAdapter, Provider } from "../../src/provider/provider.ts";
+import {
+  type ClientMessage,
+  decodeClientFrame,
+  decodeProviderFrame,
+  encodeProviderFrame,
+  type ProviderMessage,
+} from "../../src/wire/frames.ts";
+
+const MAX = 64 << 20;
+
+/** What goes out in place of a message: other messages in order; none at all; or the end of the connection. */
+export type Tamper = (message: ProviderMessage, bytes: Uint8Array) => readonly Uint8Array[] | "close";
+
+export interface HostileProvider {
+  readonly url: string;
+  tamper: Tamper;
+  /** What clients have sent since the last call. */
+  takeReceived(): ClientMessage[];
+  /** Names of errors that the honest provider behind it did not expect. */
+  readonly faults: readonly string[];
+  close(): Promise<void>;
+}
+
+export async function startHostileProvider(state: string): Promise<HostileProvider> {
+  const faults: string[] = [];
+  const provider = new Provider([await loadServedAdapter(nodeFileTree(state))], {
+    onEvent: (event) => {
+      if (event.type === "fault") faults.push(event.name);
+    },
+  });
+  let received: ClientMessage[] = [];
+  const onConnection = (socket: MessageSocket) => {
+    const inner: MessageSocket = {
+      onMessage: () => {},
+      onClose: () => {},
+      bufferedBytes: 0,
+      send(bytes) {
+        const out = hostile.tamper(decodeProviderFrame(bytes, MAX), bytes);
+        if (out === "close") socket.close(1011, "\u001b[31mgone");
+        else for (const message of out) socket.send(message);
+      },
+      close: (code, reason) => socket.close(code, reason),
+    };
+    socket.onMessage = (bytes) => {
+      received.push(decodeClientFrame(bytes, MAX));
+      inner.onMessage(bytes);
+    };
+    socket.onClose = (code, reason) => inner.onClose(code, reason);
+    provider.accept(inner);
+  };
+  const server = await serveSockets({
+    host: "127.0.0.1",
+    port: 0,
+    maxMessageBytes: MAX,
+    pollMicros: 0,
+    onConnection,
+  });
+  const hostile: HostileProvider = {
+    url: server.url,
+    faults,
+    tamper: (_, bytes) => [bytes],
+    takeReceived() {
+      const all = received;
+      received = [];
+      return all;
+    },
+    close: () => server.close(50),
+  };
+  return hostile;
+}
+
+/** The message with some fields replaced. */
+export function replaced(message: ProviderMessage, fields: Record<string, unknown>): Uint8Array {
+  const { $typeName: _type, ...value } = message.value as unknown as Record<string, unknown>;
+  return encodeProviderFrame({ case: message.case, value: { ...value, ...fields } } as never);
+}
