@@ -108,4 +108,4 @@ export function showFunctionVectors({ functionVectors }: SecurityFacts): string 
 export const SECURITY_PROMISE =
   "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
   "client must receive the function's value, so after about that many activation vectors of its own choice it can " +
-  "know the layer's function, which nobody can prevent; metering counts the vectors.";
+  "know the layer's function, which nobody can prevent; a provider chooses whom it lets ask.";

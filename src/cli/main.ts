@@ -14,10 +14,6 @@ import { watchInterruptions } from "./interrupt.ts";
 import { reportFailure } from "./report-error.ts";
 import { WIDTH } from "./terminal.ts";
 
-// ONNX Runtime's Linux builds report models and timings to Microsoft unless this is set before the library is loaded,
-// and keep a device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
-process.env.ORT_DISABLE_TELEMETRY = "1";
-
 const { version } = JSON.parse(readFileSync(PACKAGE_JSON, "utf8")) as { version: string };
 const interruption = watchInterruptions();
 const helpWidth = () => Math.min(WIDTH, process.stdout.columns ?? WIDTH);

@@ -9,6 +9,9 @@ import type { OnnxModel, SessionOptions, Tensor, TensorRuntime, TensorSession } 
 export function nodeTensorRuntime(): TensorRuntime {
   return {
     async createSession(model, options = {}) {
+      // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
+      // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
+      process.env.ORT_DISABLE_TELEMETRY = "1";
       const ort = await import("onnxruntime-node");
       const sessionOptions = ortOptions(model, options);
       try {

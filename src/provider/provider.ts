@@ -107,7 +107,7 @@ export class Provider {
     const wanted = name === "" ? this.adapterNames[0] : name;
     if (this.#options.authorize && !this.#options.authorize(token, wanted)) {
       throw new TacetError("unauthorized", "the provider does not accept this token", {
-        hint: "give the token that the provider issued (--token or TACET_TOKEN)",
+        hint: "give the token that the provider issued (--token-file or TACET_TOKEN)",
       });
     }
     const adapter = this.#adapters.get(wanted);
