@@ -198,7 +198,12 @@ export class Connection {
       this.#inFlight++;
       setTimeout(() => {
         this.#inFlight--;
-        if (!this.#isOver()) this.#answer(query, steps, elapsed);
+        if (this.#isOver()) return;
+        try {
+          this.#answer(query, steps, elapsed);
+        } catch (error) {
+          this.#fail(error, query.id);
+        }
       }, 0);
       return;
     }
