@@ -52,6 +52,7 @@ export async function serveSockets(options: ServeOptions): Promise<SocketServer>
     async close(graceMs = GRACE_MS) {
       const timer = setTimeout(() => {
         for (const client of sockets.clients) client.terminate();
+        http.closeAllConnections(); // those that never became WebSockets
       }, graceMs);
       await new Promise<void>((resolve) => {
         sockets.close();

@@ -1,0 +1,220 @@
+/** The provider without a socket: states, limits, draining, what it tells its operator. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
+import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { ERROR_KINDS } from "../base/errors.ts";
+import type { CreatedBundle } from "../bundle/create-bundle.ts";
+import { packedBytes } from "../ring/kernels.ts";
+import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import {
+  loadServedAdapter,
+  Provider,
+  type ProviderEvent,
+  type ProviderOptions,
+  type ServedAdapter,
+} from "./provider.ts";
+
+const MAX = 64 << 20;
+const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+let made: CreatedBundle;
+let served: ServedAdapter;
+
+const stateTree = (files: Record<string, Uint8Array>) => memoryFileTree(files, "state");
+const wholeState = () => ({ "bundle.safetensors": made.bundle, "private.safetensors": made.privateState });
+
+beforeAll(async () => {
+  made = await tinyBundle();
+  served = await loadServedAdapter(stateTree(wholeState()));
+});
+
+function start(options: ProviderOptions = {}) {
+  const events: ProviderEvent[] = [];
+  const provider = new Provider([served], { onEvent: (event) => events.push(event), ...options });
+  const open = (): MemorySocket => {
+    const [client, server] = memorySockets();
+    provider.accept(server);
+    return client;
+  };
+  return { provider, events, open };
+}
+
+const say = (socket: MemorySocket, ...frames: NonNullable<ClientMessageInit>[]) => {
+  for (const frame of frames) socket.send(encodeClientFrame(frame));
+};
+const hello = (change: Record<string, unknown> = {}): NonNullable<ClientMessageInit> => ({
+  case: "hello",
+  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a), ...change },
+});
+const query = (change: Record<string, unknown> = {}): NonNullable<ClientMessageInit> => ({
+  case: "query",
+  value: { id: 1, group: 0, vectors: 1, ciphertext: new Uint8Array(QUERY_BYTES), ...change },
+});
+const heard = (socket: MemorySocket) => socket.received.map((bytes) => decodeProviderFrame(bytes, MAX));
+const cases = (socket: MemorySocket) => heard(socket).map(({ case: name }) => name);
+
+describe("loadServedAdapter", () => {
+  it("refuses a folder without bundle or private state, or with those of two bundles", async () => {
+    const other = await tinyBundle();
+    for (const files of [
+      {},
+      { "bundle.safetensors": made.bundle },
+      { "private.safetensors": made.privateState },
+      { "bundle.safetensors": made.bundle, "private.safetensors": other.privateState },
+    ]) {
+      await expect(loadServedAdapter(stateTree(files as never))).rejects.toMatchObject({ code: "bad_state" });
+    }
+  });
+});
+
+describe("Provider", () => {
+  it("needs an adapter, and names that differ", () => {
+    expect(() => new Provider([])).toThrow(expect.objectContaining({ code: "bad_state" }));
+    expect(() => new Provider([served, served])).toThrow(expect.objectContaining({ code: "bad_state" }));
+  });
+
+  it("welcomes, sends the bundle, answers, says goodbye; counts all of it", async () => {
+    const { provider, events, open } = start();
+    const client = open();
+    say(client, hello(), { case: "fetchBundle", value: {} }, query({ id: 9 }));
+    await settle();
+    expect(cases(client).sort()).toEqual(["answer", "bundlePart", "welcome"]);
+    const part = heard(client).find((frame) => frame.case === "bundlePart");
+    expect(part?.value).toMatchObject({ offset: 0n, last: true });
+    expect(part).toMatchObject({ value: { data: made.bundle } });
+    expect(provider.openConnections).toBe(1);
+    say(client, { case: "goodbye", value: {} });
+    await settle();
+    expect(client.closed?.code).toBe(1000);
+    expect(provider.openConnections).toBe(0);
+    const bytesOut = client.received.reduce((sum, { length }) => sum + length, 0);
+    expect(provider.totals).toMatchObject({ connections: 1, queries: 1, vectors: 1, failures: 0, bytesOut });
+    expect(events.map(({ type }) => type)).toEqual(["connected", "welcomed", "closed"]);
+  });
+
+  it("is the same for every connection: no state of one shows in another", async () => {
+    const { open } = start();
+    const clients = [open(), open()];
+    for (const client of clients)
+      say(client, hello(), query({ ciphertext: new Uint8Array(QUERY_BYTES).fill(7) }));
+    await settle();
+    const answers = clients.map((client) => heard(client)[1].value as { words: Uint8Array });
+    expect(answers[0].words).toEqual(answers[1].words);
+  });
+
+  it.each<[string, Record<string, unknown>, keyof typeof ERROR_KINDS]>([
+    ["version 2", { version: 2 }, "unsupported_version"],
+    ["another base model", { baseFingerprint: new Uint8Array(32) }, "wrong_base_model"],
+    ["no base model", { baseFingerprint: new Uint8Array(0) }, "wrong_base_model"],
+    ["another adapter", { adapter: "other" }, "unknown_adapter"],
+    ["another bundle", { bundleDigest: new Uint8Array(32) }, "bundle_changed"],
+    ["a digest of another length", { bundleDigest: new Uint8Array(31) }, "bundle_changed"],
+  ])("refuses a Hello of %s and closes", async (_, change, code) => {
+    const { events, open } = start();
+    const client = open();
+    say(client, hello(change), query());
+    await settle();
+    expect(cases(client)).toEqual(["failure"]);
+    expect(heard(client)[0].value).toMatchObject({ code: ERROR_KINDS[code].wire, queryId: 0 });
+    expect(client.closed).toBeDefined();
+    expect(events).toContainEqual({ type: "refused", connection: 1, code });
+  });
+
+  it("closes a connection that says nothing", async () => {
+    const { open } = start({ helloTimeoutMs: 20 });
+    const client = open();
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await settle();
+    expect(heard(client)[0].value).toMatchObject({ code: ERROR_KINDS.not_ready.wire });
+    expect(client.closed).toBeDefined();
+  });
+
+  it("holds to its limits, and the connection goes on", async () => {
+    const { open } = start({ limits: { maxVectors: 2 } });
+    const client = open();
+    const three = new Uint8Array(3 * QUERY_BYTES);
+    say(client, hello(), query({ id: 1, vectors: 3, ciphertext: three }), query({ id: 2 }));
+    await settle();
+    expect(cases(client)).toEqual(["welcome", "failure", "answer"]);
+    expect(heard(client)[0].value).toMatchObject({ limits: { maxVectors: 2 } });
+    expect(heard(client)[1].value).toMatchObject({ code: ERROR_KINDS.too_large.wire, queryId: 1 });
+  });
+
+  it("answers a long query with others in between, to the same words", async () => {
+    const { open } = start();
+    const vectors = 1500;
+    const ciphertext = Uint8Array.from({ length: vectors * QUERY_BYTES }, (_, i) => (i * 31) >> 3);
+    const client = open();
+    say(client, hello(), query({ id: 1, vectors, ciphertext }), query({ id: 2 }));
+    for (let i = 0; i < 200 && client.received.length < 3; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const answers = heard(client).flatMap((frame) => (frame.case === "answer" ? [frame.value] : []));
+    const long = answers.find(({ id }) => id === 1)!;
+    expect(long.words).toEqual(served.layers[0].answerQuery(ciphertext, vectors));
+    expect(answers).toHaveLength(2);
+  });
+
+  it("does not send more of a bundle than the client takes, and asked twice is refused", async () => {
+    const { open, provider } = start();
+    const [client, server] = memorySockets();
+    provider.accept(server);
+    server.bufferedBytes = 32 << 20;
+    say(client, hello(), { case: "fetchBundle", value: {} });
+    await settle();
+    expect(cases(client)).toEqual(["welcome"]);
+    server.bufferedBytes = 0;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(cases(client)).toEqual(["welcome", "bundlePart"]);
+    const greedy = open();
+    say(greedy, hello(), { case: "fetchBundle", value: {} }, { case: "fetchBundle", value: {} });
+    await settle();
+    expect(heard(greedy).at(-1)).toMatchObject({
+      case: "failure",
+      value: { code: ERROR_KINDS.not_ready.wire, queryId: 0 },
+    });
+    expect(greedy.closed).toBeDefined();
+  });
+
+  it("drops a client that does not read its answers", async () => {
+    const { provider } = start();
+    const [client, server] = memorySockets();
+    provider.accept(server);
+    say(client, hello());
+    await settle();
+    server.bufferedBytes = 65 << 20;
+    say(client, query());
+    await settle();
+    expect(client.closed?.code).toBe(1008);
+    expect(provider.openConnections).toBe(0);
+  });
+
+  it("draining: says goodbye to all, and to who comes later", async () => {
+    const { provider, open } = start();
+    const early = open();
+    say(early, hello());
+    await settle();
+    provider.shutDown();
+    const late = open();
+    await settle();
+    expect(cases(early)).toEqual(["welcome", "goodbye"]);
+    expect(cases(late)).toEqual(["goodbye"]);
+    expect([early.closed?.code, late.closed?.code]).toEqual([1001, 1001]);
+  });
+
+  it("reports a fault of its own as internal, without its text", async () => {
+    const { events, provider } = start({
+      authorize: () => {
+        throw new Error("secret-detail");
+      },
+    });
+    const [client, server] = memorySockets();
+    provider.accept(server);
+    say(client, hello());
+    await settle();
+    expect(heard(client)[0].value).toMatchObject({ code: ERROR_KINDS.internal.wire });
+    expect(JSON.stringify([heard(client)[0].value, events])).not.toContain("secret-detail");
+    expect(events).toContainEqual({ type: "fault", connection: 1, name: "Error" });
+  });
+});
