@@ -11,13 +11,12 @@ export interface ProviderOptions {
   readonly host: string;
   readonly port: number;
   readonly tokenFile?: string;
-  readonly pollMicros?: number;
   readonly maxVectors?: number;
   readonly maxMessageBytes?: number;
 }
 
 export async function runProvider(options: ProviderOptions, signal: AbortSignal): Promise<void> {
-  const { host, port, tokenFile, pollMicros, maxVectors, maxMessageBytes } = options;
+  const { host, port, tokenFile, maxVectors, maxMessageBytes } = options;
   const tokens = tokenFile === undefined ? undefined : await readTokens(tokenFile);
   const adapters = await Promise.all(options.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
   const log = pino({ base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
@@ -36,7 +35,6 @@ export async function runProvider(options: ProviderOptions, signal: AbortSignal)
     port,
     maxMessageBytes: provider.limits.maxMessageBytes,
     onConnection: (socket) => provider.accept(socket),
-    ...(pollMicros === undefined ? {} : { pollMicros }),
   });
   warnOfExposure(host, tokens !== undefined);
   log.info({ type: "listening", url: server.url, adapters: provider.adapterNames }, "listening");

@@ -3,7 +3,7 @@
  *
  * ```ts
  * const model = await connect(nodePlatform(), { base: nodeFileTree("models/lexicon/base"), provider: "ws://…" });
- * for await (const { text } of model.generateText("tender")) process.stdout.write(text);
+ * for await (const { id } of generate(model.model, [1, 120, 1336, 3, 2], { maxNewTokens: 40 })) console.log(id);
  * ```
  * @module
  */

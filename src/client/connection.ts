@@ -8,6 +8,7 @@ import type { MessageSocket } from "../base/platform.ts";
 import {
   decodeProviderFrame,
   encodeClientFrame,
+  encodeQueryFrame,
   PROTOCOL_VERSION,
   type ProviderMessage,
 } from "../wire/frames.ts";
@@ -157,7 +158,7 @@ export class Connection {
       this.#nextId = (id % 0xffffffff) + 1;
       this.#expectReply();
       this.#queries.set(id, { resolve, reject });
-      this.#send({ case: "query", value: { id, group, vectors, ciphertext } });
+      this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext }));
     });
   }
 
@@ -191,7 +192,10 @@ export class Connection {
   }
 
   #send(frame: Parameters<typeof encodeClientFrame>[0]): void {
-    const bytes = encodeClientFrame(frame);
+    this.#sendBytes(encodeClientFrame(frame));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#traffic.bytesUp += bytes.length;
     this.#socket.send(bytes);
   }

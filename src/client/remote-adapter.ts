@@ -2,8 +2,8 @@
  * An adapter that stays at its provider, as the model's {@link DeltaSource}: for each group, x is encrypted, the
  * provider multiplies its private rows, and the client turns what comes back into deltas, delta = B′·y.
  *
- * While a query is on its way the masks of the next one are made, so their cost hides behind the round trip. What
- * is sent, and when, depends on shapes only: never on a decrypted value.
+ * Masks are made in idle time and while queries are on their way (mask-stock.ts). What is sent, and when, depends on
+ * shapes only: never on a decrypted value.
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
@@ -21,6 +21,7 @@ import { expandLayout } from "../rlwe/public-elements.ts";
 import type { Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
+import { MaskStock } from "./mask-stock.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport {
@@ -64,8 +65,7 @@ export class RemoteAdapter implements DeltaSource {
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
   readonly #masks: MaskSource;
-  /** Masks made ahead, by group. */
-  readonly #ready = new Map<number, OneTimeMasks>();
+  readonly #stock: MaskStock;
 
   /** @throws TacetError bad_bundle if the kernels cannot hold its hints */
   constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
@@ -93,6 +93,7 @@ export class RemoteAdapter implements DeltaSource {
       });
       return { spec, layer, bases };
     });
+    this.#stock = new MaskStock(this.#groups.map(({ layer }) => layer));
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
@@ -109,7 +110,7 @@ export class RemoteAdapter implements DeltaSource {
     try {
       for (let first = 0; first < tokens; ) {
         const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
-        const masks = this.#takeMasks(group, vectors);
+        const masks = this.#stock.take(group, vectors);
         const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
         const query = layer.makeQuery(masks, part);
         const ready = performance.now();
@@ -119,7 +120,8 @@ export class RemoteAdapter implements DeltaSource {
         sent.push({ masks, answer });
         first += vectors;
       }
-      this.#prepareNext(group, tokens);
+      // The next group's, or the first one's of the next pass: while this query is on its way.
+      this.#stock.ensure((group + 1) % this.#groups.length);
     } catch (error) {
       for (const { masks } of sent) layer.discard(masks);
       throw error;
@@ -131,8 +133,7 @@ export class RemoteAdapter implements DeltaSource {
 
   /** Forgets all key material; the adapter cannot be used any more. */
   dispose(): void {
-    for (const [group, masks] of this.#ready) this.#groups[group].layer.discard(masks);
-    this.#ready.clear();
+    this.#stock.dispose();
     this.#masks.wipe();
   }
 
@@ -164,29 +165,11 @@ export class RemoteAdapter implements DeltaSource {
       }
       const deltas = applyBasis(spec.modules, bases, y, tokens, rows);
       this.timings.cryptoMs += performance.now() - start;
+      if (group === this.#groups.length - 1) this.#stock.rest();
       return deltas;
     } finally {
       for (const { masks } of sent) layer.discard(masks);
     }
-  }
-
-  #takeMasks(group: number, vectors: number): OneTimeMasks {
-    const ready = this.#ready.get(group);
-    if (ready !== undefined) {
-      this.#ready.delete(group);
-      if (ready.vectors === vectors) return ready;
-      this.#groups[group].layer.discard(ready);
-    }
-    return this.#groups[group].layer.prepareMasks(vectors);
-  }
-
-  /** Makes the masks of the group that will be asked next: one vector after a whole pass, else as many as now. */
-  #prepareNext(group: number, tokens: number): void {
-    const next = (group + 1) % this.#groups.length;
-    if (this.#ready.has(next)) return;
-    const { layer } = this.#groups[next];
-    const vectors = next === 0 ? 1 : Math.min(tokens, this.#vectorsOf(layer, tokens));
-    this.#ready.set(next, layer.prepareMasks(vectors));
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */

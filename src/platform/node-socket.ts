@@ -2,12 +2,9 @@
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import { Poller } from "./node-polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
-/** A client polls for an answer this long before it sleeps: several times a loopback round trip. */
-const CLIENT_POLL_MICROS = 1000;
 
 /** @throws TacetError connection_failed, aborted */
 export async function connectSocket(
@@ -35,24 +32,18 @@ export async function connectSocket(
     socket.once("open", () => {
       signal?.removeEventListener("abort", onAbort);
       socket.removeAllListeners("error");
-      resolve(wrapSocket(socket, new Poller(CLIENT_POLL_MICROS), "sent"));
+      resolve(wrapSocket(socket));
     });
   });
 }
 
-/** @param expectAfter whether a message is due after one was received (a server) or sent (a client) */
-export function wrapSocket(
-  socket: WebSocket,
-  poller: Poller,
-  expectAfter: "received" | "sent",
-): MessageSocket {
+export function wrapSocket(socket: WebSocket): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
     send(message) {
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: true }, () => {});
-      if (expectAfter === "sent") poller.expect();
     },
     get bufferedBytes() {
       return socket.bufferedAmount;
@@ -62,7 +53,6 @@ export function wrapSocket(
     },
   };
   socket.on("message", (data: RawData, isBinary: boolean) => {
-    poller.arrived();
     if (!isBinary) return socket.close(1003, "binary messages only");
     const { buffer, byteOffset, byteLength } = data as Buffer;
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));

@@ -93,47 +93,84 @@ export class ClientLayer {
     this.#loadHint(hint, parameters.hintBits);
   }
 
-  /** Offline: fresh secrets, their masks and their products with the hint. */
+  /** Kernel memory that the masks of one vector take, in bytes. */
+  get maskBytes(): number {
+    return 4 * (this.#stride + this.rows);
+  }
+
+  /** Offline: fresh secrets, their masks and their products with the hint, for one query of `vectors` vectors. */
   prepareMasks(vectors: number): OneTimeMasks {
     assertInteger(vectors, "vectors", 1, 1 << 20);
-    const masks = new OneTimeMasks(
-      vectors,
-      this.#pool.acquire(4 * vectors * this.#stride),
-      this.#pool.acquire(4 * vectors * this.rows),
-    );
-    const held = Math.min(CHUNK_VECTORS, vectors);
-    const secrets = this.#pool.acquire(2 * held * RING_DEGREE);
+    const masks = this.#acquire(vectors);
     try {
-      this.#masks.rekey();
-      for (let first = 0; first < vectors; first += held) {
-        this.#fillMasks(masks, first, Math.min(held, vectors - first), secrets);
+      this.#masks.refresh();
+      for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
+        const targets = Array.from({ length: Math.min(CHUNK_VECTORS, vectors - first) }, (_, t) => ({
+          words: at(masks.words, 4 * (first + t) * this.#stride),
+          hintProducts: at(masks.hintProducts, 4 * (first + t) * this.rows),
+        }));
+        this.#fill(targets);
       }
     } catch (error) {
       this.discard(masks);
       throw error;
-    } finally {
-      this.#pool.release(secrets, 2 * held * RING_DEGREE);
     }
     return masks;
   }
 
-  /** Masks [first, first + count) and their products with the hint. */
-  #fillMasks(masks: OneTimeMasks, first: number, count: number, secrets: Address): void {
-    for (let t = 0; t < count; t++) {
-      const words = at(masks.words, 4 * (first + t) * this.#stride);
-      this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
+  /** As {@link prepareMasks}, for `count` queries of one vector each: cheaper than one by one. */
+  prepareSingles(count: number): OneTimeMasks[] {
+    assertInteger(count, "count", 1, CHUNK_VECTORS);
+    const singles = Array.from({ length: count }, () => this.#acquire(1));
+    try {
+      this.#masks.refresh();
+      this.#fill(singles);
+    } catch (error) {
+      for (const masks of singles) this.discard(masks);
+      throw error;
     }
-    this.#kernels.innerProducts({
-      lo: this.#hintLo,
-      hi: this.#hintHi,
-      planeRows: this.rows,
-      small: secrets,
-      smallRows: count,
-      length: RING_DEGREE,
-      out: at(masks.hintProducts, 4 * first * this.rows),
-      outPlaneStride: 1,
-      outSmallStride: this.rows,
-    });
+    return singles;
+  }
+
+  #acquire(vectors: number): OneTimeMasks {
+    return new OneTimeMasks(
+      vectors,
+      this.#pool.acquire(4 * vectors * this.#stride),
+      this.#pool.acquire(4 * vectors * this.rows),
+    );
+  }
+
+  /** Masks of at most CHUNK_VECTORS vectors and their products with the hint. */
+  #fill(targets: readonly { words: Address; hintProducts: Address }[]): void {
+    const kernels = this.#kernels;
+    const count = targets.length;
+    const secretBytes = 2 * count * RING_DEGREE;
+    const productBytes = 4 * count * this.rows;
+    const secrets = this.#pool.acquire(secretBytes);
+    const products = this.#pool.acquire(productBytes);
+    try {
+      for (const [t, { words }] of targets.entries()) {
+        this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
+      }
+      kernels.innerProducts({
+        lo: this.#hintLo,
+        hi: this.#hintHi,
+        planeRows: this.rows,
+        small: secrets,
+        smallRows: count,
+        length: RING_DEGREE,
+        out: products,
+        outPlaneStride: 1,
+        outSmallStride: this.rows,
+      });
+      for (const [t, { hintProducts }] of targets.entries()) {
+        const row = kernels.words(at(products, 4 * t * this.rows), this.rows);
+        kernels.words(hintProducts, this.rows).set(row);
+      }
+    } finally {
+      this.#pool.release(secrets, secretBytes);
+      this.#pool.release(products, productBytes);
+    }
   }
 
   /**

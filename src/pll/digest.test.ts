@@ -33,21 +33,21 @@ const WIDTHS = [96, 1500, 4096] as const;
 const SESSIONS: Record<number, Record<string, string>> = {
   96: {
     padding: "6b0337aad4742b8511b4488f839324ee",
-    query: "241ecb1c6c41fd9d1ee3e1576d6bb1f1",
-    answer: "fd7887b026af712488ea09d4c241ff05",
-    result: "f3da8f49b76c2731d30065dc9de6f6f6",
+    query: "abf6f3281cf8b3a971e91298daeb872c",
+    answer: "6a7455b522f4e79f15de35ce64b62e05",
+    result: "33b0921310db0c7bd956a836aa3e0ecd",
   },
   1500: {
     padding: "28da76460115d13cec9b4cf6c3da4f06",
-    query: "324ae83dea48b2c80ecb6f0dfa4205d2",
-    answer: "582485f744b513424eaf83346a335aaf",
-    result: "97bb525bf2da9c442057d4936b9f7a3d",
+    query: "ba5384fc3196b5713dc7a49a1ecbc61d",
+    answer: "db399e33f6bfb9245da30578b2da2a55",
+    result: "a456fca27c99742e37a5e3707026ff4f",
   },
   4096: {
     padding: "749b6e5af3968f5f8c1852a3dbac32ea",
-    query: "d556a425ac2cefcafc37093a94f548da",
-    answer: "518afe087688e3761e4b691ca4545532",
-    result: "dd7075d1477df7f1fffa998717ce5f1a",
+    query: "c9df39c9a9cabb6bbf273f9b4315e4fa",
+    answer: "c875ceb52b2e24d8b7ae11736989d542",
+    result: "076e96e9b0b81889180da8bbf926bb55",
   },
 };
 const FILES = {
@@ -55,7 +55,7 @@ const FILES = {
   sealed: "46ddb8e3a279da4a4c00143c84f5a0bc",
   privateState: "5cbc7e96761aa17937e54b58572964ec",
 };
-const FRAMES = { framed: "70428538730349d51b6848391c4d3301" };
+const FRAMES = { framed: "be636578e3f4783c9927405bb98d61c3" };
 
 function bytes(seed: string, count: number): Uint8Array {
   const out = new Uint8Array(count);

@@ -4,9 +4,9 @@
  * A query adds its scaled activation to a mask (v = mask + S·[x | 0]), so v is an RLWE encryption under a
  * secret that is used once. Everything here is independent of x: masks may be made ahead of time (offline).
  *
- * All randomness is the ChaCha20 stream of a 256-bit key that {@link MaskSource.rekey} draws from the platform's
- * CSPRNG for every batch of masks; each mask takes the next 64-bit nonce. No key outlives its batch, so a process
- * that is cloned or restored from a snapshot repeats none. The key lies in kernel memory only.
+ * All randomness is the ChaCha20 stream of a 256-bit key from the platform's CSPRNG; each mask takes the next 64-bit
+ * nonce. {@link MaskSource.refresh} replaces the key every few batches, so that a process that is cloned or restored
+ * from a snapshot shares few masks with its twin. The key lies in kernel memory only.
  */
 import {
   type Address,
@@ -22,6 +22,8 @@ import type { BufferPool } from "./buffer-pool.ts";
 import type { Layout } from "./parameters.ts";
 
 const KEY_BYTES = 32;
+/** About a token of a small model. */
+const BATCHES_PER_KEY = 32;
 /** The kernels sample errors 16 at a time. */
 const ERROR_LANES = 16;
 
@@ -36,22 +38,19 @@ export class MaskSource {
   readonly #random: RandomSource;
   readonly #key: Address;
   #nonce = 0n;
+  #batches = 1;
 
   constructor(kernels: Kernels, pool: BufferPool, random: RandomSource) {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#random = random;
     this.#key = kernels.allocate(KEY_BYTES);
-    this.rekey();
+    this.#rekey();
   }
 
-  /** Draws a fresh key: call it before every batch of masks. */
-  rekey(): void {
-    if (this.#nonce < 0n) throw new RangeError("this mask source was wiped");
-    const key = new Uint8Array(KEY_BYTES);
-    this.#random(key);
-    this.#kernels.bytes(this.#key, KEY_BYTES).set(key);
-    key.fill(0);
+  /** Call before every batch of masks: draws a fresh key once in a while (asking the system takes 15 µs). */
+  refresh(): void {
+    if (this.#batches++ % BATCHES_PER_KEY === 0) this.#rekey();
   }
 
   /**
@@ -87,6 +86,14 @@ export class MaskSource {
   wipe(): void {
     this.#kernels.wipe(this.#key, KEY_BYTES);
     this.#nonce = -1n;
+  }
+
+  #rekey(): void {
+    if (this.#nonce < 0n) throw new RangeError("this mask source was wiped");
+    const key = new Uint8Array(KEY_BYTES);
+    this.#random(key);
+    this.#kernels.bytes(this.#key, KEY_BYTES).set(key);
+    key.fill(0);
   }
 
   #expand(out: Address, bytes: number): void {

@@ -8,6 +8,7 @@ import {
   decodeProviderFrame,
   encodeClientFrame,
   encodeProviderFrame,
+  encodeQueryFrame,
   type ProviderMessageInit,
 } from "./frames.ts";
 import { ClientFrameSchema } from "./generated/tacet/v1/wire_pb.ts";
@@ -155,5 +156,19 @@ describe("decoding", () => {
 
   it("refuses the other side's frames where no payload has their number", () => {
     expect(outcome(decodeClientFrame, encodeProviderFrame(PROVIDER[4]))).toBe("bad_frame");
+  });
+});
+
+describe("encodeQueryFrame", () => {
+  it("writes what the generated encoder writes", () => {
+    for (const [id, group, vectors, length] of [
+      [1, 0, 1, 0],
+      [0, 3, 0, 5],
+      [0xffffffff, 127, 4096, 4800],
+      [300, 128, 64, 20_000],
+    ]) {
+      const value = { id, group, vectors, ciphertext: new Uint8Array(length).fill(171) };
+      expect(encodeQueryFrame(value)).toEqual(encodeClientFrame({ case: "query", value }));
+    }
   });
 });

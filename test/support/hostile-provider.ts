@@ -56,7 +56,6 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
     host: "127.0.0.1",
     port: 0,
     maxMessageBytes: MAX,
-    pollMicros: 0,
     onConnection,
   });
   const hostile: HostileProvider = {

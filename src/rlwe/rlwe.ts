@@ -1,0 +1,18 @@
+/** RLWE masks, parameters and their security estimates. @module */
+export { BufferPool } from "./buffer-pool.ts";
+export {
+  estimateLwe,
+  functionQueries,
+  type LweEstimate,
+  remainingHintDimension,
+} from "./lattice-estimate.ts";
+export { MaskSource } from "./one-time-mask.ts";
+export { securityOf } from "./parameter-security.ts";
+export {
+  createParameters,
+  DEFAULT_PARAMETERS,
+  type Parameters,
+  type ParametersLiteral,
+} from "./parameters.ts";
+export { expandPublicElement, publicElementBytes } from "./public-elements.ts";
+export { SECURITY_TABLE } from "./security-table.ts";
