@@ -11,12 +11,13 @@ export interface ProviderOptions {
   readonly host: string;
   readonly port: number;
   readonly tokenFile?: string;
+  readonly pollMicros?: number;
   readonly maxVectors?: number;
   readonly maxMessageBytes?: number;
 }
 
 export async function runProvider(options: ProviderOptions, signal: AbortSignal): Promise<void> {
-  const { host, port, tokenFile, maxVectors, maxMessageBytes } = options;
+  const { host, port, tokenFile, pollMicros, maxVectors, maxMessageBytes } = options;
   const tokens = tokenFile === undefined ? undefined : await readTokens(tokenFile);
   const adapters = await Promise.all(options.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
   const log = pino({ base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
@@ -34,6 +35,7 @@ export async function runProvider(options: ProviderOptions, signal: AbortSignal)
     host,
     port,
     maxMessageBytes: provider.limits.maxMessageBytes,
+    ...(pollMicros === undefined ? {} : { pollMicros }),
     onConnection: (socket) => provider.accept(socket),
   });
   warnOfExposure(host, tokens !== undefined);

@@ -22,6 +22,9 @@ export class MaskStock {
   readonly #layers: readonly ClientLayer[];
   readonly #ready: OneTimeMasks[][];
   readonly #capacity: number;
+  /** Idle work done: milliseconds, and the vectors that it made masks for. */
+  idleMs = 0;
+  idleVectors = 0;
   #timer: unknown;
   #closed = false;
 
@@ -56,6 +59,14 @@ export class MaskStock {
     this.#timer = setTimeout(() => this.#work(), IDLE_MS);
   }
 
+  /** Resolves when there is no idle work left. */
+  async ready(): Promise<void> {
+    while (!this.#closed && this.#ready.some((list) => list.length < this.#capacity)) {
+      if (this.#timer === undefined) this.rest();
+      await new Promise<void>((resolve) => setTimeout(resolve, IDLE_MS));
+    }
+  }
+
   /** Wipes all masks. */
   dispose(): void {
     this.#closed = true;
@@ -69,8 +80,13 @@ export class MaskStock {
   #work(): void {
     const sizes = this.#ready.map((list) => list.length);
     const least = Math.min(...sizes);
+    this.#timer = undefined;
     if (this.#closed || least >= this.#capacity) return;
-    this.#make(sizes.indexOf(least), Math.min(BATCH, this.#capacity - least));
+    const count = Math.min(BATCH, this.#capacity - least);
+    const start = performance.now();
+    this.#make(sizes.indexOf(least), count);
+    this.idleMs += performance.now() - start;
+    this.idleVectors += count;
     this.#timer = setTimeout(() => this.#work(), 0);
   }
 

@@ -30,7 +30,7 @@ export interface QueryTransport {
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
 export interface PrivacyTimings {
-  /** Masks, encryption, recovery, B′·y: at the client. */
+  /** Encryption, recovery, B′·y, and masks that were not made in idle time: at the client. */
   cryptoMs: number;
   /** Framing queries and handing them to the socket: at the client. */
   sendMs: number;
@@ -129,6 +129,17 @@ export class RemoteAdapter implements DeltaSource {
     this.timings.sendMs += sending;
     this.timings.cryptoMs += performance.now() - start - sending;
     return { wait: () => this.#recover(group, tokens, sent) };
+  }
+
+  /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
+  ready(): Promise<void> {
+    return this.#stock.ready();
+  }
+
+  /** Milliseconds of idle time that the masks of one decode step take, on the average so far. */
+  get idleMsPerToken(): number {
+    const { idleMs, idleVectors } = this.#stock;
+    return idleVectors === 0 ? 0 : (idleMs / idleVectors) * this.#groups.length;
   }
 
   /** Forgets all key material; the adapter cannot be used any more. */

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import { Poller } from "./node-polling.ts";
 import { wrapSocket } from "./node-socket.ts";
 
 export interface ServeOptions {
@@ -11,6 +12,8 @@ export interface ServeOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly maxMessageBytes: number;
+  /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
+  readonly pollMicros?: number;
   readonly onConnection: (socket: MessageSocket) => void;
 }
 
@@ -21,11 +24,14 @@ export interface SocketServer {
   close(graceMs?: number): Promise<void>;
 }
 
+/** A small model asks again within this time; a large one takes longer, and is not polled for (node-polling.ts). */
+const POLL_MICROS = 2_000;
 const GRACE_MS = 2_000;
 
 /** @throws TacetError io_failed if the address is taken or can't be used */
 export async function serveSockets(options: ServeOptions): Promise<SocketServer> {
-  const { host, port, maxMessageBytes, onConnection } = options;
+  const { host, port, maxMessageBytes, pollMicros = POLL_MICROS, onConnection } = options;
+  const poller = new Poller(pollMicros);
   const http = createServer((_request, response) => {
     response.writeHead(426, { "content-type": "text/plain" });
     response.end("Tacet provider: connect with a WebSocket\n");
@@ -36,7 +42,7 @@ export async function serveSockets(options: ServeOptions): Promise<SocketServer>
     // One byte more than a frame may have: what is larger is refused in the protocol where possible.
     maxPayload: maxMessageBytes + 1,
   });
-  sockets.on("connection", (socket) => onConnection(wrapSocket(socket)));
+  sockets.on("connection", (socket) => onConnection(wrapSocket(socket, poller)));
   sockets.on("error", () => {}); // the HTTP server reports it
   await listen(http, host, port);
   const address = http.address() as AddressInfo;

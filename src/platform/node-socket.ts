@@ -2,6 +2,7 @@
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { Poller } from "./node-polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
@@ -37,7 +38,8 @@ export async function connectSocket(
   });
 }
 
-export function wrapSocket(socket: WebSocket): MessageSocket {
+/** @param poller of a server, which has a message due after each that it has handled */
+export function wrapSocket(socket: WebSocket, poller?: Poller): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
@@ -55,7 +57,9 @@ export function wrapSocket(socket: WebSocket): MessageSocket {
   socket.on("message", (data: RawData, isBinary: boolean) => {
     if (!isBinary) return socket.close(1003, "binary messages only");
     const { buffer, byteOffset, byteLength } = data as Buffer;
+    poller?.arrived();
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
+    poller?.expect();
   });
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));

@@ -10,6 +10,11 @@ export function registerProvider(program: Command, signal: AbortSignal): void {
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8787)
     .option("--token-file <file>", "tokens that are let in, one a line (default: everybody)")
+    .option(
+      "--poll-micros <n>",
+      "longest time awake for the next message, in microseconds (default: 2000)",
+      integerIn("--poll-micros", 0, 1_000_000),
+    )
     .option("--max-vectors <n>", "most vectors in a query", integerIn("--max-vectors", 1, 1 << 20))
     .option(
       "--max-message-bytes <n>",

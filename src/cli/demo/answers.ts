@@ -67,6 +67,8 @@ export async function timeModels(
     if (round >= ROUNDS.least && elapsed > MEASURE_MS) break;
     onProgress(Math.max(round / ROUNDS.most, elapsed / MEASURE_MS));
     for (const [m, model] of models.entries()) {
+      // So that no idle work falls into another model's time.
+      for (const { remote } of models) await remote?.adapter.ready();
       const before = readMeter(model);
       let tokens = 0;
       for (const question of questions) tokens += (await answerIds(model, side, question, signal)).length;

@@ -129,9 +129,14 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
     `${ratio.toFixed(2)} x plaintext adapter (${plain.perToken.totalMs.toFixed(2)} ms, same run)`,
   );
   row("  base model", perToken.baseMs, "here");
-  row("  encryption", perToken.encryptionMs, "here: masks, encrypt, decrypt, public basis");
+  row("  encryption", perToken.encryptionMs, "here: encrypt, decrypt, public basis, late masks");
   row("  provider", provider, "there");
   row("  wire", waiting - provider, "sockets and waking up, as far as it is waited for");
+  row(
+    "beforehand",
+    remote?.adapter.idleMsPerToken ?? 0,
+    "here, in idle time: masks for 64 tokens are kept ready",
+  );
   const groups = remote?.adapter.groups.length ?? 0;
   printField(
     "bytes",
