@@ -132,11 +132,7 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
   row("  encryption", perToken.encryptionMs, "here: encrypt, decrypt, public basis, late masks");
   row("  provider", provider, "there");
   row("  wire", waiting - provider, "sockets and waking up, as far as it is waited for");
-  row(
-    "beforehand",
-    remote?.adapter.idleMsPerToken ?? 0,
-    "here, in idle time: masks for 64 tokens are kept ready",
-  );
+  row("beforehand", remote?.adapter.idleMsPerToken ?? 0, "here, in idle time: masks for coming tokens");
   const groups = remote?.adapter.groups.length ?? 0;
   printField(
     "bytes",
