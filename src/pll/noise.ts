@@ -29,8 +29,3 @@ export function predictedNoiseStddev(p: Parameters, rowNorm: number, inFeatures:
   const reply = uniformStddev(2 ** (32 - replyBits(p, inFeatures))) ** 2;
   return Math.sqrt(data + padding + hint + reply);
 }
-
-/** Typical |u|: a random x meets a row of norm `rowNorm` under the scale that `normBound` fixes. */
-export function typicalResult(rowNorm: number, normBound: number, inFeatures: number): number {
-  return ((2 ** 31 / 1.02) * (rowNorm / normBound)) / Math.sqrt(inFeatures);
-}
