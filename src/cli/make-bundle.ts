@@ -2,12 +2,11 @@
 import { setImmediate } from "node:timers/promises";
 import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import type { OutputMode } from "../bundle/manifest.ts";
-import { groupAdaptedModules } from "../model/adapted-groups.ts";
-import { inputGroupsOf } from "../model/causal-lm.ts";
+import { fitAdapter } from "../model/fit-adapter.ts";
 import { systemRandom } from "../ring/prng.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
-import { checkAdapterFits, type LoraAdapter } from "../weights/lora-adapter.ts";
+import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { Progress } from "./progress.ts";
 import { type FileToWrite, writeFiles } from "./write-files.ts";
 
@@ -17,8 +16,7 @@ export async function makeBundle(
   adapter: LoraAdapter,
   options: { name: string; output: OutputMode; signal: AbortSignal },
 ): Promise<CreatedBundle> {
-  checkAdapterFits(adapter, checkpoint);
-  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   return await Progress.during("making the bundle", (update) =>
     createBundle(

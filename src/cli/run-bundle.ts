@@ -4,8 +4,7 @@ import { basename, join, resolve } from "node:path";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { OutputMode } from "../bundle/manifest.ts";
-import { groupAdaptedModules } from "../model/adapted-groups.ts";
-import { inputGroupsOf } from "../model/causal-lm.ts";
+import { fitAdapter } from "../model/fit-adapter.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../provider/served-adapter.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
@@ -41,7 +40,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
   await writeBundle(made, paths);
 
-  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const groups = fitAdapter(adapter, checkpoint);
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),

@@ -2,12 +2,12 @@
 import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { connect, type PrivateModel } from "../client/client.ts";
-import { groupAdaptedModules } from "../model/adapted-groups.ts";
-import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import { CausalLm } from "../model/causal-lm.ts";
+import { fitAdapter } from "../model/fit-adapter.ts";
 import { LocalLora } from "../model/local-lora.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { checkAdapterFits, openLoraAdapter } from "../weights/lora-adapter.ts";
+import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
@@ -86,8 +86,7 @@ export async function openLocal(
 
 async function openLocalLora(checkpoint: Checkpoint, dir: string): Promise<LocalLora> {
   const adapter = await openLoraAdapter(nodeFileTree(dir));
-  checkAdapterFits(adapter, checkpoint);
-  return new LocalLora(adapter, groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint)));
+  return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
 }
 
 const RECONNECT_SECONDS = 10;

@@ -8,9 +8,9 @@ import { nodeFileTree } from "../platform/node-files.ts";
 import { nodeTensorRuntime } from "../platform/node-tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "./adapted-groups.ts";
-import { CausalLm, inputGroupsOf, type LoadOptions } from "./causal-lm.ts";
+import { CausalLm, type LoadOptions } from "./causal-lm.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
+import { fitAdapter } from "./fit-adapter.ts";
 import { generate } from "./generate.ts";
 import type { KvCache } from "./kv-cache.ts";
 import { LocalLora } from "./local-lora.ts";
@@ -52,8 +52,7 @@ async function load(base: string, adapter?: string, options: LoadOptions = {}): 
 
 async function localLora(base: string, adapter: string): Promise<LocalLora> {
   const lora = await openLoraAdapter(nodeFileTree(adapter));
-  const inputGroups = inputGroupsOf(await openCheckpoint(nodeFileTree(base)));
-  return new LocalLora(lora, groupAdaptedModules(lora.modules.values(), inputGroups));
+  return new LocalLora(lora, fitAdapter(lora, await openCheckpoint(nodeFileTree(base))));
 }
 
 async function greedy(model: CausalLm, promptIds: number[], maxNewTokens: number, eosIds: number[] = []) {

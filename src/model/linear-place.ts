@@ -15,6 +15,8 @@ export interface LinearPlace {
   readonly outFeatures: readonly number[];
   /** Whether every module has a bias. */
   readonly bias: boolean;
+  /** Weights are stored (in, out), as GPT-2's Conv1D has them. Default: (out, in). */
+  readonly storedInOut?: boolean;
 }
 
 /**

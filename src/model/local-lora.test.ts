@@ -50,7 +50,7 @@ describe("LocalLora", () => {
       module("h.0.v", 13, 7, 1, 0.5),
       module("h.1.q", 9, 6, 8, -1.25),
     ];
-    const adapter = { modules: new Map(modules.map((entry) => [entry.name, entry])), fanInFanOut: false };
+    const adapter = { modules: new Map(modules.map((entry) => [entry.name, entry])) };
     const groups = groupAdaptedModules(modules, [["h.0.q", "h.0.v"], ["h.1.q"]]);
     const lora = new LocalLora(adapter, groups);
     expect(lora.groups).toBe(groups);
@@ -95,10 +95,10 @@ describe("LocalLora", () => {
 
   it("checks its arguments", () => {
     const only = module("h.0.q", 4, 4, 2, 1);
-    const adapter = { modules: new Map([["h.0.q", only]]), fanInFanOut: false };
+    const adapter = { modules: new Map([["h.0.q", only]]) };
     const lora = new LocalLora(adapter, groupAdaptedModules([only], [["h.0.q"]]));
     expect(() => lora.begin(1, new Float32Array(4), 1)).toThrow(RangeError);
     expect(() => lora.begin(0, new Float32Array(7), 2)).toThrow(RangeError);
-    expect(() => new LocalLora({ modules: new Map(), fanInFanOut: false }, lora.groups)).toThrow(RangeError);
+    expect(() => new LocalLora({ modules: new Map() }, lora.groups)).toThrow(RangeError);
   });
 });

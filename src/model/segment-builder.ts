@@ -148,22 +148,31 @@ export class SegmentBuilder {
 
   /** The modules' weights as one matrix, so that one product makes all outputs. The runtime joins them once, at load. */
   #product(place: LinearPlace, x: Value): Value {
-    const { modules, inFeatures, outFeatures, bias } = place;
-    const weights = modules.map((name, i) => this.weight(`${name}.weight`, [outFeatures[i], inFeatures]));
-    const transposed = this.graph.freshName("weight");
-    this.graph.node("Transpose", [this.#join(weights)], [transposed], { attributes: { perm: [1, 0] } });
+    const { modules, inFeatures, outFeatures, bias, storedInOut = false } = place;
+    const weights = modules.map((name, i) => {
+      const shape = storedInOut ? [inFeatures, outFeatures[i]] : [outFeatures[i], inFeatures];
+      return this.weight(`${name}.weight`, shape);
+    });
+    const joined = this.#join(weights, storedInOut ? 1 : 0);
+    const transposed = storedInOut ? joined : this.#transpose(joined);
     const dims = [1, "tokens", sum(outFeatures)];
     const [y] = this.node("MatMul", [x, transposed], [{ dims }]);
     if (!bias) return y;
     const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
-    return this.node("Add", [y, this.#join(biases)], [{ dims }])[0];
+    return this.node("Add", [y, this.#join(biases, 0)], [{ dims }])[0];
   }
 
-  #join(parts: readonly string[]): string {
+  #join(parts: readonly string[], axis: number): string {
     if (parts.length === 1) return parts[0];
     const joined = this.graph.freshName("joined");
-    this.graph.node("Concat", parts, [joined], { attributes: { axis: 0 } });
+    this.graph.node("Concat", parts, [joined], { attributes: { axis } });
     return joined;
+  }
+
+  #transpose(matrix: string): string {
+    const transposed = this.graph.freshName("weight");
+    this.graph.node("Transpose", [matrix], [transposed], { attributes: { perm: [1, 0] } });
+    return transposed;
   }
 
   #use(value: Value): string {

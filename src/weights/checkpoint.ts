@@ -11,8 +11,12 @@ export interface Checkpoint {
   readonly config: JsonRecord;
   /** Of all tensors, sorted by UTF-16 code units. */
   readonly names: readonly string[];
+  /** Whether there is a tensor of this name, or of the name without the language model's part before it. */
   has(name: string): boolean;
-  /** @throws TacetError bad_checkpoint if there is no such tensor */
+  /**
+   * The tensor that `has` finds. Its own name is the file's.
+   * @throws TacetError bad_checkpoint if there is no such tensor
+   */
   tensor(name: string): TensorInfo;
   /** Another file of the folder as text or JSON, undefined if there is none (the tokenizer's files, mostly). */
   text(name: string): Promise<string | undefined>;
@@ -21,6 +25,11 @@ export interface Checkpoint {
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+/**
+ * What a language model calls the decoder inside it. A file that was saved from the decoder alone, as GPT-2 was
+ * released, leaves it out; transformers reads both (`base_model_prefix`).
+ */
+const WRAPPER = /^(?:transformer|model)\./;
 
 /** @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled */
 export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
@@ -32,13 +41,14 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
+  const find = (name: string) => tensors.get(name) ?? tensors.get(name.replace(WRAPPER, ""));
   return {
     tree,
     config,
     names: [...tensors.keys()].sort(),
-    has: (name) => tensors.has(name),
+    has: (name) => find(name) !== undefined,
     tensor(name) {
-      const info = tensors.get(name);
+      const info = find(name);
       if (info) return info;
       throw new TacetError("bad_checkpoint", `${tree.label} has no tensor ${quoteName(name)}`, {
         hint: "config.json and the weights do not belong together, or the weights are incomplete",

@@ -3,12 +3,12 @@
  *
  *   delta = scale · B·(A·x), A (rank, in), B (out, rank), for each adapted module
  *
- * Source: PEFT `src/peft/tuners/lora/`; tensors are named "base_model.model." + module + ".lora_A.weight".
+ * Source: PEFT `src/peft/tuners/lora/`; tensors are named "base_model.model." + module + ".lora_A.weight", in a
+ * state dict that was saved without PEFT's help ".lora_A.default.weight", where "default" is the adapter's name.
  */
 
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { type LoraConfig, readLoraConfig } from "./lora-config.ts";
 import { openSafetensors, readTensorF32, type TensorInfo } from "./safetensors.ts";
@@ -29,13 +29,11 @@ export interface LoraModule {
 export interface LoraAdapter {
   /** By name, in the order of UTF-16 code units. */
   readonly modules: ReadonlyMap<string, LoraModule>;
-  /** The base weights are stored (in, out); A and B are not. */
-  readonly fanInFanOut: boolean;
 }
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
-const TENSOR_NAME = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/;
+const TENSOR_NAME = /^base_model\.model\.(.+)\.lora_([AB])(?:\.([^.]+))?\.weight$/;
 
 /**
  * @throws TacetError bad_adapter if a file is missing or damaged or the two disagree; unsupported_adapter for
@@ -57,7 +55,7 @@ export async function openLoraAdapter(tree: FileTree): Promise<LoraAdapter> {
     modules.set(name, await readModule(tree, config, name, a, b));
   }
   if (modules.size === 0) throw new TacetError("bad_adapter", `${WEIGHTS} has no LoRA tensors`);
-  return { modules, fanInFanOut: config.fanInFanOut };
+  return { modules };
 }
 
 async function missingWeights(tree: FileTree): Promise<TacetError> {
@@ -78,9 +76,11 @@ async function missingWeights(tree: FileTree): Promise<TacetError> {
 /** Module path → its two tensors, sorted by path. */
 function pairTensors(tensors: Iterable<TensorInfo>): [string, { a: TensorInfo; b: TensorInfo }][] {
   const found = new Map<string, { A?: TensorInfo; B?: TensorInfo }>();
+  const adapters = new Set<string>();
   for (const info of tensors) {
-    const [, module, side] = TENSOR_NAME.exec(info.name) ?? [];
+    const [, module, side, adapter = ""] = TENSOR_NAME.exec(info.name) ?? [];
     if (module === undefined || module.length > 512) throw strangeTensor(info.name);
+    if (adapters.add(adapter).size > 1) throw severalAdapters(adapters);
     const pair = found.get(module) ?? {};
     pair[side as "A" | "B"] = info;
     found.set(module, pair);
@@ -92,6 +92,13 @@ function pairTensors(tensors: Iterable<TensorInfo>): [string, { a: TensorInfo; b
       "bad_adapter",
       `${WEIGHTS}: module ${quoteName(module)} has a lora_${a ? "A" : "B"} and no lora_${a ? "B" : "A"}`,
     );
+  });
+}
+
+function severalAdapters(names: ReadonlySet<string>): TacetError {
+  const list = [...names].map((name) => (name === "" ? "one without a name" : quoteName(name))).join(", ");
+  return new TacetError("unsupported_adapter", `${WEIGHTS} holds more than one adapter: ${list}`, {
+    hint: "save each adapter into a folder of its own",
   });
 }
 
@@ -142,31 +149,4 @@ async function readModule(
   if (!module.a.every(Number.isFinite) || !module.b.every(Number.isFinite))
     refuse("holds values that are not finite");
   return module;
-}
-
-/**
- * Checks that the base model has every adapted module in the adapter's shape.
- * @throws TacetError bad_adapter naming the first module that does not fit
- */
-export function checkAdapterFits(adapter: LoraAdapter, checkpoint: Checkpoint): void {
-  const hint = "the adapter was made for another base model?";
-  for (const { name, inFeatures, outFeatures } of adapter.modules.values()) {
-    const weight = `${name}.weight`;
-    if (!checkpoint.has(weight)) {
-      throw new TacetError(
-        "bad_adapter",
-        `the base model has no module ${quoteName(name)}, which the adapter changes`,
-        { hint },
-      );
-    }
-    const { shape } = checkpoint.tensor(weight);
-    const expected = adapter.fanInFanOut ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
-    if (shape.length !== 2 || shape[0] !== expected[0] || shape[1] !== expected[1]) {
-      throw new TacetError(
-        "bad_adapter",
-        `module ${quoteName(name)} is (${shape.join(", ")}) in the base model and (${expected.join(", ")}) for the adapter`,
-        { hint },
-      );
-    }
-  }
 }

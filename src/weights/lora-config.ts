@@ -12,9 +12,7 @@ import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
 const PATH = "adapter_config.json";
 
 export interface LoraConfig {
-  /** The base weights are stored (in, out). */
-  readonly fanInFanOut: boolean;
-  /** Whether `target_modules` covers the module of this path. */
+  /** Whether the configuration adapts the module of this path: `target_modules` and what narrows it. */
   targets(module: string): boolean;
   /** The rank that the configuration gives this module. */
   rankOf(module: string): number;
@@ -29,10 +27,7 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
   "corda_config",
   "ensure_weight_tying",
   "eva_config",
-  "exclude_modules",
   "inference_mode",
-  "layers_pattern",
-  "layers_to_transform",
   "loftq_config",
   "lora_dropout",
   "lora_ga_config",
@@ -49,8 +44,12 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
 const HANDLED_FIELDS: ReadonlySet<string> = new Set([
   "alpha_pattern",
   "bias",
+  "exclude_modules",
+  // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
   "fan_in_fan_out",
   "init_lora_weights",
+  "layers_pattern",
+  "layers_to_transform",
   "lora_alpha",
   "peft_type",
   "r",
@@ -92,10 +91,10 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   const ranks = readPatterns(config.rank_pattern, "rank_pattern", checkRank);
   const alphas = readPatterns(config.alpha_pattern, "alpha_pattern", checkAlpha);
   const stabilized = readBoolean(config, "use_rslora");
+  readBoolean(config, "fan_in_fan_out");
   const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
   return {
-    fanInFanOut: readBoolean(config, "fan_in_fan_out"),
-    targets: readTargets(config.target_modules),
+    targets: readTargets(config),
     rankOf,
     scaleOf(module) {
       const r = rankOf(module);
@@ -184,15 +183,49 @@ function firstMatch(patterns: readonly Pattern[], module: string): number | unde
   return patterns.find(({ matches }) => matches(module))?.value;
 }
 
-/** A list names modules by their path or the end of it from a dot on; a text is a regular expression for the whole path. */
-function readTargets(value: unknown): (module: string) => boolean {
+/** As PEFT decides it (`check_target_module_exists` in `tuners/tuners_utils.py`). */
+function readTargets(config: JsonRecord): (module: string) => boolean {
   // Left out, PEFT takes its default for the architecture; the tensors then say which that was.
-  if (value === undefined || value === null || value === "all-linear") return () => true;
-  if (typeof value === "string") return compile(checkedSource(value, "target_modules"), "target_modules");
+  const targets = config.target_modules === "all-linear" ? null : config.target_modules;
+  const named = readNames(targets, "target_modules") ?? (() => true);
+  const excluded = isOff(config.exclude_modules)
+    ? undefined
+    : readNames(config.exclude_modules, "exclude_modules");
+  const inLayers = Array.isArray(targets) ? readLayers(config) : () => true;
+  return (module) => named(module) && !excluded?.(module) && inLayers(module);
+}
+
+/** A list names modules by their path or the end of it from a dot on; a text is a regular expression for the whole path. */
+function readNames(value: unknown, field: string): ((module: string) => boolean) | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return compile(checkedSource(value, field), field);
   if (!Array.isArray(value) || !value.every((entry) => typeof entry === "string")) {
-    throw bad("target_modules is neither a list of names nor a regular expression");
+    throw bad(`${field} is neither a list of names nor a regular expression`);
   }
   return (module) => value.some((entry: string) => module === entry || module.endsWith(`.${entry}`));
+}
+
+/** Which layers `layers_to_transform` keeps; a layer's number follows a name that `layers_pattern` may give. */
+function readLayers({
+  layers_to_transform: layers,
+  layers_pattern: pattern,
+}: JsonRecord): (module: string) => boolean {
+  if (layers === undefined || isOff(layers)) return () => true;
+  const kept = Array.isArray(layers) ? layers : [layers];
+  if (!kept.every((layer) => Number.isInteger(layer) && layer >= 0)) {
+    throw bad("layers_to_transform is neither a layer's number nor a list of them");
+  }
+  const names =
+    pattern === undefined || isOff(pattern) ? ["[^.]*"] : Array.isArray(pattern) ? pattern : [pattern];
+  if (!names.every((name) => typeof name === "string"))
+    throw bad("layers_pattern is not a name or a list of names");
+  const numbers = names.map((name) =>
+    parse(`^.*\\.(?:${checkedSource(name, "layers_pattern")})\\.(\\d+)\\.`, "layers_pattern"),
+  );
+  return (module) => {
+    const found = numbers.map((number) => number.exec(module)).find((match) => match !== null);
+    return found !== undefined && kept.includes(Number(found.at(-1)));
+  };
 }
 
 const SIMPLIFY = `write the module names out in ${PATH}`;

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
 import type { OutputMode } from "../../src/bundle/manifest.ts";
-import { groupAdaptedModules } from "../../src/model/adapted-groups.ts";
-import { CausalLm, inputGroupsOf } from "../../src/model/causal-lm.ts";
+import { CausalLm } from "../../src/model/causal-lm.ts";
+import { fitAdapter } from "../../src/model/fit-adapter.ts";
 import { type GenerateOptions, generate } from "../../src/model/generate.ts";
 import { LocalLora } from "../../src/model/local-lora.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
@@ -51,7 +51,7 @@ export interface TestModel {
 export async function openTestModel(base: string, adapterFolder: string): Promise<TestModel> {
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
-  const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
+  const groups = fitAdapter(adapter, checkpoint);
   return {
     checkpoint,
     adapter,
