@@ -13,5 +13,6 @@ export {
 export { initialise } from "./ntt-tables";
 export { packTop, splitWords, unpackTop } from "./packing";
 export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-product";
+export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
 export { prepareTransposed, transposedProduct } from "./transposed-product";

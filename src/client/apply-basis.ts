@@ -5,28 +5,31 @@
 import type { BundleModule } from "../bundle/manifest.ts";
 import type { PublicBasis } from "../pll/public-basis.ts";
 
-/** @param bases one for each module, or none when sealed */
+/**
+ * @param bases one for each module, or none when sealed
+ * @param targets memory for the deltas
+ * @returns targets
+ */
 export function applyBasis(
   modules: readonly BundleModule[],
   bases: readonly PublicBasis[],
   y: Float32Array,
   tokens: number,
   rows: number,
-): Float32Array[] {
-  let first = 0;
+  targets: readonly Float32Array[],
+): readonly Float32Array[] {
+  let offset = 0;
   try {
-    return modules.map(({ outFeatures, rows: count }, i) => {
-      const offset = first;
-      first += count;
-      const delta = new Float32Array(tokens * outFeatures);
+    for (const [i, { outFeatures, rows: count }] of modules.entries()) {
       for (let t = 0; t < tokens; t++) {
         const part = y.subarray(t * rows + offset, t * rows + offset + count);
-        const out = delta.subarray(t * outFeatures, (t + 1) * outFeatures);
+        const out = tokens === 1 ? targets[i] : targets[i].subarray(t * outFeatures, (t + 1) * outFeatures);
         if (bases.length === 0) out.set(part);
         else bases[i].apply(part, out);
       }
-      return delta;
-    });
+      offset += count;
+    }
+    return targets;
   } finally {
     for (const basis of bases) basis.wipe();
   }

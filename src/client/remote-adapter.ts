@@ -56,6 +56,8 @@ interface Group {
   readonly layer: ClientLayer;
   /** B′ of each module; none when sealed. */
   readonly bases: readonly PublicBasis[];
+  /** y of a decode step: (rows). */
+  readonly y: Float32Array;
 }
 
 export class RemoteAdapter implements DeltaSource {
@@ -91,7 +93,7 @@ export class RemoteAdapter implements DeltaSource {
         const { outFeatures, rows } = spec.modules[i];
         return new PublicBasis(kernels, basis, outFeatures, rows);
       });
-      return { spec, layer, bases };
+      return { spec, layer, bases, y: new Float32Array(layer.rows) };
     });
     this.#stock = new MaskStock(this.#groups.map(({ layer }) => layer));
     this.groups = manifest.groups.map((spec) => ({
@@ -128,7 +130,7 @@ export class RemoteAdapter implements DeltaSource {
     }
     this.timings.sendMs += sending;
     this.timings.cryptoMs += performance.now() - start - sending;
-    return { wait: () => this.#recover(group, tokens, sent) };
+    return { wait: (targets) => this.#recover(group, tokens, sent, targets) };
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -156,13 +158,20 @@ export class RemoteAdapter implements DeltaSource {
     return answer;
   }
 
-  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array[]> {
+  async #recover(
+    group: number,
+    tokens: number,
+    sent: readonly Sent[],
+    targets?: readonly Float32Array[],
+  ): Promise<readonly Float32Array[]> {
     const { layer, spec, bases } = this.#groups[group];
     try {
-      const answers = await Promise.all(sent.map(({ answer }) => answer));
+      const answers =
+        sent.length === 1 ? [await sent[0].answer] : await Promise.all(sent.map(({ answer }) => answer));
       const start = performance.now();
       const rows = layer.rows;
-      const y = new Float32Array(tokens * rows);
+      // From here to the end nothing is awaited: passes that run at the same time can share y.
+      const y = tokens === 1 ? this.#groups[group].y : new Float32Array(tokens * rows);
       let first = 0;
       for (const [i, { masks }] of sent.entries()) {
         if (answers[i].words.length !== masks.vectors * layer.replyBytes) {
@@ -171,10 +180,13 @@ export class RemoteAdapter implements DeltaSource {
             "the provider's answer has another length than the query asks for",
           );
         }
-        y.set(layer.recoverResult(masks, answers[i].words), first * rows);
+        const part = sent.length === 1 ? y : y.subarray(first * rows, (first + masks.vectors) * rows);
+        layer.recoverResult(masks, answers[i].words, part);
         first += masks.vectors;
       }
-      const deltas = applyBasis(spec.modules, bases, y, tokens, rows);
+      const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
+      const deltas = applyBasis(spec.modules, bases, y, tokens, rows, out);
+      y.fill(0);
       this.timings.cryptoMs += performance.now() - start;
       if (group === this.#groups.length - 1) this.#stock.rest();
       return deltas;

@@ -193,6 +193,46 @@ describe("the embedded model", () => {
     expect(cache.length).toBe(entries[0].prompt_ids.length);
   });
 
+  it("gives the memory of an aborted step's deltas to no later step", async () => {
+    const name = golden("llama-f32");
+    const lora = await localLora(name, join(name, "adapter"));
+    const late: (() => void)[] = [];
+    let delay = false;
+    const deltas: DeltaSource = {
+      groups: lora.groups,
+      begin(group, x, tokens) {
+        if (!delay) return lora.begin(group, x, tokens);
+        // Answers after everyone has gone, with wrong numbers.
+        return {
+          wait: (targets) =>
+            new Promise((resolve) => {
+              late.push(() => {
+                for (const target of targets ?? []) target.fill(1e9);
+                resolve(targets ?? []);
+              });
+            }),
+        };
+      },
+    };
+    const model = await load(name, undefined, { deltas });
+    const cache = model.newCache();
+    await model.forward([1, 2, 3], cache);
+    const controller = new AbortController();
+    delay = true;
+    const aborted = model.forward([4], cache, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 20);
+    await expect(aborted).rejects.toMatchObject({ code: "aborted" });
+    delay = false;
+    const running = model.forward([4], cache);
+    const disturb = setInterval(() => late.forEach((answer) => void answer()), 0);
+    const got = await running;
+    clearInterval(disturb);
+    expect(late).toHaveLength(1);
+    const fresh = model.newCache();
+    await model.forward([1, 2, 3], fresh);
+    expect(got).toEqual(await model.forward([4], fresh));
+  });
+
   it("refuses what does not fit into its context, before it starts", async () => {
     const model = await load(base, undefined, { contextLength: 16 });
     const tokens = generate(model, entries[0].prompt_ids, { maxNewTokens: 12 });

@@ -19,8 +19,12 @@ export interface AdaptedGroup {
 
 /** An answer that is on its way. */
 export interface PendingDelta {
-  /** One array (tokens, outFeatures[i]) row-major for each module of the group. */
-  wait(): Promise<readonly Float32Array[]>;
+  /**
+   * One array (tokens, outFeatures[i]) row-major for each module of the group.
+   *
+   * @param targets memory of these shapes, to be filled and returned; by default new arrays are made
+   */
+  wait(targets?: readonly Float32Array[]): Promise<readonly Float32Array[]>;
 }
 
 export interface DeltaSource {

@@ -54,6 +54,19 @@ export function matchGroups(
   return groupAt;
 }
 
+/** The columns of each of `modules` in the place's joined product of one token, Σ outFeatures. */
+export function partsOf(
+  place: LinearPlace,
+  modules: readonly string[],
+  joined: Float32Array,
+): Float32Array[] {
+  return modules.map((name) => {
+    const at = place.modules.indexOf(name);
+    const column = place.outFeatures.slice(0, at).reduce((sum, out) => sum + out, 0);
+    return joined.subarray(column, column + place.outFeatures[at]);
+  });
+}
+
 /**
  * Writes the deltas of a group beside each other as the place's joined product has its columns:
  * (tokens, Σ outFeatures of the place) row-major. Columns of modules that are not adapted stay as they are.

@@ -32,7 +32,14 @@ export class LocalLora implements DeltaSource {
     const deltas = Promise.resolve().then(() =>
       this.#modules[group].map((module) => this.#delta(module, x, tokens)),
     );
-    return { wait: () => deltas };
+    return {
+      async wait(targets) {
+        const made = await deltas;
+        if (!targets) return made;
+        for (const [i, delta] of made.entries()) targets[i].set(delta);
+        return targets;
+      },
+    };
   }
 
   /** (tokens, out) */

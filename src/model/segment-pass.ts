@@ -3,7 +3,7 @@
 import type { Tensor, TensorSession } from "../base/platform.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { type KvCache, newRowsName } from "./kv-cache.ts";
-import type { LinearPlace } from "./linear-place.ts";
+import { type LinearPlace, partsOf } from "./linear-place.ts";
 import type { Segment } from "./segment-builder.ts";
 
 /** Names of the tensors that every pass is given, and of the one that it is for. */
@@ -95,8 +95,15 @@ export interface PassInput {
   readonly firstRow: number;
 }
 
+/** The deltas of a group on their way into a segment. */
+export interface DeltaTensor extends Tensor {
+  readonly data: Float32Array;
+  /** In a decode step: the part of `data` of each of the group's modules. */
+  readonly parts: readonly Float32Array[] | undefined;
+}
+
 /** Memory for the deltas of decode steps, by slot: made once and used by one pass after the other. */
-export type DeltaMemory = Map<Slot, Tensor & { readonly data: Float32Array }>;
+export type DeltaMemory = Map<Slot, DeltaTensor>;
 
 export class SegmentPass {
   readonly tokens: number;
@@ -148,15 +155,18 @@ export class SegmentPass {
   }
 
   /** Memory for the deltas of a group, (tokens, Σ outFeatures) row-major, zero where nothing is adapted. */
-  deltaData({ group, slot }: LoadedStep): Float32Array {
+  deltaTensor({ group, slot }: LoadedStep): DeltaTensor {
     let tensor = this.tokens === 1 ? this.#deltaMemory.get(slot) : undefined;
     if (!tensor) {
-      const width = this.#model.places[group].outFeatures.reduce((sum, out) => sum + out, 0);
+      const place = this.#model.places[group];
+      const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
       const data = new Float32Array(this.tokens * width);
-      tensor = { type: "float32", dims: [1, this.tokens, width], data };
+      const parts =
+        this.tokens === 1 ? partsOf(place, this.#model.deltas!.groups[group].modules, data) : undefined;
+      tensor = { type: "float32", dims: [1, this.tokens, width], data, parts };
       if (this.tokens === 1) this.#deltaMemory.set(slot, tensor);
     }
     this.#values[slot] = tensor;
-    return tensor.data;
+    return tensor;
   }
 }

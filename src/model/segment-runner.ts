@@ -8,6 +8,7 @@ import { joinDeltas, type LinearPlace } from "./linear-place.ts";
 import type { Segment } from "./segment-builder.ts";
 import {
   type DeltaMemory,
+  type DeltaTensor,
   type LoadedModel,
   type LoadedSegment,
   type LoadedStep,
@@ -84,15 +85,17 @@ export class SegmentRunner {
             pending = this.#begin(step, pass);
             continue;
           }
-          const answer = pending!.wait();
+          const tensor = pass.deltaTensor(step);
+          const answer = pending!.wait(tensor.parts);
           pending = undefined;
-          await this.#wait(step, answer, pass, signal);
+          await this.#wait(step, answer, tensor, signal);
         }
         pass.release(segment);
       }
     } catch (error) {
-      // It is still on its way, and nobody else will ask how it ends.
+      // It is still on its way, and nobody else will ask how it ends. It may still write where it was told to.
       pending?.wait().catch(() => {});
+      this.#deltaMemory.delete(cache);
       throw error;
     }
     this.timings.forwards++;
@@ -126,13 +129,15 @@ export class SegmentRunner {
   async #wait(
     step: LoadedStep,
     answer: Promise<readonly Float32Array[]>,
-    pass: SegmentPass,
+    tensor: DeltaTensor,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const start = performance.now();
     const deltas = await (signal ? unlessAborted(answer, signal) : answer);
-    const { modules } = this.#model.deltas!.groups[step.group];
-    joinDeltas(this.#model.places[step.group], modules, deltas, pass.deltaData(step));
+    if (deltas !== tensor.parts) {
+      const { modules } = this.#model.deltas!.groups[step.group];
+      joinDeltas(this.#model.places[step.group], modules, deltas, tensor.data);
+    }
     this.timings.waitMs += performance.now() - start;
   }
 }

@@ -62,11 +62,16 @@ export class ClientLayer {
   readonly #stride: number;
   readonly #uploadBits: number;
   readonly #replyBits: number;
-  readonly #rowScales: Float64Array;
+  readonly #rowScales: Address;
   readonly #normBound: number;
   /** H as two i16 planes, (rows, N) each. */
   readonly #hintLo: Address;
   readonly #hintHi: Address;
+  /** Room for one vector: f32[n]; one packed query; one packed reply; its u32[rows]. */
+  readonly #activation: Address;
+  readonly #packedQuery: Address;
+  readonly #packedReply: Address;
+  readonly #replyWords: Address;
 
   /** @throws RangeError on wrong lengths and on scales or bounds that are not positive and finite */
   constructor(kernels: Kernels, pool: BufferPool, masks: MaskSource, input: ClientLayerInput) {
@@ -83,14 +88,20 @@ export class ClientLayer {
     this.#replyBits = replyBits(parameters, inFeatures);
     this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
     this.replyBytes = packedBytes(rows, this.#replyBits);
-    this.#rowScales = Float64Array.from(assertLength(input.scales, "scales", rows));
-    if (![normBound, ...this.#rowScales].every((value) => value > 0 && Number.isFinite(value))) {
+    const scales = Float64Array.from(assertLength(input.scales, "scales", rows));
+    if (![normBound, ...scales].every((value) => value > 0 && Number.isFinite(value))) {
       throw new RangeError("scales and normBound must be positive and finite");
     }
     this.#normBound = normBound;
     this.#hintLo = kernels.allocate(2 * rows * RING_DEGREE);
     this.#hintHi = kernels.allocate(2 * rows * RING_DEGREE);
     this.#loadHint(hint, parameters.hintBits);
+    this.#rowScales = kernels.allocate(8 * rows);
+    kernels.doubles(this.#rowScales, rows).set(scales);
+    this.#activation = kernels.allocate(4 * inFeatures);
+    this.#packedQuery = kernels.allocate(this.queryBytes);
+    this.#packedReply = kernels.allocate(this.replyBytes);
+    this.#replyWords = kernels.allocate(4 * rows);
   }
 
   /** Kernel memory that the masks of one vector take, in bytes. */
@@ -186,20 +197,19 @@ export class ClientLayer {
     masks.state = "sent";
     const kernels = this.#kernels;
     const n = this.inFeatures;
-    const activation = this.#pool.acquire(4 * n);
-    const packed = this.#pool.acquire(this.queryBytes);
     const query = new Uint8Array(masks.vectors * this.queryBytes);
-    // Nothing between acquire and release can throw: lengths are checked, memory is there.
+    // Nothing here can throw, or allocate kernel memory: lengths are checked.
+    const activation = kernels.floats(this.#activation, n);
+    const packed = kernels.bytes(this.#packedQuery, this.queryBytes);
     for (let t = 0; t < masks.vectors; t++) {
       const words = at(masks.words, 4 * t * this.#stride);
-      kernels.floats(activation, n).set(x.subarray(t * n, (t + 1) * n));
-      masks.scales[t] = this.#scaleFor(kernels.squaredNorm(activation, n));
-      kernels.addScaled(words, activation, n, masks.scales[t]);
-      kernels.packTop(words, this.#layout.words, this.#uploadBits, packed);
-      query.set(kernels.bytes(packed, this.queryBytes), t * this.queryBytes);
+      activation.set(masks.vectors === 1 ? x : x.subarray(t * n, (t + 1) * n));
+      masks.scales[t] = this.#scaleFor(kernels.squaredNorm(this.#activation, n));
+      kernels.addScaled(words, this.#activation, n, masks.scales[t]);
+      kernels.packTop(words, this.#layout.words, this.#uploadBits, this.#packedQuery);
+      query.set(packed, t * this.queryBytes);
     }
-    this.#pool.release(activation, 4 * n);
-    this.#pool.release(packed, this.queryBytes);
+    activation.fill(0);
     return query;
   }
 
@@ -207,31 +217,34 @@ export class ClientLayer {
    * Reads a reply and spends its masks.
    *
    * @param reply (vectors, replyBytes)
+   * @param result where y goes, (vectors, rows)
    * @returns y ≈ W_real·x, (vectors, rows) row-major, always finite
    * @throws RangeError on wrong lengths and on masks that have no query
    */
-  recoverResult(masks: OneTimeMasks, reply: Uint8Array): Float32Array {
+  recoverResult(
+    masks: OneTimeMasks,
+    reply: Uint8Array,
+    result: Float32Array = new Float32Array(masks.vectors * this.rows),
+  ): Float32Array {
     if (masks.state !== "sent") throw new RangeError("these masks have no open query");
     assertLength(reply, "reply", masks.vectors * this.replyBytes);
     const kernels = this.#kernels;
-    const packed = this.#pool.acquire(this.replyBytes);
-    const words = this.#pool.acquire(4 * this.rows);
-    const result = new Float32Array(masks.vectors * this.rows);
+    const { replyBytes, rows } = this;
+    assertLength(result, "result", masks.vectors * rows);
+    const packed = kernels.bytes(this.#packedReply, replyBytes);
+    const y = kernels.floats(this.#replyWords, rows);
     for (let t = 0; t < masks.vectors; t++) {
-      const replyRow = reply.subarray(t * this.replyBytes, (t + 1) * this.replyBytes);
-      kernels.bytes(packed, this.replyBytes).set(replyRow);
-      kernels.unpackTop(packed, this.rows, this.#replyBits, words);
-      const w = kernels.words(words, this.rows);
-      const h = kernels.words(at(masks.hintProducts, 4 * t * this.rows), this.rows);
-      const inverseScale = masks.scales[t] === 0 ? 0 : 1 / masks.scales[t];
-      for (let r = 0; r < this.rows; r++) {
-        const u = Math.max(-LARGEST_RESULT, Math.min(LARGEST_RESULT, (w[r] - h[r]) | 0));
-        const y = Math.fround(this.#rowScales[r] * u * inverseScale);
-        result[t * this.rows + r] = Number.isFinite(y) && Math.abs(y) >= SMALLEST_RESULT ? y : 0;
-      }
+      packed.set(masks.vectors === 1 ? reply : reply.subarray(t * replyBytes, (t + 1) * replyBytes));
+      kernels.unpackTop(this.#packedReply, rows, this.#replyBits, this.#replyWords);
+      kernels.recoverRows(this.#replyWords, at(masks.hintProducts, 4 * t * rows), this.#rowScales, rows, {
+        inverse: masks.scales[t] === 0 ? 0 : 1 / masks.scales[t],
+        largest: LARGEST_RESULT,
+        smallest: SMALLEST_RESULT,
+      });
+      result.set(y, t * rows);
     }
-    this.#pool.release(packed, this.replyBytes);
-    this.#pool.release(words, 4 * this.rows);
+    packed.fill(0);
+    y.fill(0);
     this.discard(masks);
     return result;
   }

@@ -109,6 +109,10 @@ export class Kernels {
     return new Float32Array(this.#wasm.memory.buffer, address, count);
   }
 
+  doubles(address: Address, count: number): Float64Array {
+    return new Float64Array(this.#wasm.memory.buffer, address, count);
+  }
+
   wipe(address: Address, bytes: number): void {
     this.bytes(address, bytes).fill(0);
   }
@@ -233,6 +237,25 @@ export class Kernels {
     this.#check(packed, packedBytes(count, bits));
     this.#check(out, 4 * count);
     this.#wasm.unpackTop(packed, count, bits, out);
+  }
+
+  /**
+   * y_i = scale_i·u_i·inverse, u_i = w_i − h_i mod 2^32, centred, clamped to ±largest; f64, then rounded to f32.
+   * What is not finite or below smallest becomes 0.
+   *
+   * @param words u32[count], replaced by y f32[count] @param products h, u32[count] @param scales f64[count]
+   */
+  recoverRows(
+    words: Address,
+    products: Address,
+    scales: Address,
+    count: number,
+    { inverse, largest, smallest }: { inverse: number; largest: number; smallest: number },
+  ): void {
+    this.#check(words, 4 * count);
+    this.#check(products, 4 * count);
+    this.#check(scales, 8 * count);
+    this.#wasm.recoverRows(words, products, scales, count, inverse, largest, smallest);
   }
 
   /** w = lo + 2^16·hi mod 2^32, both in [-2^15, 2^15). @param lo i16[count] @param hi i16[count] */

@@ -25,6 +25,15 @@ export interface KernelExports {
   addScaled(words: number, x: number, n: number, scale: number): void;
   packTop(words: number, count: number, bits: number, out: number): number;
   unpackTop(packed: number, count: number, bits: number, words: number): void;
+  recoverRows(
+    words: number,
+    products: number,
+    scales: number,
+    count: number,
+    inverse: number,
+    largest: number,
+    smallest: number,
+  ): void;
   splitWords(words: number, count: number, lo: number, hi: number): void;
   combineColumns(columns: number, factors: number, count: number, length: number, out: number): void;
   innerProducts(

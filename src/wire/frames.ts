@@ -4,7 +4,7 @@
  * frame is refused, sizes are checked before decoding.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { TacetError } from "../base/errors.ts";
 import {
   type ClientFrame,
@@ -33,9 +33,12 @@ export function encodeProviderFrame(frame: NonNullable<ProviderMessageInit>): Ui
   return toBinary(ProviderFrameSchema, create(ProviderFrameSchema, { frame }));
 }
 
+/** Tag and length of the frame and of the ciphertext, and three numbers with their tags: 7 varints of 5 bytes, 5 tags. */
+const QUERY_HEADER_BYTES = 40;
+
 /**
- * The bytes of encodeClientFrame({ case: "query", … }), written field by field: the one frame that a client sends
- * at every layer, in a fifth of the time that reflection takes.
+ * The bytes of encodeClientFrame({ case: "query", … }), written field by field into one array: the frame that a
+ * client sends at every layer, in a fifth of the time that reflection takes.
  */
 export function encodeQueryFrame(query: {
   readonly id: number;
@@ -43,12 +46,34 @@ export function encodeQueryFrame(query: {
   readonly vectors: number;
   readonly ciphertext: Uint8Array;
 }): Uint8Array {
-  const inner = new BinaryWriter();
-  if (query.id !== 0) inner.tag(1, WireType.Varint).uint32(query.id);
-  if (query.group !== 0) inner.tag(2, WireType.Varint).uint32(query.group);
-  if (query.vectors !== 0) inner.tag(3, WireType.Varint).uint32(query.vectors);
-  if (query.ciphertext.length !== 0) inner.tag(4, WireType.LengthDelimited).bytes(query.ciphertext);
-  return new BinaryWriter().tag(3, WireType.LengthDelimited).bytes(inner.finish()).finish();
+  const { ciphertext } = query;
+  const fields = new Uint8Array(QUERY_HEADER_BYTES);
+  let end = 0;
+  const varint = (value: number): void => {
+    let rest = value >>> 0;
+    for (; rest > 0x7f; rest >>>= 7) fields[end++] = (rest & 0x7f) | 0x80;
+    fields[end++] = rest;
+  };
+  const field = (number: number, value: number): void => {
+    if (value === 0) return; // as proto3 writes a default
+    varint((number << 3) | WireType.Varint);
+    varint(value);
+  };
+  field(1, query.id);
+  field(2, query.group);
+  field(3, query.vectors);
+  if (ciphertext.length > 0) {
+    varint((4 << 3) | WireType.LengthDelimited);
+    varint(ciphertext.length);
+  }
+  const inner = end;
+  varint((3 << 3) | WireType.LengthDelimited);
+  varint(inner + ciphertext.length);
+  const frame = new Uint8Array(end + ciphertext.length);
+  frame.set(fields.subarray(inner, end));
+  frame.set(fields.subarray(0, inner), end - inner);
+  frame.set(ciphertext, end);
+  return frame;
 }
 
 /** @throws TacetError too_large, bad_frame */

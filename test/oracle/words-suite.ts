@@ -115,6 +115,37 @@ export function wordsSuite(build: KernelBuild): void {
     });
   });
 
+  describe(`recovery (${build})`, () => {
+    const limits = { inverse: 2 ** -20, largest: 2 ** 31 / 1.02, smallest: 2 ** -100 };
+    const recover = (words: Uint32Array, products: Uint32Array, scales: Float64Array, given = limits) => {
+      const driver = new KernelDriver(build);
+      const { kernels } = driver;
+      const at = kernels.allocate(8 * scales.length);
+      kernels.doubles(at, scales.length).set(scales);
+      const out = driver.put(words);
+      kernels.recoverRows(out, driver.put(products), at, words.length, given);
+      return kernels.floats(out, words.length).slice();
+    };
+
+    it.each([0, 1, 7, 24, 4608])("%i rows are scale·(w − h)·inverse, centred and clamped", (count) => {
+      const words = randomWords(random, count);
+      const products = randomWords(random, count);
+      const scales = Float64Array.from(randomWords(random, count), (word) => (word + 1) / 2 ** 30);
+      const expected = Float32Array.from(words, (word, i) => {
+        const u = Math.max(-limits.largest, Math.min(limits.largest, (word - products[i]) | 0));
+        return scales[i] * u * limits.inverse;
+      });
+      expect(recover(words, products, scales)).toEqual(expected);
+    });
+
+    it("what is not finite, or too small, becomes 0", () => {
+      const words = Uint32Array.of(5, 5, 5, 1, 0x80000000);
+      const scales = Float64Array.of(1e300, Number.POSITIVE_INFINITY, Number.NaN, 2 ** -90, 1);
+      const got = recover(words, new Uint32Array(5), scales);
+      expect(got).toEqual(Float32Array.of(0, 0, 0, 0, (-(2 ** 31) / 1.02) * 2 ** -20));
+    });
+  });
+
   describe(`packing (${build})`, () => {
     it("packs and unpacks every width and odd counts as the oracle does", () => {
       for (let bits = 1; bits <= 32; bits++) {
