@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -75,7 +75,7 @@ function expectClose(got: Float32Array, want: Float32Array): void {
   expectLogits(got, [...want]);
 }
 
-describe.each(["llama-f32", "llama-bf16-sharded"])("golden %s", (name) => {
+describe.each(readdirSync(golden("")))("golden %s", (name) => {
   const folder = golden(name);
   const want = JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) as Golden;
 

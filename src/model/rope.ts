@@ -37,7 +37,7 @@ export function ropeFrequencies({ theta, scaling }: Rope, d: number): Float64Arr
   });
 }
 
-/** cos and sin of position·w_i, each (positions, columns) row-major; columns from d/2 on are zero. */
+/** cos and sin of position·w_i, each (positions, columns) row-major; columns from d/2 on turn nothing. */
 export function ropeTables(
   rope: Rope,
   d: number,
@@ -45,7 +45,7 @@ export function ropeTables(
   columns: number = d / 2,
 ): { readonly cos: Float32Array; readonly sin: Float32Array } {
   const frequencies = ropeFrequencies(rope, d);
-  const cos = new Float32Array(positions * columns);
+  const cos = new Float32Array(positions * columns).fill(1);
   const sin = new Float32Array(positions * columns);
   for (let position = 0; position < positions; position++) {
     for (let i = 0, at = position * columns; i < frequencies.length; i++, at++) {

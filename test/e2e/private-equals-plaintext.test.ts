@@ -9,6 +9,7 @@ import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import {
   goldenModel,
+  goldenNames,
   goldenOf,
   greedyIds,
   lexicon,
@@ -121,7 +122,7 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
     });
   });
 
-  describe.each(["llama-f32", "llama-bf16-sharded"])("golden %s", (name) => {
+  describe.each(goldenNames())("golden %s", (name) => {
     it("gives the golden ids; the plaintext gives the golden logits, the private ones are close", async () => {
       const want = goldenOf(name);
       const golden = await goldenModel(name);

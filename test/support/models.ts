@@ -1,5 +1,5 @@
 /** The models that end-to-end tests run on, with what must come out of them, and bundles made for a test run. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,10 @@ import { type LoraAdapter, openLoraAdapter } from "../../src/weights/lora-adapte
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const LEXICON = join(ROOT, "models/lexicon");
 export const END_ID = 3;
-export const goldenFolder = (name: string) => join(ROOT, "test/fixtures/golden", name);
+const GOLDEN = join(ROOT, "test/fixtures/golden");
+/** Tiny checkpoints, each with an adapter and expected.json. */
+export const goldenNames = (): string[] => readdirSync(GOLDEN).sort();
+export const goldenFolder = (name: string) => join(GOLDEN, name);
 
 export interface LexiconEntry {
   readonly word: string;

@@ -1,23 +1,28 @@
 /** What a family of decoders has to say about itself. */
 
 import { TacetError } from "../../base/errors.ts";
-import type { DecoderConfig, RawConfig } from "../config.ts";
+import type { DecoderConfig } from "../config.ts";
+import type { RawConfig } from "../config-fields.ts";
 import type { CacheShape } from "../kv-cache.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { SegmentBuilder, Value } from "../segment-builder.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 
-export interface Architecture {
+/** `Config` is what this family reads from config.json. */
+export interface Architecture<Config extends DecoderConfig = DecoderConfig> {
   /** As config.json's `architectures` has it. */
   readonly name: string;
   /** As config.json's `model_type` has it, for files without `architectures`. */
   readonly modelType: string;
-  parseConfig(raw: RawConfig): DecoderConfig;
-  cacheShape(config: DecoderConfig): Omit<CacheShape, "maxTokens">;
+  parseConfig(raw: RawConfig): Config;
+  cacheShape(config: Config): Omit<CacheShape, "maxTokens">;
   /** All linear modules of the decoder layers, in forward order. */
-  linearPlaces(config: DecoderConfig): readonly LinearPlace[];
+  linearPlaces(config: Config): readonly LinearPlace[];
   /** Writes the forward pass from the given tensors to the logits of the rows asked for, (1, rows, vocab). */
-  write(builder: SegmentBuilder, config: DecoderConfig, places: readonly LinearPlace[], given: Given): Value;
+  write(builder: SegmentBuilder, config: Config, places: readonly LinearPlace[], given: Given): Value;
 }
 
 /** What the caller of each run gives. T tokens are read. */
@@ -34,7 +39,7 @@ export interface Given {
   readonly maxPositions: number;
 }
 
-const ARCHITECTURES: readonly Architecture[] = [llama];
+const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3];
 
 /** @throws TacetError unsupported_model */
 export function architectureOf(raw: RawConfig): Architecture {

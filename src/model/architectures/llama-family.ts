@@ -1,0 +1,117 @@
+/** The decoder that Llama made common: RMS norm, rotary attention with grouped heads, gated MLP. */
+
+import { CachedAttention } from "../blocks/attention.ts";
+import { embed } from "../blocks/embedding.ts";
+import { gatedSilu } from "../blocks/gated-mlp.ts";
+import { cachedHeadDim } from "../blocks/head-padding.ts";
+import { logits } from "../blocks/logits.ts";
+import { addRmsNorm, type RmsNorm, rmsNorm, rmsNormHeads } from "../blocks/rms-norm.ts";
+import type { LinearPlace } from "../linear-place.ts";
+import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { Architecture, Given } from "./architecture.ts";
+import { type LlamaConfig, type LlamaFamily, parseLlamaConfig } from "./llama-config.ts";
+
+/** @param names as config.json has them */
+export function llamaArchitecture(
+  names: Pick<Architecture, "name" | "modelType">,
+  family: LlamaFamily,
+): Architecture<LlamaConfig> {
+  return {
+    ...names,
+    parseConfig: (raw) => parseLlamaConfig(raw, family),
+    cacheShape: ({ layers, kvHeads, headDim }) => ({ layers, kvHeads, headDim: cachedHeadDim(headDim) }),
+    linearPlaces,
+    write,
+  };
+}
+
+function linearPlaces(config: LlamaConfig): LinearPlace[] {
+  const { hiddenSize, mlpSize, headDim, bias } = config;
+  const q = config.heads * headDim;
+  const kv = config.kvHeads * headDim;
+  return Array.from({ length: config.layers }, (_, layer) => {
+    const place = (
+      block: string,
+      modules: string[],
+      inFeatures: number,
+      outFeatures: number[],
+      bias: boolean,
+    ): LinearPlace => ({
+      layer,
+      modules: modules.map((name) => `model.layers.${layer}.${block}.${name}`),
+      inFeatures,
+      outFeatures,
+      bias,
+    });
+    return [
+      place("self_attn", ["q_proj", "k_proj", "v_proj"], hiddenSize, [q, kv, kv], bias.qkv),
+      place("self_attn", ["o_proj"], q, [hiddenSize], bias.attentionOut),
+      place("mlp", ["gate_proj", "up_proj"], hiddenSize, [mlpSize, mlpSize], bias.mlp),
+      place("mlp", ["down_proj"], mlpSize, [hiddenSize], bias.mlp),
+    ];
+  }).flat();
+}
+
+/**
+ * h = embed(ids); each layer: h += o(attention(q, k, v of norm(h))), h += down(silu(gate)·up of norm(h));
+ * logits = head(norm(h)).
+ */
+function write(
+  builder: SegmentBuilder,
+  config: LlamaConfig,
+  places: readonly LinearPlace[],
+  given: Given,
+): Value {
+  const { layers, hiddenSize, mlpSize, vocabSize, headDim } = config;
+  const rotary = { rope: config.rope, dims: headDim, pairs: "halves" } as const;
+  const attention = new CachedAttention(builder, given, { ...config, rotary });
+  const norm = (name: string): RmsNorm => ({
+    weight: `${name}.weight`,
+    width: hiddenSize,
+    epsilon: config.normEpsilon,
+  });
+  const embedding = "model.embed_tokens.weight";
+  let residual = embed(builder, embedding, [vocabSize, hiddenSize], given.ids);
+  let x = rmsNorm(builder, residual, norm("model.layers.0.input_layernorm"));
+  for (let layer = 0; layer < layers; layer++) {
+    const [qkvPlace, out, gateUp, down] = places.slice(4 * layer, 4 * layer + 4);
+    const joined = builder.linear(qkvPlace, x);
+    const qkv = config.normedHeads ? normQueriesAndKeys(builder, config, layer, joined) : joined;
+    const heads = attention.attend(layer, qkv, config.windows[layer] ?? undefined);
+    const attended = builder.linear(out, heads);
+    const afterAttention = norm(`model.layers.${layer}.post_attention_layernorm`);
+    [x, residual] = addRmsNorm(builder, residual, attended, afterAttention);
+    const mlp = builder.linear(down, gatedSilu(builder, builder.linear(gateUp, x), mlpSize));
+    const next = layer + 1 < layers ? `model.layers.${layer + 1}.input_layernorm` : "model.norm";
+    [x, residual] = addRmsNorm(builder, residual, mlp, norm(next));
+  }
+  const head = config.tiedHead ? embedding : "lm_head.weight";
+  return logits(builder, x, given.firstRow, head, [vocabSize, hiddenSize]);
+}
+
+/** [q | k | v] apart, every head of q and of k normed. */
+function normQueriesAndKeys(
+  builder: SegmentBuilder,
+  { heads, kvHeads, headDim, normEpsilon }: LlamaConfig,
+  layer: number,
+  joined: Value,
+): [Value, Value, Value] {
+  const widths = [heads, kvHeads, kvHeads].map((count) => count * headDim);
+  const sizes = builder.graph.constant([3], BigInt64Array.from(widths, BigInt));
+  const [q, k, v] = builder.node(
+    "Split",
+    [joined, sizes],
+    widths.map((width) => ({ dims: [1, "tokens", width] })),
+    { attributes: { axis: -1 } },
+  );
+  const norm = (name: string): RmsNorm => ({
+    weight: `model.layers.${layer}.self_attn.${name}.weight`,
+    width: headDim,
+    epsilon: normEpsilon,
+  });
+  return [
+    rmsNormHeads(builder, q, heads, norm("q_norm")),
+    rmsNormHeads(builder, k, kvHeads, norm("k_norm")),
+    v,
+  ];
+}
