@@ -23,6 +23,8 @@ export const ERROR_KINDS = {
   bad_state: { wire: 0, exit: 2 },
   bad_tokenizer: { wire: 0, exit: 2 },
   bad_argument: { wire: 0, exit: 2 },
+  /** Prompt and answer need more tokens than the model's context has. */
+  context_overflow: { wire: 0, exit: 2 },
   io_failed: { wire: 0, exit: 3 },
   // the protocol: exit 4
   bad_frame: { wire: 1, close: 1002, exit: 4 },

@@ -12,18 +12,37 @@ export function integerIn(option: string, low: number, high: number): Parse<numb
   };
 }
 
-/** @throws TacetError bad_argument */
-export function decimal(option: string): Parse<number> {
+/**
+ * A decimal number in [low, high], or in (0, high].
+ * @throws TacetError bad_argument
+ */
+export function decimalIn(option: string, low: number | "above 0", high: number): Parse<number> {
+  const above = low === "above 0";
   return (text) => {
-    const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (Number.isFinite(value)) return value;
-    throw new TacetError("bad_argument", `${option} must be a decimal number that is not negative`);
+    const value = /^-?\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if ((above ? value > 0 : value >= low) && value <= high) return value;
+    const range = above ? `above 0 and at most ${high}` : `from ${low} to ${high}`;
+    throw new TacetError("bad_argument", `${option} must be a decimal number ${range}`);
   };
 }
 
 /** For an option that may be given several times. */
 export function collect(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text];
+}
+
+/**
+ * For a text that may be given several times; "\\n" and "\\t" in it stand for a line's end and a tab.
+ * @throws TacetError bad_argument
+ */
+export function collectText(option: string): (text: string, before: string[] | undefined) => string[] {
+  return (text, before) => {
+    if (text === "") throw new TacetError("bad_argument", `${option} must not be empty`);
+    const meant = text.replace(/\\([nt\\])/g, (_, letter) =>
+      letter === "n" ? "\n" : letter === "t" ? "\t" : "\\",
+    );
+    return [...(before ?? []), meant];
+  };
 }
 
 /**

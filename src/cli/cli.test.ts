@@ -226,6 +226,26 @@ describe("generate", () => {
     expect((await tacetJson(...args)).ids).toEqual((await tacetJson(...args)).ids);
   });
 
+  it("ends before a stop string, wherever it lies in the tokens", async () => {
+    const { text } = await tacetJson("generate", "battery");
+    for (const stop of [text.slice(5, 8), text.slice(9, 20)]) {
+      const cut = text.slice(0, text.indexOf(stop));
+      expect(await tacetJson("generate", "battery", "--stop", "never", "--stop", stop)).toMatchObject({
+        text: cut,
+        finishReason: "stop",
+      });
+      expect((await tacet("generate", "battery", "--stop", stop)).stdout).toBe(`${cut}\n`);
+    }
+  });
+
+  it("draws as it is told to, also with a negative penalty", async () => {
+    const { ids } = await tacetJson("generate", "battery");
+    const same = ["--temperature", "0.5", "--min-p", "1", "--presence-penalty", "0", "--top-p", "1"];
+    expect((await tacetJson("generate", "battery", ...same)).ids).toEqual(ids);
+    const other = ["--repetition-penalty", "5", "--frequency-penalty", "-1.5", "--presence-penalty", "-2"];
+    expect((await tacetJson("generate", "battery", ...other)).ids).not.toEqual(ids);
+  });
+
   it("keeps what it has when the provider is lost, and goes on from there", async () => {
     const proxy = await cuttingProxy(provider.url, 1_500_000);
     const lost = await tacet(
@@ -390,6 +410,22 @@ describe("mistakes", () => {
     [2, ["generate", "--ids", "1,secret"], /^error: --ids must be token ids\nhint: /],
     [2, ["generate", "--ids", "4096"], /^error: a token id is outside the model's vocabulary of 4096\n$/],
     [2, ["generate"], /^error: there is no prompt\nhint: /],
+    [
+      2,
+      ["generate", "x", "--top-p", "0"],
+      /^error: --top-p must be a decimal number above 0 and at most 1\n$/,
+    ],
+    [2, ["generate", "x", "--min-p", "1.1"], /^error: --min-p must be a decimal number from 0 to 1\n$/],
+    [
+      2,
+      ["generate", "x", "--presence-penalty", "-3"],
+      /^error: --presence-penalty must be .* from -2 to 2\n$/,
+    ],
+    [2, ["generate", "x", "--repetition-penalty", "0"], /^error: --repetition-penalty must be .* above 0/],
+    [2, ["generate", "x", "--temperature", "warm"], /^error: --temperature must be a decimal number from 0/],
+    [2, ["generate", "x", "--stop", ""], /^error: --stop must not be empty\n$/],
+    [2, ["generate", "--base", GOLDEN, "--ids", "1", "--stop", "x"], /^error: --stop is about text/],
+    [2, ["generate", "x", "--system", "y"], /^error: the model's chat template refuses the messages/],
     [5, ["generate", "x", "--provider", "ws://127.0.0.1:1"], /^error: .*ECONNREFUSED.*\nhint: /],
     [2, ["generate", "x", "--provider", "http://127.0.0.1:1"], /^error: .*is not a provider's URL\nhint: /],
     [2, ["generate", "x", "--token-file", "t"], /^error: --token-file needs --provider\n$/],

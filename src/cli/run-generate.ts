@@ -1,8 +1,8 @@
 /** `tacet generate`: an answer, token by token. */
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
+import { AnswerText } from "../model/answer-text.ts";
 import { generate } from "../model/generate.ts";
-import { StreamingDetokenizer } from "../model/streaming-detokenizer.ts";
 import { between, type Reading, readMeter, rounded, timeSplit } from "./meter.ts";
 import {
   checkIds,
@@ -14,15 +14,11 @@ import {
 } from "./prompt.ts";
 import { describeFailure } from "./report-error.ts";
 import { type Resumed, readResume } from "./resume.ts";
+import { type SamplingFlags, samplingOf } from "./sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "./source.ts";
 import { print, printJson, writeAnswer } from "./terminal.ts";
 
-export interface GenerateOptions extends SourceOptions, PromptOptions {
-  readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly seed?: number;
+export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags {
   readonly resume?: string;
   readonly json?: boolean;
 }
@@ -34,9 +30,11 @@ const DEFAULT_NEW_TOKENS = 256;
 interface Progressed {
   readonly promptIds: readonly number[];
   readonly ids: number[];
-  finishReason: "eos" | "length" | "aborted" | "error";
+  finishReason: "eos" | "stop" | "length" | "aborted" | "error";
   /** Before the first pass, after it, and after the last. */
   readonly readings: Reading[];
+  /** Where the model has a tokenizer. */
+  text: string;
 }
 
 export async function runGenerate(
@@ -56,12 +54,16 @@ export async function runGenerate(
       promptIds: await promptIds(source.checkpoint, side, text, options),
       ids: [],
     };
+    if (side.tokenizer === undefined && options.stop !== undefined) {
+      throw new TacetError("bad_argument", "--stop is about text, and the model has no tokenizer");
+    }
     checkIds([...start.promptIds, ...start.ids], source.model.config.vocabSize);
     const state: Progressed = {
       promptIds: start.promptIds,
       ids: [...start.ids],
       finishReason: "length",
       readings: [],
+      text: "",
     };
     let failure: unknown;
     try {
@@ -94,25 +96,31 @@ async function answer(
   options: GenerateOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const show = options.json ? undefined : printer(tokenizer);
-  for (const id of state.ids) show?.push(id);
-  const last = state.ids.at(-1);
-  if (last !== undefined && eosIds.includes(last)) {
-    state.finishReason = "eos";
-    show?.finish();
-    return;
-  }
+  const text = tokenizer === undefined ? undefined : new AnswerText(tokenizer, options.stop);
+  const show = (more: string): void => {
+    state.text += more;
+    if (!options.json) writeAnswer(more);
+  };
+  /** Shows a token; says whether the answer ends with it. */
+  const take = (id: number, index: number): boolean => {
+    const ends = eosIds.includes(id);
+    if (text === undefined) show(index === 0 ? `${id}` : `,${id}`);
+    else if (!ends) show(text.push(id));
+    if (text?.stop !== undefined) state.finishReason = "stop";
+    else if (ends) state.finishReason = "eos";
+    return state.finishReason !== "length";
+  };
   const prompt = [...state.promptIds, ...state.ids];
   const room = Math.max(1, source.model.contextLength + 1 - prompt.length);
   const most = options.maxNewTokens ?? Math.min(DEFAULT_NEW_TOKENS, room);
-  const { temperature = 0, topP = 1, topK = 0, seed } = options;
-  state.readings.push(readMeter(source));
   try {
+    if (state.ids.some(take)) return;
+    state.readings.push(readMeter(source));
     const tokens = generate(source.model, prompt, {
       maxNewTokens: Math.max(0, most - state.ids.length),
       eosIds,
       signal,
-      sampling: { temperature, topP, topK, ...(seed === undefined ? {} : { seed }) },
+      sampling: samplingOf(options),
     });
     for (;;) {
       const next = await tokens.next();
@@ -122,40 +130,19 @@ async function answer(
       }
       if (state.readings.length === 1) state.readings.push(readMeter(source));
       state.ids.push(next.value.id);
-      show?.push(next.value.id);
+      if (take(next.value.id, state.ids.length - 1)) break;
     }
   } finally {
-    state.readings.push(readMeter(source));
-    show?.finish();
+    if (state.readings.length > 0) state.readings.push(readMeter(source));
+    show(text?.finish() ?? "");
+    if (!options.json) print();
   }
-}
-
-/** Text as it becomes certain; ids where the model has no tokenizer. */
-function printer(tokenizer: TextSide["tokenizer"]): { push(id: number): void; finish(): void } {
-  if (tokenizer === undefined) {
-    let first = true;
-    return {
-      push(id) {
-        writeAnswer(first ? `${id}` : `,${id}`);
-        first = false;
-      },
-      finish: () => print(),
-    };
-  }
-  const detokenizer = new StreamingDetokenizer(tokenizer);
-  return {
-    push: (id) => writeAnswer(detokenizer.push(id)),
-    finish() {
-      writeAnswer(detokenizer.finish());
-      print();
-    },
-  };
 }
 
 function resultOf(
   { kind, remote, model }: OpenedModel,
   { tokenizer }: TextSide,
-  { promptIds: prompt, ids, finishReason, readings }: Progressed,
+  { promptIds: prompt, ids, finishReason, readings, text }: Progressed,
   resumedTokens: number,
   loadMs: number,
   failure: unknown,
@@ -168,7 +155,7 @@ function resultOf(
   const read = made > 0 ? prompt.length + ids.length - 1 : 0;
   return {
     ids,
-    ...(tokenizer === undefined ? {} : { text: tokenizer.detokenize(ids) }),
+    ...(tokenizer === undefined ? {} : { text }),
     promptIds: prompt,
     finishReason,
     source: kind,

@@ -236,7 +236,7 @@ describe("the embedded model", () => {
   it("refuses what does not fit into its context, before it starts", async () => {
     const model = await load(base, undefined, { contextLength: 16 });
     const tokens = generate(model, entries[0].prompt_ids, { maxNewTokens: 12 });
-    await expect(tokens.next()).rejects.toMatchObject({ code: "bad_argument" });
+    await expect(tokens.next()).rejects.toMatchObject({ code: "context_overflow" });
     expect(await greedy(model, entries[0].prompt_ids, 11)).toEqual(entries[0].base.ids.slice(0, 11));
   });
 

@@ -121,7 +121,7 @@ export class CausalLm {
    * Reads ids behind what the cache holds; gives the logits (vocab) that follow the last one. If it throws, the
    * cache is as it was before.
    *
-   * @throws TacetError bad_argument if the context gets too long, aborted; whatever a DeltaSource fails with
+   * @throws TacetError context_overflow if the context gets too long, aborted; whatever a DeltaSource fails with
    */
   async forward(ids: readonly number[], cache: KvCache, options?: ForwardOptions): Promise<Float32Array> {
     return await this.#forward(ids, cache, -1, options);

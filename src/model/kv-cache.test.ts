@@ -53,7 +53,7 @@ describe("KvCache", () => {
   it("refuses more than the model's context, and rows it has no room for", () => {
     const cache = new KvCache(shape, 2);
     expect(() => cache.store(0, rows(0, 3))).toThrow(RangeError);
-    expect(() => cache.reserve(10)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    expect(() => cache.reserve(10)).toThrow(expect.objectContaining({ code: "context_overflow" }));
     cache.reserve(9);
     expect(cache.capacity).toBe(9);
   });

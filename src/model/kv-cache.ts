@@ -48,6 +48,14 @@ export class KvCache {
     return this.#capacity;
   }
 
+  /**
+   * Whether `truncate` can go back to this length. A cache that keeps every token can go back to any; one that lets
+   * old tokens go (a rolling window) only as far as it still has them, or to 0.
+   */
+  canTruncate(length: number): boolean {
+    return length <= this.#length;
+  }
+
   /** Forgets all tokens from `length` on. */
   truncate(length: number): void {
     this.#length = assertInteger(length, "length", 0, this.#length);
@@ -61,18 +69,18 @@ export class KvCache {
     this.#capacity = 0;
   }
 
-  /** @throws TacetError bad_argument if a context of this many tokens is above the limit of the model */
+  /** @throws TacetError context_overflow if a context of this many tokens is above the limit of the model */
   checkContext(tokens: number): void {
     const { maxTokens } = this.shape;
     if (assertInteger(tokens, "tokens", 0, Number.MAX_SAFE_INTEGER) <= maxTokens) return;
-    throw new TacetError("bad_argument", `${tokens} tokens do not fit into a context of ${maxTokens}`, {
+    throw new TacetError("context_overflow", `${tokens} tokens do not fit into a context of ${maxTokens}`, {
       hint: "shorten the prompt, ask for fewer new tokens, or load the model with a larger contextLength",
     });
   }
 
   /**
    * Makes room for this many tokens, keeping those that are there.
-   * @throws TacetError bad_argument above the limit of the model
+   * @throws TacetError context_overflow above the limit of the model
    */
   reserve(tokens: number): void {
     if (this.#disposed) throw new TypeError("the cache has been disposed");

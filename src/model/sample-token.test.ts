@@ -51,6 +51,16 @@ describe("sampleToken", () => {
     expectClose(frequencies(logits, { temperature: 1, topK: 9, topP: 1 }), [0.1, 0.4, 0.2, 0.3]);
   });
 
+  it("cuts what is less likely than minP of the likeliest", () => {
+    const logits = [1, 4, 2, 3].map((weight) => Math.log(weight));
+    expectClose(frequencies(logits, { temperature: 1, minP: 0.45 }), [0, 4 / 9, 2 / 9, 3 / 9]);
+    expectClose(frequencies(logits, { temperature: 1, minP: 0.7 }), [0, 4 / 7, 0, 3 / 7]);
+    expectClose(frequencies(logits, { temperature: 1, minP: 1 }), [0, 1, 0, 0]);
+    expectClose(frequencies(logits, { temperature: 1, minP: 0.45, topK: 2 }), [0, 4 / 7, 0, 3 / 7]);
+    // After the temperature: at 1/2 the weights are 1, 16, 4, 9.
+    expectClose(frequencies(logits, { temperature: 0.5, minP: 0.45 }), [0, 16 / 25, 0, 9 / 25]);
+  });
+
   it("cuts alike where many small weights count", () => {
     // One weight of 1 and 4000 of 1/2000, below the bound of what is sorted first: 1/3 and 2/3 of the whole.
     const logits = Float32Array.from({ length: 4001 }, (_, id) =>
@@ -108,6 +118,8 @@ describe("sampleToken", () => {
       { topP: 1.5 },
       { topK: -1 },
       { topK: 1.5 },
+      { minP: -0.1 },
+      { minP: 1.1 },
     ]) {
       expect(() => sampleToken(logits, options, never)).toThrow(
         expect.objectContaining({ code: "bad_argument" }),

@@ -9,18 +9,21 @@ export interface SampleOptions {
   readonly topP?: number;
   /** Only this many of the likeliest tokens are drawn from; 0 or left out: all. */
   readonly topK?: number;
+  /** Only tokens of at least this part of the likeliest one's probability are drawn from; 0 or left out: all. */
+  readonly minP?: number;
 }
 
 /**
  * A token id: the largest logit (the first of equals) at temperature 0, else a draw from
- * softmax(logits / temperature) cut to topK, then to topP. Tokens that tie with the last one kept are kept too.
+ * softmax(logits / temperature) cut to topK, then to topP, then by minP, as Hugging Face orders them. Tokens that tie
+ * with the last one kept are kept too.
  *
  * @param random uniform in [0, 1)
  * @throws TacetError bad_argument for options out of range, internal if a logit is NaN or none is finite
  */
 export function sampleToken(logits: Float32Array, options: SampleOptions, random: () => number): number {
-  const { temperature = 0, topP = 1, topK = 0 } = options;
-  checkOptions(temperature, topP, topK);
+  const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
+  checkSampleOptions(options);
   const best = largest(logits);
   if (temperature === 0) return best;
 
@@ -28,7 +31,7 @@ export function sampleToken(logits: Float32Array, options: SampleOptions, random
   const weights = new Float64Array(logits.length);
   for (let id = 0; id < weights.length; id++)
     weights[id] = Math.exp((logits[id] - logits[best]) / temperature);
-  const least = leastKept(weights, topP, topK);
+  const least = Math.max(leastKept(weights, topP, topK), minP);
   let sum = 0;
   for (const weight of weights) if (weight >= least) sum += weight;
 
@@ -41,13 +44,15 @@ export function sampleToken(logits: Float32Array, options: SampleOptions, random
   return best; // the draw fell into the rounding error at the end
 }
 
-function checkOptions(temperature: number, topP: number, topK: number): void {
+/** @throws TacetError bad_argument for options out of range */
+export function checkSampleOptions({ temperature = 0, topP = 1, topK = 0, minP = 0 }: SampleOptions): void {
   if (!(temperature >= 0 && temperature < Number.POSITIVE_INFINITY)) {
     throw new TacetError("bad_argument", "the temperature must be 0 or more");
   }
   if (!(topP > 0 && topP <= 1)) throw new TacetError("bad_argument", "top-p must be over 0 and at most 1");
   if (!(Number.isInteger(topK) && topK >= 0))
     throw new TacetError("bad_argument", "top-k must be 0 or a positive integer");
+  if (!(minP >= 0 && minP <= 1)) throw new TacetError("bad_argument", "min-p must be from 0 to 1");
 }
 
 /** Index of the largest logit. Minus infinity stands for a token that must not come. */

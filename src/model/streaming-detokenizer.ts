@@ -2,8 +2,11 @@
 
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** What a decoder writes for bytes that are not UTF-8, and so for the begin of a character. */
-const REPLACEMENT = "\ufffd";
+/**
+ * What a decoder writes for bytes that are not UTF-8, and so for the begin of a character: one U+FFFD for all its
+ * bytes, or one for each. The begin has at most three bytes, so what stands before these is certain.
+ */
+const UNCERTAIN = /\ufffd{1,3}$/;
 
 /**
  * The texts of all `push` calls and of `finish` together are `tokenizer.detokenize` of all ids, and no text ends
@@ -28,8 +31,9 @@ export class StreamingDetokenizer {
   push(id: number): string {
     this.#window.push(id);
     const text = this.#tokenizer.detokenize(this.#window, this.#options);
-    const complete = !text.endsWith(REPLACEMENT);
-    const more = text.slice(this.#given, complete ? undefined : -REPLACEMENT.length);
+    const uncertain = UNCERTAIN.exec(text)?.[0].length ?? 0;
+    const complete = uncertain === 0;
+    const more = text.slice(this.#given, Math.max(this.#given, text.length - uncertain));
     this.#given += more.length;
     if (complete && more !== "") {
       // Older tokens can go: the text so far ends between two characters.

@@ -239,6 +239,21 @@ describe("StreamingDetokenizer", () => {
     }
   });
 
+  it("waits for a character also where the decoder writes a mark for each of its bytes", () => {
+    // As Hugging Face's own ByteFallback does: bytes that are not UTF-8 as a whole are all marked.
+    const marking: Tokenizer = {
+      eosIds: [],
+      idOf: () => undefined,
+      encode: () => [],
+      detokenize(ids) {
+        const valid = new TextDecoder().decode(Uint8Array.from(ids));
+        return valid.includes("\ufffd") ? "\ufffd".repeat(ids.length) : valid;
+      },
+    };
+    expect(stream(marking, [...utf8("😀")])).toEqual(["", "", "", "😀", ""]);
+    expect(stream(marking, [0xff, 0xff, 0xff, 0xff, 0xff]).join("")).toBe("\ufffd".repeat(5));
+  });
+
   it("keeps the space of a word that follows a control token", () => {
     const ids = [260, 261, 2, 262]; // ▁he llo </s> ▁world
     expect(sentencePiece.detokenize(ids)).toBe("hello world");

@@ -1,0 +1,83 @@
+/** A KV cache that knows which ids it holds, so that a prompt that begins like the last one is read from there on. */
+
+import type { CausalLm } from "./causal-lm.ts";
+import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
+import type { KvCache } from "./kv-cache.ts";
+
+export type CachedGenerateOptions = Omit<GenerateOptions, "cache" | "cachedIds">;
+
+export interface CachedGenerateEnd extends GenerateEnd {
+  /** Ids of the prompt that the cache held already. */
+  readonly cachedTokens: number;
+}
+
+/**
+ * What is generated after a prompt does not depend on what was read before: the cache is cut back to the longest
+ * prefix that it has in common with the prompt. After an abort or an error it holds all that was read until then.
+ */
+export class CachedContext {
+  readonly model: CausalLm;
+  readonly #cache: KvCache;
+  /** What the cache holds. */
+  #ids: number[] = [];
+  #busy = false;
+
+  constructor(model: CausalLm) {
+    this.model = model;
+    this.#cache = model.newCache();
+  }
+
+  /** What the cache holds. */
+  get ids(): readonly number[] {
+    return this.#ids;
+  }
+
+  /** How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. */
+  reusable(promptIds: readonly number[]): number {
+    const most = Math.min(this.#ids.length, promptIds.length - 1);
+    let common = 0;
+    while (common < most && this.#ids[common] === promptIds[common]) common++;
+    return this.#cache.canTruncate(common) ? common : 0;
+  }
+
+  /**
+   * As {@link generate} with the whole prompt.
+   *
+   * @throws RangeError for an empty prompt, TypeError while another answer is generated; what generate throws
+   */
+  async *generate(
+    promptIds: readonly number[],
+    options: CachedGenerateOptions,
+  ): AsyncGenerator<GeneratedToken, CachedGenerateEnd, void> {
+    if (promptIds.length === 0) throw new RangeError("a prompt needs at least one id");
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    this.#busy = true;
+    const cache = this.#cache;
+    const cachedTokens = this.reusable(promptIds);
+    cache.truncate(cachedTokens);
+    const ids = [...promptIds];
+    const tokens = generate(this.model, ids.slice(cachedTokens), {
+      ...options,
+      cache,
+      cachedIds: ids.slice(0, cachedTokens),
+    });
+    try {
+      for (;;) {
+        const next = await tokens.next();
+        if (next.done) return { ...next.value, cachedTokens };
+        ids.push(next.value.id);
+        yield next.value;
+      }
+    } finally {
+      // The last new token is not read, nor is anything of a pass that was broken off.
+      this.#ids = ids.slice(0, cache.length);
+      this.#busy = false;
+    }
+  }
+
+  /** Forgets everything and frees the memory. */
+  dispose(): void {
+    this.#ids = [];
+    this.#cache.dispose();
+  }
+}
