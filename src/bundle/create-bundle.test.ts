@@ -50,6 +50,32 @@ describe("createBundle", () => {
     },
   );
 
+  it("refuses every name that a client would refuse, and takes all others", async () => {
+    const input = tinyAdapter();
+    const long = "x".repeat(129);
+    for (const adapter of ["", "a\nb", "\u001b[31m", "a\u202eb", "\ud800", "\ue000", "\u{e0041}", long]) {
+      const made = createBundle({ ...input, adapter }, systemRandom);
+      await expect(made, JSON.stringify(adapter)).rejects.toMatchObject({ code: "bad_argument" });
+    }
+    for (const adapter of ["law", "Gesetze: Österreich", "法律 2", "a/b c'd\"", "x".repeat(128)]) {
+      const { manifest } = await decodeBundle(
+        (await createBundle({ ...input, adapter }, systemRandom)).bundle,
+      );
+      expect(manifest.adapter).toBe(adapter);
+    }
+  });
+
+  it("refuses a module's name that a client would refuse", async () => {
+    const input = tinyAdapter();
+    const name = "m.0.q\u0007";
+    const modules = new Map([...input.modules, [name, input.modules.get("m.0.q")!]]);
+    const groups = [{ layer: 0, modules: [name], inFeatures: 24 }];
+    await expect(createBundle({ ...input, modules, groups }, systemRandom)).rejects.toMatchObject({
+      code: "bad_adapter",
+      message: expect.stringContaining("m.0.q\\u0007"),
+    });
+  });
+
   it("says what it was made for", async () => {
     const { manifest } = await tinyBundle();
     expect(manifest).toMatchObject({

@@ -15,6 +15,8 @@ import {
   BUNDLE_VERSION,
   type BundleGroup,
   type BundleManifest,
+  checkAdapterName,
+  checkModuleName,
   MAX_BASIS_RANK,
   type OutputMode,
 } from "./manifest.ts";
@@ -55,7 +57,8 @@ interface GroupResult {
 /**
  * @param random the platform's CSPRNG
  * @param onProgress groups done and groups in all; may be async, so that a progress bar is drawn
- * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite
+ * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for a
+ *   name that no client would accept
  */
 export async function createBundle(
   input: CreateBundleInput,
@@ -64,6 +67,8 @@ export async function createBundle(
 ): Promise<CreatedBundle> {
   const parameters = input.parameters ?? DEFAULT_PARAMETERS;
   if (input.groups.length === 0) throw new TacetError("bad_adapter", "the adapter has no module to serve");
+  checkAdapterName(input.adapter);
+  for (const { modules } of input.groups) modules.forEach(checkModuleName);
   const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
   random(bundleId);
   const kernels = Kernels.load();

@@ -139,10 +139,35 @@ function array(value: unknown, at: string, most: number): unknown[] {
 }
 
 function string(value: unknown, at: string): string {
-  // Names reach terminals and logs: no control characters.
-  if (typeof value !== "string" || value.length > 512 || !/^\P{C}+$/u.test(value))
-    throw refusal(`${at} is not a name`);
+  if (!isName(value)) throw refusal(`${at} is not a name`);
   return value;
+}
+
+/** 1 to 512 characters that can be seen: names reach terminals and logs, so no controls, formats, lone surrogates. */
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value.length <= 512 && /^\P{C}+$/u.test(value);
+}
+
+/**
+ * What a bundle may be called: a name of at most 128 characters.
+ * @throws TacetError bad_argument
+ */
+export function checkAdapterName(name: string): string {
+  if (isName(name) && name.length <= 128) return name;
+  throw new TacetError("bad_argument", "the adapter's name must have 1 to 128 printable characters", {
+    hint: "give it with --name",
+  });
+}
+
+/**
+ * The name of an adapted module, as the adapter's tensors spell it.
+ * @throws TacetError bad_adapter
+ */
+export function checkModuleName(name: string): string {
+  if (isName(name)) return name;
+  throw new TacetError("bad_adapter", `the adapter has a module named ${quoteName(name)}`, {
+    hint: "a name has 1 to 512 printable characters",
+  });
 }
 
 function integer(value: unknown, at: string, low: number, high: number): number {

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import type { OutputMode } from "../bundle/manifest.ts";
+import { checkAdapterName, type OutputMode } from "../bundle/manifest.ts";
 import { fitAdapter } from "../model/fit-adapter.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../provider/served-adapter.ts";
@@ -34,7 +34,7 @@ export interface BundleOptions {
 export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
   const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
   if (!options.force) await refuseExisting(Object.values(paths));
-  const name = checkName(options.name ?? basename(resolve(options.adapter)));
+  const name = checkAdapterName(options.name ?? basename(resolve(options.adapter)));
   const checkpoint = await openCheckpoint(nodeFileTree(options.base ?? EMBEDDED_BASE));
   const adapter = await openLoraAdapter(nodeFileTree(options.adapter));
   const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
@@ -107,12 +107,4 @@ async function refuseExisting(paths: readonly string[]): Promise<void> {
       hint: "choose another folder with --out, or replace it with --force",
     });
   }
-}
-
-/** @throws TacetError bad_argument */
-function checkName(name: string): string {
-  if (/^[^\p{Cc}\p{Cf}]{1,128}$/u.test(name)) return name;
-  throw new TacetError("bad_argument", "the adapter's name must have 1 to 128 printable characters", {
-    hint: "give it with --name",
-  });
 }

@@ -1,10 +1,11 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
-import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
-import type { CreatedBundle } from "../bundle/create-bundle.ts";
+import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { packedBytes } from "../ring/kernels.ts";
+import { systemRandom } from "../ring/prng.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
@@ -23,6 +24,11 @@ let served: ServedAdapter;
 
 const stateTree = (files: Record<string, Uint8Array>) => memoryFileTree(files, "state");
 const wholeState = () => ({ "bundle.safetensors": made.bundle, "private.safetensors": made.privateState });
+
+async function namedState(adapter: string): Promise<Record<string, Uint8Array>> {
+  const { bundle, privateState } = await createBundle({ ...tinyAdapter(), adapter }, systemRandom);
+  return { "bundle.safetensors": bundle, "private.safetensors": privateState };
+}
 
 beforeAll(async () => {
   made = await tinyBundle();
@@ -119,6 +125,27 @@ describe("Provider", () => {
     expect(heard(client)[0].value).toMatchObject({ code: ERROR_KINDS[code].wire, queryId: 0 });
     expect(client.closed).toBeDefined();
     expect(events).toContainEqual({ type: "refused", connection: 1, code });
+  });
+
+  it("tells a token of the adapters that it may use, and of no others", async () => {
+    const other = await loadServedAdapter(stateTree(await namedState("other")));
+    const third = await loadServedAdapter(stateTree(await namedState("third")));
+    const may: Record<string, readonly string[]> = {
+      all: ["tiny", "other", "third"],
+      two: ["other", "third"],
+    };
+    const provider = new Provider([served, other, third], {
+      authorize: (token, adapter) => may[token]?.includes(adapter) ?? false,
+    });
+    expect(provider.find("", "all").name).toBe("tiny");
+    expect(provider.find("third", "all").name).toBe("third");
+    expect(provider.find("", "two").name).toBe("other");
+    for (const name of ["tiny", "nothing"]) {
+      expect(() => provider.find(name, "two")).toThrow(
+        expect.objectContaining({ code: "unknown_adapter", hint: "it has: other, third (--adapter-name)" }),
+      );
+      expect(() => provider.find(name, "none")).toThrow(expect.objectContaining({ code: "unauthorized" }));
+    }
   });
 
   it("closes a connection that says nothing", async () => {

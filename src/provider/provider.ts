@@ -44,6 +44,8 @@ export interface ProviderTotals {
 const HELLO_TIMEOUT_MS = 10_000;
 /** Of a name that a client gave and that goes back to it in an error. */
 const LONGEST_NAME = 80;
+/** Listed where a client asks for an adapter that is not there. */
+const MOST_NAMES = 20;
 
 export class Provider {
   readonly limits: Limits;
@@ -99,28 +101,26 @@ export class Provider {
   }
 
   /**
-   * The adapter that a Hello asks for; the only or first one where it names none.
+   * The adapter that a Hello asks for; the only or first one where it names none. A token knows of the adapters that
+   * it may use and of no others: those are unknown to it, whether they exist or not.
    *
-   * @throws TacetError unauthorized, unknown_adapter
+   * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
   find(name: string, token: string): ServedAdapter {
-    const wanted = name === "" ? this.adapterNames[0] : name;
-    if (this.#options.authorize && !this.#options.authorize(token, wanted)) {
+    const { authorize = () => true } = this.#options;
+    const usable = this.adapterNames.filter((each) => authorize(token, each));
+    if (usable.length === 0) {
       throw new TacetError("unauthorized", "the provider does not accept this token", {
         hint: "give the token that the provider issued (--token-file or TACET_TOKEN)",
       });
     }
-    const adapter = this.#adapters.get(wanted);
-    if (adapter === undefined) {
-      throw new TacetError(
-        "unknown_adapter",
-        `the provider has no adapter named ${JSON.stringify(wanted.slice(0, LONGEST_NAME))}`,
-        {
-          hint: `it has: ${this.adapterNames.join(", ")}`,
-        },
-      );
-    }
-    return adapter;
+    const wanted = name === "" ? usable[0] : name;
+    const adapter = usable.includes(wanted) ? this.#adapters.get(wanted) : undefined;
+    if (adapter !== undefined) return adapter;
+    const shown = JSON.stringify(wanted.slice(0, LONGEST_NAME));
+    throw new TacetError("unknown_adapter", `the provider has no adapter named ${shown}`, {
+      hint: `it has: ${listOf(usable)} (--adapter-name)`,
+    });
   }
 
   emit(event: ProviderEvent): void {
@@ -132,4 +132,9 @@ export class Provider {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
   }
+}
+
+function listOf(names: readonly string[]): string {
+  const shown = names.slice(0, MOST_NAMES).join(", ");
+  return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
 }

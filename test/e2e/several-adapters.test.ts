@@ -72,7 +72,7 @@ describe("two adapters, one provider", () => {
     await expect(open({ adapter: "tax" })).rejects.toMatchObject({
       code: "unknown_adapter",
       message: expect.stringContaining('"tax"'),
-      hint: "it has: law, medicine",
+      hint: "it has: law, medicine (--adapter-name)",
     });
   });
 

@@ -1,0 +1,283 @@
+/** What a client makes of providers that come and go, and of those that do not keep to what was agreed. */
+import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { between, type MemoryPlatform, memoryPlatform } from "../../test/support/memory-platform.ts";
+import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { toHex } from "../base/bytes.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import type { CreatedBundle } from "../bundle/create-bundle.ts";
+import { loadServedAdapter, Provider } from "../provider/provider.ts";
+import { packedBytes } from "../ring/kernels.ts";
+import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import {
+  type ClientMessage,
+  decodeClientFrame,
+  decodeProviderFrame,
+  encodeClientFrame,
+  encodeProviderFrame,
+} from "../wire/frames.ts";
+import type { BundleCache } from "./bundle-cache.ts";
+import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+
+const MAX = 64 << 20;
+const URL = "ws://one";
+const CIPHERTEXT = new Uint8Array(
+  packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS)),
+).fill(7);
+
+interface Made extends CreatedBundle {
+  readonly provider: Provider;
+}
+
+async function serve(): Promise<Made> {
+  const made = await tinyBundle();
+  const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+  return { ...made, provider: new Provider([await loadServedAdapter(memoryFileTree(files, "state"))]) };
+}
+
+let made: Made;
+let other: Made;
+let platform: MemoryPlatform;
+beforeAll(async () => {
+  made = await serve();
+  other = await serve();
+});
+beforeEach(() => {
+  platform = memoryPlatform();
+  platform.hosts.set(URL, (socket) => made.provider.accept(socket));
+});
+
+const connect = (options: Partial<RemoteProviderOptions> = {}) =>
+  RemoteProvider.connect(platform, {
+    url: URL,
+    baseFingerprint: new Uint8Array(32).fill(0x5a),
+    reconnectMs: 0,
+    ...options,
+  });
+
+/** Accepts for a provider, and keeps what the client sent. */
+function recorded(
+  provider: Provider,
+  sent: ClientMessage[],
+  cut: (message: ClientMessage) => boolean = () => false,
+) {
+  return (socket: MessageSocket) => {
+    const link = between(socket, {
+      up(bytes) {
+        const message = decodeClientFrame(bytes, MAX);
+        sent.push(message);
+        if (!cut(message)) return bytes;
+        link.cut();
+        return undefined;
+      },
+    });
+    provider.accept(link.inner);
+  };
+}
+
+/** A provider that serves its own bundle whatever digest a Hello insists on. */
+function ignoresDigests({ provider }: Made, sent: ClientMessage[] = []) {
+  return (socket: MessageSocket) => {
+    const { inner } = between(socket, {
+      up(bytes) {
+        const message = decodeClientFrame(bytes, MAX);
+        sent.push(message);
+        if (message.case !== "hello") return bytes;
+        const { version, baseFingerprint, adapter, token } = message.value;
+        return encodeClientFrame({ case: "hello", value: { version, baseFingerprint, adapter, token } });
+      },
+    });
+    provider.accept(inner);
+  };
+}
+
+function memoryCache(entries = new Map<string, Uint8Array>()): BundleCache & { entries: typeof entries } {
+  return {
+    entries,
+    get: async (digest) => entries.get(digest),
+    async put(digest, bytes) {
+      entries.set(digest, bytes);
+    },
+  };
+}
+
+describe("the bundle", () => {
+  it("is fetched once and then comes from the cache", async () => {
+    const cache = memoryCache();
+    const progress: number[] = [];
+    const first = await connect({ cache, onBundleProgress: (fraction) => progress.push(fraction) });
+    expect(first.bundle.digest).toEqual(made.digest);
+    expect(progress.at(-1)).toBe(1);
+    expect([...cache.entries.keys()]).toEqual([toHex(made.digest)]);
+    first.provider.close();
+
+    const second = await connect({ cache, onBundleProgress: () => expect.fail("it was fetched again") });
+    expect(second.bundle.digest).toEqual(made.digest);
+    expect(second.provider.traffic.bytesDown).toBeLessThan(1000);
+    second.provider.close();
+  });
+
+  it.each<[string, BundleCache]>([
+    ["holds other bytes", memoryCache(new Map([[toHex(new Uint8Array(32)), new Uint8Array(9)]]))],
+    ["fails to read", { get: () => Promise.reject(new Error("disk")), put: async () => {} }],
+  ])("is fetched where the cache %s", async (_, cache) => {
+    const { provider, bundle } = await connect({ cache });
+    expect(bundle.digest).toEqual(made.digest);
+    provider.close();
+  });
+
+  it("is fetched where the cache's entry is damaged, which is replaced", async () => {
+    const cache = memoryCache(new Map([[toHex(made.digest), made.bundle.slice(0, -1)]]));
+    const { provider, bundle } = await connect({ cache });
+    expect(bundle.bytes).toEqual(made.bundle);
+    expect(cache.entries.get(toHex(made.digest))).toEqual(made.bundle);
+    provider.close();
+  });
+
+  it("is used, with a warning, where the cache cannot keep it", async () => {
+    const onWarning = vi.fn();
+    const cache = { get: async () => undefined, put: () => Promise.reject(new Error("disk full")) };
+    const { provider } = await connect({ cache, onWarning });
+    expect(onWarning).toHaveBeenCalledWith(expect.stringContaining("disk full"));
+    provider.close();
+  });
+
+  it("is refused where its bytes are not those of the digest that was announced", async () => {
+    platform.hosts.set(URL, (socket) => {
+      const { inner } = between(socket, {
+        down(bytes) {
+          const message = decodeProviderFrame(bytes, MAX);
+          if (message.case !== "welcome") return bytes;
+          const { $typeName: _, ...value } = message.value;
+          return encodeProviderFrame({ case: "welcome", value: { ...value, bundleDigest: other.digest } });
+        },
+      });
+      made.provider.accept(inner);
+    });
+    await expect(connect()).rejects.toMatchObject({ code: "bad_bundle" });
+  });
+});
+
+describe("a pinned digest", () => {
+  it("is sent, and holds", async () => {
+    const sent: ClientMessage[] = [];
+    platform.hosts.set(URL, recorded(made.provider, sent));
+    const { provider } = await connect({ pinnedDigest: toHex(made.digest) });
+    expect(sent[0]).toMatchObject({ case: "hello", value: { bundleDigest: made.digest } });
+    provider.close();
+  });
+
+  it("is refused by an honest provider that has another bundle", async () => {
+    await expect(connect({ pinnedDigest: toHex(other.digest) })).rejects.toMatchObject({
+      code: "bundle_changed",
+    });
+  });
+
+  it("is held against a provider that ignores it: nothing is fetched, nothing asked", async () => {
+    const sent: ClientMessage[] = [];
+    platform.hosts.set(URL, ignoresDigests(made, sent));
+    const cache = memoryCache();
+    await expect(connect({ pinnedDigest: toHex(other.digest), cache })).rejects.toMatchObject({
+      code: "bundle_changed",
+      hint: expect.stringContaining("digest"),
+    });
+    expect(sent.map((message) => message.case)).toEqual(["hello", "goodbye"]);
+    expect(cache.entries.size).toBe(0);
+  });
+
+  it("of the bundle in use is held against a replica that ignores it", async () => {
+    const sent: ClientMessage[] = [];
+    const first: ClientMessage[] = [];
+    platform.hosts.set(
+      URL,
+      recorded(made.provider, first, (message) => message.case === "query"),
+    );
+    platform.hosts.set("ws://two", ignoresDigests(other, sent));
+    const { provider } = await connect({ url: [URL, "ws://two"], reconnectMs: 100 });
+    await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({ code: "bundle_changed" });
+    expect(sent.map((message) => message.case)).not.toContain("query");
+    provider.close();
+  });
+});
+
+describe("a connection that is lost", () => {
+  it("is replaced by one to the next replica, which gets the same bytes and gives the same answer", async () => {
+    const [one, two]: ClientMessage[][] = [[], []];
+    platform.hosts.set(
+      URL,
+      recorded(made.provider, one, (message) => message.case === "query"),
+    );
+    platform.hosts.set("ws://two", recorded(made.provider, two));
+    const { provider } = await connect({ url: [URL, "ws://two"], reconnectMs: 100 });
+    const answer = await provider.query(0, 1, CIPHERTEXT);
+    const [lost, resent] = [one, two].map((sent) => sent.find((message) => message.case === "query"));
+    expect(resent).toEqual(lost);
+    expect((await provider.query(0, 1, CIPHERTEXT)).words).toEqual(answer.words);
+    provider.close();
+  });
+
+  it("is opened once for all queries that wait for it", async () => {
+    let cuts = 1;
+    const cut = (message: ClientMessage) => message.case === "query" && cuts-- > 0;
+    platform.hosts.set(URL, recorded(made.provider, [], cut));
+    const { provider } = await connect({ reconnectMs: 500 });
+    const answers = await Promise.all([1, 2, 3].map(() => provider.query(0, 1, CIPHERTEXT)));
+    expect(answers[1].words).toEqual(answers[0].words);
+    expect(platform.tried).toEqual([URL, URL]);
+    provider.close();
+  });
+
+  it("is given up after the time that the caller gives", async () => {
+    platform.hosts.set(
+      URL,
+      recorded(made.provider, [], (message) => message.case === "query"),
+    );
+    const { provider } = await connect({ reconnectMs: 60 });
+    platform.hosts.set(URL, (socket) => setTimeout(() => socket.close(1011, "busy"), 1));
+    await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({ code: "connection_lost" });
+    platform.hosts.delete(URL);
+    await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({
+      code: "connection_lost",
+      message: expect.stringContaining("cannot be reached"),
+    });
+    provider.close();
+  });
+
+  it("is not opened again for a provider that takes queries and always goes away", async () => {
+    platform.hosts.set(
+      URL,
+      recorded(made.provider, [], (message) => message.case === "query"),
+    );
+    const { provider } = await connect({ reconnectMs: 10_000 });
+    await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({ code: "connection_lost" });
+    expect(platform.tried.length).toBeLessThanOrEqual(6);
+    provider.close();
+  });
+
+  it("is not opened again after close()", async () => {
+    const { provider } = await connect({ reconnectMs: 1000 });
+    provider.close();
+    await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({ code: "connection_lost" });
+    expect(platform.tried).toEqual([URL]);
+  });
+});
+
+describe("connecting", () => {
+  it("goes on to the next URL where one cannot be reached", async () => {
+    const { provider } = await connect({ url: ["ws://nowhere", URL] });
+    expect(platform.tried).toEqual(["ws://nowhere", URL]);
+    provider.close();
+  });
+
+  it("does not try another replica where one refuses: they are all alike", async () => {
+    platform.hosts.set("ws://two", (socket) => made.provider.accept(socket));
+    const refused = connect({ url: [URL, "ws://two"], adapter: "nothing" });
+    await expect(refused).rejects.toMatchObject({ code: "unknown_adapter" });
+    expect(platform.tried).toEqual([URL]);
+  });
+
+  it("fails where no URL answers, and where there is none", async () => {
+    await expect(connect({ url: "ws://nowhere" })).rejects.toMatchObject({ code: "connection_failed" });
+    await expect(connect({ url: [] })).rejects.toThrow(RangeError);
+  });
+});
