@@ -41,7 +41,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Package or scheme → where it may be imported; a path that ends in "*" is a prefix. */
 const PACKAGES: Record<string, readonly string[]> = {
   "@noble/": ["rlwe/*", "pll/*", "bundle/*", "weights/*", "provider/*", "client/*"],
-  "@bufbuild/protobuf": ["wire/*"],
+  "@bufbuild/protobuf": ["wire/*", "model/sentencepiece/*"],
   "@huggingface/": ["model/*"],
   "onnx-proto": ["model/*"],
   "node:": ["platform/node*", "cli/*"],

@@ -1,7 +1,7 @@
 /** The prompt as token ids: from words, from stdin, from ids. */
 import { TacetError } from "../base/errors.ts";
 import { loadChatTemplate } from "../model/chat-template.ts";
-import { loadEosIds, loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { hasTokenizer, loadEosIds, loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
 export interface PromptOptions {
@@ -20,7 +20,7 @@ export interface TextSide {
 const MAX_STDIN_BYTES = 16 << 20;
 
 export async function openTextSide(checkpoint: Checkpoint): Promise<TextSide> {
-  if ((await checkpoint.tree.size("tokenizer.json")) === undefined) {
+  if (!(await hasTokenizer(checkpoint))) {
     return { tokenizer: undefined, eosIds: await loadEosIds(checkpoint) };
   }
   const tokenizer = await loadTokenizer(checkpoint);

@@ -4,6 +4,7 @@ import { Template } from "@huggingface/jinja";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { chatGlmTemplate } from "./chatglm-text.ts";
 import { tokenText } from "./tokenizer.ts";
 
 export interface ChatMessage {
@@ -37,7 +38,7 @@ export async function renderChat(
 export async function loadChatTemplate(checkpoint: Checkpoint): Promise<ChatTemplate> {
   const settings = await checkpoint.json("tokenizer_config.json");
   const tokens = isRecord(settings) ? settings : {};
-  const source = (await checkpoint.text("chat_template.jinja")) ?? chooseTemplate(tokens.chat_template);
+  const source = await findTemplate(checkpoint, tokens);
   if (source === undefined) {
     throw new TacetError("bad_tokenizer", `${checkpoint.tree.label} has no chat template`, {
       hint: "the model was not trained for chat: give the whole prompt as text",
@@ -55,6 +56,18 @@ export async function loadChatTemplate(checkpoint: Checkpoint): Promise<ChatTemp
         documents: null,
       }),
   };
+}
+
+/** Its own file, as newer releases have it, before tokenizer_config.json, before what is known of the family. */
+async function findTemplate(checkpoint: Checkpoint, settings: JsonRecord): Promise<string | undefined> {
+  const file = await checkpoint.text("chat_template.jinja");
+  if (file !== undefined) return file;
+  const json = await checkpoint.json("chat_template.json");
+  return (
+    chooseTemplate(isRecord(json) ? json.chat_template : undefined) ??
+    chooseTemplate(settings.chat_template) ??
+    (await chatGlmTemplate(checkpoint))
+  );
 }
 
 /** A text, or a list of named texts of which the one called "default" is meant. */

@@ -1,12 +1,18 @@
-/** Text ↔ token ids, from the checkpoint's tokenizer.json. */
+/** Text ↔ token ids, from the checkpoint's tokenizer.json, or from its tokenizer.model where it has only that. */
 
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
+
+const DEFINITION = "tokenizer.json";
 
 export interface Tokenizer {
-  /** @param options addSpecialTokens: begin- and end-of-text tokens as the tokenizer's template says (default true) */
+  /**
+   * @param options addSpecialTokens: begin- and end-of-text tokens as the tokenizer's template says (default true);
+   *   a text that begins with the begin token does not get it twice
+   */
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
   /** @param options skipSpecialTokens: leave out control tokens (default true) */
   detokenize(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
@@ -16,21 +22,35 @@ export interface Tokenizer {
   readonly eosIds: readonly number[];
 }
 
+/** Whether the checkpoint has a tokenizer that {@link loadTokenizer} reads. */
+export async function hasTokenizer({ tree }: Checkpoint): Promise<boolean> {
+  return (await tree.size(DEFINITION)) !== undefined || (await tree.size(SENTENCEPIECE_FILE)) !== undefined;
+}
+
 /** @throws TacetError bad_tokenizer if the checkpoint has none or it cannot be used */
 export async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> {
-  const definition = await checkpoint.json("tokenizer.json");
-  if (definition === undefined) {
-    throw new TacetError("bad_tokenizer", `${checkpoint.tree.label} has no tokenizer.json`, {
-      hint: "give token ids with --ids, or add the model's tokenizer.json to the folder",
-    });
+  if (!(await hasTokenizer(checkpoint))) {
+    throw new TacetError(
+      "bad_tokenizer",
+      `${checkpoint.tree.label} has neither ${DEFINITION} nor ${SENTENCEPIECE_FILE}`,
+      {
+        hint: "give token ids with --ids, or add the model's tokenizer.json or tokenizer.model to the folder",
+      },
+    );
   }
+  const definition = await checkpoint.json(DEFINITION);
   const settings = (await checkpoint.json("tokenizer_config.json")) ?? {};
-  if (!isRecord(definition) || !isRecord(settings)) throw unusable();
-  const inner = create(definition, settings);
+  if (!isRecord(settings)) throw unusable();
   const eosIds = await loadEosIds(checkpoint);
-  const endToken = tokenText(settings.eos_token);
-  const endId = endToken === undefined ? undefined : inner.token_to_id(endToken);
-  return wrap(inner, eosIds.length > 0 || endId === undefined ? eosIds : [endId]);
+  if (definition === undefined) return await loadSentencePieceTokenizer(checkpoint, settings, eosIds);
+  if (!isRecord(definition)) throw unusable();
+  const inner = create(definition, settings);
+  const idOf = (name: string) => {
+    const token = tokenText(settings[name]);
+    return token === undefined ? undefined : inner.token_to_id(token);
+  };
+  const endId = idOf("eos_token");
+  return wrap(inner, eosIds.length > 0 || endId === undefined ? eosIds : [endId], idOf("bos_token"));
 }
 
 /** End ids that generation_config.json gives, else config.json; empty if neither does. Needs no tokenizer. */
@@ -76,14 +96,18 @@ function unusable(cause?: unknown): TacetError {
   });
 }
 
-function wrap(inner: InnerTokenizer, eosIds: readonly number[]): Tokenizer {
+function wrap(inner: InnerTokenizer, eosIds: readonly number[], bosId: number | undefined): Tokenizer {
   return {
     eosIds,
     idOf: (token) => inner.token_to_id(token),
     encode(text, { addSpecialTokens = true } = {}) {
       const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
       // A tokenizer without an unknown token has no id for what its vocabulary does not cover.
-      if (ids.every((id) => id !== undefined)) return ids;
+      if (ids.every((id) => id !== undefined)) {
+        // A text that brings its own begin token does not get a second one.
+        const twice = addSpecialTokens && bosId !== undefined && ids[0] === bosId && ids[1] === bosId;
+        return twice ? ids.slice(1) : ids;
+      }
       throw new TacetError(
         "bad_tokenizer",
         "the text has characters that the model's tokenizer cannot express",
