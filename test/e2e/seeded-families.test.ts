@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 /** The families that Tacet runs. */
-const RUN: readonly Family[] = ["llama"];
+const RUN: readonly Family[] = ["llama", "qwen2", "qwen3", "mistral"];
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
 const GREEDY = { maxNewTokens: 16, eosIds: [] };
 

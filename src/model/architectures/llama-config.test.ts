@@ -109,6 +109,8 @@ describe("what a family decides", () => {
     expect(mistral.parseConfig(small).bias).toEqual({ qkv: false, attentionOut: false, mlp: false });
     expectUnsupported(() => mistral.parseConfig({ ...small, attention_bias: true }), "attention_bias");
     expectUnsupported(() => windows({ layer_types: Array(3).fill("full_attention") }), "layer_types[0]");
+    expectUnsupported(() => windows({ use_sliding_window: false }), "use_sliding_window");
+    expectUnsupported(() => windows({ max_window_layers: 1 }), "max_window_layers");
     expectBad(() => windows({ sliding_window: 0 }));
   });
 

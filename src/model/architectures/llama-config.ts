@@ -128,6 +128,8 @@ export function noWindow(raw: RawConfig, layers: number): readonly null[] {
 
 /** Mistral: one window for all layers, 4096 if the file does not say, none if it says null. */
 export function oneWindow(raw: RawConfig, layers: number): readonly (number | null)[] {
+  demand(raw, "use_sliding_window", [true]);
+  demand(raw, "max_window_layers", [0]);
   const size = raw.sliding_window === null ? null : count(raw, "sliding_window", 4096);
   const windows = Array.from({ length: layers }, () => size);
   checkLayerTypes(raw, windows);

@@ -93,8 +93,8 @@ export class CachedAttention {
           kv_num_heads: kvHeads,
           scale: { float: 1 / Math.sqrt(headDim) },
           ...(rotary ? { do_rotary: 1, rotary_interleaved: rotary.pairs === "neighbours" ? 1 : 0 } : {}),
-          // The operator counts the keys before the token itself.
-          ...(window === undefined ? {} : { local_window_size: window - 1 }),
+          // The token itself counts.
+          ...(window === undefined ? {} : { local_window_size: window }),
         },
       },
     );
