@@ -26,6 +26,7 @@ export const ERROR_KINDS = {
   /** Prompt and answer need more tokens than the model's context has. */
   context_overflow: { wire: 0, exit: 2 },
   io_failed: { wire: 0, exit: 3 },
+  out_of_memory: { wire: 0, exit: 3 },
   // the protocol: exit 4
   bad_frame: { wire: 1, close: 1002, exit: 4 },
   unsupported_version: { wire: 2, close: 1002, exit: 4 },

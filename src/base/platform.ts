@@ -17,6 +17,37 @@ export interface FileTree {
   nativePath(path: string): string | undefined;
 }
 
+/**
+ * Large files that were made here and can be made again. The last 32 bytes of each are the SHA-256 of the others.
+ */
+export interface FileCache {
+  /** The folder with the files. Throws TacetError io_failed before the first one is made. */
+  readonly files: FileTree;
+  /** Reads a file through. A damaged one, cut off or changed, is removed. */
+  check(name: string, options?: FileCheckOptions): Promise<"whole" | "absent" | "damaged">;
+  /**
+   * Begins a file that is not there before it is finished, whoever else makes the same one.
+   *
+   * @param bytes that will be appended, without the 32 of the digest
+   * @throws TacetError io_failed if the disk has no room for them
+   */
+  create(name: string, bytes: number): Promise<FileWriter>;
+}
+
+export interface FileCheckOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+export interface FileWriter {
+  /** Throws TacetError io_failed, also on a full disk. */
+  append(bytes: Uint8Array): Promise<void>;
+  /** Appends the digest and gives the file its name. */
+  finish(): Promise<void>;
+  /** Leaves nothing behind. After `finish` it does nothing. */
+  discard(): Promise<void>;
+}
+
 /** A message socket: ordered, reliable, binary. */
 export interface MessageSocket {
   send(message: Uint8Array): void;
@@ -56,10 +87,14 @@ export interface TensorSession {
 /** Runs ONNX models: onnxruntime-node or onnxruntime-web. */
 export interface TensorRuntime {
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
+  /** Bytes of memory that this process could still take, undefined where nobody knows. */
+  availableMemory?(): Promise<number | undefined>;
 }
 
 export interface Platform {
   readonly tensors: TensorRuntime;
+  /** Where quantized weights are kept between sessions. */
+  readonly weightCache?: FileCache;
   /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */
   connect(url: string, options?: { signal?: AbortSignal; timeoutMs?: number }): Promise<MessageSocket>;
 }

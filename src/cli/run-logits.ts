@@ -54,7 +54,7 @@ async function show(text: string, options: LogitsOptions, signal: AbortSignal): 
 async function compare(text: string, options: LogitsOptions, signal: AbortSignal): Promise<void> {
   const checkpoint = await openBase(options);
   const ids = await promptIds(checkpoint, await openTextSide(checkpoint), text, options);
-  const plaintext = await openLocal(checkpoint, options);
+  const plaintext = await openLocal(checkpoint, options, signal);
   try {
     checkIds(ids, plaintext.model.config.vocabSize);
     const remote = await openRemote(checkpoint, options, signal);

@@ -1,5 +1,5 @@
 /** The options of commands that run a model; source.ts turns them into one. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { collect, digestHex, integerIn, tokenIds } from "./arguments.ts";
 
 export function addSourceOptions(command: Command): Command {
@@ -16,6 +16,18 @@ export function addSourceOptions(command: Command): Command {
       integerIn("--reconnect-seconds", 0, 86_400),
     )
     .option("--threads <n>", "threads for one operator of the base model", integerIn("--threads", 1, 1024))
+    .addOption(
+      new Option(
+        "--weights <kind>",
+        "how the base model is held in memory; int8 and int4 are made once and kept (default: original)",
+      ).choices(["original", "int8", "int4"]),
+    )
+    .option("--weights-cache <dir>", "where int8 and int4 weights are kept (default: ~/.cache/tacet/weights)")
+    .option(
+      "--context-length <n>",
+      "most tokens of prompt and answer (default: the model's, at most 8192)",
+      integerIn("--context-length", 1, 1 << 24),
+    )
     .option("--no-cache", "do not keep the bundle on disk for the next time");
 }
 

@@ -5,7 +5,9 @@ import { connect, type PrivateModel } from "../client/client.ts";
 import { CausalLm } from "../model/causal-lm.ts";
 import { fitAdapter } from "../model/fit-adapter.ts";
 import { LocalLora } from "../model/local-lora.ts";
-import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import type { PrepareProgress } from "../model/quantized-weights.ts";
+import type { WeightFormat } from "../model/weight-source.ts";
+import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
@@ -23,6 +25,9 @@ export interface SourceOptions {
   readonly reconnectSeconds?: number;
   readonly threads?: number;
   readonly cache?: boolean;
+  readonly weights?: WeightFormat;
+  readonly weightsCache?: string;
+  readonly contextLength?: number;
 }
 
 export type SourceKind = "base" | "plaintext-adapter" | "provider";
@@ -65,23 +70,65 @@ export async function openModel(options: SourceOptions, signal: AbortSignal): Pr
   checkSource(options);
   const checkpoint = await openBase(options);
   if (options.provider !== undefined) return await openRemote(checkpoint, options, signal);
-  return await openLocal(checkpoint, options);
+  return await openLocal(checkpoint, options, signal);
 }
 
 export async function openLocal(
   checkpoint: Checkpoint,
-  { adapter, threads }: SourceOptions,
+  options: SourceOptions,
+  signal: AbortSignal,
 ): Promise<OpenedModel> {
+  const { adapter } = options;
   const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter);
-  const model = await Progress.during("loading", (onProgress) =>
-    CausalLm.load(checkpoint, nodePlatform().tensors, {
-      onProgress,
+  const progress = new LoadProgress();
+  try {
+    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
+      ...modelOptions(options),
+      signal,
+      onWarning: warn,
+      onPrepare: progress.prepare,
+      onProgress: progress.load,
       ...(deltas === undefined ? {} : { deltas }),
-      ...(threads === undefined ? {} : { threads }),
-    }),
-  );
-  const kind = deltas === undefined ? "base" : "plaintext-adapter";
-  return { kind, model, checkpoint, close: () => model.dispose() };
+    });
+    const kind = deltas === undefined ? "base" : "plaintext-adapter";
+    return { kind, model, checkpoint, close: () => model.dispose() };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** What all models are opened with. */
+function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
+  return {
+    weightCache: nodeFileCache(weightsCache),
+    ...(threads === undefined ? {} : { threads }),
+    ...(weights === undefined ? {} : { weights }),
+    ...(contextLength === undefined ? {} : { contextLength }),
+  };
+}
+
+/** A bar for each step of loading, one after the other. */
+class LoadProgress {
+  readonly #bars = new Map<string, Progress>();
+
+  readonly prepare = ({ step, fraction }: PrepareProgress): void => {
+    this.#show(step === "quantizing" ? "quantizing, once" : "checking the weights", fraction);
+  };
+
+  readonly load = (fraction: number): void => this.#show("loading", fraction);
+
+  stop(): void {
+    for (const bar of this.#bars.values()) bar.stop();
+    this.#bars.clear();
+  }
+
+  #show(label: string, fraction: number): void {
+    if (!this.#bars.has(label)) {
+      this.stop();
+      this.#bars.set(label, new Progress(label));
+    }
+    this.#bars.get(label)!.update(fraction);
+  }
 }
 
 async function openLocalLora(checkpoint: Checkpoint, dir: string): Promise<LocalLora> {
@@ -97,12 +144,12 @@ export async function openRemote(
   signal: AbortSignal,
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
-  const { adapterName, bundleDigest, threads, provider = [] } = options;
+  const { adapterName, bundleDigest, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
   const platform = announceReconnects(runtime, seconds);
   const fetching = new Progress("fetching the bundle");
-  const loading = new Progress("loading");
+  const loading = new LoadProgress();
   try {
     const remote = await connect(platform, {
       base: checkpoint,
@@ -110,15 +157,19 @@ export async function openRemote(
       signal,
       reconnectMs: 1000 * seconds,
       onBundleProgress: fetching.update,
+      onPrepare(progress) {
+        fetching.stop();
+        loading.prepare(progress);
+      },
       onLoadProgress(fraction) {
         fetching.stop();
-        loading.update(fraction);
+        loading.load(fraction);
       },
       onWarning: warn,
       ...(adapterName === undefined ? {} : { adapter: adapterName }),
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
-      ...(threads === undefined ? {} : { threads }),
+      ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });
     platform.connected();
@@ -134,7 +185,7 @@ function announceReconnects(runtime: Platform, seconds: number): Platform & { co
   let stood = false;
   let waiting = false;
   return {
-    tensors: runtime.tensors,
+    ...runtime,
     connected() {
       stood = true;
     },

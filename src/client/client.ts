@@ -8,9 +8,11 @@
  * @module
  */
 import { TacetError } from "../base/errors.ts";
-import type { FileTree, Platform } from "../base/platform.ts";
+import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import type { PrepareProgress } from "../model/quantized-weights.ts";
+import type { WeightFormat } from "../model/weight-source.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { checkGroups } from "./check-groups.ts";
@@ -26,6 +28,15 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly threads?: number;
   readonly contextLength?: number;
   readonly onLoadProgress?: (fraction: number) => void;
+  /**
+   * How the base model's weights are held (docs/models.md). The provider knows the model by the original weights,
+   * whichever are chosen here. Default: "original".
+   */
+  readonly weights?: WeightFormat;
+  /** Where quantized weights are kept. Default: the platform's. */
+  readonly weightCache?: FileCache;
+  /** Quantized weights are being made, or the ones that were kept are being checked. */
+  readonly onPrepare?: (progress: PrepareProgress) => void;
 }
 
 /** A private model: {@link CausalLm} whose adapted layers ask a provider. */
@@ -58,12 +69,18 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
     adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
-    const { threads, contextLength, onLoadProgress } = options;
+    const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
+    const weightCache = options.weightCache ?? platform.weightCache;
     const model = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: adapter,
       ...(threads === undefined ? {} : { threads }),
       ...(contextLength === undefined ? {} : { contextLength }),
       ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
+      ...(weights === undefined ? {} : { weights }),
+      ...(weightCache === undefined ? {} : { weightCache }),
+      ...(onPrepare === undefined ? {} : { onPrepare }),
+      ...(onWarning === undefined ? {} : { onWarning }),
+      ...(signal === undefined ? {} : { signal }),
     });
     const joined = adapter;
     return {

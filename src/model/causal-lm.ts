@@ -1,16 +1,20 @@
 /** A decoder-only language model, run from its Hugging Face folder. */
 
 import { assertInteger } from "../base/assert.ts";
-import type { TensorRuntime } from "../base/platform.ts";
+import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { type CacheShape, KvCache } from "./kv-cache.ts";
 import { type LinearPlace, matchGroups } from "./linear-place.ts";
-import { type Segment, SegmentBuilder } from "./segment-builder.ts";
+import { checkMemory } from "./memory-need.ts";
+import { type PrepareProgress, quantizedWeights } from "./quantized-weights.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./segment-builder.ts";
 import { FIRST_ROW, IDS, PAST, TOTAL } from "./segment-pass.ts";
 import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
+import { weightDemand } from "./weight-demand.ts";
+import { originalWeights, type WeightFormat, type WeightSource } from "./weight-source.ts";
 
 export interface LoadOptions {
   /** Adds to linear layers; the model is cut into segments at its groups. */
@@ -22,6 +26,15 @@ export interface LoadOptions {
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
   readonly onProgress?: (fraction: number) => void;
+  /** How the weights are held. Default: as in the checkpoint. The others need a weightCache. */
+  readonly weights?: WeightFormat;
+  /** Where quantized weights are kept from one load to the next. */
+  readonly weightCache?: FileCache;
+  /** Quantized weights are being made, or the ones that were kept are being checked. */
+  readonly onPrepare?: (progress: PrepareProgress) => void;
+  /** Something the user should know, and that has been repaired. */
+  readonly onWarning?: (message: string) => void;
+  readonly signal?: AbortSignal;
 }
 
 export interface ForwardOptions {
@@ -71,7 +84,7 @@ export class CausalLm {
 
   /**
    * @throws TacetError unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
-   *   this model's
+   *   this model's; out_of_memory if it will not fit; io_failed if quantized weights cannot be kept; aborted
    */
   static async load(
     checkpoint: Checkpoint,
@@ -90,13 +103,14 @@ export class CausalLm {
     );
     const { deltas, threads, overlap = true } = options;
     const groupAt = matchGroups(places, deltas);
-    const segments = writeSegments(
-      new SegmentBuilder(checkpoint, { groupAt, overlap }),
-      architecture,
-      config,
-      places,
-      contextLength,
-    );
+    const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
+      writeSegments(new SegmentBuilder(source, plan), architecture, config, places, positions);
+    const source = await openWeights(checkpoint, options, {
+      runtime,
+      cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
+      writePass: (source) => writePass(source, { groupAt: new Map(), overlap: false }, 1),
+    });
+    const segments = writePass(source, { groupAt, overlap }, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
@@ -157,6 +171,29 @@ export class CausalLm {
       this.#busy.delete(cache);
     }
   }
+}
+
+/** The weights in the format that is asked for, after a look at what they will need. */
+async function openWeights(
+  checkpoint: Checkpoint,
+  { weights = "original", weightCache, onPrepare, onWarning, signal }: LoadOptions,
+  context: {
+    readonly runtime: TensorRuntime;
+    readonly cache: CacheShape;
+    readonly writePass: (source: WeightSource) => void;
+  },
+): Promise<WeightSource> {
+  const original = originalWeights(checkpoint);
+  const demand = weightDemand(original, weights, context.writePass);
+  await checkMemory(context.runtime, demand, weights, context.cache);
+  if (weights === "original") return original;
+  if (!weightCache) throw new TypeError("quantized weights need a weightCache");
+  return await quantizedWeights(checkpoint, weights, demand, {
+    cache: weightCache,
+    signal,
+    onPrepare,
+    onWarning,
+  });
 }
 
 function writeSegments(

@@ -13,5 +13,7 @@ export { fitAdapter } from "./fit-adapter.ts";
 export { type GeneratedToken, type GenerateOptions, generate, type SamplingOptions } from "./generate.ts";
 export { KvCache } from "./kv-cache.ts";
 export { LocalLora } from "./local-lora.ts";
+export type { PrepareProgress } from "./quantized-weights.ts";
 export { StreamingDetokenizer } from "./streaming-detokenizer.ts";
 export { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+export type { WeightFormat } from "./weight-source.ts";

@@ -7,17 +7,24 @@
  */
 
 import { TacetError } from "../base/errors.ts";
-import type { Checkpoint } from "../weights/checkpoint.ts";
-import type { TensorInfo } from "../weights/safetensors.ts";
+import { BLOCK } from "../weights/quantize-blocks.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import {
   type Attribute,
+  CONTRIB,
   type Dims,
   type ElementType,
   elementTypeOf,
   type GraphValue,
   OnnxGraph,
 } from "./onnx-graph.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "./weight-source.ts";
 
 /** A tensor of the forward pass, in whichever graph it is made. */
 export interface Value extends GraphValue {
@@ -48,15 +55,18 @@ export interface SegmentPlan {
   readonly overlap: boolean;
 }
 
+/** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
+const INT8_ACTIVATIONS = 4;
+
 export class SegmentBuilder {
-  readonly #checkpoint: Checkpoint;
+  readonly #weights: WeightSource;
   readonly #plan: SegmentPlan;
   readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
     { graph: new OnnxGraph("s0"), steps: [] },
   ];
 
-  constructor(checkpoint: Checkpoint, plan: SegmentPlan) {
-    this.#checkpoint = checkpoint;
+  constructor(weights: WeightSource, plan: SegmentPlan) {
+    this.#weights = weights;
     this.#plan = plan;
   }
 
@@ -110,15 +120,14 @@ export class SegmentBuilder {
 
   /** A weight as it is in the file. */
   storedWeight(name: string, shape: readonly number[]): { stored: string; type: ElementType } {
-    const tensor = this.#checkpoint.tensor(name);
-    checkShape(tensor, shape);
-    const type = elementTypeOf(tensor);
+    const { tree, info } = this.#weights.tensor(name, shape);
+    const type = elementTypeOf(info);
     if (!type) {
-      throw new TacetError("unsupported_model", `tensor ${name} is stored as ${tensor.dtype}`, {
+      throw new TacetError("unsupported_model", `tensor ${name} is stored as ${info.dtype}`, {
         hint: "weights in F32, F16 and BF16 can be read",
       });
     }
-    return { stored: this.graph.weight(this.#checkpoint.tree, tensor, type), type };
+    return { stored: this.graph.weight(tree, info, type), type };
   }
 
   /**
@@ -146,20 +155,44 @@ export class SegmentBuilder {
     return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
   }
 
-  /** The modules' weights as one matrix, so that one product makes all outputs. The runtime joins them once, at load. */
+  /** The modules' weights are one matrix, so that one product makes all outputs. */
   #product(place: LinearPlace, x: Value): Value {
     const { modules, inFeatures, outFeatures, bias, storedInOut = false } = place;
-    const weights = modules.map((name, i) => {
-      const shape = storedInOut ? [inFeatures, outFeatures[i]] : [outFeatures[i], inFeatures];
-      return this.weight(`${name}.weight`, shape);
-    });
-    const joined = this.#join(weights, storedInOut ? 1 : 0);
-    const transposed = storedInOut ? joined : this.#transpose(joined);
+    const tensors = modules.map((name) => `${name}.weight`);
     const dims = [1, "tokens", sum(outFeatures)];
-    const [y] = this.node("MatMul", [x, transposed], [{ dims }]);
+    const y = this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, { dims });
     if (!bias) return y;
     const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
     return this.node("Add", [y, this.#join(biases, 0)], [{ dims }])[0];
+  }
+
+  /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */
+  product(matrix: Matrix, x: Value, output: NonNullable<OutputSpec>): Value {
+    const quantized = this.#weights.quantized(matrix);
+    if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
+    const weights = matrix.tensors.map((name, i) => this.weight(name, storedShape(matrix, i)));
+    // The runtime joins and turns them once, at load.
+    const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
+    return this.node("MatMul", [x, matrix.storedInOut ? joined : this.#transpose(joined)], [output])[0];
+  }
+
+  #quantizedProduct(
+    matrix: Matrix,
+    { tree, bits, codes, scales }: QuantizedMatrix,
+    x: Value,
+    output: NonNullable<OutputSpec>,
+  ): Value {
+    const operands = [this.graph.weight(tree, codes, "uint8"), this.graph.weight(tree, scales, "float32")];
+    return this.node("MatMulNBits", [x, ...operands], [output], {
+      domain: CONTRIB,
+      attributes: {
+        K: matrix.inFeatures,
+        N: rowsOf(matrix),
+        bits,
+        block_size: BLOCK,
+        accuracy_level: INT8_ACTIVATIONS,
+      },
+    })[0];
   }
 
   #join(parts: readonly string[], axis: number): string {
@@ -193,14 +226,4 @@ export class SegmentBuilder {
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
-}
-
-/** @throws TacetError bad_checkpoint */
-function checkShape({ name, shape }: TensorInfo, wanted: readonly number[]): void {
-  if (shape.length === wanted.length && shape.every((size, axis) => size === wanted[axis])) return;
-  throw new TacetError(
-    "bad_checkpoint",
-    `tensor ${name} has shape [${shape}], config.json wants [${wanted}]`,
-    { hint: "config.json and the weights do not belong together" },
-  );
 }

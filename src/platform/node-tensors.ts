@@ -4,10 +4,12 @@ import { dirname } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { TacetError } from "../base/errors.ts";
 import type { OnnxModel, SessionOptions, Tensor, TensorRuntime, TensorSession } from "../base/platform.ts";
+import { availableMemory } from "./node-memory.ts";
 
 /** The library is loaded with the first session: commands that run no model start without it. */
 export function nodeTensorRuntime(): TensorRuntime {
   return {
+    availableMemory,
     async createSession(model, options = {}) {
       // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
       // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.

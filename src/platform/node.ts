@@ -1,12 +1,14 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
 import type { Platform } from "../base/platform.ts";
+import { nodeFileCache } from "./node-file-cache.ts";
 import { connectSocket } from "./node-socket.ts";
 import { nodeTensorRuntime } from "./node-tensors.ts";
 
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node-bundle-cache.ts";
+export { nodeFileCache } from "./node-file-cache.ts";
 export { nodeFileTree } from "./node-files.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
 
 export function nodePlatform(): Platform {
-  return { tensors: nodeTensorRuntime(), connect: connectSocket };
+  return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };
 }

@@ -220,11 +220,24 @@ export function encodeSafetensors(
   tensors: readonly TensorToEncode[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
+  const specs = tensors.map(({ data, ...spec }) => ({ ...spec, bytes: data.length }));
+  return concatBytes(encodeSafetensorsHeader(specs, metadata), ...tensors.map(({ data }) => data));
+}
+
+/**
+ * What stands before the data, for files that are written piece by piece.
+ * @param tensors with the length of their data in bytes
+ * @throws RangeError as {@link encodeSafetensors}
+ */
+export function encodeSafetensorsHeader(
+  tensors: readonly (Omit<TensorToEncode, "data"> & { readonly bytes: number })[],
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
   const header = new Map<string, unknown>();
   if (Object.keys(metadata).length > 0) header.set("__metadata__", metadata);
   let end = 0;
-  for (const { name, dtype, shape, data } of tensors) {
-    const data_offsets = [end, (end += data.length)];
+  for (const { name, dtype, shape, bytes } of tensors) {
+    const data_offsets = [end, (end += bytes)];
     const fault = checkEntry(name, { dtype, shape, data_offsets }, "", 0);
     if (typeof fault === "string") throw new RangeError(`tensor ${quoteName(name)}: ${fault}`);
     if (name === "__metadata__" || name === "__proto__" || header.has(name))
@@ -237,5 +250,5 @@ export function encodeSafetensors(
   json = concatBytes(json, new Uint8Array(-json.length & 7).fill(0x20));
   const prefix = new Uint8Array(8);
   new DataView(prefix.buffer).setUint32(0, json.length, true);
-  return concatBytes(prefix, json, ...tensors.map(({ data }) => data));
+  return concatBytes(prefix, json);
 }

@@ -66,8 +66,8 @@ async function demonstrate(state: string, words: readonly string[], signal: Abor
       signal.throwIfAborted();
       return opened[opened.length - 1];
     };
-    const base = await open(openLocal(checkpoint, {}));
-    const plaintext = await open(openLocal(checkpoint, { adapter: EMBEDDED_ADAPTER }));
+    const base = await open(openLocal(checkpoint, {}, signal));
+    const plaintext = await open(openLocal(checkpoint, { adapter: EMBEDDED_ADAPTER }, signal));
     const remoteOptions = { provider: [provider.url], cache: false };
     const remote = await open(openRemote(checkpoint, remoteOptions, signal, capture.wrap(nodePlatform())));
 

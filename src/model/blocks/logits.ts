@@ -20,9 +20,6 @@ export function logits(
   const end = builder.graph.constant([1], BigInt64Array.of(2n ** 62n));
   const axis = builder.graph.constant([1], BigInt64Array.of(1n));
   const [rows] = builder.node("Slice", [x, firstRow, end, axis], [{ dims: [1, "rows", width] }]);
-  const transposed = builder.graph.freshName("head");
-  builder.graph.node("Transpose", [builder.weight(weight, shape)], [transposed], {
-    attributes: { perm: [1, 0] },
-  });
-  return builder.node("MatMul", [rows, transposed], [{ dims: [1, "rows", vocab], name: LOGITS }])[0];
+  const matrix = { tensors: [weight], outFeatures: [vocab], inFeatures: width, isHead: true };
+  return builder.product(matrix, rows, { dims: [1, "rows", vocab], name: LOGITS });
 }

@@ -1,0 +1,73 @@
+/** Whether a model will fit into memory, before it is loaded. */
+
+import { TacetError } from "../base/errors.ts";
+import type { TensorRuntime } from "../base/platform.ts";
+import type { CacheShape } from "./kv-cache.ts";
+import { bitsOf, quantizedBytes, type WeightDemand } from "./weight-demand.ts";
+import { rowsOf, type WeightFormat } from "./weight-source.ts";
+
+/** Bytes. */
+export interface MemoryNeed {
+  readonly weights: number;
+  /** Keys and values of a full context. */
+  readonly cache: number;
+}
+
+/**
+ * weights = 4·entries of each matrix kept as it is, with 8 bits 1.125·entries, with 4 bits 0.625·entries, and the
+ * other tensors as stored; cache = 2·layers·kvHeads·headDim·4·tokens.
+ */
+export function memoryNeed(
+  { matrices, tensors }: WeightDemand,
+  format: WeightFormat,
+  { layers, kvHeads, headDim, maxTokens }: CacheShape,
+): MemoryNeed {
+  let weights = 0;
+  for (const { matrix } of matrices) {
+    const bits = bitsOf(format, matrix);
+    weights += bits === 0 ? 4 * rowsOf(matrix) * matrix.inFeatures : quantizedBytes(matrix, bits);
+  }
+  for (const { info } of tensors) weights += info.bytes;
+  return { weights, cache: 2 * layers * kvHeads * headDim * 4 * maxTokens };
+}
+
+/** @throws TacetError out_of_memory with the figures, where the runtime knows how much memory there is */
+export async function checkMemory(
+  runtime: TensorRuntime,
+  demand: WeightDemand,
+  format: WeightFormat,
+  cache: CacheShape,
+): Promise<void> {
+  const available = await runtime.availableMemory?.();
+  if (available === undefined) return;
+  const need = memoryNeed(demand, format, cache);
+  if (need.weights + need.cache <= available) return;
+  const parts =
+    `${gigabytes(need.weights)} for ${format === "original" ? "its weights in float32" : `${format} weights`}` +
+    ` and ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens`;
+  throw new TacetError(
+    "out_of_memory",
+    `the model needs ${gigabytes(need.weights + need.cache)} of memory, ${gigabytes(available)} are available: ${parts}`,
+    { hint: hintOf(demand, format, cache, available) },
+  );
+}
+
+/** What would help, tried in turn. */
+function hintOf(demand: WeightDemand, format: WeightFormat, cache: CacheShape, available: number): string {
+  const smaller = (["int8", "int4"] as const).slice(format === "original" ? 0 : format === "int8" ? 1 : 2);
+  for (const other of smaller) {
+    const need = memoryNeed(demand, other, cache);
+    if (need.weights + need.cache <= available)
+      return `--weights ${other} (option weights) needs ${gigabytes(need.weights + need.cache)}`;
+  }
+  const least = smaller.at(-1) ?? format;
+  const { weights, cache: bytes } = memoryNeed(demand, least, cache);
+  const fitting = Math.floor(((available - weights) / bytes) * cache.maxTokens);
+  if (fitting < 1) return "close other programs, or take a smaller model or a larger machine";
+  const weightsToo = least === format ? "" : `--weights ${least} and `;
+  return `${weightsToo}a context of at most ${fitting} tokens (--context-length, option contextLength) would fit`;
+}
+
+function gigabytes(bytes: number): string {
+  return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}
