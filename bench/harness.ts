@@ -7,6 +7,10 @@ import { fileURLToPath } from "node:url";
 export interface BenchOptions {
   /** Fewer runs and smaller grids: a smoke test of the benches, not figures to quote. */
   readonly quick: boolean;
+  /** Of large models all layers, not a few. */
+  readonly full?: boolean;
+  /** Of large models this shape alone. */
+  readonly shape?: string;
 }
 
 /** One heading of a results file: its text is markdown. */

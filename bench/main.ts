@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|all [--quick]
+// npm run bench -- kernels|layer|peer|tokens|large|all [--quick] [--full] [--shape=NAME]
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   layer: () => import("./layer.ts"),
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
+  large: () => import("./large.ts"),
 };
 
 async function main(args: readonly string[]): Promise<number> {
@@ -18,15 +19,22 @@ async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));
   const known = [...Object.keys(BENCHES), "all"];
   const unknown = [
-    ...flags.filter((flag) => flag !== "--quick"),
+    ...flags.filter((flag) => flag !== "--quick" && flag !== "--full" && !flag.startsWith("--shape=")),
     ...names.filter((name) => !known.includes(name)),
   ];
   if (unknown.length > 0 || names.length === 0) {
     const what = unknown.length > 0 ? `unknown bench or option: ${unknown.join(", ")}` : "no bench named";
-    console.error(`error: ${what}\nhint: npm run bench -- ${known.join("|")} [--quick]`);
+    console.error(
+      `error: ${what}\nhint: npm run bench -- ${known.join("|")} [--quick] [--full] [--shape=NAME]`,
+    );
     return 2;
   }
-  const options: BenchOptions = { quick: flags.includes("--quick") };
+  const shape = flags.find((flag) => flag.startsWith("--shape="))?.slice("--shape=".length);
+  const options: BenchOptions = {
+    quick: flags.includes("--quick"),
+    full: flags.includes("--full"),
+    ...(shape === undefined ? {} : { shape }),
+  };
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
   return 0;
 }

@@ -1,10 +1,9 @@
 // End to end on the embedded model: decode steps of the same answers, plaintext LoRA against private through a
 // provider process on loopback, in turns, word by word, in one run.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import type { OutputMode } from "../src/bundle/manifest.ts";
@@ -19,6 +18,7 @@ import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { type BenchOptions, formatBytes, markdownTable, type Section } from "./harness.ts";
+import { startProvider } from "./provider-process.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LEXICON = join(ROOT, "models/lexicon");
@@ -184,16 +184,6 @@ async function runAnswer(mode: Mode, entry: Entry, record: boolean): Promise<voi
   await mode.model.forward(prompt, long);
   if (record) mode.prefill.push(performance.now() - start);
   long.dispose();
-}
-
-async function startProvider(state: string): Promise<{ child: ChildProcess; url: string }> {
-  const command = [join(ROOT, "dist/cli/main.js"), "provider", "--state", state, "--port", "0"];
-  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "ignore"] });
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const url = /listening on (ws:\S+)/.exec(line)?.[1];
-    if (url !== undefined) return { child, url };
-  }
-  throw new Error("the provider did not start");
 }
 
 function quantiles(samples: readonly number[]): number[] {

@@ -1,0 +1,120 @@
+// Prefill and decode of one model with two sources of deltas, in turns.
+import type { RemoteAdapter } from "../../src/client/remote-adapter.ts";
+import type { RemoteProvider } from "../../src/client/remote-provider.ts";
+import type { CausalLm } from "../../src/model/causal-lm.ts";
+import type { KvCache } from "../../src/model/kv-cache.ts";
+import type { SwitchedDeltas } from "./switched-deltas.ts";
+
+export const PROMPT_TOKENS = 128;
+const DECODE_TOKENS = 64;
+/** Steps of one mode before it is the other's turn. */
+const BLOCK = 8;
+const PREFILLS = 3;
+
+export type Mode = "plaintext" | "private";
+const MODES: readonly Mode[] = ["plaintext", "private"];
+
+/** Milliseconds of each step of one mode. */
+export interface Steps {
+  readonly prefill: number[];
+  readonly decode: number[];
+}
+
+export interface Measured {
+  readonly steps: Readonly<Record<Mode, Steps>>;
+  /** Traffic when decoding began. */
+  readonly before: { bytesUp: number; bytesDown: number };
+  readonly privateDecodeTokens: number;
+  readonly error: number;
+  readonly largestError: number;
+  readonly sameChoice: number;
+}
+
+export async function measureModes(
+  model: CausalLm,
+  deltas: SwitchedDeltas<Mode>,
+  remote: RemoteAdapter,
+  provider: RemoteProvider,
+  quick: boolean,
+): Promise<Measured> {
+  const steps = { plaintext: { prefill: [], decode: [] }, private: { prefill: [], decode: [] } } as Record<
+    Mode,
+    Steps
+  >;
+  const ids = seededIds(PROMPT_TOKENS + DECODE_TOKENS, model.config.vocabSize);
+  const prompt = ids.slice(0, PROMPT_TOKENS);
+  const caches = new Map<Mode, KvCache>();
+  const capacity = ids.length;
+  const forward = async (mode: Mode, input: readonly number[]) => {
+    deltas.active = mode;
+    const start = performance.now();
+    const logits = await model.forward(input, caches.get(mode)!);
+    return { logits, ms: performance.now() - start };
+  };
+  for (const mode of MODES) {
+    // Warm-up: memory of this size is touched for the first time.
+    caches.set(mode, model.newCache(capacity));
+    await forward(mode, prompt.slice(0, 8));
+  }
+  for (let i = 0; i < (quick ? 1 : PREFILLS); i++) {
+    for (const mode of turn(i)) {
+      caches.get(mode)!.dispose();
+      caches.set(mode, model.newCache(capacity));
+      await remote.ready();
+      steps[mode].prefill.push((await forward(mode, prompt)).ms);
+    }
+  }
+  const before = { ...provider.traffic };
+  const decode = quick ? 2 * BLOCK : DECODE_TOKENS;
+  let [squares, count, largestError, sameChoice] = [0, 0, 0, 0];
+  for (let first = 0; first < decode; first += BLOCK) {
+    const logits: Record<Mode, Float32Array[]> = { plaintext: [], private: [] };
+    for (const mode of turn(first / BLOCK)) {
+      // A reader's pause: idle work is done, and falls into nobody's time.
+      await remote.ready();
+      for (const id of ids.slice(PROMPT_TOKENS + first, PROMPT_TOKENS + first + BLOCK)) {
+        const step = await forward(mode, [id]);
+        steps[mode].decode.push(step.ms);
+        logits[mode].push(step.logits);
+      }
+    }
+    for (const [i, want] of logits.plaintext.entries()) {
+      const got = logits.private[i];
+      if (indexOfLargest(got) === indexOfLargest(want)) sameChoice++;
+      for (let k = 0; k < want.length; k++) {
+        const error = Math.abs(got[k] - want[k]);
+        largestError = Math.max(largestError, error);
+        squares += error ** 2;
+      }
+      count += want.length;
+    }
+  }
+  for (const cache of caches.values()) cache.dispose();
+  return {
+    steps,
+    before,
+    privateDecodeTokens: decode,
+    error: Math.sqrt(squares / count),
+    largestError,
+    sameChoice,
+  };
+}
+
+/** Who goes first changes every time. */
+const turn = (round: number): readonly Mode[] => (round % 2 === 0 ? MODES : MODES.toReversed());
+
+/** Ids all over the vocabulary, always the same. */
+function seededIds(count: number, vocab: number): number[] {
+  return Array.from({ length: count }, (_, i) => (Math.imul(i + 1, 0x9e3779b1) >>> 0) % vocab);
+}
+
+function indexOfLargest(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
+export function quantiles(samples: readonly number[]): number[] {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return [0.1, 0.5, 0.9].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
+}
