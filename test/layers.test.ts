@@ -22,9 +22,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // Both ends load the kernels and hand the cryptographic objects to pll; the client opens the base model.
   provider: ["wire", "bundle", "pll", "rlwe", "ring", "weights", "base"],
   client: ["wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
+  // Attacks, through the client alone; neither it nor the provider can reach the plain layers that it breaks.
+  audit: ["client", "wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
   platform: ["base"],
   cli: [
     "platform",
+    "audit",
     "client",
     "provider",
     "model",
@@ -132,6 +135,9 @@ describe("layers", () => {
     ["model/x.ts", 'import {\n  a,\n  b,\n} from "../pll/quantize.ts";'],
     ["base/x.ts", 'export * from "../ring/kernels.ts";'],
     ["client/x.ts", 'import { readFileSync } from "node:fs";'],
+    ["client/x.ts", 'import { NaiveLayer } from "../audit/baseline/naive-layer.ts";'],
+    ["provider/x.ts", 'import { NaiveLayer } from "../audit/baseline/naive-layer.ts";'],
+    ["audit/x.ts", 'import { Provider } from "../provider/provider.ts";'],
     ["client/x.ts", 'const ws = await import("ws");'],
     ["platform/web-socket.ts", 'import { WebSocket } from "ws";'],
     ["provider/x.ts", 'import "onnxruntime-node";'],

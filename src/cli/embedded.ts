@@ -9,3 +9,5 @@ export const EMBEDDED_ADAPTER = fileURLToPath(new URL("law-adapter", LEXICON));
 /** Answers that the two must give. */
 export const EMBEDDED_EXPECTED = fileURLToPath(new URL("expected.json", LEXICON));
 export const PACKAGE_JSON = fileURLToPath(new URL("../../package.json", import.meta.url));
+/** English text that is always there. */
+export const PACKAGE_LICENSE = fileURLToPath(new URL("../../LICENSE", import.meta.url));

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { TacetError } from "../base/errors.ts";
+import { registerAudit } from "./commands/audit.ts";
 import { registerBundle } from "./commands/bundle.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerGenerate } from "./commands/generate.ts";
@@ -50,6 +51,7 @@ for (const register of [
   registerGenerate,
   registerLogits,
   registerInspect,
+  registerAudit,
 ]) {
   register(program, interruption.signal);
 }

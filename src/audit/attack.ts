@@ -1,0 +1,45 @@
+/** What an attack is given, and what it returns. */
+import type { RandomSource } from "../ring/prng.ts";
+import type { GroupView } from "./group-view.ts";
+import type { Oracle } from "./oracle.ts";
+import type { Activations, CurvePoint } from "./score.ts";
+import type { GroupTruth } from "./truth.ts";
+
+export interface AttackContext {
+  readonly view: GroupView;
+  /** For scoring alone. */
+  readonly truth: GroupTruth;
+  /** Opens a further access to the same group: an account of its own. */
+  readonly open: () => Promise<Oracle>;
+  /** One or more kinds of activations; the first is the one that scores use. */
+  readonly activations: readonly Activations[];
+  /** Pairs (x, y) that an ordinary client gets when it runs text through the model: (count, n) and (count, R). */
+  readonly recorded?: { readonly x: Float32Array; readonly y: Float32Array };
+  /** The hint of another bundle of the same adapter, for comparison with this one. */
+  readonly otherHint?: Uint8Array;
+  /** Most queries an attack may ask. */
+  readonly maxQueries: number;
+  readonly random: RandomSource;
+  readonly signal?: AbortSignal;
+}
+
+export interface AttackResult {
+  /** As --attacks names it. */
+  readonly attack: string;
+  /** What this row is, when an attack has several. */
+  readonly variant: string;
+  /** Empty where no copy is made. */
+  readonly points: readonly CurvePoint[];
+  /** Measured numbers by name. */
+  readonly facts: Readonly<Record<string, number>>;
+  /** One sentence: what was found. */
+  readonly finding: string;
+}
+
+export interface Attack {
+  readonly name: string;
+  readonly title: string;
+  /** Paper and section, or the review's number. */
+  readonly source: string;
+  run(context: AttackContext): Promise<AttackResult[]>;
+}

@@ -1,0 +1,150 @@
+/**
+ * One reply, or the public hint, divided by what was asked. On a plain HE layer this gives every weight:
+ *
+ *   reply_1 = Ŵ·c_1 and c_1 = a is known, so Ŵ = reply_1·a^−1.
+ *
+ * Source: DESIGN §5.2 (measured there on a prototype). The same on Tacet: H_r·(a*)^−1 = W_r + … + E·(a*)^−1 is uniform,
+ * and a reply has one word of b0 bits a row, so the best estimate of W from it is 0 nearly everywhere. *Guessing* is the
+ * share of entries that somebody gets right who has no reply and always says 0, the likeliest value.
+ */
+import { publicElementBytes } from "../../rlwe/public-elements.ts";
+import type { Attack, AttackContext } from "../attack.ts";
+import { NaiveLayer, naiveDecrypt, naiveEncrypt } from "../baseline/naive-layer.ts";
+import { encryptEach, partialProducts, weightsOfProducts } from "../baseline/partial-products.ts";
+import type { GroupView } from "../group-view.ts";
+import { hintWords } from "../oracle.ts";
+import { conjugate, invert, isUnit, multiplyNegacyclic } from "../plain-ring.ts";
+import { uniformIntegers } from "../random-numbers.ts";
+import { percent } from "../show.ts";
+
+/** Rows that are tried: all are alike, and products at n = 4096 take tens of milliseconds. */
+const MOST_ROWS = 8;
+
+async function run(context: AttackContext) {
+  const plain = attackNaive(context);
+  const partial = attackPartialProducts(context);
+  const divided = divideHint(context.view, context.truth.integers);
+  const one = await oneHonestReply(context);
+  const guessing = share(new Float64Array(context.truth.integers.length), context.truth.integers);
+  return [
+    {
+      attack: "baseline",
+      variant: "plain layer, one reply",
+      points: [],
+      facts: { exact: plain.exact, milliseconds: plain.milliseconds, correct: plain.correct ? 1 : 0 },
+      finding:
+        `one reply of a plain HE layer gives ${percent(plain.exact)} of a row's weights, in ` +
+        `${plain.milliseconds.toFixed(1)} ms a row`,
+    },
+    {
+      attack: "baseline",
+      variant: "partial products, one query",
+      points: [],
+      facts: { exact: partial },
+      finding: `one query for partial products gives ${percent(partial)} of the weights`,
+    },
+    {
+      attack: "baseline",
+      variant: "the same on Tacet",
+      points: [],
+      facts: { hintDivided: divided, oneReply: one, guessing },
+      finding:
+        `the same on Tacet: ${percent(divided)} right from the hint, ${percent(one)} from one reply; guessing ` +
+        `(always 0) has ${percent(guessing)}`,
+    },
+  ];
+}
+
+function attackNaive({ view, truth, random }: AttackContext) {
+  const { rows, inFeatures: n } = view;
+  const layer = new NaiveLayer(truth.integers, rows, n);
+  const x = uniformIntegers(random, n, -7, 7);
+  const scale = 2 ** 14;
+  const { key, ciphertext } = naiveEncrypt(x, layer.degree, scale, random);
+  const inverse = invert(ciphertext.c1); // known before the reply comes
+  let right = 0;
+  let correct = true;
+  let milliseconds = 0;
+  const tried = Math.min(rows, MOST_ROWS);
+  for (let r = 0; r < tried; r++) {
+    const reply = layer.answer(ciphertext, r);
+    const start = performance.now();
+    const row = conjugate(multiplyNegacyclic(reply.c1, inverse));
+    milliseconds += performance.now() - start;
+    for (let j = 0; j < n; j++) if ((row[j] | 0) === truth.integers[r * n + j]) right++;
+    // The layer does what it is for: its answer is W·x up to noise and wrap-around.
+    let exact = 0;
+    for (let j = 0; j < n; j++) exact += truth.integers[r * n + j] * x[j];
+    const modulus = 2 ** 32 / scale;
+    const gap = naiveDecrypt(reply, key, scale) - exact;
+    correct &&= Math.abs(gap - modulus * Math.round(gap / modulus)) <= 64;
+  }
+  return { exact: right / (tried * n), correct, milliseconds: milliseconds / tried };
+}
+
+function attackPartialProducts({ view, truth, random }: AttackContext): number {
+  const { rows, inFeatures: n } = view;
+  const scale = 2 ** 17;
+  const x = Int32Array.from(uniformIntegers(random, n, 0, 1), (bit) => (bit === 0 ? -1 : 1));
+  const { s, ciphertexts } = encryptEach(x, scale, random);
+  const found = new Float64Array(rows * n);
+  for (let r = 0; r < rows; r++) {
+    const products = partialProducts(ciphertexts, truth.integers.subarray(r * n, (r + 1) * n));
+    found.set(weightsOfProducts(products, s, x, scale), r * n);
+  }
+  return share(found, truth.integers);
+}
+
+/** H_r·(a*)^−1 of the first public element, its words read as weights. */
+function divideHint(view: GroupView, integers: Int16Array): number {
+  const { parameters, rows, inFeatures: n, tensors, layout } = view;
+  const { kind, index, length } = layout.blocks[0];
+  const bytes = publicElementBytes({ bundleId: view.bundleId, group: view.index, kind, block: index });
+  const a = new Uint32Array(new Uint8Array(bytes).buffer);
+  // Where a is not a unit, division by a + 1 in place of it is as good as any other try.
+  if (!isUnit(a)) a[0]++;
+  const inverse = invert(conjugate(a));
+  const hint = hintWords(tensors.hint, parameters.hintBits);
+  const degree = parameters.ringDegree;
+  const columns = Math.min(n, length);
+  const modulus = 2 ** view.weightBits;
+  let right = 0;
+  const tried = Math.min(rows, MOST_ROWS);
+  for (let r = 0; r < tried; r++) {
+    const row = multiplyNegacyclic(hint.subarray(r * degree, (r + 1) * degree), inverse);
+    for (let j = 0; j < columns; j++) {
+      const value = ((row[j] + modulus / 2) % modulus) - modulus / 2;
+      if (value === integers[r * n + j]) right++;
+    }
+  }
+  return right / (tried * columns);
+}
+
+/** The least-norm W that explains one honest answer, rounded. */
+async function oneHonestReply({ view, truth, open, activations }: AttackContext): Promise<number> {
+  const { rows, inFeatures: n, tensors } = view;
+  const x = activations[0].seen.subarray(0, n);
+  const oracle = await open();
+  const y = await oracle.evaluate(x, 1);
+  const square = x.reduce((sum, value) => sum + value * value, 0);
+  const estimate = new Float64Array(rows * n);
+  for (let r = 0; r < rows; r++) {
+    const factor = square === 0 ? 0 : y[r] / tensors.scales[r] / square;
+    for (let j = 0; j < n; j++) estimate[r * n + j] = Math.round(factor * x[j]);
+  }
+  return share(estimate, truth.integers);
+}
+
+/** Share of the integers that an estimate has right. */
+function share(estimate: Float64Array, integers: Int16Array): number {
+  let right = 0;
+  for (const [i, value] of integers.entries()) if (estimate[i] === value) right++;
+  return right / integers.length;
+}
+
+export const oneReply: Attack = {
+  name: "baseline",
+  title: "one reply: plain HE layers, and Tacet",
+  source: "DESIGN §5.2",
+  run,
+};

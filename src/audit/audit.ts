@@ -1,0 +1,50 @@
+/**
+ * The extraction audit: attacks on one provider, through the public client alone, scored against the adapter that its
+ * owner has. No attack gets the truth; scores do. @module
+ */
+import { functionQueries } from "../rlwe/lattice-estimate.ts";
+import { securityOf } from "../rlwe/parameter-security.ts";
+import type { Parameters } from "../rlwe/parameters.ts";
+import type { Attack, AttackContext, AttackResult } from "./attack.ts";
+import { leakTable } from "./leak.ts";
+import type { GroupReport, SecurityRow } from "./report.ts";
+
+/** Runs attacks on one group. @param onProgress attacks that are done */
+export async function auditGroup(
+  context: AttackContext,
+  attacks: readonly Attack[],
+  onProgress: (done: number) => void = () => {},
+): Promise<GroupReport> {
+  const { view } = context;
+  const results: AttackResult[] = [];
+  for (const [i, attack] of attacks.entries()) {
+    onProgress(i);
+    context.signal?.throwIfAborted();
+    results.push(...(await attack.run(context)));
+  }
+  onProgress(attacks.length);
+  return {
+    group: view.index,
+    modules: view.spec.modules.map(({ name }) => name),
+    inFeatures: view.inFeatures,
+    rows: view.rows,
+    weightBits: view.weightBits,
+    replyBits: view.replyBits,
+    weightEntropy: view.weightEntropy,
+    functionQueries: functionQueries(view.inFeatures, view.weightEntropy, view.replyBits),
+    attacks: results,
+    leak: leakTable(view),
+  };
+}
+
+/** The two lattice problems of a parameter set. */
+export function securityRows(parameters: Parameters): SecurityRow[] {
+  const { user, hint } = securityOf(parameters);
+  return Object.entries({ "client's query": user, "hint, no query asked": hint }).map(([what, e]) => ({
+    what,
+    attack: e.attack,
+    beta: e.beta,
+    coreBits: e.coreBits,
+    standardBits: e.standardBits,
+  }));
+}

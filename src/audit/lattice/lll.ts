@@ -1,0 +1,105 @@
+/**
+ * Lenstra–Lenstra–Lovász reduction in floating point, with deep care for cancellation.
+ *
+ * Sources: Lenstra, Lenstra, Lovász, "Factoring polynomials with rational coefficients", 1982; Schnorr, Euchner,
+ * "Lattice basis reduction: improved practical algorithms", 1994 (exact scalar products where floats cancel, repeated
+ * size reduction); Nguyen, Stehlé, "An LLL algorithm with quadratic complexity", 2009 (insertion without stepping
+ * back one by one).
+ *
+ * Entries are integers that a double holds exactly; good for a hundred and some dimensions of 32-bit entries.
+ */
+
+export interface GramSchmidt {
+  /** mu[i][j], j < i. */
+  readonly mu: readonly Float64Array[];
+  /** ‖b*_i‖². */
+  readonly norms: Float64Array;
+}
+
+/** Relative size below which a scalar product in doubles has lost too many bits: 2^-20. */
+const CANCELLATION = 2 ** -20;
+const LARGEST_EXACT = 2 ** 53;
+
+/** Σ a_i·b_i, exact before its last rounding where the float sum cancels. */
+function scalarProduct(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  let size = 0;
+  for (let i = 0; i < a.length; i++) {
+    const product = a[i] * b[i];
+    sum += product;
+    size += Math.abs(product);
+  }
+  if (size < LARGEST_EXACT || Math.abs(sum) > CANCELLATION * size) return sum;
+  let exact = 0n;
+  for (let i = 0; i < a.length; i++) exact += BigInt(a[i]) * BigInt(b[i]);
+  return Number(exact);
+}
+
+/**
+ * Reduces the rows in place: |mu_ij| ≤ 0.51 and delta·‖b*_{i-1}‖² ≤ ‖b*_i‖² + mu²·‖b*_{i-1}‖².
+ *
+ * @param onStep called now and then with the row that is being worked on; may throw to stop
+ */
+export function lllReduce(
+  basis: Float64Array[],
+  delta = 0.99,
+  onStep: (row: number) => void = () => {},
+): GramSchmidt {
+  const d = basis.length;
+  const mu = basis.map(() => new Float64Array(d));
+  /** r[i][j] = ⟨b_i, b*_j⟩ */
+  const r = basis.map(() => new Float64Array(d));
+  r[0][0] = scalarProduct(basis[0], basis[0]);
+  let steps = 0;
+  for (let k = 1; k < d; ) {
+    if (++steps % 256 === 0) onStep(k);
+    reduceSize(basis, mu, r, k);
+    // s = ‖projection of b_k against the first i vectors‖²: how far forward b_k fits.
+    let s = r[k][k];
+    let place = k;
+    while (place > 0) {
+      const longer = s + mu[k][place - 1] * r[k][place - 1];
+      if (delta * r[place - 1][place - 1] <= longer) break;
+      s = longer;
+      place--;
+    }
+    if (place === k) {
+      k++;
+      continue;
+    }
+    basis.splice(place, 0, ...basis.splice(k, 1));
+    mu.splice(place, 0, ...mu.splice(k, 1));
+    r.splice(place, 0, ...r.splice(k, 1));
+    r[place][place] = s;
+    k = place + 1;
+    if (place === 0) r[0][0] = scalarProduct(basis[0], basis[0]);
+  }
+  return { mu, norms: Float64Array.from(r, (row, i) => row[i]) };
+}
+
+/** Makes |mu_kj| at most about a half for all j < k, and r_k right. Repeats until nothing changes. */
+function reduceSize(basis: Float64Array[], mu: Float64Array[], r: Float64Array[], k: number): void {
+  const row = basis[k];
+  for (let round = 0; round < 64; round++) {
+    for (let j = 0; j < k; j++) {
+      let product = scalarProduct(row, basis[j]);
+      for (let i = 0; i < j; i++) product -= mu[j][i] * r[k][i];
+      r[k][j] = product;
+      mu[k][j] = product / r[j][j];
+    }
+    let changed = false;
+    for (let j = k - 1; j >= 0; j--) {
+      if (Math.abs(mu[k][j]) <= 0.51) continue;
+      const factor = Math.round(mu[k][j]);
+      changed = true;
+      for (let i = 0; i < j; i++) mu[k][i] -= factor * mu[j][i];
+      mu[k][j] -= factor;
+      const other = basis[j];
+      for (let i = 0; i < row.length; i++) row[i] -= factor * other[i];
+    }
+    if (!changed) break;
+  }
+  let norm = scalarProduct(row, row);
+  for (let j = 0; j < k; j++) norm -= mu[k][j] * r[k][j];
+  r[k][k] = norm;
+}

@@ -1,0 +1,145 @@
+/** Dense linear algebra for estimates: ridge regression by the Gram matrix of the samples. Row-major float64. */
+
+/** G = X·Xᵀ, (count, count), lower triangle filled. @param x (count, n) */
+export function gram(x: Float64Array, count: number, n: number): Float64Array {
+  const g = new Float64Array(count * count);
+  for (let i = 0; i < count; i++) {
+    const a = x.subarray(i * n, (i + 1) * n);
+    for (let j = 0; j <= i; j++) {
+      const b = x.subarray(j * n, (j + 1) * n);
+      let s0 = 0;
+      let s1 = 0;
+      let k = 0;
+      for (; k + 2 <= n; k += 2) {
+        s0 += a[k] * b[k];
+        s1 += a[k + 1] * b[k + 1];
+      }
+      g[i * count + j] = s0 + s1 + (k < n ? a[k] * b[k] : 0);
+    }
+  }
+  return g;
+}
+
+/**
+ * In place: the lower triangle of G + diag becomes L with L·Lᵀ = G + diag. The leading block of L belongs to the
+ * leading block of G, so one factorisation serves all prefixes.
+ *
+ * @throws RangeError if the matrix is not positive definite
+ */
+export function cholesky(g: Float64Array, count: number, diagonal: number): void {
+  for (let i = 0; i < count; i++) {
+    const a = g.subarray(i * count, i * count + i + 1);
+    for (let j = 0; j <= i; j++) {
+      const b = g.subarray(j * count, j * count + j + 1);
+      let sum = a[j] + (i === j ? diagonal : 0);
+      let k = 0;
+      let s0 = 0;
+      let s1 = 0;
+      for (; k + 2 <= j; k += 2) {
+        s0 += a[k] * b[k];
+        s1 += a[k + 1] * b[k + 1];
+      }
+      sum -= s0 + s1 + (k < j ? a[k] * b[k] : 0);
+      if (i !== j) a[j] = sum / b[j];
+      else if (sum > 0) a[j] = Math.sqrt(sum);
+      else throw new RangeError("the matrix is not positive definite");
+    }
+  }
+}
+
+/** Solves L·Lᵀ·z = y for the leading `size` rows. @param l (count, count) */
+export function solveCholesky(l: Float64Array, count: number, size: number, y: Float64Array): Float64Array {
+  const z = y.slice(0, size);
+  for (let i = 0; i < size; i++) {
+    let sum = z[i];
+    for (let k = 0; k < i; k++) sum -= l[i * count + k] * z[k];
+    z[i] = sum / l[i * count + i];
+  }
+  for (let i = size - 1; i >= 0; i--) {
+    const value = (z[i] /= l[i * count + i]);
+    for (let k = 0; k < i; k++) z[k] -= l[i * count + k] * value;
+  }
+  return z;
+}
+
+/** Ridge regression of W from samples: for every prefix of the samples the W with the least ‖Y − X·Wᵀ‖² + λ‖W‖². */
+export class PrefixRegression {
+  readonly #x: Float64Array;
+  readonly #n: number;
+  readonly #count: number;
+  readonly #factor: Float64Array;
+
+  /** @param x (count, n) @param ridge λ, positive */
+  constructor(x: ArrayLike<number>, count: number, n: number, ridge: number) {
+    this.#x = Float64Array.from(x);
+    this.#n = n;
+    this.#count = count;
+    this.#factor = gram(this.#x, count, n);
+    cholesky(this.#factor, count, ridge);
+  }
+
+  /** W·: (R, n) from the first `size` samples. @param y (count, R) */
+  solve(y: ArrayLike<number>, rows: number, size: number): Float64Array {
+    const n = this.#n;
+    const w = new Float64Array(rows * n);
+    for (let r = 0; r < rows; r++) {
+      const column = Float64Array.from({ length: size }, (_, t) => y[t * rows + r]);
+      const z = solveCholesky(this.#factor, this.#count, size, column);
+      const row = w.subarray(r * n, (r + 1) * n);
+      for (let t = 0; t < size; t++) {
+        const factor = z[t];
+        const sample = this.#x.subarray(t * n, (t + 1) * n);
+        for (let j = 0; j < n; j++) row[j] += factor * sample[j];
+      }
+    }
+    return w;
+  }
+}
+
+/**
+ * Orthonormal directions in which the samples vary most, the most first, (directions, n): block power iteration on
+ * XᵀX (Golub & Van Loan §8.2.4). Directions of close eigenvalues mix, which costs an attack nothing.
+ */
+export function principalDirections(
+  x: ArrayLike<number>,
+  count: number,
+  n: number,
+  directions: number,
+  start: Float64Array,
+  rounds = 6,
+): Float64Array {
+  let block = start.slice(0, directions * n);
+  orthonormalize(block, directions, n);
+  for (let round = 0; round < rounds; round++) {
+    const next = new Float64Array(directions * n);
+    for (let t = 0; t < count; t++) {
+      for (let d = 0; d < directions; d++) {
+        let dot = 0;
+        for (let j = 0; j < n; j++) dot += block[d * n + j] * x[t * n + j];
+        for (let j = 0; j < n; j++) next[d * n + j] += dot * x[t * n + j];
+      }
+    }
+    orthonormalize(next, directions, n);
+    block = next;
+  }
+  return block;
+}
+
+/** Modified Gram–Schmidt, twice, on the rows. */
+export function orthonormalize(rows: Float64Array, count: number, n: number): void {
+  for (let i = 0; i < count; i++) {
+    const a = rows.subarray(i * n, (i + 1) * n);
+    for (let pass = 0; pass < 2; pass++) {
+      for (let k = 0; k < i; k++) {
+        const b = rows.subarray(k * n, (k + 1) * n);
+        let dot = 0;
+        for (let j = 0; j < n; j++) dot += a[j] * b[j];
+        for (let j = 0; j < n; j++) a[j] -= dot * b[j];
+      }
+    }
+    let norm = 0;
+    for (let j = 0; j < n; j++) norm += a[j] * a[j];
+    const inverse = norm > 0 ? 1 / Math.sqrt(norm) : 0;
+    for (let j = 0; j < n; j++) a[j] *= inverse;
+  }
+}

@@ -1,0 +1,33 @@
+/** The audit's result, as --json writes it. */
+import type { AttackResult } from "./attack.ts";
+import type { LeakRow } from "./leak.ts";
+
+export interface GroupReport {
+  readonly group: number;
+  readonly modules: readonly string[];
+  readonly inFeatures: number;
+  readonly rows: number;
+  readonly weightBits: number;
+  readonly replyBits: number;
+  readonly weightEntropy: number;
+  /** Q_func = n·h_A/b0 */
+  readonly functionQueries: number;
+  readonly attacks: readonly AttackResult[];
+  readonly leak: readonly LeakRow[];
+}
+
+export interface SecurityRow {
+  readonly what: string;
+  readonly attack: string;
+  readonly beta: number;
+  readonly coreBits: number;
+  readonly standardBits: number;
+}
+
+export interface AuditReport {
+  readonly adapter: string;
+  readonly output: string;
+  readonly parameters: string;
+  readonly security: readonly SecurityRow[];
+  readonly groups: readonly GroupReport[];
+}

@@ -1,0 +1,38 @@
+/** `tacet audit` as a user calls it: a provider in its own process, attacks over its socket. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import type { AuditReport } from "../../audit/report.ts";
+
+const MAIN = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "tacet-audit-test-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("tacet audit", () => {
+  it("attacks a seeded adapter over a socket and writes table, JSON and SVG", () => {
+    const [json, plot] = [join(folder, "a.json"), join(folder, "a.svg")];
+    const args = ["audit", "--seeded", "64", "--attacks", "unit,prompts", "--json", json, "--plot", plot];
+    const table = execFileSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
+    for (const line of table.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    const report = JSON.parse(readFileSync(json, "utf8")) as AuditReport;
+    const [group] = report.groups;
+    expect(group).toMatchObject({ inFeatures: 64, rows: 8 });
+    const unit = group.attacks.find(({ attack }) => attack === "unit");
+    expect(unit?.facts.exactOfAsked).toBe(1);
+    expect(unit?.points.at(-1)).toMatchObject({ queries: 64, exact: 1 });
+    const svg = readFileSync(plot, "utf8");
+    expect(svg.startsWith("<svg")).toBe(true);
+    expect(svg.match(/<polyline/g)?.length).toBeGreaterThanOrEqual(4);
+  });
+
+  it("refuses attacks that do not exist and names those that do", () => {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, "audit", "--attacks", "magic"], {
+      encoding: "utf8",
+    });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^error: .*\nhint: .*unit/);
+  });
+});

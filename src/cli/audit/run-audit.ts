@@ -1,0 +1,131 @@
+/** `tacet audit`: real attacks on a real provider, and what they got. */
+
+import type { Attack } from "../../audit/attack.ts";
+import { ALL_ATTACKS } from "../../audit/attacks/all-attacks.ts";
+import { auditGroup, securityRows } from "../../audit/audit.ts";
+import { plotCurves } from "../../audit/plot-svg.ts";
+import type { AuditReport, GroupReport } from "../../audit/report.ts";
+import { TacetError } from "../../base/errors.ts";
+import type { BundleGroup, OutputMode } from "../../bundle/manifest.ts";
+import { nodeFileTree } from "../../platform/node.ts";
+import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "../embedded.ts";
+import { Progress } from "../progress.ts";
+import { printJson } from "../terminal.ts";
+import { writeFiles } from "../write-files.ts";
+import { printAudit } from "./print-audit.ts";
+import { type AuditSession, type AuditSource, openAuditSession } from "./session.ts";
+import { auditText } from "./text.ts";
+
+export interface AuditOptions {
+  readonly adapter?: string;
+  readonly base?: string;
+  readonly seeded?: number;
+  readonly group?: readonly string[];
+  readonly queries?: number;
+  readonly attacks?: string;
+  readonly text?: string;
+  readonly output: OutputMode;
+  readonly json?: string;
+  readonly plot?: string;
+}
+
+export async function runAudit(options: AuditOptions, signal: AbortSignal): Promise<void> {
+  const attacks = chosenAttacks(options.attacks);
+  const source = await openSource(options);
+  const session = await openAuditSession(source, signal);
+  let report: AuditReport;
+  try {
+    report = await attackGroups(session, source, attacks, options, signal);
+  } finally {
+    await session.close();
+  }
+  if (options.json === "-") printJson(report);
+  else printAudit(report);
+  await writeReports(report, options);
+}
+
+async function attackGroups(
+  session: AuditSession,
+  source: AuditSource,
+  attacks: readonly Attack[],
+  options: AuditOptions,
+  signal: AbortSignal,
+): Promise<AuditReport> {
+  const { manifest } = session.made;
+  const groups: GroupReport[] = [];
+  for (const group of chosenGroups(manifest.groups, options.group)) {
+    const context = await session.contextOf(group, options.queries, signal);
+    groups.push(
+      await Progress.during("attacking", (update) =>
+        auditGroup(context, attacks, (done) => update(done / attacks.length)),
+      ),
+    );
+  }
+  return {
+    adapter: source.name,
+    output: source.output,
+    parameters: manifest.parameters.name,
+    security: securityRows(manifest.parameters),
+    groups,
+  };
+}
+
+async function openSource({ adapter, base, seeded, text, output }: AuditOptions): Promise<AuditSource> {
+  if (seeded !== undefined) {
+    if (adapter !== undefined || base !== undefined || text !== undefined) {
+      throw new TacetError("bad_argument", "--seeded excludes --adapter, --base and --text");
+    }
+    return { seeded, name: `seeded n=${seeded}`, output };
+  }
+  if (adapter === undefined && base !== undefined) {
+    throw new TacetError("bad_argument", "--base needs --adapter", { hint: "give the adapter's folder" });
+  }
+  const checkpoint = await openCheckpoint(nodeFileTree(base ?? EMBEDDED_BASE));
+  const folder = adapter ?? EMBEDDED_ADAPTER;
+  return {
+    model: {
+      checkpoint,
+      adapter: await openLoraAdapter(nodeFileTree(folder)),
+      text: await auditText(checkpoint, text, base === undefined),
+    },
+    name: folder.split(/[\\/]/).filter(Boolean).at(-1) ?? "adapter",
+    output,
+  };
+}
+
+/** @throws TacetError bad_argument for a name that no attack has */
+function chosenAttacks(list: string | undefined): readonly Attack[] {
+  if (list === undefined) return ALL_ATTACKS;
+  const names = new Set(list.split(",").map((name) => name.trim()));
+  const chosen = ALL_ATTACKS.filter(({ name }) => names.delete(name));
+  if (names.size === 0) return chosen;
+  throw new TacetError("bad_argument", "--attacks names an attack that does not exist", {
+    hint: `there are: ${ALL_ATTACKS.map(({ name }) => name).join(", ")}`,
+  });
+}
+
+/** The first group of each width, unless groups are named. */
+function chosenGroups(groups: readonly BundleGroup[], wanted: readonly string[] | undefined): number[] {
+  if (wanted === undefined) {
+    const widths = new Map(groups.map(({ inFeatures }, i) => [inFeatures, i] as const).reverse());
+    return [...widths.values()].sort((a, b) => a - b);
+  }
+  return wanted.map((text) => {
+    const index = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (index < groups.length) return index;
+    throw new TacetError("bad_argument", `--group must be an integer below ${groups.length}`);
+  });
+}
+
+async function writeReports(report: AuditReport, { json, plot }: AuditOptions): Promise<void> {
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const files = [
+    ...(json === undefined || json === "-"
+      ? []
+      : [{ path: json, bytes: encode(`${JSON.stringify(report, undefined, 1)}\n`), mode: 0o644 }]),
+    ...(plot === undefined ? [] : [{ path: plot, bytes: encode(plotCurves(report)), mode: 0o644 }]),
+  ];
+  if (files.length > 0) await writeFiles(files);
+}
