@@ -14,14 +14,14 @@ import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../
 import type { OutputMode } from "../../bundle/manifest.ts";
 import { RemoteAdapter } from "../../client/remote-adapter.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
-import { groupAdaptedModules } from "../../model/adapted-groups.ts";
-import { CausalLm, inputGroupsOf } from "../../model/causal-lm.ts";
+import { CausalLm } from "../../model/causal-lm.ts";
+import { fitAdapter } from "../../model/fit-adapter.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../../provider/served-adapter.ts";
 import { systemRandom } from "../../ring/prng.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
-import { checkAdapterFits, type LoraAdapter } from "../../weights/lora-adapter.ts";
+import type { LoraAdapter } from "../../weights/lora-adapter.ts";
 import { startProvider } from "../demo/provider-process.ts";
 import { onExit } from "../interrupt.ts";
 import { writeBundle } from "../make-bundle.ts";
@@ -121,11 +121,10 @@ async function bundleInput({ model, seeded, name, output }: AuditSource): Promis
     return { adapter: name, baseFingerprint: new Uint8Array(32), groups, modules, output };
   }
   const { checkpoint, adapter } = model;
-  checkAdapterFits(adapter, checkpoint);
   return {
     adapter: name,
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
-    groups: groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint)),
+    groups: fitAdapter(adapter, checkpoint),
     modules: adapter.modules,
     output,
   };
