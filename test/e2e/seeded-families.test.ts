@@ -20,6 +20,8 @@ afterAll(async () => {
 
 /** The families that Tacet runs. */
 const RUN: readonly Family[] = ["llama", "qwen2", "qwen3", "mistral"];
+/** Where the usual one gives a model that ends in a short cycle. */
+const SEEDS: Partial<Record<Family, string>> = { qwen3: "tacet-6" };
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
 const GREEDY = { maxNewTokens: 16, eosIds: [] };
 
@@ -48,7 +50,7 @@ function leastGap(logits: Float32Array, vocab: number, first: number): number {
 
 describe.each(RUN)("%s", (family) => {
   it("gives the plaintext's ids, and logits close to its own", async () => {
-    const made = seededModel(folder.path, family);
+    const made = seededModel(folder.path, family, { seed: SEEDS[family] ?? "tacet" });
     const test = await openTestModel(made.base, made.adapter("all"));
     const plain = await test.plaintext();
     const want = await greedyIds(plain, PROMPT, GREEDY);

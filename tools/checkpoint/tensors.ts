@@ -73,12 +73,11 @@ class Tensors implements ModelTensors {
     this.linears.push({ name, inFeatures, outFeatures, gain });
   }
 
-  norm(name: string, width: number, bias = false): void {
-    this.tensors.push({ name: `${name}.weight`, shape: [width], mean: 1, std: 0.1 });
+  norm(name: string, width: number, { bias = false, gain = 1 } = {}): void {
+    this.tensors.push({ name: `${name}.weight`, shape: [width], mean: gain, std: 0.1 * gain });
     if (bias) this.tensors.push(normal(`${name}.bias`, [width], 0.1));
   }
 
-  /** A tied one is the head too, and gives the logits their spread. */
   embedding(name: string, rows: number, width: number, std: number): void {
     this.tensors.push(normal(`${name}.weight`, [rows, width], std));
   }
@@ -92,6 +91,12 @@ function normal(name: string, shape: readonly number[], std: number): TensorSpec
   return { name, shape, mean: 0, std };
 }
 
+/**
+ * A tied embedding is smaller by this and the last norm larger: else the id just read, whose row is in the residual
+ * stream, would be the likeliest one, and a seeded model would repeat it for ever.
+ */
+const TIED_DAMPING = 4;
+
 const headStd = ({ hidden }: Shape) => LOGIT_SPREAD / Math.sqrt(hidden);
 const branchGain = ({ layers }: Shape) => 1 / Math.sqrt(2 * layers);
 
@@ -101,7 +106,7 @@ function llamaTensors(shape: Shape): ModelTensors {
   const all = new Tensors(false);
   const qkv = { bias: family === "qwen2" };
   const branch = { gain: branchGain(shape) };
-  all.embedding("model.embed_tokens", vocab, hidden, tied ? headStd(shape) : 1);
+  all.embedding("model.embed_tokens", vocab, hidden, tied ? headStd(shape) / TIED_DAMPING : 1);
   for (let i = 0; i < shape.layers; i++) {
     const layer = `model.layers.${i}`;
     all.norm(`${layer}.input_layernorm`, hidden);
@@ -118,7 +123,7 @@ function llamaTensors(shape: Shape): ModelTensors {
     all.linear(`${layer}.mlp.up_proj`, ffn, hidden);
     all.linear(`${layer}.mlp.down_proj`, hidden, ffn, branch);
   }
-  all.norm("model.norm", hidden);
+  all.norm("model.norm", hidden, { gain: tied ? TIED_DAMPING : 1 });
   if (!tied) all.embedding("lm_head", vocab, hidden, headStd(shape));
   return all;
 }
@@ -153,17 +158,17 @@ function gpt2Tensors(shape: Shape): ModelTensors {
   const { hidden, ffn, vocab, context } = shape;
   const all = new Tensors(true);
   const branch = { bias: true, gain: branchGain(shape) };
-  all.embedding("transformer.wte", vocab, hidden, headStd(shape));
+  all.embedding("transformer.wte", vocab, hidden, headStd(shape) / TIED_DAMPING);
   all.embedding("transformer.wpe", context, hidden, headStd(shape) / 2);
   for (let i = 0; i < shape.layers; i++) {
     const layer = `transformer.h.${i}`;
-    all.norm(`${layer}.ln_1`, hidden, true);
+    all.norm(`${layer}.ln_1`, hidden, { bias: true });
     all.linear(`${layer}.attn.c_attn`, 3 * hidden, hidden, { bias: true });
     all.linear(`${layer}.attn.c_proj`, hidden, hidden, branch);
-    all.norm(`${layer}.ln_2`, hidden, true);
+    all.norm(`${layer}.ln_2`, hidden, { bias: true });
     all.linear(`${layer}.mlp.c_fc`, ffn, hidden, { bias: true });
     all.linear(`${layer}.mlp.c_proj`, hidden, ffn, branch);
   }
-  all.norm("transformer.ln_f", hidden, true);
+  all.norm("transformer.ln_f", hidden, { bias: true, gain: TIED_DAMPING });
   return all;
 }
