@@ -3,6 +3,7 @@ import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { AnswerText } from "../model/answer-text.ts";
 import { generate } from "../model/generate.ts";
+import { readGenerationDefaults } from "../model/generation-defaults.ts";
 import { between, type Reading, readMeter, rounded, timeSplit } from "./meter.ts";
 import {
   checkIds,
@@ -112,7 +113,9 @@ async function answer(
   };
   const prompt = [...state.promptIds, ...state.ids];
   const room = Math.max(1, source.model.contextLength + 1 - prompt.length);
-  const most = options.maxNewTokens ?? Math.min(DEFAULT_NEW_TOKENS, room);
+  const defaults = await readGenerationDefaults(source.checkpoint);
+  const { maxNewTokens: usual = DEFAULT_NEW_TOKENS, maxLength = Number.POSITIVE_INFINITY } = defaults;
+  const most = options.maxNewTokens ?? Math.min(usual, Math.max(1, maxLength - state.promptIds.length), room);
   try {
     if (state.ids.some(take)) return;
     state.readings.push(readMeter(source));
@@ -120,7 +123,7 @@ async function answer(
       maxNewTokens: Math.max(0, most - state.ids.length),
       eosIds,
       signal,
-      sampling: samplingOf(options),
+      sampling: { ...defaults.sampling, ...samplingOf(options) },
     });
     for (;;) {
       const next = await tokens.next();

@@ -20,7 +20,7 @@ export function addSamplingOptions(command: Command): Command {
   return command
     .option(
       "--max-new-tokens <n>",
-      "longest answer, in tokens (default: 256 or what fits)",
+      "longest answer, in tokens (default: the model's, or 256, or what fits)",
       integerIn("--max-new-tokens", 1, 1 << 24),
     )
     .option(

@@ -11,6 +11,7 @@ export { type ChatMessage, loadChatTemplate, renderChat } from "./chat-template.
 export type { AdaptedGroup, DeltaSource, PendingDelta } from "./delta-source.ts";
 export { fitAdapter } from "./fit-adapter.ts";
 export { type GeneratedToken, type GenerateOptions, generate, type SamplingOptions } from "./generate.ts";
+export { type GenerationDefaults, readGenerationDefaults } from "./generation-defaults.ts";
 export { KvCache } from "./kv-cache.ts";
 export { LocalLora } from "./local-lora.ts";
 export type { PrepareProgress } from "./quantized-weights.ts";
