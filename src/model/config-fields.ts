@@ -8,11 +8,12 @@ export function present(value: unknown): boolean {
   return value !== undefined && value !== null;
 }
 
-/** @throws TacetError bad_checkpoint unless the field is a positive integer, or left out with a positive fallback */
-export function count(raw: RawConfig, field: string, fallback?: number): number {
+/** @throws TacetError bad_checkpoint unless the field, or what it falls back to, is an integer from 1 to `most` */
+export function count(raw: RawConfig, field: string, fallback?: number, most = 2 ** 31 - 1): number {
   const value = raw[field] ?? fallback;
-  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
-  throw bad(field, `must be a positive integer, is ${show(value)}`);
+  if (Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= most)
+    return value as number;
+  throw bad(field, `must be a positive integer up to ${most}, is ${show(value)}`);
 }
 
 /**

@@ -1,18 +1,10 @@
 /** config.json of the Llama family. The families in it differ in what they leave out and in a few fixed choices. */
 
 import type { DecoderConfig } from "../config.ts";
-import {
-  bad,
-  count,
-  demand,
-  flag,
-  positive,
-  present,
-  type RawConfig,
-  unsupported,
-} from "../config-fields.ts";
+import { bad, count, demand, flag, positive, type RawConfig } from "../config-fields.ts";
 import type { Rope } from "../rope.ts";
 import { parseRope } from "../rope-config.ts";
+import type { ReadWindow, SlidingWindow } from "./sliding-window.ts";
 
 export interface LlamaConfig extends DecoderConfig {
   /** Width of the MLP. */
@@ -27,8 +19,7 @@ export interface LlamaConfig extends DecoderConfig {
   readonly bias: { readonly qkv: boolean; readonly attentionOut: boolean; readonly mlp: boolean };
   /** Every head of q and of k is normed before it is turned. */
   readonly normedHeads: boolean;
-  /** By layer: how many keys a token sees, itself the last; null: all. */
-  readonly windows: readonly (number | null)[];
+  readonly window: SlidingWindow | null;
 }
 
 /** What a family's class in transformers fills in, and what it does without asking the file. */
@@ -45,8 +36,11 @@ export interface LlamaFamily {
   readonly attentionBias: "config" | "none" | "qkv";
   readonly mlpBias: "config" | "none";
   readonly normedHeads: boolean;
-  windows(raw: RawConfig, layers: number): readonly (number | null)[];
+  readonly window: ReadWindow;
 }
+
+/** More than any model has; lists of one entry a layer are made before the weights are looked at. */
+const MAX_LAYERS = 4096;
 
 /** Fields of relatives that change the result: the one value that means "without it". */
 const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
@@ -67,6 +61,7 @@ const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
   num_experts: [],
   num_local_experts: [],
   add_cross_attention: [false],
+  dual_chunk_attention_config: [],
 };
 
 /**
@@ -76,7 +71,7 @@ const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
 export function parseLlamaConfig(raw: RawConfig, family: LlamaFamily): LlamaConfig {
   const { defaults } = family;
   for (const [field, wanted] of Object.entries(PLAIN)) demand(raw, field, wanted);
-  const layers = count(raw, "num_hidden_layers", 32);
+  const layers = count(raw, "num_hidden_layers", 32, MAX_LAYERS);
   const heads = count(raw, "num_attention_heads", 32);
   const kvHeads = count(raw, "num_key_value_heads", heads);
   if (heads % kvHeads !== 0) {
@@ -99,7 +94,7 @@ export function parseLlamaConfig(raw: RawConfig, family: LlamaFamily): LlamaConf
     tiedHead: flag(raw, "tie_word_embeddings", false),
     bias: parseBias(raw, family),
     normedHeads: family.normedHeads,
-    windows: family.windows(raw, layers),
+    window: family.window(raw, layers),
   };
 }
 
@@ -113,64 +108,4 @@ function parseBias(raw: RawConfig, { attentionBias, mlpBias }: LlamaFamily): Lla
     attentionOut: asked,
     mlp: mlpBias === "config" && flag(raw, "mlp_bias", false),
   };
-}
-
-/** Llama: no window. A file that names one was made for something else. */
-export function noWindow(raw: RawConfig, layers: number): readonly null[] {
-  if (raw.use_sliding_window !== false) {
-    demand(raw, "use_sliding_window", []);
-    demand(raw, "sliding_window", []);
-  }
-  const windows = Array.from({ length: layers }, () => null);
-  checkLayerTypes(raw, windows);
-  return windows;
-}
-
-/** Mistral: one window for all layers, 4096 if the file does not say, none if it says null. */
-export function oneWindow(raw: RawConfig, layers: number): readonly (number | null)[] {
-  demand(raw, "use_sliding_window", [true]);
-  demand(raw, "max_window_layers", [0]);
-  const size = raw.sliding_window === null ? null : count(raw, "sliding_window", 4096);
-  const windows = Array.from({ length: layers }, () => size);
-  checkLayerTypes(raw, windows);
-  return windows;
-}
-
-/**
- * Qwen: with `use_sliding_window`, the layers that `layer_types` names; in files from before it, those from
- * `max_window_layers` on.
- */
-export function laterWindows(raw: RawConfig, layers: number): readonly (number | null)[] {
-  const used = flag(raw, "use_sliding_window", false) && raw.sliding_window !== null;
-  const size = used ? count(raw, "sliding_window", 4096) : null;
-  const types = layerTypes(raw, layers);
-  if (types) {
-    if (!used && types.includes(SLIDING)) {
-      throw bad("layer_types", `has ${SLIDING} layers, but use_sliding_window or sliding_window is off`);
-    }
-    return types.map((type) => (type === SLIDING ? size : null));
-  }
-  const first = raw.max_window_layers === 0 ? 0 : count(raw, "max_window_layers", 28);
-  return Array.from({ length: layers }, (_, layer) => (layer < first ? null : size));
-}
-
-const SLIDING = "sliding_attention";
-const FULL = "full_attention";
-
-function layerTypes(raw: RawConfig, layers: number): readonly string[] | undefined {
-  const types = raw.layer_types;
-  if (!present(types)) return undefined;
-  if (!Array.isArray(types) || types.length !== layers) {
-    throw bad("layer_types", `must have one entry for each of ${layers} layers`);
-  }
-  const odd = types.findIndex((type) => type !== SLIDING && type !== FULL);
-  if (odd >= 0) throw unsupported(`layer_types[${odd}]`, types[odd]);
-  return types as string[];
-}
-
-/** Where the family decides alone, the file may only repeat it. */
-function checkLayerTypes(raw: RawConfig, windows: readonly (number | null)[]): void {
-  const types = layerTypes(raw, windows.length) ?? [];
-  const odd = types.findIndex((type, layer) => type !== (windows[layer] === null ? FULL : SLIDING));
-  if (odd >= 0) throw unsupported(`layer_types[${odd}]`, types[odd]);
 }

@@ -77,7 +77,8 @@ function write(
     const [qkvPlace, out, gateUp, down] = places.slice(4 * layer, 4 * layer + 4);
     const joined = builder.linear(qkvPlace, x);
     const qkv = config.normedHeads ? normQueriesAndKeys(builder, config, layer, joined) : joined;
-    const heads = attention.attend(layer, qkv, config.windows[layer] ?? undefined);
+    const window = config.window?.layers.includes(layer) ? config.window.tokens : undefined;
+    const heads = attention.attend(layer, qkv, window);
     const attended = builder.linear(out, heads);
     const afterAttention = norm(`model.layers.${layer}.post_attention_layernorm`);
     [x, residual] = addRmsNorm(builder, residual, attended, afterAttention);

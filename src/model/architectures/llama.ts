@@ -1,7 +1,7 @@
 /** Llama 1 to 3. */
 
-import { noWindow } from "./llama-config.ts";
 import { llamaArchitecture } from "./llama-family.ts";
+import { noWindow } from "./sliding-window.ts";
 
 export const llama = llamaArchitecture(
   { name: "LlamaForCausalLM", modelType: "llama" },
@@ -10,6 +10,6 @@ export const llama = llamaArchitecture(
     attentionBias: "config",
     mlpBias: "config",
     normedHeads: false,
-    windows: noWindow,
+    window: noWindow,
   },
 );

@@ -1,7 +1,7 @@
 /** Mistral: a Llama whose tokens see a window of the context. */
 
-import { oneWindow } from "./llama-config.ts";
 import { llamaArchitecture } from "./llama-family.ts";
+import { oneWindow } from "./sliding-window.ts";
 
 export const mistral = llamaArchitecture(
   { name: "MistralForCausalLM", modelType: "mistral" },
@@ -10,6 +10,6 @@ export const mistral = llamaArchitecture(
     attentionBias: "none",
     mlpBias: "none",
     normedHeads: false,
-    windows: oneWindow,
+    window: oneWindow,
   },
 );

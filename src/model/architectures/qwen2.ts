@@ -1,7 +1,7 @@
 /** Qwen2 and Qwen2.5: a Llama with a bias on q, k and v, and a window in the later layers if it is asked for. */
 
-import { laterWindows } from "./llama-config.ts";
 import { llamaArchitecture } from "./llama-family.ts";
+import { laterWindow } from "./sliding-window.ts";
 
 export const qwen2 = llamaArchitecture(
   { name: "Qwen2ForCausalLM", modelType: "qwen2" },
@@ -10,6 +10,6 @@ export const qwen2 = llamaArchitecture(
     attentionBias: "qkv",
     mlpBias: "none",
     normedHeads: false,
-    windows: laterWindows,
+    window: laterWindow,
   },
 );

@@ -1,7 +1,7 @@
 /** Qwen3: a Llama whose heads of q and k are normed before they are turned. */
 
-import { laterWindows } from "./llama-config.ts";
 import { llamaArchitecture } from "./llama-family.ts";
+import { laterWindow } from "./sliding-window.ts";
 
 export const qwen3 = llamaArchitecture(
   { name: "Qwen3ForCausalLM", modelType: "qwen3" },
@@ -10,6 +10,6 @@ export const qwen3 = llamaArchitecture(
     attentionBias: "config",
     mlpBias: "none",
     normedHeads: true,
-    windows: laterWindows,
+    window: laterWindow,
   },
 );

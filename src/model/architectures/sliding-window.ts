@@ -1,0 +1,76 @@
+/** Attention that sees only the latest keys: which layers have it, as each family reads it from config.json. */
+
+import { bad, count, demand, flag, present, type RawConfig, unsupported } from "../config-fields.ts";
+
+export interface SlidingWindow {
+  /** How many keys a token sees, itself the last. */
+  readonly tokens: number;
+  /** The layers that have the window, 0-based; the others see all. */
+  readonly layers: readonly number[];
+}
+
+/** null: every layer sees all. */
+export type ReadWindow = (raw: RawConfig, layers: number) => SlidingWindow | null;
+
+const SLIDING = "sliding_attention";
+const FULL = "full_attention";
+
+/** Llama: none. A file that names one was made for something else. */
+export const noWindow: ReadWindow = (raw, layers) => {
+  if (raw.use_sliding_window !== false) {
+    demand(raw, "use_sliding_window", []);
+    demand(raw, "sliding_window", []);
+  }
+  return repeated(raw, layers, null);
+};
+
+/** Mistral: one for all layers, of 4096 tokens if the file does not say, none if it says null. */
+export const oneWindow: ReadWindow = (raw, layers) => {
+  demand(raw, "use_sliding_window", [true]);
+  demand(raw, "max_window_layers", [0]);
+  if (raw.sliding_window === null) return repeated(raw, layers, null);
+  const tokens = count(raw, "sliding_window", 4096);
+  return repeated(raw, layers, { tokens, layers: Array.from({ length: layers }, (_, layer) => layer) });
+};
+
+/**
+ * Qwen: with `use_sliding_window`, the layers that `layer_types` names; in files from before it, those from
+ * `max_window_layers` on.
+ */
+export const laterWindow: ReadWindow = (raw, layers) => {
+  const used = flag(raw, "use_sliding_window", false) && raw.sliding_window !== null;
+  const types = layerTypes(raw, layers);
+  if (!used) {
+    if (!types?.includes(SLIDING)) return null;
+    throw bad("layer_types", `has ${SLIDING} layers, but use_sliding_window or sliding_window is off`);
+  }
+  const tokens = count(raw, "sliding_window", 4096);
+  const first = raw.max_window_layers === 0 ? 0 : count(raw, "max_window_layers", 28);
+  const has = types
+    ? types.map((type) => type === SLIDING)
+    : Array.from({ length: layers }, (_, i) => i >= first);
+  const chosen = has.flatMap((sliding, layer) => (sliding ? [layer] : []));
+  return chosen.length === 0 ? null : { tokens, layers: chosen };
+};
+
+/** Where the family decides alone, `layer_types` may only repeat it. */
+function repeated(raw: RawConfig, layers: number, window: SlidingWindow | null): SlidingWindow | null {
+  const types = layerTypes(raw, layers) ?? [];
+  const odd = types.findIndex(
+    (type, layer) => (type === SLIDING) !== (window?.layers.includes(layer) ?? false),
+  );
+  if (odd >= 0) throw unsupported(`layer_types[${odd}]`, types[odd]);
+  return window;
+}
+
+/** @throws TacetError bad_checkpoint for another number of them, unsupported_model for another kind */
+function layerTypes(raw: RawConfig, layers: number): readonly string[] | undefined {
+  const types = raw.layer_types;
+  if (!present(types)) return undefined;
+  if (!Array.isArray(types) || types.length !== layers) {
+    throw bad("layer_types", `must have one entry for each of ${layers} layers`);
+  }
+  const odd = types.findIndex((type) => type !== SLIDING && type !== FULL);
+  if (odd >= 0) throw unsupported(`layer_types[${odd}]`, types[odd]);
+  return types as string[];
+}
