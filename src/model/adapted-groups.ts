@@ -63,7 +63,7 @@ function notInALayer(name: string): TacetError {
     "unsupported_adapter",
     `the adapter changes ${JSON.stringify(name.slice(0, 120))}, which is not a linear module of the model's layers`,
     {
-      hint: "adapt the linear modules of attention and MLP only (q_proj … down_proj)",
+      hint: "adapt the linear modules of attention and MLP only, in a model with its language model head",
     },
   );
 }

@@ -1,6 +1,7 @@
 /** A decoder-only language model, run from its Hugging Face folder. */
 
 import { assertInteger } from "../base/assert.ts";
+import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
@@ -21,7 +22,10 @@ export interface LoadOptions {
   readonly deltas?: DeltaSource;
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
   readonly threads?: number;
-  /** Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192. */
+  /**
+   * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
+   * than it has positions.
+   */
   readonly contextLength?: number;
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
@@ -94,13 +98,7 @@ export class CausalLm {
     const architecture = architectureOf(checkpoint.config);
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);
-    const { least, most } = DEFAULT_CONTEXT;
-    const contextLength = assertInteger(
-      options.contextLength ?? Math.min(most, Math.max(least, config.trainedContext)),
-      "contextLength",
-      1,
-      2 ** 24,
-    );
+    const contextLength = chooseContext(config, options.contextLength);
     const { deltas, threads, overlap = true } = options;
     const groupAt = matchGroups(places, deltas);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
@@ -194,6 +192,21 @@ async function openWeights(
     onPrepare,
     onWarning,
   });
+}
+
+/** @throws TacetError bad_argument for more positions than the model has */
+function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+  if (asked === undefined) {
+    const { least, most } = DEFAULT_CONTEXT;
+    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+  }
+  assertInteger(asked, "contextLength", 1, 2 ** 24);
+  if (asked <= positionLimit) return asked;
+  throw new TacetError(
+    "bad_argument",
+    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
+    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+  );
 }
 
 function writeSegments(

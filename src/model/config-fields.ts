@@ -33,6 +33,14 @@ export function flag(raw: RawConfig, field: string, fallback: boolean): boolean 
   throw bad(field, `must be true or false, is ${show(value)}`);
 }
 
+/** @throws TacetError unsupported_model unless the field has one of these values, or is left out with a fallback */
+export function choice<T extends string>(raw: RawConfig, field: string, known: readonly T[], fallback: T): T {
+  const value = raw[field] ?? fallback;
+  const found = known.find((each) => each === value);
+  if (found !== undefined) return found;
+  throw unsupported(field, value);
+}
+
 /** @throws TacetError unsupported_model unless the field has one of these values or is left out */
 export function demand(raw: RawConfig, field: string, wanted: readonly unknown[], inside?: string): void {
   const value = raw[field];

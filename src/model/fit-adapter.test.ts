@@ -38,11 +38,11 @@ describe("fitAdapter", () => {
 
   it("refuses the adapter of another base, with the tensor, the shapes and what to do", async () => {
     const [llama, sharded] = await Promise.all(["llama-f32", "llama-bf16-sharded"].map(checkpointOf));
-    const fit = async (name: string, base: typeof llama) => {
+    const fitting = async (name: string, base: typeof llama) => {
       const lora = await adapterOf(name);
       return () => fitAdapter(lora, base);
     };
-    expect(await fit("llama-f32", sharded)).toThrow(
+    expect(await fitting("llama-f32", sharded)).toThrow(
       expect.objectContaining({
         code: "bad_adapter",
         message: expect.stringMatching(

@@ -6,6 +6,8 @@ import type { RawConfig } from "../config-fields.ts";
 import type { CacheShape } from "../kv-cache.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { chatGlm } from "./chatglm.ts";
+import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { qwen2 } from "./qwen2.ts";
@@ -39,7 +41,7 @@ export interface Given {
   readonly maxPositions: number;
 }
 
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3];
+const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, ...chatGlm, gpt2];
 
 /** @throws TacetError unsupported_model */
 export function architectureOf(raw: RawConfig): Architecture {

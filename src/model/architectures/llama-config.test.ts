@@ -314,6 +314,8 @@ describe("architectureOf", () => {
     ["MistralForCausalLM", "mistral"],
     ["Qwen2ForCausalLM", "qwen2"],
     ["Qwen3ForCausalLM", "qwen3"],
+    ["ChatGLMModel", "chatglm"],
+    ["GPT2LMHeadModel", "gpt2"],
   ])("knows %s, by either field", (name, model_type) => {
     expect(architectureOf({ architectures: [name] }).name).toBe(name);
     expect(architectureOf({ model_type }).name).toBe(name);

@@ -12,6 +12,8 @@ export interface AttentionShape {
   /** Divides `heads`: query head h reads kv head floor(h·kvHeads/heads). */
   readonly kvHeads: number;
   readonly headDim: number;
+  /** What a layer multiplies its scores by. Default: 1/sqrt(headDim). */
+  readonly scale?: (layer: number) => number;
   /** Without it nothing is turned. */
   readonly rotary?: {
     readonly rope: Rope;
@@ -49,14 +51,14 @@ export class CachedAttention {
   }
 
   /**
-   * softmax(q·kᵀ / sqrt(headDim))·v over the cache, which gains k and v of the new tokens; q and k are turned.
+   * softmax(scale·q·kᵀ)·v over the cache, which gains k and v of the new tokens; q and k are turned.
    * All values are (1, tokens, width), heads side by side.
    *
    * @param qkv either the three, or [q | k | v] in one value
    * @param window how many keys a token sees, itself the last; undefined: all
    */
   attend(layer: number, qkv: readonly [q: Value, k: Value, v: Value] | Value, window?: number): Value {
-    const { heads, kvHeads, headDim, rotary } = this.#shape;
+    const { heads, kvHeads, headDim, scale, rotary } = this.#shape;
     const builder = this.#builder;
     const { past, total } = this.#given;
     const cachedDim = cachedHeadDim(headDim);
@@ -91,7 +93,7 @@ export class CachedAttention {
         attributes: {
           num_heads: heads,
           kv_num_heads: kvHeads,
-          scale: { float: 1 / Math.sqrt(headDim) },
+          scale: { float: scale?.(layer) ?? 1 / Math.sqrt(headDim) },
           ...(rotary ? { do_rotary: 1, rotary_interleaved: rotary.pairs === "neighbours" ? 1 : 0 } : {}),
           // The token itself counts.
           ...(window === undefined ? {} : { local_window_size: window }),

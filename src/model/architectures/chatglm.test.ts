@@ -1,0 +1,209 @@
+import { readFileSync } from "node:fs";
+import { afterAll, describe, expect, it } from "vitest";
+import { type ChatGlmFields, chatGlmForward } from "../../../test/oracle/chatglm.ts";
+import {
+  logitsInTwoParts,
+  randomAdapter,
+  randomWeights,
+  type Shapes,
+  SmallModels,
+  weightsOf,
+  worstError,
+} from "../../../test/support/small-models.ts";
+import { nodeFileTree } from "../../platform/node-files.ts";
+import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { architectureOf } from "./architecture.ts";
+import { parseChatGlmConfig } from "./chatglm-config.ts";
+
+const GOLDEN = "test/fixtures/golden/chatglm2-f32";
+const golden = JSON.parse(readFileSync(`${GOLDEN}/expected.json`, "utf8"));
+const models = new SmallModels();
+afterAll(() => models.dispose());
+
+const CONFIG = {
+  architectures: ["ChatGLMForConditionalGeneration"],
+  model_type: "chatglm",
+  num_layers: 2,
+  hidden_size: 40,
+  num_attention_heads: 4,
+  kv_channels: 12,
+  ffn_hidden_size: 56,
+  padded_vocab_size: 70,
+  layernorm_epsilon: 1e-5,
+  multi_query_attention: true,
+  multi_query_group_num: 2,
+  add_qkv_bias: true,
+  add_bias_linear: false,
+  apply_residual_connection_post_layernorm: false,
+  post_layer_norm: true,
+  seq_length: 128,
+};
+const IDS = [3, 69, 12, 5, 0, 41, 41, 17, 60, 2, 33];
+
+function shapesOf(config: typeof CONFIG): Shapes {
+  const { hidden_size: hidden, num_attention_heads: heads, kv_channels: d, ffn_hidden_size: ffn } = config;
+  const vocab = config.padded_vocab_size;
+  const kvHeads = config.multi_query_attention ? config.multi_query_group_num : heads;
+  const qkv = (heads + 2 * kvHeads) * d;
+  const shapes: Record<string, readonly number[]> = {
+    "transformer.embedding.word_embeddings.weight": [vocab, hidden],
+    "transformer.output_layer.weight": [vocab, hidden],
+    "transformer.rotary_pos_emb.inv_freq": [d / 4],
+  };
+  if (config.post_layer_norm) shapes["transformer.encoder.final_layernorm.weight"] = [hidden];
+  for (let n = 0; n < config.num_layers; n++) {
+    const layer = `transformer.encoder.layers.${n}`;
+    shapes[`${layer}.input_layernorm.weight`] = [hidden];
+    shapes[`${layer}.post_attention_layernorm.weight`] = [hidden];
+    const linear = (name: string, out: number, width: number, bias: boolean) => {
+      shapes[`${layer}.${name}.weight`] = [out, width];
+      if (bias) shapes[`${layer}.${name}.bias`] = [out];
+    };
+    linear("self_attention.query_key_value", qkv, hidden, config.add_qkv_bias || config.add_bias_linear);
+    linear("self_attention.dense", hidden, heads * d, config.add_bias_linear);
+    linear("mlp.dense_h_to_4h", 2 * ffn, hidden, config.add_bias_linear);
+    linear("mlp.dense_4h_to_h", hidden, ffn, config.add_bias_linear);
+  }
+  return shapes;
+}
+
+describe("the oracle", () => {
+  it("gives the golden numbers", async () => {
+    const checkpoint = await openCheckpoint(nodeFileTree(GOLDEN));
+    const weights = await weightsOf(checkpoint);
+    const { modules } = await openLoraAdapter(nodeFileTree(`${GOLDEN}/adapter`));
+    for (const [suffix, loras] of [
+      ["", new Map()],
+      ["_adapter", modules],
+    ] as const) {
+      const config = checkpoint.config as unknown as ChatGlmFields;
+      const { logits, hiddenLast } = chatGlmForward(config, weights, golden.input_ids, loras);
+      expect(worstError(golden[`logits_last${suffix}`], logits.slice(-1))).toBeLessThan(1e-5);
+      expect(worstError(golden[`hidden_last${suffix}`].flat(), hiddenLast)).toBeLessThan(1e-5);
+    }
+  });
+});
+
+describe("ChatGLM", () => {
+  it.each<[string, Partial<typeof CONFIG> & Record<string, unknown>]>([
+    ["as ChatGLM2 is", {}],
+    ["one key and value head for all", { multi_query_group_num: 1 }],
+    ["a key and value head for each, in fused columns head by head", { multi_query_attention: false }],
+    ["theta stretched by rope_ratio", { rope_ratio: 50 }],
+    [
+      "positions divided by rope_ratio, in ChatGLM2-32K",
+      { rope_ratio: 3, _name_or_path: "THUDM/chatglm2-6b-32k" },
+    ],
+    ["blocks that add to the norm", { apply_residual_connection_post_layernorm: true }],
+    ["no last norm", { post_layer_norm: false }],
+    ["a bias everywhere", { add_bias_linear: true, add_qkv_bias: false }],
+    ["no bias", { add_qkv_bias: false }],
+    ["heads of 40 entries", { kv_channels: 40 }],
+    ["heads of 16 entries", { kv_channels: 16 }],
+    ["another epsilon", { layernorm_epsilon: 1e-2 }],
+  ])("is the oracle's: %s", async (_, fields) => {
+    const config = { ...CONFIG, ...fields };
+    const weights = randomWeights(shapesOf(config), "chatglm");
+    const checkpoint = await models.write(config, weights);
+    const divide = "_name_or_path" in fields;
+    const want = chatGlmForward(config, weights, IDS, new Map(), divide).logits;
+    const model = await models.load(checkpoint);
+    expect(worstError(await logitsInTwoParts(model, IDS), want)).toBeLessThan(2e-5);
+  });
+
+  it("adapts all four modules, each with a rank of its own", async () => {
+    const weights = randomWeights(shapesOf(CONFIG), "chatglm");
+    const checkpoint = await models.write(CONFIG, weights);
+    const layer = (n: number) => `transformer.encoder.layers.${n}`;
+    const adapter = await randomAdapter(
+      {
+        r: 4,
+        lora_alpha: 8,
+        target_modules: ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
+        rank_pattern: { dense: 3, "layers.1.mlp.dense_h_to_4h": 1 },
+        alpha_pattern: { query_key_value: 2 },
+      },
+      [
+        [`${layer(0)}.self_attention.query_key_value`, 40, 96, 4],
+        [`${layer(0)}.self_attention.dense`, 48, 40, 3],
+        [`${layer(0)}.mlp.dense_4h_to_h`, 56, 40, 4],
+        [`${layer(1)}.self_attention.query_key_value`, 40, 96, 4],
+        [`${layer(1)}.mlp.dense_h_to_4h`, 40, 112, 1],
+        [`${layer(1)}.mlp.dense_4h_to_h`, 56, 40, 4],
+      ],
+      "chatglm-adapter",
+    );
+    expect(adapter.modules.get(`${layer(0)}.self_attention.query_key_value`)?.scale).toBe(0.5);
+    const model = await models.load(checkpoint, adapter);
+    const want = chatGlmForward(CONFIG, weights, IDS, adapter.modules).logits;
+    const base = chatGlmForward(CONFIG, weights, IDS).logits;
+    const got = await logitsInTwoParts(model, IDS);
+    expect(worstError(got, want)).toBeLessThan(2e-5);
+    expect(worstError(got, base)).toBeGreaterThan(1e-2);
+  });
+});
+
+describe("parseChatGlmConfig", () => {
+  it("fills in what the model's own class fills in", () => {
+    expect(parseChatGlmConfig({ model_type: "chatglm" })).toEqual({
+      layers: 28,
+      hiddenSize: 4096,
+      vocabSize: 65024,
+      trainedContext: 2048,
+      heads: 32,
+      kvHeads: 32,
+      headDim: 128,
+      mlpSize: 13696,
+      normEpsilon: 1e-5,
+      rope: { theta: 10000, scaling: { kind: "none" } },
+      bias: { qkv: false, others: false },
+      qkvOrder: "heads",
+      residualAfterNorm: false,
+      finalNorm: true,
+    });
+    expect(architectureOf({ model_type: "chatglm" }).name).toBe("ChatGLMModel");
+  });
+
+  it("ignores what says nothing in float32", () => {
+    const fields = {
+      fp32_residual_connection: true,
+      attention_softmax_in_fp32: false,
+      apply_query_key_layer_scaling: false,
+      quantization_bit: 0,
+      pre_seq_len: null,
+      original_rope: true,
+    };
+    expect(parseChatGlmConfig({ ...CONFIG, ...fields })).toEqual(parseChatGlmConfig(CONFIG));
+  });
+
+  it.each([
+    { rmsnorm: false },
+    { original_rope: false },
+    { quantization_bit: 4 },
+    { pre_seq_len: 128 },
+    { tie_word_embeddings: true },
+    { interleaved_qkv: true },
+    { position_encoding_2d: true },
+    { inner_hidden_size: 16384 },
+  ])("refuses an option that would change the result: %o", (fields) => {
+    expect(() => parseChatGlmConfig({ ...CONFIG, ...fields })).toThrow(
+      expect.objectContaining({
+        code: "unsupported_model",
+        message: expect.stringContaining(Object.keys(fields)[0]),
+      }),
+    );
+  });
+
+  it.each([
+    { multi_query_group_num: 3 },
+    { kv_channels: 10 },
+    { rope_ratio: 0 },
+    { add_qkv_bias: "yes" },
+    { num_layers: 2.5 },
+  ])("refuses a damaged field: %o", (fields) => {
+    expect(() => parseChatGlmConfig({ ...CONFIG, ...fields })).toThrow(
+      expect.objectContaining({ code: "bad_checkpoint" }),
+    );
+  });
+});
