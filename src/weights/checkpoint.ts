@@ -14,7 +14,7 @@ export interface Checkpoint {
   /** Whether there is a tensor of this name, or of the name without the language model's part before it. */
   has(name: string): boolean;
   /**
-   * The tensor that `has` finds. Its own name is the file's.
+   * The tensor that `has` finds, under the name that was asked for.
    * @throws TacetError bad_checkpoint if there is no such tensor
    */
   tensor(name: string): TensorInfo;
@@ -41,7 +41,12 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
-  const find = (name: string) => tensors.get(name) ?? tensors.get(name.replace(WRAPPER, ""));
+  const find = (name: string): TensorInfo | undefined => {
+    const exact = tensors.get(name);
+    if (exact) return exact;
+    const bare = tensors.get(name.replace(WRAPPER, ""));
+    return bare && { ...bare, name };
+  };
   return {
     tree,
     config,

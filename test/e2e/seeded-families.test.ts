@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { connect } from "../../src/client/client.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
-import type { Family } from "../../tools/checkpoint/shapes.ts";
+import { FAMILIES, type Family } from "../../tools/checkpoint/shapes.ts";
 import { greedyIds, openTestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 import { seededModel } from "../support/seeded-models.ts";
@@ -18,8 +18,6 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The families that Tacet runs. */
-const RUN: readonly Family[] = ["llama", "qwen2", "qwen3", "mistral", "chatglm2", "gpt2"];
 /** Where the usual one gives a model that ends in a short cycle. */
 const SEEDS: Partial<Record<Family, string>> = { qwen3: "tacet-6" };
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
@@ -48,7 +46,7 @@ function leastGap(logits: Float32Array, vocab: number, first: number): number {
   return least;
 }
 
-describe.each(RUN)("%s", (family) => {
+describe.each(FAMILIES)("%s", (family) => {
   it("gives the plaintext's ids, and logits close to its own", async () => {
     const made = seededModel(folder.path, family, { seed: SEEDS[family] ?? "tacet" });
     const test = await openTestModel(made.base, made.adapter("all"));

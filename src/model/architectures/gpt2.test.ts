@@ -151,7 +151,7 @@ describe("GPT-2", () => {
       "crossed",
     );
     expect(() => fitAdapter(crossed, checkpoint)).toThrow(
-      /lora_A\.weight" of the adapter is \(2, 144\).* "h\.0\.mlp\.c_fc\.weight" of the base model, \(36, 144\)/,
+      /lora_A\.weight" of the adapter is \(2, 144\).* "transformer\.h\.0\.mlp\.c_fc\.weight" of the base model, \(36, 144\)/,
     );
   });
 
