@@ -5,8 +5,10 @@ import { TacetError } from "../base/errors.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { RemoteProvider } from "../client/remote-provider.ts";
 import { architectureOf } from "../model/architectures/architecture.ts";
+import { hasTokenizer } from "../model/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../provider/served-adapter.ts";
+import { checkWeights } from "../weights/check-weights.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
@@ -20,6 +22,7 @@ import { errnoOf } from "./write-files.ts";
 
 export interface InspectOptions {
   readonly base?: string;
+  readonly checkWeights?: boolean;
   readonly adapter?: string;
   readonly bundle?: string;
   readonly state?: string;
@@ -45,15 +48,22 @@ async function factsOf(options: InspectOptions, signal: AbortSignal): Promise<Fa
       hint: "give one of --base, --adapter, --bundle, --state and --provider (with its --base)",
     });
   }
+  if (options.checkWeights && (base === undefined || provider !== undefined))
+    throw new TacetError("bad_argument", "--check-weights needs --base alone");
   if (provider !== undefined) return await providerFacts(provider, options, signal);
   if (adapter !== undefined) return await adapterFacts(adapter);
   if (bundle !== undefined) return { kind: "bundle", ...bundleFacts(await readBundle(bundle)) };
   if (state !== undefined) return await stateFacts(state);
-  return await baseFacts(base ?? EMBEDDED_BASE);
+  return await baseFacts(base ?? EMBEDDED_BASE, options.checkWeights ?? false, signal);
 }
 
-async function baseFacts(dir: string): Promise<Facts> {
+async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Promise<Facts> {
   const checkpoint = await openCheckpoint(nodeFileTree(dir));
+  if (check) {
+    await Progress.during("reading the weights", (onProgress) =>
+      checkWeights(checkpoint, { signal, onProgress }),
+    );
+  }
   const config = architectureOf(checkpoint.config).parseConfig(checkpoint.config);
   let parameters = 0;
   let weightBytes = 0;
@@ -64,7 +74,7 @@ async function baseFacts(dir: string): Promise<Facts> {
     weightBytes += bytes;
     dtypes.add(dtype);
   }
-  const tokenizer = (await checkpoint.tree.size("tokenizer.json")) !== undefined;
+  const tokenizer = await hasTokenizer(checkpoint);
   return {
     kind: "base model",
     architectures: checkpoint.config.architectures ?? checkpoint.config.model_type,
@@ -74,6 +84,7 @@ async function baseFacts(dir: string): Promise<Facts> {
     dtypes: [...dtypes].sort(),
     tensors: checkpoint.names.length,
     tokenizer,
+    ...(check ? { weightsFinite: true } : {}),
     config,
   };
 }

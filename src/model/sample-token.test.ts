@@ -127,7 +127,7 @@ describe("sampleToken", () => {
     }
     for (const bad of [[1, Number.NaN], [Number.NEGATIVE_INFINITY], [Number.POSITIVE_INFINITY], []]) {
       expect(() => sampleToken(Float32Array.from(bad), {}, never)).toThrow(
-        expect.objectContaining({ code: "internal" }),
+        expect.objectContaining({ code: "bad_checkpoint" }),
       );
     }
   });

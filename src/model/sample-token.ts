@@ -19,7 +19,7 @@ export interface SampleOptions {
  * with the last one kept are kept too.
  *
  * @param random uniform in [0, 1)
- * @throws TacetError bad_argument for options out of range, internal if a logit is NaN or none is finite
+ * @throws TacetError bad_argument for options out of range, bad_checkpoint if a logit is NaN or none is finite
  */
 export function sampleToken(logits: Float32Array, options: SampleOptions, random: () => number): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
@@ -61,14 +61,24 @@ function largest(logits: Float32Array): number {
   let value = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {
     const logit = logits[id];
-    if (Number.isNaN(logit)) throw new TacetError("internal", "a logit is not a number");
+    if (Number.isNaN(logit)) throw notFinite();
     if (logit > value) {
       value = logit;
       best = id;
     }
   }
-  if (!Number.isFinite(value)) throw new TacetError("internal", "no logit is finite");
+  if (!Number.isFinite(value)) throw notFinite();
   return best;
+}
+
+/**
+ * Loading does not look at each weight, and what a provider adds is always finite. An answer that ends here shows the
+ * provider no more than one that ends with its last token.
+ */
+function notFinite(): TacetError {
+  return new TacetError("bad_checkpoint", "the model computes logits that are not finite numbers", {
+    hint: "a weight is damaged: 'tacet inspect --base DIR --check-weights' reads all of them and names it",
+  });
 }
 
 /** The smallest weight that topK, then topP lets through; the largest weight is 1. */

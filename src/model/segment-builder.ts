@@ -7,6 +7,7 @@
  */
 
 import { TacetError } from "../base/errors.ts";
+import { quoteName } from "../weights/json-file.ts";
 import { BLOCK } from "../weights/quantize-blocks.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import {
@@ -123,9 +124,8 @@ export class SegmentBuilder {
     const { tree, info } = this.#weights.tensor(name, shape);
     const type = elementTypeOf(info);
     if (!type) {
-      throw new TacetError("unsupported_model", `tensor ${name} is stored as ${info.dtype}`, {
-        hint: "weights in F32, F16 and BF16 can be read",
-      });
+      const what = `${info.path}: tensor ${quoteName(name)} is stored as ${info.dtype}`;
+      throw new TacetError("unsupported_model", what, { hint: "weights in F32, F16 and BF16 can be read" });
     }
     return { stored: this.graph.weight(tree, info, type), type };
   }

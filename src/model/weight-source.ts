@@ -3,6 +3,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import { quoteName } from "../weights/json-file.ts";
 import type { QuantizedBits } from "../weights/quantize-blocks.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
 
@@ -65,11 +66,11 @@ export function rowsOf({ outFeatures }: Matrix): number {
 }
 
 /** @throws TacetError bad_checkpoint */
-function checkShape({ name, shape }: TensorInfo, wanted: readonly number[]): void {
+function checkShape({ name, path, shape }: TensorInfo, wanted: readonly number[]): void {
   if (shape.length === wanted.length && shape.every((size, axis) => size === wanted[axis])) return;
   throw new TacetError(
     "bad_checkpoint",
-    `tensor ${name} has shape [${shape}], config.json wants [${wanted}]`,
-    { hint: "config.json and the weights do not belong together" },
+    `${path}: tensor ${quoteName(name)} has shape [${shape}], config.json wants [${wanted}]`,
+    { hint: "config.json and the weights do not belong together: download both again" },
   );
 }

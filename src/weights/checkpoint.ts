@@ -80,16 +80,13 @@ async function openTensors(tree: FileTree): Promise<ReadonlyMap<string, TensorIn
 
 async function openShards(tree: FileTree, indexText: string): Promise<Map<string, TensorInfo>> {
   const weightMap = parseJsonRecord(indexText, INDEX, "bad_checkpoint").weight_map;
-  if (!isRecord(weightMap)) throw new TacetError("bad_checkpoint", `${INDEX} has no weight_map`);
+  if (!isRecord(weightMap)) throw badIndex("it has no weight_map");
   const files = new Map<string, SafetensorsFile>();
   const tensors = new Map<string, TensorInfo>();
   for (const [name, path] of Object.entries(weightMap)) {
     // A plain file name: an index may not reach into other folders.
     if (typeof path !== "string" || path.length > 255 || !/^[\w.\-+=@ ]+\.safetensors$/.test(path)) {
-      throw new TacetError(
-        "bad_checkpoint",
-        `${INDEX} does not give a safetensors file for tensor ${quoteName(name)}`,
-      );
+      throw badIndex(`for tensor ${quoteName(name)} it does not name a safetensors file of this folder`);
     }
     let file = files.get(path);
     if (!file) {
@@ -101,14 +98,32 @@ async function openShards(tree: FileTree, indexText: string): Promise<Map<string
       files.set(path, (file = await openSafetensors(tree, path)));
     }
     const info = file.tensors.get(name);
-    if (!info)
-      throw new TacetError(
-        "bad_checkpoint",
-        `${path} has no tensor ${quoteName(name)}, which ${INDEX} promises`,
-      );
+    if (!info) {
+      const what = `${path} has no tensor ${quoteName(name)}, which ${INDEX} promises`;
+      throw new TacetError("bad_checkpoint", what, { hint: DIFFERENT_DOWNLOADS });
+    }
     tensors.set(name, info);
   }
+  refuseDuplicates(files.values(), tensors);
   return tensors;
+}
+
+const DIFFERENT_DOWNLOADS = "the files are of different models or versions: download all of them again";
+
+function badIndex(what: string): TacetError {
+  return new TacetError("bad_checkpoint", `${INDEX}: ${what}`, { hint: "download that file again" });
+}
+
+/** Other readers take a tensor that is in two files from the file they happen to read last. */
+function refuseDuplicates(files: Iterable<SafetensorsFile>, tensors: ReadonlyMap<string, TensorInfo>): void {
+  for (const { path, tensors: inside } of files) {
+    for (const name of inside.keys()) {
+      const chosen = tensors.get(name);
+      if (chosen === undefined || chosen.path === path) continue;
+      const what = `tensor ${quoteName(name)} is in ${path} and in ${chosen.path}`;
+      throw new TacetError("bad_checkpoint", what, { hint: DIFFERENT_DOWNLOADS });
+    }
+  }
 }
 
 async function refuseOtherFormats(tree: FileTree): Promise<void> {

@@ -24,7 +24,9 @@ export async function readText(tree: FileTree, path: string, code: ErrorCode): P
   const size = await tree.size(path);
   if (size === undefined) return undefined;
   if (size > MAX_TEXT_BYTES)
-    throw new TacetError(code, `${path} has ${size} bytes, at most ${MAX_TEXT_BYTES} are read`);
+    throw new TacetError(code, `${path} has ${size} bytes, at most ${MAX_TEXT_BYTES} are read`, {
+      hint: "this is not the file that its name says",
+    });
   return decodeUtf8(await tree.read(path, 0, size), path, code);
 }
 
@@ -33,7 +35,7 @@ export function decodeUtf8(bytes: Uint8Array, path: string, code: ErrorCode): st
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new TacetError(code, `${path} is not UTF-8 text`, { cause });
+    throw new TacetError(code, `${path} is not UTF-8 text`, { hint: "download the file again", cause });
   }
 }
 
@@ -50,11 +52,15 @@ export function parseJson(text: string, path: string, code: ErrorCode): unknown 
 /** @throws TacetError `code` unless the text is one JSON object without repeated or `__proto__` keys */
 export function parseJsonRecord(text: string, path: string, code: ErrorCode): JsonRecord {
   const value = parseJson(text, path, code);
-  if (!isRecord(value)) throw new TacetError(code, `${path} does not hold a JSON object`);
+  const refuse = (what: string): never => {
+    throw new TacetError(code, `${path} ${what}`, {
+      hint: "the file is damaged or was edited: get it again",
+    });
+  };
+  if (!isRecord(value)) return refuse("does not hold a JSON object");
   const key = findBadKey(text);
-  if (key === "__proto__") throw new TacetError(code, `${path} has the key "__proto__"`);
-  if (key !== undefined)
-    throw new TacetError(code, `${path} has the key ${quoteName(key)} twice in one object`);
+  if (key === "__proto__") return refuse('has the key "__proto__"');
+  if (key !== undefined) return refuse(`has the key ${quoteName(key)} twice in one object`);
   return value;
 }
 

@@ -33,6 +33,7 @@ export interface LoraAdapter {
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
+const SAVE_AGAIN = "save the trained model again with PEFT's save_pretrained";
 const TENSOR_NAME = /^base_model\.model\.(.+)\.lora_([AB])(?:\.([^.]+))?\.weight$/;
 
 /**
@@ -54,7 +55,9 @@ export async function openLoraAdapter(tree: FileTree): Promise<LoraAdapter> {
   for (const [name, { a, b }] of pairTensors(tensors.values())) {
     modules.set(name, await readModule(tree, config, name, a, b));
   }
-  if (modules.size === 0) throw new TacetError("bad_adapter", `${WEIGHTS} has no LoRA tensors`);
+  if (modules.size === 0) {
+    throw new TacetError("bad_adapter", `${WEIGHTS} has no LoRA tensors`, { hint: SAVE_AGAIN });
+  }
   return { modules };
 }
 
@@ -91,6 +94,7 @@ function pairTensors(tensors: Iterable<TensorInfo>): [string, { a: TensorInfo; b
     throw new TacetError(
       "bad_adapter",
       `${WEIGHTS}: module ${quoteName(module)} has a lora_${a ? "A" : "B"} and no lora_${a ? "B" : "A"}`,
+      { hint: SAVE_AGAIN },
     );
   });
 }
@@ -120,10 +124,11 @@ async function readModule(
   a: TensorInfo,
   b: TensorInfo,
 ): Promise<LoraModule> {
-  const refuse = (what: string): never => {
-    throw new TacetError("bad_adapter", `${WEIGHTS}: module ${quoteName(name)} ${what}`, {
-      hint: `${CONFIG} and ${WEIGHTS} do not belong together, or were edited`,
-    });
+  const refuse = (
+    what: string,
+    hint = `${CONFIG} and ${WEIGHTS} do not belong together, or were edited`,
+  ): never => {
+    throw new TacetError("bad_adapter", `${WEIGHTS}: module ${quoteName(name)} ${what}`, { hint });
   };
   if (!config.targets(name)) refuse("is not one of the configuration's target_modules");
   if (a.shape.length !== 2 || b.shape.length !== 2) {
@@ -147,6 +152,6 @@ async function readModule(
     scale: config.scaleOf(name),
   };
   if (!module.a.every(Number.isFinite) || !module.b.every(Number.isFinite))
-    refuse("holds values that are not finite");
+    refuse("holds values that are not finite", "its training diverged, or the file is damaged: get it again");
   return module;
 }

@@ -7,6 +7,7 @@ export function registerInspect(program: Command, signal: AbortSignal): void {
     .command("inspect")
     .description("say what a model, adapter, bundle, state folder or provider is; never weights")
     .option("--base <dir>", "base model: architecture, shapes, fingerprint")
+    .option("--check-weights", "with --base: read all weights and refuse any that is not finite")
     .option("--adapter <dir>", "LoRA adapter: modules, ranks, scales")
     .option("--bundle <file>", "bundle: groups, digest, cost, security")
     .option("--state <dir>", "provider's state folder: its bundle, and whether both files fit")
