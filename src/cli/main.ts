@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { TacetError } from "../base/errors.ts";
 import { registerAudit } from "./commands/audit.ts";
 import { registerBundle } from "./commands/bundle.ts";
+import { registerChat } from "./commands/chat.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerGenerate } from "./commands/generate.ts";
 import { registerInspect } from "./commands/inspect.ts";
@@ -41,7 +42,8 @@ Examples:
   tacet demo                                    see it work, on this machine
   tacet bundle --base B --adapter A --out S     prepare an adapter for serving
   tacet provider --state S                      serve it
-  tacet generate --base B --provider ws://H:8787 "a question"`,
+  tacet generate --base B --provider ws://H:8787 "a question"
+  tacet chat --base B --provider ws://H:8787    talk to it`,
   );
 
 for (const register of [
@@ -49,6 +51,7 @@ for (const register of [
   registerBundle,
   registerProvider,
   registerGenerate,
+  registerChat,
   registerLogits,
   registerInspect,
   registerAudit,

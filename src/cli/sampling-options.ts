@@ -16,11 +16,12 @@ export interface SamplingFlags {
   readonly maxNewTokens?: number;
 }
 
-export function addSamplingOptions(command: Command): Command {
+/** @param usual what the longest answer is by default, for the help */
+export function addSamplingOptions(command: Command, usual: string): Command {
   return command
     .option(
       "--max-new-tokens <n>",
-      "longest answer, in tokens (default: the model's, or 256, or what fits)",
+      `longest answer, in tokens (default: ${usual})`,
       integerIn("--max-new-tokens", 1, 1 << 24),
     )
     .option(

@@ -12,6 +12,7 @@ import {
 import { CachedContext } from "./cached-context.ts";
 import type { CausalLm } from "./causal-lm.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "./chat-template.ts";
+import { readGenerationDefaults } from "./generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 export interface ChatSessionOptions {
@@ -26,6 +27,8 @@ export interface ChatSessionOptions {
   readonly overflow?: "error" | "drop-oldest";
   /** With "drop-oldest": tokens to keep free for an answer. Default: maxNewTokens, at most a quarter of the context. */
   readonly reserveTokens?: number;
+  /** For answers that do not say otherwise. `open` takes those of the checkpoint where there are none here. */
+  readonly defaults?: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   /** Called with the number of messages that the model no longer sees from now on. */
   readonly onDropped?: (messages: number) => void;
 }
@@ -71,8 +74,12 @@ export class ChatSession {
     checkpoint: Checkpoint,
     options: ChatSessionOptions = {},
   ): Promise<ChatSession> {
-    const tokenizer = await loadTokenizer(checkpoint);
-    return new ChatSession(model, { tokenizer, template: await loadChatTemplate(checkpoint) }, options);
+    const text = {
+      tokenizer: await loadTokenizer(checkpoint),
+      template: await loadChatTemplate(checkpoint),
+    };
+    const defaults = options.defaults ?? (await readGenerationDefaults(checkpoint));
+    return new ChatSession(model, text, { ...options, defaults });
   }
 
   /** The conversation so far, without the system message. */
@@ -137,8 +144,10 @@ export class ChatSession {
     this.#context.dispose();
   }
 
-  async *#answer(options: AnswerOptions, prepare: () => void): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  async *#answer(wishes: AnswerOptions, prepare: () => void): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     this.#assertIdle();
+    const { defaults = {} } = this.#options;
+    const options = { ...defaults, ...wishes, sampling: { ...defaults.sampling, ...wishes.sampling } };
     this.#busy = true;
     let text = "";
     let answered = false;

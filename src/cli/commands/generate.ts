@@ -7,7 +7,7 @@ export function registerGenerate(program: Command, signal: AbortSignal): void {
   const command = program
     .command("generate")
     .description("answer a prompt, privately where a provider is given");
-  addSamplingOptions(addSourceOptions(addPromptOptions(command)))
+  addSamplingOptions(addSourceOptions(addPromptOptions(command)), "the model's, or 256, or what fits")
     .option("--resume <file>", "go on with an answer that --json printed")
     .option("--json", "one JSON object: ids, text, timings, bytes, round trips")
     .addHelpText(

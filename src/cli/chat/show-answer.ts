@@ -1,0 +1,56 @@
+/** An answer of a conversation onto stdout, with what it took. */
+import type { AnswerEnd, AnswerPiece } from "../../model/answer-stream.ts";
+import { between, type Reading, readMeter } from "../meter.ts";
+import type { OpenedModel } from "../source.ts";
+import { showBytes, showMs, writeAnswer } from "../terminal.ts";
+
+export interface ShownAnswer {
+  readonly end: AnswerEnd;
+  /** Before the answer, after its first token, and at its end; the second is missing where there was none. */
+  readonly start: Reading;
+  readonly first: Reading | undefined;
+  readonly last: Reading;
+}
+
+export async function showAnswer(
+  source: OpenedModel,
+  pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
+): Promise<ShownAnswer> {
+  const start = readMeter(source);
+  let first: Reading | undefined;
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done) return { end: next.value, start, first, last: readMeter(source) };
+    first ??= readMeter(source);
+    writeAnswer(next.value.text);
+  }
+}
+
+/**
+ * "18 tokens, 24.1/s after 0.12 s; 41 % of the time for privacy; 2.1 MB up, 0.6 MB down". The time for privacy is all
+ * that the base model alone would not have taken.
+ */
+export function statusOf({ end, start, first, last }: ShownAnswer, source: OpenedModel): string {
+  const tokens = end.ids.length;
+  const parts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`];
+  if (first !== undefined) {
+    const seconds = between(first, last).totalMs / 1000;
+    const speed = tokens > 1 && seconds > 0 ? `, ${((tokens - 1) / seconds).toFixed(1)}/s` : "";
+    parts[0] += `${speed} after ${showMs(between(start, first).totalMs)}`;
+  }
+  if (source.remote !== undefined) {
+    const { totalMs, baseMs, bytesUp, bytesDown } = between(start, last);
+    const share = totalMs > 0 ? Math.max(0, 1 - baseMs / totalMs) : 0;
+    parts.push(`${Math.round(100 * share)} % of the time for privacy`);
+    parts.push(`${showBytes(bytesUp)} up, ${showBytes(bytesDown)} down`);
+  }
+  const reason = REASONS[end.reason];
+  if (reason !== undefined) parts.push(reason);
+  return parts.join("; ");
+}
+
+const REASONS: Partial<Record<AnswerEnd["reason"], string>> = {
+  aborted: "stopped",
+  context: "the context is full",
+  length: "cut at --max-new-tokens",
+};
