@@ -78,7 +78,9 @@ export class ChatSession {
       tokenizer: await loadTokenizer(checkpoint),
       template: await loadChatTemplate(checkpoint),
     };
-    const defaults = options.defaults ?? (await readGenerationDefaults(checkpoint));
+    if (options.defaults !== undefined) return new ChatSession(model, text, options);
+    const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
+    const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
     return new ChatSession(model, text, { ...options, defaults });
   }
 
