@@ -68,6 +68,22 @@ export const SHORT_QUERY = encodeClientFrame({
   value: { id: 8, group: 0, vectors: 1, ciphertext: Uint8Array.of(0xde, 0xad, 0xbe, 0xef) },
 });
 export const ANSWER = encodeProviderFrame({ case: "answer", value: { id: 7, words: layer.answer } });
+/** With an account whose budget is 5,000 vectors a day. */
+export const METERED_WELCOME = encodeProviderFrame({
+  case: "welcome",
+  value: {
+    version: PROTOCOL_VERSION,
+    adapter: "law",
+    bundleDigest: sha256(BUNDLE),
+    bundleBytes: BigInt(BUNDLE.length),
+    limits: DEFAULT_LIMITS,
+    budget: { vectors: 5000n, windowSeconds: 86_400, left: 4321n },
+  },
+});
+export const METERED_ANSWER = encodeProviderFrame({
+  case: "answer",
+  value: { id: 7, words: layer.answer, vectorsLeft: 4320n },
+});
 export const FAILURE = encodeProviderFrame({
   case: "failure",
   value: {
@@ -128,6 +144,8 @@ export function protocolExamples(): Record<string, string> {
       ["SHA-256", toHex(sha256(QUERY))],
     ]),
     answer: toHex(ANSWER),
+    "metered-welcome": toHex(METERED_WELCOME),
+    "metered-answer": toHex(METERED_ANSWER),
     "short-query": toHex(SHORT_QUERY),
     failure: toHex(FAILURE),
   };

@@ -41,6 +41,7 @@ export const ERROR_KINDS = {
   shutting_down: { wire: 11, close: 1001, exit: 4 },
   internal: { wire: 12, close: 1011, exit: 70 },
   bundle_changed: { wire: 13, exit: 4 },
+  budget_exhausted: { wire: 14, exit: 4 },
   // the connection, seen from the client: exit 5
   connection_failed: { wire: 0, exit: 5 },
   connection_lost: { wire: 0, exit: 5 },

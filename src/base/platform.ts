@@ -98,3 +98,19 @@ export interface Platform {
   /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */
   connect(url: string, options?: { signal?: AbortSignal; timeoutMs?: number }): Promise<MessageSocket>;
 }
+
+/**
+ * An append-only file of records. What append has returned for survives the end of this process (kill -9 as well);
+ * what flushed has resolved for survives a loss of power.
+ */
+export interface Journal {
+  /** Bytes of the file. */
+  readonly size: number;
+  /** Throws TacetError io_failed if the record is not in the file; then it never will be. */
+  append(record: Uint8Array): void;
+  /** One flush serves everything that waits for it. */
+  flushed(): Promise<void>;
+  /** Puts these records in the place of all others, whole or not at all. */
+  rewrite(records: Iterable<Uint8Array>): void;
+  close(): void;
+}

@@ -26,6 +26,15 @@ export function decimalIn(option: string, low: number | "above 0", high: number)
   };
 }
 
+/** @throws TacetError bad_argument */
+export function oneOf<T extends string>(option: string, values: readonly T[]): Parse<T> {
+  return (text) => {
+    const value = values.find((each) => each === text);
+    if (value !== undefined) return value;
+    throw new TacetError("bad_argument", `${option} must be ${values.join(" or ")}`);
+  };
+}
+
 /** For an option that may be given several times. */
 export function collect(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text];

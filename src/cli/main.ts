@@ -9,6 +9,7 @@ import { registerChat } from "./commands/chat.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerGenerate } from "./commands/generate.ts";
 import { registerInspect } from "./commands/inspect.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerLogits } from "./commands/logits.ts";
 import { registerProvider } from "./commands/provider.ts";
 import { PACKAGE_JSON } from "./embedded.ts";
@@ -41,7 +42,8 @@ const program = new Command("tacet")
 Examples:
   tacet demo                                    see it work, on this machine
   tacet bundle --base B --adapter A --out S     prepare an adapter for serving
-  tacet provider --state S                      serve it
+  tacet keys create --data D --budget 5000/day  let somebody in
+  tacet provider --state S --data D             serve it
   tacet generate --base B --provider ws://H:8787 "a question"
   tacet chat --base B --provider ws://H:8787    talk to it`,
   );
@@ -50,6 +52,7 @@ for (const register of [
   registerDemo,
   registerBundle,
   registerProvider,
+  registerKeys,
   registerGenerate,
   registerChat,
   registerLogits,

@@ -18,6 +18,7 @@ import { type Resumed, readResume } from "./resume.ts";
 import { type SamplingFlags, samplingOf } from "./sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "./source.ts";
 import { print, printJson, writeAnswer } from "./terminal.ts";
+import { warnOfBudget } from "./warn-of-budget.ts";
 
 export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags {
   readonly resume?: string;
@@ -74,6 +75,7 @@ export async function runGenerate(
       failure = error;
     }
     if (options.json) printJson(resultOf(source, side, state, start.ids.length, loadMs, failure));
+    else warnOfBudget(source);
     if (failure !== undefined) throw failure;
     if (state.finishReason === "aborted") throw signal.reason;
   } finally {
@@ -179,6 +181,7 @@ function resultOf(
       : {
           adapter: remote.bundle.manifest.adapter,
           bundleDigest: toHex(remote.bundle.digest),
+          ...(remote.provider.budget === undefined ? {} : { budget: remote.provider.budget }),
           // Handshake, and the bundle where it was not in the cache.
           connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
         }),

@@ -13,6 +13,7 @@ import {
   type ProviderMessage,
 } from "../wire/frames.ts";
 import { DEFAULT_LIMITS, type Limits, MAX_BUNDLE_BYTES, MAX_PROVIDER_MESSAGE_BYTES } from "../wire/limits.ts";
+import type { Budget } from "./budget.ts";
 
 export interface HelloInput {
   /** Empty: the provider's only or first adapter. */
@@ -28,6 +29,8 @@ export interface WelcomeInfo {
   readonly bundleDigest: Uint8Array;
   readonly bundleBytes: number;
   readonly limits: Limits;
+  /** undefined: the provider sets none. */
+  readonly budget: Budget | undefined;
 }
 
 export interface QueryAnswer {
@@ -35,6 +38,8 @@ export interface QueryAnswer {
   readonly words: Uint8Array;
   /** Milliseconds that the provider says it computed. */
   readonly providerMs: number;
+  /** Activation vectors that the account may still ask of this group; undefined: no budget. */
+  readonly vectorsLeft: number | undefined;
 }
 
 /** Bytes and messages on the wire, as far as the frames go. */
@@ -214,10 +219,14 @@ export class Connection {
   #handle(message: ProviderMessage): void {
     switch (message.case) {
       case "answer": {
-        const { id, words, computeMicros } = message.value;
+        const { id, words, computeMicros, vectorsLeft } = message.value;
         const waiting = this.#take(id);
         this.#traffic.roundTrips++;
-        waiting.resolve({ words, providerMs: computeMicros / 1000 });
+        waiting.resolve({
+          words,
+          providerMs: computeMicros / 1000,
+          vectorsLeft: vectorsLeft === undefined ? undefined : Number(vectorsLeft),
+        });
         break;
       }
       case "bundlePart":
@@ -301,7 +310,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
   }
   if (message.case !== "welcome")
     throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
-  const { version, adapter, bundleDigest, bundleBytes, limits } = message.value;
+  const { version, adapter, bundleDigest, bundleBytes, limits, budget } = message.value;
   if (version !== PROTOCOL_VERSION) {
     throw new TacetError("unsupported_version", `the provider speaks protocol version ${version}`);
   }
@@ -319,6 +328,11 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
       maxMessageBytes: Math.min(limits.maxMessageBytes, DEFAULT_LIMITS.maxMessageBytes),
       maxVectors: limits.maxVectors,
       maxInFlight: limits.maxInFlight,
+    },
+    budget: budget && {
+      vectors: Number(budget.vectors),
+      windowSeconds: budget.windowSeconds,
+      left: Number(budget.left),
     },
   };
 }

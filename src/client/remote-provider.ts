@@ -8,6 +8,7 @@ import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
+import { type Budget, BudgetWatch } from "./budget.ts";
 import type { BundleCache } from "./bundle-cache.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
 
@@ -51,6 +52,7 @@ export class RemoteProvider {
   #connecting: Promise<Connection> | undefined;
   #bundleDigest = new Uint8Array(0);
   #closed = false;
+  readonly #budget = new BudgetWatch();
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
@@ -88,6 +90,11 @@ export class RemoteProvider {
     return connection.welcome;
   }
 
+  /** What the account may still ask, as the provider last said; undefined: no budget. */
+  get budget(): Budget | undefined {
+    return this.#budget.now;
+  }
+
   /**
    * Answers one query, over a new connection if the old one is lost.
    *
@@ -98,7 +105,9 @@ export class RemoteProvider {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
       try {
-        return await connection.query(group, vectors, ciphertext);
+        const answer = await connection.query(group, vectors, ciphertext);
+        this.#budget.answered(group, answer.vectorsLeft);
+        return answer;
       } catch (error) {
         if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
         const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
@@ -151,6 +160,7 @@ export class RemoteProvider {
         const socket = await this.#platform.connect(url, options);
         const connection = await Connection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
+        this.#budget.welcomed(connection.welcome.budget);
         return connection;
       } catch (error) {
         this.#nextUrl++;

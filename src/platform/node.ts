@@ -7,7 +7,10 @@ import { nodeTensorRuntime } from "./node-tensors.ts";
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node-bundle-cache.ts";
 export { nodeFileCache } from "./node-file-cache.ts";
 export { nodeFileTree } from "./node-files.ts";
+export { type OpenedJournal, openJournal, readJournal } from "./node-journal.ts";
+export { type FolderLock, lockFolder } from "./node-lock.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
+export { watchTextFile } from "./node-watched-file.ts";
 
 export function nodePlatform(): Platform {
   return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };

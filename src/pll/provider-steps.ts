@@ -92,8 +92,8 @@ export class ProviderLayer {
     }
   }
 
-  /** As {@link answerQuery}, in steps of bounded work: whoever runs it may do something else in between. */
-  *answerInSteps(query: Uint8Array, vectors: number): Generator<void, Uint8Array, void> {
+  /** @throws TacetError bad_query if the query is not exactly vectors·queryBytes long */
+  checkQuery(query: Uint8Array, vectors: number): void {
     if (!(vectors >= 1) || query.length !== vectors * this.queryBytes) {
       throw new TacetError(
         "bad_query",
@@ -101,6 +101,11 @@ export class ProviderLayer {
         { hint: "client and provider must use the same bundle and protocol version" },
       );
     }
+  }
+
+  /** As {@link answerQuery}, in steps of bounded work: whoever runs it may do something else in between. */
+  *answerInSteps(query: Uint8Array, vectors: number): Generator<void, Uint8Array, void> {
+    this.checkQuery(query, vectors);
     const reply = new Uint8Array(vectors * this.replyBytes);
     for (let first = 0; first < vectors; ) {
       if (first > 0) yield;

@@ -6,6 +6,7 @@
 import { equalBytes } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { ProviderLayer } from "../pll/provider-steps.ts";
 import {
   type ClientMessage,
   decodeClientFrame,
@@ -14,8 +15,10 @@ import {
   type ProviderMessageInit,
 } from "../wire/frames.ts";
 import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
-import type { Provider } from "./provider.ts";
+import type { BudgetNow, Meter } from "./meter.ts";
+import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import type { Soon } from "./store.ts";
 
 /** A client that does not read is dropped when this many bytes wait for it. */
 const MAX_BUFFERED_BYTES = 64 << 20;
@@ -29,9 +32,18 @@ const MAX_HELLO_BYTES = 64 << 10;
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
 
+type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
+
 type State =
   | { readonly name: "awaiting-hello" }
-  | { readonly name: "ready"; readonly adapter: ServedAdapter; sendingBundle: boolean }
+  /** Hello is there, its key is being looked up; what comes meanwhile waits. */
+  | { readonly name: "admitting"; readonly early: Uint8Array[] }
+  | {
+      readonly name: "ready";
+      readonly adapter: ServedAdapter;
+      readonly meter: Meter | undefined;
+      sendingBundle: boolean;
+    }
   /** We have closed; what the client still sends is not read. */
   | { readonly name: "closing" }
   | { readonly name: "closed" };
@@ -52,7 +64,7 @@ export class Connection {
     this.#socket = socket;
     this.#onClosed = onClosed;
     this.#helloTimer = setTimeout(() => {
-      if (this.#state.name === "awaiting-hello") {
+      if (this.#state.name === "awaiting-hello" || this.#state.name === "admitting") {
         this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
       }
     }, provider.helloTimeoutMs);
@@ -67,10 +79,32 @@ export class Connection {
     this.#close(1001, "shutting down");
   }
 
+  /** Closes the connection if its key is not good any more. */
+  recheckKey(): void {
+    if (this.#state.name !== "ready" || this.#state.meter === undefined) return;
+    const { meter } = this.#state;
+    this.#then(
+      () => meter.recheck(),
+      () => {},
+      0,
+    );
+  }
+
   #receive(message: Uint8Array): void {
     if (this.#isOver()) return;
     this.#provider.totals.bytesIn += message.length;
+    this.#read(message);
+  }
+
+  #read(message: Uint8Array): void {
+    if (this.#isOver()) return;
     try {
+      if (this.#state.name === "admitting") {
+        const { early } = this.#state;
+        early.push(message);
+        if (early.reduce((sum, { length }) => sum + length, 0) <= MAX_HELLO_BYTES) return;
+        throw new TacetError("not_ready", "too much came before the Welcome");
+      }
       const { maxMessageBytes } = this.#provider.limits;
       const welcomed = this.#state.name === "ready";
       this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
@@ -98,7 +132,7 @@ export class Connection {
     }
   }
 
-  #hello(hello: Extract<ClientMessage, { case: "hello" }>["value"]): void {
+  #hello(hello: Hello): void {
     if (this.#state.name !== "awaiting-hello") throw new TacetError("not_ready", "Hello was said before");
     if (hello.version !== PROTOCOL_VERSION) {
       throw new TacetError(
@@ -107,22 +141,35 @@ export class Connection {
         { hint: "use the same version of tacet on both sides" },
       );
     }
-    const adapter = this.#provider.find(hello.adapter, hello.token);
-    const { manifest, digest, bytes } = adapter.bundle;
-    const fingerprint = manifest.baseFingerprint;
-    if (hello.baseFingerprint.length !== 32 || !equalsHex(hello.baseFingerprint, fingerprint)) {
-      throw new TacetError("wrong_base_model", `adapter ${adapter.name} was made for another base model`, {
-        hint: `its base model has the fingerprint ${fingerprint.slice(0, 16)}…; see 'tacet inspect --base DIR'`,
-      });
-    }
-    if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
-      throw new TacetError("bundle_changed", `adapter ${adapter.name} has a new bundle`, {
-        hint: "connect again without the old bundle",
-      });
-    }
+    const early: Uint8Array[] = [];
+    this.#state = { name: "admitting", early };
+    this.#then(
+      () => this.#admit(hello),
+      ({ admission, budget }) => {
+        if (this.#isOver()) return;
+        this.#welcome(admission, budget);
+        for (const message of early) this.#read(message);
+      },
+      0,
+    );
+  }
+
+  #admit(hello: Hello): Soon<{ admission: Admission; budget: BudgetNow | undefined }> {
+    const check = (admission: Admission) => {
+      checkHello(hello, admission.adapter);
+      const budget = admission.meter?.budget();
+      if (budget instanceof Promise) return budget.then((found) => ({ admission, budget: found }));
+      return { admission, budget };
+    };
+    const admission = this.#provider.admit(hello.adapter, hello.token);
+    return admission instanceof Promise ? admission.then(check) : check(admission);
+  }
+
+  #welcome({ adapter, meter }: Admission, budget: BudgetNow | undefined): void {
     clearTimeout(this.#helloTimer);
-    this.#state = { name: "ready", adapter, sendingBundle: false };
+    this.#state = { name: "ready", adapter, meter, sendingBundle: false };
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
+    const { digest, bytes } = adapter.bundle;
     this.#send({
       case: "welcome",
       value: {
@@ -131,8 +178,26 @@ export class Connection {
         bundleDigest: digest,
         bundleBytes: BigInt(bytes.length),
         limits: this.#provider.limits,
+        ...(budget && {
+          budget: {
+            vectors: BigInt(budget.vectors),
+            windowSeconds: budget.windowSeconds,
+            left: BigInt(budget.left),
+          },
+        }),
       },
     });
+  }
+
+  /** Goes on with what a step gives, at once where it is there; a failure is the query's, or the connection's. */
+  #then<T>(step: () => Soon<T>, next: (value: T) => void, queryId: number): void {
+    try {
+      const value = step();
+      if (!(value instanceof Promise)) next(value);
+      else value.then(next).catch((error: unknown) => this.#fail(error, queryId));
+    } catch (error) {
+      this.#fail(error, queryId);
+    }
   }
 
   async #sendBundle(): Promise<void> {
@@ -171,26 +236,55 @@ export class Connection {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { limits } = this.#provider;
+    const { adapter, meter } = this.#state;
+    const layer = adapter.layers[query.group];
     try {
-      const layer = this.#state.adapter.layers[query.group];
-      if (layer === undefined)
-        throw new TacetError("unknown_group", `the bundle has no group ${query.group}`);
-      if (query.vectors > limits.maxVectors) {
-        const what = `${query.vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
-        throw new TacetError("too_large", what);
-      }
-      if (this.#inFlight >= limits.maxInFlight) {
-        throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
-      }
-      this.#answer(query, layer.answerInSteps(query.ciphertext, query.vectors), 0);
+      this.#checkQuery(query, layer);
     } catch (error) {
       this.#fail(error, query.id);
+      return;
     }
+    const answer = (left: number | undefined) => {
+      if (this.#isOver()) return;
+      this.#answer(query, layer.answerInSteps(query.ciphertext, query.vectors), 0, left);
+    };
+    if (meter === undefined) {
+      this.#then(() => undefined, answer, query.id);
+      return;
+    }
+    this.#then(() => this.#charge(meter, query), answer, query.id);
+  }
+
+  /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
+  #charge(meter: Meter, { group, vectors, ciphertext }: Query): Soon<number | undefined> {
+    const left = meter.charge(group, vectors, ciphertext);
+    if (!(left instanceof Promise)) return left;
+    this.#inFlight++;
+    return left.finally(() => {
+      this.#inFlight--;
+    });
+  }
+
+  #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
+    const { limits } = this.#provider;
+    if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
+    if (vectors > limits.maxVectors) {
+      const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
+      throw new TacetError("too_large", what);
+    }
+    if (this.#inFlight >= limits.maxInFlight) {
+      throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
+    }
+    layer.checkQuery(ciphertext, vectors);
   }
 
   /** Takes a step; a short query is answered at once, a long one step by step with others' turns in between. */
-  #answer(query: Query, steps: Generator<void, Uint8Array, void>, before: number): void {
+  #answer(
+    query: Query,
+    steps: Generator<void, Uint8Array, void>,
+    before: number,
+    left: number | undefined,
+  ): void {
     const start = performance.now();
     const step = steps.next();
     const elapsed = before + performance.now() - start;
@@ -200,7 +294,7 @@ export class Connection {
         this.#inFlight--;
         if (this.#isOver()) return;
         try {
-          this.#answer(query, steps, elapsed);
+          this.#answer(query, steps, elapsed, left);
         } catch (error) {
           this.#fail(error, query.id);
         }
@@ -213,7 +307,8 @@ export class Connection {
     totals.computeMs += elapsed;
     this.#vectors += query.vectors;
     const computeMicros = Math.round(elapsed * 1000);
-    this.#send({ case: "answer", value: { id: query.id, words: step.value, computeMicros } });
+    const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
+    this.#send({ case: "answer", value: { id: query.id, words: step.value, computeMicros, ...vectorsLeft } });
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
@@ -266,6 +361,22 @@ export class Connection {
     this.#state = { name: "closed" };
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
+  }
+}
+
+/** @throws TacetError wrong_base_model, bundle_changed */
+function checkHello(hello: Hello, adapter: ServedAdapter): void {
+  const { manifest, digest } = adapter.bundle;
+  const fingerprint = manifest.baseFingerprint;
+  if (hello.baseFingerprint.length !== 32 || !equalsHex(hello.baseFingerprint, fingerprint)) {
+    throw new TacetError("wrong_base_model", `adapter ${adapter.name} was made for another base model`, {
+      hint: `its base model has the fingerprint ${fingerprint.slice(0, 16)}…; see 'tacet inspect --base DIR'`,
+    });
+  }
+  if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
+    throw new TacetError("bundle_changed", `adapter ${adapter.name} has a new bundle`, {
+      hint: "connect again without the old bundle",
+    });
   }
 }
 

@@ -10,6 +10,7 @@ import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts"
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
 import {
+  type Admission,
   loadServedAdapter,
   Provider,
   type ProviderEvent,
@@ -137,14 +138,15 @@ describe("Provider", () => {
     const provider = new Provider([served, other, third], {
       authorize: (token, adapter) => may[token]?.includes(adapter) ?? false,
     });
-    expect(provider.find("", "all").name).toBe("tiny");
-    expect(provider.find("third", "all").name).toBe("third");
-    expect(provider.find("", "two").name).toBe("other");
+    const nameOf = (name: string, token: string) => (provider.admit(name, token) as Admission).adapter.name;
+    expect(nameOf("", "all")).toBe("tiny");
+    expect(nameOf("third", "all")).toBe("third");
+    expect(nameOf("", "two")).toBe("other");
     for (const name of ["tiny", "nothing"]) {
-      expect(() => provider.find(name, "two")).toThrow(
+      expect(() => nameOf(name, "two")).toThrow(
         expect.objectContaining({ code: "unknown_adapter", hint: "it has: other, third (--adapter-name)" }),
       );
-      expect(() => provider.find(name, "none")).toThrow(expect.objectContaining({ code: "unauthorized" }));
+      expect(() => nameOf(name, "none")).toThrow(expect.objectContaining({ code: "unauthorized" }));
     }
   });
 

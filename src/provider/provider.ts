@@ -1,16 +1,23 @@
 /**
- * The provider: adapters and the connections that query them. It keeps no key and no state of a client beyond
- * what a connection has said in its Hello, so any replica with the same state folder answers any query.
+ * The provider: adapters and the connections that query them. It keeps no state of a client beyond what a
+ * connection has said in its Hello, so any replica with the same state folders answers any query; API keys and what
+ * accounts have asked are in a {@link ProviderStore}, which replicas share.
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { Connection } from "./connection.ts";
+import { Meter, type Sha256 } from "./meter.ts";
+import { RateLimiter } from "./rate-limiter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
 
+export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
+export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 
 /** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
 export type ProviderEvent =
@@ -26,6 +33,12 @@ export interface ProviderOptions {
   readonly helloTimeoutMs?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
   readonly authorize?: (token: string, adapter: string) => boolean;
+  /** API keys and budgets: with it a client's token is an API key. Without it nothing is counted. */
+  readonly store?: ProviderStore;
+  /** A faster SHA-256 than the portable one, for the digests of charged queries. */
+  readonly sha256?: Sha256;
+  /** Milliseconds since 1970; by default the clock's. */
+  readonly now?: () => number;
   readonly onEvent?: (event: ProviderEvent) => void;
 }
 
@@ -39,6 +52,12 @@ export interface ProviderTotals {
   failures: number;
   /** Milliseconds spent on answers. */
   computeMs: number;
+}
+
+/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+export interface Admission {
+  readonly adapter: ServedAdapter;
+  readonly meter: Meter | undefined;
 }
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -62,6 +81,7 @@ export class Provider {
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
+  readonly #rates = new RateLimiter();
   #nextConnection = 1;
   #draining = false;
 
@@ -79,6 +99,11 @@ export class Provider {
     this.#options = options;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
+    const { store } = options;
+    if (store === undefined) return;
+    store.onKeysChanged = () => {
+      for (const connection of [...this.#connections]) connection.recheckKey();
+    };
   }
 
   get adapterNames(): readonly string[] {
@@ -101,19 +126,31 @@ export class Provider {
   }
 
   /**
-   * The adapter that a Hello asks for; the only or first one where it names none. A token knows of the adapters that
-   * it may use and of no others: those are unknown to it, whether they exist or not.
+   * The adapter that a Hello asks for, the only or first one where it names none, and what counts its queries. A token
+   * knows of the adapters that it may use and of no others: those are unknown to it, whether they exist or not.
    *
    * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
-  find(name: string, token: string): ServedAdapter {
-    const { authorize = () => true } = this.#options;
-    const usable = this.adapterNames.filter((each) => authorize(token, each));
-    if (usable.length === 0) {
-      throw new TacetError("unauthorized", "the provider does not accept this token", {
-        hint: "give the token that the provider issued (--token-file or TACET_TOKEN)",
-      });
+  admit(name: string, token: string): Soon<Admission> {
+    const { authorize = () => true, store } = this.#options;
+    if (store === undefined) {
+      const adapter = this.#find(name, (each) => authorize(token, each));
+      return { adapter, meter: undefined };
     }
+    const found = store.findKey(hashApiKey(token));
+    const use = (record: KeyRecord | undefined): Admission => {
+      const now = this.#options.now ?? Date.now;
+      const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
+      const { sha256 } = this.#options;
+      const tools = { store, rates: this.#rates, now, ...(sha256 ? { sha256 } : {}) };
+      return { adapter, meter: new Meter(tools, record as KeyRecord, adapter) };
+    };
+    return found instanceof Promise ? found.then(use) : use(found);
+  }
+
+  #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {
+    const usable = this.adapterNames.filter(mayUse);
+    if (usable.length === 0) throw unauthorized();
     const wanted = name === "" ? usable[0] : name;
     const adapter = usable.includes(wanted) ? this.#adapters.get(wanted) : undefined;
     if (adapter !== undefined) return adapter;

@@ -1,0 +1,134 @@
+/**
+ * API keys: "tacet_" and 32 random bytes in hex. Stored is their SHA-256, under a prefix of our own. A slow or salted
+ * hash is for passwords, which can be guessed: here a guess is one of 2^256, and no two keys are alike.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { toHex, utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import type { RandomSource } from "../ring/prng.ts";
+import type { Budget, KeyRecord } from "./store.ts";
+
+const FILE_VERSION = 1;
+const PREFIX = "tacet_";
+
+export interface NewKey {
+  readonly account?: string;
+  readonly label?: string;
+  readonly adapters?: readonly string[];
+  readonly budget: Budget | null;
+  readonly vectorsPerSecond?: number | null;
+  readonly expiresAt?: number | null;
+}
+
+/** A key, which is shown once, and the record that is stored in its place. */
+export function createApiKey(
+  input: NewKey,
+  nowMs: number,
+  random: RandomSource,
+): { key: string; record: KeyRecord } {
+  const bytes = new Uint8Array(32);
+  random(bytes);
+  const key = PREFIX + toHex(bytes);
+  const name = new Uint8Array(5);
+  random(name);
+  const id = `k${toHex(name)}`;
+  const record: KeyRecord = {
+    id,
+    hash: hashApiKey(key),
+    account: input.account ?? id,
+    label: input.label ?? "",
+    adapters: input.adapters ?? [],
+    budget: input.budget,
+    vectorsPerSecond: input.vectorsPerSecond ?? null,
+    createdAt: nowMs,
+    expiresAt: input.expiresAt ?? null,
+    revokedAt: null,
+  };
+  return { key, record };
+}
+
+/** SHA-256("tacet/v1/api-key\n" ‖ key), in hex. */
+export function hashApiKey(key: string): string {
+  return toHex(sha256(utf8(`tacet/v1/api-key\n${key}`)));
+}
+
+/** Whether a key may ask an adapter now. */
+export function keyAllows(
+  record: KeyRecord | undefined,
+  adapter: string,
+  nowMs: number,
+): record is KeyRecord {
+  return (
+    record !== undefined &&
+    record.revokedAt === null &&
+    (record.expiresAt === null || nowMs < record.expiresAt) &&
+    (record.adapters.length === 0 || record.adapters.includes(adapter))
+  );
+}
+
+/** The same for a key or token that does not exist, is revoked, has expired or is for other adapters. */
+export function unauthorized(): TacetError {
+  return new TacetError("unauthorized", "the provider does not accept this token", {
+    hint: "give the token or key that the provider issued (--token-file or TACET_TOKEN)",
+  });
+}
+
+export function encodeKeyFile(records: readonly KeyRecord[]): string {
+  return `${JSON.stringify({ version: FILE_VERSION, keys: records }, undefined, 1)}\n`;
+}
+
+/** @throws TacetError bad_state naming the field that is wrong */
+export function decodeKeyFile(text: string, path: string): KeyRecord[] {
+  let file: unknown;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw bad(path, "it is not JSON");
+  }
+  const { version, keys } = (file ?? {}) as { version?: unknown; keys?: unknown };
+  if (version !== FILE_VERSION || !Array.isArray(keys)) throw bad(path, "it is of another version");
+  const records = keys.map((key, i) => checkRecord(path, i, key as KeyRecord));
+  for (const field of ["id", "hash"] as const) {
+    if (new Set(records.map((record) => record[field])).size !== records.length) {
+      throw bad(path, `two keys have one ${field}`);
+    }
+  }
+  return records;
+}
+
+function checkRecord(path: string, i: number, record: KeyRecord): KeyRecord {
+  const text = (value: unknown, most: number) => typeof value === "string" && value.length <= most;
+  const time = (value: unknown) => value === null || isCount(value, 8.64e15);
+  const checks: Record<string, boolean> = {
+    id: text(record?.id, 64) && record.id !== "",
+    hash: typeof record?.hash === "string" && /^[0-9a-f]{64}$/.test(record.hash),
+    account: text(record?.account, 256) && record.account !== "",
+    label: text(record?.label, 256),
+    adapters: Array.isArray(record?.adapters) && record.adapters.every((name) => text(name, 512)),
+    budget: record?.budget === null || isBudget(record?.budget),
+    vectorsPerSecond:
+      record?.vectorsPerSecond === null ||
+      (record?.vectorsPerSecond > 0 && record?.vectorsPerSecond <= 2 ** 32),
+    createdAt: isCount(record?.createdAt, 8.64e15),
+    expiresAt: time(record?.expiresAt),
+    revokedAt: time(record?.revokedAt),
+  };
+  for (const [field, right] of Object.entries(checks)) {
+    if (!right) throw bad(path, `${field} of key ${i} is missing or out of range`);
+  }
+  return record;
+}
+
+function isBudget(budget: Budget | undefined): boolean {
+  return isCount(budget?.vectors, 2 ** 48) && isCount(budget?.windowSeconds, 2 ** 32 - 1);
+}
+
+function isCount(value: unknown, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+}
+
+function bad(path: string, what: string): TacetError {
+  return new TacetError("bad_state", `${path} can't be used: ${what}`, {
+    hint: "'tacet keys' writes this file; restore it from a copy",
+  });
+}

@@ -1,0 +1,301 @@
+/** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { memoryJournal } from "../../test/support/memory-journal.ts";
+import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
+import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { ERROR_KINDS } from "../base/errors.ts";
+import { packedBytes } from "../ring/kernels.ts";
+import { systemRandom } from "../ring/prng.ts";
+import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
+import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
+import { RateLimiter } from "./rate-limiter.ts";
+
+const MAX = 64 << 20;
+const NOW = 1_800_000_000_000;
+const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+let served: ServedAdapter;
+
+beforeAll(async () => {
+  const made = await tinyBundle();
+  const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+  served = await loadServedAdapter(memoryFileTree(files, "state"));
+});
+
+function start(
+  change: Partial<NewKey> = {},
+  wrap: (store: ProviderStore) => ProviderStore = (store) => store,
+) {
+  const journal = memoryJournal();
+  const store = new EmbeddedStore(journal, []);
+  const { key, record } = createApiKey(
+    { budget: { vectors: 10, windowSeconds: 0 }, ...change },
+    NOW,
+    systemRandom,
+  );
+  store.setKeys([record]);
+  const clock = { now: NOW };
+  const provider = new Provider([served], { store: wrap(store), now: () => clock.now });
+  const open = (token = key) => {
+    const [client, server] = memorySockets();
+    provider.accept(server);
+    say(client, {
+      case: "hello",
+      value: { version: 1, token, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+    });
+    return client;
+  };
+  return { journal, store, provider, open, record, clock };
+}
+
+const say = (socket: MemorySocket, ...frames: NonNullable<ClientMessageInit>[]) => {
+  for (const frame of frames) socket.send(encodeClientFrame(frame));
+};
+let byte = 0;
+const query = (
+  id: number,
+  vectors = 1,
+  change: Record<string, unknown> = {},
+): NonNullable<ClientMessageInit> => ({
+  case: "query",
+  value: { id, group: 0, vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte), ...change },
+});
+const heard = (socket: MemorySocket) => socket.received.map((bytes) => decodeProviderFrame(bytes, MAX));
+const last = (socket: MemorySocket) => heard(socket).at(-1)!;
+
+describe("budgets", () => {
+  it("are told at the Welcome and in each answer, to the last vector", async () => {
+    const { open } = start();
+    const client = open();
+    say(client, query(1, 4), query(2, 6), query(3));
+    await settle();
+    const [welcome, first, second, third] = heard(client);
+    expect(welcome.value).toMatchObject({ budget: { vectors: 10n, windowSeconds: 0, left: 10n } });
+    expect(first).toMatchObject({ case: "answer", value: { id: 1, vectorsLeft: 6n } });
+    expect(second).toMatchObject({ case: "answer", value: { id: 2, vectorsLeft: 0n } });
+    expect(third).toMatchObject({
+      case: "failure",
+      value: { queryId: 3, code: ERROR_KINDS.budget_exhausted.wire },
+    });
+    expect(client.closed).toBeUndefined();
+    const later = open();
+    await settle();
+    expect(last(later).value).toMatchObject({ budget: { left: 0n } });
+  });
+
+  it("are counted by group", async () => {
+    const { open } = start();
+    const client = open();
+    const other = new Uint8Array(
+      packedBytes(layoutOf(DEFAULT_PARAMETERS, 40).words, uploadBits(DEFAULT_PARAMETERS)),
+    );
+    say(client, query(1, 10), query(2, 1, { group: 1, ciphertext: other }), query(3));
+    await settle();
+    expect(heard(client).map(({ case: name }) => name)).toEqual(["welcome", "answer", "answer", "failure"]);
+  });
+
+  it("do not charge what is refused, and the same bytes once", async () => {
+    const { open } = start();
+    const client = open();
+    const ciphertext = new Uint8Array(QUERY_BYTES).fill(99);
+    const short = { ciphertext: new Uint8Array(5) };
+    say(client, query(1, 1, short), query(2, 1, { group: 9 }), query(3, 1, { ciphertext }));
+    const second = open();
+    say(second, query(4, 1, { ciphertext }), query(5));
+    await settle();
+    expect(last(client).value).toMatchObject({ id: 3, vectorsLeft: 9n });
+    expect(heard(second)[1].value).toMatchObject({ id: 4, vectorsLeft: 9n });
+    expect(heard(second)[1].value).toMatchObject({
+      words: (last(client).value as { words: Uint8Array }).words,
+    });
+    expect(last(second).value).toMatchObject({ id: 5, vectorsLeft: 8n });
+  });
+
+  it("of a window say when it is renewed", async () => {
+    const { open, clock } = start({ budget: { vectors: 2, windowSeconds: 3600 } });
+    const client = open();
+    say(client, query(1, 2), query(2));
+    await settle();
+    expect(last(client).value).toMatchObject({ hint: "the budget is renewed at 2027-01-15T09:00:00.000Z" });
+    clock.now += 3_600_000;
+    say(client, query(3));
+    await settle();
+    expect(last(client).value).toMatchObject({ id: 3, vectorsLeft: 1n });
+  });
+
+  it("no charge, no answer: a journal that can't be written answers nothing", async () => {
+    const { open, journal } = start();
+    const client = open();
+    await settle();
+    journal.failure = new Error("disk full");
+    say(client, query(1));
+    await settle();
+    expect(last(client)).toMatchObject({
+      case: "failure",
+      value: { queryId: 1, code: ERROR_KINDS.internal.wire },
+    });
+  });
+
+  it("without a limit are not mentioned", async () => {
+    const { open } = start({ budget: null });
+    const client = open();
+    say(client, query(1));
+    await settle();
+    expect(heard(client)[0].value).not.toHaveProperty("budget");
+    expect(last(client).value).toMatchObject({ id: 1 });
+    expect(last(client).value).not.toHaveProperty("vectorsLeft");
+  });
+});
+
+describe("a store behind a network", () => {
+  /** Everything later and in its order, as Redis would. */
+  const slow = (store: ProviderStore): ProviderStore => {
+    const later = async <T>(value: () => T | Promise<T>): Promise<T> => {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      return value();
+    };
+    const wrapped: ProviderStore = {
+      onKeysChanged: () => {},
+      findKey: (hash) => later(() => store.findKey(hash)),
+      reserve: (reservation) => later(() => store.reserve(reservation)),
+      left: (...args) => later(() => store.left(...args)),
+    };
+    store.onKeysChanged = () => wrapped.onKeysChanged();
+    return wrapped;
+  };
+
+  it("serves what comes before the Welcome after it, and stays exact", async () => {
+    const { open } = start({}, slow);
+    const client = open();
+    for (let id = 1; id <= 14; id++) say(client, query(id));
+    for (let i = 0; i < 200 && client.received.length < 15; i++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    const names = heard(client).map(({ case: name }) => name);
+    expect(names[0]).toBe("welcome");
+    expect(names.filter((name) => name === "answer")).toHaveLength(10);
+    expect(names.filter((name) => name === "failure")).toHaveLength(4);
+  });
+
+  it("lets nobody fill its memory before the Welcome", async () => {
+    const { open } = start({}, slow);
+    const client = open();
+    for (let id = 1; id <= 40; id++) say(client, query(id));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(heard(client)).toMatchObject([{ case: "failure", value: { code: ERROR_KINDS.not_ready.wire } }]);
+    expect(client.closed).toBeDefined();
+  });
+
+  it("counts queries that wait for it as open", async () => {
+    const { open } = start({ budget: null }, slow);
+    const client = open();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let id = 1; id <= 70; id++) say(client, query(id));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const codes = heard(client).flatMap((frame) => (frame.case === "failure" ? [frame.value.code] : []));
+    expect(codes).toEqual(Array(6).fill(ERROR_KINDS.too_many_requests.wire));
+  });
+});
+
+describe("keys", () => {
+  it.each<[string, Partial<NewKey>, string | undefined]>([
+    ["that does not exist", {}, "tacet_00"],
+    ["that is missing", {}, ""],
+    ["that has expired", { expiresAt: NOW }, undefined],
+    ["for another adapter", { adapters: ["other"] }, undefined],
+  ])("a key %s is refused, all in the same words", async (_, change, token) => {
+    const { open } = start(change);
+    const client = token === undefined ? open() : open(token);
+    await settle();
+    expect(heard(client)).toMatchObject([
+      {
+        case: "failure",
+        value: { code: ERROR_KINDS.unauthorized.wire, message: "the provider does not accept this token" },
+      },
+    ]);
+    expect(client.closed).toBeDefined();
+  });
+
+  it("that are revoked close their connections, others stay", async () => {
+    const { open, store, record } = start();
+    const other = createApiKey({ budget: null }, NOW, systemRandom);
+    store.setKeys([record, other.record]);
+    const clients = [open(), open(other.key)];
+    await settle();
+    store.setKeys([{ ...record, revokedAt: NOW }, other.record]);
+    await settle();
+    expect(last(clients[0]).value).toMatchObject({ code: ERROR_KINDS.unauthorized.wire, queryId: 0 });
+    expect(clients.map(({ closed }) => closed?.code)).toEqual([1008, undefined]);
+  });
+
+  it("that expire answer nothing more; a budget that is changed counts at once", async () => {
+    const { open, store, record, clock } = start({ expiresAt: NOW + 1000 });
+    const client = open();
+    await settle();
+    store.setKeys([{ ...record, budget: { vectors: 100, windowSeconds: 0 } }]);
+    say(client, query(1));
+    await settle();
+    expect(last(client).value).toMatchObject({ vectorsLeft: 99n });
+    clock.now += 1000;
+    say(client, query(2));
+    await settle();
+    expect(last(client).value).toMatchObject({ code: ERROR_KINDS.unauthorized.wire, queryId: 2 });
+  });
+
+  it("of one account share its budget", async () => {
+    const { open, store, record } = start();
+    const second = createApiKey({ budget: record.budget, account: record.account }, NOW, systemRandom);
+    store.setKeys([record, second.record]);
+    say(open(), query(1, 7));
+    const client = open(second.key);
+    say(client, query(2, 4));
+    await settle();
+    expect(last(client).value).toMatchObject({ code: ERROR_KINDS.budget_exhausted.wire });
+  });
+
+  it("are stored as hashes only, and a file that is not right is refused by field", () => {
+    const { key, record } = createApiKey({ budget: null, label: "x" }, NOW, systemRandom);
+    const text = encodeKeyFile([record]);
+    expect(key).toMatch(/^tacet_[0-9a-f]{64}$/);
+    expect(text).not.toContain(key.slice(6));
+    expect(record.hash).toBe(hashApiKey(key));
+    expect(decodeKeyFile(text, "f")).toEqual([record]);
+    const wrong: Record<string, unknown> = {
+      id: "",
+      hash: "00",
+      account: "",
+      label: 1,
+      adapters: "law",
+      budget: { vectors: -1, windowSeconds: 0 },
+      vectorsPerSecond: 0,
+      createdAt: 0.5,
+      expiresAt: "tomorrow",
+      revokedAt: undefined,
+    };
+    for (const [field, value] of Object.entries(wrong)) {
+      const file = JSON.stringify({ version: 1, keys: [{ ...record, [field]: value }] });
+      expect(() => decodeKeyFile(file, "f")).toThrow(
+        expect.objectContaining({ code: "bad_state", message: expect.stringContaining(`${field} of key 0`) }),
+      );
+    }
+    for (const file of ["", "[]", "null", '{"version":2,"keys":[]}', encodeKeyFile([record, record])]) {
+      expect(() => decodeKeyFile(file, "f")).toThrow(expect.objectContaining({ code: "bad_state" }));
+    }
+  });
+});
+
+describe("RateLimiter", () => {
+  it("lets a burst of ten seconds through, then the rate, and refuses what would wait too long", () => {
+    const rates = new RateLimiter();
+    const take = (vectors: number, nowMs: number) => rates.take("k", 5, vectors, nowMs, 20_000);
+    expect(take(50, 0)).toBe(0);
+    expect(take(5, 0)).toBe(1000);
+    expect(take(5, 0)).toBe(2000);
+    expect(() => take(100, 0)).not.toThrow(); // larger than the bucket: when the bucket is full
+    expect(() => take(60, 0)).toThrow(expect.objectContaining({ code: "too_many_requests" }));
+    expect(rates.take("other", 5, 50, 0, 0)).toBe(0);
+    expect(take(50, 100_000)).toBe(0);
+  });
+});
