@@ -39,7 +39,7 @@ export interface QueryAnswer {
   /** Milliseconds that the provider says it computed. */
   readonly providerMs: number;
   /** Activation vectors that the account may still ask of this group; undefined: no budget. */
-  readonly vectorsLeft: number | undefined;
+  readonly vectorsLeft?: number | undefined;
 }
 
 /** Bytes and messages on the wire, as far as the frames go. */
