@@ -4,6 +4,9 @@ import { TacetError } from "../base/errors.ts";
 
 export type RawConfig = Readonly<Record<string, unknown>>;
 
+/** More than any model has; lists of one entry a layer are made before the weights are looked at. */
+export const MAX_LAYERS = 4096;
+
 export function present(value: unknown): boolean {
   return value !== undefined && value !== null;
 }

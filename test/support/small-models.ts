@@ -2,11 +2,14 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { bytesOf, utf8 } from "../../src/base/bytes.ts";
+import { TacetError } from "../../src/base/errors.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
+import type { RawConfig } from "../../src/model/config-fields.ts";
 import { fitAdapter } from "../../src/model/fit-adapter.ts";
 import { LocalLora } from "../../src/model/local-lora.ts";
-import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../../src/weights/lora-adapter.ts";
 import { memoryFileTree } from "../../src/weights/memory-files.ts";
@@ -95,18 +98,39 @@ export class SmallModels {
     return model;
   }
 
+  async loadQuantized(checkpoint: Checkpoint, weights: "int8" | "int4"): Promise<CausalLm> {
+    const weightCache = nodeFileCache(join(this.#folder, "quantized"));
+    const options = { threads: 1, weights, weightCache };
+    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, options);
+    this.#loaded.push(model);
+    return model;
+  }
+
   async dispose(): Promise<void> {
     await Promise.all(this.#loaded.splice(0).map((model) => model.dispose()));
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
+const rms = (values: readonly number[]): number =>
+  Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+
+function flatten(want: Rows, length: number): number[] {
+  const flat = want.flatMap((row) => [...row]);
+  if (flat.length !== length) throw new RangeError(`${length} values for ${flat.length}`);
+  return flat;
+}
+
 /** Largest |got - want| / (1 + root mean square of want). */
 export function worstError(got: Float32Array, want: Rows): number {
-  const flat = want.flatMap((row) => [...row]);
-  if (flat.length !== got.length) throw new RangeError(`${got.length} values for ${flat.length}`);
-  const size = Math.sqrt(flat.reduce((sum, w) => sum + w * w, 0) / flat.length);
-  return flat.reduce((most, w, i) => Math.max(most, Math.abs(got[i] - w)), 0) / (1 + size);
+  const flat = flatten(want, got.length);
+  return flat.reduce((most, w, i) => Math.max(most, Math.abs(got[i] - w)), 0) / (1 + rms(flat));
+}
+
+/** Root mean square of the difference, relative to that of want. */
+export function distance(got: Float32Array, want: Rows): number {
+  const flat = flatten(want, got.length);
+  return rms(flat.map((w, i) => got[i] - w)) / rms(flat);
 }
 
 /** All logits of `ids`, read in two parts, so that the cache has a share in them. */
@@ -118,4 +142,27 @@ export async function logitsInTwoParts(model: CausalLm, ids: readonly number[]):
     await model.forwardAll(ids.slice(at), cache),
   ];
   return Float32Array.from(parts.flatMap((part) => [...part]));
+}
+
+/** A parser of config.json gives a configuration or a TacetError for any values of these fields. */
+export function expectOwnErrors(
+  parse: (raw: RawConfig) => unknown,
+  good: RawConfig,
+  more: readonly string[],
+): void {
+  const value = fc.oneof(
+    fc.constantFrom(null, true, false, 0, 1, 2, 8, 64, -1, 0.5, 1e9, ""),
+    fc.jsonValue(),
+  );
+  const changes = fc.dictionary(fc.constantFrom(...Object.keys(good), ...more), value, { maxKeys: 4 });
+  fc.assert(
+    fc.property(changes, (fields) => {
+      try {
+        parse({ ...good, ...fields });
+      } catch (error) {
+        if (!(error instanceof TacetError)) throw error;
+      }
+    }),
+    { numRuns: process.env.SLOW ? 5_000 : 300 },
+  );
 }

@@ -1,16 +1,7 @@
 /** config.json of ChatGLM2 and ChatGLM3, which GLM-4 shares. */
 
 import type { DecoderConfig } from "../config.ts";
-import {
-  bad,
-  count,
-  demand,
-  flag,
-  positive,
-  present,
-  type RawConfig,
-  unsupported,
-} from "../config-fields.ts";
+import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "../config-fields.ts";
 import type { Rope } from "../rope.ts";
 
 export interface ChatGlmConfig extends DecoderConfig {
@@ -38,10 +29,8 @@ export interface ChatGlmConfig extends DecoderConfig {
  *   change the result and is not implemented
  */
 export function parseChatGlmConfig(raw: RawConfig): ChatGlmConfig {
-  // The first ChatGLM-6B has the same names for other things: these fields are its own.
-  for (const field of ["inner_hidden_size", "position_encoding_2d"]) {
-    if (present(raw[field])) throw unsupported(field, raw[field]);
-  }
+  // The first ChatGLM-6B and GLM-4V share the names; these fields are their own.
+  for (const field of ["inner_hidden_size", "position_encoding_2d", "vision_config"]) demand(raw, field, []);
   demand(raw, "rmsnorm", [true]);
   demand(raw, "original_rope", [true]);
   demand(raw, "interleaved_qkv", [false]);
@@ -60,7 +49,7 @@ export function parseChatGlmConfig(raw: RawConfig): ChatGlmConfig {
     throw bad("kv_channels", `${headDim} is not a multiple of 4: half of it is turned in pairs`);
   const allBiased = flag(raw, "add_bias_linear", false);
   return {
-    layers: count(raw, "num_layers", 28),
+    layers: count(raw, "num_layers", 28, MAX_LAYERS),
     hiddenSize: count(raw, "hidden_size", 4096),
     vocabSize: count(raw, "padded_vocab_size", 65024),
     trainedContext: count(raw, "seq_length", 2048),

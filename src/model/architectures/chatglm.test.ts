@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { type ChatGlmFields, chatGlmForward } from "../../../test/oracle/chatglm.ts";
 import {
+  distance,
+  expectOwnErrors,
   logitsInTwoParts,
   randomAdapter,
   randomWeights,
@@ -13,8 +15,9 @@ import {
 import { nodeFileTree } from "../../platform/node-files.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import type { RawConfig } from "../config-fields.ts";
 import { architectureOf } from "./architecture.ts";
-import { parseChatGlmConfig } from "./chatglm-config.ts";
+import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 
 const GOLDEN = "test/fixtures/golden/chatglm2-f32";
 const golden = JSON.parse(readFileSync(`${GOLDEN}/expected.json`, "utf8"));
@@ -112,6 +115,13 @@ describe("ChatGLM", () => {
     expect(worstError(await logitsInTwoParts(model, IDS), want)).toBeLessThan(2e-5);
   });
 
+  it.each(["int8", "int4"] as const)("runs with %s weights", async (format) => {
+    const weights = randomWeights(shapesOf(CONFIG), "chatglm");
+    const model = await models.loadQuantized(await models.write(CONFIG, weights), format);
+    const error = distance(await logitsInTwoParts(model, IDS), chatGlmForward(CONFIG, weights, IDS).logits);
+    expect(error).toBeLessThan(format === "int8" ? 0.05 : 0.5);
+  });
+
   it("adapts all four modules, each with a rank of its own", async () => {
     const weights = randomWeights(shapesOf(CONFIG), "chatglm");
     const checkpoint = await models.write(CONFIG, weights);
@@ -165,6 +175,61 @@ describe("parseChatGlmConfig", () => {
     expect(architectureOf({ model_type: "chatglm" }).name).toBe("ChatGLMModel");
   });
 
+  it.each<[string, RawConfig, Partial<ChatGlmConfig>]>([
+    [
+      "ChatGLM2-6B",
+      {
+        _name_or_path: "THUDM/chatglm2-6b",
+        add_qkv_bias: true,
+        apply_query_key_layer_scaling: true,
+        kv_channels: 128,
+        multi_query_attention: true,
+        multi_query_group_num: 2,
+        original_rope: true,
+        quantization_bit: 0,
+        seq_length: 32768,
+        tie_word_embeddings: false,
+      },
+      { kvHeads: 2, trainedContext: 32768, rope: { theta: 10000, scaling: { kind: "none" } } },
+    ],
+    [
+      "ChatGLM3-6B-32K",
+      {
+        _name_or_path: "THUDM/chatglm3-6b-32k",
+        multi_query_attention: true,
+        rope_ratio: 50,
+        pre_seq_len: null,
+      },
+      { kvHeads: 1, rope: { theta: 500_000, scaling: { kind: "none" } } },
+    ],
+    [
+      "GLM-4-9B",
+      {
+        add_qkv_bias: true,
+        layernorm_epsilon: 1.5625e-7,
+        num_layers: 40,
+        padded_vocab_size: 151552,
+        rope_ratio: 500,
+        multi_query_attention: true,
+        multi_query_group_num: 2,
+      },
+      { layers: 40, normEpsilon: 1.5625e-7, rope: { theta: 5e6, scaling: { kind: "none" } } },
+    ],
+  ])("reads %s", (_, raw, want) => {
+    expect(
+      parseChatGlmConfig({ architectures: ["ChatGLMModel"], model_type: "chatglm", ...raw }),
+    ).toMatchObject(want);
+  });
+
+  it("never fails but with an error of its own, whatever the fields hold", () => {
+    expectOwnErrors(parseChatGlmConfig, CONFIG, [
+      "rope_ratio",
+      "_name_or_path",
+      "rmsnorm",
+      "quantization_bit",
+    ]);
+  });
+
   it("ignores what says nothing in float32", () => {
     const fields = {
       fp32_residual_connection: true,
@@ -186,6 +251,7 @@ describe("parseChatGlmConfig", () => {
     { interleaved_qkv: true },
     { position_encoding_2d: true },
     { inner_hidden_size: 16384 },
+    { vision_config: { hidden_size: 1792 } },
   ])("refuses an option that would change the result: %o", (fields) => {
     expect(() => parseChatGlmConfig({ ...CONFIG, ...fields })).toThrow(
       expect.objectContaining({

@@ -2,7 +2,7 @@
 
 import { ACTIVATIONS, type Activation } from "../blocks/activation.ts";
 import type { DecoderConfig } from "../config.ts";
-import { bad, choice, count, demand, flag, positive, type RawConfig } from "../config-fields.ts";
+import { bad, choice, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "../config-fields.ts";
 
 export interface Gpt2Config extends DecoderConfig {
   readonly positionLimit: number;
@@ -37,7 +37,7 @@ export function parseGpt2Config(raw: RawConfig): Gpt2Config {
   if (Object.keys(raw.pruned_heads ?? {}).length > 0) demand(raw, "pruned_heads", []);
   const positions = count(raw, "n_positions", 1024);
   return {
-    layers: count(raw, "n_layer", 12),
+    layers: count(raw, "n_layer", 12, MAX_LAYERS),
     hiddenSize,
     vocabSize: count(raw, "vocab_size", 50257),
     trainedContext: positions,

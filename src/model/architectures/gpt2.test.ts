@@ -3,6 +3,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Weights } from "../../../test/oracle/decoder-math.ts";
 import { type Gpt2Fields, gpt2Forward } from "../../../test/oracle/gpt2.ts";
 import {
+  distance,
+  expectOwnErrors,
   logitsInTwoParts,
   randomAdapter,
   randomWeights,
@@ -114,6 +116,13 @@ describe("GPT-2", () => {
     expect(worstError(await logitsInTwoParts(model, IDS), want)).toBeLessThan(2e-5);
   });
 
+  it.each(["int8", "int4"] as const)("runs with %s weights, from a file without prefixes", async (format) => {
+    const weights = randomWeights(shapesOf(CONFIG), "gpt2");
+    const model = await models.loadQuantized(await models.write(CONFIG, asReleased(weights)), format);
+    const error = distance(await logitsInTwoParts(model, IDS), gpt2Forward(CONFIG, weights, IDS).logits);
+    expect(error).toBeLessThan(format === "int8" ? 0.05 : 0.5);
+  });
+
   it("adapts all four modules of a file without prefixes, each with a rank of its own", async () => {
     const weights = randomWeights(shapesOf(CONFIG), "gpt2");
     const checkpoint = await models.write(CONFIG, asReleased(weights));
@@ -187,6 +196,10 @@ describe("parseGpt2Config", () => {
       scaleByWidth: true,
       scaleByLayer: false,
     });
+  });
+
+  it("never fails but with an error of its own, whatever the fields hold", () => {
+    expectOwnErrors(parseGpt2Config, CONFIG, ["add_cross_attention", "pruned_heads", "quantization_config"]);
   });
 
   it.each([

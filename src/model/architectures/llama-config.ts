@@ -1,7 +1,7 @@
 /** config.json of the Llama family. The families in it differ in what they leave out and in a few fixed choices. */
 
 import type { DecoderConfig } from "../config.ts";
-import { bad, count, demand, flag, positive, type RawConfig } from "../config-fields.ts";
+import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "../config-fields.ts";
 import type { Rope } from "../rope.ts";
 import { parseRope } from "../rope-config.ts";
 import type { ReadWindow, SlidingWindow } from "./sliding-window.ts";
@@ -38,9 +38,6 @@ export interface LlamaFamily {
   readonly normedHeads: boolean;
   readonly window: ReadWindow;
 }
-
-/** More than any model has; lists of one entry a layer are made before the weights are looked at. */
-const MAX_LAYERS = 4096;
 
 /** Fields of relatives that change the result: the one value that means "without it". */
 const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
