@@ -11,6 +11,8 @@ export interface BenchOptions {
   readonly full?: boolean;
   /** Of large models this shape alone. */
   readonly shape?: string;
+  /** How large models hold their weights. */
+  readonly weights?: "original" | "int8" | "int4";
 }
 
 /** One heading of a results file: its text is markdown. */

@@ -4,33 +4,27 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Platform } from "../src/base/platform.ts";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { RemoteAdapter } from "../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../src/client/remote-provider.ts";
 import { CausalLm } from "../src/model/causal-lm.ts";
+import type { DeltaSource } from "../src/model/delta-source.ts";
 import { fitAdapter } from "../src/model/fit-adapter.ts";
 import { LocalLora } from "../src/model/local-lora.ts";
-import { nodeFileTree, nodePlatform, writeAtomically } from "../src/platform/node.ts";
+import type { WeightFormat } from "../src/model/weight-source.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform, writeAtomically } from "../src/platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
 import { systemRandom } from "../src/ring/prng.ts";
-import { openCheckpoint } from "../src/weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
-import {
-  type BenchOptions,
-  formatBytes,
-  formatMs,
-  markdownTable,
-  type Section,
-  significant,
-} from "./harness.ts";
-import { type Mode, measureModes, PROMPT_TOKENS, quantiles, type Steps } from "./large/measure-modes.ts";
-import { CASES, type LargeCase, parametersOf, seededFolders } from "./large/seeded-model.ts";
+import type { BenchOptions, Section } from "./harness.ts";
+import { type Mode, measureModes } from "./large/measure-modes.ts";
+import { reportCase } from "./large/report-case.ts";
+import { benchCache, CASES, type LargeCase, seededFolders } from "./large/seeded-model.ts";
 import { SwitchedDeltas } from "./large/switched-deltas.ts";
 import { peakMemory, resetPeakMemory, startProvider } from "./provider-process.ts";
-
-/** Of the issue: private decode steps against plaintext ones. */
-const TARGET_RATIO = 1.1;
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   const chosen = CASES.filter(({ shape }) => options.shape === undefined || options.shape === shape);
@@ -46,6 +40,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     adapter: adapterFolder,
     shape,
   } = seededFolders(each, options.full ? undefined : each.smallLayers);
+  const weights = options.weights ?? "int4";
   resetPeakMemory();
   const clock = stopwatch();
   const platform = nodePlatform();
@@ -74,74 +69,56 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     const connectMs = clock();
     const local = new LocalLora(adapter, groups);
     const deltas = new SwitchedDeltas<Mode>({ plaintext: local, private: remote }, "plaintext");
-    const model = await CausalLm.load(checkpoint, platform.tensors, { deltas });
+    // The masks of its idle time are made first, and fall into nobody's time.
+    await remote.ready();
+    const { model, ...clockOf } = await loadBase(checkpoint, platform, deltas, weights);
     cleanUp.push(() => model.dispose());
-    const loadMs = clock();
 
     const measured = await measureModes(model, deltas, remote, provider, options.quick);
-    const { plaintext, private: privately } = measured.steps;
-    const [plain, hidden] = [quantiles(plaintext.decode), quantiles(privately.decode)];
-    const ratio = hidden[1] / plain[1];
-    // Masks are made in idle time; a text without pauses pays for them too.
-    const sustained = (hidden[1] + remote.idleMsPerToken) / plain[1];
+    const times = {
+      fingerprintMs,
+      bundleMs,
+      connectMs,
+      loadMs: clockOf.loadMs,
+      quantizeMs: clockOf.quantizeMs,
+    };
+    const peaks = { client: peakMemory(process.pid), provider: peakMemory(child.pid!) };
     const { traffic } = provider;
-    const privateTokens = measured.privateDecodeTokens;
-    const row = (name: string, { prefill, decode }: Steps) => [
-      name,
-      ...quantiles(decode).map((ms) => ms.toFixed(1)),
-      formatMs(quantiles(prefill)[1]),
-    ];
-    const table = markdownTable(
-      ["mode", "decode, ms/token 10 %", "median", "90 %", `prefill of ${PROMPT_TOKENS}`],
-      [row("plaintext LoRA, same segments", plaintext), row("**private**, public basis", privately)],
-    );
-    const facts = markdownTable(
-      ["", ""],
-      [
-        [
-          "ratio of the medians",
-          `${ratio.toFixed(3)}× (target ≤ ${TARGET_RATIO}: ${ratio <= TARGET_RATIO ? "met" : "**not met**"})`,
-        ],
-        [
-          "the same with masks made in idle time added",
-          `${sustained.toFixed(3)}×, ${remote.idleMsPerToken.toFixed(2)} ms/token`,
-        ],
-        [
-          "prefill, private against plaintext",
-          `${(quantiles(privately.prefill)[1] / quantiles(plaintext.prefill)[1]).toFixed(3)}×`,
-        ],
-        [
-          "per private token",
-          `${formatBytes((traffic.bytesUp - measured.before.bytesUp) / privateTokens)} up, ${formatBytes((traffic.bytesDown - measured.before.bytesDown) / privateTokens)} down, ${groups.length} round trips`,
-        ],
-        [
-          "largest change of a logit, root mean square",
-          `${significant(measured.largestError)}, ${significant(measured.error)} (logits spread over about 2)`,
-        ],
-        ["same first choice", `${measured.sameChoice} of ${measured.steps.private.decode.length} steps`],
-        [
-          "client's peak memory",
-          `${formatBytes(peakMemory(process.pid))} (both modes; the base is loaded once)`,
-        ],
-        ["provider's peak memory", formatBytes(peakMemory(child.pid!))],
-        ["time to load the base", formatMs(loadMs)],
-        [
-          "time to connect, fetch and prepare the bundle",
-          `${formatMs(connectMs)}, ${formatBytes(made.bundle.length)}`,
-        ],
-        [
-          "once: fingerprint of the base; making the bundle",
-          `${formatMs(fingerprintMs)}; ${formatMs(bundleMs)}`,
-        ],
-      ],
-    );
-    const parameters = `${significant(parametersOf(shape) / 1e9)} billion parameters`;
-    const adapted = `${each.modules.join(", ")} adapted, rank ${each.rank}, ${groups.length} groups`;
-    const title = `${each.shape}, ${shape.layers} layers`;
-    return { title, body: [`${parameters}; ${adapted}.`, table, facts].join("\n\n") };
+    const { idleMsPerToken } = remote;
+    const bundleBytes = made.bundle.length;
+    return reportCase(each, shape, {
+      measured,
+      traffic,
+      idleMsPerToken,
+      bundleBytes,
+      groups: groups.length,
+      weights,
+      times,
+      peaks,
+    });
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }
+}
+
+/** Quantizing is done once for a checkpoint, and timed apart. */
+async function loadBase(
+  checkpoint: Checkpoint,
+  platform: Platform,
+  deltas: DeltaSource,
+  weights: WeightFormat,
+): Promise<{ model: CausalLm; loadMs: number; quantizeMs: number }> {
+  const start = performance.now();
+  let quantizeMs = 0;
+  const model = await CausalLm.load(checkpoint, platform.tensors, {
+    deltas,
+    weights,
+    weightCache: nodeFileCache(join(benchCache(), "weights")),
+    onPrepare({ step }) {
+      if (step === "quantizing") quantizeMs = performance.now() - start;
+    },
+  });
+  return { model, loadMs: performance.now() - start - quantizeMs, quantizeMs };
 }
 
 /** Milliseconds since the last call. */

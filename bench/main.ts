@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|large|all [--quick] [--full] [--shape=NAME]
+// npm run bench -- kernels|layer|peer|tokens|large|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -15,28 +15,38 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
 };
 
 async function main(args: readonly string[]): Promise<number> {
-  const flags = args.filter((arg) => arg.startsWith("-"));
   const names = args.filter((arg) => !arg.startsWith("-"));
   const known = [...Object.keys(BENCHES), "all"];
-  const unknown = [
-    ...flags.filter((flag) => flag !== "--quick" && flag !== "--full" && !flag.startsWith("--shape=")),
-    ...names.filter((name) => !known.includes(name)),
-  ];
-  if (unknown.length > 0 || names.length === 0) {
-    const what = unknown.length > 0 ? `unknown bench or option: ${unknown.join(", ")}` : "no bench named";
+  const options = readOptions(args.filter((arg) => arg.startsWith("-")));
+  const unknown = names.filter((name) => !known.includes(name));
+  if (options === undefined || unknown.length > 0 || names.length === 0) {
     console.error(
-      `error: ${what}\nhint: npm run bench -- ${known.join("|")} [--quick] [--full] [--shape=NAME]`,
+      `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
+    console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
+    console.error("      large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
     return 2;
   }
-  const shape = flags.find((flag) => flag.startsWith("--shape="))?.slice("--shape=".length);
-  const options: BenchOptions = {
-    quick: flags.includes("--quick"),
-    full: flags.includes("--full"),
-    ...(shape === undefined ? {} : { shape }),
-  };
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
   return 0;
+}
+
+/** Undefined for an option that is not one. */
+function readOptions(flags: readonly string[]): BenchOptions | undefined {
+  const options: { -readonly [Key in keyof BenchOptions]: BenchOptions[Key] } = { quick: false };
+  for (const flag of flags) {
+    const [name, value] = flag.split("=");
+    if (flag === "--quick") options.quick = true;
+    else if (flag === "--full") options.full = true;
+    else if (name === "--shape" && value) options.shape = value;
+    else if (name === "--weights" && isWeights(value)) options.weights = value;
+    else return undefined;
+  }
+  return options;
+}
+
+function isWeights(value: string | undefined): value is NonNullable<BenchOptions["weights"]> {
+  return value === "original" || value === "int8" || value === "int4";
 }
 
 async function runBench(name: string, options: BenchOptions): Promise<void> {

@@ -24,7 +24,6 @@ export interface Measured {
   readonly steps: Readonly<Record<Mode, Steps>>;
   /** Traffic when decoding began. */
   readonly before: { bytesUp: number; bytesDown: number };
-  readonly privateDecodeTokens: number;
   readonly error: number;
   readonly largestError: number;
   readonly sameChoice: number;
@@ -93,7 +92,6 @@ export async function measureModes(
   return {
     steps,
     before,
-    privateDecodeTokens: decode,
     error: Math.sqrt(squares / count),
     largestError,
     sameChoice,

@@ -35,14 +35,18 @@ export interface SeededFolders {
 /** Bytes of one weights file: as models of this size are published. */
 const SHARD_BYTES = 2e9;
 
+/** Where checkpoints and their quantized copies are kept: gigabytes. */
+export function benchCache(): string {
+  return process.env.TACET_BENCH_CACHE ?? join(homedir(), ".cache/tacet/bench");
+}
+
 /** Weights in F16, as the originals are published (Qwen's are BF16). */
 export function seededFolders(
   { shape: name, modules, rank }: LargeCase,
   layers: number | undefined,
 ): SeededFolders {
   const shape = shapeOf(name, layers === undefined ? {} : { layers });
-  const root = process.env.TACET_BENCH_CACHE ?? join(homedir(), ".cache/tacet/bench");
-  const folder = join(root, `${name}-${shape.layers}-layers-f16-v1`);
+  const folder = join(benchCache(), `${name}-${shape.layers}-layers-f16-v1`);
   const base = join(folder, "base");
   const adapter = join(folder, `adapter-r${rank}`);
   if (!existsSync(base)) {

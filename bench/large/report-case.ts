@@ -1,0 +1,83 @@
+// What is printed for one shape.
+import type { Traffic } from "../../src/client/connection.ts";
+import type { WeightFormat } from "../../src/model/weight-source.ts";
+import type { Shape } from "../../tools/checkpoint/shapes.ts";
+import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";
+import { type Measured, PROMPT_TOKENS, quantiles, type Steps } from "./measure-modes.ts";
+import { type LargeCase, parametersOf } from "./seeded-model.ts";
+
+/** Of the issue: private decode steps against plaintext ones. */
+const TARGET_RATIO = 1.1;
+
+export interface CaseResult {
+  readonly measured: Measured;
+  readonly traffic: Traffic;
+  /** Of making masks, a token. */
+  readonly idleMsPerToken: number;
+  readonly bundleBytes: number;
+  readonly groups: number;
+  readonly weights: WeightFormat;
+  /** Milliseconds; quantizeMs is 0 where the quantized copy was there. */
+  readonly times: Readonly<
+    Record<"fingerprintMs" | "bundleMs" | "connectMs" | "loadMs" | "quantizeMs", number>
+  >;
+  /** Bytes. */
+  readonly peaks: { readonly client: number; readonly provider: number };
+}
+
+export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): Section {
+  const { measured, times, peaks, groups } = result;
+  const { plaintext, private: privately } = measured.steps;
+  const table = markdownTable(
+    ["mode", "decode, ms/token 10 %", "median", "90 %", `prefill of ${PROMPT_TOKENS}`],
+    [row("plaintext LoRA, same segments", plaintext), row("**private**, public basis", privately)],
+  );
+  const [plain, hidden] = [plaintext, privately].map(({ decode }) => median(decode));
+  const ratio = hidden / plain;
+  // A text without pauses pays for its masks too.
+  const sustained = (hidden + result.idleMsPerToken) / plain;
+  const prefill = median(privately.prefill) / median(plaintext.prefill);
+  const perToken = (now: number, before: number) => formatBytes((now - before) / privately.decode.length);
+  const up = perToken(result.traffic.bytesUp, measured.before.bytesUp);
+  const down = perToken(result.traffic.bytesDown, measured.before.bytesDown);
+  const quantized = times.quantizeMs === 0 ? "was done before" : formatMs(times.quantizeMs);
+  const facts: [string, string][] = [
+    ["decode, ratio of the medians", `${ratio.toFixed(3)}× (target ≤ ${TARGET_RATIO}: ${verdict(ratio)})`],
+    [
+      "with the masks of idle time added",
+      `${sustained.toFixed(3)}×, ${result.idleMsPerToken.toFixed(2)} ms/token`,
+    ],
+    ["prefill, ratio of the medians", `${prefill.toFixed(3)}×`],
+    ["per private token", `${up} up, ${down} down, ${groups} round trips`],
+    [
+      "largest change of a logit; root mean square",
+      `${significant(measured.largestError)}; ${significant(measured.error)}`,
+    ],
+    ["same likeliest token", `${measured.sameChoice} of ${privately.decode.length} steps`],
+    ["peak memory, client", `${formatBytes(peaks.client)} (one base, both modes)`],
+    ["peak memory, provider", formatBytes(peaks.provider)],
+    ["base model ready", formatMs(times.loadMs)],
+    ["bundle fetched and prepared", `${formatMs(times.connectMs)}, ${formatBytes(result.bundleBytes)}`],
+    ["once: quantizing the base", result.weights === "original" ? "not done" : quantized],
+    [
+      "once: fingerprint of the base; making the bundle",
+      `${formatMs(times.fingerprintMs)}; ${formatMs(times.bundleMs)}`,
+    ],
+  ];
+  const what = [
+    `${significant(parametersOf(shape) / 1e9)} billion parameters, weights ${result.weights};`,
+    `${each.modules.join(", ")} adapted at rank ${each.rank} in ${groups} groups.`,
+    `Masks are made in idle time, before each block of steps. Logits have a spread of about 2.`,
+  ];
+  return {
+    title: `${each.shape}, ${shape.layers} layers`,
+    body: [what.join(" "), table, markdownTable(["what", "measured"], facts)].join("\n\n"),
+  };
+}
+
+function row(name: string, { prefill, decode }: Steps): string[] {
+  return [name, ...quantiles(decode).map((ms) => ms.toFixed(1)), formatMs(median(prefill))];
+}
+
+const median = (samples: readonly number[]) => quantiles(samples)[1];
+const verdict = (ratio: number) => (ratio <= TARGET_RATIO ? "met" : "**not met**");
