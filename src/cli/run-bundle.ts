@@ -1,6 +1,6 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { join } from "node:path";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { checkAdapterName, type OutputMode } from "../bundle/manifest.ts";
@@ -19,6 +19,7 @@ import {
 } from "./bundle-facts.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
+import { modelFolder, nameOf } from "./model-folder.ts";
 import { grouped, print, printField, printJson, showBytes, wrap } from "./terminal.ts";
 
 export interface BundleOptions {
@@ -34,9 +35,10 @@ export interface BundleOptions {
 export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
   const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
   if (!options.force) await refuseExisting(Object.values(paths));
-  const name = checkAdapterName(options.name ?? basename(resolve(options.adapter)));
-  const checkpoint = await openCheckpoint(nodeFileTree(options.base ?? EMBEDDED_BASE));
-  const adapter = await openLoraAdapter(nodeFileTree(options.adapter));
+  const name = checkAdapterName(options.name ?? nameOf(options.adapter));
+  const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
+  const checkpoint = await openCheckpoint(nodeFileTree(base));
+  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(options.adapter, "adapter", signal)));
   const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
   await writeBundle(made, paths);
 

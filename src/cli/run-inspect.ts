@@ -14,6 +14,7 @@ import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { costOf, securityFacts } from "./bundle-facts.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
+import { modelFolder } from "./model-folder.ts";
 import { printFacts } from "./print-facts.ts";
 import { Progress } from "./progress.ts";
 import { printJson, warn } from "./terminal.ts";
@@ -51,10 +52,14 @@ async function factsOf(options: InspectOptions, signal: AbortSignal): Promise<Fa
   if (options.checkWeights && (base === undefined || provider !== undefined))
     throw new TacetError("bad_argument", "--check-weights needs --base alone");
   if (provider !== undefined) return await providerFacts(provider, options, signal);
-  if (adapter !== undefined) return await adapterFacts(adapter);
+  if (adapter !== undefined) return await adapterFacts(await modelFolder(adapter, "adapter", signal));
   if (bundle !== undefined) return { kind: "bundle", ...bundleFacts(await readBundle(bundle)) };
   if (state !== undefined) return await stateFacts(state);
-  return await baseFacts(base ?? EMBEDDED_BASE, options.checkWeights ?? false, signal);
+  return await baseFacts(await baseFolder(base, signal), options.checkWeights ?? false, signal);
+}
+
+async function baseFolder(base: string | undefined, signal: AbortSignal): Promise<string> {
+  return base === undefined ? EMBEDDED_BASE : await modelFolder(base, "base", signal);
 }
 
 async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Promise<Facts> {
@@ -122,7 +127,7 @@ async function providerFacts(
   signal: AbortSignal,
 ): Promise<Facts> {
   const baseFingerprint = await fingerprintCheckpoint(
-    await openCheckpoint(nodeFileTree(base ?? EMBEDDED_BASE)),
+    await openCheckpoint(nodeFileTree(await baseFolder(base, signal))),
   );
   const token = await clientToken(tokenFile);
   const { provider, bundle } = await Progress.during("fetching the bundle", (onBundleProgress) =>

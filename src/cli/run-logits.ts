@@ -52,7 +52,7 @@ async function show(text: string, options: LogitsOptions, signal: AbortSignal): 
 }
 
 async function compare(text: string, options: LogitsOptions, signal: AbortSignal): Promise<void> {
-  const checkpoint = await openBase(options);
+  const checkpoint = await openBase(options, signal);
   const ids = await promptIds(checkpoint, await openTextSide(checkpoint), text, options);
   const plaintext = await openLocal(checkpoint, options, signal);
   try {

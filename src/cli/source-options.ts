@@ -4,9 +4,9 @@ import { collect, digestHex, integerIn, tokenIds } from "./arguments.ts";
 
 export function addSourceOptions(command: Command): Command {
   return command
-    .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
+    .option("--base <dir>", "base model: a Hugging Face folder or hub id (default: the embedded lexicon)")
     .option("--provider <url>", "ask this provider, ws:// or wss://; repeat for its replicas", collect)
-    .option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder)")
+    .option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder or hub id)")
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--token-file <file>", "bearer token for the provider (default: TACET_TOKEN)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", digestHex)

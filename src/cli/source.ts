@@ -11,6 +11,7 @@ import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../p
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
+import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
 import { clientToken } from "./token.ts";
@@ -61,14 +62,16 @@ export function checkSource(
   throw new TacetError("bad_argument", `--${option} needs --provider`);
 }
 
-export async function openBase(options: SourceOptions): Promise<Checkpoint> {
-  return await openCheckpoint(nodeFileTree(options.base ?? EMBEDDED_BASE));
+export async function openBase({ base }: SourceOptions, signal?: AbortSignal): Promise<Checkpoint> {
+  return await openCheckpoint(
+    nodeFileTree(base === undefined ? EMBEDDED_BASE : await modelFolder(base, "base", signal)),
+  );
 }
 
 /** Opens what the options name, under a progress bar. Close it. */
 export async function openModel(options: SourceOptions, signal: AbortSignal): Promise<OpenedModel> {
   checkSource(options);
-  const checkpoint = await openBase(options);
+  const checkpoint = await openBase(options, signal);
   if (options.provider !== undefined) return await openRemote(checkpoint, options, signal);
   return await openLocal(checkpoint, options, signal);
 }
@@ -79,7 +82,7 @@ export async function openLocal(
   signal: AbortSignal,
 ): Promise<OpenedModel> {
   const { adapter } = options;
-  const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter);
+  const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter, signal);
   const progress = new LoadProgress();
   try {
     const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
@@ -131,8 +134,8 @@ class LoadProgress {
   }
 }
 
-async function openLocalLora(checkpoint: Checkpoint, dir: string): Promise<LocalLora> {
-  const adapter = await openLoraAdapter(nodeFileTree(dir));
+async function openLocalLora(checkpoint: Checkpoint, named: string, signal: AbortSignal): Promise<LocalLora> {
+  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(named, "adapter", signal)));
   return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
 }
 

@@ -7,6 +7,8 @@ import { nodeTensorRuntime } from "./node-tensors.ts";
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node-bundle-cache.ts";
 export { nodeFileCache } from "./node-file-cache.ts";
 export { nodeFileTree } from "./node-files.ts";
+export { type DownloadOptions, downloadFromHub } from "./node-hub.ts";
+export { type HubId, parseHubId } from "./node-hub-names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node-journal.ts";
 export { type FolderLock, lockFolder } from "./node-lock.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
