@@ -29,6 +29,11 @@ export interface LoadOptions {
   readonly contextLength?: number;
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
+  /**
+   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
+   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   */
+  readonly passTokens?: number;
   readonly onProgress?: (fraction: number) => void;
   /** How the weights are held. Default: as in the checkpoint. The others need a weightCache. */
   readonly weights?: WeightFormat;
@@ -48,6 +53,9 @@ export interface ForwardOptions {
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
 const SINGLE_THREAD_HIDDEN_SIZE = 1024;
 const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
+const PASS_TOKENS = 512;
+/** The attention operator makes heads·tokens·context scores of 4 bytes in a pass: at most this many bytes. */
+const SCORE_BYTES = 256e6;
 /** Tokens that a new cache has room for. */
 const INITIAL_CAPACITY = 128;
 
@@ -69,6 +77,7 @@ export class CausalLm {
   readonly contextLength: number;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
+  readonly #passTokens: number;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
 
@@ -78,12 +87,14 @@ export class CausalLm {
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
     runner: SegmentRunner,
+    passTokens: number,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
+    this.#passTokens = passTokens;
   }
 
   /**
@@ -100,6 +111,7 @@ export class CausalLm {
     const places = architecture.linearPlaces(config);
     const contextLength = chooseContext(config, options.contextLength);
     const { deltas, threads, overlap = true } = options;
+    const passTokens = choosePassTokens(config, contextLength, options.passTokens);
     const groupAt = matchGroups(places, deltas);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
       writeSegments(new SegmentBuilder(source, plan), architecture, config, places, positions);
@@ -116,7 +128,7 @@ export class CausalLm {
       threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
       onProgress: options.onProgress,
     });
-    return new CausalLm(config, places, contextLength, architecture.cacheShape(config), runner);
+    return new CausalLm(config, places, contextLength, architecture.cacheShape(config), runner, passTokens);
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -160,15 +172,40 @@ export class CausalLm {
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
     if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
     this.#busy.add(cache);
+    const before = cache.length;
     try {
-      cache.reserve(cache.length + ids.length);
-      const logits = await this.#runner.run({ ids, firstRow }, cache, options.signal);
-      cache.commit(ids.length);
-      return logits;
+      cache.reserve(before + ids.length);
+      const logits: Float32Array[] = [];
+      for (let at = 0; at < ids.length; at += this.#passTokens) {
+        const part = ids.slice(at, at + this.#passTokens);
+        logits.push(await this.#runner.run({ ids: part, firstRow }, cache, options.signal));
+        cache.commit(part.length);
+      }
+      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
+    } catch (error) {
+      cache.truncate(Math.min(before, cache.length));
+      throw error;
     } finally {
       this.#busy.delete(cache);
     }
   }
+}
+
+/** As many tokens as keep the scores of a full context within their limit. */
+function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked?: number): number {
+  if (asked !== undefined) return assertInteger(asked, "passTokens", 1, 2 ** 24);
+  const fitting = Math.floor(SCORE_BYTES / (4 * heads * contextLength));
+  return Math.max(16, Math.min(PASS_TOKENS, fitting));
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /** The weights in the format that is asked for, after a look at what they will need. */

@@ -4,6 +4,8 @@
 export interface DecoderConfig {
   readonly layers: number;
   readonly hiddenSize: number;
+  /** Query heads. */
+  readonly heads: number;
   readonly vocabSize: number;
   /** Longest context of training, in tokens. */
   readonly trainedContext: number;

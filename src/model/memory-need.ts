@@ -9,6 +9,8 @@ import { rowsOf, type WeightFormat } from "./weight-source.ts";
 /** Bytes. */
 export interface MemoryNeed {
   readonly weights: number;
+  /** While it is loaded: the largest matrix is there twice when the runtime brings it into its own order. */
+  readonly loading: number;
   /** Keys and values of a full context. */
   readonly cache: number;
 }
@@ -23,12 +25,20 @@ export function memoryNeed(
   { layers, kvHeads, headDim, maxTokens }: CacheShape,
 ): MemoryNeed {
   let weights = 0;
+  let loading = 0;
   for (const { matrix } of matrices) {
     const bits = bitsOf(format, matrix);
-    weights += bits === 0 ? 4 * rowsOf(matrix) * matrix.inFeatures : quantizedBytes(matrix, bits);
+    const bytes = bits === 0 ? 4 * rowsOf(matrix) * matrix.inFeatures : quantizedBytes(matrix, bits);
+    weights += bytes;
+    loading = Math.max(loading, bytes);
   }
   for (const { info } of tensors) weights += info.bytes;
-  return { weights, cache: 2 * layers * kvHeads * headDim * 4 * maxTokens };
+  return { weights, loading, cache: 2 * layers * kvHeads * headDim * 4 * maxTokens };
+}
+
+/** The cache grows when nothing is loaded any more, so the larger of the two counts. */
+function most({ weights, loading, cache }: MemoryNeed): number {
+  return weights + Math.max(loading, cache);
 }
 
 /** @throws TacetError out_of_memory with the figures, where the runtime knows how much memory there is */
@@ -41,13 +51,14 @@ export async function checkMemory(
   const available = await runtime.availableMemory?.();
   if (available === undefined) return;
   const need = memoryNeed(demand, format, cache);
-  if (need.weights + need.cache <= available) return;
+  if (most(need) <= available) return;
   const parts =
     `${gigabytes(need.weights)} for ${format === "original" ? "its weights in float32" : `${format} weights`}` +
-    ` and ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens`;
+    `, then ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens` +
+    ` (${gigabytes(need.loading)} more while it is loaded)`;
   throw new TacetError(
     "out_of_memory",
-    `the model needs ${gigabytes(need.weights + need.cache)} of memory, ${gigabytes(available)} are available: ${parts}`,
+    `the model needs ${gigabytes(most(need))} of memory, ${gigabytes(available)} are available: ${parts}`,
     { hint: hintOf(demand, format, cache, available) },
   );
 }
@@ -57,13 +68,13 @@ function hintOf(demand: WeightDemand, format: WeightFormat, cache: CacheShape, a
   const smaller = (["int8", "int4"] as const).slice(format === "original" ? 0 : format === "int8" ? 1 : 2);
   for (const other of smaller) {
     const need = memoryNeed(demand, other, cache);
-    if (need.weights + need.cache <= available)
-      return `--weights ${other} (option weights) needs ${gigabytes(need.weights + need.cache)}`;
+    if (most(need) <= available) return `--weights ${other} (option weights) needs ${gigabytes(most(need))}`;
   }
   const least = smaller.at(-1) ?? format;
-  const { weights, cache: bytes } = memoryNeed(demand, least, cache);
+  const { weights, loading, cache: bytes } = memoryNeed(demand, least, cache);
   const fitting = Math.floor(((available - weights) / bytes) * cache.maxTokens);
-  if (fitting < 1) return "close other programs, or take a smaller model or a larger machine";
+  if (fitting < 1 || weights + loading > available)
+    return "close other programs, or take a smaller model or a larger machine";
   const weightsToo = least === format ? "" : `--weights ${least} and `;
   return `${weightsToo}a context of at most ${fitting} tokens (--context-length, option contextLength) would fit`;
 }

@@ -171,9 +171,11 @@ export class SegmentBuilder {
     const quantized = this.#weights.quantized(matrix);
     if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
     const weights = matrix.tensors.map((name, i) => this.weight(name, storedShape(matrix, i)));
-    // The runtime joins and turns them once, at load.
+    // The runtime joins them once, at load.
     const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
-    return this.node("MatMul", [x, matrix.storedInOut ? joined : this.#transpose(joined)], [output])[0];
+    // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
+    if (matrix.storedInOut) return this.node("MatMul", [x, joined], [output])[0];
+    return this.node("FusedMatMul", [x, joined], [output], { domain: CONTRIB, attributes: { transB: 1 } })[0];
   }
 
   #quantizedProduct(
@@ -200,12 +202,6 @@ export class SegmentBuilder {
     const joined = this.graph.freshName("joined");
     this.graph.node("Concat", parts, [joined], { attributes: { axis } });
     return joined;
-  }
-
-  #transpose(matrix: string): string {
-    const transposed = this.graph.freshName("weight");
-    this.graph.node("Transpose", [matrix], [transposed], { attributes: { perm: [1, 0] } });
-    return transposed;
   }
 
   #use(value: Value): string {
