@@ -2,7 +2,7 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { DecoderConfig } from "../config.ts";
-import type { RawConfig } from "../config-fields.ts";
+import { demand, type RawConfig } from "../config-fields.ts";
 import type { CacheShape } from "../kv-cache.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { SegmentBuilder, Value } from "../segment-builder.ts";
@@ -17,7 +17,7 @@ import { qwen3 } from "./qwen3.ts";
 export interface Architecture<Config extends DecoderConfig = DecoderConfig> {
   /** As config.json's `architectures` has it. */
   readonly name: string;
-  /** As config.json's `model_type` has it, for files without `architectures`. */
+  /** As config.json's `model_type` has it: what counts in files without `architectures`. */
   readonly modelType: string;
   parseConfig(raw: RawConfig): Config;
   cacheShape(config: Config): Omit<CacheShape, "maxTokens">;
@@ -43,12 +43,14 @@ export interface Given {
 
 const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, ...chatGlm, gpt2];
 
-/** @throws TacetError unsupported_model */
+/** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */
 export function architectureOf(raw: RawConfig): Architecture {
   const named = Array.isArray(raw.architectures) ? raw.architectures[0] : undefined;
   const found = ARCHITECTURES.find(({ name, modelType }) =>
     named === undefined ? raw.model_type === modelType : named === name,
   );
+  // transformers goes by the one, other programs by the other.
+  if (found) demand(raw, "model_type", [found.modelType]);
   if (found) return found;
   const field = named === undefined ? "model_type" : "architectures";
   const value = (JSON.stringify(named ?? raw.model_type) ?? "missing").slice(0, 80);

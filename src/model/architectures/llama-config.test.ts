@@ -321,6 +321,11 @@ describe("architectureOf", () => {
     expect(architectureOf({ model_type }).name).toBe(name);
   });
 
+  it("refuses a model_type of another family", () => {
+    const raw = { architectures: ["LlamaForCausalLM"], model_type: "mistral" };
+    expectUnsupported(() => architectureOf(raw), 'model_type = "mistral"');
+  });
+
   it("knows no other", () => {
     for (const raw of [{ architectures: ["T5Model"], model_type: "llama" }, { model_type: "t5" }, {}]) {
       expectUnsupported(() => architectureOf(raw), "is not supported");
