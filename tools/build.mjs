@@ -27,6 +27,15 @@ const steps = [
     run: () => node("node_modules/typescript/bin/tsc", "-b", "tsconfig.node.json"),
   },
 ];
+// The demo and the tests of npm test do not need it, and start sooner without.
+if (!quiet || process.argv.includes("--web")) {
+  steps.push({
+    name: "browser app",
+    inputs: ["web", "src", "package-lock.json"],
+    output: "dist/web/index.html",
+    run: () => node("node_modules/vite/bin/vite.js", "build", "--config", "web/vite.config.ts"),
+  });
+}
 
 for (const step of steps) {
   if (newest(step.inputs) <= oldest(step.output)) continue;

@@ -13,6 +13,8 @@ export interface Settings {
   readonly adapter?: string;
   /** SHA-256 that the bundle must have. */
   readonly bundleDigest?: string;
+  /** Whether the model is made for more than one question at a time. */
+  readonly conversation: boolean;
 }
 
 export type Side = "base" | "private";
@@ -21,16 +23,20 @@ export interface AskOptions {
   readonly maxNewTokens: number;
   /** 0: the likeliest token each time. */
   readonly temperature: number;
+  /** False: each question stands by itself. */
+  readonly keepConversation: boolean;
 }
 
 export type ToWorker =
   | { readonly type: "start"; readonly settings: Settings; readonly token: string; readonly page: string }
   | { readonly type: "ask"; readonly turn: number; readonly text: string; readonly options: AskOptions }
-  | { readonly type: "stop" };
+  | { readonly type: "stop" }
+  /** Begins a new conversation. */
+  | { readonly type: "reset" };
 
 /** Sums of one private answer. */
 export interface GroupTime {
-  /** Such as "layer 3 · q k v". */
+  /** Such as "layer 3: q, k, v". */
   readonly name: string;
   /** Milliseconds: base model until the query, encryption included. */
   modelMs: number;
@@ -52,7 +58,6 @@ export interface Seen {
 export interface Ready {
   readonly adapter: string;
   readonly bundleDigest: string;
-  readonly bundleBytes: number;
   readonly layers: number;
   readonly groups: number;
   readonly contextLength: number;
@@ -79,6 +84,7 @@ export type FromWorker =
       readonly type: "failed";
       /** Absent: the page cannot go on. */
       readonly turn?: number;
+      readonly code: string;
       readonly message: string;
       readonly hint: string;
     };

@@ -12,6 +12,7 @@ import { registerInspect } from "./commands/inspect.ts";
 import { registerKeys } from "./commands/keys.ts";
 import { registerLogits } from "./commands/logits.ts";
 import { registerProvider } from "./commands/provider.ts";
+import { registerWeb } from "./commands/web.ts";
 import { PACKAGE_JSON } from "./embedded.ts";
 import { watchInterruptions } from "./interrupt.ts";
 import { reportFailure } from "./report-error.ts";
@@ -58,6 +59,7 @@ for (const register of [
   registerLogits,
   registerInspect,
   registerAudit,
+  registerWeb,
 ]) {
   register(program, interruption.signal);
 }

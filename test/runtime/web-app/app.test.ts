@@ -1,0 +1,186 @@
+/**
+ * The browser app in a real Chromium, served by a real `tacet web`, against a real provider: the private answer is
+ * the expected one token for token, the page talks to nobody else, and it can be used by keyboard and on a phone.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import axe from "axe-core";
+import { type Browser, chromium, type Page } from "playwright";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const { entries } = JSON.parse(readFileSync(`${ROOT}models/lexicon/expected.json`, "utf8")) as {
+  entries: {
+    word: string;
+    base: { ids: number[]; text: string };
+    adapter: { ids: number[]; text: string };
+  }[];
+};
+
+let app: ChildProcess;
+let url: string;
+let browser: Browser;
+
+beforeAll(async () => {
+  app = spawn(process.execPath, ["dist/cli/main.js", "web", "--port", "0"], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
+  for await (const line of createInterface({ input: app.stdout! })) {
+    const match = /^open (http:\S+)$/.exec(line);
+    if (match) {
+      url = match[1];
+      break;
+    }
+  }
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  app?.kill("SIGTERM");
+  if (app && app.exitCode === null) await once(app, "exit");
+});
+
+interface Opened {
+  readonly page: Page;
+  /** What the page complained about, content security violations included. */
+  readonly complaints: string[];
+  readonly requests: string[];
+}
+
+/** What is used of the browser's own types, which Node's tests do not have. */
+interface Context {
+  getImageData(x: number, y: number, width: number, height: number): { readonly data: Uint8ClampedArray };
+}
+interface Report {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly nodes: readonly { readonly html: string }[];
+  }[];
+}
+
+async function open(): Promise<Opened> {
+  const page = await browser.newPage();
+  const complaints: string[] = [];
+  const requests: string[] = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => requests.push(request.url()));
+  page.on("websocket", (socket) => requests.push(socket.url()));
+  await page.goto(url);
+  await page.locator("#status", { hasText: /^Ready$/ }).waitFor({ timeout: 60_000 });
+  return { page, complaints, requests };
+}
+
+/** Types a question and waits for both answers. */
+async function ask(page: Page, text: string): Promise<{ base: string; private: string }> {
+  await page.locator("#question").fill(text);
+  await page.keyboard.press("Enter");
+  const turn = page.locator(".turn").last();
+  await turn.locator('[data-side="private"][data-ids]').waitFor({ timeout: 60_000 });
+  const ids = (side: string) => turn.locator(`[data-side="${side}"]`).getAttribute("data-ids");
+  return { base: (await ids("base")) ?? "", private: (await ids("private")) ?? "" };
+}
+
+describe("the browser app", () => {
+  let opened: Opened;
+  beforeAll(async () => {
+    opened = await open();
+  });
+
+  it("answers privately, token for token as Node does, and talks to this machine and the provider only", async () => {
+    const { page, complaints, requests } = opened;
+    for (const entry of entries.slice(0, 2)) {
+      expect(await ask(page, entry.word)).toEqual({
+        base: entry.base.ids.join(","),
+        private: entry.adapter.ids.join(","),
+      });
+      const shown = await page.locator(".turn").last().locator(".private .text").textContent();
+      expect(shown?.trim()).toBe(entry.adapter.text);
+    }
+    expect(complaints).toEqual([]);
+    const origins = [...new Set(requests.map((request) => new URL(request).origin))];
+    expect(origins.filter((origin) => !/^(http|ws):\/\/127\.0\.0\.1:\d+$/.test(origin))).toEqual([]);
+    expect(origins).toHaveLength(2);
+  });
+
+  it("shows what the provider sees and where the time goes", async () => {
+    const { page } = opened;
+    const counted = await page.locator("#queries").textContent();
+    expect(Number(counted?.replaceAll(",", ""))).toBeGreaterThanOrEqual(24 * entries[0].adapter.ids.length);
+    expect(await page.locator("#times tr").count()).toBe(24);
+    // As many shades of grey as noise has.
+    const shades = await page.locator("#ciphertext").evaluate((node) => {
+      const canvas = node as unknown as { width: number; height: number; getContext(kind: string): Context };
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(data.filter((_, i) => i % 4 === 0)).size;
+    });
+    expect(shades).toBe(256);
+    const screenshot = await page.screenshot();
+    expect(screenshot.subarray(1, 4).toString()).toBe("PNG");
+    expect(screenshot.length).toBeGreaterThan(20_000); // an empty page is far smaller
+  });
+
+  it("stops an answer on Escape, and goes on", async () => {
+    const { page } = opened;
+    await page.locator("#question").fill(entries[0].word);
+    await page.keyboard.press("Enter");
+    const turn = page.locator(".turn").last();
+    await turn.locator('[data-side="private"] .text', { hasText: /\S/ }).waitFor();
+    await page.keyboard.press("Escape");
+    await turn.locator('[data-side="private"][data-ids]').waitFor();
+    await page.locator("#send:not([disabled])").waitFor();
+    expect((await ask(page, entries[1].word)).private).toBe(entries[1].adapter.ids.join(","));
+  });
+
+  it("has no accessibility violations, in light and dark colours, with everything unfolded", async () => {
+    const { page } = opened;
+    await page.locator("details").evaluateAll((all) => {
+      for (const details of all) details.setAttribute("open", "");
+    });
+    // Evaluated, not injected: the page's policy allows no foreign script.
+    await page.evaluate(axe.source);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const found = await page.evaluate(async () => {
+        const { axe: checker } = globalThis as unknown as { axe: { run(): Promise<Report> } };
+        const { violations } = await checker.run();
+        return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 120)}`);
+      });
+      expect(found).toEqual([]);
+    }
+  });
+
+  it("fits a phone", async () => {
+    const { page } = opened;
+    await page.setViewportSize({ width: 360, height: 740 });
+    const { wide, screen } = await page.locator("html").evaluate((root) => {
+      const { scrollWidth, clientWidth } = root as unknown as { scrollWidth: number; clientWidth: number };
+      return { wide: scrollWidth, screen: clientWidth };
+    });
+    expect(wide).toBeLessThanOrEqual(screen);
+  });
+
+  it("opens again from its caches when only the provider is left", async () => {
+    const { page } = opened;
+    const ready = page.locator("#status", { hasText: /^Ready$/ });
+    await page.reload(); // through the service worker, which now keeps the page
+    await ready.waitFor({ timeout: 60_000 });
+    await page.context().route(
+      (address) => address.origin === new URL(url).origin,
+      (route) => route.abort(),
+    );
+    await page.reload();
+    await ready.waitFor({ timeout: 60_000 });
+    expect((await ask(page, entries[2].word)).private).toBe(entries[2].adapter.ids.join(","));
+  });
+});
