@@ -4,11 +4,12 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../base/errors.ts";
-import { withFileLock } from "./node-file-lock.ts";
 import type { HubFile } from "./node-hub-names.ts";
 import { hubGet, PassingFailure, type RetryOptions, SILENCE_MS, withRetries } from "./node-hub-request.ts";
 import type { HubSettings } from "./node-hub-settings.ts";
+import { lockFolder } from "./node-lock.ts";
 
 export interface FetchOptions extends RetryOptions {
   /** Bytes of the file that are there; falls when a file has to begin anew. */
@@ -27,25 +28,43 @@ export async function fetchBlob(
   options: FetchOptions = {},
 ): Promise<void> {
   await mkdir(dirname(blob), { recursive: true }).catch((cause) => failDisk(file.name, cause));
-  await withFileLock(
-    `${blob}.tacet-lock`,
-    async () => {
-      if ((await sizeOf(blob)) === file.size) return;
-      const part = `${blob}.incomplete`;
-      // Bytes that a broken run left may be wrong; bytes that came whole may not.
-      if ((await fetchPart(url, file, part, settings, options)) === "wrong") {
+  const lock = await waitForLock(`${blob}.tacet-lock`, options.signal);
+  try {
+    if ((await sizeOf(blob)) === file.size) return;
+    const part = `${blob}.incomplete`;
+    const own = { ...options, signal: lock.signal };
+    // Bytes that a broken run left may be wrong; bytes that came whole may not.
+    if ((await fetchPart(url, file, part, settings, own)) === "wrong") {
+      await rm(part, { force: true });
+      if ((await fetchPart(url, file, part, settings, own)) === "wrong") {
         await rm(part, { force: true });
-        if ((await fetchPart(url, file, part, settings, options)) === "wrong") {
-          await rm(part, { force: true });
-          throw new TacetError("io_failed", `${file.name} arrives with other bytes than the hub lists`, {
-            hint: "a proxy or mirror may change files; try again, or set HF_ENDPOINT to another hub",
-          });
-        }
+        throw new TacetError("io_failed", `${file.name} arrives with other bytes than the hub lists`, {
+          hint: "a proxy or mirror may change files; try again, or set HF_ENDPOINT to another hub",
+        });
       }
-      await rename(part, blob).catch((cause) => failDisk(file.name, cause));
-    },
-    options.signal,
-  );
+    }
+    await rename(part, blob).catch((cause) => failDisk(file.name, cause));
+  } finally {
+    lock.release();
+  }
+}
+
+const LOCK_POLL_MS = 200;
+
+/** One process at a time writes a part; the others wait for it, and then find the file. */
+async function waitForLock(path: string, signal: AbortSignal | undefined) {
+  const lost = new AbortController();
+  const onLost = () => lost.abort(new TacetError("io_failed", `another process has taken over ${path}`));
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const { release } = lockFolder(path, onLost);
+      return { release, signal: signal === undefined ? lost.signal : AbortSignal.any([lost.signal, signal]) };
+    } catch (error) {
+      if (!(error instanceof TacetError) || error.code !== "bad_state") throw error;
+      await sleep(LOCK_POLL_MS);
+    }
+  }
 }
 
 export async function sizeOf(path: string): Promise<number | undefined> {
