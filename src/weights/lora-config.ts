@@ -7,6 +7,7 @@
  */
 
 import { type ErrorCode, TacetError } from "../base/errors.ts";
+import { expressionCost } from "./expression-cost.ts";
 import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
 
 const PATH = "adapter_config.json";
@@ -223,6 +224,9 @@ function readLayers({
     parse(`^.*\\.(?:${checkedSource(name, "layers_pattern")})\\.(\\d+)\\.`, "layers_pattern"),
   );
   return (module) => {
+    // Two more quantifiers than the file's own: ".*" before it, and the number.
+    if (names.some((name) => expressionCost(`.*(?:${name})\\d+`, module.length) > MOST_TRIES))
+      throw tooIntricate("layers_pattern");
     const found = numbers.map((number) => number.exec(module)).find((match) => match !== null);
     return found !== undefined && kept.includes(Number(found.at(-1)));
   };
@@ -230,25 +234,31 @@ function readLayers({
 
 const SIMPLIFY = `write the module names out in ${PATH}`;
 
+/** Ways to match one name that an expression may have: some seconds at worst. What trainers write has fewer. */
+const MOST_TRIES = 1e9;
+
 /**
  * An expression of a file, if it is safe to try on names of a file: short, and no repeated group, which is what
  * makes matching exponential in the length of the name.
  */
 function checkedSource(source: string, field: string): string {
-  if (source.length > 2000 || /\)[*+{]/.test(source)) {
-    throw new TacetError(
-      "unsupported_adapter",
-      `${PATH}: the regular expression in ${field} is too intricate`,
-      { hint: SIMPLIFY },
-    );
-  }
+  if (source.length > 2000 || /\)[*+{]/.test(source)) throw tooIntricate(field);
   parse(source, field); // by itself: inside a group, an unbalanced bracket could close ours
   return source;
 }
 
+function tooIntricate(field: string): TacetError {
+  const what = `${PATH}: the regular expression in ${field} is too intricate`;
+  return new TacetError("unsupported_adapter", what, { hint: SIMPLIFY });
+}
+
+/** @throws TacetError unsupported_adapter, also when a name is tried that is too long for the expression */
 function compile(source: string, field: string): (module: string) => boolean {
   const expression = parse(`^(?:${source})$`, field);
-  return (module) => expression.test(module);
+  return (module) => {
+    if (expressionCost(source, module.length) > MOST_TRIES) throw tooIntricate(field);
+    return expression.test(module);
+  };
 }
 
 /** The u flag refuses what Python and JavaScript read differently, as \A and \Z. */
