@@ -25,6 +25,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // Attacks, through the client alone; neither it nor the provider can reach the plain layers that it breaks.
   audit: ["client", "wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
   platform: ["base"],
+  // The package's main entries: for any runtime, and for Node.
+  "index.ts": ["client", "model", "base"],
+  "index-node.ts": ["platform", "client", "model", "weights", "base"],
   cli: [
     "platform",
     "audit",

@@ -1,0 +1,128 @@
+/** What a program uses: a private model that takes text and gives text. */
+import { toHex } from "../base/bytes.ts";
+import type { Platform } from "../base/platform.ts";
+import {
+  type AnswerEnd,
+  type AnswerOptions,
+  type AnswerPiece,
+  streamAnswer,
+} from "../model/answer-stream.ts";
+import { CachedContext } from "../model/cached-context.ts";
+import { ChatSession, type ChatSessionOptions } from "../model/chat-session.ts";
+import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
+import { readGenerationDefaults } from "../model/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { type ConnectOptions, connect, type PrivateModel } from "./client.ts";
+import type { Traffic } from "./connection.ts";
+
+/** A question; a conversation; or, past the chat template, text or token ids as they are. */
+export type Prompt =
+  | string
+  | readonly ChatMessage[]
+  | { readonly text: string }
+  | { readonly ids: readonly number[] };
+
+/** Connects and joins text to the private model. @throws as connect of client.ts */
+export async function connectClient(platform: Platform, options: ConnectOptions): Promise<TextClient> {
+  return new TextClient(await connect(platform, options));
+}
+
+export class TextClient {
+  /** Everything below text: the model, its counters, the provider. */
+  readonly privateModel: PrivateModel;
+  #tokenizer: Promise<Tokenizer> | undefined;
+  #template: Promise<ChatTemplate> | undefined;
+  #defaults: Promise<Pick<AnswerOptions, "maxNewTokens" | "sampling">> | undefined;
+
+  constructor(privateModel: PrivateModel) {
+    this.privateModel = privateModel;
+  }
+
+  /** The adapter that the provider serves. */
+  get adapter(): string {
+    return this.privateModel.bundle.manifest.adapter;
+  }
+
+  /** SHA-256 in hex of the bundle: what `pinnedDigest` insists on. */
+  get bundleDigest(): string {
+    return toHex(this.privateModel.bundle.digest);
+  }
+
+  /** Most tokens of prompt and answer together. */
+  get contextLength(): number {
+    return this.privateModel.model.contextLength;
+  }
+
+  /** Bytes and round trips since the connection was asked for. */
+  get traffic(): Readonly<Traffic> {
+    return { ...this.privateModel.provider.traffic };
+  }
+
+  /**
+   * Answers a prompt by itself; several at a time may be asked. Options that are left out come from the checkpoint's
+   * generation_config.json. To break off, fire the signal, or stop iterating.
+   *
+   * @throws TacetError context_overflow; bad_argument for options out of range, or if the chat template refuses the
+   *   messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template where one is needed;
+   *   connection_lost, timed_out; what the provider refuses with
+   */
+  async *generate(prompt: Prompt, options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+    const ids = await this.#idsOf(prompt);
+    const defaults = await (this.#defaults ??= this.#readDefaults());
+    const context = new CachedContext(this.privateModel.model);
+    try {
+      return yield* streamAnswer(context, await this.#loadTokenizer(), ids, {
+        ...defaults,
+        ...options,
+        sampling: { ...defaults.sampling, ...options.sampling },
+      });
+    } finally {
+      context.dispose();
+    }
+  }
+
+  /**
+   * A conversation, which reads only what is new with each message. Sessions are independent of each other.
+   * @throws TacetError bad_tokenizer if the checkpoint has no tokenizer or no chat template
+   */
+  async chat(options: ChatSessionOptions = {}): Promise<ChatSession> {
+    const text = { tokenizer: await this.#loadTokenizer(), template: await this.#loadTemplate() };
+    const defaults = options.defaults ?? (await (this.#defaults ??= this.#readDefaults()));
+    return new ChatSession(this.privateModel.model, text, { ...options, defaults });
+  }
+
+  /** Closes the connection, forgets all key material, frees the model. What is being generated fails. */
+  async close(): Promise<void> {
+    await this.privateModel.close();
+  }
+
+  async #idsOf(prompt: Prompt): Promise<readonly number[]> {
+    if (typeof prompt === "object" && "ids" in prompt) return prompt.ids;
+    const tokenizer = await this.#loadTokenizer();
+    if (typeof prompt === "object" && "text" in prompt) return tokenizer.encode(prompt.text);
+    const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+    const text = (await this.#loadTemplate()).render(messages);
+    return tokenizer.encode(text, { addSpecialTokens: false });
+  }
+
+  #loadTokenizer(): Promise<Tokenizer> {
+    return (this.#tokenizer ??= loadTokenizer(this.privateModel.checkpoint));
+  }
+
+  #loadTemplate(): Promise<ChatTemplate> {
+    return (this.#template ??= loadChatTemplate(this.privateModel.checkpoint));
+  }
+
+  async #readDefaults(): Promise<Pick<AnswerOptions, "maxNewTokens" | "sampling">> {
+    const { sampling, maxNewTokens } = await readGenerationDefaults(this.privateModel.checkpoint);
+    return { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+  }
+}
+
+/** Reads an answer to its end, where nobody needs it piece by piece. */
+export async function complete(pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>): Promise<AnswerEnd> {
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done) return next.value;
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Tacet's client for programs in Node: `connect({ base, provider })`. docs/library.md.
+ *
+ * ```ts
+ * const law = await connect({ base: "models/lexicon/base", provider: "ws://127.0.0.1:8787" });
+ * for await (const { text } of law.generate("tender")) process.stdout.write(text);
+ * await law.close();
+ * ```
+ * @module
+ */
+import type { FileTree } from "./base/platform.ts";
+import type { ConnectOptions } from "./client/client.ts";
+import { connectClient, type TextClient } from "./client/text-client.ts";
+import { nodeBundleCache, nodeFileTree, nodePlatform } from "./platform/node.ts";
+import type { Checkpoint } from "./weights/checkpoint.ts";
+
+export { type ErrorCode, TacetError } from "./base/errors.ts";
+export type { PrivateModel } from "./client/client.ts";
+export { complete, type Prompt, TextClient } from "./client/text-client.ts";
+export type { AnswerEnd, AnswerOptions, AnswerPiece } from "./model/answer-stream.ts";
+export type { ChatSession, ChatSessionOptions } from "./model/chat-session.ts";
+export type { ChatMessage } from "./model/chat-template.ts";
+export type { GeneratedToken, SamplingOptions } from "./model/generate.ts";
+
+export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {
+  /** The base model: the path of a folder in the Hugging Face layout, or what it was opened as. */
+  readonly base: string | FileTree | Checkpoint;
+  /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere. */
+  readonly cache?: ConnectOptions["cache"] | false;
+}
+
+/**
+ * Opens the base model, connects to the provider and joins the two. Close what it gives.
+ *
+ * @throws TacetError io_failed, bad_checkpoint, unsupported_model for the base; wrong_base_model if the adapter
+ *   belongs to another; connection_failed, unauthorized; bad_bundle, unsupported_adapter
+ */
+export async function connect(options: NodeConnectOptions): Promise<TextClient> {
+  const { base, cache = nodeBundleCache(), ...rest } = options;
+  return await connectClient(nodePlatform(), {
+    ...rest,
+    base: typeof base === "string" ? nodeFileTree(base) : base,
+    ...(cache === false ? {} : { cache }),
+  });
+}
