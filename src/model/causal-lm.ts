@@ -8,7 +8,7 @@ import { type Architecture, architectureOf } from "./architectures/architecture.
 import type { DecoderConfig } from "./config.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { type CacheShape, KvCache } from "./kv-cache.ts";
-import { type LinearPlace, matchGroups } from "./linear-place.ts";
+import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
 import { type PrepareProgress, quantizedWeights } from "./quantized-weights.ts";
 import { type Segment, SegmentBuilder, type SegmentPlan } from "./segment-builder.ts";
@@ -109,6 +109,7 @@ export class CausalLm {
     const architecture = architectureOf(checkpoint.config);
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);
+    refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
     const { deltas, threads, overlap = true } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);

@@ -1,6 +1,7 @@
 /** Where a model has linear modules, and which of them are adapted. */
 
 import { TacetError } from "../base/errors.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { DeltaSource } from "./delta-source.ts";
 
 /** The linear modules that share one input, computed as one product. */
@@ -17,6 +18,21 @@ export interface LinearPlace {
   readonly bias: boolean;
   /** Weights are stored (in, out), as GPT-2's Conv1D has them. Default: (out, in). */
   readonly storedInOut?: boolean;
+}
+
+/** @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out */
+export function refuseUnusedBiases(places: readonly LinearPlace[], checkpoint: Checkpoint): void {
+  for (const { modules, bias } of places) {
+    const name = bias ? undefined : modules.find((module) => checkpoint.has(`${module}.bias`));
+    if (name === undefined) continue;
+    throw new TacetError(
+      "bad_checkpoint",
+      `there is a tensor ${name}.bias, which config.json does not speak of`,
+      {
+        hint: "config.json and the weights do not belong together, or its field for biases is wrong (attention_bias, mlp_bias, add_qkv_bias, add_bias_linear)",
+      },
+    );
+  }
 }
 
 /**

@@ -53,7 +53,10 @@ export interface TestModel {
 
 export async function openTestModel(base: string, adapterFolder: string): Promise<TestModel> {
   const checkpoint = await openCheckpoint(nodeFileTree(base));
-  const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
+  return testModel(checkpoint, await openLoraAdapter(nodeFileTree(adapterFolder)));
+}
+
+export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestModel {
   const groups = fitAdapter(adapter, checkpoint);
   return {
     checkpoint,

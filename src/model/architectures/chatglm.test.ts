@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { type ChatGlmFields, chatGlmForward } from "../../../test/oracle/chatglm.ts";
+import { CHATGLM, chatGlmShapes } from "../../../test/support/chatglm-checkpoint.ts";
 import {
   distance,
   expectOwnErrors,
   logitsInTwoParts,
   randomAdapter,
   randomWeights,
-  type Shapes,
   SmallModels,
   weightsOf,
   worstError,
@@ -24,52 +24,7 @@ const golden = JSON.parse(readFileSync(`${GOLDEN}/expected.json`, "utf8"));
 const models = new SmallModels();
 afterAll(() => models.dispose());
 
-const CONFIG = {
-  architectures: ["ChatGLMForConditionalGeneration"],
-  model_type: "chatglm",
-  num_layers: 2,
-  hidden_size: 40,
-  num_attention_heads: 4,
-  kv_channels: 12,
-  ffn_hidden_size: 56,
-  padded_vocab_size: 70,
-  layernorm_epsilon: 1e-5,
-  multi_query_attention: true,
-  multi_query_group_num: 2,
-  add_qkv_bias: true,
-  add_bias_linear: false,
-  apply_residual_connection_post_layernorm: false,
-  post_layer_norm: true,
-  seq_length: 128,
-};
 const IDS = [3, 69, 12, 5, 0, 41, 41, 17, 60, 2, 33];
-
-function shapesOf(config: typeof CONFIG): Shapes {
-  const { hidden_size: hidden, num_attention_heads: heads, kv_channels: d, ffn_hidden_size: ffn } = config;
-  const vocab = config.padded_vocab_size;
-  const kvHeads = config.multi_query_attention ? config.multi_query_group_num : heads;
-  const qkv = (heads + 2 * kvHeads) * d;
-  const shapes: Record<string, readonly number[]> = {
-    "transformer.embedding.word_embeddings.weight": [vocab, hidden],
-    "transformer.output_layer.weight": [vocab, hidden],
-    "transformer.rotary_pos_emb.inv_freq": [d / 4],
-  };
-  if (config.post_layer_norm) shapes["transformer.encoder.final_layernorm.weight"] = [hidden];
-  for (let n = 0; n < config.num_layers; n++) {
-    const layer = `transformer.encoder.layers.${n}`;
-    shapes[`${layer}.input_layernorm.weight`] = [hidden];
-    shapes[`${layer}.post_attention_layernorm.weight`] = [hidden];
-    const linear = (name: string, out: number, width: number, bias: boolean) => {
-      shapes[`${layer}.${name}.weight`] = [out, width];
-      if (bias) shapes[`${layer}.${name}.bias`] = [out];
-    };
-    linear("self_attention.query_key_value", qkv, hidden, config.add_qkv_bias || config.add_bias_linear);
-    linear("self_attention.dense", hidden, heads * d, config.add_bias_linear);
-    linear("mlp.dense_h_to_4h", 2 * ffn, hidden, config.add_bias_linear);
-    linear("mlp.dense_4h_to_h", hidden, ffn, config.add_bias_linear);
-  }
-  return shapes;
-}
 
 describe("the oracle", () => {
   it("gives the golden numbers", async () => {
@@ -89,7 +44,7 @@ describe("the oracle", () => {
 });
 
 describe("ChatGLM", () => {
-  it.each<[string, Partial<typeof CONFIG> & Record<string, unknown>]>([
+  it.each<[string, Partial<typeof CHATGLM> & Record<string, unknown>]>([
     ["as ChatGLM2 is", {}],
     ["one key and value head for all", { multi_query_group_num: 1 }],
     ["a key and value head for each, in fused columns head by head", { multi_query_attention: false }],
@@ -106,8 +61,8 @@ describe("ChatGLM", () => {
     ["heads of 16 entries", { kv_channels: 16 }],
     ["another epsilon", { layernorm_epsilon: 1e-2 }],
   ])("is the oracle's: %s", async (_, fields) => {
-    const config = { ...CONFIG, ...fields };
-    const weights = randomWeights(shapesOf(config), "chatglm");
+    const config = { ...CHATGLM, ...fields };
+    const weights = randomWeights(chatGlmShapes(config), "chatglm");
     const checkpoint = await models.write(config, weights);
     const divide = "_name_or_path" in fields;
     const want = chatGlmForward(config, weights, IDS, new Map(), divide).logits;
@@ -116,15 +71,25 @@ describe("ChatGLM", () => {
   });
 
   it.each(["int8", "int4"] as const)("runs with %s weights", async (format) => {
-    const weights = randomWeights(shapesOf(CONFIG), "chatglm");
-    const model = await models.loadQuantized(await models.write(CONFIG, weights), format);
-    const error = distance(await logitsInTwoParts(model, IDS), chatGlmForward(CONFIG, weights, IDS).logits);
+    const weights = randomWeights(chatGlmShapes(CHATGLM), "chatglm");
+    const model = await models.loadQuantized(await models.write(CHATGLM, weights), format);
+    const error = distance(await logitsInTwoParts(model, IDS), chatGlmForward(CHATGLM, weights, IDS).logits);
     expect(error).toBeLessThan(format === "int8" ? 0.05 : 0.5);
   });
 
+  it("refuses a file with biases that its configuration does not have", async () => {
+    const weights = randomWeights(chatGlmShapes(CHATGLM), "chatglm");
+    const checkpoint = await models.write({ ...CHATGLM, add_qkv_bias: false }, weights);
+    await expect(models.load(checkpoint)).rejects.toMatchObject({
+      code: "bad_checkpoint",
+      message: expect.stringMatching(/layers\.0\.self_attention\.query_key_value\.bias/),
+      hint: expect.stringMatching(/add_qkv_bias/),
+    });
+  });
+
   it("adapts all four modules, each with a rank of its own", async () => {
-    const weights = randomWeights(shapesOf(CONFIG), "chatglm");
-    const checkpoint = await models.write(CONFIG, weights);
+    const weights = randomWeights(chatGlmShapes(CHATGLM), "chatglm");
+    const checkpoint = await models.write(CHATGLM, weights);
     const layer = (n: number) => `transformer.encoder.layers.${n}`;
     const adapter = await randomAdapter(
       {
@@ -146,8 +111,8 @@ describe("ChatGLM", () => {
     );
     expect(adapter.modules.get(`${layer(0)}.self_attention.query_key_value`)?.scale).toBe(0.5);
     const model = await models.load(checkpoint, adapter);
-    const want = chatGlmForward(CONFIG, weights, IDS, adapter.modules).logits;
-    const base = chatGlmForward(CONFIG, weights, IDS).logits;
+    const want = chatGlmForward(CHATGLM, weights, IDS, adapter.modules).logits;
+    const base = chatGlmForward(CHATGLM, weights, IDS).logits;
     const got = await logitsInTwoParts(model, IDS);
     expect(worstError(got, want)).toBeLessThan(2e-5);
     expect(worstError(got, base)).toBeGreaterThan(1e-2);
@@ -222,7 +187,7 @@ describe("parseChatGlmConfig", () => {
   });
 
   it("never fails but with an error of its own, whatever the fields hold", () => {
-    expectOwnErrors(parseChatGlmConfig, CONFIG, [
+    expectOwnErrors(parseChatGlmConfig, CHATGLM, [
       "rope_ratio",
       "_name_or_path",
       "rmsnorm",
@@ -239,7 +204,7 @@ describe("parseChatGlmConfig", () => {
       pre_seq_len: null,
       original_rope: true,
     };
-    expect(parseChatGlmConfig({ ...CONFIG, ...fields })).toEqual(parseChatGlmConfig(CONFIG));
+    expect(parseChatGlmConfig({ ...CHATGLM, ...fields })).toEqual(parseChatGlmConfig(CHATGLM));
   });
 
   it.each([
@@ -253,7 +218,7 @@ describe("parseChatGlmConfig", () => {
     { inner_hidden_size: 16384 },
     { vision_config: { hidden_size: 1792 } },
   ])("refuses an option that would change the result: %o", (fields) => {
-    expect(() => parseChatGlmConfig({ ...CONFIG, ...fields })).toThrow(
+    expect(() => parseChatGlmConfig({ ...CHATGLM, ...fields })).toThrow(
       expect.objectContaining({
         code: "unsupported_model",
         message: expect.stringContaining(Object.keys(fields)[0]),
@@ -268,7 +233,7 @@ describe("parseChatGlmConfig", () => {
     { add_qkv_bias: "yes" },
     { num_layers: 2.5 },
   ])("refuses a damaged field: %o", (fields) => {
-    expect(() => parseChatGlmConfig({ ...CONFIG, ...fields })).toThrow(
+    expect(() => parseChatGlmConfig({ ...CHATGLM, ...fields })).toThrow(
       expect.objectContaining({ code: "bad_checkpoint" }),
     );
   });
