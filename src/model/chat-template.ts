@@ -5,7 +5,7 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { chatGlmTemplate } from "./chatglm-text.ts";
-import { tokenText } from "./tokenizer.ts";
+import { tokenText } from "./special-tokens.ts";
 
 export interface ChatMessage {
   readonly role: string;

@@ -15,7 +15,13 @@ import {
 } from "./chatglm-text.ts";
 import { MAX_MODEL_BYTES, PIECE } from "./sentencepiece/model-file.ts";
 import { SentencePiece } from "./sentencepiece/sentencepiece.ts";
-import { controlToken, readAddedTokens, type SpecialToken, splitAtSpecials } from "./special-tokens.ts";
+import {
+  controlToken,
+  readAddedTokens,
+  type SpecialToken,
+  splitAtSpecials,
+  tokenText,
+} from "./special-tokens.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export const SENTENCEPIECE_FILE = "tokenizer.model";
@@ -38,9 +44,8 @@ export async function loadSentencePieceTokenizer(
   const idOf = new Map(specials.map(({ text, id }) => [text, id]));
   const idOfToken = (token: string) => idOf.get(token) ?? piece.idOf(token);
   const idOfSetting = (name: string, fallback: number) => {
-    const value = settings[name];
-    const text = typeof value === "object" ? (value as JsonRecord | null)?.content : value;
-    return (typeof text === "string" ? idOfToken(text) : undefined) ?? fallback;
+    const text = tokenText(settings[name]);
+    return (text === undefined ? undefined : idOfToken(text)) ?? fallback;
   };
   const { model } = piece;
   const bosId = idOfSetting("bos_token", model.bosId);

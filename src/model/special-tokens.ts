@@ -19,6 +19,12 @@ export function controlToken(text: string, id: number): SpecialToken {
   return { text, id, control: true, stripLeft: false, stripRight: false, onlyBehindAnother: false };
 }
 
+/** A special token of tokenizer_config.json: a text, or an object with the text as its content. */
+export function tokenText(value: unknown): string | undefined {
+  const text = isRecord(value) ? value.content : value;
+  return typeof text === "string" ? text : undefined;
+}
+
 /** Those of tokenizer_config.json (`added_tokens_decoder`) and, where it has none, of added_tokens.json. */
 export async function readAddedTokens(checkpoint: Checkpoint, settings: JsonRecord): Promise<SpecialToken[]> {
   if (isRecord(settings.added_tokens_decoder)) {

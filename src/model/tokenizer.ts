@@ -5,6 +5,7 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
+import { tokenText } from "./special-tokens.ts";
 
 const DEFINITION = "tokenizer.json";
 
@@ -62,12 +63,6 @@ export async function loadEosIds(checkpoint: Checkpoint): Promise<readonly numbe
     if (ids.length > 0) return ids;
   }
   return [];
-}
-
-/** A special token of tokenizer_config.json: a text, or an object with the text as its content. */
-export function tokenText(value: unknown): string | undefined {
-  const text = isRecord(value) ? value.content : value;
-  return typeof text === "string" ? text : undefined;
 }
 
 /** What is used of the library, whose own declarations do not resolve under NodeNext. */
