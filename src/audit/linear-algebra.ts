@@ -1,21 +1,30 @@
 /** Dense linear algebra for estimates: ridge regression by the Gram matrix of the samples. Row-major float64. */
 
+/** Σ a_i·b_i; four sums, so that additions do not wait for each other. */
+function dot(a: Float64Array, b: Float64Array): number {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= a.length; i += 4) {
+    s0 += a[i] * b[i];
+    s1 += a[i + 1] * b[i + 1];
+    s2 += a[i + 2] * b[i + 2];
+    s3 += a[i + 3] * b[i + 3];
+  }
+  for (; i < a.length; i++) s0 += a[i] * b[i];
+  return s0 + s1 + (s2 + s3);
+}
+
+/** a += factor·b */
+function addMultiple(a: Float64Array, b: Float64Array, factor: number): void {
+  for (let i = 0; i < a.length; i++) a[i] += factor * b[i];
+}
+
 /** G = X·Xᵀ, (count, count), lower triangle filled. @param x (count, n) */
 export function gram(x: Float64Array, count: number, n: number): Float64Array {
   const g = new Float64Array(count * count);
   for (let i = 0; i < count; i++) {
     const a = x.subarray(i * n, (i + 1) * n);
-    for (let j = 0; j <= i; j++) {
-      const b = x.subarray(j * n, (j + 1) * n);
-      let s0 = 0;
-      let s1 = 0;
-      let k = 0;
-      for (; k + 2 <= n; k += 2) {
-        s0 += a[k] * b[k];
-        s1 += a[k + 1] * b[k + 1];
-      }
-      g[i * count + j] = s0 + s1 + (k < n ? a[k] * b[k] : 0);
-    }
+    for (let j = 0; j <= i; j++) g[i * count + j] = dot(a, x.subarray(j * n, (j + 1) * n));
   }
   return g;
 }
@@ -31,15 +40,7 @@ export function cholesky(g: Float64Array, count: number, diagonal: number): void
     const a = g.subarray(i * count, i * count + i + 1);
     for (let j = 0; j <= i; j++) {
       const b = g.subarray(j * count, j * count + j + 1);
-      let sum = a[j] + (i === j ? diagonal : 0);
-      let k = 0;
-      let s0 = 0;
-      let s1 = 0;
-      for (; k + 2 <= j; k += 2) {
-        s0 += a[k] * b[k];
-        s1 += a[k + 1] * b[k + 1];
-      }
-      sum -= s0 + s1 + (k < j ? a[k] * b[k] : 0);
+      const sum = a[j] + (i === j ? diagonal : 0) - dot(a.subarray(0, j), b.subarray(0, j));
       if (i !== j) a[j] = sum / b[j];
       else if (sum > 0) a[j] = Math.sqrt(sum);
       else throw new RangeError("the matrix is not positive definite");
@@ -108,15 +109,19 @@ export function principalDirections(
   start: Float64Array,
   rounds = 6,
 ): Float64Array {
+  const samples = Float64Array.from(x);
   let block = start.slice(0, directions * n);
   orthonormalize(block, directions, n);
   for (let round = 0; round < rounds; round++) {
     const next = new Float64Array(directions * n);
     for (let t = 0; t < count; t++) {
+      const sample = samples.subarray(t * n, (t + 1) * n);
       for (let d = 0; d < directions; d++) {
-        let dot = 0;
-        for (let j = 0; j < n; j++) dot += block[d * n + j] * x[t * n + j];
-        for (let j = 0; j < n; j++) next[d * n + j] += dot * x[t * n + j];
+        addMultiple(
+          next.subarray(d * n, (d + 1) * n),
+          sample,
+          dot(block.subarray(d * n, (d + 1) * n), sample),
+        );
       }
     }
     orthonormalize(next, directions, n);
@@ -132,13 +137,10 @@ export function orthonormalize(rows: Float64Array, count: number, n: number): vo
     for (let pass = 0; pass < 2; pass++) {
       for (let k = 0; k < i; k++) {
         const b = rows.subarray(k * n, (k + 1) * n);
-        let dot = 0;
-        for (let j = 0; j < n; j++) dot += a[j] * b[j];
-        for (let j = 0; j < n; j++) a[j] -= dot * b[j];
+        addMultiple(a, b, -dot(a, b));
       }
     }
-    let norm = 0;
-    for (let j = 0; j < n; j++) norm += a[j] * a[j];
+    const norm = dot(a, a);
     const inverse = norm > 0 ? 1 / Math.sqrt(norm) : 0;
     for (let j = 0; j < n; j++) a[j] *= inverse;
   }

@@ -22,8 +22,8 @@ export class Recorder implements DeltaSource {
     if (kept === undefined) return pending;
     const copy = x.slice(0, tokens * this.groups[group].inFeatures);
     return {
-      wait: async () => {
-        const deltas = await pending.wait();
+      wait: async (targets) => {
+        const deltas = await pending.wait(targets);
         kept.x.push(copy);
         kept.deltas.push(deltas.map((delta) => delta.slice()));
         kept.tokens.push(tokens);

@@ -1,6 +1,9 @@
 /** The audit's result, as --json writes it. */
+import type { EffectRow } from "./answer-effects.ts";
 import type { AttackResult } from "./attack.ts";
 import type { LeakRow } from "./leak.ts";
+import type { Recommendation } from "./recommend.ts";
+import type { ToyRow } from "./toy/toy-report.ts";
 
 export interface GroupReport {
   readonly group: number;
@@ -30,4 +33,9 @@ export interface AuditReport {
   readonly parameters: string;
   readonly security: readonly SecurityRow[];
   readonly groups: readonly GroupReport[];
+  /** Lattice attacks end to end at toy size; empty where --attacks leaves them out. */
+  readonly toy: readonly ToyRow[];
+  /** Empty without a model and text. */
+  readonly effects: readonly EffectRow[];
+  readonly recommendation: Recommendation;
 }

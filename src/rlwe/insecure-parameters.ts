@@ -1,4 +1,5 @@
-/** Parameter sets for fast tests. They protect nothing; only tests import this file, and no export point does. */
+/** Parameter sets for fast tests and for the toys that the audit breaks. They protect nothing; nothing else imports this
+ * file, and no export point does. */
 import { checkParameterRanges } from "./parameter-ranges.ts";
 import { DEFAULT_PARAMETERS, type Parameters, type ParametersLiteral } from "./parameters.ts";
 

@@ -1,8 +1,14 @@
 /** Every attack, in the order in which the report shows them. */
 import type { Attack } from "../attack.ts";
+import { amplitude } from "./amplitude.ts";
+import { collusion } from "./collusion.ts";
+import { guessableInit } from "./guessable-init.ts";
+import { nearReplay } from "./near-replay.ts";
 import { oneReply } from "./one-reply.ts";
 import { ordinaryPrompts } from "./ordinary-prompts.ts";
 import { packedQueries } from "./packed-queries.ts";
+import { principalQueries } from "./principal-directions.ts";
+import { hintOnly, versionDifference } from "./public-material.ts";
 import { stripPadding } from "./strip-padding.ts";
 import { unitQueries } from "./unit-queries.ts";
 
@@ -10,6 +16,13 @@ export const ALL_ATTACKS: readonly Attack[] = [
   ordinaryPrompts,
   unitQueries,
   packedQueries,
+  amplitude,
+  nearReplay,
+  principalQueries,
   stripPadding,
+  hintOnly,
+  versionDifference,
+  guessableInit,
+  collusion,
   oneReply,
 ];

@@ -19,7 +19,7 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
   const estimate = new Float64Array(rows * n);
   const points: CurvePoint[] = [];
   const wanted = checkpoints(Math.ceil(columns / rate));
-  let known = 0;
+  let exactWeights = 0;
   let blocks = 0;
   let wrongBlocks = 0;
   const score = () => points.push(scoreCopy(view, truth, activations[0].heldOut, oracle.asked, estimate));
@@ -30,19 +30,19 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
       for (const [i, j] of block.entries()) {
         const value = values[r * block.length + i];
         estimate[r * n + j] = value;
-        right &&= value === truth.integers[r * n + j];
+        if (value === truth.integers[r * n + j]) exactWeights++;
+        else right = false;
       }
       blocks++;
       if (!right) wrongBlocks++;
     }
-    known += block.length;
     if (oracle.asked >= wanted[0]) {
       score();
       while (wanted.length > 0 && wanted[0] <= oracle.asked) wanted.shift();
     }
   });
   if (points[points.length - 1]?.queries !== oracle.asked) score();
-  const exact = (points[points.length - 1].exact * n) / known;
+  const exact = exactWeights / (rows * columns);
   const formula = replyBits / weightEntropy;
   return [
     {

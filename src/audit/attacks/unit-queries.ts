@@ -20,26 +20,28 @@ async function run({ view, truth, open, activations, maxQueries }: AttackContext
   const points = [];
   const unit = 2 ** (32 - weightBits);
   let done = 0;
+  let right = 0;
   for (const queries of checkpoints(Math.min(n, maxQueries))) {
     const replies = await oracle.ask(queries - done, (t, words) => {
       words[done + t] = unit;
     });
     readUnits(replies, rows, weightBits, (t, r, value) => {
       estimate[r * n + done + t] = value;
+      if (value === truth.integers[r * n + done + t]) right++;
     });
     done = queries;
     points.push(scoreCopy(view, truth, activations[0].heldOut, oracle.asked, estimate));
   }
   const masked = await maskedUnits({ view, truth, open }, unit);
-  const last = points[points.length - 1];
+  const exact = right / (rows * done);
   return [
     {
       attack: "unit",
       variant: "one weight a query",
       points,
-      facts: { exactOfAsked: (last.exact * n) / done, maskedExact: masked },
+      facts: { exactOfAsked: exact, maskedExact: masked },
       finding:
-        `${done} queries gave ${percent((last.exact * n) / done)} of the ${grouped(done * rows)} weights that were ` +
+        `${done} queries gave ${percent(exact)} of the ${grouped(done * rows)} weights that were ` +
         `asked for; hidden under masks, as honest queries are, ${percent(masked)}`,
     },
   ];

@@ -20,20 +20,26 @@ export interface GramSchmidt {
 const CANCELLATION = 2 ** -20;
 const LARGEST_EXACT = 2 ** 53;
 
-/** Σ a_i·b_i, exact before its last rounding where the float sum cancels. */
-function scalarProduct(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  let size = 0;
-  for (let i = 0; i < a.length; i++) {
-    const product = a[i] * b[i];
-    sum += product;
-    size += Math.abs(product);
+/** Σ a_i·b_i, exact before its last rounding where the float sum cancels. @param squares ‖a‖²·‖b‖², about */
+function scalarProduct(a: Float64Array, b: Float64Array, squares: number): number {
+  let [s0, s1] = [0, 0];
+  let i = 0;
+  for (; i + 2 <= a.length; i += 2) {
+    s0 += a[i] * b[i];
+    s1 += a[i + 1] * b[i + 1];
   }
+  if (i < a.length) s0 += a[i] * b[i];
+  const sum = s0 + s1;
+  if (sum * sum > CANCELLATION ** 2 * squares) return sum;
+  let size = 0;
+  for (let k = 0; k < a.length; k++) size += Math.abs(a[k] * b[k]);
   if (size < LARGEST_EXACT || Math.abs(sum) > CANCELLATION * size) return sum;
   let exact = 0n;
-  for (let i = 0; i < a.length; i++) exact += BigInt(a[i]) * BigInt(b[i]);
+  for (let k = 0; k < a.length; k++) exact += BigInt(a[k]) * BigInt(b[k]);
   return Number(exact);
 }
+
+const square = (a: Float64Array) => scalarProduct(a, a, 0);
 
 /**
  * Reduces the rows in place: |mu_ij| ≤ 0.51 and delta·‖b*_{i-1}‖² ≤ ‖b*_i‖² + mu²·‖b*_{i-1}‖².
@@ -49,7 +55,7 @@ export function lllReduce(
   const mu = basis.map(() => new Float64Array(d));
   /** r[i][j] = ⟨b_i, b*_j⟩ */
   const r = basis.map(() => new Float64Array(d));
-  r[0][0] = scalarProduct(basis[0], basis[0]);
+  r[0][0] = square(basis[0]);
   let steps = 0;
   for (let k = 1; k < d; ) {
     if (++steps % 256 === 0) onStep(k);
@@ -72,7 +78,7 @@ export function lllReduce(
     r.splice(place, 0, ...r.splice(k, 1));
     r[place][place] = s;
     k = place + 1;
-    if (place === 0) r[0][0] = scalarProduct(basis[0], basis[0]);
+    if (place === 0) r[0][0] = square(basis[0]);
   }
   return { mu, norms: Float64Array.from(r, (row, i) => row[i]) };
 }
@@ -80,11 +86,15 @@ export function lllReduce(
 /** Makes |mu_kj| at most about a half for all j < k, and r_k right. Repeats until nothing changes. */
 function reduceSize(basis: Float64Array[], mu: Float64Array[], r: Float64Array[], k: number): void {
   const row = basis[k];
+  const bound = Float64Array.from(basis.slice(0, k), square);
   for (let round = 0; round < 64; round++) {
+    const own = square(row);
+    const products = r[k];
     for (let j = 0; j < k; j++) {
-      let product = scalarProduct(row, basis[j]);
-      for (let i = 0; i < j; i++) product -= mu[j][i] * r[k][i];
-      r[k][j] = product;
+      let product = scalarProduct(row, basis[j], own * bound[j]);
+      const muRow = mu[j];
+      for (let i = 0; i < j; i++) product -= muRow[i] * products[i];
+      products[j] = product;
       mu[k][j] = product / r[j][j];
     }
     let changed = false;
@@ -99,7 +109,7 @@ function reduceSize(basis: Float64Array[], mu: Float64Array[], r: Float64Array[]
     }
     if (!changed) break;
   }
-  let norm = scalarProduct(row, row);
+  let norm = square(row);
   for (let j = 0; j < k; j++) norm -= mu[k][j] * r[k][j];
   r[k][k] = norm;
 }

@@ -13,6 +13,60 @@ export function printAudit(report: AuditReport): void {
     );
   }
   for (const group of report.groups) printGroup(group);
+  printToy(report);
+  printEffects(report);
+  printRecommendation(report);
+}
+
+function printToy({ toy }: AuditReport): void {
+  if (toy.length === 0) return;
+  print();
+  print(paint("Lattice reduction end to end, at toy size (LLL, q = 2^32)", "bold"));
+  print(`${"instance".padEnd(44)}${"dimension".padStart(12)}${"weights found".padStart(16)}`);
+  print("-".repeat(WIDTH));
+  for (const { what, dimension, found, expected } of toy) {
+    const cells = [
+      what.padEnd(44),
+      String(dimension).padStart(12),
+      `${Math.round(100 * found)} %`.padStart(16),
+    ];
+    print(`${cells.join("")}${found > 0.5 === expected ? "" : "  unexpected"}`);
+  }
+}
+
+function printEffects({ effects }: AuditReport): void {
+  if (effects.length === 0) return;
+  print();
+  print(paint(`What w and b0 cost answers, ${grouped(effects[0].tokens)} tokens of text`, "bold"));
+  print(`${"layers".padEnd(32)}${"same next token".padStart(18)}${"perplexity".padStart(14)}`);
+  print("-".repeat(WIDTH));
+  for (const { what, agreement, perplexity } of effects) {
+    const share = `${(100 * agreement).toFixed(2)} %`;
+    print(`${what.padEnd(32)}${share.padStart(18)}${perplexity.toFixed(3).padStart(14)}`);
+  }
+}
+
+function printRecommendation({ recommendation, effects }: AuditReport): void {
+  const { replyBits, queriesGained, budgets } = recommendation;
+  print();
+  print(paint("Recommendation", "bold"));
+  for (const { group, inFeatures, halfError, fifthError, attack, vectors } of budgets) {
+    const known = (queries: number) => (Number.isFinite(queries) ? grouped(queries) : "not reached");
+    printField(
+      `group ${group}`,
+      `n = ${inFeatures}: at most ${grouped(vectors)} vectors for all accounts together keep a copy's deltas at an error ` +
+        `of 0.5 or more (0.5 after ${known(halfError)}, 0.2 after ${known(fifthError)}; first: ${oneLine(attack)})`,
+      12,
+    );
+  }
+  if (effects.length === 0) return;
+  const b0 =
+    replyBits === 0
+      ? "b0 as it is: lower ones change answers"
+      : `b0 could be ${-replyBits} lower with 99.5 % of next tokens unchanged, ${Math.round(100 * queriesGained)} % more ` +
+        "queries for a thief";
+  printField("b0", b0, 12);
+  printField("w", "as it is: narrower weights are fewer bits for a thief to ask for", 12);
 }
 
 function printGroup(group: GroupReport): void {

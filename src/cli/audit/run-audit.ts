@@ -1,13 +1,19 @@
 /** `tacet audit`: real attacks on a real provider, and what they got. */
+import { setImmediate } from "node:timers/promises";
+import { answerEffects, type EffectRow } from "../../audit/answer-effects.ts";
 
 import type { Attack } from "../../audit/attack.ts";
 import { ALL_ATTACKS } from "../../audit/attacks/all-attacks.ts";
 import { auditGroup, securityRows } from "../../audit/audit.ts";
 import { plotCurves } from "../../audit/plot-svg.ts";
+import { recommend } from "../../audit/recommend.ts";
 import type { AuditReport, GroupReport } from "../../audit/report.ts";
+import { type ToyRow, toyRows } from "../../audit/toy/toy-report.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { BundleGroup, OutputMode } from "../../bundle/manifest.ts";
-import { nodeFileTree } from "../../platform/node.ts";
+import { fitAdapter } from "../../model/fit-adapter.ts";
+import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import { systemRandom } from "../../ring/prng.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "../embedded.ts";
@@ -16,7 +22,7 @@ import { printJson } from "../terminal.ts";
 import { writeFiles } from "../write-files.ts";
 import { printAudit } from "./print-audit.ts";
 import { type AuditSession, type AuditSource, openAuditSession } from "./session.ts";
-import { auditText } from "./text.ts";
+import { auditText, embeddedAnswers } from "./text.ts";
 
 export interface AuditOptions {
   readonly adapter?: string;
@@ -30,6 +36,9 @@ export interface AuditOptions {
   readonly json?: string;
   readonly plot?: string;
 }
+
+/** Tokens on which other w and b0 are tried: twelve passes over them. */
+const EFFECT_TOKENS = 1024;
 
 export async function runAudit(options: AuditOptions, signal: AbortSignal): Promise<void> {
   const attacks = chosenAttacks(options.attacks);
@@ -63,13 +72,49 @@ async function attackGroups(
       ),
     );
   }
+  const toy = options.attacks === undefined ? await runToys(signal) : [];
+  const effects = options.attacks === undefined ? await runEffects(source, options, signal) : [];
   return {
     adapter: source.name,
     output: source.output,
     parameters: manifest.parameters.name,
     security: securityRows(manifest.parameters),
     groups,
+    toy,
+    effects,
+    recommendation: recommend(groups, effects),
   };
+}
+
+/** LLL does not yield: a bar and Ctrl-C get their turn by its steps alone. */
+async function runToys(signal: AbortSignal): Promise<ToyRow[]> {
+  return await Progress.during("lattice reduction at toy size", async (update) => {
+    update(0);
+    await setImmediate();
+    signal.throwIfAborted();
+    return toyRows(systemRandom, true);
+  });
+}
+
+async function runEffects(
+  { model }: AuditSource,
+  { text, base }: AuditOptions,
+  signal: AbortSignal,
+): Promise<EffectRow[]> {
+  if (model === undefined) return [];
+  const { checkpoint, adapter } = model;
+  const own = text === undefined && base === undefined;
+  const input = {
+    checkpoint,
+    adapter,
+    groups: fitAdapter(adapter, checkpoint),
+    runtime: nodePlatform().tensors,
+    text: own ? await embeddedAnswers() : model.text,
+    maxTokens: EFFECT_TOKENS,
+    random: systemRandom,
+    signal,
+  };
+  return await Progress.during("other w and b0", (update) => answerEffects(input, update));
 }
 
 async function openSource({ adapter, base, seeded, text, output }: AuditOptions): Promise<AuditSource> {

@@ -1,0 +1,127 @@
+/** What w and b0 cost answers: next-token agreement with the plaintext adapter, and perplexity, on a text. */
+import type { TensorRuntime } from "../base/platform.ts";
+import { CausalLm } from "../model/causal-lm.ts";
+import type { AdaptedGroup, DeltaSource } from "../model/delta-source.ts";
+import { LocalLora } from "../model/local-lora.ts";
+import type { RandomSource } from "../ring/prng.ts";
+import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { LoraAdapter } from "../weights/lora-adapter.ts";
+import { type Precision, SimulatedLayers } from "./simulated-layers.ts";
+
+export interface EffectRow {
+  /** "base alone", "plaintext adapter", or how w and b0 differ from the product's. */
+  readonly what: string;
+  readonly precision: Precision | undefined;
+  readonly tokens: number;
+  /** Share of positions whose likeliest next token is that of the plaintext adapter. */
+  readonly agreement: number;
+  /** exp of the mean of −log p(next token). */
+  readonly perplexity: number;
+}
+
+/** Offsets to the product's w and b0 that are tried. */
+export const PRECISIONS: readonly Precision[] = [
+  { weightBits: 0, replyBits: 0 },
+  { weightBits: 0, replyBits: -2 },
+  { weightBits: 0, replyBits: -4 },
+  { weightBits: 0, replyBits: -6 },
+  { weightBits: 0, replyBits: -8 },
+  { weightBits: 0, replyBits: 2 },
+  { weightBits: -2, replyBits: 0 },
+  { weightBits: -4, replyBits: 0 },
+  { weightBits: -6, replyBits: 0 },
+  { weightBits: -8, replyBits: 0 },
+];
+
+export interface EffectInput {
+  readonly checkpoint: Checkpoint;
+  readonly adapter: LoraAdapter;
+  readonly groups: readonly AdaptedGroup[];
+  readonly runtime: TensorRuntime;
+  readonly text: readonly (readonly number[])[];
+  /** Tokens that are read at most. */
+  readonly maxTokens: number;
+  readonly random: RandomSource;
+  readonly signal?: AbortSignal;
+}
+
+export async function answerEffects(
+  input: EffectInput,
+  onProgress: (fraction: number) => void = () => {},
+): Promise<EffectRow[]> {
+  const { adapter, groups, random, signal } = input;
+  const sequences = firstTokens(input.text, input.maxTokens);
+  const reference = await read(input, sequences, new LocalLora(adapter, groups));
+  const rows: EffectRow[] = [];
+  const add = (what: string, precision: Precision | undefined, reading: Reading): void => {
+    const same = reading.top.filter((id, i) => id === reference.top[i]).length;
+    const tokens = reading.top.length;
+    rows.push({ what, precision, tokens, agreement: same / tokens, perplexity: reading.perplexity });
+  };
+  add("plaintext adapter", undefined, reference);
+  add("base alone", undefined, await read(input, sequences, undefined));
+  for (const [i, precision] of PRECISIONS.entries()) {
+    signal?.throwIfAborted();
+    onProgress(i / PRECISIONS.length);
+    const layers = new SimulatedLayers(DEFAULT_PARAMETERS, groups, adapter.modules, precision, random);
+    add(nameOf(precision), precision, await read(input, sequences, layers));
+  }
+  return rows;
+}
+
+function nameOf({ weightBits, replyBits }: Precision): string {
+  const part = (name: string, by: number) =>
+    by === 0 ? name : `${name} ${by > 0 ? "+" : "-"} ${Math.abs(by)}`;
+  return `${part("w", weightBits)}, ${part("b0", replyBits)}`;
+}
+
+function firstTokens(text: readonly (readonly number[])[], most: number): (readonly number[])[] {
+  const sequences: (readonly number[])[] = [];
+  let left = most;
+  for (const sequence of text) {
+    if (left < 2) break;
+    const part = sequence.slice(0, left);
+    if (part.length > 1) sequences.push(part);
+    left -= part.length;
+  }
+  return sequences;
+}
+
+interface Reading {
+  readonly top: number[];
+  readonly perplexity: number;
+}
+
+async function read(
+  { checkpoint, runtime }: EffectInput,
+  sequences: readonly (readonly number[])[],
+  deltas: DeltaSource | undefined,
+): Promise<Reading> {
+  const model = await CausalLm.load(checkpoint, runtime, deltas === undefined ? {} : { deltas });
+  const top: number[] = [];
+  let loss = 0;
+  let count = 0;
+  try {
+    for (const ids of sequences) {
+      const cache = model.newCache();
+      const logits = await model.forwardAll(ids, cache);
+      cache.dispose();
+      const vocab = logits.length / ids.length;
+      for (let t = 0; t < ids.length; t++) {
+        const row = logits.subarray(t * vocab, (t + 1) * vocab);
+        let best = 0;
+        for (let i = 1; i < vocab; i++) if (row[i] > row[best]) best = i;
+        top.push(best);
+        if (t + 1 === ids.length) continue;
+        let sum = 0;
+        for (let i = 0; i < vocab; i++) sum += Math.exp(row[i] - row[best]);
+        loss += Math.log(sum) + row[best] - row[ids[t + 1]];
+        count++;
+      }
+    }
+  } finally {
+    await model.dispose();
+  }
+  return { top, perplexity: Math.exp(loss / count) };
+}

@@ -1,0 +1,82 @@
+/** From what was measured to w, b0 and a budget. */
+import type { EffectRow } from "./answer-effects.ts";
+import type { GroupReport } from "./report.ts";
+
+export interface Recommendation {
+  /** Lowest offsets to the product's w and b0 that keep answers; 0 where no text was run. */
+  readonly weightBits: number;
+  readonly replyBits: number;
+  /** By how much that b0 raises Q_func = n·h_A/b0; a lower w would lower it, so w is better left as it is. */
+  readonly queriesGained: number;
+  readonly budgets: readonly Budget[];
+}
+
+export interface Budget {
+  readonly group: number;
+  readonly inFeatures: number;
+  /** Vectors after which the best attack's copy still has this error in deltas: Q at 0.5, and at 0.2. */
+  readonly halfError: number;
+  readonly fifthError: number;
+  /** The attack that gets there first. */
+  readonly attack: string;
+  /** The budget: the smaller of halfError and Q_func/2. */
+  readonly vectors: number;
+}
+
+/** Share of next tokens that must stay as they are. */
+const AGREEMENT = 0.995;
+/** Copies whose premise is that the thief holds A already are no measure for budgets. */
+const PREMISED = "init";
+
+export function recommend(groups: readonly GroupReport[], effects: readonly EffectRow[]): Recommendation {
+  const replyBits = leastOffset(effects, "replyBits", "weightBits");
+  const widest = Math.max(...groups.map((group) => group.replyBits));
+  return {
+    weightBits: leastOffset(effects, "weightBits", "replyBits"),
+    replyBits,
+    queriesGained: widest / (widest + replyBits) - 1,
+    budgets: groups.map(budgetOf),
+  };
+}
+
+/** The lowest offset of one of the two, the other one as it is, that keeps answers. */
+function leastOffset(
+  effects: readonly EffectRow[],
+  vary: "weightBits" | "replyBits",
+  fixed: "weightBits" | "replyBits",
+): number {
+  const good = effects.flatMap(({ precision, agreement }) =>
+    precision !== undefined && precision[fixed] === 0 && agreement >= AGREEMENT ? [precision[vary]] : [],
+  );
+  return Math.min(0, ...good);
+}
+
+function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget {
+  let attack = "";
+  let halfError = Number.POSITIVE_INFINITY;
+  let fifthError = Number.POSITIVE_INFINITY;
+  for (const { attack: name, variant, points } of attacks) {
+    if (name === PREMISED) continue;
+    const half = firstBelow(points, 0.5);
+    if (half < halfError) {
+      halfError = half;
+      attack = `${name}: ${variant}`;
+    }
+    fifthError = Math.min(fifthError, firstBelow(points, 0.2));
+  }
+  const vectors = Math.floor(Math.min(halfError, functionQueries / 2));
+  return { group, inFeatures, halfError, fifthError, attack, vectors };
+}
+
+/** Queries at which a curve crosses a level, between points on a straight line; infinity if it never does. */
+function firstBelow(points: readonly { queries: number; deltaError: number }[], level: number): number {
+  let before = { queries: 0, deltaError: 1 };
+  for (const point of points) {
+    if (point.deltaError <= level) {
+      const part = (before.deltaError - level) / (before.deltaError - point.deltaError || 1);
+      return Math.round(before.queries + part * (point.queries - before.queries));
+    }
+    before = point;
+  }
+  return Number.POSITIVE_INFINITY;
+}
