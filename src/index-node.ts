@@ -8,10 +8,11 @@
  * ```
  * @module
  */
+import { TacetError } from "./base/errors.ts";
 import type { FileTree } from "./base/platform.ts";
 import type { ConnectOptions } from "./client/client.ts";
 import { connectClient, type TextClient } from "./client/text-client.ts";
-import { nodeBundleCache, nodeFileTree, nodePlatform } from "./platform/node.ts";
+import { downloadFromHub, nodeBundleCache, nodeFileTree, nodePlatform, parseHubId } from "./platform/node.ts";
 import type { Checkpoint } from "./weights/checkpoint.ts";
 
 export { type ErrorCode, TacetError } from "./base/errors.ts";
@@ -23,8 +24,13 @@ export type { ChatMessage } from "./model/chat-template.ts";
 export type { GeneratedToken, SamplingOptions } from "./model/generate.ts";
 
 export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {
-  /** The base model: the path of a folder in the Hugging Face layout, or what it was opened as. */
-  readonly base: string | FileTree | Checkpoint;
+  /**
+   * The base model: the path of a folder in the Hugging Face layout; an id on the Hugging Face hub, as "org/name" or
+   * "org/name@revision", which is downloaded where its cache does not have it; or what it was opened as.
+   */
+  readonly base: string | { readonly hub: string } | FileTree | Checkpoint;
+  /** Bytes that are there and bytes in all, of what is downloaded from the hub. */
+  readonly onDownloadProgress?: (done: number, total: number) => void;
   /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere. */
   readonly cache?: ConnectOptions["cache"] | false;
 }
@@ -36,10 +42,28 @@ export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache
  *   belongs to another; connection_failed, unauthorized; bad_bundle, unsupported_adapter
  */
 export async function connect(options: NodeConnectOptions): Promise<TextClient> {
-  const { base, cache = nodeBundleCache(), ...rest } = options;
+  const { base, cache = nodeBundleCache(), onDownloadProgress: _, ...rest } = options;
   return await connectClient(nodePlatform(), {
     ...rest,
-    base: typeof base === "string" ? nodeFileTree(base) : base,
+    base: typeof base === "object" && !("hub" in base) ? base : nodeFileTree(await folderOf(base, options)),
     ...(cache === false ? {} : { cache }),
+  });
+}
+
+async function folderOf(
+  base: string | { readonly hub: string },
+  { onDownloadProgress, onWarning, signal }: NodeConnectOptions,
+): Promise<string> {
+  if (typeof base === "string") return base;
+  const id = parseHubId(base.hub);
+  if (id === undefined) {
+    throw new TacetError("bad_argument", "base.hub is not an id on the Hugging Face hub", {
+      hint: 'it looks like "org/name" or "org/name@revision"',
+    });
+  }
+  return await downloadFromHub(id, "base", {
+    ...(onDownloadProgress === undefined ? {} : { onProgress: onDownloadProgress }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+    ...(signal === undefined ? {} : { signal }),
   });
 }

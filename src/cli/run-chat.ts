@@ -7,6 +7,7 @@ import { showAnswer } from "./chat/show-answer.ts";
 import { type SamplingFlags, samplingOf } from "./sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "./source.ts";
 import { print, warn } from "./terminal.ts";
+import { warnOfBudget } from "./warn-of-budget.ts";
 
 export interface ChatOptions extends SourceOptions, SamplingFlags {
   readonly system?: string;
@@ -38,6 +39,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
         print();
       }
       if (signal.aborted) throw signal.reason;
+      warnOfBudget(source);
     }
     session.dispose();
   } finally {

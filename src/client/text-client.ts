@@ -12,6 +12,7 @@ import { ChatSession, type ChatSessionOptions } from "../model/chat-session.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
 import { readGenerationDefaults } from "../model/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import type { Budget } from "./budget.ts";
 import { type ConnectOptions, connect, type PrivateModel } from "./client.ts";
 import type { Traffic } from "./connection.ts";
 
@@ -56,6 +57,11 @@ export class TextClient {
   /** Bytes and round trips since the connection was asked for. */
   get traffic(): Readonly<Traffic> {
     return { ...this.privateModel.provider.traffic };
+  }
+
+  /** What the account may still ask, as the provider last said; undefined: it sets no budget. */
+  get budget(): Budget | undefined {
+    return this.privateModel.provider.budget;
   }
 
   /**

@@ -31,6 +31,7 @@ afterAll(async () => {
 describe("connect", () => {
   it("knows what it is connected to", () => {
     expect(law).toMatchObject({ adapter: "law", bundleDigest: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(law.budget).toBeUndefined();
     expect(law.contextLength).toBeGreaterThanOrEqual(128);
   });
 
@@ -65,6 +66,9 @@ describe("connect", () => {
       code: "bad_argument",
     });
     await expect(connect({ base: "nowhere", provider: url })).rejects.toMatchObject({ code: "io_failed" });
+    await expect(connect({ base: { hub: "../etc" }, provider: url })).rejects.toMatchObject({
+      code: "bad_argument",
+    });
     await expect(connect({ base: BASE, provider: "ws://127.0.0.1:1" })).rejects.toBeInstanceOf(TacetError);
   });
 

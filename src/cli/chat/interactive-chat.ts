@@ -6,7 +6,7 @@ import type { AnswerEnd, AnswerOptions, AnswerPiece } from "../../model/answer-s
 import type { ChatSession } from "../../model/chat-session.ts";
 import { reportFailure } from "../report-error.ts";
 import type { OpenedModel } from "../source.ts";
-import { paint } from "../terminal.ts";
+import { paint, WIDTH, wrap } from "../terminal.ts";
 import { writeFiles } from "../write-files.ts";
 import { COMMANDS, type CommandName, parseLine } from "./commands.ts";
 import { LineTerminal } from "./line-terminal.ts";
@@ -81,7 +81,7 @@ export class InteractiveChat {
   async #run(name: CommandName, argument: string): Promise<"quit" | undefined> {
     switch (name) {
       case "help":
-        for (const [usage, help] of Object.values(COMMANDS)) this.#note(`${usage.padEnd(16)}${help}`);
+        for (const [usage, help] of Object.values(COMMANDS)) this.#line(`${usage.padEnd(16)}${help}`);
         return undefined;
       case "system":
         this.#session.setSystem(argument === "" ? undefined : argument);
@@ -148,6 +148,10 @@ export class InteractiveChat {
   }
 
   #note(text: string): void {
+    for (const line of wrap(text, WIDTH)) this.#line(line);
+  }
+
+  #line(text: string): void {
     this.#screen.write(`${paint(text, "dim", this.#screen)}\n`);
   }
 }

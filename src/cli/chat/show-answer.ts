@@ -2,7 +2,7 @@
 import type { AnswerEnd, AnswerPiece } from "../../model/answer-stream.ts";
 import { between, type Reading, readMeter } from "../meter.ts";
 import type { OpenedModel } from "../source.ts";
-import { showBytes, showMs, writeAnswer } from "../terminal.ts";
+import { grouped, showBytes, showMs, writeAnswer } from "../terminal.ts";
 
 export interface ShownAnswer {
   readonly end: AnswerEnd;
@@ -27,8 +27,9 @@ export async function showAnswer(
 }
 
 /**
- * "18 tokens, 24.1/s after 0.12 s; 41 % of the time for privacy; 2.1 MB up, 0.6 MB down". The time for privacy is all
- * that the base model alone would not have taken.
+ * "18 tokens, 24.1/s after 120.0 ms; 41 % for privacy; 2.1 MB up, 0.6 MB down; budget 1,203": speed, time to the first
+ * token; share of the time that the base model alone would not have taken; bytes; tokens that the provider says are
+ * left.
  */
 export function statusOf({ end, start, first, last }: ShownAnswer, source: OpenedModel): string {
   const tokens = end.ids.length;
@@ -41,8 +42,10 @@ export function statusOf({ end, start, first, last }: ShownAnswer, source: Opene
   if (source.remote !== undefined) {
     const { totalMs, baseMs, bytesUp, bytesDown } = between(start, last);
     const share = totalMs > 0 ? Math.max(0, 1 - baseMs / totalMs) : 0;
-    parts.push(`${Math.round(100 * share)} % of the time for privacy`);
+    parts.push(`${Math.round(100 * share)} % for privacy`);
     parts.push(`${showBytes(bytesUp)} up, ${showBytes(bytesDown)} down`);
+    const { budget } = source.remote.provider;
+    if (budget !== undefined) parts.push(`budget ${grouped(budget.left)}`);
   }
   const reason = REASONS[end.reason];
   if (reason !== undefined) parts.push(reason);

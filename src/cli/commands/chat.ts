@@ -13,7 +13,11 @@ export function registerChat(program: Command, signal: AbortSignal): void {
       `
 On a terminal: arrow keys bring back what you typed, /help lists the commands,
 Ctrl-C stops an answer, twice it quits. Nothing is kept on disk unless /save is
-used. With input from a pipe each line is a message, and its answer a line or
+used. Below an answer stand its tokens a second and the time to the first one,
+the share of the time that the base model alone would not have taken, bytes up
+and down, and what is left of a budget.
+
+With input from a pipe each line is a message, and its answer a line or
 more on stdout; there are no prompts and no commands.
 
 Examples:
