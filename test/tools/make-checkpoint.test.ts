@@ -1,7 +1,7 @@
 /** The tool that makes seeded checkpoints: what it writes opens, fits together, and is the same every time. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
@@ -81,6 +81,16 @@ it("spreads the same tensors over files, and rounds the same values to 16 bits",
     const rounded = await read(half, name);
     expect(values.every((value, i) => Math.abs(rounded[i] - value) <= 2 ** -8 * Math.abs(value))).toBe(true);
   }
+});
+
+it("replaces nothing, and clears away what an interrupted run left", () => {
+  const out = inside("twice");
+  mkdirSync(join(`${out}.partial`, "left"), { recursive: true });
+  const shape = shapeOf("tiny", { layers: 1 });
+  writeCheckpoint(out, shape);
+  expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
+  expect(readdirSync(folder.path)).not.toContain("twice.partial");
+  expect(() => writeCheckpoint(out, shape)).toThrow(/exists/);
 });
 
 it("knows the published shapes", () => {

@@ -1,6 +1,15 @@
 /** Writes seeded random checkpoints and adapters to disk, a block at a time. */
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { dirname, join } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
 import { encodeValues, SeededValues, type StorageType } from "./seeded-values.ts";
 import { configOf, type Shape } from "./shapes.ts";
 import { adapterTensors, type TensorSpec, tensorsOf } from "./tensors.ts";
@@ -90,11 +99,16 @@ export function writeAdapter(out: string, shape: Shape, options: AdapterOptions)
   });
 }
 
-/** Runs `fill` in a folder beside `out`, which then takes that name: an interrupted run leaves no half folder. */
+/**
+ * Runs `fill` in the folder `out`.partial, which then takes its name. What an interrupted run left there is removed by
+ * the next one.
+ * @throws RangeError if `out` exists
+ */
 function whenComplete(out: string, fill: (folder: string) => void): void {
-  const partial = `${out}.partial-${process.pid}`;
-  mkdirSync(dirname(out), { recursive: true });
-  mkdirSync(partial);
+  if (existsSync(out)) throw new RangeError(`${out} exists`);
+  const partial = `${out}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true });
   try {
     fill(partial);
     renameSync(partial, out);
