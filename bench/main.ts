@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|large|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|peer|tokens|large|context|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -12,6 +12,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
   large: () => import("./large.ts"),
+  context: () => import("./context.ts"),
 };
 
 async function main(args: readonly string[]): Promise<number> {

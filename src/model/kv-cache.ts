@@ -56,6 +56,12 @@ export class KvCache {
     return length <= this.#length;
   }
 
+  /** Memory it takes: 2·layers·kvHeads·headDim·4 for each token of the capacity. */
+  get bytes(): number {
+    const { layers, kvHeads, headDim } = this.shape;
+    return 2 * layers * kvHeads * headDim * 4 * this.#capacity;
+  }
+
   /** Forgets all tokens from `length` on. */
   truncate(length: number): void {
     this.#length = assertInteger(length, "length", 0, this.#length);

@@ -85,6 +85,8 @@ describe("the cache", () => {
     }
     expect([...capacities]).toEqual([128, 256, 512, 1024, 2048, 4096]);
     expect(copied).toBeLessThan(4096);
+    const allocated = [...cache.tensors()].reduce((sum, [, { data }]) => sum + data.byteLength, 0);
+    expect(cache.bytes).toBe(allocated);
   });
 });
 

@@ -5,6 +5,7 @@ import type { TensorRuntime } from "../base/platform.ts";
 import { nodeFileTree } from "../platform/node-files.ts";
 import { nodeTensorRuntime } from "../platform/node-tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
 import { CausalLm } from "./causal-lm.ts";
 import { memoryNeed } from "./memory-need.ts";
 import type { WeightDemand } from "./weight-demand.ts";
@@ -18,13 +19,18 @@ const matrix = (outFeatures: number[], inFeatures: number, isHead = false): Matr
   inFeatures,
   isHead,
 });
+const placed = { dtype: "F32", path: "", offset: 0 } as const;
 const demand: WeightDemand = {
   matrices: [matrix([64, 32], 96), matrix([100], 64, true)].map((each) => ({
     matrix: each,
     bits: 4,
     parts: [],
   })),
-  tensors: [],
+  tensors: [
+    // A norm, and a table that stays in its file.
+    { tree: memoryFileTree({}), info: { ...placed, name: "norm", shape: [10], bytes: 40 } },
+    { tree: memoryFileTree({}), info: { ...placed, name: "embedding", shape: [100, 64], bytes: 25_600 } },
+  ],
 };
 
 /** Has this much memory, and must not be asked for a session. */
@@ -42,15 +48,15 @@ async function refusalOf(available: number, contextLength = 4096): Promise<Tacet
 }
 
 describe("memoryNeed", () => {
-  it("counts 4, 1.125 and 0.625 bytes an entry; the head has 8 bits with int4 too", () => {
+  it("counts 4, 1.25 and 0.75 bytes an entry; the head has 8 bits with int4 too", () => {
     const [linear, head] = [96 * 96, 100 * 64];
     expect(memoryNeed(demand, "original", cacheShape)).toEqual({
-      weights: 4 * (linear + head),
+      weights: 4 * (linear + head) + 40,
       loading: 4 * linear,
       cache: 2 * 28 * 2 * 128 * 4 * 4096,
     });
-    expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.125 * (linear + head));
-    expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(0.625 * linear + 1.125 * head);
+    expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.25 * (linear + head) + 40);
+    expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(0.75 * linear + 1.25 * head + 40);
   });
 });
 

@@ -2,22 +2,26 @@
 
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
+import { blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
 import type { CacheShape } from "./kv-cache.ts";
-import { bitsOf, quantizedBytes, type WeightDemand } from "./weight-demand.ts";
+import { bitsOf, type WeightDemand } from "./weight-demand.ts";
 import { rowsOf, type WeightFormat } from "./weight-source.ts";
 
-/** Bytes. */
+/** Bytes, without files that are only mapped: the system takes those back when it needs the memory. */
 export interface MemoryNeed {
   readonly weights: number;
-  /** While it is loaded: the largest matrix is there twice when the runtime brings it into its own order. */
+  /** More while it is loaded: the runtime packs one matrix after the other, and has the largest twice. */
   readonly loading: number;
   /** Keys and values of a full context. */
   readonly cache: number;
 }
 
+/** Of the runtime's packed form of 32 weights: their scale, and the sum of their codes times it. */
+const PACKED_BLOCK_BYTES = 8;
+
 /**
- * weights = 4·entries of each matrix kept as it is, with 8 bits 1.125·entries, with 4 bits 0.625·entries, and the
- * other tensors as stored; cache = 2·layers·kvHeads·headDim·4·tokens.
+ * weights = 4 bytes for each entry of a matrix in float32, 1.25 with 8 bits, 0.75 with 4 (docs/models.md, measured);
+ * tables that rows are looked up in stay in the file. cache = 2·layers·kvHeads·headDim·4·tokens.
  */
 export function memoryNeed(
   { matrices, tensors }: WeightDemand,
@@ -28,11 +32,15 @@ export function memoryNeed(
   let loading = 0;
   for (const { matrix } of matrices) {
     const bits = bitsOf(format, matrix);
-    const bytes = bits === 0 ? 4 * rowsOf(matrix) * matrix.inFeatures : quantizedBytes(matrix, bits);
-    weights += bytes;
-    loading = Math.max(loading, bytes);
+    const rows = rowsOf(matrix);
+    weights +=
+      bits === 0
+        ? 4 * rows * matrix.inFeatures
+        : rows * blocksOf(matrix.inFeatures) * (bytesOfBlock(bits) + PACKED_BLOCK_BYTES);
+    // What is packed from a mapped file is not there twice; a matrix that was widened or joined first is.
+    if (bits === 0) loading = Math.max(loading, 4 * rows * matrix.inFeatures);
   }
-  for (const { info } of tensors) weights += info.bytes;
+  for (const { info } of tensors) if (info.shape.length < 2) weights += info.bytes;
   return { weights, loading, cache: 2 * layers * kvHeads * headDim * 4 * maxTokens };
 }
 
@@ -55,7 +63,7 @@ export async function checkMemory(
   const parts =
     `${gigabytes(need.weights)} for ${format === "original" ? "its weights in float32" : `${format} weights`}` +
     `, then ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens` +
-    ` (${gigabytes(need.loading)} more while it is loaded)`;
+    (need.loading > 0 ? ` (${gigabytes(need.loading)} more while it is loaded)` : "");
   throw new TacetError(
     "out_of_memory",
     `the model needs ${gigabytes(most(need))} of memory, ${gigabytes(available)} are available: ${parts}`,

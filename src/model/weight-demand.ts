@@ -1,7 +1,7 @@
 /** Which weights a forward pass uses, found by writing it once for nobody. */
 
 import type { QuantizedBits } from "../weights/quantize-blocks.ts";
-import { BLOCK, blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
+import { blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
 import type { Dtype, TensorInfo } from "../weights/safetensors.ts";
 import {
   type Matrix,
@@ -90,9 +90,4 @@ function placeholders(
     bytes: 0,
   });
   return { codes: info("U8", shapes.codes), scales: info("F32", shapes.scales) };
-}
-
-/** Bytes of a quantized matrix in the file. */
-export function quantizedBytes(matrix: Matrix, bits: QuantizedBits): number {
-  return rowsOf(matrix) * blocksOf(matrix.inFeatures) * ((BLOCK * bits) / 8 + 4);
 }
