@@ -3,6 +3,8 @@
     pip install sentencepiece==0.2.2 protobuf
     python tools/make-sentencepiece-vectors.py test/vectors/sentencepiece
 
+The corpus is docs/ as it was then, so that another run gives other models, and as good a check.
+
 Writes NAME.model and NAME.json (texts with their ids; ids with their texts). `--nfkc` adds a model with the
 whole nmt_nfkc map (about 240 kB, not committed).
 """

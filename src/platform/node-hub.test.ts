@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -241,7 +242,7 @@ describe("downloadFromHub", () => {
     await expect(fetchModel()).rejects.toThrow(/does not answer as a hub does/);
   });
 
-  it("refuses what has no room before it begins, and says so when the disk fills up", async () => {
+  it("refuses what has no room before it begins", async () => {
     hub.siblings = (list) =>
       list.map((entry) =>
         entry.rfilename === "model.safetensors"
@@ -249,8 +250,11 @@ describe("downloadFromHub", () => {
           : entry,
       );
     await expect(fetchModel()).rejects.toThrow(/needs 4503599628 MB more/);
-    hub.siblings = (list) => list;
-    // Writing to this device always finds it full.
+  });
+
+  // Writing to this device always finds it full; only Linux has it.
+  it.skipIf(!existsSync("/dev/full"))("says so when the disk fills up", async () => {
+    mkdirSync(join(repoDir(), "blobs"), { recursive: true });
     symlinkSync("/dev/full", `${blob(WEIGHTS)}.incomplete`);
     await expect(fetchModel()).rejects.toMatchObject({
       code: "io_failed",
