@@ -1,6 +1,7 @@
 /** What a thief knows of one group before he asks anything: the public bundle, read like any client reads it. */
 import type { Bundle, BundleTensors } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { weightStddevOf } from "../rlwe/extraction.ts";
 import { weightEntropy } from "../rlwe/lattice-estimate.ts";
 import { type Layout, layoutOf, type Parameters, replyBits, weightBits } from "../rlwe/parameters.ts";
 
@@ -25,15 +26,12 @@ export interface GroupView {
   readonly weightEntropy: number;
 }
 
-/** Largest over typical row norm, 1.06, and half a step of the 2^(1/4) grid (docs/parameters.md). */
-const NORM_BOUND_OVER_TYPICAL = 1.06 * 2 ** (1 / 8);
-
 export function groupView(bundle: Bundle, index: number): GroupView {
   const { manifest } = bundle;
   const { parameters } = manifest;
   const spec = manifest.groups[index];
   const n = spec.inFeatures;
-  const stddev = Math.max(0.5, spec.normBound / NORM_BOUND_OVER_TYPICAL / Math.sqrt(n));
+  const stddev = weightStddevOf(spec.normBound, n);
   return {
     index,
     parameters,

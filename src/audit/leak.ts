@@ -1,6 +1,5 @@
 /** What Q chosen queries may have told of one row, and what its hint still costs a thief. */
-import { estimateLwe, functionQueries, remainingHintDimension } from "../rlwe/lattice-estimate.ts";
-import { paddingEntropy } from "../rlwe/parameters.ts";
+import { afterQueries, layerFunctionQueries } from "../rlwe/extraction.ts";
 import type { GroupView } from "./group-view.ts";
 
 export interface LeakRow {
@@ -19,31 +18,16 @@ export interface LeakRow {
 const PARTS = [0, 0.125, 0.25, 0.5, 0.75, 1];
 
 export function leakTable(view: GroupView): LeakRow[] {
-  const { inFeatures: n, parameters, replyBits, weightEntropy } = view;
-  const known = functionQueries(n, weightEntropy, replyBits);
+  const { inFeatures: n, parameters, weightEntropy, weightStddev } = view;
+  const known = layerFunctionQueries(parameters, n, weightStddev);
   return PARTS.map((part) => {
-    const queries = Math.round(part * known);
-    const dimension = remainingHintDimension({
+    const { queries, bits, dimension, estimate } = afterQueries(
+      parameters,
       n,
-      paddingLength: parameters.paddingLength,
-      queries,
-      replyBits,
-      weightEntropy,
-      paddingEntropy: paddingEntropy(parameters),
-    });
-    const { coreBits, standardBits } = estimateRest(view, dimension);
-    const bits = queries * replyBits;
+      weightStddev,
+      Math.round(part * known),
+    );
+    const { coreBits, standardBits } = estimate;
     return { queries, bits, share: bits / (n * weightEntropy), dimension, coreBits, standardBits };
-  });
-}
-
-/** A row of the hint with `dimension` entries unknown, as wide as the weights. */
-function estimateRest({ parameters, weightStddev }: GroupView, dimension: number) {
-  return estimateLwe({
-    dimension: Math.max(1, dimension),
-    logQ: parameters.logQ,
-    secretStddev: weightStddev,
-    errorStddev: parameters.hintErrorStddev,
-    samples: parameters.ringDegree,
   });
 }

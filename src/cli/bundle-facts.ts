@@ -1,8 +1,8 @@
 /** What a bundle costs and what it is estimated to withstand. docs/parameters.md has the derivations. */
 import type { BundleManifest, OutputMode } from "../bundle/manifest.ts";
 import { packedBytes, RING_DEGREE } from "../ring/kernels.ts";
-import { functionQueries, weightEntropy } from "../rlwe/lattice-estimate.ts";
-import { securityOf } from "../rlwe/parameter-security.ts";
+import { afterQueries, layerFunctionQueries, weightStddevOf } from "../rlwe/extraction.ts";
+import { type AttackEstimates, attacksOn } from "../rlwe/parameter-security.ts";
 import { layoutOf, type Parameters, replyBits, uploadBits } from "../rlwe/parameters.ts";
 import { encodeClientFrame, encodeProviderFrame } from "../wire/frames.ts";
 
@@ -61,10 +61,23 @@ export function shapesOf(
 }
 
 export interface SecurityBits {
-  /** HE-standard cost model. */
+  /** HE-standard cost model, the cheaper attack. */
   readonly standard: number;
   readonly coreSvp: number;
   readonly quantumCoreSvp: number;
+  /** Core-SVP bits of each attack. */
+  readonly primal: number;
+  readonly dual: number;
+}
+
+/** What the hint of a layer of this width hides from somebody who has asked so many vectors of his choice. */
+export interface HintAfterQueries {
+  readonly inFeatures: number;
+  readonly vectors: number;
+  readonly bitsKnown: number;
+  readonly dimension: number;
+  readonly coreSvp: number;
+  readonly standard: number;
 }
 
 export interface SecurityFacts {
@@ -74,29 +87,52 @@ export interface SecurityFacts {
   readonly hint: SecurityBits;
   /** Q_func for each width: chosen vectors to one group, after which its function is known. */
   readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[];
+  /** At half of Q_func and at Q_func, for each width. */
+  readonly afterVectors: readonly HintAfterQueries[];
 }
 
-/** Largest over typical row norm, 1.06, and half a step of the 2^(1/4) grid on which the bound is published. */
-const NORM_BOUND_OVER_TYPICAL = 1.06 * 2 ** (1 / 8);
-
 export function securityFacts({ parameters, groups }: BundleManifest): SecurityFacts {
-  const { user, hint } = securityOf(parameters);
-  const bits = (estimate: typeof user): SecurityBits => ({
-    standard: Math.floor(estimate.standardBits),
-    coreSvp: Math.floor(estimate.coreBits),
-    quantumCoreSvp: Math.floor(estimate.quantumBits),
-  });
-  const vectors = new Map<number, number>();
+  const { user, hint } = attacksOn(parameters);
+  /** σ_W of the layer of each width whose function takes the fewest vectors. */
+  const narrowest = new Map<number, number>();
   for (const { inFeatures, normBound } of groups) {
-    const stddev = normBound / NORM_BOUND_OVER_TYPICAL / Math.sqrt(inFeatures);
-    const entropy = Math.max(0, weightEntropy(stddev));
-    const count = Math.round(functionQueries(inFeatures, entropy, replyBits(parameters, inFeatures)));
-    vectors.set(inFeatures, Math.min(count, vectors.get(inFeatures) ?? Number.POSITIVE_INFINITY));
+    const stddev = weightStddevOf(normBound, inFeatures);
+    narrowest.set(inFeatures, Math.min(stddev, narrowest.get(inFeatures) ?? Number.POSITIVE_INFINITY));
   }
-  const functionVectors = [...vectors]
+  const layers = [...narrowest]
     .sort(([a], [b]) => a - b)
-    .map(([inFeatures, count]) => ({ inFeatures, vectors: count }));
-  return { query: bits(user), hint: bits(hint), functionVectors };
+    .map(([inFeatures, stddev]) => {
+      const vectors = Math.round(layerFunctionQueries(parameters, inFeatures, stddev));
+      return { inFeatures, stddev, vectors };
+    });
+  return {
+    query: bitsOf(user),
+    hint: bitsOf(hint),
+    functionVectors: layers.map(({ inFeatures, vectors }) => ({ inFeatures, vectors })),
+    afterVectors: layers.flatMap(({ inFeatures, stddev, vectors }) =>
+      [0.5, 1].map((part): HintAfterQueries => {
+        const left = afterQueries(parameters, inFeatures, stddev, Math.round(part * vectors));
+        return {
+          inFeatures,
+          vectors: left.queries,
+          bitsKnown: left.bits,
+          dimension: left.dimension,
+          coreSvp: Math.floor(left.estimate.coreBits),
+          standard: Math.floor(left.estimate.standardBits),
+        };
+      }),
+    ),
+  };
+}
+
+function bitsOf({ best, primal, dual }: AttackEstimates): SecurityBits {
+  return {
+    standard: Math.floor(best.standardBits),
+    coreSvp: Math.floor(best.coreBits),
+    quantumCoreSvp: Math.floor(best.quantumBits),
+    primal: Math.floor(primal.coreBits),
+    dual: Math.floor(dual.coreBits),
+  };
 }
 
 /** "186 at width 256, 499 at width 704" */

@@ -5,7 +5,13 @@
  * margins cover that rounding and its slightly different rounding of m and beta.
  */
 import { describe, expect, it } from "vitest";
-import { estimateLwe, functionQueries, remainingHintDimension, weightEntropy } from "./lattice-estimate.ts";
+import {
+  estimateAttacks,
+  estimateLwe,
+  functionQueries,
+  remainingHintDimension,
+  weightEntropy,
+} from "./lattice-estimate.ts";
 
 /** Bits by which core and std figures may differ from the review's. */
 const MARGIN_BITS = 1.5;
@@ -188,5 +194,31 @@ describe("estimateLwe", () => {
   ])("refuses %s = %d", (field, value) => {
     const lweInstance = { dimension: 1024, logQ: 32, secretStddev: 1, errorStddev: 3, samples: 2048 };
     expect(() => estimateLwe({ ...lweInstance, [field]: value })).toThrow(new RegExp(field));
+  });
+});
+
+describe("primal and dual", () => {
+  it("are within some bits of each other, and the cheaper one is the estimate", () => {
+    for (const [n, secret, error, samples] of [
+      [2048, TERNARY, CBD21, ALL],
+      [1024, WIDE, 256, 2048],
+      [896, WEIGHT, 256, 2048],
+    ]) {
+      const instance = { dimension: n, logQ: 32, secretStddev: secret, errorStddev: error, samples };
+      const { primal, dual } = estimateAttacks(instance);
+      expect([primal.attack, dual.attack]).toEqual(["primal", "dual"]);
+      expectWithin(primal.coreBits, dual.coreBits, 5);
+      expect(estimateLwe(instance).coreBits).toBe(Math.min(primal.coreBits, dual.coreBits));
+    }
+    // The review prints the primal attack's block size: 688 and 535.
+    const user = { dimension: 2048, logQ: 32, secretStddev: TERNARY, errorStddev: CBD21, samples: ALL };
+    expectWithin(estimateAttacks(user).primal.beta, 688, 2);
+    const hint = { dimension: 1024, logQ: 32, secretStddev: WIDE, errorStddev: 256, samples: 2048 };
+    expectWithin(estimateAttacks(hint).primal.beta, 535, 2);
+  });
+
+  it("refuses what is not positive", () => {
+    const zero = { dimension: 0, logQ: 32, secretStddev: 1, errorStddev: 1, samples: 1 };
+    expect(() => estimateAttacks(zero)).toThrow(/dimension/);
   });
 });

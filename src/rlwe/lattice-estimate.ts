@@ -123,15 +123,18 @@ function dual(lwe: LweInstance): AttackCost {
 
 const classicalBits = (cost: AttackCost) => SIEVE_CLASSICAL * cost.beta + cost.repetitionBits;
 
-/** min over both attacks of 0.292·beta + repetitions; every figure belongs to the attack that wins. */
-export function estimateLwe(lwe: LweInstance): LweEstimate {
+/** Both attacks. @throws RangeError unless every field is positive */
+export function estimateAttacks(lwe: LweInstance): {
+  readonly primal: LweEstimate;
+  readonly dual: LweEstimate;
+} {
   for (const [name, value] of Object.entries(lwe)) {
     if (!(value > 0)) throw new RangeError(`${name} must be positive, got ${value}`);
   }
-  const usvp = primal(lwe);
-  const distinguisher = dual(lwe);
-  const attack = classicalBits(distinguisher) < classicalBits(usvp) ? "dual" : "primal";
-  const cost = attack === "dual" ? distinguisher : usvp;
+  return { primal: estimateOf("primal", primal(lwe)), dual: estimateOf("dual", dual(lwe)) };
+}
+
+function estimateOf(attack: LweEstimate["attack"], cost: AttackCost): LweEstimate {
   const coreBits = classicalBits(cost);
   return {
     beta: cost.beta,
@@ -140,6 +143,12 @@ export function estimateLwe(lwe: LweInstance): LweEstimate {
     quantumBits: SIEVE_QUANTUM * cost.beta + cost.repetitionBits,
     attack,
   };
+}
+
+/** min over both attacks of 0.292·beta + repetitions; every figure belongs to the attack that wins. */
+export function estimateLwe(lwe: LweInstance): LweEstimate {
+  const attacks = estimateAttacks(lwe);
+  return attacks.dual.coreBits < attacks.primal.coreBits ? attacks.dual : attacks.primal;
 }
 
 /** h = log2(sigma·sqrt(2·pi·e)): bits in one integer weight, Gaussian with standard deviation sigma (h = 9.24 at 146). */

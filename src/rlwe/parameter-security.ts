@@ -1,6 +1,6 @@
 /** The security of a parameter set, and the floor that createParameters enforces. */
 import { TacetError } from "../base/errors.ts";
-import { estimateLwe, type LweEstimate } from "./lattice-estimate.ts";
+import { estimateAttacks, estimateLwe, type LweEstimate, type LweInstance } from "./lattice-estimate.ts";
 import type { Parameters } from "./parameters.ts";
 import { maxLogQ } from "./security-table.ts";
 
@@ -17,32 +17,54 @@ export interface ParameterSecurity {
   readonly hint: LweEstimate;
 }
 
+/** Both attacks on one instance, and the cheaper one. */
+export interface AttackEstimates {
+  readonly best: LweEstimate;
+  readonly primal: LweEstimate;
+  readonly dual: LweEstimate;
+}
+
 const known = new WeakMap<Parameters, ParameterSecurity>();
 
 /** Estimates for both LWE instances, computed once per set. */
 export function securityOf(p: Parameters): ParameterSecurity {
   const cached = known.get(p);
   if (cached !== undefined) return cached;
+  const { user, hint } = instancesOf(p);
+  const security = { user: estimateLwe(user), hint: estimateLwe(hint) };
+  known.set(p, security);
+  return security;
+}
+
+/** As {@link securityOf}, each attack by itself. */
+export function attacksOn(p: Parameters): { readonly user: AttackEstimates; readonly hint: AttackEstimates } {
+  const best = securityOf(p);
+  const { user, hint } = instancesOf(p);
+  return {
+    user: { best: best.user, ...estimateAttacks(user) },
+    hint: { best: best.hint, ...estimateAttacks(hint) },
+  };
+}
+
+function instancesOf(p: Parameters): { user: LweInstance; hint: LweInstance } {
   const { ringDegree, logQ } = p;
   const paddingValues = p.paddingHigh - p.paddingLow + 1;
-  const security = {
-    user: estimateLwe({
+  return {
+    user: {
       dimension: ringDegree,
       logQ,
       secretStddev: TERNARY_STDDEV,
       errorStddev: Math.sqrt(p.errorEta / 2),
       samples: Number.POSITIVE_INFINITY,
-    }),
-    hint: estimateLwe({
+    },
+    hint: {
       dimension: p.paddingLength,
       logQ,
       secretStddev: Math.sqrt((paddingValues ** 2 - 1) / 12),
       errorStddev: p.hintErrorStddev,
       samples: ringDegree, // a row of H has N words
-    }),
+    },
   };
-  known.set(p, security);
-  return security;
 }
 
 /** @throws TacetError bad_argument if the tables or the estimates say less than 128 bits */
