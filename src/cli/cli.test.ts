@@ -497,3 +497,26 @@ async function cuttingProxy(url: string, bytes: number): Promise<{ server: Serve
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { server, url: `ws://127.0.0.1:${(server.address() as { port: number }).port}` };
 }
+
+describe("--weights", () => {
+  it("makes rounded weights once, and says so when they had to be made again", async () => {
+    const folder = join(home, "weights");
+    const options = ["--weights", "int4", "--weights-cache", folder, "--max-new-tokens", "3"];
+    const first = await tacetJson("generate", "battery", ...options);
+    const [name] = readdirSync(folder);
+    expect(name).toMatch(/^[0-9a-f]{64}-int4-v1\.safetensors$/);
+    const bytes = readFileSync(join(folder, name));
+    bytes[bytes.length >> 1] ^= 1;
+    writeFileSync(join(folder, name), bytes);
+    const { code, stdout, stderr } = await tacet("generate", "battery", ...options, "--json");
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning: the quantized weights in .* were damaged and are made again$/m);
+    expect(JSON.parse(stdout).ids).toEqual(first.ids);
+  });
+
+  it("is one of three kinds", async () => {
+    const { code, stderr } = await tacet("generate", "battery", "--weights", "int3");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/Allowed choices are original, int8, int4/);
+  });
+});
