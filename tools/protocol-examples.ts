@@ -7,6 +7,7 @@ import { toHex, utf8 } from "../src/base/bytes.ts";
 import { ERROR_KINDS } from "../src/base/errors.ts";
 import { encodeBundle } from "../src/bundle/bundle.ts";
 import { BUNDLE_VERSION, type BundleManifest, encodeManifest } from "../src/bundle/manifest.ts";
+import { signBundle } from "../src/bundle/signature.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { publicElementBytes } from "../src/rlwe/public-elements.ts";
 import { encodeClientFrame, encodeProviderFrame, PROTOCOL_VERSION } from "../src/wire/frames.ts";
@@ -68,6 +69,11 @@ export const SHORT_QUERY = encodeClientFrame({
   value: { id: 8, group: 0, vectors: 1, ciphertext: Uint8Array.of(0xde, 0xad, 0xbe, 0xef) },
 });
 export const ANSWER = encodeProviderFrame({ case: "answer", value: { id: 7, words: layer.answer } });
+/** By the signing key 00 01 02 … 1f. */
+const SIGNATURE = signBundle(
+  Uint8Array.from({ length: 32 }, (_, i) => i),
+  sha256(BUNDLE),
+);
 /** With an account whose budget is 5,000 vectors a day. */
 export const METERED_WELCOME = encodeProviderFrame({
   case: "welcome",
@@ -78,6 +84,8 @@ export const METERED_WELCOME = encodeProviderFrame({
     bundleBytes: BigInt(BUNDLE.length),
     limits: DEFAULT_LIMITS,
     budget: { vectors: 5000n, windowSeconds: 86_400, left: 4321n },
+    bundleSigner: SIGNATURE.publicKey,
+    bundleSignature: SIGNATURE.signature,
   },
 });
 export const METERED_ANSWER = encodeProviderFrame({

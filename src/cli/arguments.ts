@@ -68,10 +68,15 @@ export function tokenIds(text: string): number[] {
   return parts.map(Number);
 }
 
-/** @throws TacetError bad_argument */
-export function digestHex(text: string): string {
-  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
-  throw new TacetError("bad_argument", "--bundle-digest must be 64 hex digits", {
-    hint: "'tacet inspect --bundle FILE' prints the digest of a bundle",
-  });
+/**
+ * 32 bytes: a digest or a public key.
+ * @throws TacetError bad_argument
+ */
+export function hex32(option: string): Parse<string> {
+  return (text) => {
+    if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
+    throw new TacetError("bad_argument", `${option} must be 64 hex digits`, {
+      hint: "'tacet inspect' of a bundle, state folder or provider prints its digest and who signed it",
+    });
+  };
 }

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { checkAdapterName, type OutputMode } from "../bundle/manifest.ts";
+import { signBundle } from "../bundle/signature.ts";
 import { fitAdapter } from "../model/fit-adapter.ts";
 import { nodeFileTree } from "../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../provider/served-adapter.ts";
+import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import {
@@ -20,6 +21,7 @@ import {
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "./model-folder.ts";
+import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, wrap } from "./terminal.ts";
 
 export interface BundleOptions {
@@ -28,19 +30,24 @@ export interface BundleOptions {
   readonly out: string;
   readonly name?: string;
   readonly output: OutputMode;
+  readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
 }
 
 export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
   const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
+  const signaturePath = join(options.out, SIGNATURE_FILE);
   if (!options.force) await refuseExisting(Object.values(paths));
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(options.adapter, "adapter", signal)));
   const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
-  await writeBundle(made, paths);
+  const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
+  const signature = signingKey && signBundle(signingKey, made.digest);
+  await writeBundle(made, { ...paths, signature: signaturePath }, signature);
+  const signedBy = signature && toHex(signature.publicKey);
 
   const groups = fitAdapter(adapter, checkpoint);
   const { manifest } = made;
@@ -52,6 +59,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     printJson({
       adapter: name,
       digest: toHex(made.digest),
+      ...(signedBy === undefined ? {} : { signedBy }),
       output: options.output,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
@@ -67,6 +75,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   }
   printField("adapter", name, 16);
   printField("digest", toHex(made.digest), 16);
+  if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
+import type { BundleSignature } from "../bundle/signature.ts";
 import { RemoteProvider } from "../client/remote-provider.ts";
 import { architectureOf } from "../model/architectures/architecture.ts";
 import { hasTokenizer } from "../model/tokenizer.ts";
@@ -109,8 +110,8 @@ async function adapterFacts(dir: string): Promise<Facts> {
 
 async function stateFacts(dir: string): Promise<Facts> {
   // Loads the private file too: a state folder that cannot be served is an error.
-  const { bundle } = await loadServedAdapter(nodeFileTree(dir));
-  return { kind: "state folder", ...bundleFacts(bundle), servable: true };
+  const { bundle, signature } = await loadServedAdapter(nodeFileTree(dir));
+  return { kind: "state folder", ...signedBy(signature), ...bundleFacts(bundle), servable: true };
 }
 
 async function readBundle(path: string): Promise<Bundle> {
@@ -143,16 +144,23 @@ async function providerFacts(
     }),
   );
   try {
-    const { maxMessageBytes, maxVectors, maxInFlight } = provider.welcome.limits;
+    const { limits, signature } = provider.welcome;
+    const { maxMessageBytes, maxVectors, maxInFlight } = limits;
     return {
       kind: "provider",
       url,
       limits: { maxMessageBytes, maxVectors, maxInFlight },
+      ...(provider.budget === undefined ? {} : { budget: provider.budget }),
+      ...signedBy(signature),
       ...bundleFacts(bundle),
     };
   } finally {
     provider.close();
   }
+}
+
+function signedBy(signature: BundleSignature | undefined): Facts {
+  return signature === undefined ? {} : { signedBy: toHex(signature.publicKey) };
 }
 
 function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {

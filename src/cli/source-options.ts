@@ -1,6 +1,6 @@
 /** The options of commands that run a model; source.ts turns them into one. */
 import { type Command, Option } from "commander";
-import { collect, digestHex, integerIn, tokenIds } from "./arguments.ts";
+import { collect, hex32, integerIn, tokenIds } from "./arguments.ts";
 
 export function addSourceOptions(command: Command): Command {
   return command
@@ -9,7 +9,8 @@ export function addSourceOptions(command: Command): Command {
     .option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder or hub id)")
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--token-file <file>", "bearer token for the provider (default: TACET_TOKEN)")
-    .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", digestHex)
+    .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
+    .option("--provider-key <hex>", "refuse a bundle that this key has not signed", hex32("--provider-key"))
     .option(
       "--reconnect-seconds <n>",
       "how long to wait for a lost provider (default: 10)",

@@ -23,6 +23,7 @@ export interface SourceOptions {
   readonly adapterName?: string;
   readonly tokenFile?: string;
   readonly bundleDigest?: string;
+  readonly providerKey?: string;
   readonly reconnectSeconds?: number;
   readonly threads?: number;
   readonly cache?: boolean;
@@ -47,14 +48,14 @@ export function checkSource(
   options: SourceOptions,
   both: "refuse-both" | "allow-both" = "refuse-both",
 ): void {
-  const { adapter, provider, adapterName, tokenFile, bundleDigest } = options;
+  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
   if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
     throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
       hint: "--provider asks a provider, --adapter applies an adapter that you have here",
     });
   }
   if (provider !== undefined) return;
-  const stray = Object.entries({ adapterName, tokenFile, bundleDigest }).find(
+  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey }).find(
     ([, value]) => value !== undefined,
   );
   if (stray === undefined) return;
@@ -147,7 +148,7 @@ export async function openRemote(
   signal: AbortSignal,
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
-  const { adapterName, bundleDigest, provider = [] } = options;
+  const { adapterName, bundleDigest, providerKey, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
   const platform = announceReconnects(runtime, seconds);
@@ -172,6 +173,7 @@ export async function openRemote(
       ...(adapterName === undefined ? {} : { adapter: adapterName }),
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
+      ...(providerKey === undefined ? {} : { providerKey }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });

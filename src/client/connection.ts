@@ -5,6 +5,7 @@
 import { concatBytes } from "../base/bytes.ts";
 import { errorCodeOfWire, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { BundleSignature } from "../bundle/signature.ts";
 import {
   decodeProviderFrame,
   encodeClientFrame,
@@ -29,6 +30,8 @@ export interface WelcomeInfo {
   readonly bundleDigest: Uint8Array;
   readonly bundleBytes: number;
   readonly limits: Limits;
+  /** Who signed the bundle, as the provider says: not checked yet. undefined: nobody. */
+  readonly signature: BundleSignature | undefined;
   /** undefined: the provider sets none. */
   readonly budget: Budget | undefined;
 }
@@ -311,6 +314,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
   if (message.case !== "welcome")
     throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
   const { version, adapter, bundleDigest, bundleBytes, limits, budget } = message.value;
+  const { bundleSigner, bundleSignature } = message.value;
   if (version !== PROTOCOL_VERSION) {
     throw new TacetError("unsupported_version", `the provider speaks protocol version ${version}`);
   }
@@ -329,6 +333,10 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
       maxVectors: limits.maxVectors,
       maxInFlight: limits.maxInFlight,
     },
+    signature:
+      bundleSigner.length === 0 && bundleSignature.length === 0
+        ? undefined
+        : { publicKey: bundleSigner.slice(), signature: bundleSignature.slice() },
     budget: budget && {
       vectors: Number(budget.vectors),
       windowSeconds: budget.windowSeconds,

@@ -8,6 +8,7 @@ import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
+import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
 import type { BundleCache } from "./bundle-cache.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
@@ -21,6 +22,8 @@ export interface RemoteProviderOptions {
   readonly token?: string;
   /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
   readonly pinnedDigest?: string;
+  /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
+  readonly providerKey?: string;
   readonly cache?: BundleCache;
   /** Milliseconds for one handshake. Default 10,000. */
   readonly handshakeMs?: number;
@@ -160,6 +163,7 @@ export class RemoteProvider {
         const socket = await this.#platform.connect(url, options);
         const connection = await Connection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
+        this.#checkSignature(connection);
         this.#budget.welcomed(connection.welcome.budget);
         return connection;
       } catch (error) {
@@ -181,6 +185,20 @@ export class RemoteProvider {
         hint: "compare the digest with the one that the provider has made public",
       },
     );
+  }
+
+  /** A signature must be one; with a pinned key, that key's. */
+  #checkSignature(connection: Connection): void {
+    const { signature, bundleDigest } = connection.welcome;
+    const { providerKey } = this.#options;
+    if (providerKey === undefined) {
+      if (signature === undefined || isSignedBy(signature, bundleDigest)) return;
+    } else if (isSignedByKey(signature, bundleDigest, fromHex(providerKey))) return;
+    connection.close();
+    const what = signature === undefined ? "is not signed" : "has a signature that does not hold";
+    throw new TacetError("bad_bundle", `the provider's bundle ${what}`, {
+      hint: "compare the key with the one that the provider has made public (--provider-key)",
+    });
   }
 
   async #getBundle(connection: Connection): Promise<Bundle> {

@@ -170,6 +170,7 @@ export class Connection {
     this.#state = { name: "ready", adapter, meter, sendingBundle: false };
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
     const { digest, bytes } = adapter.bundle;
+    const { signature } = adapter;
     this.#send({
       case: "welcome",
       value: {
@@ -185,6 +186,7 @@ export class Connection {
             left: BigInt(budget.left),
           },
         }),
+        ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
       },
     });
   }

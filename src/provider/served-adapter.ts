@@ -4,6 +4,7 @@ import type { FileTree } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { rowsOf } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
+import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
 import { ProviderLayer } from "../pll/provider-steps.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
@@ -11,10 +12,13 @@ import { BufferPool } from "../rlwe/buffer-pool.ts";
 /** Names of the two files in a state folder. */
 export const BUNDLE_FILE = "bundle.safetensors";
 export const PRIVATE_FILE = "private.safetensors";
+/** A third one where the bundle is signed. */
+export const SIGNATURE_FILE = "bundle.signature";
 
 export interface ServedAdapter {
   readonly name: string;
   readonly bundle: Bundle;
+  readonly signature?: BundleSignature;
   /** One for each group of the bundle. */
   readonly layers: readonly ProviderLayer[];
 }
@@ -45,5 +49,16 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
         ...secrets[g],
       }),
   );
-  return { name: manifest.adapter, bundle, layers };
+  const signature = await readSignature(tree, bundle.digest);
+  return { name: manifest.adapter, bundle, layers, ...(signature && { signature }) };
+}
+
+async function readSignature(tree: FileTree, digest: Uint8Array): Promise<BundleSignature | undefined> {
+  const size = await tree.size(SIGNATURE_FILE);
+  if (size === undefined) return undefined;
+  const signature = decodeSignature(await tree.read(SIGNATURE_FILE, 0, Math.min(size, 1024)));
+  if (signature !== undefined && isSignedBy(signature, digest)) return signature;
+  throw new TacetError("bad_state", `${SIGNATURE_FILE} does not belong to the bundle beside it`, {
+    hint: "make the bundle again with 'tacet bundle --signing-key FILE', or remove the signature",
+  });
 }

@@ -14,13 +14,16 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
         .choices(["public-basis", "sealed"])
         .default("public-basis"),
     )
+    .option("--signing-key <file>", "sign the bundle with this key; made where there is none")
     .option("--force", "replace a bundle that is there")
     .option("--json", "print the result as one JSON object")
     .addHelpText(
       "after",
       `
 Whoever has private.safetensors has the adapter. bundle.safetensors is public:
-the provider sends it to every client.
+the provider sends it to every client. Publish its digest, or with
+--signing-key once the key that is printed: clients hold you to it with
+--bundle-digest or --provider-key.
 
 Example:
   tacet bundle --base ./model --adapter ./law --out ./law-state --name law`,

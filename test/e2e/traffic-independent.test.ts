@@ -1,0 +1,166 @@
+/**
+ * What a client sends does not depend on what it decrypts (HINTED-PLL-REVIEW.md D6): bundles that pass every check and
+ * are still hostile, and replies of any words, give the same messages in the same order and of the same lengths as an
+ * honest session over the same token ids. No retry, no goodbye, no message more or less.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { toFloat16 } from "../../src/bundle/float16.ts";
+import { connect } from "../../src/client/client.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+import { seededRandom } from "../oracle/seeded-random.ts";
+import { type EditableFile, editSafetensors } from "../support/edit-safetensors.ts";
+import { type HostileProvider, replaced, startHostileProvider } from "../support/hostile-provider.ts";
+import { goldenModel, goldenOf, type TestModel, temporaryFolder } from "../support/models.ts";
+
+const NAME = "llama-f32";
+const { input_ids: PROMPT } = goldenOf(NAME);
+/** Fed whatever the logits say, so that every session computes the same positions. */
+const NEXT_IDS = [7, 3, 11];
+const folder = temporaryFolder();
+let test: TestModel;
+let provider: HostileProvider;
+let bundle: Uint8Array;
+let honest: readonly string[];
+
+beforeAll(async () => {
+  test = await goldenModel(NAME);
+  await test.writeState(join(folder.path, "state"));
+  bundle = new Uint8Array(readFileSync(join(folder.path, "state/bundle.safetensors")));
+  provider = await startHostileProvider(join(folder.path, "state"));
+  honest = await traffic();
+});
+afterAll(async () => {
+  await provider?.close();
+  folder.remove();
+});
+
+/** All that the client of one session sends, as kinds and lengths; the logits must be finite. */
+async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint8Array): Promise<string[]> {
+  provider.takeReceived();
+  provider.tamper = (message, bytes) => {
+    if (served && message.case === "welcome") {
+      return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
+    }
+    if (served && message.case === "bundlePart") return [replaced(message, { data: served, last: true })];
+    if (words && message.case === "answer") {
+      return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
+    }
+    return [bytes];
+  };
+  const model = await connect(nodePlatform(), {
+    base: test.checkpoint,
+    provider: provider.url,
+    reconnectMs: 0,
+  });
+  try {
+    const cache = model.model.newCache();
+    const all = [await model.model.forward(PROMPT, cache)];
+    for (const id of NEXT_IDS) all.push(await model.model.forward([id], cache));
+    for (const logits of all) expect(logits.every(Number.isFinite)).toBe(true);
+  } finally {
+    await model.close();
+  }
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return provider.takeReceived().map(describeMessage);
+}
+
+function describeMessage(message: ReturnType<HostileProvider["takeReceived"]>[number]): string {
+  switch (message.case) {
+    case "hello":
+      return `hello ${message.value.bundleDigest.length} ${message.value.token.length}`;
+    case "query": {
+      const { id, group, vectors, ciphertext } = message.value;
+      return `query ${id} of group ${group}: ${vectors} vectors, ${ciphertext.length} bytes`;
+    }
+    case "goodbye":
+      return `goodbye ${message.value.reason.length}`;
+    default:
+      return message.case;
+  }
+}
+
+const random = seededRandom("traffic");
+const noise = (length: number) => {
+  const bytes = new Uint8Array(length);
+  random(bytes);
+  return bytes;
+};
+type Manifest = { groups: { normBound: number }[] };
+const manifest = (file: EditableFile, edit: (m: Manifest) => void) => {
+  const m = JSON.parse(file.metadata.tacet) as Manifest;
+  edit(m);
+  file.metadata.tacet = JSON.stringify(m);
+};
+const setBounds = (m: Manifest, bound: number) => {
+  for (const group of m.groups) group.normBound = bound;
+};
+const each = (file: EditableFile, part: string, edit: (tensor: EditableFile["tensors"][number]) => void) => {
+  for (const tensor of file.tensors) if (tensor.name.includes(part)) edit(tensor);
+};
+const scales = (value: number) => (file: EditableFile) =>
+  each(file, "scales", (tensor) => {
+    tensor.data = new Uint8Array(new Float64Array(tensor.data.length / 8).fill(value).buffer);
+  });
+/** Orthonormal to within float16: unit vectors, everything else `rest`. */
+const basis = (sign: number, rest: number) => (file: EditableFile) =>
+  each(file, "basis", (tensor) => {
+    const [rows, columns] = tensor.shape;
+    const values = new Float32Array(rows * columns).fill(rest);
+    for (let c = 0; c < columns; c++) values[c * columns + c] = sign;
+    tensor.data = new Uint8Array(toFloat16(values).buffer);
+  });
+
+it("(control) an honest session is a Hello, a bundle, queries, and a Goodbye", () => {
+  expect(honest[0]).toMatch(/^hello/);
+  expect(honest[1]).toBe("fetchBundle");
+  expect(honest.at(-1)).toMatch(/^goodbye/);
+  expect(honest.filter((line) => line.startsWith("query")).length).toBe(honest.length - 3);
+  expect(honest.length).toBeGreaterThan(10);
+});
+
+it("(control) another number of tokens is seen", async () => {
+  const before = NEXT_IDS.length;
+  NEXT_IDS.push(5);
+  expect(await traffic()).not.toEqual(honest);
+  NEXT_IDS.length = before;
+  expect(await traffic()).toEqual(honest);
+});
+
+describe("the same traffic with a bundle", () => {
+  it.each<[string, (file: EditableFile) => void]>([
+    ["whose hint is noise", (file) => each(file, "hint", (t) => void t.data.set(noise(t.data.length)))],
+    ["whose hint is zero", (file) => each(file, "hint", (t) => void t.data.fill(0))],
+    [
+      "whose hint moves every u by half of q",
+      (file) =>
+        each(file, "hint", (t) => void t.data.set(t.data.map((b, i) => (i % 3 === 2 ? b ^ 0x80 : b)))),
+    ],
+    [
+      "whose norm bound is so small that every result wraps",
+      (file) => manifest(file, (m) => setBounds(m, 1)),
+    ],
+    ["whose norm bound leaves nothing but noise", (file) => manifest(file, (m) => setBounds(m, 2 ** 30))],
+    ["whose results overflow float32", scales(2 ** 99)],
+    ["whose results are denormal", scales(2 ** -100)],
+    ["whose basis is negative, with denormal halves", basis(-1, 2 ** -24)],
+    ["whose basis is exact", basis(1, 0)],
+  ])("%s", async (_, edit) => {
+    expect(await traffic(editSafetensors(bundle, edit))).toEqual(honest);
+  });
+});
+
+describe("the same traffic with replies", () => {
+  it.each<[string, (words: Uint8Array) => Uint8Array]>([
+    ["of noise", (words) => noise(words.length)],
+    ["of zeros", (words) => words.map(() => 0)],
+    ["of ones", (words) => words.map(() => 255)],
+    ["at the edge of the sign", (words) => words.map((_, i) => (i % 2 ? 0x80 : 0))],
+    ["just below it", (words) => words.map((_, i) => (i % 2 ? 0x7f : 255))],
+    ["with one bit flipped", (words) => words.map((byte, i) => (i === 0 ? byte ^ 1 : byte))],
+  ])("%s", async (_, words) => {
+    expect(await traffic(undefined, words)).toEqual(honest);
+  });
+});
