@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { collect, digestHex, integerIn } from "../arguments.ts";
+import { collect, hex32, integerIn } from "../arguments.ts";
 import type { WebOptions } from "../run-web.ts";
 
 export function registerWeb(program: Command, signal: AbortSignal): void {
@@ -9,7 +9,7 @@ export function registerWeb(program: Command, signal: AbortSignal): void {
     .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
-    .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", digestHex)
+    .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8788)
     .addHelpText(
