@@ -9,6 +9,7 @@ import { fitAdapter } from "../model/fit-adapter.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
+import { type InitializationSign, initializationSigns } from "../weights/initialization.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import {
   costOf,
@@ -22,7 +23,7 @@ import { EMBEDDED_BASE } from "./embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "./model-folder.ts";
 import { readSigningKey } from "./signing-key.ts";
-import { grouped, print, printField, printJson, showBytes, wrap } from "./terminal.ts";
+import { grouped, print, printField, printJson, showBytes, warn, wrap } from "./terminal.ts";
 
 export interface BundleOptions {
   readonly adapter: string;
@@ -50,6 +51,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const signedBy = signature && toHex(signature.publicKey);
 
   const groups = fitAdapter(adapter, checkpoint);
+  const signs = initializationSigns(
+    groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
+  );
+  warnOfInitialization(signs);
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
@@ -70,6 +75,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       ],
       costs,
       security,
+      initialization: signs,
     });
     return;
   }
@@ -86,6 +92,26 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
   printField("function", `${showFunctionVectors(security)}: chosen vectors for all`);
   for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
+}
+
+/** A that can be guessed is as good as public: HINTED-PLL-REVIEW.md D5. */
+function warnOfInitialization(signs: readonly InitializationSign[]): void {
+  for (const sign of signs) {
+    if (sign.kind === "seed") {
+      const seed = sign.seed === "default" ? "the seed it has when none is set" : `seed ${sign.seed}`;
+      const how = `correlation ${sign.correlation.toFixed(2)}`;
+      warn(
+        `A of ${sign.module} began as PyTorch's random numbers under ${seed} (${how}): who guesses that needs ` +
+          "few queries for the rest; train again under a random seed of 32 bits, kept secret",
+      );
+    } else {
+      const law = sign.distribution === "uniform" ? "uniform in ±1/√n" : "Gaussian of deviation 1/r";
+      warn(
+        `A looks like its initialisation, ${law}: training moved it little, so whoever guesses the seed has ` +
+          "most of it; the seed must have been random and secret",
+      );
+    }
+  }
 }
 
 function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
