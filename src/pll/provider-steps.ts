@@ -22,8 +22,6 @@ import {
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
-/** Multiply-adds of one step, some ten milliseconds: bounds how long a long query keeps others waiting. */
-const STEP_PRODUCTS = 2 ** 26;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
@@ -48,7 +46,6 @@ export class ProviderLayer {
   readonly #stride: number;
   readonly #uploadBits: number;
   readonly #replyBits: number;
-  readonly #stepVectors: number;
   /** [W | P | 0], (rows, stride) i16. */
   readonly #matrix: Address;
 
@@ -68,8 +65,6 @@ export class ProviderLayer {
     this.#replyBits = replyBits(parameters, inFeatures);
     this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
     this.replyBytes = packedBytes(rows, this.#replyBits);
-    const fitting = Math.floor(STEP_PRODUCTS / (rows * this.#stride));
-    this.#stepVectors = Math.max(1, Math.min(CHUNK_VECTORS, fitting));
     this.#matrix = kernels.allocate(2 * rows * this.#stride);
     const matrix = kernels.shorts(this.#matrix, rows * this.#stride);
     for (let r = 0; r < rows; r++) {
@@ -85,11 +80,17 @@ export class ProviderLayer {
    * @throws TacetError bad_query if the query is not exactly vectors·queryBytes long
    */
   answerQuery(query: Uint8Array, vectors: number): Uint8Array {
-    const steps = this.answerInSteps(query, vectors);
-    for (;;) {
-      const step = steps.next();
-      if (step.done) return step.value;
+    this.checkQuery(query, vectors);
+    const reply = new Uint8Array(vectors * this.replyBytes);
+    for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
+      const count = Math.min(CHUNK_VECTORS, vectors - first);
+      this.#answerChunk(
+        query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
+        count,
+        reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
+      );
     }
+    return reply;
   }
 
   /** @throws TacetError bad_query if the query is not exactly vectors·queryBytes long */
@@ -103,21 +104,9 @@ export class ProviderLayer {
     }
   }
 
-  /** As {@link answerQuery}, in steps of bounded work: whoever runs it may do something else in between. */
-  *answerInSteps(query: Uint8Array, vectors: number): Generator<void, Uint8Array, void> {
-    this.checkQuery(query, vectors);
-    const reply = new Uint8Array(vectors * this.replyBytes);
-    for (let first = 0; first < vectors; ) {
-      if (first > 0) yield;
-      const count = Math.min(this.#stepVectors, vectors - first);
-      this.#answerChunk(
-        query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
-        count,
-        reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
-      );
-      first += count;
-    }
-    return reply;
+  /** Vectors that take at most so many multiply-adds, and at least one. */
+  vectorsWithin(products: number): number {
+    return Math.max(1, Math.floor(products / (this.rows * this.#stride)));
   }
 
   #answerChunk(query: Uint8Array, vectors: number, reply: Uint8Array): void {

@@ -15,6 +15,7 @@ import {
   type ProviderMessageInit,
 } from "../wire/frames.ts";
 import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
+import type { Computed } from "./answers.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
 import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
@@ -57,6 +58,8 @@ export class Connection {
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
   #inFlight = 0;
+  #draining = false;
+  #leaveKey: () => void = () => {};
 
   constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
@@ -70,6 +73,21 @@ export class Connection {
     }, provider.helloTimeoutMs);
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
+  }
+
+  /** Queries that wait or are being computed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Answers what is open and closes then; what the client asks from now on it asks another replica again. */
+  drain(): void {
+    this.#draining = true;
+    this.#closeIfDrained();
+  }
+
+  #closeIfDrained(): void {
+    if (this.#draining && this.#inFlight === 0) this.shutDown();
   }
 
   /** Says that the provider stops and closes. */
@@ -165,7 +183,8 @@ export class Connection {
     return admission instanceof Promise ? admission.then(check) : check(admission);
   }
 
-  #welcome({ adapter, meter }: Admission, budget: BudgetNow | undefined): void {
+  #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
+    if (keyId !== undefined) this.#leaveKey = this.#provider.enter(keyId);
     clearTimeout(this.#helloTimer);
     this.#state = { name: "ready", adapter, meter, sendingBundle: false };
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
@@ -191,14 +210,22 @@ export class Connection {
     });
   }
 
-  /** Goes on with what a step gives, at once where it is there; a failure is the query's, or the connection's. */
+  /**
+   * Goes on with what a step gives, at once where it is there. A failure is the query's (queryId ≠ 0), which is not in
+   * flight any more, or the connection's.
+   */
   #then<T>(step: () => Soon<T>, next: (value: T) => void, queryId: number): void {
+    const fail = (error: unknown) => {
+      if (queryId !== 0) this.#inFlight--;
+      this.#fail(error, queryId);
+      this.#closeIfDrained();
+    };
     try {
       const value = step();
       if (!(value instanceof Promise)) next(value);
-      else value.then(next).catch((error: unknown) => this.#fail(error, queryId));
+      else value.then(next).catch(fail);
     } catch (error) {
-      this.#fail(error, queryId);
+      fail(error);
     }
   }
 
@@ -240,31 +267,36 @@ export class Connection {
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
     const { adapter, meter } = this.#state;
     const layer = adapter.layers[query.group];
+    // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
+    if (this.#draining) return;
     try {
       this.#checkQuery(query, layer);
     } catch (error) {
       this.#fail(error, query.id);
       return;
     }
-    const answer = (left: number | undefined) => {
-      if (this.#isOver()) return;
-      this.#answer(query, layer.answerInSteps(query.ciphertext, query.vectors), 0, left);
-    };
-    if (meter === undefined) {
-      this.#then(() => undefined, answer, query.id);
-      return;
-    }
-    this.#then(() => this.#charge(meter, query), answer, query.id);
+    const since = performance.now();
+    this.#inFlight++;
+    const answer = (left: number | undefined) => this.#answer(query, adapter, left, since);
+    this.#then(
+      () => (meter === undefined ? undefined : this.#charge(meter, query, adapter)),
+      answer,
+      query.id,
+    );
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  #charge(meter: Meter, { group, vectors, ciphertext }: Query): Soon<number | undefined> {
+  #charge(
+    meter: Meter,
+    { group, vectors, ciphertext }: Query,
+    { name }: ServedAdapter,
+  ): Soon<number | undefined> {
+    const charged = (left: number | undefined) => {
+      this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
+      return left;
+    };
     const left = meter.charge(group, vectors, ciphertext);
-    if (!(left instanceof Promise)) return left;
-    this.#inFlight++;
-    return left.finally(() => {
-      this.#inFlight--;
-    });
+    return left instanceof Promise ? left.then(charged) : charged(left);
   }
 
   #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
@@ -280,37 +312,39 @@ export class Connection {
     layer.checkQuery(ciphertext, vectors);
   }
 
-  /** Takes a step; a short query is answered at once, a long one step by step with others' turns in between. */
-  #answer(
-    query: Query,
-    steps: Generator<void, Uint8Array, void>,
-    before: number,
+  /** Computes a short query at once, a long one in parts with others' parts in between. */
+  #answer(query: Query, adapter: ServedAdapter, left: number | undefined, since: number): void {
+    if (this.#isOver()) return;
+    const { group, vectors, ciphertext } = query;
+    this.#then(
+      () => this.#provider.answers.answer({ owner: this, adapter, group, vectors, query: ciphertext }),
+      (computed) => this.#sendAnswer(query, adapter.name, computed, left, since),
+      query.id,
+    );
+  }
+
+  #sendAnswer(
+    { id, vectors }: Query,
+    adapter: string,
+    { words, ms }: Computed,
     left: number | undefined,
+    since: number,
   ): void {
-    const start = performance.now();
-    const step = steps.next();
-    const elapsed = before + performance.now() - start;
-    if (!step.done) {
-      this.#inFlight++;
-      setTimeout(() => {
-        this.#inFlight--;
-        if (this.#isOver()) return;
-        try {
-          this.#answer(query, steps, elapsed, left);
-        } catch (error) {
-          this.#fail(error, query.id);
-        }
-      }, 0);
-      return;
-    }
+    if (this.#isOver()) return;
+    this.#inFlight--;
     const { totals } = this.#provider;
     totals.queries++;
-    totals.vectors += query.vectors;
-    totals.computeMs += elapsed;
-    this.#vectors += query.vectors;
-    const computeMicros = Math.round(elapsed * 1000);
+    totals.vectors += vectors;
+    totals.computeMs += ms;
+    this.#vectors += vectors;
     const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
-    this.#send({ case: "answer", value: { id: query.id, words: step.value, computeMicros, ...vectorsLeft } });
+    this.#send({
+      case: "answer",
+      value: { id, words, computeMicros: Math.round(ms * 1000), ...vectorsLeft },
+    });
+    const waited = performance.now() - since;
+    this.#provider.emit({ type: "answered", connection: this.id, adapter, query: id, vectors, ms: waited });
+    this.#closeIfDrained();
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
@@ -331,7 +365,10 @@ export class Connection {
       case: "failure",
       value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
     });
-    if (queryId !== 0) return;
+    if (queryId !== 0) {
+      this.#provider.emit({ type: "failed", connection: this.id, query: queryId, code: failure.code });
+      return;
+    }
     this.#provider.emit({ type: "refused", connection: this.id, code: failure.code });
     this.#close(failure.kind.close ?? 1008, failure.code);
   }
@@ -361,6 +398,8 @@ export class Connection {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
     this.#state = { name: "closed" };
+    this.#provider.answers.drop(this);
+    this.#leaveKey();
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }

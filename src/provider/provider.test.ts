@@ -97,7 +97,7 @@ describe("Provider", () => {
     expect(provider.openConnections).toBe(0);
     const bytesOut = client.received.reduce((sum, { length }) => sum + length, 0);
     expect(provider.totals).toMatchObject({ connections: 1, queries: 1, vectors: 1, failures: 0, bytesOut });
-    expect(events.map(({ type }) => type)).toEqual(["connected", "welcomed", "closed"]);
+    expect(events.map(({ type }) => type)).toEqual(["connected", "welcomed", "answered", "closed"]);
   });
 
   it("is the same for every connection: no state of one shows in another", async () => {
@@ -217,6 +217,36 @@ describe("Provider", () => {
     await settle();
     expect(client.closed?.code).toBe(1008);
     expect(provider.openConnections).toBe(0);
+  });
+
+  it("drains: answers what is open, reads no more, says goodbye with the last answer", async () => {
+    const { provider, open } = start();
+    const [idle, busy] = [open(), open()];
+    for (const client of [idle, busy]) say(client, hello());
+    await settle();
+    const vectors = 4096;
+    say(busy, query({ vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) }));
+    await settle(1);
+    expect(provider.inFlight).toBe(1);
+    const drained = provider.drain();
+    say(busy, query({ id: 2 }));
+    await settle();
+    expect(cases(idle)).toEqual(["welcome", "goodbye"]);
+    expect(cases(busy)).toEqual(["welcome"]);
+    await drained;
+    expect(cases(busy)).toEqual(["welcome", "answer", "goodbye"]);
+    expect(busy.closed?.code).toBe(1001);
+    expect([provider.openConnections, provider.inFlight]).toEqual([0, 0]);
+  });
+
+  it("holds a key to its connections, and counts those that have gone as gone", async () => {
+    const { provider } = start({ maxConnectionsPerKey: 2 });
+    const leave = provider.enter("k");
+    provider.enter("k");
+    expect(() => provider.enter("k")).toThrow(expect.objectContaining({ code: "too_many_requests" }));
+    provider.enter("other");
+    leave();
+    provider.enter("k");
   });
 
   it("draining: says goodbye to all, and to who comes later", async () => {

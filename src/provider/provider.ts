@@ -8,6 +8,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { Connection } from "./connection.ts";
 import { Meter, type Sha256 } from "./meter.ts";
@@ -15,6 +16,7 @@ import { RateLimiter } from "./rate-limiter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
 
+export type { AnswerPart, AnswerPool, Computed } from "./answers.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
@@ -22,6 +24,25 @@ export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./
 /** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
 export type ProviderEvent =
   | { readonly type: "connected"; readonly connection: number }
+  /** A query was paid for; a repeat is counted here and not charged again. */
+  | {
+      readonly type: "charged";
+      readonly connection: number;
+      readonly adapter: string;
+      readonly vectors: number;
+    }
+  | {
+      readonly type: "answered";
+      readonly connection: number;
+      readonly adapter: string;
+      /** The client's number of the query. */
+      readonly query: number;
+      readonly vectors: number;
+      /** From the query's arrival to its answer's departure, waiting included. */
+      readonly ms: number;
+    }
+  /** A query was refused; the connection goes on. */
+  | { readonly type: "failed"; readonly connection: number; readonly query: number; readonly code: string }
   | { readonly type: "welcomed"; readonly connection: number; readonly adapter: string }
   | { readonly type: "refused"; readonly connection: number; readonly code: string }
   | { readonly type: "closed"; readonly connection: number; readonly code: number; readonly vectors: number }
@@ -31,6 +52,8 @@ export interface ProviderOptions {
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
+  /** Most connections of one API key at a time; by default any number. */
+  readonly maxConnectionsPerKey?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
   readonly authorize?: (token: string, adapter: string) => boolean;
   /** API keys and budgets: with it a client's token is an API key. Without it nothing is counted. */
@@ -39,6 +62,8 @@ export interface ProviderOptions {
   readonly sha256?: Sha256;
   /** Milliseconds since 1970; by default the clock's. */
   readonly now?: () => number;
+  /** Where long queries are computed; by default in this thread. */
+  readonly pool?: AnswerPool;
   readonly onEvent?: (event: ProviderEvent) => void;
 }
 
@@ -58,6 +83,8 @@ export interface ProviderTotals {
 export interface Admission {
   readonly adapter: ServedAdapter;
   readonly meter: Meter | undefined;
+  /** Public name of the API key, where there is one. */
+  readonly keyId: string | undefined;
 }
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -68,6 +95,7 @@ const MOST_NAMES = 20;
 
 export class Provider {
   readonly limits: Limits;
+  readonly answers: Answers;
   readonly helloTimeoutMs: number;
   readonly totals: ProviderTotals = {
     connections: 0,
@@ -82,8 +110,11 @@ export class Provider {
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
   readonly #rates = new RateLimiter();
+  /** Key id → connections that were welcomed with it. */
+  readonly #ofKey = new Map<string, number>();
   #nextConnection = 1;
   #draining = false;
+  #drained: () => void = () => {};
 
   /** @throws TacetError bad_state if there is no adapter or two have one name */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
@@ -97,6 +128,7 @@ export class Provider {
       this.#adapters.set(adapter.name, adapter);
     }
     this.#options = options;
+    this.answers = new Answers(options.pool);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const { store } = options;
@@ -114,11 +146,19 @@ export class Provider {
     return this.#connections.size;
   }
 
+  /** Queries of all connections that wait or are being computed. */
+  get inFlight(): number {
+    let sum = 0;
+    for (const { inFlight } of this.#connections) sum += inFlight;
+    return sum;
+  }
+
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
     const connection = new Connection(this, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#drained();
     });
     this.#connections.add(connection);
     this.emit({ type: "connected", connection: connection.id });
@@ -135,7 +175,7 @@ export class Provider {
     const { authorize = () => true, store } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
-      return { adapter, meter: undefined };
+      return { adapter, meter: undefined, keyId: undefined };
     }
     const found = store.findKey(hashApiKey(token));
     const use = (record: KeyRecord | undefined): Admission => {
@@ -143,9 +183,29 @@ export class Provider {
       const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
       const { sha256 } = this.#options;
       const tools = { store, rates: this.#rates, now, ...(sha256 ? { sha256 } : {}) };
-      return { adapter, meter: new Meter(tools, record as KeyRecord, adapter) };
+      const key = record as KeyRecord;
+      return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
     };
     return found instanceof Promise ? found.then(use) : use(found);
+  }
+
+  /**
+   * Counts a connection of a key. Returns what takes it back.
+   *
+   * @throws TacetError too_many_requests if the key has as many as it may
+   */
+  enter(keyId: string): () => void {
+    const open = this.#ofKey.get(keyId) ?? 0;
+    const { maxConnectionsPerKey: most = Number.POSITIVE_INFINITY } = this.#options;
+    if (open >= most) {
+      throw new TacetError("too_many_requests", `the key has ${open} connections open, and may have no more`);
+    }
+    this.#ofKey.set(keyId, open + 1);
+    return () => {
+      const left = (this.#ofKey.get(keyId) ?? 1) - 1;
+      if (left === 0) this.#ofKey.delete(keyId);
+      else this.#ofKey.set(keyId, left);
+    };
   }
 
   #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {
@@ -162,6 +222,18 @@ export class Provider {
 
   emit(event: ProviderEvent): void {
     this.#options.onEvent?.(event);
+  }
+
+  /**
+   * Takes no queries from now on, answers those that are open, tells each client when its last one has left, and
+   * closes. Resolves when no connection is left; {@link shutDown} cuts it short.
+   */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    if (this.#connections.size === 0) return;
+    const drained = new Promise<void>((resolve) => (this.#drained = resolve));
+    for (const connection of [...this.#connections]) connection.drain();
+    await drained;
   }
 
   /** Tells every client that the provider stops, and closes. New connections are told the same. */

@@ -1,0 +1,100 @@
+/** Turns between owners, parts of a long query, and pools that fail. */
+import { describe, expect, it } from "vitest";
+import { type AnswerPart, type AnswerPool, Answers, type Computed } from "./answers.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
+
+/** A layer whose reply byte is its query byte; 2^24 multiply-adds a vector, so four of them are a part. */
+const layer = {
+  queryBytes: 1,
+  replyBytes: 1,
+  checkQuery: () => {},
+  vectorsWithin: (products: number) => Math.max(1, Math.floor(products / 2 ** 24)),
+  answerQuery: (query: Uint8Array) => query.slice(),
+};
+const adapter = { name: "a", layers: [layer] } as unknown as ServedAdapter;
+const task = (owner: object, bytes: number[]) => ({
+  owner,
+  adapter,
+  group: 0,
+  vectors: bytes.length,
+  query: Uint8Array.from(bytes),
+});
+
+/** A pool whose parts the test ends. */
+function manualPool(width: number) {
+  const open: { part: AnswerPart; end(): void; fail(): void }[] = [];
+  const pool: AnswerPool = {
+    width,
+    leastProducts: 0,
+    compute: (part) =>
+      new Promise<Computed>((resolve, reject) => {
+        open.push({
+          part,
+          end: () => resolve({ words: part.query.slice(), ms: 1 }),
+          fail: () => reject(new Error("died")),
+        });
+      }),
+  };
+  const end = async (how: "end" | "fail" = "end") => {
+    open.shift()?.[how]();
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  };
+  return { open, pool, end, queries: () => open.map(({ part }) => [...part.query]) };
+}
+
+describe("Answers", () => {
+  it("answers a short query at once and a long one in parts, whole and in order", async () => {
+    const answers = new Answers();
+    expect(answers.answer(task({}, [1, 2, 3, 4]))).toMatchObject({ words: Uint8Array.of(1, 2, 3, 4) });
+    const long = Array.from({ length: 11 }, (_, i) => i);
+    const later = answers.answer(task({}, long));
+    expect(later).toBeInstanceOf(Promise);
+    expect((await later).words).toEqual(Uint8Array.from(long));
+  });
+
+  it("gives owners turns: who asked much does not keep away who asked later", async () => {
+    const { pool, end, queries } = manualPool(1);
+    const answers = new Answers(pool);
+    const [much, little] = [{}, {}];
+    const first = answers.answer(task(much, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
+    void answers.answer(task(much, [2, 2, 2, 2]));
+    const late = answers.answer(task(little, [9, 9]));
+    expect(queries()).toEqual([[1, 1, 1, 1]]);
+    await end();
+    // `much` was put back behind nobody before `little` came; after its second part it is the other's turn.
+    await end();
+    expect(queries()).toEqual([[9, 9]]);
+    await end();
+    expect((await late).words).toEqual(Uint8Array.of(9, 9));
+    expect(queries()).toEqual([[1]]);
+    await end();
+    expect((await first).ms).toBe(3);
+  });
+
+  it("fills a wide pool, with parts of one query too", async () => {
+    const { pool, end, queries } = manualPool(2);
+    const answer = new Answers(pool).answer(task({}, [1, 2, 3, 4, 5, 6]));
+    expect(queries()).toEqual([
+      [1, 2, 3, 4],
+      [5, 6],
+    ]);
+    await end();
+    await end();
+    expect((await answer).words).toEqual(Uint8Array.of(1, 2, 3, 4, 5, 6));
+  });
+
+  it("fails a query whose part fails and goes on with others; forgets who has left", async () => {
+    const { pool, end, queries } = manualPool(1);
+    const answers = new Answers(pool);
+    const [a, b] = [{}, {}];
+    const failing = answers.answer(task(a, [1, 1, 1, 1, 1]));
+    void answers.answer(task(b, [2, 2, 2, 2, 2]));
+    const caught = Promise.resolve(failing).catch((error: Error) => error.message);
+    await end("fail");
+    expect(await caught).toBe("died");
+    expect(queries()).toEqual([[2, 2, 2, 2]]);
+    answers.drop(b);
+    await end();
+    expect(queries()).toEqual([]);
+  });
+});

@@ -1,0 +1,156 @@
+/**
+ * Who is computed for next. A short query is answered in the turn in which it came. A long one is cut into parts of
+ * bounded work, and the connections that have any take turns, one part each: whoever asks a lot waits for itself.
+ * Parts are computed in this thread, between which it does other things, or by a pool of others.
+ *
+ * A reply vector is a function of its query vector alone (pll/provider-steps.ts), so parts may be computed anywhere
+ * and in any order.
+ */
+import type { ServedAdapter } from "./served-adapter.ts";
+import type { Soon } from "./store.ts";
+
+/** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
+const PART_PRODUCTS = 2 ** 26;
+/** Scratch memory of a part, in vectors. */
+const PART_VECTORS = 64;
+
+export interface AnswerPart {
+  readonly adapter: ServedAdapter;
+  readonly group: number;
+  readonly vectors: number;
+  /** (vectors, queryBytes) */
+  readonly query: Uint8Array;
+}
+
+export interface Computed {
+  /** (vectors, replyBytes) */
+  readonly words: Uint8Array;
+  /** Milliseconds of computing. */
+  readonly ms: number;
+}
+
+/** Computes parts outside of this thread. */
+export interface AnswerPool {
+  /** Parts that it computes at a time. */
+  readonly width: number;
+  /** A query of fewer multiply-adds is not worth the way there. */
+  readonly leastProducts: number;
+  /** Rejects if whoever computed it has died. */
+  compute(part: AnswerPart): Promise<Computed>;
+}
+
+export interface AnswerTask extends AnswerPart {
+  /** Tasks of one owner share its turns. */
+  readonly owner: object;
+}
+
+interface OpenTask extends AnswerTask {
+  readonly partVectors: number;
+  readonly reply: Uint8Array;
+  /** First vector that no part has. */
+  next: number;
+  /** Vectors that are not answered. */
+  missing: number;
+  ms: number;
+  resolve(computed: Computed): void;
+  reject(error: unknown): void;
+}
+
+export class Answers {
+  readonly #pool: AnswerPool;
+  /** Owners in the order of their turns, each with its tasks that have vectors left to hand out. */
+  readonly #waiting = new Map<object, OpenTask[]>();
+  #running = 0;
+
+  constructor(pool: AnswerPool = inThisThread) {
+    this.#pool = pool;
+  }
+
+  /** @throws TacetError bad_query */
+  answer(task: AnswerTask): Soon<Computed> {
+    const { owner, adapter, group, vectors, query } = task;
+    const layer = adapter.layers[group];
+    layer.checkQuery(query, vectors);
+    if (vectors <= Math.min(PART_VECTORS, layer.vectorsWithin(this.#pool.leastProducts))) {
+      return computeHere(task);
+    }
+    const partVectors = Math.min(PART_VECTORS, layer.vectorsWithin(PART_PRODUCTS));
+    return new Promise<Computed>((resolve, reject) => {
+      const reply = new Uint8Array(vectors * layer.replyBytes);
+      const open = { ...task, partVectors, reply, next: 0, missing: vectors, ms: 0, resolve, reject };
+      const others = this.#waiting.get(owner);
+      if (others === undefined) this.#waiting.set(owner, [open]);
+      else others.push(open);
+      this.#fill();
+    });
+  }
+
+  /** Forgets what an owner has asked: what it waits for never comes. */
+  drop(owner: object): void {
+    this.#waiting.delete(owner);
+  }
+
+  #fill(): void {
+    while (this.#running < this.#pool.width) {
+      const turn = this.#waiting.entries().next();
+      if (turn.done) return;
+      const [owner, tasks] = turn.value;
+      const [task] = tasks;
+      this.#waiting.delete(owner);
+      const first = task.next;
+      const vectors = Math.min(task.partVectors, task.vectors - first);
+      task.next += vectors;
+      if (task.next === task.vectors) tasks.shift();
+      if (tasks.length > 0) this.#waiting.set(owner, tasks); // behind all others
+      this.#compute(task, first, vectors);
+    }
+  }
+
+  #compute(task: OpenTask, first: number, vectors: number): void {
+    const { queryBytes, replyBytes } = task.adapter.layers[task.group];
+    const query = task.query.subarray(first * queryBytes, (first + vectors) * queryBytes);
+    this.#running++;
+    this.#pool
+      .compute({ adapter: task.adapter, group: task.group, vectors, query })
+      .then(({ words, ms }) => {
+        task.reply.set(words, first * replyBytes);
+        task.ms += ms;
+        task.missing -= vectors;
+        if (task.missing === 0) task.resolve({ words: task.reply, ms: task.ms });
+      })
+      .catch((error: unknown) => this.#abandon(task, error))
+      .finally(() => {
+        this.#running--;
+        this.#fill();
+      });
+  }
+
+  #abandon(task: OpenTask, error: unknown): void {
+    const tasks = this.#waiting.get(task.owner)?.filter((each) => each !== task) ?? [];
+    if (tasks.length === 0) this.#waiting.delete(task.owner);
+    else this.#waiting.set(task.owner, tasks);
+    task.reject(error);
+  }
+}
+
+function computeHere({ adapter, group, vectors, query }: AnswerPart): Computed {
+  const start = performance.now();
+  const words = adapter.layers[group].answerQuery(query, vectors);
+  return { words, ms: performance.now() - start };
+}
+
+/** One part at a time, each in a turn of the event loop of its own. */
+const inThisThread: AnswerPool = {
+  width: 1,
+  leastProducts: PART_PRODUCTS,
+  compute: (part) =>
+    new Promise((resolve, reject) => {
+      setTimeout(() => {
+        try {
+          resolve(computeHere(part));
+        } catch (error) {
+          reject(error);
+        }
+      }, 0);
+    }),
+};
