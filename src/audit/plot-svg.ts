@@ -15,7 +15,8 @@ export function plotCurves({ adapter, groups }: AuditReport): string {
   const height = PANEL.height * groups.length;
   const panels = groups.map((group, i) => panel(group, i * PANEL.height, adapter));
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" font-family="sans-serif" font-size="12">`,
+    `<title>Error of stolen copies against queries: ${escapeXml(adapter)}</title>`,
     ...panels,
     "</svg>\n",
   ].join("\n");
