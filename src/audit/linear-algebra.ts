@@ -19,12 +19,20 @@ function addMultiple(a: Float64Array, b: Float64Array, factor: number): void {
   for (let i = 0; i < a.length; i++) a[i] += factor * b[i];
 }
 
+/** Rows that are worked on together, so that each row they meet is read from memory once for all. */
+const ROWS_TOGETHER = 16;
+
 /** G = X·Xᵀ, (count, count), lower triangle filled. @param x (count, n) */
 export function gram(x: Float64Array, count: number, n: number): Float64Array {
   const g = new Float64Array(count * count);
-  for (let i = 0; i < count; i++) {
-    const a = x.subarray(i * n, (i + 1) * n);
-    for (let j = 0; j <= i; j++) g[i * count + j] = dot(a, x.subarray(j * n, (j + 1) * n));
+  for (let first = 0; first < count; first += ROWS_TOGETHER) {
+    const end = Math.min(count, first + ROWS_TOGETHER);
+    for (let j = 0; j < end; j++) {
+      const b = x.subarray(j * n, (j + 1) * n);
+      for (let i = Math.max(first, j); i < end; i++) {
+        g[i * count + j] = dot(x.subarray(i * n, (i + 1) * n), b);
+      }
+    }
   }
   return g;
 }
@@ -36,14 +44,17 @@ export function gram(x: Float64Array, count: number, n: number): Float64Array {
  * @throws RangeError if the matrix is not positive definite
  */
 export function cholesky(g: Float64Array, count: number, diagonal: number): void {
-  for (let i = 0; i < count; i++) {
-    const a = g.subarray(i * count, i * count + i + 1);
-    for (let j = 0; j <= i; j++) {
-      const b = g.subarray(j * count, j * count + j + 1);
-      const sum = a[j] + (i === j ? diagonal : 0) - dot(a.subarray(0, j), b.subarray(0, j));
-      if (i !== j) a[j] = sum / b[j];
-      else if (sum > 0) a[j] = Math.sqrt(sum);
-      else throw new RangeError("the matrix is not positive definite");
+  for (let first = 0; first < count; first += ROWS_TOGETHER) {
+    const end = Math.min(count, first + ROWS_TOGETHER);
+    // Column by column: what entry (i, j) needs of row i lies left of j, and of row j is complete or in this block.
+    for (let j = 0; j < end; j++) {
+      const b = g.subarray(j * count, j * count + j);
+      for (let i = Math.max(first, j); i < end; i++) {
+        const rest = g[i * count + j] - dot(b, g.subarray(i * count, i * count + j));
+        if (i !== j) g[i * count + j] = rest / g[j * count + j];
+        else if (rest + diagonal > 0) g[j * count + j] = Math.sqrt(rest + diagonal);
+        else throw new RangeError("the matrix is not positive definite");
+      }
     }
   }
 }
@@ -114,14 +125,15 @@ export function principalDirections(
   orthonormalize(block, directions, n);
   for (let round = 0; round < rounds; round++) {
     const next = new Float64Array(directions * n);
-    for (let t = 0; t < count; t++) {
-      const sample = samples.subarray(t * n, (t + 1) * n);
+    for (let first = 0; first < count; first += ROWS_TOGETHER) {
+      const end = Math.min(count, first + ROWS_TOGETHER);
       for (let d = 0; d < directions; d++) {
-        addMultiple(
-          next.subarray(d * n, (d + 1) * n),
-          sample,
-          dot(block.subarray(d * n, (d + 1) * n), sample),
-        );
+        const direction = block.subarray(d * n, (d + 1) * n);
+        const sum = next.subarray(d * n, (d + 1) * n);
+        for (let t = first; t < end; t++) {
+          const sample = samples.subarray(t * n, (t + 1) * n);
+          addMultiple(sum, sample, dot(direction, sample));
+        }
       }
     }
     orthonormalize(next, directions, n);

@@ -43,22 +43,14 @@ const square = (a: Float64Array) => scalarProduct(a, a, 0);
 
 /**
  * Reduces the rows in place: |mu_ij| ≤ 0.51 and delta·‖b*_{i-1}‖² ≤ ‖b*_i‖² + mu²·‖b*_{i-1}‖².
- *
- * @param onStep called now and then with the row that is being worked on; may throw to stop
  */
-export function lllReduce(
-  basis: Float64Array[],
-  delta = 0.99,
-  onStep: (row: number) => void = () => {},
-): GramSchmidt {
+export function lllReduce(basis: Float64Array[], delta = 0.99): GramSchmidt {
   const d = basis.length;
   const mu = basis.map(() => new Float64Array(d));
   /** r[i][j] = ⟨b_i, b*_j⟩ */
   const r = basis.map(() => new Float64Array(d));
   r[0][0] = square(basis[0]);
-  let steps = 0;
   for (let k = 1; k < d; ) {
-    if (++steps % 256 === 0) onStep(k);
     reduceSize(basis, mu, r, k);
     // s = ‖projection of b_k against the first i vectors‖²: how far forward b_k fits.
     let s = r[k][k];

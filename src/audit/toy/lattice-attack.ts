@@ -61,8 +61,8 @@ export function trimSamples(lwe: SmallLwe): SmallLwe {
   return lwe;
 }
 
-/** Reduces the embedding lattice. @param onStep may throw to stop */
-export function attackSmallLwe(lwe: SmallLwe, onStep: (row: number) => void = () => {}): LatticeAttackResult {
+/** Reduces the embedding lattice. */
+export function attackSmallLwe(lwe: SmallLwe): LatticeAttackResult {
   const { matrix, dimension, samples, words, secretStddev, errorStddev } = lwe;
   const d = dimension + samples + 1;
   const scale = scaleOf(secretStddev, errorStddev);
@@ -84,7 +84,7 @@ export function attackSmallLwe(lwe: SmallLwe, onStep: (row: number) => void = ()
     for (let j = 0; j < samples; j++) values[j] = words[j] | 0;
     values[d - 1] = weight;
   });
-  lllReduce(basis, 0.99, onStep);
+  lllReduce(basis);
   for (const values of basis) {
     if (Math.abs(values[d - 1]) !== weight) continue;
     const sign = -Math.sign(values[d - 1]);

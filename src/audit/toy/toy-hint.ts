@@ -123,8 +123,8 @@ export function paddedLwe(layer: ToyLayer, p = TOY_PARAMETERS): SmallLwe {
 }
 
 /** Share of the weights that lattice reduction finds. */
-export function brokenShare(lwe: SmallLwe, weights: Int32Array, onStep?: (row: number) => void): number {
-  const { secret } = attackSmallLwe(trimSamples(lwe), onStep);
+export function brokenShare(lwe: SmallLwe, weights: Int32Array): number {
+  const { secret } = attackSmallLwe(trimSamples(lwe));
   if (secret === undefined) return 0;
   return weights.reduce((sum, weight, i) => sum + (secret[i] === weight ? 1 : 0), 0) / weights.length;
 }

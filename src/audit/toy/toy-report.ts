@@ -11,6 +11,7 @@
  * | 48 weights, the real σ_E, no padding | broken |
  */
 import type { RandomSource } from "../../ring/prng.ts";
+import type { SmallLwe } from "./lattice-attack.ts";
 import {
   brokenShare,
   paddedLwe,
@@ -35,49 +36,44 @@ export interface ToyRow {
   readonly expected: boolean;
 }
 
-/** @param large also the 48-weight instance, some ten seconds more */
-export function toyRows(random: RandomSource, large: boolean, onStep?: (row: number) => void): ToyRow[] {
+/**
+ * A row after the other: each takes seconds, and whoever runs them may do something else in between.
+ *
+ * @param large also the 48-weight instance, some ten seconds more
+ */
+export function* toyRows(random: RandomSource, large: boolean): Generator<ToyRow, void, void> {
   const n = TOY_WIDTHS.small;
   const { ringDegree, hintErrorStddev: sigma } = TOY_PARAMETERS;
   const layer = toyLayer(n, random);
-  const rows: ToyRow[] = [];
-  const add = (
-    what: string,
-    lwe: Parameters<typeof brokenShare>[0],
-    weights: Int32Array,
-    expected: boolean,
-  ) => rows.push({ what, dimension: lwe.dimension, found: brokenShare(lwe, weights, onStep), expected });
+  const row = (what: string, lwe: SmallLwe, weights: Int32Array, expected: boolean): ToyRow => ({
+    what,
+    dimension: lwe.dimension,
+    found: brokenShare(lwe, weights),
+    expected,
+  });
 
-  add(
-    "hint without padding",
-    unpaddedLwe(layer, layer.unpadded, sigma, TOY_WEIGHT_STDDEV),
-    layer.weights,
-    true,
-  );
+  const bare = unpaddedLwe(layer, layer.unpadded, sigma, TOY_WEIGHT_STDDEV);
+  yield row("hint without padding", bare, layer.weights, true);
   const padded = paddedLwe(layer);
-  add("hint with padding", padded, layer.weights, false);
+  yield row("hint with padding", padded, layer.weights, false);
   const stripped = subtract(layer.hint, rowTimes(layer.padding, layer.pad, ringDegree));
-  add(
-    "with padding, P stripped",
-    unpaddedLwe(layer, stripped, sigma, TOY_WEIGHT_STDDEV),
-    layer.weights,
-    true,
-  );
+  const opened = unpaddedLwe(layer, stripped, sigma, TOY_WEIGHT_STDDEV);
+  yield row("with padding, P stripped", opened, layer.weights, true);
   for (const fresh of [false, true]) {
     const next = update(layer, random, fresh);
     const change = next.weights.map((weight, i) => weight - layer.weights[i]);
     const words = subtract(next.hint, layer.hint);
-    const unpadded = unpaddedLwe(layer, words, Math.SQRT2 * sigma, TOY_WEIGHT_STDDEV / 8);
     // P_2 − P_1 is unknown where both are fresh: then the instance is the padded one.
-    const lwe = fresh ? { ...padded, words } : unpadded;
-    add(fresh ? "two versions, fresh P" : "two versions, one P for both", lwe, change, !fresh);
+    const lwe = fresh
+      ? { ...padded, words }
+      : unpaddedLwe(layer, words, Math.SQRT2 * sigma, TOY_WEIGHT_STDDEV / 8);
+    yield row(fresh ? "two versions, fresh P" : "two versions, one P for both", lwe, change, !fresh);
   }
   if (large) {
     const wide = toyLayer(TOY_WIDTHS.realError, random, {}, TOY_REAL_ERROR);
     const lwe = unpaddedLwe(wide, wide.unpadded, TOY_REAL_ERROR.hintErrorStddev, TOY_WEIGHT_STDDEV);
-    add("48 weights, real error, no padding", lwe, wide.weights, true);
+    yield row("48 weights, real error, no padding", lwe, wide.weights, true);
   }
-  return rows;
 }
 
 /** The next version of an adapter: weights a little changed, the same public elements. */

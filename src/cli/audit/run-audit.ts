@@ -37,6 +37,8 @@ export interface AuditOptions {
   readonly plot?: string;
 }
 
+/** Instances that toyRows() has, for the bar. */
+const TOYS = 6;
 /** Tokens on which other w and b0 are tried: twelve passes over them. */
 const EFFECT_TOKENS = 1024;
 
@@ -86,13 +88,19 @@ async function attackGroups(
   };
 }
 
-/** LLL does not yield: a bar and Ctrl-C get their turn by its steps alone. */
+/** The bar and Ctrl-C get their turn between the instances. */
 async function runToys(signal: AbortSignal): Promise<ToyRow[]> {
   return await Progress.during("lattice reduction at toy size", async (update) => {
+    const rows: ToyRow[] = [];
     update(0);
     await setImmediate();
-    signal.throwIfAborted();
-    return toyRows(systemRandom, true);
+    for (const row of toyRows(systemRandom, true)) {
+      rows.push(row);
+      update(rows.length / TOYS);
+      await setImmediate();
+      signal.throwIfAborted();
+    }
+    return rows;
   });
 }
 
