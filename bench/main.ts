@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|large|context|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|peer|tokens|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -13,6 +13,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   tokens: () => import("./tokens.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
+  "timing-leak": () => import("./timing-leak.ts"),
 };
 
 async function main(args: readonly string[]): Promise<number> {

@@ -54,7 +54,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
-  warnOfInitialization(signs);
+  if (!options.json) warnOfInitialization(signs);
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
