@@ -15,8 +15,8 @@ export interface AttackContext {
   readonly activations: readonly Activations[];
   /** Pairs (x, y) that an ordinary client gets when it runs text through the model: (count, n) and (count, R). */
   readonly recorded?: { readonly x: Float32Array; readonly y: Float32Array };
-  /** The hint of another bundle of the same adapter, for comparison with this one. */
-  readonly otherHint?: Uint8Array;
+  /** Makes another bundle of the same adapter and gives this group's hint. */
+  readonly otherHint: () => Promise<Uint8Array>;
   /** Most queries an attack may ask. */
   readonly maxQueries: number;
   readonly random: RandomSource;

@@ -45,7 +45,7 @@ export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = 
     truth,
     open: async () => new Oracle(view, transport),
     activations: seededActivations(n, Math.ceil(1.25 * n), seed + 1),
-    otherHint: (await decodeBundle(other.bundle)).groups[0].hint,
+    otherHint: async () => (await decodeBundle(other.bundle)).groups[0].hint,
     maxQueries,
     random: seededSource(seed + 2),
   };

@@ -47,10 +47,9 @@ async function runHint({ view }: AttackContext): Promise<AttackResult[]> {
 export const hintOnly: Attack = { name: "hint", title: "the hint alone", source: "review B", run: runHint };
 
 async function runVersions({ view, otherHint }: AttackContext): Promise<AttackResult[]> {
-  if (otherHint === undefined) return [];
   const { hintBits } = view.parameters;
   const first = hintWords(view.tensors.hint, hintBits);
-  const second = hintWords(otherHint, hintBits);
+  const second = hintWords(await otherHint(), hintBits);
   const difference = first.map((word, i) => second[i] - word);
   const [uniform, correlated] = [uniformityZ(difference), correlationZ(first, second)];
   return [

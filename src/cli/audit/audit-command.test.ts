@@ -1,6 +1,6 @@
 /** `tacet audit` as a user calls it: a provider in its own process, attacks over its socket. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +26,28 @@ describe("tacet audit", () => {
     const svg = readFileSync(plot, "utf8");
     expect(svg.startsWith("<svg")).toBe(true);
     expect(svg.match(/<polyline/g)?.length).toBeGreaterThanOrEqual(4);
+  });
+
+  it("learns from text that runs through the private model, and refuses too little of it", () => {
+    const audit = (...more: string[]) =>
+      spawnSync(
+        process.execPath,
+        [MAIN, "audit", "--attacks", "prompts", "--queries", "64", "--group", "0", ...more],
+        {
+          encoding: "utf8",
+        },
+      );
+    const report = JSON.parse(audit("--json", "-").stdout) as AuditReport;
+    const [{ variant, points }] = report.groups[0].attacks;
+    expect(variant).toBe("text");
+    expect(points.at(-1)!.queries).toBe(64);
+    expect(points.at(-1)!.deltaError).toBeLessThan(0.85);
+    const short = join(folder, "short.txt");
+    writeFileSync(short, "a few words");
+    expect(audit("--text", short)).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^error: the text has/),
+    });
   });
 
   it("refuses attacks that do not exist and names those that do", () => {

@@ -94,13 +94,12 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
       const data = source.model
         ? await recordText(source.model, bundle, await connectOnce(), group, maxQueries + HELD_OUT)
         : { activations: seededActivations(view.inFeatures, maxQueries, 2) };
-      const other = await decodeBundle((await make()).bundle);
       return {
         view,
         truth: await groupTruth(made, input.modules, view),
         open: async () => new Oracle(view, await connectOnce()),
         ...data,
-        otherHint: other.groups[group].hint,
+        otherHint: async () => (await decodeBundle((await make()).bundle)).groups[group].hint,
         maxQueries,
         random: systemRandom,
         signal: stop,

@@ -8,6 +8,7 @@ import { errnoOf } from "../write-files.ts";
 
 /** Tokens of one sequence. */
 const SEQUENCE_TOKENS = 128;
+const LEAST_TOKENS = 32;
 
 interface Entries {
   readonly entries: readonly { prompt_ids: number[]; adapter: { ids: number[] } }[];
@@ -30,7 +31,15 @@ export async function auditText(
   const sequences: number[][] = [];
   for (let at = 0; at + 1 < ids.length; at += SEQUENCE_TOKENS)
     sequences.push(ids.slice(at, at + SEQUENCE_TOKENS));
-  if (sequences.length === 0) throw new TacetError("bad_argument", `${path} holds too little text`);
+  if (ids.length < LEAST_TOKENS) {
+    throw new TacetError(
+      "bad_argument",
+      `the text has ${ids.length} tokens, at least ${LEAST_TOKENS} are needed`,
+      {
+        hint: "give a longer text with --text",
+      },
+    );
+  }
   return file === undefined && embedded ? mix(await embeddedAnswers(), sequences) : sequences;
 }
 
