@@ -56,6 +56,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   commander: ["cli/*"],
   "cli-progress": ["cli/*"],
   pino: ["cli/*"],
+  "prom-client": ["cli/*"],
 };
 
 /** Static imports, re-exports, and dynamic imports of a literal. */

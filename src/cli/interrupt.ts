@@ -3,6 +3,7 @@ import { TacetError } from "../base/errors.ts";
 
 /** After this long work that does not stop by itself is cut off. */
 const PATIENCE_MS = 3_000;
+let patienceMs = PATIENCE_MS;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 export interface Interruption {
@@ -20,7 +21,7 @@ export function watchInterruptions(): Interruption {
     // Asked twice: at once.
     if (exitCode !== undefined) process.exit(exitCode);
     exitCode = code;
-    setTimeout(() => process.exit(code), PATIENCE_MS).unref();
+    setTimeout(() => process.exit(code), patienceMs).unref();
     controller.abort(new TacetError("aborted", "interrupted"));
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop(EXIT_CODES[name]));
@@ -36,6 +37,11 @@ export function watchInterruptions(): Interruption {
       return exitCode;
     },
   };
+}
+
+/** A command that ends in order takes up to `ms` for it; asked twice it still ends at once. */
+export function takeTimeToStop(ms: number): void {
+  patienceMs = ms + PATIENCE_MS;
 }
 
 /** Runs when the process ends, however it ends but by SIGKILL; must be synchronous. Returns what takes it back. */

@@ -18,6 +18,7 @@ import { EMBEDDED_BASE } from "./embedded.ts";
 import { modelFolder } from "./model-folder.ts";
 import { printFacts } from "./print-facts.ts";
 import { Progress } from "./progress.ts";
+import { warnOfClearToken } from "./source.ts";
 import { printJson, warn } from "./terminal.ts";
 import { clientToken } from "./token.ts";
 import { errnoOf } from "./write-files.ts";
@@ -131,6 +132,7 @@ async function providerFacts(
     await openCheckpoint(nodeFileTree(await baseFolder(base, signal))),
   );
   const token = await clientToken(tokenFile);
+  warnOfClearToken(token, url);
   const { provider, bundle } = await Progress.during("fetching the bundle", (onBundleProgress) =>
     RemoteProvider.connect(nodePlatform(), {
       url,

@@ -1,73 +1,132 @@
 /** `tacet provider`: serves adapters until it is told to stop. */
 import { type Logger, pino } from "pino";
 import { TacetError } from "../base/errors.ts";
-import { nodeFileTree, serveSockets } from "../platform/node.ts";
+import { nodeFileTree, type ServeOptions, serveSockets } from "../platform/node.ts";
 import { loadServedAdapter, Provider, type ProviderEvent, type ServedAdapter } from "../provider/provider.ts";
-import type { Limits } from "../wire/limits.ts";
 import { securityFacts, showFunctionVectors } from "./bundle-facts.ts";
 import { nodeSha256, type OpenedData, openDataFolder, readKeys } from "./data-folder.ts";
+import { takeTimeToStop } from "./interrupt.ts";
+import { isLoopback } from "./loopback.ts";
+import { readSettings } from "./provider/config-file.ts";
+import { ProviderMetrics } from "./provider/metrics.ts";
+import { type ProviderSettings, shownSettings } from "./provider/settings.ts";
+import { Readiness, serveStatus } from "./provider/status-server.ts";
 import { print, warn } from "./terminal.ts";
 import { readTokens, tokenCheck } from "./token.ts";
 
-export interface ProviderOptions {
-  readonly state: readonly string[];
-  readonly host: string;
-  readonly port: number;
-  readonly data?: string;
-  readonly durability?: "process" | "power";
-  readonly unmetered?: boolean;
-  readonly tokenFile?: string;
-  readonly pollMicros?: number;
-  readonly maxVectors?: number;
-  readonly maxMessageBytes?: number;
-}
-
-export async function runProvider(options: ProviderOptions, signal: AbortSignal): Promise<void> {
-  const { host, port, tokenFile, pollMicros, maxVectors, maxMessageBytes } = options;
-  checkAccess(options);
-  const tokens = tokenFile === undefined ? undefined : await readTokens(tokenFile);
-  const adapters = await Promise.all(options.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
-  const log = pino({ base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
-  const check = tokens === undefined ? undefined : tokenCheck(tokens);
-  const limits: Partial<Limits> = {
-    ...(maxVectors === undefined ? {} : { maxVectors }),
-    ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
-  };
-  const data = options.data === undefined ? undefined : openData(options.data, options, log);
+/** @param configFile whose fields hold where no flag was given */
+export async function runProvider(
+  flags: Partial<ProviderSettings>,
+  configFile: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const settings = await readSettings(flags, configFile);
+  checkTogether(settings);
+  const tokens = settings.tokenFile === undefined ? undefined : await readTokens(settings.tokenFile);
+  const log = pino(
+    { level: settings.logLevel, base: { pid: process.pid } },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  const metrics = new ProviderMetrics();
+  const readiness = new Readiness();
+  const { metricsHost, metricsPort, maxMessageBytes, maxVectors, maxInFlight } = settings;
+  const status =
+    metricsPort === undefined
+      ? undefined
+      : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
+  if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
+  let data: OpenedData | undefined;
   try {
+    const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
+    data = settings.data === undefined ? undefined : openData(settings.data, settings, log);
     const provider = new Provider(adapters, {
-      limits,
-      onEvent: (event) => log[levelOf(event)](event, event.type),
+      limits: { maxMessageBytes, maxVectors, maxInFlight },
+      maxConnectionsPerKey: settings.maxConnectionsPerKey,
+      onEvent(event) {
+        metrics.record(event);
+        log[LEVELS[event.type]](event, event.type);
+      },
       sha256: nodeSha256,
-      ...(check === undefined ? {} : { authorize: (token: string) => check(token) }),
+      ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
       ...(data === undefined ? {} : { store: data.store }),
     });
-    const server = await serveSockets({
-      host,
-      port,
-      maxMessageBytes: provider.limits.maxMessageBytes,
-      ...(pollMicros === undefined ? {} : { pollMicros }),
-      onConnection: (socket) => provider.accept(socket),
-    });
-    warnOfExposure(options);
-    if (options.data !== undefined) warnOfUnlimited(options.data, adapters);
+    metrics.watch(provider);
+    const server = await serveSockets(socketOptions(settings, provider, metrics, log));
+    warnOfExposure(settings);
+    if (settings.data !== undefined) warnOfUnlimited(settings.data, adapters);
+    const { store } = data ?? {};
+    if (store !== undefined) readiness.check = () => store.check();
+    readiness.reason = undefined;
     const metered = data !== undefined;
+    log.info({ type: "settings", ...shownSettings(settings) }, "settings");
     log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
     print(`listening on ${server.url}`);
 
+    const graceMs = 1000 * settings.graceSeconds;
+    takeTimeToStop(graceMs + CLOSE_MS);
     await stopOf(signal);
-    provider.shutDown();
-    await server.close();
+    readiness.reason = "draining";
+    log.info(
+      { type: "draining", connections: provider.openConnections, open: provider.inFlight },
+      "draining",
+    );
+    server.stop();
+    await drained(provider, graceMs);
+    await server.close(CLOSE_MS);
     log.info({ type: "stopped", ...provider.totals }, "stopped");
   } finally {
     data?.close();
+    status?.close();
   }
 }
 
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+/** How long clients may take to close their end. */
+const CLOSE_MS = 2_000;
 
-/** @throws TacetError bad_argument for options that do not go together, or a choice that was not made */
-function checkAccess({ host, data, durability, tokenFile, unmetered }: ProviderOptions): void {
+/** Open queries are answered, for so long at most. */
+async function drained(provider: Provider, graceMs: number): Promise<void> {
+  const timer = setTimeout(() => provider.shutDown(), graceMs);
+  await provider.drain();
+  clearTimeout(timer);
+}
+
+function socketOptions(
+  settings: ProviderSettings,
+  provider: Provider,
+  metrics: ProviderMetrics,
+  log: Logger,
+): ServeOptions {
+  const { host, port, tlsCert, tlsKey, receiveSeconds } = settings;
+  const { maxConnections, maxConnectionsPerAddress, trustProxy, pollMicros } = settings;
+  return {
+    host,
+    port,
+    pollMicros,
+    maxConnections,
+    maxConnectionsPerAddress,
+    trustProxy,
+    receiveMs: 1000 * receiveSeconds,
+    maxMessageBytes: provider.limits.maxMessageBytes,
+    ...(tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certFile: tlsCert, keyFile: tlsKey } }),
+    onConnection: (socket) => provider.accept(socket),
+    onRejected(reason) {
+      metrics.rejected(reason);
+      log.debug({ type: "rejected", reason }, "rejected");
+    },
+    onCertificate(error) {
+      if (error === undefined) return log.info({ type: "certificate" }, "certificate read again");
+      const why = error instanceof TacetError ? error.message : "fault";
+      log.error({ type: "certificate", why }, "the former certificate is kept");
+    },
+  };
+}
+
+/** @throws TacetError bad_argument for settings that do not go together, or a choice that was not made */
+function checkTogether(settings: ProviderSettings): void {
+  const { host, data, durability, tokenFile, unmetered, tlsCert, tlsKey } = settings;
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new TacetError("bad_argument", "--tls-cert and --tls-key go together");
+  }
   if (data !== undefined) {
     if (tokenFile === undefined && !unmetered) return;
     const option = unmetered ? "--unmetered" : "--token-file";
@@ -76,13 +135,13 @@ function checkAccess({ host, data, durability, tokenFile, unmetered }: ProviderO
     });
   }
   if (durability !== undefined) throw new TacetError("bad_argument", "--durability needs --data");
-  if (unmetered || LOOPBACK.test(host)) return;
+  if (unmetered || isLoopback(host)) return;
   throw new TacetError("bad_argument", `serving on ${host} needs --data, or --unmetered if that is meant`, {
     hint: "without a count of their queries all clients can learn the adapted function: see 'tacet keys --help'",
   });
 }
 
-function openData(dir: string, { durability }: ProviderOptions, log: Logger): OpenedData {
+function openData(dir: string, { durability }: ProviderSettings, log: Logger): OpenedData {
   const onFault = (error: unknown) => {
     const code = error instanceof TacetError ? error.code : "internal";
     log.error(
@@ -96,16 +155,25 @@ function openData(dir: string, { durability }: ProviderOptions, log: Logger): Op
   return data;
 }
 
-function levelOf({ type }: ProviderEvent): "info" | "warn" | "error" {
-  if (type === "fault") return "error";
-  return type === "refused" ? "warn" : "info";
-}
+const LEVELS = {
+  connected: "debug",
+  charged: "debug",
+  answered: "debug",
+  failed: "warn",
+  welcomed: "info",
+  refused: "warn",
+  closed: "info",
+  fault: "error",
+} as const satisfies Record<ProviderEvent["type"], string>;
 
-function warnOfExposure({ host, data, tokenFile }: ProviderOptions): void {
-  if (LOOPBACK.test(host)) return;
+function warnOfExposure({ host, data, tokenFile, tlsCert }: ProviderSettings): void {
+  if (isLoopback(host)) return;
   const who = tokenFile === undefined ? `anybody who reaches ${host}` : "whoever has a token";
   if (data === undefined) warn(`${who} can query the adapters without limit, and so learn their functions`);
-  warn("tokens and adapter names travel in clear: put a proxy with TLS in front and use wss://");
+  if (tlsCert !== undefined) return;
+  warn(
+    "tokens and adapter names travel in clear: give --tls-cert and --tls-key, or put a proxy with TLS in front",
+  );
 }
 
 /** Says what a budget without end means, with the numbers of these adapters. */

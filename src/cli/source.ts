@@ -11,6 +11,7 @@ import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../p
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
+import { isLoopback } from "./loopback.ts";
 import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
@@ -151,6 +152,7 @@ export async function openRemote(
   const { adapterName, bundleDigest, providerKey, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
+  warnOfClearToken(token, provider);
   const platform = announceReconnects(runtime, seconds);
   const fetching = new Progress("fetching the bundle");
   const loading = new LoadProgress();
@@ -183,6 +185,17 @@ export async function openRemote(
     fetching.stop();
     loading.stop();
   }
+}
+
+/** Whoever listens on the way can use a token that travels in clear. */
+export function warnOfClearToken(token: string | undefined, urls: readonly string[]): void {
+  if (token === undefined) return;
+  const open = urls.find((url) => {
+    const { protocol, hostname } = URL.canParse(url) ? new URL(url) : { protocol: "", hostname: "" };
+    return protocol === "ws:" && !isLoopback(hostname);
+  });
+  if (open === undefined) return;
+  warn(`the token travels in clear to ${new URL(open).host}: use wss:// if the provider offers it`);
 }
 
 /** A platform that says so when a connection that once stood is opened again. */

@@ -73,6 +73,7 @@ class NodeJournal implements Journal {
   #next: Promise<void> | undefined;
   /** After a flush that failed nobody knows what the disk holds: nothing more is promised. */
   #broken: unknown;
+  #closed = false;
 
   constructor(path: string, fd: number, size: number) {
     this.#path = path;
@@ -132,6 +133,7 @@ class NodeJournal implements Journal {
   }
 
   rewrite(records: Iterable<Uint8Array>): void {
+    if (this.#closed) throw failed(this.#path, this.#broken);
     try {
       const size = writeWhole(this.#path, records);
       const old = this.#fd;
@@ -147,6 +149,10 @@ class NodeJournal implements Journal {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // The number of the file may soon be another file's, or a socket's: nothing is written to it from here on.
+    this.#broken ??= Object.assign(new Error("closed"), { code: "closed" });
     try {
       fsyncSync(this.#fd);
     } finally {

@@ -5,6 +5,7 @@ import { connectSocket } from "./node-socket.ts";
 import { nodeTensorRuntime } from "./node-tensors.ts";
 
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node-bundle-cache.ts";
+export type { TlsFiles } from "./node-certificate.ts";
 export { nodeFileCache } from "./node-file-cache.ts";
 export { nodeFileTree } from "./node-files.ts";
 export { type DownloadOptions, downloadFromHub } from "./node-hub.ts";

@@ -59,6 +59,7 @@ export class Connection {
   #vectors = 0;
   #inFlight = 0;
   #draining = false;
+  #drained: () => void = () => {};
   #leaveKey: () => void = () => {};
 
   constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
@@ -81,9 +82,12 @@ export class Connection {
   }
 
   /** Answers what is open and closes then; what the client asks from now on it asks another replica again. */
-  drain(): void {
+  async drain(): Promise<void> {
+    if (this.#isOver()) return;
     this.#draining = true;
+    const drained = new Promise<void>((resolve) => (this.#drained = resolve));
     this.#closeIfDrained();
+    await drained;
   }
 
   #closeIfDrained(): void {
@@ -388,6 +392,7 @@ export class Connection {
     clearTimeout(this.#helloTimer);
     this.#state = { name: "closing" };
     this.#socket.close(code, reason);
+    this.#drained();
   }
 
   #isOver(): boolean {
@@ -398,6 +403,7 @@ export class Connection {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
     this.#state = { name: "closed" };
+    this.#drained();
     this.#provider.answers.drop(this);
     this.#leaveKey();
     this.#onClosed();

@@ -53,6 +53,10 @@ export class EmbeddedStore implements ProviderStore {
     return this.#ledger.left(account, scopes, budget, nowMs);
   }
 
+  check(): Promise<void> {
+    return this.#journal.flushed();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#flushTimer);

@@ -158,6 +158,7 @@ describe("a store behind a network", () => {
       return value();
     };
     const wrapped: ProviderStore = {
+      check: async () => {},
       onKeysChanged: () => {},
       findKey: (hash) => later(() => store.findKey(hash)),
       reserve: (reservation) => later(() => store.reserve(reservation)),

@@ -234,6 +234,7 @@ describe("Provider", () => {
     expect(cases(idle)).toEqual(["welcome", "goodbye"]);
     expect(cases(busy)).toEqual(["welcome"]);
     await drained;
+    await settle();
     expect(cases(busy)).toEqual(["welcome", "answer", "goodbye"]);
     expect(busy.closed?.code).toBe(1001);
     expect([provider.openConnections, provider.inFlight]).toEqual([0, 0]);

@@ -114,7 +114,6 @@ export class Provider {
   readonly #ofKey = new Map<string, number>();
   #nextConnection = 1;
   #draining = false;
-  #drained: () => void = () => {};
 
   /** @throws TacetError bad_state if there is no adapter or two have one name */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
@@ -158,7 +157,6 @@ export class Provider {
     this.totals.connections++;
     const connection = new Connection(this, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
-      if (this.#connections.size === 0) this.#drained();
     });
     this.#connections.add(connection);
     this.emit({ type: "connected", connection: connection.id });
@@ -226,14 +224,11 @@ export class Provider {
 
   /**
    * Takes no queries from now on, answers those that are open, tells each client when its last one has left, and
-   * closes. Resolves when no connection is left; {@link shutDown} cuts it short.
+   * closes. Resolves when all are told; {@link shutDown} cuts it short.
    */
   async drain(): Promise<void> {
     this.#draining = true;
-    if (this.#connections.size === 0) return;
-    const drained = new Promise<void>((resolve) => (this.#drained = resolve));
-    for (const connection of [...this.#connections]) connection.drain();
-    await drained;
+    await Promise.all([...this.#connections].map((connection) => connection.drain()));
   }
 
   /** Tells every client that the provider stops, and closes. New connections are told the same. */

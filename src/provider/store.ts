@@ -68,6 +68,8 @@ export interface ProviderStore {
    * promises: the answer may leave.
    */
   reserve(reservation: Reservation): Soon<Reserved>;
+  /** Throws, or rejects, if queries could not be charged now. */
+  check(): Soon<void>;
   /** Vectors left for each scope. */
   left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): Soon<readonly number[]>;
 }

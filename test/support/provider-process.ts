@@ -21,6 +21,8 @@ export interface ProviderProcess {
   /** Resident memory in bytes. */
   memory(): number;
   isRunning(): boolean;
+  /** Null while it runs, and where a signal ended it. */
+  exitCode(): number | null;
   kill(signal?: "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGCONT"): Promise<void>;
 }
 
@@ -44,7 +46,7 @@ export async function startProvider(
     let out = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       out += text;
-      const match = /listening on (ws:\/\/\S+)/.exec(out);
+      const match = /listening on (wss?:\/\/\S+)/.exec(out);
       if (match) {
         clearTimeout(timer);
         resolve(match[1]);
@@ -60,6 +62,7 @@ export async function startProvider(
     memory: () =>
       Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
     isRunning: () => running.has(child),
+    exitCode: () => child.exitCode,
     async kill(signal = "SIGKILL") {
       if (!running.has(child)) return;
       const ends = signal === "SIGKILL" || signal === "SIGTERM";

@@ -1,0 +1,87 @@
+/** How many connections there are, of whom, and which of them take too long over a message. */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { FrameProgress } from "./node-frame-progress.ts";
+
+/** Why a connection was turned away or cut off below the protocol. */
+export type Rejection = "too-many-connections" | "too-many-of-address" | "slow-message" | "bad-handshake";
+
+const LOOK_EVERY_MS = 1_000;
+
+export interface AdmissionLimits {
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  /** Longest time from the first to the last byte of a message. */
+  readonly receiveMs: number;
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #onRejected: (reason: Rejection) => void;
+  readonly #ofAddress = new Map<string, number>();
+  readonly #progress = new Map<Socket, FrameProgress>();
+  readonly #timer: NodeJS.Timeout;
+  #open = 0;
+
+  constructor(limits: AdmissionLimits, onRejected: (reason: Rejection) => void) {
+    this.#limits = limits;
+    this.#onRejected = onRejected;
+    const every = Math.min(LOOK_EVERY_MS, limits.receiveMs);
+    this.#timer = setInterval(() => this.#cutSlow(), every).unref();
+  }
+
+  /** Counts a socket of an address until it closes; a reason if it is one too many, which was reported. */
+  enter(socket: Socket, address: string): Rejection | undefined {
+    const open = this.#ofAddress.get(address) ?? 0;
+    const { maxConnections, maxConnectionsPerAddress } = this.#limits;
+    const reason: Rejection | undefined =
+      this.#open >= maxConnections
+        ? "too-many-connections"
+        : open >= maxConnectionsPerAddress
+          ? "too-many-of-address"
+          : undefined;
+    if (reason !== undefined) {
+      this.#onRejected(reason);
+      return reason;
+    }
+    this.#open++;
+    this.#ofAddress.set(address, open + 1);
+    socket.once("close", () => {
+      this.#open--;
+      this.#progress.delete(socket);
+      const left = (this.#ofAddress.get(address) ?? 1) - 1;
+      if (left === 0) this.#ofAddress.delete(address);
+      else this.#ofAddress.set(address, left);
+    });
+    return undefined;
+  }
+
+  /** From now on this socket's messages must arrive in time. */
+  watch(socket: Socket): void {
+    const progress = new FrameProgress();
+    this.#progress.set(socket, progress);
+    socket.on("data", (chunk: Buffer) => progress.push(chunk, performance.now()));
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #cutSlow(): void {
+    const latest = performance.now() - this.#limits.receiveMs;
+    for (const [socket, { incompleteSince }] of this.#progress) {
+      if (incompleteSince === undefined || incompleteSince > latest) continue;
+      this.#onRejected("slow-message");
+      socket.destroy();
+    }
+  }
+}
+
+/** The peer's address, or behind a proxy that is trusted what it says last: earlier entries a client may invent. */
+export function addressOf(request: IncomingMessage, trustProxy: boolean): string {
+  const peer = request.socket.remoteAddress ?? "";
+  if (!trustProxy) return peer;
+  const forwarded = request.headers["x-forwarded-for"];
+  const last = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",").at(-1)?.trim();
+  return last || peer;
+}
