@@ -24,12 +24,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   client: ["wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
   // Attacks, through the client alone; neither it nor the provider can reach the plain layers that it breaks.
   audit: ["client", "wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
+  // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
+  openai: ["model", "weights", "base"],
   platform: ["base"],
   // The package's main entries: for any runtime, and for Node.
   "index.ts": ["client", "model", "base"],
   "index-node.ts": ["platform", "client", "model", "weights", "base"],
   cli: [
     "platform",
+    "openai",
     "audit",
     "client",
     "provider",
@@ -143,6 +146,7 @@ describe("layers", () => {
     ["provider/x.ts", 'import { NaiveLayer } from "../audit/baseline/naive-layer.ts";'],
     ["audit/x.ts", 'import { Provider } from "../provider/provider.ts";'],
     ["client/x.ts", 'const ws = await import("ws");'],
+    ["openai/x.ts", 'import { createServer } from "node:http";'],
     ["platform/web-socket.ts", 'import { WebSocket } from "ws";'],
     ["provider/x.ts", 'import "onnxruntime-node";'],
     ["pll/x.ts", 'import { seededRandom } from "../../test/oracle/seeded-random.ts";'],

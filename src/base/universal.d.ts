@@ -37,3 +37,42 @@ interface AbortSignal {
   removeEventListener(type: "abort", listener: () => void): void;
   throwIfAborted(): void;
 }
+
+interface AbortController {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
+declare const AbortController: new () => AbortController;
+
+// Of the Fetch and Streams standards, what an HTTP endpoint needs.
+interface Headers {
+  get(name: string): string | null;
+  set(name: string, value: string): void;
+}
+interface ReadableStreamReader {
+  read(): Promise<{ done: false; value: Uint8Array } | { done: true; value?: undefined }>;
+  cancel(reason?: unknown): Promise<void>;
+}
+interface ReadableStream {
+  getReader(): ReadableStreamReader;
+}
+declare const ReadableStream: new (source: {
+  start(controller: { enqueue(chunk: Uint8Array): void; close(): void }): void;
+  cancel(): void;
+}) => ReadableStream;
+interface Request {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Headers;
+  readonly signal: AbortSignal;
+  readonly body: ReadableStream | null;
+}
+interface Response {
+  readonly status: number;
+  readonly headers: Headers;
+}
+declare const Response: new (
+  body: string | ReadableStream | null,
+  init?: { status?: number; headers?: Record<string, string> },
+) => Response;
+declare const URL: new (url: string) => { readonly pathname: string };

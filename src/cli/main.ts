@@ -12,6 +12,7 @@ import { registerInspect } from "./commands/inspect.ts";
 import { registerKeys } from "./commands/keys.ts";
 import { registerLogits } from "./commands/logits.ts";
 import { registerProvider } from "./commands/provider.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerWeb } from "./commands/web.ts";
 import { PACKAGE_JSON } from "./embedded.ts";
 import { watchInterruptions } from "./interrupt.ts";
@@ -46,7 +47,8 @@ Examples:
   tacet keys create --data D --budget 5000/day  let somebody in
   tacet provider --state S --data D             serve it
   tacet generate --base B --provider ws://H:8787 "a question"
-  tacet chat --base B --provider ws://H:8787    talk to it`,
+  tacet chat --base B --provider ws://H:8787    talk to it
+  tacet serve --base B --provider ws://H:8787   let other programs talk to it`,
   );
 
 for (const register of [
@@ -56,6 +58,7 @@ for (const register of [
   registerKeys,
   registerGenerate,
   registerChat,
+  registerServe,
   registerLogits,
   registerInspect,
   registerAudit,

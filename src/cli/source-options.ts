@@ -2,11 +2,18 @@
 import { type Command, Option } from "commander";
 import { collect, hex32, integerIn, tokenIds } from "./arguments.ts";
 
-export function addSourceOptions(command: Command): Command {
-  return command
+/** @param plaintext whether an adapter may be applied here, without a provider */
+export function addSourceOptions(
+  command: Command,
+  plaintext: "with-adapter" | "without-adapter" = "with-adapter",
+): Command {
+  command
     .option("--base <dir>", "base model: a Hugging Face folder or hub id (default: the embedded lexicon)")
-    .option("--provider <url>", "ask this provider, ws:// or wss://; repeat for its replicas", collect)
-    .option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder or hub id)")
+    .option("--provider <url>", "ask this provider, ws:// or wss://; repeat for its replicas", collect);
+  if (plaintext === "with-adapter") {
+    command.option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder or hub id)");
+  }
+  return command
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--token-file <file>", "bearer token for the provider (default: TACET_TOKEN)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { pipeline } from "node:stream";
 import { TacetError } from "../../base/errors.ts";
+import { isOwnName } from "../own-name.ts";
 import { errnoOf } from "../write-files.ts";
 
 /** Something that a path gives: a file on disk, or a text. */
@@ -85,12 +86,6 @@ function securityHeaders(connectTo: readonly string[]): Readonly<Record<string, 
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
   };
-}
-
-/** Names that mean this machine, and the address that the user chose to listen on. */
-function isOwnName(header: string | undefined, host: string): boolean {
-  const name = (header ?? "").replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  return ["localhost", "127.0.0.1", "::1", host].includes(name);
 }
 
 function answer(

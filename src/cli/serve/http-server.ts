@@ -1,0 +1,130 @@
+/** A function Request → Response on a port of this machine. */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { TacetError } from "../../base/errors.ts";
+import { isOwnName } from "../own-name.ts";
+import { errnoOf } from "../write-files.ts";
+
+export interface HttpServerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Never rejects. */
+  readonly handle: (request: Request) => Promise<Response>;
+}
+
+export interface HttpServer {
+  readonly url: string;
+  /** Takes no more connections; resolves when those that are open have ended, or after so many milliseconds. */
+  close(graceMs: number): Promise<void>;
+}
+
+const LIMITS = {
+  connections: 256,
+  /** For a request's head, and for all of it. */
+  headersMs: 20_000,
+  requestMs: 60_000,
+  /** A reader that takes nothing for so long is gone. */
+  stallMs: 60_000,
+};
+
+/** @throws TacetError io_failed if the address cannot be listened on */
+export async function serveHttp({ host, port, handle }: HttpServerOptions): Promise<HttpServer> {
+  const server = createServer(
+    { headersTimeout: LIMITS.headersMs, requestTimeout: LIMITS.requestMs },
+    (incoming, outgoing) => {
+      if (isOwnName(incoming.headers.host, host)) void answer(incoming, outgoing, handle);
+      else refuse(outgoing, 421, "this endpoint answers for this machine only");
+    },
+  );
+  server.maxConnections = LIMITS.connections;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => {
+      reject(
+        new TacetError("io_failed", `cannot listen on ${host}:${port} (${errnoOf(error)})`, {
+          hint: "another program may use the port: choose another with --port",
+        }),
+      );
+    });
+    server.listen(port, host, () => resolve());
+  });
+  const { port: taken } = server.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}`,
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function answer(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  handle: HttpServerOptions["handle"],
+): Promise<void> {
+  const gone = new AbortController();
+  outgoing.once("close", () => gone.abort());
+  outgoing.on("error", () => {});
+  const request = requestOf(incoming, gone.signal);
+  if (request === undefined) return refuse(outgoing, 400, "the request is malformed");
+  const response = await handle(request);
+  response.headers.set("x-content-type-options", "nosniff");
+  outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+  const reader = response.body?.getReader();
+  try {
+    for (;;) {
+      const next = await reader?.read();
+      if (next === undefined || next.done) break;
+      if (!outgoing.write(next.value)) await drained(outgoing);
+      if (outgoing.destroyed) break;
+    }
+    outgoing.end();
+  } catch {
+    outgoing.destroy();
+  }
+  await reader?.cancel().catch(() => {});
+}
+
+/** Undefined for a method or target that a Request cannot have. */
+function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | undefined {
+  const { method = "GET", headers, url = "/" } = incoming;
+  const body = method === "GET" || method === "HEAD" ? null : Readable.toWeb(incoming);
+  try {
+    return new Request(new URL(url, "http://localhost"), {
+      method,
+      headers: Object.entries(headers).flatMap(([name, value = ""]): [string, string][] =>
+        name.startsWith(":") ? [] : [[name, Array.isArray(value) ? value.join(", ") : value]],
+      ),
+      signal,
+      body,
+      // What has been sent is answered only when it has been read.
+      duplex: "half",
+    } as RequestInit);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Waits until a reader has taken what was written; one that takes too long is cut off. */
+function drained(outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => outgoing.destroy(), LIMITS.stallMs);
+    const done = (): void => {
+      clearTimeout(timer);
+      outgoing.off("drain", done).off("close", done);
+      resolve();
+    };
+    outgoing.once("drain", done).once("close", done);
+    if (outgoing.destroyed) done();
+  });
+}
+
+function refuse(outgoing: ServerResponse, status: number, message: string): void {
+  const error = { message, type: "invalid_request_error", param: null, code: null };
+  outgoing.writeHead(status, { "content-type": "application/json", connection: "close" });
+  outgoing.end(JSON.stringify({ error }));
+}

@@ -1,0 +1,48 @@
+/** A request's body: JSON of a bounded size. */
+
+import { ApiError, badField } from "./api-error.ts";
+
+/** @throws ApiError 413, 415, 400 */
+export async function readJson(request: Request, mostBytes: number): Promise<unknown> {
+  // Anything else a page of another origin may send without asking first (Fetch standard, "CORS-safelisted").
+  if (!/^application\/json\s*(;|$)/i.test(request.headers.get("content-type") ?? "")) {
+    throw new ApiError(415, { message: "the content-type must be application/json" });
+  }
+  const bytes = await readBytes(request, mostBytes);
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    // Its message quotes the text.
+    throw badField(null, "the body is not valid JSON");
+  }
+}
+
+async function readBytes({ body, headers }: Request, mostBytes: number): Promise<Uint8Array> {
+  const tooLarge = new ApiError(413, {
+    message: `the body is larger than ${mostBytes} bytes`,
+    code: "request_too_large",
+  });
+  if (Number(headers.get("content-length")) > mostBytes) throw tooLarge;
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  const reader = body?.getReader();
+  for (;;) {
+    const next = await reader?.read().catch(() => {
+      throw badField(null, "the body ended early");
+    });
+    if (next === undefined || next.done) break;
+    size += next.value.length;
+    if (size > mostBytes) {
+      await reader?.cancel();
+      throw tooLarge;
+    }
+    parts.push(next.value);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,144 @@
+/** A model under its public name, answering several requests at once. */
+
+import { TacetError } from "../base/errors.ts";
+import {
+  type AnswerEnd,
+  type AnswerOptions,
+  type AnswerPiece,
+  roomFor,
+  streamAnswer,
+} from "../model/answer-stream.ts";
+import type { CausalLm } from "../model/causal-lm.ts";
+import { type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
+import { readGenerationDefaults } from "../model/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { badField } from "./api-error.ts";
+import { ContextPool } from "./context-pool.ts";
+import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
+import { Turns } from "./turns.ts";
+
+export interface ServedModelOptions {
+  /** What requests call it. */
+  readonly id: string;
+  readonly model: CausalLm;
+  readonly checkpoint: Checkpoint;
+  readonly ownedBy: string;
+  /** Changes when answers may: `system_fingerprint`. */
+  readonly fingerprint?: string;
+  /** Who is answered now; may be shared by several models. */
+  readonly answers: Turns;
+  /** Conversations whose KV cache is kept for their next turn. */
+  readonly contexts: number;
+}
+
+export interface Answering {
+  readonly pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>;
+  /** Last id of the prompt: the answer's first token follows it. */
+  readonly lastPromptId: number;
+}
+
+/** Forward passes at a time: while one waits for the provider, another uses the processor. */
+const PASSES = 2;
+
+export class ServedModel {
+  readonly id: string;
+  readonly ownedBy: string;
+  readonly fingerprint: string | undefined;
+  readonly tokenizer: Tokenizer;
+  readonly #template: ChatTemplate | undefined;
+  readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
+  readonly #model: CausalLm;
+  readonly #pool: ContextPool;
+  readonly #answers: Turns;
+  readonly #passes = new Turns(PASSES);
+
+  private constructor(
+    options: ServedModelOptions,
+    text: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate | undefined },
+    defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">,
+  ) {
+    this.id = options.id;
+    this.ownedBy = options.ownedBy;
+    this.fingerprint = options.fingerprint;
+    this.#model = options.model;
+    this.#answers = options.answers;
+    this.#pool = new ContextPool(options.model, options.contexts);
+    this.tokenizer = text.tokenizer;
+    this.#template = text.template;
+    this.#defaults = defaults;
+  }
+
+  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
+  static async open(options: ServedModelOptions): Promise<ServedModel> {
+    const { checkpoint } = options;
+    const tokenizer = await loadTokenizer(checkpoint);
+    const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
+      // A model that was not trained for chat completes texts.
+      if (error instanceof TacetError && error.code === "bad_tokenizer") return undefined;
+      throw error;
+    });
+    const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
+    const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+    return new ServedModel(options, { tokenizer, template }, defaults);
+  }
+
+  /**
+   * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
+   *
+   * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
+   *   signal fires while they wait, and what streamAnswer throws
+   */
+  answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
+    const ids = this.#promptIds(prompt);
+    roomFor(ids.length, this.#model.contextLength);
+    const sampling = { ...this.#defaults.sampling, ...options.sampling };
+    const pieces = this.#inTurns(ids, { ...this.#defaults, ...options, sampling, signal }, signal);
+    return { pieces, lastPromptId: ids[ids.length - 1] };
+  }
+
+  /** Frees the kept contexts; the model stays. */
+  dispose(): void {
+    this.#pool.dispose();
+  }
+
+  async *#inTurns(
+    ids: readonly number[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+    const leave = await this.#answers.take(signal);
+    const context = this.#pool.take(ids);
+    const pieces = streamAnswer(context, this.tokenizer, ids, options);
+    try {
+      for (;;) {
+        const pass = await this.#passes.take(signal);
+        const next = await pieces.next().finally(pass);
+        if (next.done) return next.value;
+        yield next.value;
+      }
+    } finally {
+      await pieces.return(undefined as never);
+      this.#pool.giveBack(context);
+      leave();
+    }
+  }
+
+  #promptIds(prompt: RequestPrompt): readonly number[] {
+    const ids = this.#encode(prompt);
+    const param = "messages" in prompt ? "messages" : "prompt";
+    if (ids.length === 0) throw badField(param, `${param} must not be empty`);
+    const { vocabSize } = this.#model.config;
+    if (ids.every((id) => id < vocabSize)) return ids;
+    throw badField(param, `${param} has a token id outside the model's vocabulary of ${vocabSize}`);
+  }
+
+  #encode(prompt: RequestPrompt): readonly number[] {
+    if ("ids" in prompt) return prompt.ids;
+    if ("text" in prompt) return this.tokenizer.encode(prompt.text);
+    if (this.#template === undefined) {
+      throw badField("messages", "the model has no chat template: give the whole prompt to /v1/completions");
+    }
+    return this.tokenizer.encode(this.#template.render(prompt.messages), { addSpecialTokens: false });
+  }
+}

@@ -1,0 +1,194 @@
+/** The official openai client and the Vercel AI SDK, unmodified, through `tacet serve` and a provider. */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateText, streamText } from "ai";
+import OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
+import { LEXICON, lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
+import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
+
+const MAIN = join(LEXICON, "../../dist/cli/main.js");
+const BASE = join(LEXICON, "base");
+const WORDS = lexiconEntries().filter(({ kind }) => kind === "law");
+const TENDER = WORDS.find(({ word }) => word === "tender")!;
+const KEY = "local-key";
+
+const folder = temporaryFolder();
+const state = join(folder.path, "state");
+let provider: ProviderProcess;
+let endpoint: EndpointProcess;
+let openai: OpenAI;
+
+beforeAll(async () => {
+  await (await lexicon()).writeState(state, { name: "law" });
+  provider = await startProvider(state);
+  writeFileSync(join(folder.path, "keys"), `another\n${KEY}\n`);
+  endpoint = await startEndpoint(
+    ...["--base", BASE, "--provider", provider.url, "--serve-base", "--reconnect-seconds", "0"],
+    ...["--api-key-file", join(folder.path, "keys")],
+  );
+  openai = new OpenAI({ baseURL: endpoint.url, apiKey: KEY, maxRetries: 0 });
+});
+afterAll(async () => {
+  await stopEndpoints();
+  await stopProviders();
+  folder.remove();
+});
+
+const messages = (word: string) => [{ role: "user" as const, content: word }];
+
+async function streamed(word: string): Promise<string> {
+  const stream = await openai.chat.completions.create({
+    model: "law",
+    messages: messages(word),
+    stream: true,
+  });
+  let text = "";
+  for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? "";
+  return text;
+}
+
+describe("the openai client", () => {
+  it("lists models, chats and completes", async () => {
+    const models = [];
+    for await (const { id } of openai.models.list()) models.push(id);
+    expect(models).toEqual(["law", "base"]);
+    const chat = await openai.chat.completions.create({ model: "law", messages: messages("tender") });
+    expect(chat.choices[0].message.content).toBe(TENDER.adapter.text);
+    expect(chat.usage).toMatchObject({ completion_tokens: TENDER.adapter.ids.length });
+    const completion = await openai.completions.create({
+      model: "law",
+      prompt: [...TENDER.prompt_ids],
+      max_tokens: 96,
+      temperature: 0,
+    });
+    expect(completion.choices[0]).toMatchObject({ text: TENDER.adapter.text, finish_reason: "stop" });
+    const alone = await openai.chat.completions.create({ model: "base", messages: messages("tender") });
+    expect(alone.choices[0].message.content).not.toContain("law");
+  });
+
+  it("is answered six times at once, streams and not, each as if it were alone", async () => {
+    const asked = WORDS.slice(0, 6);
+    const texts = await Promise.all(
+      asked.map(async ({ word }, i) => {
+        if (i % 2 === 0) return await streamed(word);
+        const chat = await openai.chat.completions.create({ model: "law", messages: messages(word) });
+        return chat.choices[0].message.content;
+      }),
+    );
+    expect(texts).toEqual(asked.map(({ adapter }) => adapter.text));
+  });
+
+  it("streams with its helper, counts and log-probabilities", async () => {
+    const stream = openai.chat.completions.stream({
+      model: "law",
+      messages: messages("tender"),
+      stream_options: { include_usage: true },
+      logprobs: true,
+    });
+    const final = await stream.finalChatCompletion();
+    expect(final.choices[0].message.content).toBe(TENDER.adapter.text);
+    expect(final.usage?.total_tokens).toBe(TENDER.prompt_ids.length + TENDER.adapter.ids.length);
+    const tokens = final.choices[0].logprobs?.content?.map(({ token }) => token).join("");
+    expect(tokens).toBe(TENDER.adapter.text);
+  });
+
+  it("breaks off in mid-stream, and the next one is answered", async () => {
+    const stream = await openai.chat.completions.create({
+      model: "law",
+      messages: messages("tender"),
+      stream: true,
+      temperature: 2,
+      max_tokens: 100_000,
+    });
+    let chunks = 0;
+    for await (const _ of stream) if (++chunks === 4) stream.controller.abort();
+    expect(chunks).toBe(4);
+    expect(await streamed("tender")).toBe(TENDER.adapter.text);
+  });
+
+  it("is told what is wrong in its own errors", async () => {
+    const ask = (more: object, client = openai) =>
+      client.chat.completions.create({ model: "law", messages: messages("tender"), ...more });
+    await expect(ask({ n: 2 })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
+    await expect(ask({ messages: messages("x ".repeat(9000)) })).rejects.toMatchObject({
+      status: 400,
+      code: "context_length_exceeded",
+    });
+    await expect(ask({ model: "gpt-4o" })).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+    const stranger = new OpenAI({ baseURL: endpoint.url, apiKey: "wrong", maxRetries: 0 });
+    await expect(ask({}, stranger)).rejects.toBeInstanceOf(OpenAI.AuthenticationError);
+  });
+});
+
+describe("the Vercel AI SDK", () => {
+  it("generates and streams text, as in docs/openai.md", async () => {
+    const tacet = createOpenAICompatible({
+      name: "tacet",
+      baseURL: endpoint.url,
+      apiKey: KEY,
+      includeUsage: true,
+    });
+    const { text, usage, finishReason } = await generateText({ model: tacet("law"), prompt: "tender" });
+    expect({ text, finishReason }).toEqual({ text: TENDER.adapter.text, finishReason: "stop" });
+    expect(usage.outputTokens).toBe(TENDER.adapter.ids.length);
+    const result = streamText({ model: tacet("law"), messages: messages("tender"), temperature: 0 });
+    let streamedText = "";
+    for await (const part of result.textStream) streamedText += part;
+    expect(streamedText).toBe(TENDER.adapter.text);
+    expect((await result.usage).inputTokens).toBe(TENDER.prompt_ids.length);
+  });
+});
+
+describe("the endpoint", () => {
+  it("is asked under the names of this machine only", async () => {
+    const status = (host: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { host, authorization: `Bearer ${KEY}` };
+        request(`${endpoint.url}/models`, { headers }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        })
+          .once("error", reject)
+          .end();
+      });
+    expect(await status("localhost:80")).toBe(200);
+    expect(await status("tacet.evil.example")).toBe(421);
+  });
+
+  it("says that a budget is spent, and does not let the client try again", async () => {
+    const data = join(folder.path, "data");
+    const made = spawnSync(process.execPath, [MAIN, "keys", "create", "--data", data, "--budget", "12"]);
+    writeFileSync(join(folder.path, "token"), made.stdout);
+    const metered = await startProvider(state, { args: ["--data", data] });
+    const own = await startEndpoint(
+      ...["--base", BASE, "--provider", metered.url, "--token-file", join(folder.path, "token")],
+    );
+    const client = new OpenAI({ baseURL: own.url, apiKey: "any" });
+    const spent = client.chat.completions.create({ model: "law", messages: messages("tender") });
+    await expect(spent).rejects.toMatchObject({
+      constructor: OpenAI.RateLimitError,
+      code: "insufficient_quota",
+    });
+    expect(await own.stop()).toBe(0);
+  });
+
+  it("says that the provider is gone, and where to look; nothing of a prompt is in what it writes", async () => {
+    await provider.kill();
+    await expect(streamed("tender")).rejects.toMatchObject({
+      constructor: OpenAI.InternalServerError,
+      status: 503,
+      code: "provider_unavailable",
+      message: expect.stringContaining("provider"),
+    });
+    // The base model answers under its own name only.
+    const alone = await openai.chat.completions.create({ model: "base", messages: messages("tender") });
+    expect(alone.choices[0].message.content).not.toContain("law");
+    expect(endpoint.output()).not.toContain("tender");
+    expect(await endpoint.stop()).toBe(0);
+  });
+});
