@@ -53,6 +53,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   "@bufbuild/protobuf": ["wire/*", "model/sentencepiece/*"],
   "@huggingface/": ["model/*"],
   "onnx-proto": ["model/*"],
+  "@redis/client": ["platform/node*"],
   "node:": ["platform/node*", "cli/*"],
   ws: ["platform/node*", "cli/*"],
   "onnxruntime-": ["platform/*", "cli/*"],

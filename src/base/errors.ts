@@ -42,6 +42,8 @@ export const ERROR_KINDS = {
   internal: { wire: 12, close: 1011, exit: 70 },
   bundle_changed: { wire: 13, exit: 4 },
   budget_exhausted: { wire: 14, exit: 4 },
+  /** The provider can't reach what keeps its keys and budgets; asking again later may help. */
+  unavailable: { wire: 15, close: 1013, exit: 4 },
   // the connection, seen from the client: exit 5
   connection_failed: { wire: 0, exit: 5 },
   connection_lost: { wire: 0, exit: 5 },

@@ -114,3 +114,26 @@ export interface Journal {
   rewrite(records: Iterable<Uint8Array>): void;
   close(): void;
 }
+
+/** A string is sent as UTF-8. */
+export type RedisArgument = string | Uint8Array;
+
+/**
+ * A Redis server, over a connection that comes back by itself. Commands of one turn travel together. Replies are as
+ * in RESP2: strings, integers, null, arrays of them.
+ */
+export interface RedisLink {
+  /** Whether commands can be sent now. */
+  readonly isReady: boolean;
+  /** Called when the connection is back, and for each message on a subscribed channel. */
+  onNews: () => void;
+  /**
+   * @throws TacetError unavailable if the server can't be reached, refuses, or does not reply in time; then it is not
+   *   known whether the command ran
+   */
+  send(command: readonly RedisArgument[]): Promise<unknown>;
+  /** Runs a Lua script, in one round trip where the server knows it. Throws as send does. */
+  run(script: string, keys: readonly RedisArgument[], args: readonly RedisArgument[]): Promise<unknown>;
+  subscribe(channel: string): Promise<void>;
+  close(): void;
+}

@@ -1,13 +1,12 @@
-/** `tacet keys`: the API keys of a provider's data folder. */
+/** `tacet keys`: the API keys of a provider's data folder, or of the Redis database that its replicas share. */
 import { TacetError } from "../base/errors.ts";
 import { createApiKey } from "../provider/api-keys.ts";
 import type { Budget, KeyRecord } from "../provider/store.ts";
 import { systemRandom } from "../ring/prng.ts";
-import { changeKeys, readKeys, readUsage } from "./data-folder.ts";
+import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 import { grouped, oneLine, print, printJson, warn } from "./terminal.ts";
 
-export interface CreateKeyOptions {
-  readonly data: string;
+export interface CreateKeyOptions extends StoreOptions {
   readonly budget: string;
   readonly adapter?: readonly string[];
   readonly account?: string;
@@ -17,13 +16,8 @@ export interface CreateKeyOptions {
   readonly json?: boolean;
 }
 
-export interface ListKeysOptions {
-  readonly data: string;
+export interface ListKeysOptions extends StoreOptions {
   readonly json?: boolean;
-}
-
-export interface RevokeKeyOptions {
-  readonly data: string;
 }
 
 const UNIT_SECONDS: Record<string, number> = { minute: 60, hour: 3600, day: 86_400, week: 604_800 };
@@ -46,7 +40,12 @@ export async function createKey(options: CreateKeyOptions): Promise<void> {
     now,
     systemRandom,
   );
-  await changeKeys(options.data, (records) => [...records, record]);
+  const book = await openKeyBook(options);
+  try {
+    await book.add(record);
+  } finally {
+    book.close();
+  }
   if (options.json) printJson({ key, ...shown(record) });
   else print(key);
   if (budget === null) {
@@ -60,19 +59,33 @@ export async function createKey(options: CreateKeyOptions): Promise<void> {
   }
 }
 
-export function listKeys({ data, json }: ListKeysOptions): void {
-  const records = readKeys(data);
-  const ledger = readUsage(data);
-  const now = Date.now();
-  const rows = records.map((record) => {
-    const slots = ledger.usage().filter(({ account }) => account === record.account);
-    const scopes = slots.map(({ scope }) => scope);
-    const left =
-      record.budget &&
-      Math.min(record.budget.vectors, ...ledger.left(record.account, scopes, record.budget, now));
-    const asked = Math.max(0, ...slots.map(({ total }) => total));
-    return { ...shown(record), state: stateOf(record, now), asked, left };
-  });
+export async function listKeys(options: ListKeysOptions): Promise<void> {
+  const book = await openKeyBook(options);
+  try {
+    printKeys(await rowsOf(book, Date.now()), options.json ?? false);
+  } finally {
+    book.close();
+  }
+}
+
+type Row = Awaited<ReturnType<typeof rowsOf>>[number];
+
+async function rowsOf(book: KeyBook, now: number) {
+  const records = await book.keys();
+  const usage = await book.usage(records.map(({ account }) => account));
+  return await Promise.all(
+    records.map(async (record) => {
+      const { account, budget } = record;
+      const slots = usage.filter((each) => each.account === account);
+      const scopes = slots.map(({ scope }) => scope);
+      const left = budget && Math.min(budget.vectors, ...(await book.left(account, scopes, budget, now)));
+      const asked = Math.max(0, ...slots.map(({ total }) => total));
+      return { ...shown(record), state: stateOf(record, now), asked, left };
+    }),
+  );
+}
+
+function printKeys(rows: readonly Row[], json: boolean): void {
   if (json) {
     printJson({ keys: rows });
     return;
@@ -103,17 +116,17 @@ export function listKeys({ data, json }: ListKeysOptions): void {
   }
 }
 
-export async function revokeKey(id: string, { data }: RevokeKeyOptions): Promise<void> {
-  await changeKeys(data, (records) => {
-    const record = records.find((each) => each.id === id);
-    if (record === undefined) {
+export async function revokeKey(id: string, options: StoreOptions): Promise<void> {
+  const book = await openKeyBook(options);
+  try {
+    if (!(await book.revoke(id, Date.now()))) {
       throw new TacetError("bad_argument", `there is no key ${JSON.stringify(id.slice(0, 64))}`, {
-        hint: `'tacet keys list --data ${data}' shows the ids`,
+        hint: "'tacet keys list' shows the ids",
       });
     }
-    const revoked = { ...record, revokedAt: record.revokedAt ?? Date.now() };
-    return records.map((each) => (each.id === id ? revoked : each));
-  });
+  } finally {
+    book.close();
+  }
   print(`revoked ${id}`);
 }
 

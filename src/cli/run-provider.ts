@@ -3,9 +3,11 @@ import { type Logger, pino } from "pino";
 import { TacetError } from "../base/errors.ts";
 import { nodeFileTree, type ServeOptions, serveSockets } from "../platform/node.ts";
 import { loadServedAdapter, Provider, type ProviderEvent, type ServedAdapter } from "../provider/provider.ts";
+import type { KeyRecord, ProviderStore, Soon } from "../provider/store.ts";
 import { securityFacts, showFunctionVectors } from "./bundle-facts.ts";
-import { nodeSha256, type OpenedData, openDataFolder, readKeys } from "./data-folder.ts";
+import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
 import { takeTimeToStop } from "./interrupt.ts";
+import { openRedisStore, redisUrlOf } from "./key-book.ts";
 import { isLoopback } from "./loopback.ts";
 import { readSettings } from "./provider/config-file.ts";
 import { ProviderMetrics } from "./provider/metrics.ts";
@@ -35,10 +37,10 @@ export async function runProvider(
       ? undefined
       : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
-  let data: OpenedData | undefined;
+  let data: OpenedStore | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
-    data = settings.data === undefined ? undefined : openData(settings.data, settings, log);
+    data = await openStore(settings, log);
     const provider = new Provider(adapters, {
       limits: { maxMessageBytes, maxVectors, maxInFlight },
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
@@ -53,9 +55,10 @@ export async function runProvider(
     metrics.watch(provider);
     const server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
-    if (settings.data !== undefined) warnOfUnlimited(settings.data, adapters);
-    const { store } = data ?? {};
-    if (store !== undefined) readiness.check = () => store.check();
+    if (data !== undefined) {
+      warnOfUnlimited(await data.keys(), adapters);
+      readiness.check = data.check;
+    }
     readiness.reason = undefined;
     const metered = data !== undefined;
     log.info({ type: "settings", ...shownSettings(settings) }, "settings");
@@ -127,6 +130,21 @@ function checkTogether(settings: ProviderSettings): void {
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TacetError("bad_argument", "--tls-cert and --tls-key go together");
   }
+  if (redisUrlOf(settings) !== undefined) {
+    if (durability !== undefined) {
+      throw new TacetError("bad_argument", "--durability is for --data", {
+        hint: "with --redis the server decides: appendfsync in redis.conf (docs/deploy.md)",
+      });
+    }
+    const others = {
+      "--data": data !== undefined,
+      "--unmetered": unmetered,
+      "--token-file": tokenFile !== undefined,
+    };
+    const other = Object.entries(others).find(([, isGiven]) => isGiven)?.[0];
+    if (other === undefined) return;
+    throw new TacetError("bad_argument", `--redis and ${other} exclude each other`);
+  }
   if (data !== undefined) {
     if (tokenFile === undefined && !unmetered) return;
     const option = unmetered ? "--unmetered" : "--token-file";
@@ -139,6 +157,30 @@ function checkTogether(settings: ProviderSettings): void {
   throw new TacetError("bad_argument", `serving on ${host} needs --data, or --unmetered if that is meant`, {
     hint: "without a count of their queries all clients can learn the adapted function: see 'tacet keys --help'",
   });
+}
+
+/** Keys and counts, wherever they are. */
+interface OpenedStore {
+  readonly store: ProviderStore;
+  keys(): Soon<readonly KeyRecord[]>;
+  /** Throws if nothing can be charged. */
+  check(): void | Promise<void>;
+  close(): void;
+}
+
+async function openStore(settings: ProviderSettings, log: Logger): Promise<OpenedStore | undefined> {
+  if (settings.data !== undefined) {
+    const data = openData(settings.data, settings, log);
+    const { store } = data;
+    return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
+  }
+  if (redisUrlOf(settings) === undefined) return undefined;
+  const store = await openRedisStore(settings, (state, reason) => {
+    if (state === "ready") log.info({ type: "redis-ready" }, "the Redis server is back");
+    else log.error({ type: "redis-lost", name: reason }, "the Redis server is gone: queries are refused");
+  });
+  await store.watchKeys();
+  return { store, keys: () => store.keys(), check: () => store.check(), close: () => store.close() };
 }
 
 function openData(dir: string, { durability }: ProviderSettings, log: Logger): OpenedData {
@@ -166,10 +208,12 @@ const LEVELS = {
   fault: "error",
 } as const satisfies Record<ProviderEvent["type"], string>;
 
-function warnOfExposure({ host, data, tokenFile, tlsCert }: ProviderSettings): void {
+function warnOfExposure(settings: ProviderSettings): void {
+  const { host, tokenFile, tlsCert } = settings;
   if (isLoopback(host)) return;
   const who = tokenFile === undefined ? `anybody who reaches ${host}` : "whoever has a token";
-  if (data === undefined) warn(`${who} can query the adapters without limit, and so learn their functions`);
+  const isMetered = settings.data !== undefined || redisUrlOf(settings) !== undefined;
+  if (!isMetered) warn(`${who} can query the adapters without limit, and so learn their functions`);
   if (tlsCert !== undefined) return;
   warn(
     "tokens and adapter names travel in clear: give --tls-cert and --tls-key, or put a proxy with TLS in front",
@@ -177,8 +221,8 @@ function warnOfExposure({ host, data, tokenFile, tlsCert }: ProviderSettings): v
 }
 
 /** Says what a budget without end means, with the numbers of these adapters. */
-function warnOfUnlimited(dir: string, adapters: readonly ServedAdapter[]): void {
-  const keys = readKeys(dir).filter(({ budget, revokedAt }) => budget === null && revokedAt === null);
+function warnOfUnlimited(records: readonly KeyRecord[], adapters: readonly ServedAdapter[]): void {
+  const keys = records.filter(({ budget, revokedAt }) => budget === null && revokedAt === null);
   if (keys.length === 0) return;
   const ids = keys.map(({ id }) => id).join(", ");
   for (const { name, bundle } of adapters) {

@@ -12,6 +12,7 @@ export { type DownloadOptions, downloadFromHub } from "./node-hub.ts";
 export { type HubId, parseHubId } from "./node-hub-names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node-journal.ts";
 export { type FolderLock, lockFolder } from "./node-lock.ts";
+export { connectRedis, type RedisLinkOptions } from "./node-redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
 export { watchTextFile } from "./node-watched-file.ts";
 

@@ -1,5 +1,6 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal of its own. Answers at once. */
 import type { Journal } from "../base/platform.ts";
+import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import type { Budget, KeyRecord, ProviderStore, Reservation, Reserved, Soon } from "./store.ts";
 import { UsageLedger, type UsageOptions } from "./usage-ledger.ts";
 
@@ -21,6 +22,7 @@ export class EmbeddedStore implements ProviderStore {
   readonly #journal: Journal;
   readonly #ledger: UsageLedger;
   readonly #waits: boolean;
+  readonly #rates = new RateLimiter();
   #keys = new Map<string, KeyRecord>();
   #flushTimer: unknown;
   #closed = false;
@@ -37,12 +39,23 @@ export class EmbeddedStore implements ProviderStore {
     this.onKeysChanged();
   }
 
+  keys(): KeyRecord[] {
+    return [...this.#keys.values()];
+  }
+
   findKey(hash: string): KeyRecord | undefined {
     return this.#keys.get(hash);
   }
 
   reserve(reservation: Reservation): Soon<Reserved> {
-    const reserved = this.#ledger.reserve(reservation);
+    const { key, vectors, nowMs } = reservation;
+    const rate = key?.vectorsPerSecond ?? null;
+    const waitMs =
+      rate === null || key === undefined
+        ? 0
+        : this.#rates.take(key.id, rate, vectors, nowMs, LONGEST_WAIT_MS);
+    const charged = this.#ledger.reserve(reservation);
+    const reserved = waitMs === 0 ? charged : { ...charged, waitMs };
     // A replay too: the charge that it repeats may still be on its way to the disk.
     if (this.#waits && reserved.granted) return this.#journal.flushed().then(() => reserved);
     this.#flushTimer ??= setTimeout(() => this.#flush(), FLUSH_MS);

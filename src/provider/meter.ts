@@ -5,7 +5,6 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { TacetError } from "../base/errors.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
-import type { RateLimiter } from "./rate-limiter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import {
   type KeyRecord,
@@ -16,9 +15,6 @@ import {
   windowStart,
 } from "./store.ts";
 import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
-
-/** A query that has to wait longer than this for its key's rate is refused. */
-const LONGEST_WAIT_MS = 20_000;
 
 /** SHA-256 of byte strings one after another. Node's own is several times as fast as one in JavaScript. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
@@ -31,7 +27,6 @@ const portableSha256: Sha256 = (parts) => {
 
 export interface MeterTools {
   readonly store: ProviderStore;
-  readonly rates: RateLimiter;
   readonly sha256?: Sha256;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -88,24 +83,14 @@ export class Meter {
    * Charges a query that is well-formed. What it returns, or resolves to, are the vectors left; the answer may leave
    * then and not before.
    *
-   * @throws TacetError budget_exhausted; too_many_requests; unauthorized if the key has expired
+   * @throws TacetError budget_exhausted; too_many_requests; unauthorized if the key has expired; what reserve throws
    */
   charge(group: number, vectors: number, ciphertext: Uint8Array): Soon<number | undefined> {
-    const { rates, now } = this.#tools;
-    const key = this.#key;
-    if (!keyAllows(key, this.#adapter.name, now())) throw unauthorized();
-    if (key.vectorsPerSecond === null) return this.#reserve(group, vectors, ciphertext);
-    const waitMs = rates.take(key.id, key.vectorsPerSecond, vectors, now(), LONGEST_WAIT_MS);
-    if (waitMs === 0) return this.#reserve(group, vectors, ciphertext);
-    return new Promise<void>((resolve) => setTimeout(resolve, waitMs)).then(() =>
-      this.#reserve(group, vectors, ciphertext),
-    );
-  }
-
-  #reserve(group: number, vectors: number, ciphertext: Uint8Array): Soon<number | undefined> {
     const { store, now } = this.#tools;
-    const { account, budget } = this.#key;
+    const key = this.#key;
     const nowMs = now();
+    if (!keyAllows(key, this.#adapter.name, nowMs)) throw unauthorized();
+    const { account, budget } = key;
     const reserved = store.reserve({
       account,
       scope: this.#scopes[group],
@@ -113,10 +98,12 @@ export class Meter {
       vectors,
       budget: budget ?? undefined,
       nowMs,
+      key,
     });
-    const use = ({ granted, left }: Reserved) => {
+    const use = ({ granted, left, waitMs }: Reserved): Soon<number | undefined> => {
       if (!granted) throw this.#exhausted(vectors, left ?? 0, nowMs);
-      return left;
+      if (waitMs === undefined) return left;
+      return new Promise((resolve) => setTimeout(() => resolve(left), waitMs));
     };
     return reserved instanceof Promise ? reserved.then(use) : use(reserved);
   }

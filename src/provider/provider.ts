@@ -12,7 +12,6 @@ import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { Connection } from "./connection.ts";
 import { Meter, type Sha256 } from "./meter.ts";
-import { RateLimiter } from "./rate-limiter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
 
@@ -109,7 +108,6 @@ export class Provider {
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
-  readonly #rates = new RateLimiter();
   /** Key id → connections that were welcomed with it. */
   readonly #ofKey = new Map<string, number>();
   #nextConnection = 1;
@@ -180,7 +178,7 @@ export class Provider {
       const now = this.#options.now ?? Date.now;
       const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
       const { sha256 } = this.#options;
-      const tools = { store, rates: this.#rates, now, ...(sha256 ? { sha256 } : {}) };
+      const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
       const key = record as KeyRecord;
       return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
     };

@@ -1,10 +1,12 @@
 /**
  * Token buckets, one for each key: `perSecond` vectors a second on the average, up to BURST_SECONDS of them at once.
- * In the memory of one provider: of several replicas each allows the rate.
+ * In the memory of one provider; replicas with a Redis server have the same in a script (redis-scripts.ts).
  */
 import { TacetError } from "../base/errors.ts";
 
-const BURST_SECONDS = 10;
+export const BURST_SECONDS = 10;
+/** A query that has to wait longer than this for its key's rate is refused. */
+export const LONGEST_WAIT_MS = 20_000;
 const MOST_BUCKETS = 10_000;
 
 export class RateLimiter {
@@ -22,9 +24,7 @@ export class RateLimiter {
     // A query larger than the bucket goes when the bucket is full.
     const waitMs = Math.max(0, Math.min(after - nowMs - 1000 * BURST_SECONDS, before - nowMs));
     if (waitMs > longestMs) {
-      throw new TacetError("too_many_requests", `the key may ask ${perSecond} vectors a second`, {
-        hint: `ask again in ${Math.ceil(waitMs / 1000)} s`,
-      });
+      throw rateExceeded(perSecond, waitMs);
     }
     this.#fullAt.set(key, after);
     if (this.#fullAt.size > MOST_BUCKETS) this.#forgetFull(nowMs);
@@ -34,4 +34,10 @@ export class RateLimiter {
   #forgetFull(nowMs: number): void {
     for (const [key, fullAt] of this.#fullAt) if (fullAt <= nowMs) this.#fullAt.delete(key);
   }
+}
+
+export function rateExceeded(perSecond: number, waitMs: number): TacetError {
+  return new TacetError("too_many_requests", `the key may ask ${perSecond} vectors a second`, {
+    hint: `ask again in ${Math.ceil(waitMs / 1000)} s`,
+  });
 }

@@ -3,7 +3,7 @@
  * a provider needs is in its state folders, so replicas with one store behind a load balancer are one provider.
  *
  * Two stores fit this interface: the embedded one (embedded-store.ts), which answers at once, and one behind a
- * network, which answers with promises; `reserve` is one atomic step, for Redis one script.
+ * network (redis-store.ts), which answers with promises; `reserve` is one atomic step, for Redis one script.
  */
 
 /** A value now, from memory, or later, from a network. */
@@ -48,6 +48,8 @@ export interface Reservation {
   readonly budget: Budget | undefined;
   /** Milliseconds since 1970. */
   readonly nowMs: number;
+  /** The key that asks: its rate is taken from. A store behind a network also looks whether it is revoked. */
+  readonly key?: Pick<KeyRecord, "id" | "hash" | "vectorsPerSecond">;
 }
 
 export interface Reserved {
@@ -56,6 +58,8 @@ export interface Reserved {
   readonly replayed: boolean;
   /** Vectors left after this; undefined without a budget. */
   readonly left: number | undefined;
+  /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
+  readonly waitMs?: number;
 }
 
 export interface ProviderStore {
@@ -66,6 +70,9 @@ export interface ProviderStore {
   /**
    * Charges a request, all of it or none. When this returns, or resolves, the charge is as durable as the store
    * promises: the answer may leave.
+   *
+   * @throws TacetError too_many_requests; unauthorized for a key that was revoked meanwhile; io_failed or unavailable
+   *   where the charge can't be kept: no answer then
    */
   reserve(reservation: Reservation): Soon<Reserved>;
   /** Throws, or rejects, if queries could not be charged now. */

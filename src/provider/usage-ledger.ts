@@ -14,17 +14,20 @@ const REMEMBERED_REQUESTS = 1 << 15;
 /** A journal is written anew, as sums, when it has grown by so much: about 400,000 charges. */
 const COMPACT_BYTES = 20 << 20;
 
-/** The count of one account and scope. */
-interface Slot {
-  readonly id: number;
-  readonly account: string;
-  readonly scope: string;
+/** What an account has asked in one scope. */
+export interface Counts {
   /** Vectors ever charged. */
   total: number;
   /** Of the window that `window` starts, `windowSeconds` long. */
   windowVectors: number;
   window: number;
   windowSeconds: number;
+}
+
+interface Slot extends Counts {
+  readonly id: number;
+  readonly account: string;
+  readonly scope: string;
 }
 
 export interface UsageOptions {
@@ -89,7 +92,7 @@ export class UsageLedger {
   left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): number[] {
     return scopes.map((scope) => {
       const slot = this.#byName.get(nameOf(account, scope));
-      return slot === undefined ? budget.vectors : (leftOf(slot, budget, nowMs) ?? 0);
+      return slot === undefined ? budget.vectors : leftOf(slot, budget, nowMs);
     });
   }
 
@@ -167,7 +170,7 @@ export class UsageLedger {
 const nameOf = (account: string, scope: string): string => `${account}\n${scope}`;
 
 /** The window that a charge falls into. A clock that is set back a little does not open the last window again. */
-function windowOf(slot: Slot, budget: Budget | undefined, nowMs: number): number {
+function windowOf(slot: Counts, budget: Budget | undefined, nowMs: number): number {
   if (budget === undefined || budget.windowSeconds === 0) return 0;
   const { windowSeconds } = budget;
   const now = windowStart(nowMs, windowSeconds);
@@ -175,7 +178,10 @@ function windowOf(slot: Slot, budget: Budget | undefined, nowMs: number): number
   return back > 0 && back <= 1000 * windowSeconds ? slot.window : now;
 }
 
-function leftOf(slot: Slot, budget: Budget | undefined, nowMs: number): number | undefined {
+/** Vectors that a budget leaves; undefined without one. */
+export function leftOf(slot: Counts, budget: Budget, nowMs: number): number;
+export function leftOf(slot: Counts, budget: Budget | undefined, nowMs: number): number | undefined;
+export function leftOf(slot: Counts, budget: Budget | undefined, nowMs: number): number | undefined {
   if (budget === undefined) return undefined;
   if (budget.windowSeconds === 0) return Math.max(0, budget.vectors - slot.total);
   const isSame = slot.windowSeconds === budget.windowSeconds && slot.window === windowOf(slot, budget, nowMs);

@@ -1,15 +1,18 @@
 import type { Command } from "commander";
 import { collect, decimalIn } from "../arguments.ts";
-import type { CreateKeyOptions, ListKeysOptions, RevokeKeyOptions } from "../run-keys.ts";
+import type { StoreOptions } from "../key-book.ts";
+import type { CreateKeyOptions, ListKeysOptions } from "../run-keys.ts";
 
 export function registerKeys(program: Command): void {
   const keys = program
     .command("keys")
-    .description("create, list and revoke the API keys of a provider's --data folder");
+    .description("create, list and revoke the API keys of a provider's --data folder or --redis database");
   keys
     .command("create")
     .description("make a key and print it, once; only its hash is stored")
-    .requiredOption("--data <dir>", "the provider's data folder; made where there is none")
+    .option("--data <dir>", "the provider's data folder; made where there is none")
+    .option("--redis <url>", "the Redis server of its replicas (default: TACET_REDIS_URL)")
+    .option("--redis-prefix <text>", "begins all keys in the database (default: tacet:)")
     .requiredOption(
       "--budget <b>",
       "vectors that may be asked of each group: 5000, 5000/day (or hour, minute, week), or unlimited",
@@ -40,18 +43,22 @@ Examples:
   keys
     .command("list")
     .description("keys with their budgets and what was asked of the busiest group")
-    .requiredOption("--data <dir>", "the provider's data folder")
+    .option("--data <dir>", "the provider's data folder")
+    .option("--redis <url>", "the Redis server of its replicas (default: TACET_REDIS_URL)")
+    .option("--redis-prefix <text>", "begins all keys in the database (default: tacet:)")
     .option("--json", "one JSON object")
     .action(async (options: ListKeysOptions) => {
       const { listKeys } = await import("../run-keys.ts");
-      listKeys(options);
+      await listKeys(options);
     });
   keys
     .command("revoke")
     .description("end a key; a running provider closes its connections within a second")
     .argument("<id>", "as 'tacet keys list' shows it")
-    .requiredOption("--data <dir>", "the provider's data folder")
-    .action(async (id: string, options: RevokeKeyOptions) => {
+    .option("--data <dir>", "the provider's data folder")
+    .option("--redis <url>", "the Redis server of its replicas (default: TACET_REDIS_URL)")
+    .option("--redis-prefix <text>", "begins all keys in the database (default: tacet:)")
+    .action(async (id: string, options: StoreOptions) => {
       const { revokeKey } = await import("../run-keys.ts");
       await revokeKey(id, options);
     });

@@ -17,6 +17,11 @@ budget ends. Without --data everybody, or everybody with a token, may ask
 without limit and so learn the adapted function; on other than loopback
 addresses that needs --unmetered.
 
+Several providers behind a load balancer share keys, counts and rates in a
+Redis server: --redis redis://HOST:6379, or rediss:// for TLS; URL and password
+may be in TACET_REDIS_URL and TACET_REDIS_PASSWORD. While it is away, queries
+are refused.
+
 Prints "listening on URL" to stdout, then one JSON line per event to stderr:
 connections, refusals, vectors asked; never data. SIGTERM or Ctrl-C stops it:
 open queries are answered, clients are told, and may go on with another

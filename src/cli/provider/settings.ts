@@ -9,6 +9,8 @@ export interface ProviderSettings {
   readonly host: string;
   readonly port: number;
   readonly data?: string;
+  readonly redis?: string;
+  readonly redisPrefix?: string;
   readonly durability?: "process" | "power";
   readonly unmetered: boolean;
   readonly tokenFile?: string;
@@ -75,6 +77,19 @@ export const SETTINGS = {
     group: ACCESS,
     shown: "<dir>",
     help: "keys and counts: 'tacet keys create --data DIR' lets clients in",
+  },
+  redis: {
+    kind: "text",
+    group: ACCESS,
+    shown: "<url>",
+    help: "instead of --data, for replicas: the Redis server that they share (default: TACET_REDIS_URL)",
+    secret: true,
+  },
+  redisPrefix: {
+    kind: "text",
+    group: ACCESS,
+    shown: "<text>",
+    help: "begins all keys in the Redis database (default: tacet:)",
   },
   durability: {
     kind: "choice",
