@@ -460,7 +460,7 @@ describe("mistakes", () => {
 });
 
 describe("help", () => {
-  it.each(["", "demo", "bundle", "provider", "generate", "chat", "logits", "inspect"])(
+  it.each(["", "demo", "bundle", "provider", "generate", "chat", "serve", "logits", "inspect"])(
     "%s fits 80 columns",
     async (name) => {
       const { code, stdout, stderr } = await tacet(...(name === "" ? [] : [name]), "--help");

@@ -19,12 +19,14 @@ export class CachedContext {
   readonly model: CausalLm;
   readonly #cache: KvCache;
   /** What the cache holds. */
-  #ids: number[] = [];
+  #ids: number[];
   #busy = false;
 
-  constructor(model: CausalLm) {
+  /** @param cache that is the context's own from now on, with the ids that it holds; default: an empty one */
+  constructor(model: CausalLm, cache: KvCache = model.newCache(), ids: number[] = []) {
     this.model = model;
-    this.#cache = model.newCache();
+    this.#cache = cache;
+    this.#ids = ids;
   }
 
   /** What the cache holds. */
@@ -38,6 +40,16 @@ export class CachedContext {
     let common = 0;
     while (common < most && this.#ids[common] === promptIds[common]) common++;
     return this.#cache.canTruncate(common) ? common : 0;
+  }
+
+  /**
+   * Another context, with what this one has in common with a prompt; this one keeps all that it has.
+   * @throws TypeError while an answer is generated
+   */
+  fork(promptIds: readonly number[]): CachedContext {
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    const length = this.reusable(promptIds);
+    return new CachedContext(this.model, this.#cache.fork(length), this.#ids.slice(0, length));
   }
 
   /**

@@ -67,6 +67,24 @@ export class KvCache {
     this.#length = assertInteger(length, "length", 0, this.#length);
   }
 
+  /** A cache of its own with the first `length` tokens of this one. */
+  fork(length: number): KvCache {
+    assertInteger(length, "length", 0, this.#length);
+    const copy = new KvCache(this.shape, Math.max(1, length));
+    const { kvHeads, headDim } = this.shape;
+    for (const [layer, { key, value }] of this.#tensors.entries()) {
+      const to = copy.#tensors[layer];
+      for (let head = 0; head < kvHeads; head++) {
+        const from = head * this.#capacity * headDim;
+        const at = head * copy.#capacity * headDim;
+        to.key.data.set(key.data.subarray(from, from + length * headDim), at);
+        to.value.data.set(value.data.subarray(from, from + length * headDim), at);
+      }
+    }
+    copy.#length = length;
+    return copy;
+  }
+
   /** Frees the memory; the cache cannot be used any more. */
   dispose(): void {
     this.#disposed = true;

@@ -1,14 +1,14 @@
-/** KV caches of conversations that may go on: a request gets the one that has read most of its prompt. */
+/** KV caches of conversations that may go on: a request gets what has been read of its prompt. */
 
 import { CachedContext } from "../model/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 
-/** From this share of what a context holds on, a prompt counts as that conversation going on. */
-const SAME_CONVERSATION = 0.5;
+/** A context that would lose no more of what it holds is taken itself; else it is kept, and a copy is given. */
+const SMALL_LOSS = 0.1;
 
 /**
  * What is generated does not depend on which context it is: only how much has to be read does. At most `most` contexts
- * are kept; while more are in use at a time, the ones above are freed when they are given back.
+ * are kept; of those the one that has been quiet longest goes first.
  */
 export class ContextPool {
   readonly #model: CausalLm;
@@ -22,26 +22,16 @@ export class ContextPool {
     this.#most = most;
   }
 
-  /** Contexts that are kept and not in use. */
-  get idle(): number {
-    return this.#idle.length;
-  }
-
   /** A context of the caller's own until it is given back. */
   take(promptIds: readonly number[]): CachedContext {
-    let best = -1;
-    let most = 0;
-    for (const [at, context] of this.#idle.entries()) {
-      const reusable = context.reusable(promptIds);
-      const again = reusable === promptIds.length - 1; // an answer that is asked for once more
-      const same = again || reusable >= SAME_CONVERSATION * context.ids.length;
-      if (reusable === 0 || reusable < most || !same) continue;
-      [best, most] = [at, reusable];
-    }
-    // A prompt of its own takes the place of the conversation that has been quiet longest, when there is no other.
-    if (best < 0 && this.#idle.length >= this.#most) best = 0;
-    if (best < 0) return new CachedContext(this.#model);
-    return this.#idle.splice(best, 1)[0];
+    const best = this.#longestMatch(promptIds);
+    if (best === undefined) return new CachedContext(this.#model);
+    const at = this.#idle.indexOf(best);
+    const loss = 1 - best.reusable(promptIds) / best.ids.length;
+    const isNext = at === 0 && this.#idle.length >= this.#most; // it would go anyway
+    if (loss > SMALL_LOSS && !isNext) return best.fork(promptIds);
+    this.#idle.splice(at, 1);
+    return best;
   }
 
   giveBack(context: CachedContext): void {
@@ -57,5 +47,18 @@ export class ContextPool {
   dispose(): void {
     this.#disposed = true;
     for (const context of this.#idle.splice(0)) context.dispose();
+  }
+
+  /** Of several that have as much of the prompt, the one with the least besides. */
+  #longestMatch(promptIds: readonly number[]): CachedContext | undefined {
+    let best: CachedContext | undefined;
+    let most = 0;
+    for (const context of this.#idle) {
+      const reusable = context.reusable(promptIds);
+      if (reusable < most || reusable === 0) continue;
+      if (reusable === most && best !== undefined && best.ids.length < context.ids.length) continue;
+      [best, most] = [context, reusable];
+    }
+    return best;
   }
 }

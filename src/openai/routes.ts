@@ -21,13 +21,14 @@ export { Turns } from "./turns.ts";
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */
   readonly models: readonly ServedModel[];
-  /** Largest body of a request. Default: 4 MiB. */
+  /** Largest body of a request. Default: 64 for each token of the longest context, at least 1 MiB. */
   readonly maxBodyBytes?: number;
   /** A failure that nobody expected; the client is told nothing of it. */
   readonly onFault?: (error: unknown) => void;
 }
 
-const MAX_BODY_BYTES = 4 << 20;
+const LEAST_BODY_LIMIT = 1 << 20;
+const BODY_BYTES_PER_TOKEN = 64;
 
 /** A path's method, and what it gives. */
 interface Route {
@@ -37,6 +38,7 @@ interface Route {
 
 export class Endpoint {
   readonly #options: EndpointOptions;
+  readonly #maxBodyBytes: number;
   readonly #created = now();
   /** One for each request that is being answered. */
   readonly #open = new Set<AbortController>();
@@ -45,6 +47,8 @@ export class Endpoint {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    const longest = Math.max(0, ...options.models.map(({ contextLength }) => contextLength));
+    this.#maxBodyBytes = options.maxBodyBytes ?? Math.max(LEAST_BODY_LIMIT, BODY_BYTES_PER_TOKEN * longest);
   }
 
   /** Never rejects. */
@@ -136,7 +140,7 @@ export class Endpoint {
     parse: (body: unknown) => GenerationRequest,
   ): Promise<Response> {
     if (this.#stopping) throw new TacetError("shutting_down", "the endpoint is being stopped");
-    const asked = parse(await readJson(request, this.#options.maxBodyBytes ?? MAX_BODY_BYTES));
+    const asked = parse(await readJson(request, this.#maxBodyBytes));
     const served = this.#modelNamed(asked.model);
     const head: AnswerHead = {
       id: dialect.idPrefix + randomName(),

@@ -83,6 +83,11 @@ export class ServedModel {
     return new ServedModel(options, { tokenizer, template }, defaults);
   }
 
+  /** Most tokens of prompt and answer. */
+  get contextLength(): number {
+    return this.#model.contextLength;
+  }
+
   /**
    * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
    *

