@@ -44,6 +44,7 @@ export async function runProvider(
     const provider = new Provider(adapters, {
       limits: { maxMessageBytes, maxVectors, maxInFlight },
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
+      maxBufferedBytes: settings.maxBufferedBytes,
       onEvent(event) {
         metrics.record(event);
         log[LEVELS[event.type]](event, event.type);

@@ -1,13 +1,15 @@
 /** Sockets in Node: what passes, what is refused, and that both ends always come to an end. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { MessageSocket } from "../base/platform.ts";
 import { nodeBundleCache } from "./node-bundle-cache.ts";
-import { type SocketServer, serveSockets } from "./node-server.ts";
+import { FrameProgress } from "./node-frame-progress.ts";
+import { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
 import { connectSocket } from "./node-socket.ts";
 
 const LIMIT = 1 << 16;
@@ -69,6 +71,126 @@ describe("sockets", () => {
     expect(await closeOf(socket)).toBe(1008);
     expect(await codes[0]).toBe(1008);
     socket.send(Uint8Array.of(1)); // into the void, without harm
+  });
+});
+
+describe("limits", () => {
+  const rejected: string[] = [];
+  const limited = async (limits: Partial<ServeOptions>) => {
+    rejected.length = 0;
+    const server = await serveSockets({
+      host: "127.0.0.1",
+      port: 0,
+      maxMessageBytes: LIMIT,
+      onConnection: echo,
+      onRejected: (reason) => rejected.push(reason),
+      ...limits,
+    });
+    servers.push(server);
+    return server;
+  };
+  const open = (url: string, headers = {}) =>
+    new Promise<WebSocket | number>((resolve) => {
+      const socket = new WebSocket(url, { headers });
+      socket.on("open", () => resolve(socket)).on("error", () => {});
+      socket.on("unexpected-response", (_request, { statusCode = 0 }) => resolve(statusCode));
+    });
+  const echoed = (socket: WebSocket) =>
+    new Promise((resolve) => {
+      socket.once("message", resolve);
+      socket.send(Uint8Array.of(7));
+    });
+
+  it("turn away connections over the limits of an address and of all, and take others when some have gone", async () => {
+    const { url } = await limited({ maxConnections: 3, maxConnectionsPerAddress: 2, trustProxy: true });
+    const from = (address: string) => open(url, { "x-forwarded-for": `6.6.6.6, ${address}` });
+    const first = (await from("1.1.1.1")) as WebSocket;
+    await from("1.1.1.1");
+    expect(await from("1.1.1.1")).toBe(429);
+    await from("2.2.2.2");
+    expect(await from("3.3.3.3")).toBe(503);
+    expect(rejected).toEqual(["too-many-of-address", "too-many-connections"]);
+    first.terminate();
+    for (;;) {
+      const next = await from("1.1.1.1");
+      if (typeof next === "number") continue;
+      await echoed(next);
+      break;
+    }
+  });
+
+  it("do not take a client's word for its address without a proxy", async () => {
+    const { url } = await limited({ maxConnectionsPerAddress: 1 });
+    await open(url, { "x-forwarded-for": "1.1.1.1" });
+    expect(await open(url, { "x-forwarded-for": "2.2.2.2" })).toBe(429);
+  });
+
+  it("cut off who is slow over a handshake, also byte by byte, and serve others meanwhile", async () => {
+    const { url, port } = await limited({ handshakeMs: 200 });
+    const slow = ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: "].map((text) => {
+      const socket = connectTcp(port, "127.0.0.1");
+      socket.write(text);
+      const drip = setInterval(() => socket.write("x"), 20);
+      return new Promise((resolve) =>
+        socket
+          .on("error", () => {})
+          .on("close", resolve)
+          .on("close", () => clearInterval(drip))
+          .resume(),
+      );
+    });
+    await echoed((await open(url)) as WebSocket);
+    await Promise.all(slow);
+  });
+
+  it("cut off who does not finish a message, in one frame or in several, and nobody who is idle", async () => {
+    const { url } = await limited({ receiveMs: 200 });
+    const idle = (await open(url)) as WebSocket;
+    // A masked binary frame of 1,000 bytes; one without FIN; half a head.
+    for (const start of [[0x82, 0xfe, 0x03, 0xe8, 1, 2, 3, 4], [0x02, 0x81, 1, 2, 3, 4, 5], [0x82]]) {
+      const socket = (await open(url)) as WebSocket & { _socket: Socket };
+      const closed = new Promise((resolve) => socket.on("close", resolve));
+      socket._socket.write(Uint8Array.from(start));
+      const drip = setInterval(() => start.length === 8 && socket._socket.write("x"), 20);
+      expect(await closed).toBe(1006);
+      clearInterval(drip);
+    }
+    await echoed(idle);
+    expect(rejected).toEqual(["slow-message", "slow-message", "slow-message"]);
+  });
+});
+
+describe("FrameProgress", () => {
+  it("knows, chunk by chunk however cut, where messages begin and end", () => {
+    const frame = (first: number, length: number) => {
+      const head = length < 126 ? [length | 0x80] : [126 | 0x80, length >> 8, length & 255];
+      return [first, ...head, 1, 2, 3, 4, ...new Array(length).fill(0xff)];
+    };
+    const lengths = fc.integer({ min: 0, max: 300 });
+    const message = fc
+      .tuple(fc.array(lengths, { maxLength: 2 }), lengths)
+      .map(([parts, last]) => [
+        ...parts.flatMap((length, i) => [...frame(i === 0 ? 0x02 : 0x00, length), ...frame(0x89, 3)]),
+        ...frame(parts.length === 0 ? 0x82 : 0x80, last),
+      ]);
+    fc.assert(
+      fc.property(
+        fc.array(message, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 1, max: 50 }),
+        (all, cut) => {
+          const progress = new FrameProgress();
+          const ends = new Set<number>();
+          let sum = 0;
+          for (const each of all) ends.add((sum += each.length));
+          const bytes = Uint8Array.from(all.flat());
+          for (let at = 0; at < bytes.length; at += cut) {
+            const end = Math.min(at + cut, bytes.length);
+            progress.push(bytes.subarray(at, end), at);
+            expect(progress.incompleteSince === undefined).toBe(ends.has(end));
+          }
+        },
+      ),
+    );
   });
 });
 

@@ -21,8 +21,6 @@ import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { Soon } from "./store.ts";
 
-/** A client that does not read is dropped when this many bytes wait for it. */
-const MAX_BUFFERED_BYTES = 64 << 20;
 /** Parts of a bundle are sent while fewer bytes than this wait. */
 const BUNDLE_BUFFER_BYTES = 8 << 20;
 const BUNDLE_POLL_MS = 5;
@@ -379,7 +377,7 @@ export class Connection {
 
   #send(frame: NonNullable<ProviderMessageInit>): void {
     if (this.#isOver()) return;
-    if (this.#socket.bufferedBytes > MAX_BUFFERED_BYTES) {
+    if (this.#socket.bufferedBytes > this.#provider.maxBufferedBytes) {
       this.#close(1008, "the client does not read");
       return;
     }

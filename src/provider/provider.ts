@@ -51,6 +51,8 @@ export interface ProviderOptions {
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
+  /** Bytes that may wait for a client that does not read before it is dropped. */
+  readonly maxBufferedBytes?: number;
   /** Most connections of one API key at a time; by default any number. */
   readonly maxConnectionsPerKey?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
@@ -86,6 +88,7 @@ export interface Admission {
   readonly keyId: string | undefined;
 }
 
+const MAX_BUFFERED_BYTES = 64 << 20;
 const HELLO_TIMEOUT_MS = 10_000;
 /** Of a name that a client gave and that goes back to it in an error. */
 const LONGEST_NAME = 80;
@@ -96,6 +99,7 @@ export class Provider {
   readonly limits: Limits;
   readonly answers: Answers;
   readonly helloTimeoutMs: number;
+  readonly maxBufferedBytes: number;
   readonly totals: ProviderTotals = {
     connections: 0,
     queries: 0,
@@ -127,6 +131,7 @@ export class Provider {
     this.#options = options;
     this.answers = new Answers(options.pool);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const { store } = options;
     if (store === undefined) return;

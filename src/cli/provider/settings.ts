@@ -27,6 +27,7 @@ export interface ProviderSettings {
   readonly maxInFlight: number;
   readonly maxVectors: number;
   readonly maxMessageBytes: number;
+  readonly maxBufferedBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros: number;
 }
@@ -186,6 +187,11 @@ export const SETTINGS = {
     ...integer(1 << 16, 64 << 20, DEFAULT_LIMITS.maxMessageBytes),
     group: LIMITS,
     help: "largest message that is read",
+  },
+  maxBufferedBytes: {
+    ...integer(16 << 20, 1 << 30, 64 << 20),
+    group: LIMITS,
+    help: "most bytes that wait for a client that does not read",
   },
   receiveSeconds: {
     ...integer(1, 3_600, 60),
