@@ -3,7 +3,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { WebSocketServer } from "ws";
+import { type ServerOptions, WebSocketServer } from "ws";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { Admission, addressOf, type Rejection } from "./node-admission.ts";
@@ -53,6 +53,8 @@ const DEFAULTS = {
   handshakeMs: 10_000,
 } as const;
 const GRACE_MS = 2_000;
+/** A peer that does not answer our close, and so may not read what waits for it, is cut off after this. */
+const CLOSE_MS = 3_000;
 /** How long a silent peer lasts before the kernel asks whether it is there. */
 const KEEP_ALIVE_MS = 30_000;
 const MAX_HEADER_BYTES = 8 << 10;
@@ -73,12 +75,15 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     onRejected("bad-handshake");
     socket.destroy();
   });
-  const sockets = new WebSocketServer({
+  // closeTimeout: an option of ws 8.19 and later that its types do not have yet.
+  const socketOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     perMessageDeflate: false,
+    closeTimeout: CLOSE_MS,
     // One byte more than a frame may have: what is larger is refused in the protocol where possible.
     maxPayload: maxMessageBytes + 1,
-  });
+  };
+  const sockets = new WebSocketServer(socketOptions);
   http.on("upgrade", (request, stream: Duplex, head) => {
     const socket = stream as Socket;
     socket.on("error", () => {});

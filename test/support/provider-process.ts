@@ -18,6 +18,8 @@ export interface ProviderProcess {
   readonly pid: number;
   /** Everything it has written to stderr: its log. */
   log(): string;
+  /** Everything it has written to stdout. */
+  out(): string;
   /** Resident memory in bytes. */
   memory(): number;
   isRunning(): boolean;
@@ -40,10 +42,10 @@ export async function startProvider(
   running.add(child);
   child.once("exit", () => running.delete(child));
   let log = "";
+  let out = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const url = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`the provider did not start: ${log}`)), START_MS);
-    let out = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       out += text;
       const match = /listening on (wss?:\/\/\S+)/.exec(out);
@@ -59,6 +61,7 @@ export async function startProvider(
     port: Number(new URL(url).port),
     pid: child.pid!,
     log: () => log,
+    out: () => out,
     memory: () =>
       Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) * 1024,
     isRunning: () => running.has(child),

@@ -1,0 +1,124 @@
+/**
+ * Clients that do nothing, or do not read, do not stop others: thousands of idle connections (SLOW=1: 10,000), one
+ * that asks and never reads, one that sends too much.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { createBundle } from "../../src/bundle/create-bundle.ts";
+import { packedBytes } from "../../src/ring/kernels.ts";
+import { systemRandom } from "../../src/ring/prng.ts";
+import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
+import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
+import { temporaryFolder } from "../support/models.ts";
+import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
+import { tinyAdapter } from "../support/tiny-bundle.ts";
+
+const IDLE = process.env.SLOW ? 10_000 : 1_500;
+const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const MESSAGE_BYTES = 16 << 20;
+const folder = temporaryFolder();
+let provider: ProviderProcess;
+
+/** A tall group: its answers are large where its queries are not. */
+function tallAdapter() {
+  const tiny = tinyAdapter("sealed");
+  const a = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
+  const b = Float32Array.from({ length: 2_048 }, (_, i) => Math.cos(i));
+  const pair = { rank: 1, inFeatures: 24, outFeatures: 2_048, a, b, scale: 1 };
+  return {
+    ...tiny,
+    groups: [{ layer: 0, modules: ["m.0.q"], inFeatures: 24 }],
+    modules: new Map([["m.0.q", pair]]),
+  };
+}
+
+beforeAll(async () => {
+  const made = await createBundle(tallAdapter(), systemRandom);
+  const state = join(folder.path, "state");
+  mkdirSync(state);
+  writeFileSync(join(state, "bundle.safetensors"), made.bundle);
+  writeFileSync(join(state, "private.safetensors"), made.privateState);
+  const limits = ["--max-connections-per-address", "20000", "--max-buffered-bytes", String(16 << 20)];
+  const more = ["--max-message-bytes", String(MESSAGE_BYTES), "--max-in-flight", "1000"];
+  provider = await startProvider(state, { args: [...limits, ...more] });
+});
+afterAll(async () => {
+  await stopProviders();
+  folder.remove();
+});
+
+const hello = encodeClientFrame({
+  case: "hello",
+  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+});
+const query = (id: number, vectors: number) =>
+  encodeClientFrame({
+    case: "query",
+    value: { id, group: 0, vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) },
+  });
+
+async function greeted(): Promise<WebSocket> {
+  const socket = new WebSocket(provider.url, { perMessageDeflate: false });
+  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  const welcome = new Promise((resolve) => socket.once("message", resolve));
+  socket.send(hello);
+  await welcome;
+  return socket;
+}
+
+async function answered(socket: WebSocket): Promise<void> {
+  const answer = new Promise<Buffer>((resolve) => socket.once("message", resolve));
+  socket.send(query(1, 1));
+  expect(decodeProviderFrame(new Uint8Array(await answer), 64 << 20).case).toBe("answer");
+}
+
+it(`answers others while ${IDLE} connections are idle`, { timeout: 120_000 }, async () => {
+  const before = provider.memory();
+  const idle: WebSocket[] = [];
+  while (idle.length < IDLE) {
+    const count = Math.min(100, IDLE - idle.length);
+    idle.push(...(await Promise.all(Array.from({ length: count }, greeted))));
+  }
+  const each = (provider.memory() - before) / IDLE;
+  console.log(`${IDLE} idle connections: ${(each / 1024).toFixed(1)} KiB each at the provider`);
+  const other = await greeted();
+  for (let i = 0; i < 20; i++) await answered(other);
+  await answered(idle[0]);
+  await answered(idle[IDLE - 1]);
+  for (const socket of [...idle, other]) socket.terminate();
+});
+
+it("drops a client that asks and does not read, and answers others meanwhile", {
+  timeout: 60_000,
+}, async () => {
+  const other = await greeted();
+  const deaf = (await greeted()) as WebSocket & { _socket: Socket };
+  deaf._socket.pause();
+  const gone = () => /"type":"closed"[^}]*"code":10(08|06),"vectors":\d{3,}/.test(provider.log());
+  for (let id = 1; id <= 60 && !gone(); id++) {
+    deaf.send(query(id, 256));
+    await answered(other);
+  }
+  deaf.on("error", () => {});
+  while (!gone()) {
+    await answered(other);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await answered(other);
+  other.terminate();
+  deaf.terminate();
+});
+
+it("closes with 1009 for a frame that is too large, and answers others", async () => {
+  const other = await greeted();
+  const large = await greeted();
+  const closed = new Promise((resolve) => large.on("close", resolve));
+  large.on("error", () => {});
+  large.send(new Uint8Array(MESSAGE_BYTES + 2));
+  expect(await closed).toBe(1009);
+  await answered(other);
+  other.terminate();
+});
