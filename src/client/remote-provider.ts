@@ -99,11 +99,14 @@ export class RemoteProvider {
   }
 
   /**
-   * Answers one query, over a new connection if the old one is lost.
+   * Answers one query, over a new connection if the old one is lost; a provider that can't reach its store is asked
+   * again.
    *
-   * @throws TacetError connection_lost after reconnectMs; bundle_changed; what the provider refuses with
+   * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; what the provider refuses with
    */
   async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
+    let backoff = FIRST_BACKOFF_MS;
     for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
@@ -112,6 +115,12 @@ export class RemoteProvider {
         this.#budget.answered(group, answer.vectorsLeft);
         return answer;
       } catch (error) {
+        if (isUnavailable(error) && !connection.isLost && performance.now() + backoff < deadline) {
+          await new Promise<void>((resolve) => setTimeout(resolve, backoff));
+          backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS);
+          attempt--;
+          continue;
+        }
         if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
         const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
         if (attempt >= most) throw error;
@@ -226,9 +235,12 @@ export class RemoteProvider {
 function isLoss(error: unknown): error is TacetError {
   return (
     error instanceof TacetError &&
-    ["connection_failed", "connection_lost", "timed_out", "shutting_down"].includes(error.code)
+    ["connection_failed", "connection_lost", "timed_out", "shutting_down", "unavailable"].includes(error.code)
   );
 }
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof TacetError && error.code === "unavailable";
 
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
