@@ -113,8 +113,22 @@ export class ServedModel {
     signal: AbortSignal,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
-    const context = this.#pool.take(ids);
-    const pieces = streamAnswer(context, this.tokenizer, ids, options);
+    try {
+      const context = this.#pool.take(ids);
+      try {
+        return yield* this.#piecesInTurns(streamAnswer(context, this.tokenizer, ids, options), signal);
+      } finally {
+        this.#pool.giveBack(context);
+      }
+    } finally {
+      leave();
+    }
+  }
+
+  async *#piecesInTurns(
+    pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
+    signal: AbortSignal,
+  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     try {
       for (;;) {
         const pass = await this.#passes.take(signal);
@@ -124,8 +138,6 @@ export class ServedModel {
       }
     } finally {
       await pieces.return(undefined as never);
-      this.#pool.giveBack(context);
-      leave();
     }
   }
 

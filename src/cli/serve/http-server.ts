@@ -28,6 +28,8 @@ const LIMITS = {
   stallMs: 60_000,
 };
 
+const SWEEP_MS = 20;
+
 /** @throws TacetError io_failed if the address cannot be listened on */
 export async function serveHttp({ host, port, handle }: HttpServerOptions): Promise<HttpServer> {
   const server = createServer(
@@ -53,9 +55,11 @@ export async function serveHttp({ host, port, handle }: HttpServerOptions): Prom
     url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}`,
     async close(graceMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      // Connections that are kept alive become idle one by one.
+      const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
       const timer = setTimeout(() => server.closeAllConnections(), graceMs);
       await closed;
+      clearInterval(sweep);
       clearTimeout(timer);
     },
   };
@@ -73,6 +77,8 @@ async function answer(
   if (request === undefined) return refuse(outgoing, 400, "the request is malformed");
   const response = await handle(request);
   response.headers.set("x-content-type-options", "nosniff");
+  // What has not been read of a request is in the way of the next one.
+  if (!incoming.complete) response.headers.set("connection", "close");
   outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   const reader = response.body?.getReader();
   try {
