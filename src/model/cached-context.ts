@@ -53,6 +53,27 @@ export class CachedContext {
   }
 
   /**
+   * Reads at most so many ids of a prompt, behind those that it has in common with the context, and not the last one:
+   * a long prompt can be read in parts, and generate then reads what is left.
+   *
+   * @throws TypeError while an answer is generated; TacetError aborted; whatever a DeltaSource fails with
+   */
+  async read(promptIds: readonly number[], most: number, signal?: AbortSignal): Promise<void> {
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    const held = this.reusable(promptIds);
+    const part = promptIds.slice(held, Math.min(held + most, promptIds.length - 1));
+    if (part.length === 0) return;
+    this.#busy = true;
+    this.#cache.truncate(held);
+    try {
+      await this.model.forward(part, this.#cache, signal ? { signal } : {});
+    } finally {
+      this.#ids = promptIds.slice(0, this.#cache.length);
+      this.#busy = false;
+    }
+  }
+
+  /**
    * As {@link generate} with the whole prompt.
    *
    * @throws RangeError for an empty prompt, TypeError while another answer is generated; what generate throws

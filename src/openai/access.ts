@@ -56,5 +56,6 @@ export function allowOrigin(request: Request, response: Response, { corsOrigins 
   if (corsOrigins.length > 0) response.headers.set("vary", "Origin");
   if (origin !== null && corsOrigins.includes(origin)) {
     response.headers.set("access-control-allow-origin", origin);
+    response.headers.set("access-control-expose-headers", "retry-after, x-should-retry");
   }
 }

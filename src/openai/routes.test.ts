@@ -462,6 +462,23 @@ describe("several at once", () => {
     expect(new Set(order.slice(0, tenth)).size).toBe(4);
   });
 
+  it("a long prompt is read in turns, and counted once", async () => {
+    const endpoint = new Endpoint({ models: [await serve(new Turns(4, 0))] });
+    const long = {
+      model: "law",
+      prompt: Array.from({ length: 1200 }, (_, i) => 10 + (i % 90)),
+      max_tokens: 1,
+    };
+    // biome-ignore lint/suspicious/noExplicitAny: held against the expected shape
+    const post = async (): Promise<any> =>
+      await (await endpoint.handle(request("/v1/completions", long))).json();
+    const first = await post();
+    expect(first.usage).toMatchObject({ prompt_tokens: 1200, prompt_tokens_details: { cached_tokens: 0 } });
+    const again = await post();
+    expect(again.usage).toMatchObject({ prompt_tokens_details: { cached_tokens: 1199 } });
+    expect(again.choices).toEqual(first.choices);
+  });
+
   it("nobody waits for a reader that stops, or for one that goes away", async () => {
     const answers = new Turns(1, 8);
     const endpoint = new Endpoint({ models: [await serve(answers)] });

@@ -8,6 +8,7 @@ import {
   roomFor,
   streamAnswer,
 } from "../model/answer-stream.ts";
+import type { CachedContext } from "../model/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
 import { readGenerationDefaults } from "../model/generation-defaults.ts";
@@ -40,6 +41,8 @@ export interface Answering {
 
 /** Forward passes at a time: while one waits for the provider, another uses the processor. */
 const PASSES = 2;
+/** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
+const PASS_TOKENS = 512;
 
 export class ServedModel {
   readonly id: string;
@@ -116,12 +119,23 @@ export class ServedModel {
     try {
       const context = this.#pool.take(ids);
       try {
-        return yield* this.#piecesInTurns(streamAnswer(context, this.tokenizer, ids, options), signal);
+        const cachedTokens = context.reusable(ids);
+        await this.#readInTurns(context, ids, signal);
+        const pieces = streamAnswer(context, this.tokenizer, ids, options);
+        return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
         this.#pool.giveBack(context);
       }
     } finally {
       leave();
+    }
+  }
+
+  /** All of a prompt but what one pass reads: a long one does not hold up the tokens of others. */
+  async #readInTurns(context: CachedContext, ids: readonly number[], signal: AbortSignal): Promise<void> {
+    while (ids.length - context.reusable(ids) > PASS_TOKENS) {
+      const pass = await this.#passes.take(signal);
+      await context.read(ids, PASS_TOKENS, signal).finally(pass);
     }
   }
 
