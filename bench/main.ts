@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   layer: () => import("./layer.ts"),
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
+  load: () => import("./load.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),

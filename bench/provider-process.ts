@@ -7,8 +7,11 @@ import { fileURLToPath } from "node:url";
 
 const MAIN = join(fileURLToPath(new URL("..", import.meta.url)), "dist/cli/main.js");
 
-export async function startProvider(state: string): Promise<{ child: ChildProcess; url: string }> {
-  const command = [MAIN, "provider", "--state", state, "--port", "0"];
+export async function startProvider(
+  state: string,
+  args: readonly string[] = [],
+): Promise<{ child: ChildProcess; url: string }> {
+  const command = [MAIN, "provider", "--state", state, "--port", "0", ...args];
   const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "ignore"] });
   for await (const line of createInterface({ input: child.stdout! })) {
     const url = /listening on (ws:\S+)/.exec(line)?.[1];

@@ -9,6 +9,7 @@ import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
 import { takeTimeToStop } from "./interrupt.ts";
 import { openRedisStore, redisUrlOf } from "./key-book.ts";
 import { isLoopback } from "./loopback.ts";
+import { ThreadedAnswers } from "./provider/answer-pool.ts";
 import { readSettings } from "./provider/config-file.ts";
 import { ProviderMetrics } from "./provider/metrics.ts";
 import { type ProviderSettings, shownSettings } from "./provider/settings.ts";
@@ -38,10 +39,15 @@ export async function runProvider(
       : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
   let data: OpenedStore | undefined;
+  let pool: ThreadedAnswers | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
     data = await openStore(settings, log);
+    const { threads } = settings;
+    const died = () => log.error({ type: "worker" }, "a worker has died");
+    pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
     const provider = new Provider(adapters, {
+      ...(pool === undefined ? {} : { pool }),
       limits: { maxMessageBytes, maxVectors, maxInFlight },
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
@@ -81,6 +87,7 @@ export async function runProvider(
   } finally {
     data?.close();
     status?.close();
+    await pool?.close();
   }
 }
 

@@ -15,6 +15,7 @@ export { type FolderLock, lockFolder } from "./node-lock.ts";
 export { connectRedis, type RedisLinkOptions } from "./node-redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node-server.ts";
 export { watchTextFile } from "./node-watched-file.ts";
+export { WorkerPool, type WorkerStart } from "./node-worker-pool.ts";
 
 export function nodePlatform(): Platform {
   return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };

@@ -40,6 +40,7 @@ export class ProviderLayer {
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
   readonly replyBytes: number;
+  readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #layout: Layout;
@@ -56,6 +57,7 @@ export class ProviderLayer {
     assertLength(weights, "weights", rows * inFeatures);
     assertLength(padding, "padding", rows * parameters.paddingLength);
     this.rows = rows;
+    this.#parameters = parameters;
     this.inFeatures = inFeatures;
     this.#kernels = kernels;
     this.#pool = pool;
@@ -79,7 +81,7 @@ export class ProviderLayer {
    * @returns (vectors, replyBytes)
    * @throws TacetError bad_query if the query is not exactly vectors·queryBytes long
    */
-  answerQuery(query: Uint8Array, vectors: number): Uint8Array {
+  answerQuery(query: Uint8Array, vectors: number): Uint8Array<ArrayBuffer> {
     this.checkQuery(query, vectors);
     const reply = new Uint8Array(vectors * this.replyBytes);
     for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
@@ -102,6 +104,21 @@ export class ProviderLayer {
         { hint: "client and provider must use the same bundle and protocol version" },
       );
     }
+  }
+
+  /** W and P, to make the same layer elsewhere. Whoever has them has the adapter. */
+  copyInput(): ProviderLayerInput {
+    const { rows, inFeatures } = this;
+    const { paddingLength } = this.#parameters;
+    const matrix = this.#kernels.shorts(this.#matrix, rows * this.#stride);
+    const weights = new Int16Array(rows * inFeatures);
+    const padding = new Int16Array(rows * paddingLength);
+    for (let r = 0; r < rows; r++) {
+      const at = r * this.#stride;
+      weights.set(matrix.subarray(at, at + inFeatures), r * inFeatures);
+      padding.set(matrix.subarray(at + inFeatures, at + inFeatures + paddingLength), r * paddingLength);
+    }
+    return { parameters: this.#parameters, rows, inFeatures, weights, padding };
   }
 
   /** Vectors that take at most so many multiply-adds, and at least one. */

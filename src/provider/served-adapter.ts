@@ -5,7 +5,7 @@ import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { rowsOf } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
-import { ProviderLayer } from "../pll/provider-steps.ts";
+import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-steps.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 
@@ -38,18 +38,15 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
   const bundle = await decodeBundle(await tree.read(BUNDLE_FILE, 0, size));
   const { manifest } = bundle;
   const secrets = await readPrivateState(tree, PRIVATE_FILE, manifest, bundle.digest);
-  const kernels = Kernels.load();
-  const pool = new BufferPool(kernels);
-  const layers = manifest.groups.map(
-    (group, g) =>
-      new ProviderLayer(kernels, pool, {
-        parameters: manifest.parameters,
-        rows: rowsOf(group),
-        inFeatures: group.inFeatures,
-        ...secrets[g],
-      }),
-  );
   const signature = await readSignature(tree, bundle.digest);
+  const layers = loadLayers(
+    manifest.groups.map((group, g) => ({
+      parameters: manifest.parameters,
+      rows: rowsOf(group),
+      inFeatures: group.inFeatures,
+      ...secrets[g],
+    })),
+  );
   return { name: manifest.adapter, bundle, layers, ...(signature && { signature }) };
 }
 
@@ -61,4 +58,11 @@ async function readSignature(tree: FileTree, digest: Uint8Array): Promise<Bundle
   throw new TacetError("bad_state", `${SIGNATURE_FILE} does not belong to the bundle beside it`, {
     hint: "make the bundle again with 'tacet bundle --signing-key FILE', or remove the signature",
   });
+}
+
+/** Layers in a kernel memory of their own. Throws RangeError if it can't hold them. */
+export function loadLayers(inputs: readonly ProviderLayerInput[]): ProviderLayer[] {
+  const kernels = Kernels.load();
+  const pool = new BufferPool(kernels);
+  return inputs.map((input) => new ProviderLayer(kernels, pool, input));
 }

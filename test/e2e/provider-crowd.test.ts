@@ -7,14 +7,12 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { createBundle } from "../../src/bundle/create-bundle.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
 import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
-import { tinyAdapter } from "../support/tiny-bundle.ts";
+import { tallBundle } from "../support/tiny-bundle.ts";
 
 const IDLE = process.env.SLOW ? 10_000 : 1_500;
 const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
@@ -22,21 +20,8 @@ const MESSAGE_BYTES = 16 << 20;
 const folder = temporaryFolder();
 let provider: ProviderProcess;
 
-/** A tall group: its answers are large where its queries are not. */
-function tallAdapter() {
-  const tiny = tinyAdapter("sealed");
-  const a = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
-  const b = Float32Array.from({ length: 2_048 }, (_, i) => Math.cos(i));
-  const pair = { rank: 1, inFeatures: 24, outFeatures: 2_048, a, b, scale: 1 };
-  return {
-    ...tiny,
-    groups: [{ layer: 0, modules: ["m.0.q"], inFeatures: 24 }],
-    modules: new Map([["m.0.q", pair]]),
-  };
-}
-
 beforeAll(async () => {
-  const made = await createBundle(tallAdapter(), systemRandom);
+  const made = await tallBundle();
   const state = join(folder.path, "state");
   mkdirSync(state);
   writeFileSync(join(state, "bundle.safetensors"), made.bundle);

@@ -41,3 +41,10 @@ export function tinyBundle(
 ): Promise<CreatedBundle> {
   return createBundle(tinyAdapter(output), random);
 }
+
+/** A sealed group of 24 inputs and 2,048 outputs: its answers are larger and take longer than its queries say. */
+export function tallBundle(): Promise<CreatedBundle> {
+  const groups = [{ layer: 0, modules: ["m.0.q"], inFeatures: 24 }];
+  const modules = new Map([["m.0.q", pair(1, 24, 2_048, 4)]]);
+  return createBundle({ ...tinyAdapter("sealed"), groups, modules }, systemRandom);
+}

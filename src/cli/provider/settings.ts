@@ -30,6 +30,7 @@ export interface ProviderSettings {
   readonly maxBufferedBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros: number;
+  readonly threads: number;
 }
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -161,6 +162,11 @@ export const SETTINGS = {
     ...integer(0, 1_000_000, 2_000),
     group: OPERATION,
     help: "longest time awake for the next message, in microseconds",
+  },
+  threads: {
+    ...integer(0, 256, 0),
+    group: OPERATION,
+    help: "threads for long queries, each with a copy of the adapters; 0: none",
   },
   maxConnections: { ...integer(1, 1_000_000, 20_000), group: LIMITS, help: "most connections" },
   maxConnectionsPerAddress: {

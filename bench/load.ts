@@ -1,0 +1,148 @@
+// A provider under load: queries a second and waiting times at 1, 16 and 64 clients, which are light processes that
+// replay queries of a valid form over loopback; public basis and sealed, one token and a prompt of 64.
+import { type ChildProcess, execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { createBundle } from "../src/bundle/create-bundle.ts";
+import type { OutputMode } from "../src/bundle/manifest.ts";
+import { writeAtomically } from "../src/platform/node.ts";
+import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
+import { packedBytes } from "../src/ring/kernels.ts";
+import { systemRandom } from "../src/ring/prng.ts";
+import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../src/rlwe/parameters.ts";
+import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
+import type { LoadOptions, LoadReport } from "./load-clients.ts";
+import { startProvider } from "./provider-process.ts";
+import { normalSource } from "./random-layer.ts";
+
+const CLIENTS_SCRIPT = fileURLToPath(new URL("load-clients.ts", import.meta.url));
+const CLIENTS = [1, 16, 64];
+/** The attention group of a model of 0.5 billion weights: q, k and v with one input. */
+const IN_FEATURES = 896;
+const OUT_FEATURES = { q: 896, k: 128, v: 128 };
+const RANK = 8;
+const CLOCK_TICKS = 100;
+
+export async function run(options: BenchOptions): Promise<Section[]> {
+  const folder = mkdtempSync(join(tmpdir(), "tacet-load-"));
+  const sections: Section[] = [];
+  try {
+    for (const output of ["public-basis", "sealed"] as const) {
+      const state = join(folder, output);
+      const made = await createBundle(input(output), systemRandom);
+      await writeAtomically(join(state, BUNDLE_FILE), made.bundle, 0o644, state);
+      await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
+      const threads = availableParallelism() - 1;
+      for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [64, 0, threads] : [64, 0]]) {
+        for (const count of counts) {
+          const rows: string[][] = [];
+          for (const clients of CLIENTS)
+            rows.push(await measureLoad(state, vectors, count, clients, options));
+          const body = markdownTable(
+            ["clients", "queries/s", "per second of processor time", "p50, ms", "p99, ms"],
+            rows,
+          );
+          const what = vectors === 1 ? "one vector" : `${vectors} vectors`;
+          const where = count === 0 ? "main thread alone" : `${count} worker thread(s)`;
+          sections.push({ title: `${output}, ${what} a query, ${where}`, body });
+        }
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return sections;
+}
+
+function input(output: OutputMode) {
+  const normal = normalSource(1);
+  const matrix = (length: number) => Float32Array.from({ length }, () => 0.05 * normal());
+  const modules = new Map(
+    Object.entries(OUT_FEATURES).map(([name, outFeatures]) => [
+      name,
+      {
+        rank: RANK,
+        inFeatures: IN_FEATURES,
+        outFeatures,
+        a: matrix(RANK * IN_FEATURES),
+        b: matrix(outFeatures * RANK),
+        scale: 2,
+      },
+    ]),
+  );
+  const groups = [{ layer: 0, modules: [...modules.keys()], inFeatures: IN_FEATURES }];
+  return { adapter: "load", baseFingerprint: new Uint8Array(32).fill(0x5a), output, groups, modules };
+}
+
+async function measureLoad(
+  state: string,
+  vectors: number,
+  threads: number,
+  clients: number,
+  { quick }: BenchOptions,
+): Promise<string[]> {
+  const { child, url } = await startProvider(state, ["--threads", String(threads)]);
+  try {
+    const load: LoadOptions = {
+      url,
+      clients,
+      vectors,
+      queryBytes: packedBytes(
+        layoutOf(DEFAULT_PARAMETERS, IN_FEATURES).words,
+        uploadBits(DEFAULT_PARAMETERS),
+      ),
+      warmUpMs: quick ? 300 : 1_000,
+      measureMs: quick ? 500 : 5_000,
+    };
+    const { latenciesMs, fromMs, toMs, cpuSeconds } = await runClients(load, child);
+    const sorted = [...latenciesMs].sort((a, b) => a - b);
+    const at = (part: number) => (sorted[Math.floor(part * (sorted.length - 1))] ?? Number.NaN).toFixed(2);
+    const perSecond = (1000 * sorted.length) / (toMs - fromMs);
+    return [
+      String(clients),
+      perSecond.toFixed(0),
+      (sorted.length / cpuSeconds).toFixed(0),
+      at(0.5),
+      at(0.99),
+    ];
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+/** The clients' report, and the provider's processor time while they were measured. */
+async function runClients(
+  load: LoadOptions,
+  { pid = 0 }: ChildProcess,
+): Promise<LoadReport & { cpuSeconds: number }> {
+  const ended = promisify(execFile)(
+    process.execPath,
+    ["--import", "tsx", CLIENTS_SCRIPT, JSON.stringify(load)],
+    {
+      maxBuffer: 256 << 20,
+    },
+  );
+  // The clients' start takes part of the warm-up's time; the processor time is scaled to theirs by the clock.
+  const samples: { at: number; cpu: number }[] = [];
+  const timer = setInterval(() => samples.push({ at: Date.now(), cpu: cpuSecondsOf(pid) }), 20);
+  const { stdout } = await ended;
+  clearInterval(timer);
+  const report = JSON.parse(stdout) as LoadReport;
+  const during = samples.filter(({ at }) => at >= report.fromMs && at <= report.toMs);
+  const [first, last] = [during[0], during[during.length - 1]];
+  const part = (last.at - first.at) / (report.toMs - report.fromMs);
+  return { ...report, cpuSeconds: (last.cpu - first.cpu) / part };
+}
+
+/** User and system time of a process, its threads included; NaN where the system has no /proc. */
+function cpuSecondsOf(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
+  } catch {
+    return Number.NaN;
+  }
+}
