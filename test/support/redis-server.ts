@@ -9,6 +9,9 @@ import { freePort } from "./free-port.ts";
 export const NO_REDIS: false | string =
   spawnSync("redis-server", ["--version"]).status === 0 ? false : " (skipped: redis-server is not installed)";
 
+// The reporter counts what is skipped and does not say why.
+if (NO_REDIS) console.warn(`tests with a Redis server are skipped: redis-server is not installed`);
+
 const START_MS = 20_000;
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
