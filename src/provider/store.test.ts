@@ -3,7 +3,7 @@ import { mkdtempSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
-import { NO_REDIS, type RedisServer, startRedis } from "../../test/support/redis-server.ts";
+import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
 import type { RedisLink } from "../base/platform.ts";
 import { connectRedis } from "../platform/node.ts";
 import { systemRandom } from "../ring/prng.ts";
@@ -62,7 +62,7 @@ beforeAll(async () => {
 afterEach(() => {
   for (const store of open.splice(0)) store.close();
 });
-afterAll(() => server?.stop());
+afterAll(stopRedisServers);
 
 async function openRedis(prefix: string, wrap = (link: RedisLink) => link): Promise<RedisStore> {
   const store = await RedisStore.open(wrap(await connectRedis({ url: server.url })), { prefix });

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePort } from "../support/free-port.ts";
 import { temporaryFolder } from "../support/models.ts";
-import { NO_REDIS, type RedisServer, startRedis } from "../support/redis-server.ts";
+import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../support/redis-server.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const PASSWORD = "open-sesame-42";
@@ -42,7 +42,7 @@ describe.skipIf(MISSING)(`--redis${MISSING || ""}`, () => {
     redis = await startRedis({ args: [...tls, "--tls-auth-clients", "no", "--requirepass", PASSWORD] });
   });
   afterAll(async () => {
-    await redis?.stop();
+    await stopRedisServers();
     folder.remove();
   });
 

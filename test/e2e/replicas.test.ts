@@ -19,7 +19,7 @@ import { freePort } from "../support/free-port.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { NO_NGINX, startNginx } from "../support/nginx.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
-import { NO_REDIS, type RedisServer, startRedis } from "../support/redis-server.ts";
+import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../support/redis-server.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const NAME = "llama-f32";
@@ -107,7 +107,7 @@ describe.skipIf(MISSING)(`replicas${MISSING || ""}`, () => {
   afterAll(async () => {
     await nginx?.stop();
     await stopProviders();
-    await redis?.stop();
+    await stopRedisServers();
     folder.remove();
   });
 

@@ -14,6 +14,7 @@ if (NO_REDIS) console.warn(`tests with a Redis server are skipped: redis-server 
 
 const START_MS = 20_000;
 const running = new Set<ChildProcess>();
+const folders = new Set<string>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
@@ -40,6 +41,7 @@ export async function startRedis(
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(child);
+  folders.add(folder);
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.once("exit", () => running.delete(child));
   await new Promise<void>((resolve, reject) => {
@@ -69,4 +71,16 @@ export async function startRedis(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Ends every server that this test file has started, also after a test that failed. */
+export async function stopRedisServers(): Promise<void> {
+  await Promise.all(
+    [...running].map((child) => {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGKILL");
+      return ended;
+    }),
+  );
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }
