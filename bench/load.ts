@@ -24,6 +24,8 @@ const CLIENTS = [1, 16, 64];
 const IN_FEATURES = 896;
 const OUT_FEATURES = { q: 896, k: 128, v: 128 };
 const RANK = 8;
+/** Vectors of a long query: a piece of a prompt. */
+const LONG = 64;
 const CLOCK_TICKS = 100;
 
 export async function run(options: BenchOptions): Promise<Section[]> {
@@ -36,7 +38,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       await writeAtomically(join(state, BUNDLE_FILE), made.bundle, 0o644, state);
       await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
       const threads = availableParallelism() - 1;
-      for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [64, 0, threads] : [64, 0]]) {
+      for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [LONG, 0, threads] : [LONG, 0]]) {
         for (const count of counts) {
           const rows: string[][] = [];
           for (const clients of CLIENTS)
@@ -50,6 +52,12 @@ export async function run(options: BenchOptions): Promise<Section[]> {
           sections.push({ title: `${output}, ${what} a query, ${where}`, body });
         }
       }
+      const beside = [];
+      for (const count of threads > 0 ? [0, threads] : [0])
+        beside.push(await measureBeside(state, count, options));
+      const head = ["worker threads", "short queries/s", "p50, ms", "p99, ms", "long queries/s"];
+      const title = `${output}, a client of one vector a query beside one of ${LONG}`;
+      sections.push({ title, body: markdownTable(head, beside) });
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -82,35 +90,53 @@ async function measureLoad(
   vectors: number,
   threads: number,
   clients: number,
-  { quick }: BenchOptions,
+  options: BenchOptions,
 ): Promise<string[]> {
   const { child, url } = await startProvider(state, ["--threads", String(threads)]);
   try {
-    const load: LoadOptions = {
-      url,
-      clients,
-      vectors,
-      queryBytes: packedBytes(
-        layoutOf(DEFAULT_PARAMETERS, IN_FEATURES).words,
-        uploadBits(DEFAULT_PARAMETERS),
-      ),
-      warmUpMs: quick ? 300 : 1_000,
-      measureMs: quick ? 500 : 5_000,
-    };
+    const load = loadOf(url, clients, vectors, options);
     const { latenciesMs, fromMs, toMs, cpuSeconds } = await runClients(load, child);
-    const sorted = [...latenciesMs].sort((a, b) => a - b);
-    const at = (part: number) => (sorted[Math.floor(part * (sorted.length - 1))] ?? Number.NaN).toFixed(2);
-    const perSecond = (1000 * sorted.length) / (toMs - fromMs);
+    const answers = latenciesMs.length;
     return [
       String(clients),
-      perSecond.toFixed(0),
-      (sorted.length / cpuSeconds).toFixed(0),
-      at(0.5),
-      at(0.99),
+      ((1000 * answers) / (toMs - fromMs)).toFixed(0),
+      (answers / cpuSeconds).toFixed(0),
+      quantile(latenciesMs, 0.5),
+      quantile(latenciesMs, 0.99),
     ];
   } finally {
     child.kill("SIGKILL");
   }
+}
+
+/** What a client with short queries has to wait while another asks long ones. */
+async function measureBeside(state: string, threads: number, options: BenchOptions): Promise<string[]> {
+  const { child, url } = await startProvider(state, ["--threads", String(threads)]);
+  try {
+    const [short, long] = await Promise.all(
+      [1, LONG].map((vectors) => runClients(loadOf(url, 1, vectors, options), child)),
+    );
+    const rate = ({ latenciesMs, fromMs, toMs }: LoadReport) =>
+      ((1000 * latenciesMs.length) / (toMs - fromMs)).toFixed(0);
+    const waits = [0.5, 0.99].map((part) => quantile(short.latenciesMs, part));
+    return [String(threads), rate(short), ...waits, rate(long)];
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+function loadOf(url: string, clients: number, vectors: number, { quick }: BenchOptions): LoadOptions {
+  const queryBytes = packedBytes(
+    layoutOf(DEFAULT_PARAMETERS, IN_FEATURES).words,
+    uploadBits(DEFAULT_PARAMETERS),
+  );
+  const times = quick ? { warmUpMs: 300, measureMs: 500 } : { warmUpMs: 1_000, measureMs: 5_000 };
+  return { url, clients, vectors, queryBytes, ...times };
+}
+
+function quantile(samples: readonly number[], part: number): string {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return (sorted[Math.floor(part * (sorted.length - 1))] ?? Number.NaN).toFixed(2);
 }
 
 /** The clients' report, and the provider's processor time while they were measured. */

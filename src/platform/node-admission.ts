@@ -19,6 +19,8 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #onRejected: (reason: Rejection) => void;
   readonly #ofAddress = new Map<string, number>();
+  /** Address → connections that have not asked for a WebSocket yet. */
+  readonly #early = new Map<string, number>();
   readonly #progress = new Map<Socket, FrameProgress>();
   readonly #timer: NodeJS.Timeout;
   #open = 0;
@@ -45,15 +47,32 @@ export class Admission {
       return reason;
     }
     this.#open++;
-    this.#ofAddress.set(address, open + 1);
+    add(this.#ofAddress, address, 1);
     socket.once("close", () => {
       this.#open--;
       this.#progress.delete(socket);
-      const left = (this.#ofAddress.get(address) ?? 1) - 1;
-      if (left === 0) this.#ofAddress.delete(address);
-      else this.#ofAddress.set(address, left);
+      add(this.#ofAddress, address, -1);
     });
     return undefined;
+  }
+
+  /**
+   * Counts a connection that has said nothing yet; it may last as long as a handshake may, so an address may have no
+   * more of them than of WebSockets. Returns what ends the count, undefined if it is one too many, which was reported.
+   */
+  enterEarly(socket: Socket, address: string): (() => void) | undefined {
+    if ((this.#early.get(address) ?? 0) >= this.#limits.maxConnectionsPerAddress) {
+      this.#onRejected("too-many-of-address");
+      return undefined;
+    }
+    add(this.#early, address, 1);
+    let counted = true;
+    const leave = () => {
+      if (counted) add(this.#early, address, -1);
+      counted = false;
+    };
+    socket.once("close", leave);
+    return leave;
   }
 
   /** From now on this socket's messages must arrive in time. */
@@ -75,6 +94,12 @@ export class Admission {
       socket.destroy();
     }
   }
+}
+
+function add(counts: Map<string, number>, key: string, change: number): void {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
 }
 
 /** The peer's address, or behind a proxy that is trusted what it says last: earlier entries a client may invent. */

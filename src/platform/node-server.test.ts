@@ -125,6 +125,20 @@ describe("limits", () => {
     expect(await open(url, { "x-forwarded-for": "2.2.2.2" })).toBe(429);
   });
 
+  it("turn away an address that opens connections and asks for nothing, WebSockets not counted", async () => {
+    const { url, port } = await limited({ maxConnectionsPerAddress: 2 });
+    const [first] = [(await open(url)) as WebSocket, await open(url)];
+    const bare = [0, 1, 2].map(() =>
+      connectTcp(port, "127.0.0.1")
+        .on("error", () => {})
+        .resume(),
+    );
+    await Promise.race(bare.map((socket) => new Promise((resolve) => socket.on("close", resolve))));
+    expect(rejected).toEqual(["too-many-of-address"]);
+    await echoed(first);
+    for (const socket of bare) socket.destroy();
+  });
+
   it("cut off who is slow over a handshake, also byte by byte, and serve others meanwhile", async () => {
     const { url, port } = await limited({ handshakeMs: 200 });
     const slow = ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: "].map((text) => {

@@ -58,9 +58,6 @@ const CLOSE_MS = 3_000;
 /** How long a silent peer lasts before the kernel asks whether it is there. */
 const KEEP_ALIVE_MS = 30_000;
 const MAX_HEADER_BYTES = 8 << 10;
-/** Connections that are not WebSockets yet, or never will be, beyond maxConnections. */
-const SPARE_CONNECTIONS = 256;
-
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const options = { ...DEFAULTS, ...given };
@@ -69,7 +66,21 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const poller = new Poller(pollMicros);
   const admission = new Admission(options, onRejected);
   const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
-  http.maxConnections = options.maxConnections + SPARE_CONNECTIONS;
+  http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
+  // A TLS stream has its address and port from the TCP socket below it.
+  const early = new Map<string, () => void>();
+  const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+  http.on("connection", (socket: Socket) => {
+    if (options.trustProxy) return;
+    const leave = admission.enterEarly(socket, socket.remoteAddress ?? "");
+    if (leave === undefined) {
+      socket.destroy();
+      return;
+    }
+    const name = nameOf(socket);
+    early.set(name, leave);
+    socket.once("close", () => early.delete(name));
+  });
   http.on("drop", () => onRejected("too-many-connections"));
   http.on("clientError", (_error, socket: Duplex) => {
     onRejected("bad-handshake");
@@ -87,6 +98,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   http.on("upgrade", (request, stream: Duplex, head) => {
     const socket = stream as Socket;
     socket.on("error", () => {});
+    early.get(nameOf(socket))?.();
     const rejection = admission.enter(socket, addressOf(request, options.trustProxy));
     if (rejection !== undefined) {
       const status =
