@@ -4,7 +4,12 @@ import type { Socket } from "node:net";
 import { FrameProgress } from "./node-frame-progress.ts";
 
 /** Why a connection was turned away or cut off below the protocol. */
-export type Rejection = "too-many-connections" | "too-many-of-address" | "slow-message" | "bad-handshake";
+export type Rejection =
+  | "too-many-connections"
+  | "too-many-of-address"
+  | "slow-message"
+  | "too-much-unfinished"
+  | "bad-handshake";
 
 const LOOK_EVERY_MS = 1_000;
 
@@ -13,6 +18,8 @@ export interface AdmissionLimits {
   readonly maxConnectionsPerAddress: number;
   /** Longest time from the first to the last byte of a message. */
   readonly receiveMs: number;
+  /** Of all messages together that are not complete; above it the longest are cut off, looked at every second. */
+  readonly maxUnfinishedBytes: number;
 }
 
 export class Admission {
@@ -29,7 +36,10 @@ export class Admission {
     this.#limits = limits;
     this.#onRejected = onRejected;
     const every = Math.min(LOOK_EVERY_MS, limits.receiveMs);
-    this.#timer = setInterval(() => this.#cutSlow(), every).unref();
+    this.#timer = setInterval(() => {
+      this.#cutSlow();
+      this.#cutLongest();
+    }, every).unref();
   }
 
   /** Counts a socket of an address until it closes; a reason if it is one too many, which was reported. */
@@ -84,6 +94,20 @@ export class Admission {
 
   close(): void {
     clearInterval(this.#timer);
+  }
+
+  #cutLongest(): void {
+    let sum = 0;
+    for (const { incompleteBytes } of this.#progress.values()) sum += incompleteBytes;
+    if (sum <= this.#limits.maxUnfinishedBytes) return;
+    const longest = [...this.#progress].sort(([, a], [, b]) => b.incompleteBytes - a.incompleteBytes);
+    for (const [socket, { incompleteBytes }] of longest) {
+      if (sum <= this.#limits.maxUnfinishedBytes) return;
+      sum -= incompleteBytes;
+      this.#progress.delete(socket);
+      this.#onRejected("too-much-unfinished");
+      socket.destroy();
+    }
   }
 
   #cutSlow(): void {

@@ -18,10 +18,16 @@ export class FrameProgress {
   /** A message's frame without FIN has come. */
   #fragmented = false;
   #since: number | undefined;
+  #bytes = 0;
 
   /** When the message began that is not complete, undefined between messages. */
   get incompleteSince(): number | undefined {
     return this.#since;
+  }
+
+  /** Bytes of it that have come: `ws` holds them. */
+  get incompleteBytes(): number {
+    return this.#bytes;
   }
 
   push(chunk: Uint8Array, now: number): void {
@@ -30,6 +36,7 @@ export class FrameProgress {
       if (this.#payload > 0) {
         const taken = Math.min(this.#payload, chunk.length - at);
         this.#payload -= taken;
+        this.#bytes += taken;
         at += taken;
         if (this.#payload === 0) this.#frameEnded();
         continue;
@@ -61,6 +68,8 @@ export class FrameProgress {
     const first = this.#head[0];
     this.#headBytes = 0;
     if ((first & 0x0f) < CONTROL) this.#fragmented = (first & FIN) === 0;
-    if (!this.#fragmented) this.#since = undefined;
+    if (this.#fragmented) return;
+    this.#since = undefined;
+    this.#bytes = 0;
   }
 }

@@ -174,6 +174,36 @@ describe("limits", () => {
   });
 });
 
+describe("messages that are not finished", () => {
+  it("take no more memory together than is allowed: the longest are cut off", async () => {
+    const rejected: string[] = [];
+    const server = await serveSockets({
+      host: "127.0.0.1",
+      port: 0,
+      maxMessageBytes: LIMIT,
+      maxUnfinishedBytes: 50_000,
+      onConnection: echo,
+      onRejected: (reason) => rejected.push(reason),
+    });
+    servers.push(server);
+    const open = async () => {
+      const socket = new WebSocket(server.url) as WebSocket & { _socket: Socket };
+      await new Promise((resolve) => socket.on("open", resolve));
+      return socket;
+    };
+    const [long, idle] = [await open(), await open()];
+    const closed = new Promise((resolve) => long.on("close", resolve));
+    // A frame of 60,000 bytes, of which the last does not come.
+    long._socket.write(Uint8Array.from([0x82, 0xfe, 60_000 >> 8, 60_000 & 255, 1, 2, 3, 4]));
+    long._socket.write(new Uint8Array(59_999));
+    expect(await closed).toBe(1006);
+    expect(rejected).toEqual(["too-much-unfinished"]);
+    const back = new Promise((resolve) => idle.once("message", resolve));
+    idle.send(Uint8Array.of(1));
+    await back;
+  });
+});
+
 describe("FrameProgress", () => {
   it("knows, chunk by chunk however cut, where messages begin and end", () => {
     const frame = (first: number, length: number) => {

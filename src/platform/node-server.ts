@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly trustProxy?: boolean;
   /** Longest time that a message may take to arrive. */
   readonly receiveMs?: number;
+  /** Of messages that are not complete, of all connections together. */
+  readonly maxUnfinishedBytes?: number;
   /** Longest time that a connection may take to become a WebSocket. */
   readonly handshakeMs?: number;
   readonly onConnection: (socket: MessageSocket) => void;
@@ -50,6 +52,7 @@ const DEFAULTS = {
   maxConnectionsPerAddress: 20_000,
   trustProxy: false,
   receiveMs: 60_000,
+  maxUnfinishedBytes: 2 ** 30,
   handshakeMs: 10_000,
 } as const;
 const GRACE_MS = 2_000;
