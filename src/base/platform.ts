@@ -51,6 +51,8 @@ export interface FileWriter {
 /** A message socket: ordered, reliable, binary. */
 export interface MessageSocket {
   send(message: Uint8Array): void;
+  /** send has copied the message when it returns, so that its memory may be written to. */
+  readonly copies?: boolean;
   /** Bytes accepted by send and not yet handed to the network. */
   readonly bufferedBytes: number;
   close(code: number, reason: string): void;

@@ -10,6 +10,7 @@ import {
   decodeProviderFrame,
   encodeClientFrame,
   encodeQueryFrame,
+  FrameMemory,
   PROTOCOL_VERSION,
   type ProviderMessage,
 } from "../wire/frames.ts";
@@ -80,6 +81,7 @@ export class Connection {
   #nextId = 1;
   #lost: TacetError | undefined;
   readonly #silenceMs: number;
+  readonly #frameMemory = new FrameMemory();
   /** When the provider was last heard, or began to owe something. */
   #lastHeard = 0;
   #watch: unknown;
@@ -166,7 +168,8 @@ export class Connection {
       this.#nextId = (id % 0xffffffff) + 1;
       this.#expectReply();
       this.#queries.set(id, { resolve, reject });
-      this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext }));
+      const memory = this.#socket.copies ? this.#frameMemory : undefined;
+      this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext }, memory));
     });
   }
 

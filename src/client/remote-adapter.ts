@@ -48,6 +48,8 @@ const FRAME_OVERHEAD_BYTES = 1024;
 /** Vectors of one begin() that are on their way. */
 interface Sent {
   readonly masks: OneTimeMasks;
+  /** Kept until it is answered: after a lost connection the same bytes are sent again. */
+  readonly query: Uint8Array;
   readonly answer: Promise<QueryAnswer>;
 }
 
@@ -58,6 +60,8 @@ interface Group {
   readonly bases: readonly PublicBasis[];
   /** y of a decode step: (rows). */
   readonly y: Float32Array;
+  /** Memory of answered queries of one vector. */
+  readonly free: Uint8Array[];
 }
 
 export class RemoteAdapter implements DeltaSource {
@@ -93,7 +97,7 @@ export class RemoteAdapter implements DeltaSource {
         const { outFeatures, rows } = spec.modules[i];
         return new PublicBasis(kernels, basis, outFeatures, rows);
       });
-      return { spec, layer, bases, y: new Float32Array(layer.rows) };
+      return { spec, layer, bases, y: new Float32Array(layer.rows), free: [] };
     });
     this.#stock = new MaskStock(this.#groups.map(({ layer }) => layer));
     this.groups = manifest.groups.map((spec) => ({
@@ -106,7 +110,7 @@ export class RemoteAdapter implements DeltaSource {
 
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const start = performance.now();
-    const { layer, spec } = this.#groups[group];
+    const { layer, spec, free } = this.#groups[group];
     const sent: Sent[] = [];
     let sending = 0;
     try {
@@ -114,12 +118,13 @@ export class RemoteAdapter implements DeltaSource {
         const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
         const masks = this.#stock.take(group, vectors);
         const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
-        const query = layer.makeQuery(masks, part);
+        const memory = vectors === 1 ? free.pop() : undefined;
+        const query = layer.makeQuery(masks, part, memory);
         const ready = performance.now();
         const answer = this.#ask(group, vectors, query);
         sending += performance.now() - ready;
         answer.catch(() => {}); // wait() reports it
-        sent.push({ masks, answer });
+        sent.push({ masks, query, answer });
         first += vectors;
       }
       // The next group's, or the first one's of the next pass: while this query is on its way.
@@ -164,7 +169,7 @@ export class RemoteAdapter implements DeltaSource {
     sent: readonly Sent[],
     targets?: readonly Float32Array[],
   ): Promise<readonly Float32Array[]> {
-    const { layer, spec, bases } = this.#groups[group];
+    const { layer, spec, bases, free } = this.#groups[group];
     try {
       const answers =
         sent.length === 1 ? [await sent[0].answer] : await Promise.all(sent.map(({ answer }) => answer));
@@ -182,6 +187,7 @@ export class RemoteAdapter implements DeltaSource {
         }
         const part = sent.length === 1 ? y : y.subarray(first * rows, (first + masks.vectors) * rows);
         layer.recoverResult(masks, answers[i].words, part);
+        if (masks.vectors === 1) free.push(sent[i].query);
         first += masks.vectors;
       }
       const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));

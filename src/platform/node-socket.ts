@@ -43,6 +43,8 @@ export function wrapSocket(socket: WebSocket, poller?: Poller): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
+    // A client masks what it sends, and so has a copy; a server sends the memory it is given.
+    copies: poller === undefined,
     send(message) {
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: true }, () => {});

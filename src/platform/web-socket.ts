@@ -60,6 +60,7 @@ function wrapSocket(socket: WebSocket): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
+    copies: true,
     send(message) {
       // A message that cannot be sent shows as a close, which follows.
       if (socket.readyState === WebSocket.OPEN) socket.send(message as Uint8Array<ArrayBuffer>);

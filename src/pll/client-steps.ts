@@ -188,16 +188,21 @@ export class ClientLayer {
    * Encrypts x under fresh masks.
    *
    * @param x activations (vectors, n) row-major
+   * @param query where it goes, (vectors, queryBytes)
    * @returns (vectors, queryBytes)
    * @throws RangeError on wrong lengths and on masks that were used before
    */
-  makeQuery(masks: OneTimeMasks, x: Float32Array): Uint8Array {
+  makeQuery(
+    masks: OneTimeMasks,
+    x: Float32Array,
+    query: Uint8Array = new Uint8Array(masks.vectors * this.queryBytes),
+  ): Uint8Array {
     if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
     assertLength(x, "x", masks.vectors * this.inFeatures);
+    assertLength(query, "query", masks.vectors * this.queryBytes);
     masks.state = "sent";
     const kernels = this.#kernels;
     const n = this.inFeatures;
-    const query = new Uint8Array(masks.vectors * this.queryBytes);
     // Nothing here can throw, or allocate kernel memory: lengths are checked.
     const activation = kernels.floats(this.#activation, n);
     const packed = kernels.bytes(this.#packedQuery, this.queryBytes);

@@ -16,6 +16,9 @@ export class PublicBasis {
   readonly #factors: Address;
   readonly #out: Address;
   readonly #length: number;
+  /** Views of #factors and #out; empty once the kernels' memory has grown. */
+  #y: Float32Array = new Float32Array(0);
+  #delta: Float32Array = new Float32Array(0);
 
   /** @param basis B′, (outFeatures, rows) row-major */
   constructor(kernels: Kernels, basis: Float32Array, outFeatures: number, rows: number) {
@@ -40,14 +43,23 @@ export class PublicBasis {
    */
   apply(y: Float32Array, delta: Float32Array): void {
     const kernels = this.#kernels;
-    kernels.floats(this.#factors, this.rows).set(assertLength(y, "y", this.rows));
+    if (this.#y.length === 0) {
+      this.#y = kernels.floats(this.#factors, this.rows);
+      this.#delta = kernels.floats(this.#out, this.outFeatures);
+    }
+    this.#y.set(assertLength(y, "y", this.rows));
     kernels.combineColumns(this.#columns, this.#factors, this.rows, this.#length, this.#out);
-    delta.set(kernels.floats(this.#out, this.outFeatures));
+    delta.set(this.#delta);
   }
 
   /** Forgets the last vector. */
   wipe(): void {
-    this.#kernels.wipe(this.#factors, 4 * this.rows);
-    this.#kernels.wipe(this.#out, 4 * this.#length);
+    if (this.#y.length === 0) {
+      this.#kernels.wipe(this.#factors, 4 * this.rows);
+      this.#kernels.wipe(this.#out, 4 * this.#length);
+    } else {
+      this.#y.fill(0);
+      this.#delta.fill(0);
+    }
   }
 }

@@ -9,9 +9,10 @@ import {
   encodeClientFrame,
   encodeProviderFrame,
   encodeQueryFrame,
+  FrameMemory,
   type ProviderMessageInit,
 } from "./frames.ts";
-import { ClientFrameSchema } from "./generated/tacet/v1/wire_pb.ts";
+import { ClientFrameSchema, ProviderFrameSchema } from "./generated/tacet/v1/wire_pb.ts";
 
 const MAX = 1 << 20;
 const bytes = (count: number, first = 1) => Uint8Array.from({ length: count }, (_, i) => (first + i) & 255);
@@ -75,6 +76,64 @@ function outcome(decode: (bytes: Uint8Array, max: number) => unknown, message: U
     expect(error.message.length).toBeLessThan(200);
     return error.code;
   }
+}
+
+describe("the answer's own decoder", () => {
+  const general = (frame: Uint8Array) => fromBinary(ProviderFrameSchema, frame).frame;
+
+  it.each([
+    { id: 1, words: bytes(15), computeMicros: 12 },
+    { id: 2 ** 28 - 1, words: bytes(300), computeMicros: 2 ** 28 - 1 },
+    { id: 2 ** 28, words: bytes(300), computeMicros: 2 ** 32 - 1 },
+    { id: 0, words: bytes(0), computeMicros: 0 },
+    { id: 9, words: bytes(3), computeMicros: 0, vectorsLeft: 12n },
+  ])("gives what the general one gives: %o", (value) => {
+    const frame = encodeProviderFrame({ case: "answer", value });
+    const { case: name, value: got } = decodeProviderFrame(frame, MAX);
+    expect({ name, ...got }).toEqual({ name: "answer", $typeName: "tacet.v1.Answer", ...value });
+  });
+
+  it("and so for any change of a byte", () => {
+    const frame = encodeProviderFrame({
+      case: "answer",
+      value: { id: 7, words: bytes(5), computeMicros: 300 },
+    });
+    for (let at = 0; at < frame.length; at++) {
+      for (let byte = 0; byte < 256; byte++) {
+        const changed = frame.slice();
+        changed[at] = byte;
+        let expected: unknown;
+        try {
+          expected = general(changed);
+        } catch {
+          expected = undefined;
+        }
+        const isFrame = (expected as { case?: string } | undefined)?.case !== undefined;
+        expect(outcome(decodeProviderFrame, changed)).toBe(isFrame ? "frame" : "bad_frame");
+        if (isFrame)
+          expect(JSON.stringify(decodeProviderFrame(changed, MAX), show)).toBe(
+            JSON.stringify(expected, show),
+          );
+      }
+    }
+  });
+});
+
+describe("a query written into memory that is used again", () => {
+  it("is the same bytes, shorter and longer in turns", () => {
+    const memory = new FrameMemory();
+    for (const length of [60, 5000, 0, 127, 128, 16_384]) {
+      const query = { id: 300, group: 0, vectors: 1, ciphertext: bytes(length) };
+      expect(encodeQueryFrame(query, memory)).toEqual(encodeClientFrame({ case: "query", value: query }));
+    }
+  });
+});
+
+/** For comparing messages: what JSON has no form for, and without the names of types. */
+function show(key: string, value: unknown): unknown {
+  if (key.startsWith("$")) return undefined;
+  if (typeof value === "bigint") return String(value);
+  return value instanceof Uint8Array ? [...value] : value;
 }
 
 describe.each(SIDES)("$name", ({ frame, encoded, decode }) => {

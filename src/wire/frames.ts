@@ -33,47 +33,75 @@ export function encodeProviderFrame(frame: NonNullable<ProviderMessageInit>): Ui
   return toBinary(ProviderFrameSchema, create(ProviderFrameSchema, { frame }));
 }
 
-/** Tag and length of the frame and of the ciphertext, and three numbers with their tags: 7 varints of 5 bytes, 5 tags. */
-const QUERY_HEADER_BYTES = 40;
+/** Memory for a frame that is copied before the next one is made. */
+export class FrameMemory {
+  #bytes = new Uint8Array(0);
+
+  take(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(2 * length);
+    return this.#bytes.subarray(0, length);
+  }
+}
 
 /**
- * The bytes of encodeClientFrame({ case: "query", … }), written field by field into one array: the frame that a
- * client sends at every layer, in a fifth of the time that reflection takes.
+ * The bytes of encodeClientFrame({ case: "query", … }), written field by field: the frame that a client sends at
+ * every layer, in a fraction of the time that reflection takes.
+ *
+ * @param memory where it is written; by default into a new array
  */
-export function encodeQueryFrame(query: {
-  readonly id: number;
-  readonly group: number;
-  readonly vectors: number;
-  readonly ciphertext: Uint8Array;
-}): Uint8Array {
-  const { ciphertext } = query;
-  const fields = new Uint8Array(QUERY_HEADER_BYTES);
-  let end = 0;
-  const varint = (value: number): void => {
-    let rest = value >>> 0;
-    for (; rest > 0x7f; rest >>>= 7) fields[end++] = (rest & 0x7f) | 0x80;
-    fields[end++] = rest;
-  };
-  const field = (number: number, value: number): void => {
-    if (value === 0) return; // as proto3 writes a default
-    varint((number << 3) | WireType.Varint);
-    varint(value);
-  };
-  field(1, query.id);
-  field(2, query.group);
-  field(3, query.vectors);
-  if (ciphertext.length > 0) {
-    varint((4 << 3) | WireType.LengthDelimited);
-    varint(ciphertext.length);
+export function encodeQueryFrame(
+  query: {
+    readonly id: number;
+    readonly group: number;
+    readonly vectors: number;
+    readonly ciphertext: Uint8Array;
+  },
+  memory?: FrameMemory,
+): Uint8Array {
+  const { id, group, vectors, ciphertext } = query;
+  const bytes = ciphertext.length;
+  const inner =
+    fieldLength(id) +
+    fieldLength(group) +
+    fieldLength(vectors) +
+    (bytes === 0 ? 0 : 1 + varintLength(bytes) + bytes);
+  const length = 1 + varintLength(inner) + inner;
+  const frame = memory === undefined ? new Uint8Array(length) : memory.take(length);
+  let at = putVarint(frame, 0, (3 << 3) | WireType.LengthDelimited);
+  at = putVarint(frame, at, inner);
+  at = putField(frame, at, 1, id);
+  at = putField(frame, at, 2, group);
+  at = putField(frame, at, 3, vectors);
+  if (bytes > 0) {
+    at = putVarint(frame, at, (4 << 3) | WireType.LengthDelimited);
+    at = putVarint(frame, at, bytes);
+    frame.set(ciphertext, at);
   }
-  const inner = end;
-  varint((3 << 3) | WireType.LengthDelimited);
-  varint(inner + ciphertext.length);
-  const frame = new Uint8Array(end + ciphertext.length);
-  frame.set(fields.subarray(inner, end));
-  frame.set(fields.subarray(0, inner), end - inner);
-  frame.set(ciphertext, end);
   return frame;
+}
+
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value >>> 7; rest > 0; rest >>>= 7) length++;
+  return length;
+}
+
+/** A number field whose tag is one byte; proto3 leaves defaults out. */
+function fieldLength(value: number): number {
+  return value === 0 ? 0 : 1 + varintLength(value);
+}
+
+function putVarint(target: Uint8Array, at: number, value: number): number {
+  let next = at;
+  let rest = value >>> 0;
+  for (; rest > 0x7f; rest >>>= 7) target[next++] = (rest & 0x7f) | 0x80;
+  target[next++] = rest;
+  return next;
+}
+
+function putField(target: Uint8Array, at: number, number: number, value: number): number {
+  if (value === 0) return at;
+  return putVarint(target, putVarint(target, at, (number << 3) | WireType.Varint), value);
 }
 
 /** @throws TacetError too_large, bad_frame */
@@ -87,11 +115,51 @@ export function decodeClientFrame(bytes: Uint8Array, maxBytes: number): ClientMe
 
 /** @throws TacetError too_large, bad_frame */
 export function decodeProviderFrame(bytes: Uint8Array, maxBytes: number): ProviderMessage {
+  const answer = bytes.length <= maxBytes ? readPlainAnswer(bytes) : undefined;
+  if (answer !== undefined) return answer;
   return payload(
     () => fromBinary(ProviderFrameSchema, bytes, { readUnknownFields: false }).frame,
     bytes,
     maxBytes,
   );
+}
+
+/**
+ * An answer whose fields stand in order, each at most once, as providers write it; undefined for everything else,
+ * which is the general decoder's. The one frame that a client reads at every layer.
+ */
+function readPlainAnswer(bytes: Uint8Array): ProviderMessage | undefined {
+  let at = 0;
+  /** A value of at most 28 bits; −1: none. */
+  const varint = (): number => {
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      if (at >= bytes.length) return -1;
+      const byte = bytes[at++];
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return -1;
+  };
+  const number = (tag: number): number => {
+    if (bytes[at] !== tag) return 0;
+    at++;
+    return varint();
+  };
+  if (bytes[at++] !== ((3 << 3) | WireType.LengthDelimited)) return undefined;
+  if (varint() !== bytes.length - at) return undefined;
+  const id = number((1 << 3) | WireType.Varint);
+  let words = bytes.subarray(0, 0);
+  if (bytes[at] === ((2 << 3) | WireType.LengthDelimited)) {
+    at++;
+    const length = varint();
+    if (length < 0 || at + length > bytes.length) return undefined;
+    words = bytes.subarray(at, at + length);
+    at += length;
+  }
+  const computeMicros = number((3 << 3) | WireType.Varint);
+  if (id < 0 || computeMicros < 0 || at !== bytes.length) return undefined;
+  return { case: "answer", value: { $typeName: "tacet.v1.Answer", id, words, computeMicros } };
 }
 
 function payload<F extends { case: unknown }>(
