@@ -18,7 +18,12 @@ const MODES: readonly Mode[] = ["plaintext", "private"];
 export interface Steps {
   readonly prefill: number[];
   readonly decode: number[];
+  /** Of each decode step: in the base model, before the answers are on their way, waiting for them. */
+  readonly split: Record<Part, number[]>;
 }
+
+export const PARTS = ["modelMs", "beginMs", "waitMs"] as const;
+type Part = (typeof PARTS)[number];
 
 export interface Measured {
   readonly steps: Readonly<Record<Mode, Steps>>;
@@ -36,10 +41,8 @@ export async function measureModes(
   provider: RemoteProvider,
   quick: boolean,
 ): Promise<Measured> {
-  const steps = { plaintext: { prefill: [], decode: [] }, private: { prefill: [], decode: [] } } as Record<
-    Mode,
-    Steps
-  >;
+  const none = (): Steps => ({ prefill: [], decode: [], split: { modelMs: [], beginMs: [], waitMs: [] } });
+  const steps: Record<Mode, Steps> = { plaintext: none(), private: none() };
   const ids = seededIds(PROMPT_TOKENS + DECODE_TOKENS, model.config.vocabSize);
   const prompt = ids.slice(0, PROMPT_TOKENS);
   const caches = new Map<Mode, KvCache>();
@@ -72,7 +75,9 @@ export async function measureModes(
       // A reader's pause: idle work is done, and falls into nobody's time.
       await remote.ready();
       for (const id of ids.slice(PROMPT_TOKENS + first, PROMPT_TOKENS + first + BLOCK)) {
+        const clock = model.timings;
         const step = await forward(mode, [id]);
+        for (const part of PARTS) steps[mode].split[part].push(model.timings[part] - clock[part]);
         steps[mode].decode.push(step.ms);
         logits[mode].push(step.logits);
       }

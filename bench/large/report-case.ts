@@ -3,7 +3,7 @@ import type { Traffic } from "../../src/client/connection.ts";
 import type { WeightFormat } from "../../src/model/weight-source.ts";
 import type { Shape } from "../../tools/checkpoint/shapes.ts";
 import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";
-import { type Measured, PROMPT_TOKENS, quantiles, type Steps } from "./measure-modes.ts";
+import { type Measured, PARTS, PROMPT_TOKENS, quantiles, type Steps } from "./measure-modes.ts";
 import { type LargeCase, parametersOf } from "./seeded-model.ts";
 
 /** Of the issue: private decode steps against plaintext ones. */
@@ -29,7 +29,16 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
   const { measured, times, peaks, groups } = result;
   const { plaintext, private: privately } = measured.steps;
   const table = markdownTable(
-    ["mode", "decode, ms/token 10 %", "median", "90 %", `prefill of ${PROMPT_TOKENS}`],
+    [
+      "mode",
+      "decode, ms/token 10 %",
+      "median",
+      "90 %",
+      "in the model",
+      "before waiting",
+      "waiting",
+      `prefill of ${PROMPT_TOKENS}`,
+    ],
     [row("plaintext LoRA, same segments", plaintext), row("**private**, public basis", privately)],
   );
   const [plain, hidden] = [plaintext, privately].map(({ decode }) => median(decode));
@@ -75,8 +84,9 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
   };
 }
 
-function row(name: string, { prefill, decode }: Steps): string[] {
-  return [name, ...quantiles(decode).map((ms) => ms.toFixed(1)), formatMs(median(prefill))];
+function row(name: string, { prefill, decode, split }: Steps): string[] {
+  const parts = PARTS.map((part) => median(split[part]));
+  return [name, ...[...quantiles(decode), ...parts].map((ms) => ms.toFixed(1)), formatMs(median(prefill))];
 }
 
 const median = (samples: readonly number[]) => quantiles(samples)[1];
