@@ -103,6 +103,8 @@ describe("from a pipe", () => {
       const { code, stdout, stderr } = await piped("battery\n\r\ntender", ...args, "--max-new-tokens", "40");
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout.split("\n")[0]).toBe(BATTERY);
+      // The embedded dictionary takes each word by itself.
+      expect(stdout.split("\n")[1]).toBe(TENDER);
       expect(stdout.split("\n")).toHaveLength(3);
     }
   });

@@ -1,4 +1,5 @@
 /** The models that come with the package. */
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** This file lies in src/cli or dist/cli: two levels below the package. */
@@ -11,3 +12,8 @@ export const EMBEDDED_EXPECTED = fileURLToPath(new URL("expected.json", LEXICON)
 export const PACKAGE_JSON = fileURLToPath(new URL("../../package.json", import.meta.url));
 /** English text that is always there. */
 export const PACKAGE_LICENSE = fileURLToPath(new URL("../../LICENSE", import.meta.url));
+
+/** The embedded base is a dictionary: it knows one question at a time. */
+export function isEmbeddedBase(base: string | undefined): boolean {
+  return base === undefined || resolve(base) === resolve(EMBEDDED_BASE);
+}

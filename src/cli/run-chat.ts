@@ -4,6 +4,7 @@ import type { AnswerOptions } from "../model/answer-stream.ts";
 import { ChatSession } from "../model/chat-session.ts";
 import { InteractiveChat } from "./chat/interactive-chat.ts";
 import { showAnswer } from "./chat/show-answer.ts";
+import { isEmbeddedBase } from "./embedded.ts";
 import { type SamplingFlags, samplingOf } from "./sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "./source.ts";
 import { print, warn } from "./terminal.ts";
@@ -12,6 +13,8 @@ import { warnOfBudget } from "./warn-of-budget.ts";
 export interface ChatOptions extends SourceOptions, SamplingFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
+  /** False with --no-history. */
+  readonly history?: boolean;
 }
 
 export async function runChat(options: ChatOptions, signal: AbortSignal): Promise<void> {
@@ -20,6 +23,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
   try {
     const session = await ChatSession.open(source.model, source.checkpoint, {
       ...(options.system === undefined ? {} : { system: options.system }),
+      remember: options.history !== false && !isEmbeddedBase(options.base),
       overflow: options.dropOldest ? "drop-oldest" : "error",
       onDropped: (messages) => warn(`the model no longer sees the oldest ${messages} messages`),
     });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { TacetError } from "../base/errors.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { EMBEDDED_BASE, PACKAGE_JSON } from "./embedded.ts";
+import { EMBEDDED_BASE, isEmbeddedBase, PACKAGE_JSON } from "./embedded.ts";
 import { startEmbeddedProvider } from "./embedded-provider.ts";
 import { print, warn } from "./terminal.ts";
 import { type Served, serveApp } from "./web/app-server.ts";
@@ -44,7 +44,7 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
         version: versionOf(model),
       },
       provider,
-      conversation: options.base !== undefined,
+      conversation: !isEmbeddedBase(options.base),
       ...(adapterName === undefined ? {} : { adapter: adapterName }),
       ...(bundleDigest === undefined ? {} : { bundleDigest }),
     };

@@ -29,6 +29,8 @@ export interface ChatSessionOptions {
   readonly reserveTokens?: number;
   /** For answers that do not say otherwise. `open` takes those of the checkpoint where there are none here. */
   readonly defaults?: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
+  /** False: every `send` begins a new conversation; for models made for one question at a time. Default: true. */
+  readonly remember?: boolean;
   /** Called with the number of messages that the model no longer sees from now on. */
   readonly onDropped?: (messages: number) => void;
 }
@@ -124,6 +126,10 @@ export class ChatSession {
    */
   send(content: string, options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     return this.#answer(options, () => {
+      if (this.#options.remember === false) {
+        this.#messages = [];
+        this.#dropped = 0;
+      }
       if (this.#messages.at(-1)?.role === "user") this.#messages.pop();
       this.#messages.push({ role: "user", content });
     });

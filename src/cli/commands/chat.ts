@@ -8,6 +8,7 @@ export function registerChat(program: Command, signal: AbortSignal): void {
   addSamplingOptions(addSourceOptions(command), "the model's, or what fits")
     .option("--system <text>", "system message for the chat template")
     .option("--drop-oldest", "let go of the oldest turns when the context is full")
+    .option("--no-history", "each message stands by itself (so always with the embedded dictionary)")
     .addHelpText(
       "after",
       `
