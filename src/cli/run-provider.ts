@@ -1,4 +1,5 @@
 /** `tacet provider`: serves adapters until it is told to stop. */
+import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../base/errors.ts";
 import { nodeFileTree, type ServeOptions, serveSockets } from "../platform/node.ts";
@@ -43,7 +44,8 @@ export async function runProvider(
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
     data = await openStore(settings, log);
-    const { threads } = settings;
+    // The main thread has a core of its own. Workers are started by the first long query.
+    const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
     pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
     const provider = new Provider(adapters, {

@@ -30,7 +30,7 @@ export interface ProviderSettings {
   readonly maxBufferedBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros: number;
-  readonly threads: number;
+  readonly threads?: number;
 }
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -164,9 +164,9 @@ export const SETTINGS = {
     help: "longest time awake for the next message, in microseconds",
   },
   threads: {
-    ...integer(0, 256, 0),
+    ...integer(0, 256),
     group: OPERATION,
-    help: "threads for long queries, each with a copy of the adapters; 0: none",
+    help: "threads for long queries, each with a copy of the adapters; 0: none (default: one for each core but one)",
   },
   maxConnections: { ...integer(1, 1_000_000, 20_000), group: LIMITS, help: "most connections" },
   maxConnectionsPerAddress: {
