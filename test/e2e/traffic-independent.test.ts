@@ -1,7 +1,8 @@
 /**
  * What a client sends does not depend on what it decrypts (HINTED-PLL-REVIEW.md D6): bundles that pass every check and
  * are still hostile, and replies of any words, give the same messages in the same order and of the same lengths as an
- * honest session over the same token ids. No retry, no goodbye, no message more or less.
+ * honest session over the same token ids, each behind the same number of the provider's. No retry, no goodbye, no message
+ * more or less. How long the steps in between take is measured by bench/timing-leak.ts: no test here depends on a clock.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -64,7 +65,9 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
     await model.close();
   }
   await new Promise((resolve) => setTimeout(resolve, 50));
-  return provider.takeReceived().map(describeMessage);
+  const lines = provider.takeReceived().map(describeMessage);
+  // When: each message follows a certain answer and no other event, so nothing waits for, or hastens on, a value.
+  return lines.map((line, i) => `${line}, after ${provider.answeredBefore[i]} of the provider's`);
 }
 
 function describeMessage(message: ReturnType<HostileProvider["takeReceived"]>[number]): string {
@@ -115,7 +118,7 @@ const basis = (sign: number, rest: number) => (file: EditableFile) =>
 
 it("(control) an honest session is a Hello, a bundle, queries, and a Goodbye", () => {
   expect(honest[0]).toMatch(/^hello/);
-  expect(honest[1]).toBe("fetchBundle");
+  expect(honest[1]).toMatch(/^fetchBundle/);
   expect(honest.at(-1)).toMatch(/^goodbye/);
   expect(honest.filter((line) => line.startsWith("query")).length).toBe(honest.length - 3);
   expect(honest.length).toBeGreaterThan(10);

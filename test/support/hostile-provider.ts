@@ -20,6 +20,8 @@ export interface HostileProvider {
   tamper: Tamper;
   /** What clients have sent since the last call. */
   takeReceived(): ClientMessage[];
+  /** For each of the messages of the last takeReceived: how many the provider had sent on that connection by then. */
+  readonly answeredBefore: readonly number[];
   /** Names of errors that the honest provider behind it did not expect. */
   readonly faults: readonly string[];
   close(): Promise<void>;
@@ -33,7 +35,10 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
     },
   });
   let received: ClientMessage[] = [];
+  let before: number[] = [];
+  let taken: number[] = [];
   const onConnection = (socket: MessageSocket) => {
+    let sent = 0;
     const inner: MessageSocket = {
       onMessage: () => {},
       onClose: () => {},
@@ -41,12 +46,16 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
       send(bytes) {
         const out = hostile.tamper(decodeProviderFrame(bytes, MAX), bytes);
         if (out === "close") socket.close(1011, "\u001b[31mgone");
-        else for (const message of out) socket.send(message);
+        else {
+          for (const message of out) socket.send(message);
+          sent += out.length;
+        }
       },
       close: (code, reason) => socket.close(code, reason),
     };
     socket.onMessage = (bytes) => {
       received.push(decodeClientFrame(bytes, MAX));
+      before.push(sent);
       inner.onMessage(bytes);
     };
     socket.onClose = (code, reason) => inner.onClose(code, reason);
@@ -61,10 +70,15 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
   const hostile: HostileProvider = {
     url: server.url,
     faults,
+    get answeredBefore() {
+      return taken;
+    },
     tamper: (_, bytes) => [bytes],
     takeReceived() {
       const all = received;
+      taken = before;
       received = [];
+      before = [];
       return all;
     },
     close: () => server.close(50),
