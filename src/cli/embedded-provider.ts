@@ -2,14 +2,27 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { CreatedBundle } from "../bundle/create-bundle.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../provider/served-adapter.ts";
-import { openCheckpoint } from "../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { startProvider } from "./demo/provider-process.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "./embedded.ts";
 import { onExit } from "./interrupt.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
+
+/** Makes the embedded adapter's bundle and writes both files into a folder that is there. */
+export async function writeEmbeddedState(
+  checkpoint: Checkpoint,
+  state: string,
+  signal: AbortSignal,
+): Promise<CreatedBundle> {
+  const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
+  const made = await makeBundle(checkpoint, adapter, { name: "law", output: "public-basis", signal });
+  await writeBundle(made, { bundle: join(state, BUNDLE_FILE), private: join(state, PRIVATE_FILE) });
+  return made;
+}
 
 /** Stop it; its state folder goes with it. */
 export async function startEmbeddedProvider(
@@ -21,9 +34,7 @@ export async function startEmbeddedProvider(
   try {
     chmodSync(state, 0o700);
     const checkpoint = await openCheckpoint(nodeFileTree(EMBEDDED_BASE));
-    const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
-    const made = await makeBundle(checkpoint, adapter, { name: "law", output: "public-basis", signal });
-    await writeBundle(made, { bundle: join(state, BUNDLE_FILE), private: join(state, PRIVATE_FILE) });
+    await writeEmbeddedState(checkpoint, state, signal);
     const provider = await startProvider(state);
     return {
       url: provider.url,

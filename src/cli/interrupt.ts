@@ -44,6 +44,15 @@ export function takeTimeToStop(ms: number): void {
   patienceMs = ms + PATIENCE_MS;
 }
 
+/** Resolves at a signal to stop, or when the process that started this one over IPC has gone. */
+export async function untilStopped(signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    process.once("disconnect", () => resolve());
+  });
+}
+
 /** Runs when the process ends, however it ends but by SIGKILL; must be synchronous. Returns what takes it back. */
 export function onExit(undo: () => void): () => void {
   process.on("exit", undo);

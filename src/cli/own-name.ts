@@ -1,8 +1,5 @@
 /** Names under which a server for this machine may be asked; under no other, so that no page reads through it. */
 
-/** Addresses that only this machine reaches. */
-export const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
-
 /**
  * Whether a Host header means this machine, or the address that the user chose to listen on. A page whose own name
  * has been pointed here (DNS rebinding) is asked for under that name.

@@ -7,7 +7,7 @@ import { loadServedAdapter, Provider, type ProviderEvent, type ServedAdapter } f
 import type { KeyRecord, ProviderStore, Soon } from "../provider/store.ts";
 import { securityFacts, showFunctionVectors } from "./bundle-facts.ts";
 import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
-import { takeTimeToStop } from "./interrupt.ts";
+import { takeTimeToStop, untilStopped } from "./interrupt.ts";
 import { openRedisStore, redisUrlOf } from "./key-book.ts";
 import { isLoopback } from "./loopback.ts";
 import { ThreadedAnswers } from "./provider/answer-pool.ts";
@@ -76,7 +76,7 @@ export async function runProvider(
 
     const graceMs = 1000 * settings.graceSeconds;
     takeTimeToStop(graceMs + CLOSE_MS);
-    await stopOf(signal);
+    await untilStopped(signal);
     readiness.reason = "draining";
     log.info(
       { type: "draining", connections: provider.openConnections, open: provider.inFlight },
@@ -239,13 +239,4 @@ function warnOfUnlimited(records: readonly KeyRecord[], adapters: readonly Serve
     const vectors = showFunctionVectors(securityFacts(bundle.manifest));
     warn(`keys without limit (${ids}) can learn a group of ${name} with so many chosen vectors: ${vectors}`);
   }
-}
-
-/** Resolves at a signal to stop, or when the process that started this one over IPC has gone. */
-async function stopOf(signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    process.once("disconnect", () => resolve());
-  });
 }

@@ -4,7 +4,8 @@ import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { Endpoint, ServedModel, Turns } from "../openai/routes.ts";
 import { startEmbeddedProvider } from "./embedded-provider.ts";
-import { LOOPBACK } from "./own-name.ts";
+import { untilStopped } from "./interrupt.ts";
+import { isLoopback } from "./loopback.ts";
 import { describeFailure } from "./report-error.ts";
 import { serveHttp } from "./serve/http-server.ts";
 import {
@@ -51,9 +52,9 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
     });
     const { host, port } = options;
     const server = await serveHttp({ host, port, handle: (request) => endpoint.handle(request) });
-    if (!LOOPBACK.test(host)) warn("keys, prompts and answers travel in clear on the way to this endpoint");
+    if (!isLoopback(host)) warn("keys, prompts and answers travel in clear on the way to this endpoint");
     print(`listening on ${server.url}/v1 (${models.map(({ id }) => id).join(", ")})`);
-    await stopOf(signal);
+    await untilStopped(signal);
     const closed = server.close(GRACE_MS + CLOSE_MS);
     await endpoint.stop(GRACE_MS);
     await closed;
@@ -73,7 +74,7 @@ function checkOptions(options: ServeOptions): void {
       hint: "the endpoint asks a provider; 'tacet generate' and 'tacet chat' run a base model alone",
     });
   }
-  if (!LOOPBACK.test(host) && apiKeyFile === undefined) {
+  if (!isLoopback(host) && apiKeyFile === undefined) {
     throw new TacetError("bad_argument", `serving on ${host} needs --api-key-file`, {
       hint: "everybody who reaches that address could use up your budget",
     });
@@ -115,13 +116,4 @@ async function openModels(
     models.push(await ServedModel.open({ ...shared, id: BASE_NAME, model: base.model, ownedBy: "local" }));
   }
   return models;
-}
-
-/** Resolves at a signal to stop, or when the process that started this one over IPC has gone. */
-async function stopOf(signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    process.once("disconnect", () => resolve());
-  });
 }

@@ -8,6 +8,8 @@ import { nodeFileTree } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { EMBEDDED_BASE, isEmbeddedBase, PACKAGE_JSON } from "./embedded.ts";
 import { startEmbeddedProvider } from "./embedded-provider.ts";
+import { untilStopped } from "./interrupt.ts";
+import { isLoopback } from "./loopback.ts";
 import { print, warn } from "./terminal.ts";
 import { type Served, serveApp } from "./web/app-server.ts";
 
@@ -54,15 +56,11 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       ["settings.json", { json: settings }],
     ]);
     const server = await serveApp({ host, port, paths, connectTo: provider.map(originOf) });
-    if (!/^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)) {
+    if (!isLoopback(host)) {
       warn(`the page is open to everybody who reaches ${host}, without TLS`);
     }
     print(`open ${server.url}`);
-    await new Promise<void>((stopped) => {
-      if (signal.aborted) stopped();
-      signal.addEventListener("abort", () => stopped(), { once: true });
-      process.once("disconnect", () => stopped());
-    });
+    await untilStopped(signal);
     await server.close();
   } finally {
     await own?.stop();

@@ -70,6 +70,12 @@ export function matchGroups(
   return groupAt;
 }
 
+/** First column of a module in the place's joined product, and its width. */
+function columnsOf({ modules, outFeatures }: LinearPlace, name: string): { first: number; out: number } {
+  const at = modules.indexOf(name);
+  return { first: outFeatures.slice(0, at).reduce((sum, out) => sum + out, 0), out: outFeatures[at] };
+}
+
 /** The columns of each of `modules` in the place's joined product of one token, Σ outFeatures. */
 export function partsOf(
   place: LinearPlace,
@@ -77,9 +83,8 @@ export function partsOf(
   joined: Float32Array,
 ): Float32Array[] {
   return modules.map((name) => {
-    const at = place.modules.indexOf(name);
-    const column = place.outFeatures.slice(0, at).reduce((sum, out) => sum + out, 0);
-    return joined.subarray(column, column + place.outFeatures[at]);
+    const { first, out } = columnsOf(place, name);
+    return joined.subarray(first, first + out);
   });
 }
 
@@ -101,17 +106,14 @@ export function joinDeltas(
   const tokens = joined.length / width;
   for (let i = 0; i < modules.length; i++) {
     const delta = deltas[i];
-    const at = place.modules.indexOf(modules[i]);
-    const out = place.outFeatures[at];
+    const { first, out } = columnsOf(place, modules[i]);
     if (delta.length !== tokens * out) throw new RangeError(`delta of ${modules[i]} has a wrong length`);
-    let column = 0;
-    for (let before = 0; before < at; before++) column += place.outFeatures[before];
     if (tokens === 1 || out === width) {
-      joined.set(delta, column);
+      joined.set(delta, first);
       continue;
     }
     for (let token = 0; token < tokens; token++) {
-      joined.set(delta.subarray(token * out, (token + 1) * out), token * width + column);
+      joined.set(delta.subarray(token * out, (token + 1) * out), token * width + first);
     }
   }
 }

@@ -3,8 +3,9 @@
 import { dirname } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { TacetError } from "../base/errors.ts";
-import type { OnnxModel, SessionOptions, Tensor, TensorRuntime, TensorSession } from "../base/platform.ts";
+import type { OnnxModel, SessionOptions, TensorRuntime } from "../base/platform.ts";
 import { availableMemory } from "./node-memory.ts";
+import { OrtSession, refusedModel } from "./ort-session.ts";
 
 /** The library is loaded with the first session: commands that run no model start without it. */
 export function nodeTensorRuntime(): TensorRuntime {
@@ -17,9 +18,9 @@ export function nodeTensorRuntime(): TensorRuntime {
       const ort = await import("onnxruntime-node");
       const sessionOptions = ortOptions(model, options);
       try {
-        return new NodeTensorSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
+        return new OrtSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
       } catch (error) {
-        throw new TacetError("bad_checkpoint", `ONNX Runtime refused the model: ${firstLine(error)}`);
+        throw refusedModel(error);
       }
     },
   };
@@ -62,54 +63,4 @@ function folderOf({ externalFiles }: OnnxModel): string | undefined {
     }
   }
   return folder;
-}
-
-/** Views of the same memory, kept for tensors that are used again: cached keys and values. */
-const VIEWS = new WeakMap<Tensor, Ort.Tensor>();
-
-class NodeTensorSession implements TensorSession {
-  readonly #ort: typeof Ort;
-  readonly #session: Ort.InferenceSession;
-  #released: Promise<void> | undefined;
-
-  constructor(ort: typeof Ort, session: Ort.InferenceSession) {
-    this.#ort = ort;
-    this.#session = session;
-  }
-
-  /**
-   * Outputs are new arrays. Giving ONNX Runtime memory for them would save nothing: this version's binding copies
-   * every output into an array of its own all the same.
-   */
-  async run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
-    const feeds: Record<string, Ort.Tensor> = {};
-    for (const name in inputs) feeds[name] = this.#view(inputs[name]);
-    try {
-      return (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
-    } catch (error) {
-      // Its messages name nodes, shapes and types; they hold no tensor data.
-      throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
-    }
-  }
-
-  dispose(): Promise<void> {
-    return (this.#released ??= this.#session.release());
-  }
-
-  #view(tensor: Tensor): Ort.Tensor {
-    // What a session gave is a tensor of ONNX Runtime's own already.
-    if (tensor instanceof this.#ort.Tensor) return tensor;
-    let view = VIEWS.get(tensor);
-    if (!view) {
-      view = new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
-      VIEWS.set(tensor, view);
-    }
-    return view;
-  }
-}
-
-function firstLine(error: unknown): string {
-  return String((error as Error | undefined)?.message ?? "unknown error")
-    .split("\n")[0]
-    .slice(0, 300);
 }

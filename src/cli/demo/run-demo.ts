@@ -2,16 +2,13 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CreatedBundle } from "../../bundle/create-bundle.ts";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../../provider/served-adapter.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
-import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { securityFacts } from "../bundle-facts.ts";
 import { compareLogits } from "../compare-logits.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE, EMBEDDED_EXPECTED } from "../embedded.ts";
+import { writeEmbeddedState } from "../embedded-provider.ts";
 import { onExit } from "../interrupt.ts";
-import { makeBundle, writeBundle } from "../make-bundle.ts";
 import { Progress } from "../progress.ts";
 import { openTextSide, promptIds, type TextSide } from "../prompt.ts";
 import { type OpenedModel, openLocal, openRemote } from "../source.ts";
@@ -54,7 +51,7 @@ async function demonstrate(state: string, words: readonly string[], signal: Abor
   const checkpoint = await openCheckpoint(nodeFileTree(EMBEDDED_BASE));
   const side = await openTextSide(checkpoint);
   const questions = await ask(checkpoint, side, words);
-  const made = await prepare(checkpoint, state, signal);
+  const made = await writeEmbeddedState(checkpoint, state, signal);
   const bundleMs = performance.now() - start;
 
   const provider = await startProvider(state);
@@ -115,13 +112,6 @@ async function ask(checkpoint: Checkpoint, side: TextSide, words: readonly strin
       expected: expected.get(word),
     })),
   );
-}
-
-async function prepare(checkpoint: Checkpoint, state: string, signal: AbortSignal): Promise<CreatedBundle> {
-  const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
-  const made = await makeBundle(checkpoint, adapter, { name: "law", output: "public-basis", signal });
-  await writeBundle(made, { bundle: join(state, BUNDLE_FILE), private: join(state, PRIVATE_FILE) });
-  return made;
 }
 
 function textOf({ tokenizer }: TextSide, ids: readonly number[]): string {

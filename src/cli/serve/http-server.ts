@@ -1,10 +1,8 @@
 /** A function Request → Response on a port of this machine. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
-import { TacetError } from "../../base/errors.ts";
+import { listenOn } from "../listen.ts";
 import { isOwnName } from "../own-name.ts";
-import { errnoOf } from "../write-files.ts";
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -40,19 +38,9 @@ export async function serveHttp({ host, port, handle }: HttpServerOptions): Prom
     },
   );
   server.maxConnections = LIMITS.connections;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => {
-      reject(
-        new TacetError("io_failed", `cannot listen on ${host}:${port} (${errnoOf(error)})`, {
-          hint: "another program may use the port: choose another with --port",
-        }),
-      );
-    });
-    server.listen(port, host, () => resolve());
-  });
-  const { port: taken } = server.address() as AddressInfo;
+  const url = await listenOn(server, host, port);
   return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}`,
+    url,
     async close(graceMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // Connections that are kept alive become idle one by one.

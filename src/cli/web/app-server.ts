@@ -4,12 +4,10 @@
  */
 import { createReadStream } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { pipeline } from "node:stream";
-import { TacetError } from "../../base/errors.ts";
+import { listenOn } from "../listen.ts";
 import { isOwnName } from "../own-name.ts";
-import { errnoOf } from "../write-files.ts";
 
 /** Something that a path gives: a file on disk, or a text. */
 export type Served = { readonly file: string; readonly size: number } | { readonly json: unknown };
@@ -44,19 +42,9 @@ export async function serveApp({ host, port, paths, connectTo }: AppServerOption
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     answer(request, response, paths, isOwnName(request.headers.host, host));
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => {
-      reject(
-        new TacetError("io_failed", `cannot listen on ${host}:${port} (${errnoOf(error)})`, {
-          hint: "another program may use the port: choose another with --port",
-        }),
-      );
-    });
-    server.listen(port, host, () => resolve());
-  });
-  const { port: taken } = server.address() as AddressInfo;
+  const url = await listenOn(server, host, port);
   return {
-    url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}/`,
+    url: `${url}/`,
     async close() {
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));

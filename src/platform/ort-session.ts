@@ -1,0 +1,64 @@
+/** A session of ONNX Runtime, in Node or in a browser: both builds have the same interface. */
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
+import { TacetError } from "../base/errors.ts";
+import type { Tensor, TensorSession } from "../base/platform.ts";
+
+/** The library's class of tensors, as one of the builds has loaded it. */
+export interface OrtTensors {
+  readonly Tensor: new (type: Tensor["type"], data: Tensor["data"], dims: readonly number[]) => OrtTensor;
+}
+
+/** Views of the same memory, kept for tensors that are used again: cached keys and values. */
+const VIEWS = new WeakMap<Tensor, OrtTensor>();
+
+export class OrtSession implements TensorSession {
+  readonly #ort: OrtTensors;
+  readonly #session: InferenceSession;
+  #released: Promise<void> | undefined;
+
+  constructor(ort: OrtTensors, session: InferenceSession) {
+    this.#ort = ort;
+    this.#session = session;
+  }
+
+  /**
+   * Outputs are new arrays. Giving ONNX Runtime memory for them would save nothing: the Node binding of this version
+   * copies every output into an array of its own all the same.
+   */
+  async run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const name in inputs) feeds[name] = this.#view(inputs[name]);
+    try {
+      return (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
+    } catch (error) {
+      // Its messages name nodes, shapes and types; they hold no tensor data.
+      throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
+    }
+  }
+
+  dispose(): Promise<void> {
+    return (this.#released ??= this.#session.release());
+  }
+
+  #view(tensor: Tensor): OrtTensor {
+    // What a session gave is a tensor of ONNX Runtime's own already.
+    if (tensor instanceof this.#ort.Tensor) return tensor;
+    let view = VIEWS.get(tensor);
+    if (!view) {
+      view = new this.#ort.Tensor(tensor.type, tensor.data, tensor.dims);
+      VIEWS.set(tensor, view);
+    }
+    return view;
+  }
+}
+
+/** What ONNX Runtime says of a model that it does not load. */
+export function refusedModel(error: unknown): TacetError {
+  return new TacetError("bad_checkpoint", `ONNX Runtime refused the model: ${firstLine(error)}`);
+}
+
+function firstLine(error: unknown): string {
+  return String((error as Error | undefined)?.message ?? error ?? "unknown error")
+    .split("\n")[0]
+    .slice(0, 300);
+}
