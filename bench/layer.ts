@@ -96,7 +96,7 @@ async function headline(options: BenchOptions): Promise<Section> {
 function makeOurs(layer: RandomLayer) {
   const { n, r, m } = layer;
   const pll = makePllLayer(layer.A, r, n, { minRuns: 1, minMs: 10 });
-  const basis = new PublicBasis(Kernels.load(), Float32Array.from(layer.B), m, r);
+  const basis = PublicBasis.ofRows(Kernels.load(), Float32Array.from(layer.B), m, r);
   const y = new Float32Array(m);
   const stagesFor = (x: Float64Array): Stage[] => {
     const { stages, last } = queryStages(pll, Float32Array.from(x));

@@ -192,7 +192,7 @@ function cases(): Case[] {
 function basisCase(classes: string, ...make: [() => number, () => number]): Case {
   const kernels = Kernels.load();
   const entries = Float32Array.from({ length: OUT_FEATURES * ROWS }, normalSource(3));
-  const basis = new PublicBasis(kernels, entries, OUT_FEATURES, ROWS);
+  const basis = PublicBasis.ofRows(kernels, entries, OUT_FEATURES, ROWS);
   const inputs = make.map((each) => Float32Array.from({ length: ROWS }, each));
   const y = new Float32Array(ROWS);
   const delta = new Float32Array(OUT_FEATURES);

@@ -1,17 +1,25 @@
 /**
- * out_i = Σ_r factors_r·columns[r][i], in f32, column by column in order; a sum that is not finite becomes 0
+ * out_i = [out_i +] Σ_r factors_r·columns[r][i], in f32, column by column in order; a sum that is not finite becomes 0
  * (HINTED-PLL-REVIEW.md D6), without a branch.
  * @param columns f32[count][length] @param factors f32[count] @param out f32[length] @param length a multiple of 16
+ * @param add −1: to what out holds; 0: out is only written
  */
-export function combineColumns(columns: usize, factors: usize, count: i32, length: i32, out: usize): void {
-  if (!ASC_NO_ASSERT) assert(length % 16 == 0);
-  const zero = f32x4.splat(0);
+export function combineColumns(
+  columns: usize,
+  factors: usize,
+  count: i32,
+  length: i32,
+  out: usize,
+  add: i32,
+): void {
+  if (!ASC_NO_ASSERT) assert(length % 16 == 0 && (add == 0 || add == -1));
+  const kept = i32x4.splat(add);
   const stride = <usize>length * 4;
   for (const end = out + stride; out < end; out += 64, columns += 64) {
-    let a = zero;
-    let b = zero;
-    let c = zero;
-    let d = zero;
+    let a = v128.and(kept, v128.load(out));
+    let b = v128.and(kept, v128.load(out, 16));
+    let c = v128.and(kept, v128.load(out, 32));
+    let d = v128.and(kept, v128.load(out, 48));
     let column = columns;
     for (let factor = factors, last = factors + <usize>count * 4; factor < last; factor += 4, column += stride) {
       const y = v128.load32_splat(factor);

@@ -1,5 +1,5 @@
 // One loaded base model for two sources of deltas: they are cut at the same groups, so the same segments run.
-import type { AdaptedGroup, DeltaSource, PendingDelta } from "../../src/model/delta-source.ts";
+import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../../src/model/delta-source.ts";
 
 export class SwitchedDeltas<Name extends string> implements DeltaSource {
   readonly groups: readonly AdaptedGroup[];
@@ -18,7 +18,11 @@ export class SwitchedDeltas<Name extends string> implements DeltaSource {
     }
   }
 
-  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
-    return this.#sources[this.active].begin(group, x, tokens);
+  get lowRank(): LowRankSource | undefined {
+    return this.#sources[this.active].lowRank;
+  }
+
+  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
+    return this.#sources[this.active].begin(group, x, tokens, after);
   }
 }

@@ -5,9 +5,16 @@
 import type { BundleModule } from "../bundle/manifest.ts";
 import type { PublicBasis } from "../pll/public-basis.ts";
 
+/** What another group's rows add: one basis for each module, and y of one vector. */
+export interface Addition {
+  readonly bases: readonly PublicBasis[];
+  readonly y: Float32Array;
+}
+
 /**
  * @param bases one for each module, or none when sealed
  * @param targets memory for the deltas
+ * @param addition for one token only
  * @returns targets
  */
 export function applyBasis(
@@ -17,6 +24,7 @@ export function applyBasis(
   tokens: number,
   rows: number,
   targets: readonly Float32Array[],
+  addition?: Addition,
 ): readonly Float32Array[] {
   let offset = 0;
   try {
@@ -25,12 +33,13 @@ export function applyBasis(
         const part = y.subarray(t * rows + offset, t * rows + offset + count);
         const out = tokens === 1 ? targets[i] : targets[i].subarray(t * outFeatures, (t + 1) * outFeatures);
         if (bases.length === 0) out.set(part);
-        else bases[i].apply(part, out);
+        else bases[i].apply(part, out, addition && { basis: addition.bases[i], y: addition.y });
       }
       offset += count;
     }
     return targets;
   } finally {
     for (const basis of bases) basis.wipe();
+    for (const basis of addition?.bases ?? []) basis.wipe();
   }
 }

@@ -8,7 +8,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
-import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
+import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../model/delta-source.ts";
 import { ClientLayer } from "../pll/client-steps.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
@@ -53,23 +53,40 @@ interface Sent {
   readonly answer: Promise<QueryAnswer>;
 }
 
+/** What begin() gives. */
+interface Asked extends PendingDelta {
+  readonly group: number;
+  /** y, (tokens, rows) row-major, once the answers are there; wiped by the last that needs it. */
+  rows(): Promise<Float32Array>;
+  /** Whether another query's deltas need y too. */
+  isFollowed: boolean;
+}
+
+/** What the rows of group `first` add to the deltas of another one, for each of its modules. */
+interface Coupling {
+  readonly first: number;
+  readonly bases: readonly PublicBasis[];
+}
+
 interface Group {
   readonly spec: BundleGroup;
   readonly layer: ClientLayer;
   /** B′ of each module; none when sealed. */
   readonly bases: readonly PublicBasis[];
-  /** y of a decode step: (rows). */
-  readonly y: Float32Array;
   /** Memory of answered queries of one vector. */
   readonly free: Uint8Array[];
 }
 
-export class RemoteAdapter implements DeltaSource {
+export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  /** Sealed deltas have no basis that anyone may know. */
+  readonly lowRank: LowRankSource | undefined;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
+  readonly #kernels: Kernels;
+  readonly #couplings = new Map<number, Coupling>();
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
@@ -79,6 +96,8 @@ export class RemoteAdapter implements DeltaSource {
     this.#limits = limits;
     const { manifest } = bundle;
     const kernels = Kernels.load();
+    this.#kernels = kernels;
+    this.lowRank = manifest.groups.every(({ output }) => output === "public-basis") ? this : undefined;
     const pool = new BufferPool(kernels);
     this.#masks = new MaskSource(kernels, pool, systemRandom);
     this.#groups = manifest.groups.map((spec, g) => {
@@ -95,9 +114,9 @@ export class RemoteAdapter implements DeltaSource {
       });
       const bases = bundle.groups[g].bases.map((basis, i) => {
         const { outFeatures, rows } = spec.modules[i];
-        return new PublicBasis(kernels, basis, outFeatures, rows);
+        return PublicBasis.ofRows(kernels, basis, outFeatures, rows);
       });
-      return { spec, layer, bases, y: new Float32Array(layer.rows), free: [] };
+      return { spec, layer, bases, free: [] };
     });
     this.#stock = new MaskStock(this.#groups.map(({ layer }) => layer));
     this.groups = manifest.groups.map((spec) => ({
@@ -108,7 +127,7 @@ export class RemoteAdapter implements DeltaSource {
     }));
   }
 
-  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
     const sent: Sent[] = [];
@@ -135,7 +154,33 @@ export class RemoteAdapter implements DeltaSource {
     }
     this.timings.sendMs += sending;
     this.timings.cryptoMs += performance.now() - start - sending;
-    return { wait: (targets) => this.#recover(group, tokens, sent, targets) };
+    let rows: Promise<Float32Array> | undefined;
+    const asked: Asked = {
+      group,
+      isFollowed: false,
+      rows: () => (rows ??= this.#recover(group, tokens, sent)),
+      wait: (targets) => this.#finish(asked, tokens, after as Asked | undefined, targets),
+    };
+    if (after) (after as Asked).isFollowed = true;
+    return asked;
+  }
+
+  basisOf(group: number): Float32Array {
+    const [basis, ...others] = this.#groups[group].bases;
+    if (!basis || others.length > 0) throw new RangeError(`group ${group} has not one basis`);
+    return basis.columns();
+  }
+
+  couple(first: number, second: number, effects: readonly Float32Array[]): void {
+    const rank = this.#groups[first].layer.rows;
+    const bases = this.#groups[second].spec.modules.map(
+      ({ outFeatures }, i) => new PublicBasis(this.#kernels, effects[i], outFeatures, rank),
+    );
+    this.#couplings.set(second, { first, bases });
+  }
+
+  isCoupled(second: number): boolean {
+    return this.#couplings.has(second);
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -163,20 +208,15 @@ export class RemoteAdapter implements DeltaSource {
     return answer;
   }
 
-  async #recover(
-    group: number,
-    tokens: number,
-    sent: readonly Sent[],
-    targets?: readonly Float32Array[],
-  ): Promise<readonly Float32Array[]> {
-    const { layer, spec, bases, free } = this.#groups[group];
+  /** y of all vectors: u = w − H·s, scaled. */
+  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
+    const { layer, free } = this.#groups[group];
     try {
       const answers =
         sent.length === 1 ? [await sent[0].answer] : await Promise.all(sent.map(({ answer }) => answer));
       const start = performance.now();
       const rows = layer.rows;
-      // From here to the end nothing is awaited: passes that run at the same time can share y.
-      const y = tokens === 1 ? this.#groups[group].y : new Float32Array(tokens * rows);
+      const y = new Float32Array(tokens * rows);
       let first = 0;
       for (const [i, { masks }] of sent.entries()) {
         if (answers[i].words.length !== masks.vectors * layer.replyBytes) {
@@ -190,15 +230,34 @@ export class RemoteAdapter implements DeltaSource {
         if (masks.vectors === 1) free.push(sent[i].query);
         first += masks.vectors;
       }
-      const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
-      const deltas = applyBasis(spec.modules, bases, y, tokens, rows, out);
-      y.fill(0);
       this.timings.cryptoMs += performance.now() - start;
       if (group === this.#groups.length - 1) this.#stock.rest();
-      return deltas;
+      return y;
     } finally {
       for (const { masks } of sent) layer.discard(masks);
     }
+  }
+
+  /** delta = B′·y, and what the query before adds. */
+  async #finish(
+    asked: Asked,
+    tokens: number,
+    after: Asked | undefined,
+    targets?: readonly Float32Array[],
+  ): Promise<readonly Float32Array[]> {
+    const { layer, spec, bases } = this.#groups[asked.group];
+    const y = await asked.rows();
+    const before = after && (await after.rows());
+    const start = performance.now();
+    const coupling = after && this.#couplings.get(asked.group);
+    if (coupling?.first !== after?.group) throw new RangeError(`group ${asked.group} is not coupled to that`);
+    const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
+    const addition = before && coupling && { bases: coupling.bases, y: before };
+    const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
+    if (!asked.isFollowed) y.fill(0);
+    before?.fill(0);
+    this.timings.cryptoMs += performance.now() - start;
+    return deltas;
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */

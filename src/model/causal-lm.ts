@@ -4,6 +4,7 @@ import { assertInteger } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import { readTensorF32 } from "../weights/safetensors.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DeltaSource } from "./delta-source.ts";
@@ -30,6 +31,11 @@ export interface LoadOptions {
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
   /**
+   * Ask adapted layers that follow each other together (default): one round trip in place of two for each token. It
+   * costs a few queries once for each source, at the first decode step (look-ahead.ts).
+   */
+  readonly lookAhead?: boolean;
+  /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
    */
@@ -50,6 +56,8 @@ export interface ForwardOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Nothing is adapted. */
+const UNCUT: SegmentPlan = { groupAt: new Map(), isWhole: () => false, overlap: false, lookAhead: false };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
 const SINGLE_THREAD_HIDDEN_SIZE = 1024;
 const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
@@ -111,7 +119,7 @@ export class CausalLm {
     const places = architecture.linearPlaces(config);
     refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
-    const { deltas, threads, overlap = true } = options;
+    const { deltas, threads, overlap = true, lookAhead = true } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);
     const groupAt = matchGroups(places, deltas);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
@@ -119,13 +127,20 @@ export class CausalLm {
     const source = await openWeights(checkpoint, options, {
       runtime,
       cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
-      writePass: (source) => writePass(source, { groupAt: new Map(), overlap: false }, 1),
+      writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const segments = writePass(source, { groupAt, overlap }, contextLength);
+    const isWhole = (place: LinearPlace) =>
+      deltas?.groups[groupAt.get(place) ?? -1]?.modules.length === place.modules.length;
+    const plan = { groupAt, isWhole, overlap, lookAhead: lookAhead && deltas?.lowRank !== undefined };
+    const segments = writePass(source, plan, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
       layers: config.layers,
+      readWeight(name, shape) {
+        const { tree, info } = source.tensor(name, shape);
+        return readTensorF32(tree, info, "bad_checkpoint");
+      },
       threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
       onProgress: options.onProgress,
     });

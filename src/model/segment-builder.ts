@@ -10,6 +10,7 @@ import { TacetError } from "../base/errors.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { BLOCK } from "../weights/quantize-blocks.ts";
 import type { LinearPlace } from "./linear-place.ts";
+import type { AheadName, AheadPair } from "./look-ahead.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -36,13 +37,15 @@ export interface Value extends GraphValue {
 /** An output of a node; null leaves an optional one out. */
 export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
 
-/** What happens after a segment has run: a group's deltas are asked for, or waited for. */
-export interface SegmentStep {
-  readonly kind: "begin" | "wait";
-  readonly group: number;
-  /** begin: the name of x; wait: the name that the deltas get. */
-  readonly value: string;
-}
+/** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
+export type SegmentStep =
+  | {
+      readonly kind: "begin" | "wait";
+      readonly group: number;
+      /** begin: the name of x; wait: the name that the deltas get. */
+      readonly value: string;
+    }
+  | { readonly kind: "ask-ahead" | "take-ahead"; readonly pair: AheadPair };
 
 export interface Segment {
   readonly graph: OnnxGraph;
@@ -52,8 +55,12 @@ export interface Segment {
 export interface SegmentPlan {
   /** Place → index of the DeltaSource's group there. */
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
+  /** Whether every module of a place is adapted. */
+  readonly isWhole: (place: LinearPlace) => boolean;
   /** Whether base products are computed while a delta is on its way, or with the next segment. */
   readonly overlap: boolean;
+  /** Whether two groups with only a residual and a norm between them are asked together (look-ahead.ts). */
+  readonly lookAhead: boolean;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
@@ -155,15 +162,75 @@ export class SegmentBuilder {
     return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
   }
 
+  /** Whether {@link linearAhead} may be used for two places. */
+  looksAhead(first: LinearPlace, second: LinearPlace): boolean {
+    const { lookAhead, groupAt, isWhole } = this.#plan;
+    // What the first one's answer does to a module that is not adapted would be nobody's to add.
+    return lookAhead && groupAt.has(first) && groupAt.has(second) && isWhole(first) && isWhole(second);
+  }
+
+  /**
+   * h' = h + W₁·x + b₁ + delta₁, y = W₂·norm(h') + b₂ + delta₂: [y, h'], cut once for both deltas, W₂ computed while
+   * they are on their way.
+   */
+  linearAhead(
+    residual: Value,
+    { place, x }: { readonly place: LinearPlace; readonly x: Value },
+    norm: AheadPair["norm"],
+    second: LinearPlace,
+  ): [Value, Value] {
+    const { groupAt } = this.#plan;
+    const group = groupAt.get(second)!;
+    const [out, dims] = [sum(second.outFeatures), residual.dims];
+    const [added] = this.node("Add", [residual, this.#product(place, x)], [{ dims }]);
+    this.expose(x);
+    this.expose(added);
+    const normed = this.given(`normed.${group}`, "float32", dims);
+    const hidden = this.given(`hidden.${group}`, "float32", dims);
+    const factor = this.given(`factor.${group}`, "float32", [1, "tokens", 1]);
+    const delta = this.given(`delta.${group}`, "float32", [1, "tokens", out]);
+    const names: Record<AheadName, string> = {
+      x: x.name,
+      sum: added.name,
+      normed: normed.name,
+      product: this.graph.freshName("ahead"),
+      hidden: hidden.name,
+      factor: factor.name,
+      delta: delta.name,
+    };
+    const pair = { first: groupAt.get(place)!, second: group, norm, names };
+    this.#step({ kind: "ask-ahead", pair });
+    this.#cut();
+    const product = this.#weightsProduct(second, normed, names.product);
+    this.expose(product);
+    this.#step({ kind: "take-ahead", pair });
+    this.#cut();
+    const spec = { dims: product.dims };
+    const [whole] = this.node("Add", [product, delta], [spec]);
+    const [y] = this.node("Mul", [whole, factor], [spec]);
+    return [this.#addBias(second, y), hidden];
+  }
+
   /** The modules' weights are one matrix, so that one product makes all outputs. */
   #product(place: LinearPlace, x: Value): Value {
-    const { modules, inFeatures, outFeatures, bias, storedInOut = false } = place;
-    const tensors = modules.map((name) => `${name}.weight`);
+    return this.#addBias(place, this.#weightsProduct(place, x));
+  }
+
+  #weightsProduct(
+    { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
+    x: Value,
+    name?: string,
+  ): Value {
+    const tensors = modules.map((module) => `${module}.weight`);
     const dims = [1, "tokens", sum(outFeatures)];
-    const y = this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, { dims });
+    const output = name === undefined ? { dims } : { dims, name };
+    return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
+  }
+
+  #addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {
     if (!bias) return y;
     const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
-    return this.node("Add", [y, this.#join(biases, 0)], [{ dims }])[0];
+    return this.node("Add", [y, this.#join(biases, 0)], [{ dims: y.dims }])[0];
   }
 
   /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */

@@ -3,7 +3,8 @@
 import type { Tensor, TensorSession } from "../base/platform.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { type KvCache, newRowsName } from "./kv-cache.ts";
-import { type LinearPlace, partsOf } from "./linear-place.ts";
+import { joinDeltas, type LinearPlace, partsOf } from "./linear-place.ts";
+import type { AheadName, AheadPair, LoadedPair } from "./look-ahead.ts";
 import type { Segment } from "./segment-builder.ts";
 
 /** Names of the tensors that every pass is given, and of the one that it is for. */
@@ -14,19 +15,27 @@ export const FIRST_ROW = "first_row";
 export const LOGITS = "logits";
 
 /** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
-type Slot = number;
+export type Slot = number;
 
 interface SlotOf {
   readonly name: string;
   readonly slot: Slot;
 }
 
-/** What happens after a segment has run: a group's deltas are asked for, or waited for. */
-export interface LoadedStep {
+/** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
+export type LoadedStep = GroupStep | PairStep;
+
+export interface GroupStep {
   readonly kind: "begin" | "wait";
   readonly group: number;
   /** begin: x; wait: where the deltas go. */
   readonly slot: Slot;
+}
+
+export interface PairStep {
+  readonly kind: "ask-ahead" | "take-ahead";
+  readonly pair: AheadPair;
+  readonly slots: Readonly<Record<AheadName, Slot>>;
 }
 
 /** A segment whose session is loaded. */
@@ -48,6 +57,8 @@ export interface LoadedModel {
   readonly deltas: DeltaSource | undefined;
   /** By group of the DeltaSource. */
   readonly places: readonly LinearPlace[];
+  /** By group of the DeltaSource: the pair that it is the second of. */
+  readonly pairs: ReadonlyMap<number, LoadedPair>;
 }
 
 /** Numbers the values of a chain of segments. */
@@ -74,7 +85,11 @@ export function numberValues(
         const layer = layerOf.get(name);
         return layer === undefined ? [] : { layer, slot: number(name) };
       }),
-      steps: steps.map(({ kind, group, value }) => ({ kind, group, slot: number(value) })),
+      steps: steps.map((step): LoadedStep => {
+        if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
+        const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);
+        return { ...step, slots: Object.fromEntries(slots) as Record<AheadName, Slot> };
+      }),
     };
   });
   return {
@@ -95,29 +110,29 @@ export interface PassInput {
   readonly firstRow: number;
 }
 
-/** The deltas of a group on their way into a segment. */
-export interface DeltaTensor extends Tensor {
+/** A value that is given to a segment. */
+interface GivenTensor extends Tensor {
   readonly data: Float32Array;
-  /** In a decode step: the part of `data` of each of the group's modules. */
-  readonly parts: readonly Float32Array[] | undefined;
+  /** Of deltas, in a decode step: the part of `data` of each of the group's modules. */
+  readonly parts?: readonly Float32Array[] | undefined;
 }
 
-/** Memory for the deltas of decode steps, by slot: made once and used by one pass after the other. */
-export type DeltaMemory = Map<Slot, DeltaTensor>;
+/** Memory for what decode steps give to segments, by slot: made once and used by one pass after the other. */
+export type GivenMemory = Map<Slot, GivenTensor>;
 
 export class SegmentPass {
   readonly tokens: number;
   readonly #model: LoadedModel;
   readonly #cache: KvCache;
-  readonly #deltaMemory: DeltaMemory;
+  readonly #memory: GivenMemory;
   /** By slot. */
   readonly #values: (Tensor | undefined)[];
 
-  /** @param deltaMemory of this cache */
-  constructor(model: LoadedModel, cache: KvCache, deltaMemory: DeltaMemory, { ids, firstRow }: PassInput) {
+  /** @param memory of this cache */
+  constructor(model: LoadedModel, cache: KvCache, memory: GivenMemory, { ids, firstRow }: PassInput) {
     this.#model = model;
     this.#cache = cache;
-    this.#deltaMemory = deltaMemory;
+    this.#memory = memory;
     this.tokens = ids.length;
     this.#values = new Array(model.slotOf.size).fill(undefined);
     const give = (name: string, tensor: Tensor) => {
@@ -154,17 +169,42 @@ export class SegmentPass {
     return this.data(this.#model.slotOf.get(LOGITS)!);
   }
 
-  /** Memory for the deltas of a group, (tokens, Σ outFeatures) row-major, zero where nothing is adapted. */
-  deltaTensor({ group, slot }: LoadedStep): DeltaTensor {
-    let tensor = this.tokens === 1 ? this.#deltaMemory.get(slot) : undefined;
-    if (!tensor) {
-      const place = this.#model.places[group];
+  /** Memory for a value that is given, (tokens, width) row-major; it holds what an earlier step put there. */
+  give(slot: Slot, width: number): Float32Array {
+    return this.#given(slot, () => ({
+      type: "float32",
+      dims: [1, this.tokens, width],
+      data: new Float32Array(this.tokens * width),
+    })).data;
+  }
+
+  /**
+   * Has a source's answer written where a segment will read it, (tokens, Σ outFeatures) row-major, zero where nothing
+   * is adapted.
+   */
+  async giveDeltas(
+    slot: Slot,
+    group: number,
+    wait: (targets?: readonly Float32Array[]) => Promise<readonly Float32Array[]>,
+  ): Promise<void> {
+    const place = this.#model.places[group];
+    const { modules } = this.#model.deltas!.groups[group];
+    const { data, parts } = this.#given(slot, () => {
       const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
       const data = new Float32Array(this.tokens * width);
-      const parts =
-        this.tokens === 1 ? partsOf(place, this.#model.deltas!.groups[group].modules, data) : undefined;
-      tensor = { type: "float32", dims: [1, this.tokens, width], data, parts };
-      if (this.tokens === 1) this.#deltaMemory.set(slot, tensor);
+      const parts = this.tokens === 1 ? partsOf(place, modules, data) : undefined;
+      return { type: "float32", dims: [1, this.tokens, width], data, parts };
+    });
+    const deltas = await wait(parts);
+    if (deltas !== parts) joinDeltas(place, modules, deltas, data);
+  }
+
+  /** In a decode step memory that was used before. */
+  #given(slot: Slot, make: () => GivenTensor): GivenTensor {
+    let tensor = this.tokens === 1 ? this.#memory.get(slot) : undefined;
+    if (!tensor) {
+      tensor = make();
+      if (this.tokens === 1) this.#memory.set(slot, tensor);
     }
     this.#values[slot] = tensor;
     return tensor;

@@ -1,18 +1,26 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
-import { TacetError } from "../base/errors.ts";
-import type { TensorRuntime } from "../base/platform.ts";
-import type { DeltaSource, PendingDelta } from "./delta-source.ts";
+import { assertNever, TacetError } from "../base/errors.ts";
+import type { TensorRuntime, TensorSession } from "../base/platform.ts";
+import type { DeltaSource, LowRankSource, PendingDelta } from "./delta-source.ts";
 import type { KvCache } from "./kv-cache.ts";
-import { joinDeltas, type LinearPlace } from "./linear-place.ts";
+import type { LinearPlace } from "./linear-place.ts";
+import {
+  askAhead,
+  couplePair,
+  dropExchange,
+  type Exchange,
+  type LoadedPair,
+  takeAhead,
+} from "./look-ahead.ts";
 import type { Segment } from "./segment-builder.ts";
 import {
-  type DeltaMemory,
-  type DeltaTensor,
+  type GivenMemory,
   type LoadedModel,
   type LoadedSegment,
   type LoadedStep,
   numberValues,
+  type PairStep,
   type PassInput,
   SegmentPass,
 } from "./segment-pass.ts";
@@ -36,36 +44,52 @@ export interface RunnerOptions {
   /** How many layers the cache has. */
   readonly layers: number;
   readonly threads: number | undefined;
+  /** A vector of the checkpoint. */
+  readonly readWeight: (name: string, shape: readonly number[]) => Promise<Float32Array>;
   readonly onProgress: ((fraction: number) => void) | undefined;
+}
+
+/** What has been asked for and not been waited for. */
+interface Open {
+  pending?: PendingDelta | undefined;
+  exchange?: Exchange | undefined;
 }
 
 export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
-  readonly #deltaMemory = new WeakMap<KvCache, DeltaMemory>();
+  readonly #memory = new WeakMap<KvCache, GivenMemory>();
+  /** Sources whose pairs are coupled, or being coupled. */
+  readonly #couplings = new WeakMap<LowRankSource, Promise<void> | "done">();
 
   private constructor(model: LoadedModel) {
     this.#model = model;
   }
 
+  /** @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of */
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, layers, threads, onProgress }: RunnerOptions,
+    { deltas, places, layers, threads, readWeight, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
     const { slotOf, numbered } = numberValues(segments, layers);
     const loaded: LoadedSegment[] = [];
+    const pairs = new Map<number, LoadedPair>();
     try {
       for (const [index, { graph }] of segments.entries()) {
         const session = await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads });
         loaded.push({ session, ...numbered[index] });
+        for (const step of numbered[index].steps) {
+          if (step.kind === "take-ahead")
+            pairs.set(step.pair.second, await loadPair(step, session, readWeight));
+        }
         onProgress?.((index + 1) / segments.length);
       }
     } catch (error) {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner({ segments: loaded, slotOf, deltas, places });
+    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs });
   }
 
   /**
@@ -74,28 +98,26 @@ export class SegmentRunner {
    * @throws TacetError aborted when the signal fires; whatever a DeltaSource rejects with
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const pass = new SegmentPass(this.#model, cache, this.#deltaMemoryOf(cache), input);
-    let pending: PendingDelta | undefined;
+    if (input.ids.length === 1) await this.#couple(signal);
+    const pass = new SegmentPass(this.#model, cache, this.#memoryOf(cache), input);
+    const open: Open = {};
     try {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
         await this.#runSegment(pass, segment);
         for (const step of segment.steps) {
-          if (step.kind === "begin") {
-            pending = this.#begin(step, pass);
-            continue;
-          }
-          const tensor = pass.deltaTensor(step);
-          const answer = pending!.wait(tensor.parts);
-          pending = undefined;
-          await this.#wait(step, answer, tensor, signal);
+          const start = performance.now();
+          await this.#step(step, pass, open, signal);
+          const isBegin = step.kind === "begin" || step.kind === "ask-ahead";
+          this.timings[isBegin ? "beginMs" : "waitMs"] += performance.now() - start;
         }
         pass.release(segment);
       }
     } catch (error) {
-      // It is still on its way, and nobody else will ask how it ends. It may still write where it was told to.
-      pending?.wait().catch(() => {});
-      this.#deltaMemory.delete(cache);
+      // They are still on their way, and nobody else will ask how they end. They may still write where they were told to.
+      open.pending?.wait().catch(() => {});
+      if (open.exchange) dropExchange(open.exchange);
+      this.#memory.delete(cache);
       throw error;
     }
     this.timings.forwards++;
@@ -106,9 +128,9 @@ export class SegmentRunner {
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
   }
 
-  #deltaMemoryOf(cache: KvCache): DeltaMemory {
-    let memory = this.#deltaMemory.get(cache);
-    if (!memory) this.#deltaMemory.set(cache, (memory = new Map()));
+  #memoryOf(cache: KvCache): GivenMemory {
+    let memory = this.#memory.get(cache);
+    if (!memory) this.#memory.set(cache, (memory = new Map()));
     return memory;
   }
 
@@ -119,27 +141,89 @@ export class SegmentRunner {
     this.timings.modelMs += performance.now() - start;
   }
 
-  #begin({ group, slot }: LoadedStep, pass: SegmentPass): PendingDelta {
-    const start = performance.now();
-    const pending = this.#model.deltas!.begin(group, pass.data(slot), pass.tokens);
-    this.timings.beginMs += performance.now() - start;
-    return pending;
-  }
-
-  async #wait(
+  async #step(
     step: LoadedStep,
-    answer: Promise<readonly Float32Array[]>,
-    tensor: DeltaTensor,
+    pass: SegmentPass,
+    open: Open,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const start = performance.now();
-    const deltas = await (signal ? unlessAborted(answer, signal) : answer);
-    if (deltas !== tensor.parts) {
-      const { modules } = this.#model.deltas!.groups[step.group];
-      joinDeltas(this.#model.places[step.group], modules, deltas, tensor.data);
+    const deltas = this.#model.deltas!;
+    switch (step.kind) {
+      case "begin":
+        open.pending = deltas.begin(step.group, pass.data(step.slot), pass.tokens);
+        break;
+      case "wait": {
+        const pending = open.pending!;
+        open.pending = undefined;
+        await unlessAborted(
+          pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
+          signal,
+        );
+        break;
+      }
+      case "ask-ahead": {
+        const asked = askAhead(this.#model.pairs.get(step.pair.second)!, pass, deltas);
+        try {
+          open.exchange = await unlessAborted(asked, signal);
+        } catch (error) {
+          asked.then(dropExchange).catch(() => {});
+          throw error;
+        }
+        break;
+      }
+      case "take-ahead":
+        await unlessAborted(takeAhead(open.exchange!, pass), signal);
+        open.exchange = undefined;
+        break;
+      default:
+        assertNever(step);
     }
-    this.timings.waitMs += performance.now() - start;
   }
+
+  /** Couples the pairs of the source, once. */
+  async #couple(signal: AbortSignal | undefined): Promise<void> {
+    const { deltas, pairs } = this.#model;
+    const lowRank = pairs.size === 0 ? undefined : deltas?.lowRank;
+    if (!lowRank) return;
+    let coupling = this.#couplings.get(lowRank);
+    if (coupling === "done") return;
+    if (!coupling) {
+      coupling = this.#coupleAll(deltas!, lowRank);
+      this.#couplings.set(lowRank, coupling);
+      coupling.then(
+        () => this.#couplings.set(lowRank, "done"),
+        () => this.#couplings.delete(lowRank), // the next step tries again
+      );
+    }
+    await unlessAborted(coupling, signal);
+  }
+
+  async #coupleAll(deltas: DeltaSource, lowRank: LowRankSource): Promise<void> {
+    for (const pair of this.#model.pairs.values()) {
+      if (!lowRank.isCoupled(pair.second))
+        await couplePair(pair, deltas, lowRank, this.#model.places[pair.second]);
+    }
+  }
+}
+
+async function loadPair(
+  { pair, slots }: PairStep,
+  session: TensorSession,
+  readWeight: RunnerOptions["readWeight"],
+): Promise<LoadedPair> {
+  const { first, second, norm, names } = pair;
+  const gain = await readWeight(norm.weight, [norm.width]);
+  const { epsilon } = norm;
+  return {
+    first,
+    second,
+    slots,
+    gain,
+    epsilon,
+    session,
+    normedName: names.normed,
+    productName: names.product,
+  };
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
@@ -147,7 +231,8 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 /** @throws TacetError aborted as soon as the signal fires, whatever becomes of the work */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
   let stop = (): void => {};
   const aborted = new Promise<never>((_, reject) => {
     stop = () => reject(new TacetError("aborted", "stopped on request"));

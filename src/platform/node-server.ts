@@ -113,7 +113,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
       admission.watch(socket);
-      onConnection(wrapSocket(ws, poller));
+      onConnection(wrapSocket(ws, "server", poller));
     });
   });
   try {

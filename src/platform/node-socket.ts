@@ -2,10 +2,12 @@
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import type { Poller } from "./node-polling.ts";
+import { Poller } from "./node-polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
+/** Longest time that a client polls for an answer before it sleeps, in microseconds (node-polling.ts). */
+const CLIENT_POLL_MICROS = 2_000;
 
 /** @throws TacetError connection_failed, aborted */
 export async function connectSocket(
@@ -33,21 +35,25 @@ export async function connectSocket(
     socket.once("open", () => {
       signal?.removeEventListener("abort", onAbort);
       socket.removeAllListeners("error");
-      resolve(wrapSocket(socket));
+      resolve(wrapSocket(socket, "client", new Poller(CLIENT_POLL_MICROS)));
     });
   });
 }
 
-/** @param poller of a server, which has a message due after each that it has handled */
-export function wrapSocket(socket: WebSocket, poller?: Poller): MessageSocket {
+/**
+ * @param poller expects a message after each that a server has handled, or a client has sent
+ */
+export function wrapSocket(socket: WebSocket, role: "client" | "server", poller: Poller): MessageSocket {
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
     // A client masks what it sends, and so has a copy; a server sends the memory it is given.
-    copies: poller === undefined,
+    copies: role === "client",
     send(message) {
       // A message that can't be sent shows as a close, which follows.
-      if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: true }, () => {});
+      if (socket.readyState !== WebSocket.OPEN) return;
+      socket.send(message, { binary: true }, () => {});
+      if (role === "client") poller.expect();
     },
     get bufferedBytes() {
       return socket.bufferedAmount;
@@ -59,9 +65,9 @@ export function wrapSocket(socket: WebSocket, poller?: Poller): MessageSocket {
   socket.on("message", (data: RawData, isBinary: boolean) => {
     if (!isBinary) return socket.close(1003, "binary messages only");
     const { buffer, byteOffset, byteLength } = data as Buffer;
-    poller?.arrived();
+    poller.arrived();
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
-    poller?.expect();
+    if (role === "server") poller.expect();
   });
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));

@@ -20,9 +20,9 @@ export class PublicBasis {
   #y: Float32Array = new Float32Array(0);
   #delta: Float32Array = new Float32Array(0);
 
-  /** @param basis B′, (outFeatures, rows) row-major */
-  constructor(kernels: Kernels, basis: Float32Array, outFeatures: number, rows: number) {
-    assertLength(basis, "basis", outFeatures * rows);
+  /** @param columns of B′, one after another: (rows, outFeatures) row-major */
+  constructor(kernels: Kernels, columns: Float32Array, outFeatures: number, rows: number) {
+    assertLength(columns, "columns", outFeatures * rows);
     this.outFeatures = outFeatures;
     this.rows = rows;
     this.#kernels = kernels;
@@ -30,36 +30,61 @@ export class PublicBasis {
     this.#columns = kernels.allocate(4 * rows * this.#length);
     this.#factors = kernels.allocate(4 * rows);
     this.#out = kernels.allocate(4 * this.#length);
-    const columns = kernels.floats(this.#columns, rows * this.#length);
-    for (let i = 0; i < outFeatures; i++) {
-      for (let r = 0; r < rows; r++) columns[r * this.#length + i] = basis[i * rows + r];
+    const held = kernels.floats(this.#columns, rows * this.#length);
+    for (let r = 0; r < rows; r++) {
+      held.set(columns.subarray(r * outFeatures, (r + 1) * outFeatures), r * this.#length);
     }
   }
 
+  /** @param basis B′, (outFeatures, rows) row-major */
+  static ofRows(kernels: Kernels, basis: Float32Array, outFeatures: number, rows: number): PublicBasis {
+    assertLength(basis, "basis", outFeatures * rows);
+    const columns = new Float32Array(basis.length);
+    for (let i = 0; i < outFeatures; i++) {
+      for (let r = 0; r < rows; r++) columns[r * outFeatures + i] = basis[i * rows + r];
+    }
+    return new PublicBasis(kernels, columns, outFeatures, rows);
+  }
+
+  /** A copy of the columns, (rows, outFeatures) row-major. */
+  columns(): Float32Array {
+    const held = this.#kernels.floats(this.#columns, this.rows * this.#length);
+    const columns = new Float32Array(this.rows * this.outFeatures);
+    for (let r = 0; r < this.rows; r++) {
+      const at = r * this.#length;
+      columns.set(held.subarray(at, at + this.outFeatures), r * this.outFeatures);
+    }
+    return columns;
+  }
+
   /**
-   * Writes B′·y for one vector; entries that are not finite become 0.
+   * Writes B′·y for one vector, with `more` B′·y + C·z, C being another basis with as many outputs; entries that are
+   * not finite become 0.
    *
    * @param y (rows) @param delta out, (outFeatures)
    */
-  apply(y: Float32Array, delta: Float32Array): void {
-    const kernels = this.#kernels;
-    if (this.#y.length === 0) {
-      this.#y = kernels.floats(this.#factors, this.rows);
-      this.#delta = kernels.floats(this.#out, this.outFeatures);
+  apply(y: Float32Array, delta: Float32Array, more?: { basis: PublicBasis; y: Float32Array }): void {
+    const out = this.#combine(y, this.#out, false);
+    if (more) {
+      if (more.basis.outFeatures !== this.outFeatures) throw new RangeError("the bases have other outputs");
+      more.basis.#combine(more.y, out, true);
     }
-    this.#y.set(assertLength(y, "y", this.rows));
-    kernels.combineColumns(this.#columns, this.#factors, this.rows, this.#length, this.#out);
+    if (this.#delta.length === 0) this.#delta = this.#kernels.floats(out, this.outFeatures);
     delta.set(this.#delta);
+  }
+
+  #combine(y: Float32Array, out: Address, add: boolean): Address {
+    if (this.#y.length === 0) this.#y = this.#kernels.floats(this.#factors, this.rows);
+    this.#y.set(assertLength(y, "y", this.rows));
+    this.#kernels.combineColumns(this.#columns, this.#factors, this.rows, this.#length, out, add);
+    return out;
   }
 
   /** Forgets the last vector. */
   wipe(): void {
-    if (this.#y.length === 0) {
-      this.#kernels.wipe(this.#factors, 4 * this.rows);
-      this.#kernels.wipe(this.#out, 4 * this.#length);
-    } else {
-      this.#y.fill(0);
-      this.#delta.fill(0);
-    }
+    if (this.#y.length === 0) this.#kernels.wipe(this.#factors, 4 * this.rows);
+    else this.#y.fill(0);
+    if (this.#delta.length === 0) this.#kernels.wipe(this.#out, 4 * this.#length);
+    else this.#delta.fill(0);
   }
 }

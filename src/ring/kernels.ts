@@ -291,16 +291,23 @@ export class Kernels {
   }
 
   /**
-   * out_i = Σ_r factors_r·columns[r][i] in f32; what is not finite becomes 0.
+   * out_i = Σ_r factors_r·columns[r][i] in f32, with `add` in addition to what is there; what is not finite becomes 0.
    * @param columns f32[count][length] @param factors f32[count] @param out f32[length] @param length a multiple of 16
    */
-  combineColumns(columns: Address, factors: Address, count: number, length: number, out: Address): void {
+  combineColumns(
+    columns: Address,
+    factors: Address,
+    count: number,
+    length: number,
+    out: Address,
+    add = false,
+  ): void {
     assertInteger(length / 16, "length / 16", 0, 2 ** 26);
     assertInteger(count, "count", 0, 2 ** 20);
     this.#check(columns, 4 * count * length);
     this.#check(factors, 4 * count);
     this.#check(out, 4 * length);
-    this.#wasm.combineColumns(columns, factors, count, length, out);
+    this.#wasm.combineColumns(columns, factors, count, length, out, add ? -1 : 0);
   }
 
   /** @throws RangeError unless [address, address + bytes) was handed out by allocate */

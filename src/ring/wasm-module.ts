@@ -35,7 +35,14 @@ export interface KernelExports {
     smallest: number,
   ): void;
   splitWords(words: number, count: number, lo: number, hi: number): void;
-  combineColumns(columns: number, factors: number, count: number, length: number, out: number): void;
+  combineColumns(
+    columns: number,
+    factors: number,
+    count: number,
+    length: number,
+    out: number,
+    add: number,
+  ): void;
   innerProducts(
     lo: number,
     hi: number,

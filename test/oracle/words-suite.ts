@@ -38,6 +38,17 @@ export function wordsSuite(build: KernelBuild): void {
       }
     });
 
+    it("adds to what is there", () => {
+      const driver = new KernelDriver(build);
+      const columns = driver.put(Float32Array.from({ length: 32 }, (_, i) => i));
+      const factors = driver.put(Float32Array.of(2, 0.5));
+      const out = driver.put(Float32Array.from({ length: 16 }, (_, i) => (i === 7 ? Number.NaN : 100 * i)));
+      driver.kernels.combineColumns(columns, factors, 2, 16, out, true);
+      const expected = Float32Array.from({ length: 16 }, (_, i) => 100 * i + 2 * i + 0.5 * (16 + i));
+      expected[7] = 0;
+      expect(driver.kernels.floats(out, 16)).toEqual(expected);
+    });
+
     it("a sum that is not finite becomes 0", () => {
       const driver = new KernelDriver(build);
       const columns = new Float32Array(32).fill(1e38);

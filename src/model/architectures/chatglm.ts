@@ -7,6 +7,7 @@
  * Source: modeling_chatglm.py beside the released checkpoints.
  */
 
+import { addThenLinear } from "../blocks/add-then-linear.ts";
 import { CachedAttention } from "../blocks/attention.ts";
 import { embed } from "../blocks/embedding.ts";
 import { gatedSilu } from "../blocks/gated-mlp.ts";
@@ -78,22 +79,31 @@ function write(
     [vocabSize, hiddenSize],
     given.ids,
   );
-  /** [norm(residual + y), what the next block adds to] */
-  const addNorm = (y: Value, name: string): [Value, Value] => {
-    const [x, sum] = addRmsNorm(builder, residual, y, norm(name));
-    return [x, config.residualAfterNorm ? x : sum];
+  /** What `second` makes of norm(residual + first·x); the residual goes on from there. */
+  const addThen = (first: LinearPlace, x: Value, name: string, second: LinearPlace): Value => {
+    if (!config.residualAfterNorm) {
+      const [y, sum] = addThenLinear(builder, residual, { place: first, x }, norm(name), second);
+      residual = sum;
+      return y;
+    }
+    [residual] = addRmsNorm(builder, residual, builder.linear(first, x), norm(name));
+    return builder.linear(second, residual);
   };
   let x = rmsNorm(builder, residual, norm(`${layerName(0)}.input_layernorm`));
   if (config.residualAfterNorm) residual = x;
+  let fused = builder.linear(places[0], x);
   for (let layer = 0; layer < layers; layer++) {
-    const [fused, dense, gateUp, down] = places.slice(4 * layer, 4 * layer + 4);
-    const qkv = orderQkv(builder, config, builder.linear(fused, x));
-    const attended = builder.linear(dense, attention.attend(layer, qkv));
-    [x, residual] = addNorm(attended, `${layerName(layer)}.post_attention_layernorm`);
-    const inner = gatedSilu(builder, builder.linear(gateUp, x), config.mlpSize);
+    const [, dense, gateUp, down, next] = places.slice(4 * layer, 4 * layer + 5);
+    const attended = attention.attend(layer, orderQkv(builder, config, fused));
+    const gated = addThen(dense, attended, `${layerName(layer)}.post_attention_layernorm`, gateUp);
+    const inner = gatedSilu(builder, gated, config.mlpSize);
+    if (next) {
+      fused = addThen(down, inner, `${layerName(layer + 1)}.input_layernorm`, next);
+      continue;
+    }
     const mlp = builder.linear(down, inner);
-    if (layer + 1 < layers) [x, residual] = addNorm(mlp, `${layerName(layer + 1)}.input_layernorm`);
-    else if (config.finalNorm) [x] = addNorm(mlp, "transformer.encoder.final_layernorm");
+    const last = norm("transformer.encoder.final_layernorm");
+    if (config.finalNorm) [x] = addRmsNorm(builder, residual, mlp, last);
     else [x] = builder.node("Add", [residual, mlp], [{ dims: mlp.dims }]);
   }
   return logits(builder, x, given.firstRow, "transformer.output_layer.weight", [vocabSize, hiddenSize]);

@@ -1,5 +1,6 @@
 /** The decoder that Llama made common: RMS norm, rotary attention with grouped heads, gated MLP. */
 
+import { addThenLinear } from "../blocks/add-then-linear.ts";
 import { CachedAttention } from "../blocks/attention.ts";
 import { embed } from "../blocks/embedding.ts";
 import { gatedSilu } from "../blocks/gated-mlp.ts";
@@ -72,22 +73,24 @@ function write(
   });
   const embedding = "model.embed_tokens.weight";
   let residual = embed(builder, embedding, [vocabSize, hiddenSize], given.ids);
-  let x = rmsNorm(builder, residual, norm("model.layers.0.input_layernorm"));
+  let qkv = builder.linear(places[0], rmsNorm(builder, residual, norm("model.layers.0.input_layernorm")));
+  let x: Value | undefined;
   for (let layer = 0; layer < layers; layer++) {
-    const [qkvPlace, out, gateUp, down] = places.slice(4 * layer, 4 * layer + 4);
-    const joined = builder.linear(qkvPlace, x);
-    const qkv = config.normedHeads ? normQueriesAndKeys(builder, config, layer, joined) : joined;
+    const [, out, gateUp, down, nextQkv] = places.slice(4 * layer, 4 * layer + 5);
+    const parts = config.normedHeads ? normQueriesAndKeys(builder, config, layer, qkv) : qkv;
     const window = config.window?.layers.includes(layer) ? config.window.tokens : undefined;
-    const heads = attention.attend(layer, qkv, window);
-    const attended = builder.linear(out, heads);
+    const attended = { place: out, x: attention.attend(layer, parts, window) };
     const afterAttention = norm(`model.layers.${layer}.post_attention_layernorm`);
-    [x, residual] = addRmsNorm(builder, residual, attended, afterAttention);
-    const mlp = builder.linear(down, gatedSilu(builder, builder.linear(gateUp, x), mlpSize));
-    const next = layer + 1 < layers ? `model.layers.${layer + 1}.input_layernorm` : "model.norm";
-    [x, residual] = addRmsNorm(builder, residual, mlp, norm(next));
+    let inner: Value;
+    [inner, residual] = addThenLinear(builder, residual, attended, afterAttention, gateUp);
+    const mlp = { place: down, x: gatedSilu(builder, inner, mlpSize) };
+    if (nextQkv) {
+      const next = norm(`model.layers.${layer + 1}.input_layernorm`);
+      [qkv, residual] = addThenLinear(builder, residual, mlp, next, nextQkv);
+    } else [x] = addRmsNorm(builder, residual, builder.linear(mlp.place, mlp.x), norm("model.norm"));
   }
   const head = config.tiedHead ? embedding : "lm_head.weight";
-  return logits(builder, x, given.firstRow, head, [vocabSize, hiddenSize]);
+  return logits(builder, x!, given.firstRow, head, [vocabSize, hiddenSize]);
 }
 
 /** [q | k | v] apart, every head of q and of k normed. */
