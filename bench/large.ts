@@ -8,8 +8,7 @@ import type { Platform } from "../src/base/platform.ts";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { RemoteAdapter } from "../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../src/client/remote-provider.ts";
-import { CausalLm } from "../src/model/causal-lm.ts";
-import type { DeltaSource } from "../src/model/delta-source.ts";
+import { CausalLm, type LoadOptions } from "../src/model/causal-lm.ts";
 import { fitAdapter } from "../src/model/fit-adapter.ts";
 import { LocalLora } from "../src/model/local-lora.ts";
 import type { WeightFormat } from "../src/model/weight-source.ts";
@@ -20,7 +19,7 @@ import { type Checkpoint, openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import type { BenchOptions, Section } from "./harness.ts";
-import { type Mode, measureModes } from "./large/measure-modes.ts";
+import { type Mode, measureModes, measureWhole } from "./large/measure-modes.ts";
 import { reportCase } from "./large/report-case.ts";
 import { benchCache, CASES, type LargeCase, seededFolders } from "./large/seeded-model.ts";
 import { SwitchedDeltas } from "./large/switched-deltas.ts";
@@ -71,7 +70,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     const deltas = new SwitchedDeltas<Mode>({ plaintext: local, private: remote }, "plaintext");
     // The masks of its idle time are made first, and fall into nobody's time.
     await remote.ready();
-    const { model, ...clockOf } = await loadBase(checkpoint, platform, deltas, weights);
+    const { model, ...clockOf } = await loadBase(checkpoint, platform, { deltas, weights });
     cleanUp.push(() => model.dispose());
 
     const measured = await measureModes(model, deltas, remote, provider, options.quick);
@@ -83,11 +82,17 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
       quantizeMs: clockOf.quantizeMs,
     };
     const peaks = { client: peakMemory(process.pid), provider: peakMemory(child.pid!) };
+    // One base at a time: a large one fits into memory once.
+    await model.dispose();
+    const uncut = await loadBase(checkpoint, platform, { adapter, weights });
+    cleanUp.push(() => uncut.model.dispose());
+    const whole = await measureWhole(uncut.model, options.quick);
     const { traffic } = provider;
     const { idleMsPerToken } = remote;
     const bundleBytes = made.bundle.length;
     return reportCase(each, shape, {
       measured,
+      whole,
       traffic,
       idleMsPerToken,
       bundleBytes,
@@ -105,14 +110,12 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
 async function loadBase(
   checkpoint: Checkpoint,
   platform: Platform,
-  deltas: DeltaSource,
-  weights: WeightFormat,
+  options: Pick<LoadOptions, "deltas" | "adapter"> & { readonly weights: WeightFormat },
 ): Promise<{ model: CausalLm; loadMs: number; quantizeMs: number }> {
   const start = performance.now();
   let quantizeMs = 0;
   const model = await CausalLm.load(checkpoint, platform.tensors, {
-    deltas,
-    weights,
+    ...options,
     weightCache: nodeFileCache(join(benchCache(), "weights")),
     onPrepare({ step }) {
       if (step === "quantizing") quantizeMs = performance.now() - start;

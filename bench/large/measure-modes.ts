@@ -103,6 +103,32 @@ export async function measureModes(
   };
 }
 
+/** Prefill and decode steps of a model without cuts, that has its adapter inside the graph or none. */
+export async function measureWhole(
+  model: CausalLm,
+  quick: boolean,
+): Promise<Pick<Steps, "prefill" | "decode">> {
+  const ids = seededIds(PROMPT_TOKENS + DECODE_TOKENS, model.config.vocabSize);
+  const prompt = ids.slice(0, PROMPT_TOKENS);
+  const steps: Pick<Steps, "prefill" | "decode"> = { prefill: [], decode: [] };
+  let cache = model.newCache(ids.length);
+  await model.forward(prompt.slice(0, 8), cache);
+  const timed = async (kind: "prefill" | "decode", input: readonly number[]) => {
+    const start = performance.now();
+    await model.forward(input, cache);
+    steps[kind].push(performance.now() - start);
+  };
+  for (let i = 0; i < (quick ? 1 : PREFILLS); i++) {
+    cache.dispose();
+    cache = model.newCache(ids.length);
+    await timed("prefill", prompt);
+  }
+  const decode = quick ? 2 * BLOCK : DECODE_TOKENS;
+  for (const id of ids.slice(PROMPT_TOKENS, PROMPT_TOKENS + decode)) await timed("decode", [id]);
+  cache.dispose();
+  return steps;
+}
+
 /** Who goes first changes every time. */
 const turn = (round: number): readonly Mode[] => (round % 2 === 0 ? MODES : MODES.toReversed());
 

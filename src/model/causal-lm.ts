@@ -4,10 +4,13 @@ import { assertInteger } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { DeltaSource } from "./delta-source.ts";
+import { fitAdapter } from "./fit-adapter.ts";
+import type { LoraModules } from "./graph-lora.ts";
 import { type CacheShape, KvCache } from "./kv-cache.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
@@ -21,6 +24,8 @@ import { originalWeights, type WeightFormat, type WeightSource } from "./weight-
 export interface LoadOptions {
   /** Adds to linear layers; the model is cut into segments at its groups. */
   readonly deltas?: DeltaSource;
+  /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
+  readonly adapter?: LoraAdapter;
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
   readonly threads?: number;
   /**
@@ -57,9 +62,15 @@ export interface ForwardOptions {
 }
 
 /** Nothing is adapted. */
-const UNCUT: SegmentPlan = { groupAt: new Map(), isWhole: () => false, overlap: false, lookAhead: false };
+const UNCUT: SegmentPlan = {
+  groupAt: new Map(),
+  isWhole: () => false,
+  overlap: false,
+  lookAhead: false,
+  loras: new Map(),
+};
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
-const SINGLE_THREAD_HIDDEN_SIZE = 1024;
+const SINGLE_THREAD_HIDDEN_SIZE = 512;
 const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
 const PASS_TOKENS = 512;
 /** The attention operator makes heads·tokens·context scores of 4 bytes in a pass: at most this many bytes. */
@@ -131,7 +142,13 @@ export class CausalLm {
     });
     const isWhole = (place: LinearPlace) =>
       deltas?.groups[groupAt.get(place) ?? -1]?.modules.length === place.modules.length;
-    const plan = { groupAt, isWhole, overlap, lookAhead: lookAhead && deltas?.lowRank !== undefined };
+    const plan = {
+      groupAt,
+      isWhole,
+      overlap,
+      lookAhead: lookAhead && deltas?.lowRank !== undefined,
+      loras: fittingModules(options, checkpoint),
+    };
     const segments = writePass(source, plan, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
@@ -205,6 +222,14 @@ export class CausalLm {
       this.#busy.delete(cache);
     }
   }
+}
+
+/** @throws TypeError with `deltas` too; TacetError bad_adapter, unsupported_adapter if it is not this model's */
+function fittingModules({ adapter, deltas }: LoadOptions, checkpoint: Checkpoint): LoraModules {
+  if (!adapter) return new Map();
+  if (deltas) throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
+  fitAdapter(adapter, checkpoint);
+  return adapter.modules;
 }
 
 /** As many tokens as keep the scores of a full context within their limit. */

@@ -9,6 +9,7 @@
 import { TacetError } from "../base/errors.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { BLOCK } from "../weights/quantize-blocks.ts";
+import { addLora, type LoraModules } from "./graph-lora.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import type { AheadName, AheadPair } from "./look-ahead.ts";
 import {
@@ -61,6 +62,8 @@ export interface SegmentPlan {
   readonly overlap: boolean;
   /** Whether two groups with only a residual and a norm between them are asked together (look-ahead.ts). */
   readonly lookAhead: boolean;
+  /** Adapted inside the graph, none of them at a place of `groupAt`. */
+  readonly loras: LoraModules;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
@@ -143,7 +146,7 @@ export class SegmentBuilder {
    */
   linear(place: LinearPlace, x: Value): Value {
     const group = this.#plan.groupAt.get(place);
-    if (group === undefined) return this.#product(place, x);
+    if (group === undefined) return addLora(this, place, this.#plan.loras, x, this.#product(place, x));
     const width = sum(place.outFeatures);
     const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
     this.expose(x);

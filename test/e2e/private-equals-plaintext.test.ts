@@ -53,18 +53,26 @@ function errorOf(got: Float32Array, want: Float32Array, vocab: number, first: nu
   return { max, rms: Math.sqrt(squares / got.length), ofGap };
 }
 
-/** Logits that follow each position of prompt and answer, private against plaintext. */
+/** Logits that follow each position of prompt and answer, private against plaintext: read as in generation. */
 async function logitError(
   privately: CausalLm,
   plain: CausalLm,
   prompt: readonly number[],
   answer: readonly number[],
 ): Promise<ErrorSize> {
-  const ids = [...prompt, ...answer.slice(0, -1)];
-  const [got, want] = [
-    await privately.forwardAll(ids, privately.newCache()),
-    await plain.forwardAll(ids, plain.newCache()),
-  ];
+  const read = async (model: CausalLm): Promise<Float32Array> => {
+    const cache = model.newCache();
+    const parts = [await model.forwardAll(prompt, cache)];
+    for (const id of answer.slice(0, -1)) parts.push(await model.forward([id], cache));
+    const all = new Float32Array((prompt.length + answer.length - 1) * model.config.vocabSize);
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return all;
+  };
+  const [got, want] = [await read(privately), await read(plain)];
   return errorOf(got, want, plain.config.vocabSize, prompt.length - 1);
 }
 
@@ -100,6 +108,19 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
         expect(await greedyIds(model.model, prompt_ids), word).toEqual(adapter.ids);
       }
       expect(model.provider.traffic.roundTrips).toBeGreaterThan(entries.length);
+    });
+
+    it(`asks ${output === "sealed" ? "one group after the other" : "groups that follow each other together"}`, async () => {
+      const cache = model.model.newCache();
+      const { prompt_ids, adapter } = entries[0];
+      await model.model.forward(prompt_ids, cache);
+      const before = { runs: model.model.timings.sessionRuns, trips: model.provider.traffic.roundTrips };
+      await model.model.forward([adapter.ids[0]], cache);
+      const runs = model.model.timings.sessionRuns - before.runs;
+      const { length } = model.adapter.groups;
+      // Every group once; a segment before, during and after each exchange, of which most have two groups.
+      expect(model.provider.traffic.roundTrips - before.trips).toBe(length);
+      expect(runs).toBe(output === "sealed" ? 2 * length + 1 : length + 3);
     });
 
     it("keeps the logits close", async () => {
