@@ -1,4 +1,5 @@
 // npm run bench -- kernels|layer|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+import { collectLessOften } from "../src/platform/node-heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {
@@ -16,6 +17,9 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
 };
+
+// As the command line has it.
+collectLessOften();
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));

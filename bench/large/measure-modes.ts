@@ -10,6 +10,8 @@ const DECODE_TOKENS = 64;
 /** Steps of one mode before it is the other's turn. */
 const BLOCK = 8;
 const PREFILLS = 3;
+/** Decode steps of each mode before the ones that count: new code is slow until V8 has compiled it. */
+const WARM_UP = 16;
 
 export type Mode = "plaintext" | "private";
 const MODES: readonly Mode[] = ["plaintext", "private"];
@@ -18,6 +20,8 @@ const MODES: readonly Mode[] = ["plaintext", "private"];
 export interface Steps {
   readonly prefill: number[];
   readonly decode: number[];
+  /** The first steps, which do not count; the very first one of private ones asks for the effects of look-ahead. */
+  readonly warmUp: number[];
   /** Of each decode step: in the base model, before the answers are on their way, waiting for them. */
   readonly split: Record<Part, number[]>;
 }
@@ -29,6 +33,8 @@ export interface Measured {
   readonly steps: Readonly<Record<Mode, Steps>>;
   /** Traffic when decoding began. */
   readonly before: { bytesUp: number; bytesDown: number };
+  /** Of a decode step: waits for the provider. */
+  readonly exchanges: number;
   readonly error: number;
   readonly largestError: number;
   readonly sameChoice: number;
@@ -41,7 +47,12 @@ export async function measureModes(
   provider: RemoteProvider,
   quick: boolean,
 ): Promise<Measured> {
-  const none = (): Steps => ({ prefill: [], decode: [], split: { modelMs: [], beginMs: [], waitMs: [] } });
+  const none = (): Steps => ({
+    prefill: [],
+    decode: [],
+    warmUp: [],
+    split: { modelMs: [], beginMs: [], waitMs: [] },
+  });
   const steps: Record<Mode, Steps> = { plaintext: none(), private: none() };
   const ids = seededIds(PROMPT_TOKENS + DECODE_TOKENS, model.config.vocabSize);
   const prompt = ids.slice(0, PROMPT_TOKENS);
@@ -65,6 +76,11 @@ export async function measureModes(
       await remote.ready();
       steps[mode].prefill.push((await forward(mode, prompt)).ms);
     }
+  }
+  for (const mode of MODES) {
+    await remote.ready();
+    for (let i = 0; i < WARM_UP; i++) steps[mode].warmUp.push((await forward(mode, [ids[i]])).ms);
+    caches.get(mode)!.truncate(PROMPT_TOKENS);
   }
   const before = { ...provider.traffic };
   const decode = quick ? 2 * BLOCK : DECODE_TOKENS;
@@ -93,10 +109,15 @@ export async function measureModes(
       count += want.length;
     }
   }
+  const { sessionRuns } = model.timings;
+  await forward("private", [ids[0]]);
+  const runs = model.timings.sessionRuns - sessionRuns;
   for (const cache of caches.values()) cache.dispose();
   return {
     steps,
     before,
+    // A segment before the first, then one during and one after each.
+    exchanges: (runs - 1) / 2,
     error: Math.sqrt(squares / count),
     largestError,
     sameChoice,
@@ -123,6 +144,8 @@ export async function measureWhole(
     cache = model.newCache(ids.length);
     await timed("prefill", prompt);
   }
+  for (let i = 0; i < WARM_UP; i++) await model.forward([ids[i]], cache);
+  cache.truncate(PROMPT_TOKENS);
   const decode = quick ? 2 * BLOCK : DECODE_TOKENS;
   for (const id of ids.slice(PROMPT_TOKENS, PROMPT_TOKENS + decode)) await timed("decode", [id]);
   cache.dispose();

@@ -64,7 +64,11 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
       `${sustained.toFixed(3)}×, ${result.idleMsPerToken.toFixed(2)} ms/token`,
     ],
     ["prefill, ratio of the medians", `${prefill.toFixed(3)}×`],
-    ["per private token", `${up} up, ${down} down, ${groups} round trips`],
+    [
+      "first decode steps, which do not count above, median",
+      `${[plaintext, privately].map(({ warmUp }) => formatMs(median(warmUp))).join(" plaintext, ")} private; the first private one ${formatMs(privately.warmUp[0])}`,
+    ],
+    ["per private token", `${up} up, ${down} down, ${groups} queries in ${measured.exchanges} exchanges`],
     [
       "largest change of a logit; root mean square",
       `${significant(measured.largestError)}; ${significant(measured.error)}`,

@@ -14,12 +14,15 @@ export interface Reading {
   readonly wireMs: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** Answered queries. */
   readonly roundTrips: number;
+  /** Activation vectors in them. */
+  readonly vectors: number;
 }
 
 export function readMeter({ model, remote }: OpenedModel): Reading {
   const { cryptoMs = 0, providerMs = 0, wireMs = 0 } = remote?.adapter.timings ?? {};
-  const { bytesUp = 0, bytesDown = 0, roundTrips = 0 } = remote?.provider.traffic ?? {};
+  const { bytesUp = 0, bytesDown = 0, roundTrips = 0, vectors = 0 } = remote?.provider.traffic ?? {};
   return {
     totalMs: performance.now(),
     baseMs: model.timings.modelMs,
@@ -29,6 +32,7 @@ export function readMeter({ model, remote }: OpenedModel): Reading {
     bytesUp,
     bytesDown,
     roundTrips,
+    vectors,
   };
 }
 
@@ -41,6 +45,7 @@ const FIELDS = [
   "bytesUp",
   "bytesDown",
   "roundTrips",
+  "vectors",
 ] as const;
 
 export function combine(a: Reading, b: Reading, f: (a: number, b: number) => number): Reading {

@@ -156,8 +156,6 @@ function resultOf(
   const [start, first, end] = readings.length === 3 ? readings : [readings[0], readings[1], readings[1]];
   const all = start === undefined ? undefined : between(start, end);
   const decode = readings.length === 3 ? between(first, end, made - 1) : undefined;
-  // The last token is never read.
-  const read = made > 0 ? prompt.length + ids.length - 1 : 0;
   return {
     ids,
     ...(tokenizer === undefined ? {} : { text }),
@@ -174,7 +172,7 @@ function resultOf(
     bytesUp: all?.bytesUp ?? 0,
     bytesDown: all?.bytesDown ?? 0,
     roundTrips: all?.roundTrips ?? 0,
-    vectors: read * (remote === undefined ? 0 : remote.adapter.groups.length),
+    vectors: all?.vectors ?? 0,
     contextLength: model.contextLength,
     ...(remote === undefined
       ? {}

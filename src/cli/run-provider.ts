@@ -114,7 +114,7 @@ function socketOptions(
   return {
     host,
     port,
-    pollMicros,
+    ...(pollMicros === undefined ? {} : { pollMicros }),
     maxConnections,
     maxConnectionsPerAddress,
     trustProxy,

@@ -52,6 +52,8 @@ export interface Traffic {
   bytesDown: number;
   /** Answered queries. */
   roundTrips: number;
+  /** Activation vectors in them: what a budget counts. */
+  vectors: number;
 }
 
 export interface Timeouts {

@@ -165,6 +165,11 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return asked;
   }
 
+  /** The most vectors that asking for a pair's effects takes of one group's budget. */
+  get largestRank(): number {
+    return Math.max(0, ...this.#groups.map(({ layer }) => layer.rows));
+  }
+
   basisOf(group: number): Float32Array {
     const [basis, ...others] = this.#groups[group].bases;
     if (!basis || others.length > 0) throw new RangeError(`group ${group} has not one basis`);

@@ -46,7 +46,7 @@ const FIRST_BACKOFF_MS = 50;
 const LARGEST_BACKOFF_MS = 2_000;
 
 export class RemoteProvider {
-  readonly traffic: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0 };
+  readonly traffic: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0, vectors: 0 };
   readonly #platform: Platform;
   readonly #options: RemoteProviderOptions;
   readonly #urls: readonly string[];
@@ -112,6 +112,7 @@ export class RemoteProvider {
       const connection = current && !current.isLost ? current : await this.#reconnect();
       try {
         const answer = await connection.query(group, vectors, ciphertext);
+        this.traffic.vectors += vectors;
         this.#budget.answered(group, answer.vectorsLeft);
         return answer;
       } catch (error) {

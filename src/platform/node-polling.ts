@@ -6,6 +6,16 @@
  * pay: if messages have lately come within `maxMicros` of being expected, and no longer than that. So a large model
  * (milliseconds between queries) or a far provider costs no processor time.
  */
+import { availableParallelism } from "node:os";
+
+/**
+ * Longest time awake where nothing else is said. On two cores the client may be on this machine too, and its base model
+ * wants both: polling on would cost it more than being woken costs the provider.
+ */
+export function usualPollMicros(cores = availableParallelism()): number {
+  return cores > 2 ? 2_000 : 200;
+}
+
 export class Poller {
   readonly #maxMicros: number;
   /** Moving average of the time from expect() to arrived(), in microseconds. */

@@ -8,7 +8,7 @@ import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { Admission, addressOf, type Rejection } from "./node-admission.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./node-certificate.ts";
-import { Poller } from "./node-polling.ts";
+import { Poller, usualPollMicros } from "./node-polling.ts";
 import { wrapSocket } from "./node-socket.ts";
 
 export interface ServeOptions {
@@ -46,8 +46,6 @@ export interface SocketServer {
 }
 
 const DEFAULTS = {
-  // A small model asks again within this time; a large one takes longer, and is not polled for (node-polling.ts).
-  pollMicros: 2_000,
   maxConnections: 20_000,
   maxConnectionsPerAddress: 20_000,
   trustProxy: false,
@@ -63,7 +61,7 @@ const KEEP_ALIVE_MS = 30_000;
 const MAX_HEADER_BYTES = 8 << 10;
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
-  const options = { ...DEFAULTS, ...given };
+  const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);

@@ -137,6 +137,6 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
   printField(
     "bytes",
     `${grouped(perToken.bytesUp)} up, ${grouped(perToken.bytesDown)} down, ` +
-      `${perToken.roundTrips.toFixed(1)} round trips (one a group: ${groups})`,
+      `${perToken.roundTrips.toFixed(1)} queries (one a group: ${groups})`,
   );
 }

@@ -29,7 +29,7 @@ export interface ProviderSettings {
   readonly maxMessageBytes: number;
   readonly maxBufferedBytes: number;
   readonly receiveSeconds: number;
-  readonly pollMicros: number;
+  readonly pollMicros?: number;
   readonly threads?: number;
 }
 
@@ -159,9 +159,9 @@ export const SETTINGS = {
     help: "at SIGTERM: longest time that open queries are still answered",
   },
   pollMicros: {
-    ...integer(0, 1_000_000, 2_000),
+    ...integer(0, 1_000_000),
     group: OPERATION,
-    help: "longest time awake for the next message, in microseconds",
+    help: "longest time awake for the next message, in microseconds (default: 200 on two cores, else 2000)",
   },
   threads: {
     ...integer(0, 256),
