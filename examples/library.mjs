@@ -24,5 +24,5 @@ for (const word of ["arson", "bail"]) {
 }
 chat.dispose();
 
-console.log(`${law.adapter}: ${law.traffic.roundTrips} round trips`);
+console.log(`${law.adapter}: ${law.traffic.roundTrips} queries, ${law.traffic.vectors} activation vectors`);
 await law.close();

@@ -44,6 +44,8 @@ export async function connectSocket(
  * @param poller expects a message after each that a server has handled, or a client has sent
  */
 export function wrapSocket(socket: WebSocket, role: "client" | "server", poller: Poller): MessageSocket {
+  /** Messages of a client that an answer is due for, as far as can be told from here. */
+  let due = 0;
   const wrapped: MessageSocket = {
     onMessage: () => {},
     onClose: () => {},
@@ -53,7 +55,9 @@ export function wrapSocket(socket: WebSocket, role: "client" | "server", poller:
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState !== WebSocket.OPEN) return;
       socket.send(message, { binary: true }, () => {});
-      if (role === "client") poller.expect();
+      if (role === "server") return;
+      due++;
+      poller.expect();
     },
     get bufferedBytes() {
       return socket.bufferedAmount;
@@ -67,7 +71,8 @@ export function wrapSocket(socket: WebSocket, role: "client" | "server", poller:
     const { buffer, byteOffset, byteLength } = data as Buffer;
     poller.arrived();
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
-    if (role === "server") poller.expect();
+    due = Math.max(0, due - 1);
+    if (role === "server" || due > 0) poller.expect();
   });
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));

@@ -109,7 +109,7 @@ describe("examples", () => {
     expect(lines[1].replace(/\d+/, "N")).toBe(`${textOf("battery").split(" of")[0]} [stop, N tokens read]`);
     expect(lines[2]).toMatch(/\[0 tokens from the cache\]$/);
     expect(lines[3]).toMatch(/\[[1-9]\d* tokens from the cache\]$/);
-    expect(lines[4]).toMatch(/^law: \d+ round trips$/);
+    expect(lines[4]).toMatch(/^law: \d+ queries, \d+ activation vectors$/);
   });
 
   it("abort.mjs", async () => {
