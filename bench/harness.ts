@@ -138,7 +138,7 @@ export function formatTiming(t: Timing): string {
 }
 
 export function formatBytes(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1000) return `${significant(bytes)} B`;
   return bytes < 1e6 ? `${significant(bytes / 1e3)} kB` : `${significant(bytes / 1e6)} MB`;
 }
 

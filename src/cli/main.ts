@@ -14,13 +14,11 @@ import { registerLogits } from "./commands/logits.ts";
 import { registerProvider } from "./commands/provider.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerWeb } from "./commands/web.ts";
-import { collectLessOften } from "../platform/node-heap.ts";
 import { PACKAGE_JSON } from "./embedded.ts";
 import { watchInterruptions } from "./interrupt.ts";
 import { reportFailure } from "./report-error.ts";
 import { WIDTH } from "./terminal.ts";
 
-collectLessOften();
 const { version } = JSON.parse(readFileSync(PACKAGE_JSON, "utf8")) as { version: string };
 const interruption = watchInterruptions();
 const helpWidth = () => Math.min(WIDTH, process.stdout.columns ?? WIDTH);

@@ -7,6 +7,7 @@ import { fitAdapter } from "../model/fit-adapter.ts";
 import { LocalLora } from "../model/local-lora.ts";
 import type { PrepareProgress } from "../model/quantized-weights.ts";
 import type { WeightFormat } from "../model/weight-source.ts";
+import { collectLessOften } from "../platform/node-heap.ts";
 import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
@@ -65,6 +66,7 @@ export function checkSource(
 }
 
 export async function openBase({ base }: SourceOptions, signal?: AbortSignal): Promise<Checkpoint> {
+  collectLessOften();
   return await openCheckpoint(
     nodeFileTree(base === undefined ? EMBEDDED_BASE : await modelFolder(base, "base", signal)),
   );

@@ -28,8 +28,9 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly threads?: number;
   readonly contextLength?: number;
   /**
-   * Ask adapted layers that follow each other together: fewer waits for each token, for a few activation vectors of
-   * the budget, once (model/look-ahead.ts). Default: where there is no budget, or they are a hundredth of it at most.
+   * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
+   * vectors of some groups as the adapter has ranks, once (model/look-ahead.ts). Where there is a budget they are asked
+   * for only after four times as many decode steps.
    */
   readonly lookAhead?: boolean;
   readonly onLoadProgress?: (fraction: number) => void;
@@ -55,6 +56,9 @@ export interface PrivateModel {
   close(): Promise<void>;
 }
 
+/** Of a session with a budget, before look-ahead takes a vector for each rank from it. */
+const STEPS_FOR_A_RANK = 4;
+
 /**
  * Opens the base model, connects to the provider and joins the two.
  *
@@ -78,7 +82,8 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
     const weightCache = options.weightCache ?? platform.weightCache;
     const model = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: adapter,
-      lookAhead: options.lookAhead ?? affordsLookAhead(adapter, provider.budget?.left),
+      lookAhead: options.lookAhead !== false && provider.welcome.limits.maxInFlight > 1,
+      lookAheadAfter: provider.welcome.budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
       ...(threads === undefined ? {} : { threads }),
       ...(contextLength === undefined ? {} : { contextLength }),
       ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
@@ -109,11 +114,4 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
     }
     throw error;
   }
-}
-
-/** Part of what is left of a budget that look-ahead may cost. */
-const LOOK_AHEAD_PART = 0.01;
-
-function affordsLookAhead({ largestRank }: RemoteAdapter, left: number | undefined): boolean {
-  return left === undefined || largestRank <= LOOK_AHEAD_PART * left;
 }

@@ -45,6 +45,13 @@ const QUERY_VECTORS = 64;
 /** Room in a message for everything but the ciphertext. */
 const FRAME_OVERHEAD_BYTES = 1024;
 
+/** Effects of pairs are read in each step: with more than that, waiting twice is cheaper. */
+const MOST_COUPLED_BYTES = 256 << 20;
+
+/** As entries of B′ are: products with results stay normal floats (pll/client-steps.ts, SMALLEST_RESULT). */
+const withoutTiny = (effect: number): number =>
+  Math.abs(effect) >= 2 ** -24 && Number.isFinite(effect) ? effect : 0;
+
 /** Vectors of one begin() that are on their way. */
 interface Sent {
   readonly masks: OneTimeMasks;
@@ -87,6 +94,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #limits: Limits;
   readonly #kernels: Kernels;
   readonly #couplings = new Map<number, Coupling>();
+  #coupledBytes = 0;
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
@@ -167,7 +175,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   /** The most vectors that asking for a pair's effects takes of one group's budget. */
   get largestRank(): number {
-    return Math.max(0, ...this.#groups.map(({ layer }) => layer.rows));
+    const single = this.#groups.filter(({ bases }) => bases.length === 1);
+    return Math.max(0, ...single.map(({ layer }) => layer.rows));
   }
 
   basisOf(group: number): Float32Array {
@@ -178,8 +187,13 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   couple(first: number, second: number, effects: readonly Float32Array[]): void {
     const rank = this.#groups[first].layer.rows;
-    const bases = this.#groups[second].spec.modules.map(
-      ({ outFeatures }, i) => new PublicBasis(this.#kernels, effects[i], outFeatures, rank),
+    const { modules } = this.#groups[second].spec;
+    const bytes = modules.reduce((sum, { outFeatures }) => sum + 4 * rank * outFeatures, 0);
+    if (this.#coupledBytes + bytes > MOST_COUPLED_BYTES)
+      throw new RangeError("the effects of pairs get too large");
+    this.#coupledBytes += bytes;
+    const bases = modules.map(
+      ({ outFeatures }, i) => new PublicBasis(this.#kernels, effects[i].map(withoutTiny), outFeatures, rank),
     );
     this.#couplings.set(second, { first, bases });
   }
@@ -251,18 +265,23 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     targets?: readonly Float32Array[],
   ): Promise<readonly Float32Array[]> {
     const { layer, spec, bases } = this.#groups[asked.group];
-    const y = await asked.rows();
-    const before = after && (await after.rows());
-    const start = performance.now();
-    const coupling = after && this.#couplings.get(asked.group);
-    if (coupling?.first !== after?.group) throw new RangeError(`group ${asked.group} is not coupled to that`);
-    const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
-    const addition = before && coupling && { bases: coupling.bases, y: before };
-    const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
-    if (!asked.isFollowed) y.fill(0);
-    before?.fill(0);
-    this.timings.cryptoMs += performance.now() - start;
-    return deltas;
+    try {
+      const y = await asked.rows();
+      const before = after && (await after.rows());
+      const start = performance.now();
+      const coupling = after && this.#couplings.get(asked.group);
+      if (coupling?.first !== after?.group) {
+        throw new RangeError(`group ${asked.group} is not coupled to that`);
+      }
+      const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
+      const addition = before && coupling && { bases: coupling.bases, y: before };
+      const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
+      this.timings.cryptoMs += performance.now() - start;
+      return deltas;
+    } finally {
+      if (!asked.isFollowed) wipe(asked);
+      if (after) wipe(after);
+    }
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */
@@ -272,4 +291,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const wanted = Math.max(QUERY_VECTORS, Math.ceil(tokens / maxInFlight));
     return Math.max(1, Math.min(wanted, maxVectors, fitting));
   }
+}
+
+/** Forgets y, now or when it comes. */
+function wipe(asked: Asked): void {
+  asked.rows().then(
+    (y) => y.fill(0),
+    () => {},
+  );
 }

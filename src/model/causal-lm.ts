@@ -40,6 +40,8 @@ export interface LoadOptions {
    * costs a few queries once for each source, at the first decode step (look-ahead.ts).
    */
   readonly lookAhead?: boolean;
+  /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
+  readonly lookAheadAfter?: number;
   /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
@@ -129,6 +131,7 @@ export class CausalLm {
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);
     refuseUnusedBiases(places, checkpoint);
+    const loras = fittingModules(options, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
     const { deltas, threads, overlap = true, lookAhead = true } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);
@@ -147,13 +150,14 @@ export class CausalLm {
       isWhole,
       overlap,
       lookAhead: lookAhead && deltas?.lowRank !== undefined,
-      loras: fittingModules(options, checkpoint),
+      loras,
     };
     const segments = writePass(source, plan, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
       layers: config.layers,
+      coupleAfter: options.lookAheadAfter ?? 0,
       readWeight(name, shape) {
         const { tree, info } = source.tensor(name, shape);
         return readTensorF32(tree, info, "bad_checkpoint");

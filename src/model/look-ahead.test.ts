@@ -179,6 +179,65 @@ describe("look-ahead", () => {
     expect(cache.length).toBe(5);
   });
 
+  it("asks nothing more of a prompt that was stopped", async () => {
+    const { checkpoint, adapter } = await open("llama");
+    const deltas = new Noted(checkpoint, adapter);
+    const model = await load(checkpoint, { deltas });
+    const controller = new AbortController();
+    const begin = deltas.begin.bind(deltas);
+    deltas.begin = (group, x, tokens, after) => {
+      if (group === 1) controller.abort();
+      return begin(group, x, tokens, after);
+    };
+    const { signal } = controller;
+    const cache = model.newCache();
+    const code = "aborted";
+    await expect(model.forward(IDS, cache, { signal })).rejects.toMatchObject({ code });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(deltas.log.filter((line) => line.startsWith("ask"))).toEqual(["ask 0×6", "ask 1×6"]);
+    await expect(model.forward(IDS.slice(0, 1), cache, { signal })).rejects.toMatchObject({ code });
+    expect(deltas.log).not.toContain("ask 2×3");
+  });
+
+  it("waits as many steps as it is told before it asks for the effects", async () => {
+    const { checkpoint, adapter } = await open("llama");
+    const deltas = new Noted(checkpoint, adapter);
+    const model = await load(checkpoint, { deltas, lookAheadAfter: 2 });
+    const cache = model.newCache();
+    const asksAhead = async (id: number) => {
+      deltas.log.length = 0;
+      await model.forward([id], cache);
+      return deltas.log.filter((line) => line.endsWith("ahead")).length;
+    };
+    expect([await asksAhead(1), await asksAhead(2), await asksAhead(3)]).toEqual([0, 0, 3]);
+  });
+
+  it.each(["budget_exhausted", "too_many_requests"] as const)(
+    "does without where it is refused: %s",
+    async (code) => {
+      const { checkpoint, adapter } = await open("llama");
+      const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
+      const deltas = new Noted(checkpoint, adapter);
+      const begin = deltas.begin.bind(deltas);
+      deltas.begin = (group, x, tokens, after) => {
+        const pending = begin(group, x, tokens, after);
+        if (tokens !== 3 || group !== 4) return pending;
+        return Object.assign(pending, { wait: () => Promise.reject(new TacetError(code, "no")) });
+      };
+      const model = await load(checkpoint, { deltas });
+      expectClose(await logitsOf(model), want);
+      // The first pair is coupled, the others are asked one after the other.
+      expect(deltas.log.filter((line) => line.endsWith("ahead"))).toEqual(["ask 2×1 ahead", "ask 2×1 ahead"]);
+    },
+  );
+
+  it("refuses a source whose effects another model has made", async () => {
+    const { checkpoint, adapter } = await open("llama");
+    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    await logitsOf(await load(checkpoint, { deltas }));
+    await expect(logitsOf(await load(checkpoint, { deltas }))).rejects.toThrow(TypeError);
+  });
+
   it("refuses a source and an adapter inside the graph at once", async () => {
     const { checkpoint, adapter } = await open("llama");
     const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));

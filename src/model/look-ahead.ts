@@ -58,15 +58,27 @@ export interface Exchange {
   readonly second: PendingDelta;
 }
 
-/** Asks both groups, the second with the first's answer still open if the source knows what it will add. */
-export async function askAhead(pair: LoadedPair, pass: SegmentPass, deltas: DeltaSource): Promise<Exchange> {
+/**
+ * Asks both groups, the second with the first's answer still open if the source knows what it will add.
+ *
+ * @param mayGoOn throws where nothing more shall be asked
+ */
+export async function askAhead(
+  pair: LoadedPair,
+  pass: SegmentPass,
+  deltas: DeltaSource,
+  mayGoOn: () => void,
+): Promise<Exchange> {
   const { tokens } = pass;
   const { slots, gain } = pair;
   const sum = pass.data(slots.sum);
   const width = gain.length;
   const isAhead = tokens === 1 && deltas.lowRank?.isCoupled(pair.second) === true;
   const first = deltas.begin(pair.first, pass.data(slots.x), tokens);
-  if (!isAhead) addTo(sum, (await first.wait())[0]);
+  if (!isAhead) {
+    addTo(sum, (await first.wait())[0]);
+    mayGoOn();
+  }
   const normed = pass.give(slots.normed, width);
   for (let at = 0; at < sum.length; at += width) {
     for (let i = 0; i < width; i++) normed[at + i] = gain[i] * sum[at + i];

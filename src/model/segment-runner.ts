@@ -44,10 +44,27 @@ export interface RunnerOptions {
   /** How many layers the cache has. */
   readonly layers: number;
   readonly threads: number | undefined;
+  /** Decode steps before the effects of look-ahead are asked for. */
+  readonly coupleAfter: number;
   /** A vector of the checkpoint. */
   readonly readWeight: (name: string, shape: readonly number[]) => Promise<Float32Array>;
   readonly onProgress: ((fraction: number) => void) | undefined;
 }
+
+/** How far the pairs of a source are coupled. */
+interface Couplings {
+  /** Decode steps that went without. */
+  steps: number;
+  work: Promise<void> | undefined;
+  /** Passes that wait for `work`. */
+  waiting: number;
+  isOver: boolean;
+  /** Second groups of the pairs that this model has coupled. */
+  readonly coupled: Set<number>;
+}
+
+/** A step can do without look-ahead where these keep it from being prepared. */
+const NOT_FATAL: readonly string[] = ["budget_exhausted", "too_many_requests", "too_large"];
 
 /** What has been asked for and not been waited for. */
 interface Open {
@@ -59,18 +76,19 @@ export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
-  /** Sources whose pairs are coupled, or being coupled. */
-  readonly #couplings = new WeakMap<LowRankSource, Promise<void> | "done">();
+  readonly #couplings = new WeakMap<LowRankSource, Couplings>();
+  readonly #coupleAfter: number;
 
-  private constructor(model: LoadedModel) {
+  private constructor(model: LoadedModel, coupleAfter: number) {
     this.#model = model;
+    this.#coupleAfter = coupleAfter;
   }
 
   /** @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of */
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, layers, threads, readWeight, onProgress }: RunnerOptions,
+    { deltas, places, layers, threads, coupleAfter, readWeight, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
     const { slotOf, numbered } = numberValues(segments, layers);
     const loaded: LoadedSegment[] = [];
@@ -89,7 +107,7 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs });
+    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs }, coupleAfter);
   }
 
   /**
@@ -98,6 +116,7 @@ export class SegmentRunner {
    * @throws TacetError aborted when the signal fires; whatever a DeltaSource rejects with
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
+    throwIfAborted(signal);
     if (input.ids.length === 1) await this.#couple(signal);
     const pass = new SegmentPass(this.#model, cache, this.#memoryOf(cache), input);
     const open: Open = {};
@@ -162,7 +181,9 @@ export class SegmentRunner {
         break;
       }
       case "ask-ahead": {
-        const asked = askAhead(this.#model.pairs.get(step.pair.second)!, pass, deltas);
+        const asked = askAhead(this.#model.pairs.get(step.pair.second)!, pass, deltas, () =>
+          throwIfAborted(signal),
+        );
         try {
           open.exchange = await unlessAborted(asked, signal);
         } catch (error) {
@@ -180,29 +201,49 @@ export class SegmentRunner {
     }
   }
 
-  /** Couples the pairs of the source, once. */
+  /**
+   * Couples the pairs of the source, once, when enough steps went without.
+   *
+   * @throws TypeError if another model has coupled the source: its weights made the effects
+   */
   async #couple(signal: AbortSignal | undefined): Promise<void> {
     const { deltas, pairs } = this.#model;
     const lowRank = pairs.size === 0 ? undefined : deltas?.lowRank;
     if (!lowRank) return;
-    let coupling = this.#couplings.get(lowRank);
-    if (coupling === "done") return;
-    if (!coupling) {
-      coupling = this.#coupleAll(deltas!, lowRank);
-      this.#couplings.set(lowRank, coupling);
-      coupling.then(
-        () => this.#couplings.set(lowRank, "done"),
-        () => this.#couplings.delete(lowRank), // the next step tries again
-      );
+    let state = this.#couplings.get(lowRank);
+    if (!state) {
+      for (const second of pairs.keys()) {
+        if (lowRank.isCoupled(second))
+          throw new TypeError("a source of deltas serves one model: make another");
+      }
+      state = { steps: 0, work: undefined, waiting: 0, isOver: false, coupled: new Set() };
+      this.#couplings.set(lowRank, state);
     }
-    await unlessAborted(coupling, signal);
+    if (state.isOver || state.steps++ < this.#coupleAfter) return;
+    const mine = state;
+    mine.waiting++;
+    try {
+      mine.work ??= this.#coupleAll(deltas!, lowRank, mine).finally(() => (mine.work = undefined));
+      await unlessAborted(mine.work, signal);
+    } finally {
+      mine.waiting--;
+    }
   }
 
-  async #coupleAll(deltas: DeltaSource, lowRank: LowRankSource): Promise<void> {
-    for (const pair of this.#model.pairs.values()) {
-      if (!lowRank.isCoupled(pair.second))
+  async #coupleAll(deltas: DeltaSource, lowRank: LowRankSource, state: Couplings): Promise<void> {
+    try {
+      for (const pair of this.#model.pairs.values()) {
+        if (state.coupled.has(pair.second)) continue;
         await couplePair(pair, deltas, lowRank, this.#model.places[pair.second]);
+        state.coupled.add(pair.second);
+        if (state.waiting === 0) return; // all were aborted: the next step goes on
+      }
+    } catch (error) {
+      const isHarmless =
+        error instanceof RangeError || (error instanceof TacetError && NOT_FATAL.includes(error.code));
+      if (!isHarmless) throw error;
     }
+    state.isOver = true; // pairs that are not coupled are asked one after the other
   }
 }
 
