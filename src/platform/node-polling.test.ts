@@ -1,6 +1,6 @@
 /** When a poller stays awake. Time and turns of the event loop are set by the test. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Poller } from "./node-polling.ts";
+import { Poller, usualPollMicros } from "./node-polling.ts";
 
 let now = 0;
 let turns: (() => void)[] = [];
@@ -93,4 +93,8 @@ describe("Poller", () => {
     poller.expect();
     expect(turns).toHaveLength(1);
   });
+});
+
+it("is short where a base model may want all cores", () => {
+  expect([usualPollMicros(1), usualPollMicros(2), usualPollMicros(3)]).toEqual([200, 200, 2000]);
 });
