@@ -86,6 +86,9 @@ const chat = (word: string, more: object = {}) => ({
   ...more,
 });
 
+/** An answer of some ninety tokens; without the seed it may have ended before anyone looks. */
+const LONG_TEXT = { temperature: 2, seed: 8, max_tokens: 1000 };
+
 /** The bodies of a stream's events. */
 function eventsOf(text: string): string[] {
   return text.split("\n\n").flatMap((event) => (event === "" ? [] : [event.replace(/^data: /, "")]));
@@ -499,11 +502,11 @@ describe("several at once", () => {
     const endpoint = new Endpoint({ models: [await serve(answers)] });
     const first = new AbortController();
     const second = new AbortController();
-    const long = chat("battery", { temperature: 2, max_tokens: 1000 });
+    const long = chat("battery", LONG_TEXT);
     const replies = [first, second].map(({ signal }) =>
       endpoint.handle(request("/v1/chat/completions", long, { signal })),
     );
-    await expect.poll(() => answers.waiting).toBe(1);
+    await expect.poll(() => answers.waiting, { interval: 1 }).toBe(1);
     second.abort();
     await expect.poll(() => answers.waiting).toBe(0);
     first.abort();
@@ -525,7 +528,7 @@ describe("several at once", () => {
   it("stops: what takes too long is broken off", async () => {
     const endpoint = new Endpoint({ models: [served] });
     const stream = await endpoint.handle(
-      request("/v1/chat/completions", chat("battery", { stream: true, temperature: 2, max_tokens: 2000 })),
+      request("/v1/chat/completions", chat("battery", { stream: true, ...LONG_TEXT })),
     );
     await endpoint.stop(0);
     expect(eventsOf(await stream.text()).at(-1)).toMatch(/^{"error":/);
