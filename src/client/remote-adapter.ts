@@ -95,6 +95,9 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #kernels: Kernels;
   readonly #couplings = new Map<number, Coupling>();
   #coupledBytes = 0;
+  /** Queries that are not answered, and those that wait for one of them. */
+  #open = 0;
+  readonly #waiting: (() => void)[] = [];
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
@@ -219,12 +222,21 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#masks.wipe();
   }
 
+  /** Sends at once, unless contexts beside this one have as many queries open as the provider takes. */
   async #ask(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    if (this.#open < this.#limits.maxInFlight) this.#open++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
-    const answer = await this.#transport.query(group, vectors, ciphertext);
-    this.timings.providerMs += answer.providerMs;
-    this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
-    return answer;
+    try {
+      const answer = await this.#transport.query(group, vectors, ciphertext);
+      this.timings.providerMs += answer.providerMs;
+      this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
+      return answer;
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#open--;
+    }
   }
 
   /** y of all vectors: u = w − H·s, scaled. */

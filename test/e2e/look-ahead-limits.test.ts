@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { changeKeys } from "../../src/cli/data-folder.ts";
 import { connect, type PrivateModel } from "../../src/client/client.ts";
+import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { systemRandom } from "../../src/ring/prng.ts";
@@ -48,6 +49,25 @@ it("is off where the provider takes one query at a time", async () => {
   const joined = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
   const groups = joined.adapter.groups.length;
   expect(await decode(joined, 2)).toEqual({ runs: [2 * groups + 1, 2 * groups + 1], vectors: 2 * groups });
+  await joined.close();
+});
+
+it("never has more queries open than the provider takes, however many contexts there are", async () => {
+  const { url } = await startProvider(state);
+  const joined = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+  let [open, most] = [0, 0];
+  const query: QueryTransport["query"] = async (...asked) => {
+    most = Math.max(most, ++open);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    return await joined.provider.query(...asked).finally(() => open--);
+  };
+  const limits = { ...joined.provider.welcome.limits, maxInFlight: 3 };
+  const adapter = new RemoteAdapter(joined.bundle, { query }, limits);
+  const x = Float32Array.from({ length: adapter.groups[0].inFeatures }, (_, i) => Math.sin(i));
+  const answers = await Promise.all(Array.from({ length: 10 }, () => adapter.begin(0, x, 1).wait()));
+  expect([open, most]).toEqual([0, 3]);
+  for (const [delta] of answers) expect(Math.abs(delta[0] - answers[0][0][0])).toBeLessThan(0.05);
+  adapter.dispose();
   await joined.close();
 });
 
