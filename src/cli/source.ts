@@ -66,7 +66,6 @@ export function checkSource(
 }
 
 export async function openBase({ base }: SourceOptions, signal?: AbortSignal): Promise<Checkpoint> {
-  collectLessOften();
   return await openCheckpoint(
     nodeFileTree(base === undefined ? EMBEDDED_BASE : await modelFolder(base, "base", signal)),
   );
@@ -85,6 +84,7 @@ export async function openLocal(
   options: SourceOptions,
   signal: AbortSignal,
 ): Promise<OpenedModel> {
+  collectLessOften();
   const { adapter } = options;
   const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter, signal);
   const progress = new LoadProgress();
@@ -151,6 +151,7 @@ export async function openRemote(
   signal: AbortSignal,
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
+  collectLessOften();
   const { adapterName, bundleDigest, providerKey, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);

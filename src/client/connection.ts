@@ -68,6 +68,10 @@ interface Waiting<T> {
   readonly reject: (error: Error) => void;
 }
 
+interface OpenQuery extends Waiting<QueryAnswer> {
+  readonly vectors: number;
+}
+
 interface BundleDownload extends Waiting<Uint8Array> {
   readonly parts: Uint8Array[];
   received: number;
@@ -78,7 +82,7 @@ export class Connection {
   readonly welcome: WelcomeInfo;
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
-  readonly #queries = new Map<number, Waiting<QueryAnswer>>();
+  readonly #queries = new Map<number, OpenQuery>();
   #download: BundleDownload | undefined;
   #nextId = 1;
   #lost: TacetError | undefined;
@@ -169,7 +173,7 @@ export class Connection {
       const id = this.#nextId;
       this.#nextId = (id % 0xffffffff) + 1;
       this.#expectReply();
-      this.#queries.set(id, { resolve, reject });
+      this.#queries.set(id, { resolve, reject, vectors });
       const memory = this.#socket.copies ? this.#frameMemory : undefined;
       this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext }, memory));
     });
@@ -230,6 +234,7 @@ export class Connection {
         const { id, words, computeMicros, vectorsLeft } = message.value;
         const waiting = this.#take(id);
         this.#traffic.roundTrips++;
+        this.#traffic.vectors += waiting.vectors;
         waiting.resolve({
           words,
           providerMs: computeMicros / 1000,
@@ -254,7 +259,7 @@ export class Connection {
     }
   }
 
-  #take(id: number): Waiting<QueryAnswer> {
+  #take(id: number): OpenQuery {
     const waiting = this.#queries.get(id);
     if (waiting === undefined)
       throw new TacetError("bad_frame", "the provider answered a query that was not asked");

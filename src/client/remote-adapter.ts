@@ -21,6 +21,7 @@ import { expandLayout } from "../rlwe/public-elements.ts";
 import type { Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
+import { CoupledBases } from "./coupled-bases.ts";
 import { MaskStock } from "./mask-stock.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
@@ -45,13 +46,6 @@ const QUERY_VECTORS = 64;
 /** Room in a message for everything but the ciphertext. */
 const FRAME_OVERHEAD_BYTES = 1024;
 
-/** Effects of pairs are read in each step: with more than that, waiting twice is cheaper. */
-const MOST_COUPLED_BYTES = 256 << 20;
-
-/** As entries of B′ are: products with results stay normal floats (pll/client-steps.ts, SMALLEST_RESULT). */
-const withoutTiny = (effect: number): number =>
-  Math.abs(effect) >= 2 ** -24 && Number.isFinite(effect) ? effect : 0;
-
 /** Vectors of one begin() that are on their way. */
 interface Sent {
   readonly masks: OneTimeMasks;
@@ -67,12 +61,6 @@ interface Asked extends PendingDelta {
   rows(): Promise<Float32Array>;
   /** Whether another query's deltas need y too. */
   isFollowed: boolean;
-}
-
-/** What the rows of group `first` add to the deltas of another one, for each of its modules. */
-interface Coupling {
-  readonly first: number;
-  readonly bases: readonly PublicBasis[];
 }
 
 interface Group {
@@ -92,9 +80,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
-  readonly #kernels: Kernels;
-  readonly #couplings = new Map<number, Coupling>();
-  #coupledBytes = 0;
+  readonly #coupled: CoupledBases;
   /** Queries that are not answered, and those that wait for one of them. */
   #open = 0;
   readonly #waiting: (() => void)[] = [];
@@ -107,7 +93,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#limits = limits;
     const { manifest } = bundle;
     const kernels = Kernels.load();
-    this.#kernels = kernels;
+    this.#coupled = new CoupledBases(kernels);
     this.lowRank = manifest.groups.every(({ output }) => output === "public-basis") ? this : undefined;
     const pool = new BufferPool(kernels);
     this.#masks = new MaskSource(kernels, pool, systemRandom);
@@ -189,20 +175,11 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   couple(first: number, second: number, effects: readonly Float32Array[]): void {
-    const rank = this.#groups[first].layer.rows;
-    const { modules } = this.#groups[second].spec;
-    const bytes = modules.reduce((sum, { outFeatures }) => sum + 4 * rank * outFeatures, 0);
-    if (this.#coupledBytes + bytes > MOST_COUPLED_BYTES)
-      throw new RangeError("the effects of pairs get too large");
-    this.#coupledBytes += bytes;
-    const bases = modules.map(
-      ({ outFeatures }, i) => new PublicBasis(this.#kernels, effects[i].map(withoutTiny), outFeatures, rank),
-    );
-    this.#couplings.set(second, { first, bases });
+    this.#coupled.add(first, second, this.groups[second].outFeatures, effects);
   }
 
   isCoupled(second: number): boolean {
-    return this.#couplings.has(second);
+    return this.#coupled.has(second);
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -281,12 +258,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       const y = await asked.rows();
       const before = after && (await after.rows());
       const start = performance.now();
-      const coupling = after && this.#couplings.get(asked.group);
-      if (coupling?.first !== after?.group) {
-        throw new RangeError(`group ${asked.group} is not coupled to that`);
-      }
       const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
-      const addition = before && coupling && { bases: coupling.bases, y: before };
+      const addition = before && { bases: this.#coupled.basesOf(after.group, asked.group), y: before };
       const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
       this.timings.cryptoMs += performance.now() - start;
       return deltas;

@@ -112,7 +112,6 @@ export class RemoteProvider {
       const connection = current && !current.isLost ? current : await this.#reconnect();
       try {
         const answer = await connection.query(group, vectors, ciphertext);
-        this.traffic.vectors += vectors;
         this.#budget.answered(group, answer.vectorsLeft);
         return answer;
       } catch (error) {

@@ -66,9 +66,8 @@ export interface ForwardOptions {
 /** Nothing is adapted. */
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
-  isWhole: () => false,
   overlap: false,
-  lookAhead: false,
+  aheadAt: new Set(),
   loras: new Map(),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
@@ -133,7 +132,7 @@ export class CausalLm {
     refuseUnusedBiases(places, checkpoint);
     const loras = fittingModules(options, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
-    const { deltas, threads, overlap = true, lookAhead = true } = options;
+    const { deltas, threads, overlap = true } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);
     const groupAt = matchGroups(places, deltas);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
@@ -143,16 +142,8 @@ export class CausalLm {
       cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const isWhole = (place: LinearPlace) =>
-      deltas?.groups[groupAt.get(place) ?? -1]?.modules.length === place.modules.length;
-    const plan = {
-      groupAt,
-      isWhole,
-      overlap,
-      lookAhead: lookAhead && deltas?.lowRank !== undefined,
-      loras,
-    };
-    const segments = writePass(source, plan, contextLength);
+    const aheadAt = new Set(options.lookAhead === false ? [] : placesToLookAhead(groupAt, deltas));
+    const segments = writePass(source, { groupAt, overlap, aheadAt, loras }, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
@@ -226,6 +217,20 @@ export class CausalLm {
       this.#busy.delete(cache);
     }
   }
+}
+
+/**
+ * Places that are adapted in all their modules, by a source whose directions are known: what a first one's answer does
+ * to a module that is not adapted would be nobody's to add.
+ */
+function placesToLookAhead(
+  groupAt: ReadonlyMap<LinearPlace, number>,
+  deltas: DeltaSource | undefined,
+): LinearPlace[] {
+  if (!deltas?.lowRank) return [];
+  return [...groupAt.keys()].filter(
+    (place) => deltas.groups[groupAt.get(place)!].modules.length === place.modules.length,
+  );
 }
 
 /** @throws TypeError with `deltas` too; TacetError bad_adapter, unsupported_adapter if it is not this model's */

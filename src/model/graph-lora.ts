@@ -19,10 +19,9 @@ export function addLora(
   x: Value,
   y: Value,
 ): Value {
-  const adapted = place.modules.map((name) => loras.get(name));
-  if (adapted.every((module) => module === undefined)) return y;
-  const deltas = adapted.map((module, i) =>
-    module ? lowRankProduct(builder, module, x) : zeros(builder, x, place.outFeatures[i]),
+  if (!place.modules.some((name) => loras.has(name))) return y;
+  const deltas = place.modules.map((name, i) =>
+    lowRankProduct(builder, loras.get(name) ?? zeroLora(name, place.inFeatures, place.outFeatures[i]), x),
   );
   const joined =
     deltas.length === 1
@@ -48,11 +47,8 @@ function lowRankProduct(builder: SegmentBuilder, module: LoraModule, x: Value): 
   )[0];
 }
 
-/** (1, tokens, width): a product with a column of zeros for each entry of a first, short one. */
-function zeros(builder: SegmentBuilder, x: Value, width: number): Value {
-  const n = x.dims[2] as number;
-  const none = builder.graph.constant([n, 1], new Float32Array(n));
-  const [nothing] = builder.node("MatMul", [x, none], [{ dims: [1, "tokens", 1] }]);
-  const row = builder.graph.constant([1, width], new Float32Array(width));
-  return builder.node("MatMul", [nothing, row], [{ dims: [1, "tokens", width] }])[0];
+/** Stands beside adapted modules for one that is not. */
+function zeroLora(name: string, inFeatures: number, outFeatures: number): LoraModule {
+  const [a, b] = [new Float32Array(inFeatures), new Float32Array(outFeatures)];
+  return { name, rank: 1, inFeatures, outFeatures, a, b, scale: 1 };
 }

@@ -36,17 +36,12 @@ export interface AheadPair {
 export type AheadName = "x" | "sum" | "normed" | "product" | "hidden" | "factor" | "delta";
 
 /** A pair whose segments are loaded. */
-export interface LoadedPair {
-  readonly first: number;
-  readonly second: number;
+export interface LoadedPair extends AheadPair {
   readonly slots: Readonly<Record<AheadName, Slot>>;
   /** g */
   readonly gain: Float32Array;
-  readonly epsilon: number;
   /** normed → product */
   readonly session: TensorSession;
-  readonly normedName: string;
-  readonly productName: string;
 }
 
 /** Two queries of a pair on their way. */
@@ -94,8 +89,8 @@ export async function askAhead(
 
 /** Waits for the answers and gives the next segment h', s and what is added to the product. */
 export async function takeAhead({ pair, sum, first, second }: Exchange, pass: SegmentPass): Promise<void> {
-  const { slots, gain, epsilon } = pair;
-  const width = gain.length;
+  const { slots, norm } = pair;
+  const { width, epsilon } = norm;
   if (first) addTo(sum, (await first.wait())[0]);
   pass.give(slots.hidden, width).set(sum);
   const factor = pass.give(slots.factor, 1);
@@ -124,8 +119,8 @@ export async function couplePair(
   const pending = deltas.begin(pair.second, normed, rank);
   try {
     const given = { type: "float32", dims: [1, rank, width], data: normed } as const;
-    const results = await pair.session.run({ [pair.normedName]: given });
-    const product = results[pair.productName].data as Float32Array;
+    const results = await pair.session.run({ [pair.names.normed]: given });
+    const product = results[pair.names.product].data as Float32Array;
     const { modules, outFeatures } = deltas.groups[pair.second];
     const effects = await pending.wait();
     const out = product.length / rank;

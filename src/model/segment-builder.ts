@@ -56,12 +56,10 @@ export interface Segment {
 export interface SegmentPlan {
   /** Place → index of the DeltaSource's group there. */
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
-  /** Whether every module of a place is adapted. */
-  readonly isWhole: (place: LinearPlace) => boolean;
   /** Whether base products are computed while a delta is on its way, or with the next segment. */
   readonly overlap: boolean;
-  /** Whether two groups with only a residual and a norm between them are asked together (look-ahead.ts). */
-  readonly lookAhead: boolean;
+  /** Of two such places with only a residual and a norm between them the groups are asked together (look-ahead.ts). */
+  readonly aheadAt: ReadonlySet<LinearPlace>;
   /** Adapted inside the graph, none of them at a place of `groupAt`. */
   readonly loras: LoraModules;
 }
@@ -167,9 +165,7 @@ export class SegmentBuilder {
 
   /** Whether {@link linearAhead} may be used for two places. */
   looksAhead(first: LinearPlace, second: LinearPlace): boolean {
-    const { lookAhead, groupAt, isWhole } = this.#plan;
-    // What the first one's answer does to a module that is not adapted would be nobody's to add.
-    return lookAhead && groupAt.has(first) && groupAt.has(second) && isWhole(first) && isWhole(second);
+    return this.#plan.aheadAt.has(first) && this.#plan.aheadAt.has(second);
   }
 
   /**

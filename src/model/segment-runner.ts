@@ -1,18 +1,13 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
-import { assertNever, TacetError } from "../base/errors.ts";
-import type { TensorRuntime, TensorSession } from "../base/platform.ts";
-import type { DeltaSource, LowRankSource, PendingDelta } from "./delta-source.ts";
+import { assertNever } from "../base/errors.ts";
+import type { TensorRuntime } from "../base/platform.ts";
+import { throwIfAborted, unlessAborted } from "./abort.ts";
+import { Couplings } from "./couplings.ts";
+import type { DeltaSource, PendingDelta } from "./delta-source.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import {
-  askAhead,
-  couplePair,
-  dropExchange,
-  type Exchange,
-  type LoadedPair,
-  takeAhead,
-} from "./look-ahead.ts";
+import { askAhead, dropExchange, type Exchange, type LoadedPair, takeAhead } from "./look-ahead.ts";
 import type { Segment } from "./segment-builder.ts";
 import {
   type GivenMemory,
@@ -20,7 +15,6 @@ import {
   type LoadedSegment,
   type LoadedStep,
   numberValues,
-  type PairStep,
   type PassInput,
   SegmentPass,
 } from "./segment-pass.ts";
@@ -51,21 +45,6 @@ export interface RunnerOptions {
   readonly onProgress: ((fraction: number) => void) | undefined;
 }
 
-/** How far the pairs of a source are coupled. */
-interface Couplings {
-  /** Decode steps that went without. */
-  steps: number;
-  work: Promise<void> | undefined;
-  /** Passes that wait for `work`. */
-  waiting: number;
-  isOver: boolean;
-  /** Second groups of the pairs that this model has coupled. */
-  readonly coupled: Set<number>;
-}
-
-/** A step can do without look-ahead where these keep it from being prepared. */
-const NOT_FATAL: readonly string[] = ["budget_exhausted", "too_many_requests", "too_large"];
-
 /** What has been asked for and not been waited for. */
 interface Open {
   pending?: PendingDelta | undefined;
@@ -76,12 +55,11 @@ export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
-  readonly #couplings = new WeakMap<LowRankSource, Couplings>();
-  readonly #coupleAfter: number;
+  readonly #couplings: Couplings;
 
   private constructor(model: LoadedModel, coupleAfter: number) {
     this.#model = model;
-    this.#coupleAfter = coupleAfter;
+    this.#couplings = new Couplings(model, coupleAfter);
   }
 
   /** @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of */
@@ -98,8 +76,10 @@ export class SegmentRunner {
         const session = await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads });
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
-          if (step.kind === "take-ahead")
-            pairs.set(step.pair.second, await loadPair(step, session, readWeight));
+          if (step.kind !== "take-ahead") continue;
+          const { pair, slots } = step;
+          const gain = await readWeight(pair.norm.weight, [pair.norm.width]);
+          pairs.set(pair.second, { ...pair, slots, gain, session });
         }
         onProgress?.((index + 1) / segments.length);
       }
@@ -117,7 +97,7 @@ export class SegmentRunner {
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
     throwIfAborted(signal);
-    if (input.ids.length === 1) await this.#couple(signal);
+    if (input.ids.length === 1) await this.#couplings.prepare(signal);
     const pass = new SegmentPass(this.#model, cache, this.#memoryOf(cache), input);
     const open: Open = {};
     try {
@@ -199,90 +179,5 @@ export class SegmentRunner {
       default:
         assertNever(step);
     }
-  }
-
-  /**
-   * Couples the pairs of the source, once, when enough steps went without.
-   *
-   * @throws TypeError if another model has coupled the source: its weights made the effects
-   */
-  async #couple(signal: AbortSignal | undefined): Promise<void> {
-    const { deltas, pairs } = this.#model;
-    const lowRank = pairs.size === 0 ? undefined : deltas?.lowRank;
-    if (!lowRank) return;
-    let state = this.#couplings.get(lowRank);
-    if (!state) {
-      for (const second of pairs.keys()) {
-        if (lowRank.isCoupled(second))
-          throw new TypeError("a source of deltas serves one model: make another");
-      }
-      state = { steps: 0, work: undefined, waiting: 0, isOver: false, coupled: new Set() };
-      this.#couplings.set(lowRank, state);
-    }
-    if (state.isOver || state.steps++ < this.#coupleAfter) return;
-    const mine = state;
-    mine.waiting++;
-    try {
-      mine.work ??= this.#coupleAll(deltas!, lowRank, mine).finally(() => (mine.work = undefined));
-      await unlessAborted(mine.work, signal);
-    } finally {
-      mine.waiting--;
-    }
-  }
-
-  async #coupleAll(deltas: DeltaSource, lowRank: LowRankSource, state: Couplings): Promise<void> {
-    try {
-      for (const pair of this.#model.pairs.values()) {
-        if (state.coupled.has(pair.second)) continue;
-        await couplePair(pair, deltas, lowRank, this.#model.places[pair.second]);
-        state.coupled.add(pair.second);
-        if (state.waiting === 0) return; // all were aborted: the next step goes on
-      }
-    } catch (error) {
-      const isHarmless =
-        error instanceof RangeError || (error instanceof TacetError && NOT_FATAL.includes(error.code));
-      if (!isHarmless) throw error;
-    }
-    state.isOver = true; // pairs that are not coupled are asked one after the other
-  }
-}
-
-async function loadPair(
-  { pair, slots }: PairStep,
-  session: TensorSession,
-  readWeight: RunnerOptions["readWeight"],
-): Promise<LoadedPair> {
-  const { first, second, norm, names } = pair;
-  const gain = await readWeight(norm.weight, [norm.width]);
-  const { epsilon } = norm;
-  return {
-    first,
-    second,
-    slots,
-    gain,
-    epsilon,
-    session,
-    normedName: names.normed,
-    productName: names.product,
-  };
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new TacetError("aborted", "stopped on request");
-}
-
-/** @throws TacetError aborted as soon as the signal fires, whatever becomes of the work */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await work;
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new TacetError("aborted", "stopped on request"));
-  });
-  signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }

@@ -97,8 +97,12 @@ export function multiply(
 }
 
 /** Aᵀ of A (m, n). */
-export function transpose(a: Float64Array, m: number, n: number): Float64Array {
-  const out = new Float64Array(n * m);
+export function transpose<Matrix extends Float32Array | Float64Array>(
+  a: Matrix,
+  m: number,
+  n: number,
+): Matrix {
+  const out = a.slice() as Matrix;
   for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) out[j * m + i] = a[i * n + j];
   return out;
 }

@@ -4,6 +4,7 @@
  */
 import { assertLength } from "../base/assert.ts";
 import type { Address, Kernels } from "../ring/kernels.ts";
+import { transpose } from "./orthogonal.ts";
 
 /** The kernel combines 16 outputs at a time. */
 const LANES = 16;
@@ -39,11 +40,7 @@ export class PublicBasis {
   /** @param basis B′, (outFeatures, rows) row-major */
   static ofRows(kernels: Kernels, basis: Float32Array, outFeatures: number, rows: number): PublicBasis {
     assertLength(basis, "basis", outFeatures * rows);
-    const columns = new Float32Array(basis.length);
-    for (let i = 0; i < outFeatures; i++) {
-      for (let r = 0; r < rows; r++) columns[r * outFeatures + i] = basis[i * rows + r];
-    }
-    return new PublicBasis(kernels, columns, outFeatures, rows);
+    return new PublicBasis(kernels, transpose(basis, outFeatures, rows), outFeatures, rows);
   }
 
   /** A copy of the columns, (rows, outFeatures) row-major. */
