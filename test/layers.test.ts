@@ -18,25 +18,41 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   wire: ["pll", "rlwe", "base"],
   weights: ["base"],
   bundle: ["pll", "rlwe", "ring", "weights", "base"],
-  model: ["weights", "base"],
+  text: ["weights", "base"],
+  model: ["text", "weights", "base"],
+  generation: ["model", "text", "weights", "base"],
   // Both ends load the kernels and hand the cryptographic objects to pll; the client opens the base model.
   provider: ["wire", "bundle", "pll", "rlwe", "ring", "weights", "base"],
-  client: ["wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
+  client: ["wire", "bundle", "pll", "rlwe", "ring", "generation", "model", "text", "weights", "base"],
   // Attacks, through the client alone; neither it nor the provider can reach the plain layers that it breaks.
-  audit: ["client", "wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
+  audit: [
+    "client",
+    "wire",
+    "bundle",
+    "pll",
+    "rlwe",
+    "ring",
+    "generation",
+    "model",
+    "text",
+    "weights",
+    "base",
+  ],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
-  openai: ["model", "weights", "base"],
+  openai: ["generation", "model", "text", "weights", "base"],
   platform: ["base"],
   // The package's main entries: for any runtime, and for Node.
-  "index.ts": ["client", "model", "base"],
-  "index-node.ts": ["platform", "client", "model", "weights", "base"],
+  "index.ts": ["client", "generation", "text", "base"],
+  "index-node.ts": ["platform", "client", "generation", "text", "weights", "base"],
   cli: [
     "platform",
     "openai",
     "audit",
     "client",
     "provider",
+    "generation",
     "model",
+    "text",
     "bundle",
     "weights",
     "wire",
@@ -50,12 +66,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Package or scheme → where it may be imported; a path that ends in "*" is a prefix. */
 const PACKAGES: Record<string, readonly string[]> = {
   "@noble/": ["rlwe/*", "pll/*", "bundle/*", "weights/*", "provider/*", "client/*"],
-  "@bufbuild/protobuf": ["wire/*", "model/sentencepiece/*"],
-  "@huggingface/": ["model/*"],
+  "@bufbuild/protobuf": ["wire/*", "text/sentencepiece/*"],
+  "@huggingface/": ["text/*"],
   "onnx-proto": ["model/*"],
-  "@redis/client": ["platform/node*"],
-  "node:": ["platform/node*", "cli/*"],
-  ws: ["platform/node*", "cli/*"],
+  "@redis/client": ["platform/node.ts*", "platform/node/*"],
+  "node:": ["platform/node.ts*", "platform/node/*", "cli/*"],
+  ws: ["platform/node.ts*", "platform/node/*", "cli/*"],
   "onnxruntime-": ["platform/*", "cli/*"],
   commander: ["cli/*"],
   "cli-progress": ["cli/*"],
@@ -132,7 +148,7 @@ describe("layers", () => {
     const imports = importsOf(readFileSync(join(SRC, "client/client.ts"), "utf8"));
     expect(imports).toContain("../model/causal-lm.ts");
     expect(imports).toContain("./remote-provider.ts");
-    expect(importsOf(readFileSync(join(SRC, "platform/node-tensors.ts"), "utf8"))).toContain(
+    expect(importsOf(readFileSync(join(SRC, "platform/node/tensors.ts"), "utf8"))).toContain(
       "onnxruntime-node",
     );
   });
@@ -148,7 +164,7 @@ describe("layers", () => {
     ["audit/x.ts", 'import { Provider } from "../provider/provider.ts";'],
     ["client/x.ts", 'const ws = await import("ws");'],
     ["openai/x.ts", 'import { createServer } from "node:http";'],
-    ["platform/web-socket.ts", 'import { WebSocket } from "ws";'],
+    ["platform/web/socket.ts", 'import { WebSocket } from "ws";'],
     ["provider/x.ts", 'import "onnxruntime-node";'],
     ["pll/x.ts", 'import { seededRandom } from "../../test/oracle/seeded-random.ts";'],
     ["pll/x.ts", 'import { x } from "./x.test.ts";'],
@@ -169,6 +185,6 @@ describe("layers", () => {
       'export { a } from "./b.ts";',
     ].join("\n");
     expect(violationsOf("pll/x.ts", source)).toEqual([]);
-    expect(violationsOf("platform/node-x.ts", 'import { x } from "node:fs";')).toEqual([]);
+    expect(violationsOf("platform/node/x.ts", 'import { x } from "node:fs";')).toEqual([]);
   });
 });
