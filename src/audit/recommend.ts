@@ -1,27 +1,6 @@
 /** From what was measured to w, b0 and a budget. */
 import type { EffectRow } from "./answer-effects.ts";
-import type { GroupReport } from "./report.ts";
-
-export interface Recommendation {
-  /** Lowest offsets to the product's w and b0 that keep answers; 0 where no text was run. */
-  readonly weightBits: number;
-  readonly replyBits: number;
-  /** By how much that b0 raises Q_func = n·h_A/b0; a lower w would lower it, so w is better left as it is. */
-  readonly queriesGained: number;
-  readonly budgets: readonly Budget[];
-}
-
-export interface Budget {
-  readonly group: number;
-  readonly inFeatures: number;
-  /** Vectors after which the best attack's copy still has this error in deltas: Q at 0.5, and at 0.2. */
-  readonly halfError: number;
-  readonly fifthError: number;
-  /** The attack that gets there first. */
-  readonly attack: string;
-  /** The budget: the smaller of halfError and Q_func/2. */
-  readonly vectors: number;
-}
+import type { Budget, GroupReport, Recommendation } from "./report.ts";
 
 /** Share of next tokens that must stay as they are. */
 const AGREEMENT = 0.995;

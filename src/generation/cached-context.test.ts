@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
@@ -37,20 +37,6 @@ describe("CachedContext", () => {
     expect((await read(context, [7], 0)).cached).toBe(0);
     await expect(read(context, [], 1)).rejects.toThrow(RangeError);
     context.dispose();
-  });
-
-  it("reads everything again where the cache cannot be cut", async () => {
-    const newCache = vi.spyOn(model, "newCache").mockImplementation((...args) => {
-      const cache = CausalLm.prototype.newCache.apply(model, args);
-      vi.spyOn(cache, "canTruncate").mockImplementation((length) => length === 0 || length === cache.length);
-      return cache;
-    });
-    const context = new CachedContext(model);
-    const { ids } = await read(context, [1, 2, 3, 4], 3);
-    expect(await read(context, [1, 2, 3, 4], 3)).toEqual({ ids, cached: 0 });
-    // Nothing need be cut where the prompt goes on from what was read.
-    expect((await read(context, [1, 2, 3, 4, ...ids], 1)).cached).toBe(6);
-    newCache.mockRestore();
   });
 
   it("gives one answer at a time", async () => {

@@ -39,7 +39,7 @@ export class CachedContext {
     const most = Math.min(this.#ids.length, promptIds.length - 1);
     let common = 0;
     while (common < most && this.#ids[common] === promptIds[common]) common++;
-    return this.#cache.canTruncate(common) ? common : 0;
+    return common;
   }
 
   /**

@@ -5,7 +5,7 @@ import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
-import { architectureOf } from "../../model/architectures/architecture.ts";
+import { architectureOf } from "../../model/architectures/registry.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";

@@ -5,7 +5,7 @@ import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "./adapted-groups.ts";
-import { architectureOf } from "../architectures/architecture.ts";
+import { architectureOf } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 

@@ -2,8 +2,18 @@
 
 import type { LoraModule } from "../../weights/lora-adapter.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import { CONTRIB } from "./onnx-graph.ts";
-import type { SegmentBuilder, Value } from "./segment-builder.ts";
+import { type Attribute, CONTRIB, type OnnxGraph, type OutputSpec, type Value } from "./onnx-graph.ts";
+
+/** What a LoRA needs of the builder. */
+interface GraphWriter {
+  readonly graph: OnnxGraph;
+  node(
+    opType: string,
+    inputs: readonly (Value | string)[],
+    outputs: readonly OutputSpec[],
+    options?: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string },
+  ): Value[];
+}
 
 /** Modules of an adapter, by name. */
 export type LoraModules = ReadonlyMap<string, LoraModule>;
@@ -13,7 +23,7 @@ export type LoraModules = ReadonlyMap<string, LoraModule>;
  * Σ out).
  */
 export function addLora(
-  builder: SegmentBuilder,
+  builder: GraphWriter,
   place: LinearPlace,
   loras: LoraModules,
   x: Value,
@@ -30,7 +40,7 @@ export function addLora(
   return builder.node("Add", [y, joined], [{ dims: y.dims }])[0];
 }
 
-function lowRankProduct(builder: SegmentBuilder, module: LoraModule, x: Value): Value {
+function lowRankProduct(builder: GraphWriter, module: LoraModule, x: Value): Value {
   const { a, b, rank, inFeatures, outFeatures, scale } = module;
   const scaled = builder.graph.constant(
     [rank, inFeatures],

@@ -36,6 +36,15 @@ export function elementTypeOf(tensor: TensorInfo): ElementType | undefined {
   return DTYPE_ELEMENT[tensor.dtype as keyof typeof DTYPE_ELEMENT];
 }
 
+/** A tensor of the forward pass, in whichever graph it is made. */
+export interface Value extends GraphValue {
+  /** Index of the graph that makes it, -1: given by the caller of each run. */
+  readonly segment: number;
+}
+
+/** An output of a node; null leaves an optional one out. */
+export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
+
 /** One graph. Values are strings: the names that nodes read and write. */
 export class OnnxGraph {
   readonly name: string;

@@ -11,15 +11,16 @@ import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { AheadName, AheadPair } from "../run/look-ahead.ts";
+import type { AheadName, AheadPair } from "./ahead-pair.ts";
 import {
   type Attribute,
   CONTRIB,
   type Dims,
   type ElementType,
   elementTypeOf,
-  type GraphValue,
   OnnxGraph,
+  type OutputSpec,
+  type Value,
 } from "./onnx-graph.ts";
 import {
   type Matrix,
@@ -28,15 +29,6 @@ import {
   storedShape,
   type WeightSource,
 } from "../weights/weight-source.ts";
-
-/** A tensor of the forward pass, in whichever graph it is made. */
-export interface Value extends GraphValue {
-  /** Index of the graph that makes it, -1: given by the caller of each run. */
-  readonly segment: number;
-}
-
-/** An output of a node; null leaves an optional one out. */
-export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
 export type SegmentStep =

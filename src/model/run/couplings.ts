@@ -4,7 +4,7 @@ import { TacetError } from "../../base/errors.ts";
 import { unlessAborted } from "../../base/abort.ts";
 import type { LowRankSource } from "../delta-source.ts";
 import { couplePair } from "./look-ahead.ts";
-import type { LoadedModel } from "./segment-pass.ts";
+import type { LoadedModel } from "./loaded-model.ts";
 
 /** How far one source is. */
 interface Progress {

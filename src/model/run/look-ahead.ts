@@ -14,35 +14,10 @@
  * Without c_k (a prompt, where one round trip more is cheap and T·rank products are not) the same segments run one
  * after the other: t = g ⊙ (h + W₁x + delta₁).
  */
-import type { TensorSession } from "../../base/platform.ts";
 import type { DeltaSource, LowRankSource, PendingDelta } from "../delta-source.ts";
 import { type LinearPlace, partsOf } from "../graph/linear-place.ts";
-import type { SegmentPass, Slot } from "./segment-pass.ts";
-
-/** Two groups that are asked together, with the names of the values between the segments. */
-export interface AheadPair {
-  /** Groups of the DeltaSource. */
-  readonly first: number;
-  readonly second: number;
-  /** Of the norm between them: name of g, its length, eps. */
-  readonly norm: { readonly weight: string; readonly width: number; readonly epsilon: number };
-  readonly names: Readonly<Record<AheadName, string>>;
-}
-
-/**
- * x, sum = h + W₁x + b₁ and product = W₂t are made by segments; normed = t, hidden = h', factor = s and delta, what
- * is added to the product, are given to them.
- */
-export type AheadName = "x" | "sum" | "normed" | "product" | "hidden" | "factor" | "delta";
-
-/** A pair whose segments are loaded. */
-export interface LoadedPair extends AheadPair {
-  readonly slots: Readonly<Record<AheadName, Slot>>;
-  /** g */
-  readonly gain: Float32Array;
-  /** normed → product */
-  readonly session: TensorSession;
-}
+import type { LoadedPair } from "./loaded-model.ts";
+import type { SegmentPass } from "./segment-pass.ts";
 
 /** Two queries of a pair on their way. */
 export interface Exchange {

@@ -1,5 +1,12 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
+import {
+  type LoadedModel,
+  type LoadedPair,
+  type LoadedSegment,
+  type LoadedStep,
+  numberValues,
+} from "./loaded-model.ts";
 import { assertNever } from "../../base/errors.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
@@ -7,17 +14,9 @@ import { Couplings } from "./couplings.ts";
 import type { DeltaSource, PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
-import { askAhead, dropExchange, type Exchange, type LoadedPair, takeAhead } from "./look-ahead.ts";
+import { askAhead, dropExchange, type Exchange, takeAhead } from "./look-ahead.ts";
 import type { Segment } from "../graph/segment-builder.ts";
-import {
-  type GivenMemory,
-  type LoadedModel,
-  type LoadedSegment,
-  type LoadedStep,
-  numberValues,
-  type PassInput,
-  SegmentPass,
-} from "./segment-pass.ts";
+import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
 export interface ForwardTimings {

@@ -1,7 +1,7 @@
 /** The function between the two products of an MLP without a gate. */
 
-import { CONTRIB } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { CONTRIB, type Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 
 type Operator = readonly [opType: string, domain: string, alpha?: number];
 

@@ -1,7 +1,8 @@
 /** From one block of a decoder to the next: a linear layer adds to the residual, another one reads its norm. */
 
+import type { Value } from "../onnx-graph.ts";
 import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 import { addRmsNorm, type RmsNorm } from "./rms-norm.ts";
 
 /**

@@ -1,10 +1,10 @@
 /** Causal attention over the KV cache, with or without rotary positions, grouped heads and a sliding window. */
 
-import type { Given } from "../../architectures/architecture.ts";
-import { newRowsName, pastKeyName, pastValueName } from "../../kv-cache.ts";
+import { type PassInputs, newRowsName, pastKeyName, pastValueName } from "../pass-values.ts";
+import type { Value } from "../onnx-graph.ts";
 import { CONTRIB, type Dims, type OnnxGraph } from "../onnx-graph.ts";
 import { type Rope, ropeTables } from "../rope.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 import { cachedHeadDim, resizeHeads } from "./head-padding.ts";
 
 export interface AttentionShape {
@@ -27,12 +27,12 @@ export interface AttentionShape {
 /** The attention of all layers of one forward pass. */
 export class CachedAttention {
   readonly #builder: SegmentBuilder;
-  readonly #given: Given;
+  readonly #given: PassInputs;
   readonly #shape: AttentionShape;
   readonly #tables: { readonly cos: Float32Array; readonly sin: Float32Array; readonly columns: number };
   readonly #tableNames = new WeakMap<OnnxGraph, [cos: string, sin: string]>();
 
-  constructor(builder: SegmentBuilder, given: Given, shape: AttentionShape) {
+  constructor(builder: SegmentBuilder, given: PassInputs, shape: AttentionShape) {
     this.#builder = builder;
     this.#given = given;
     this.#shape = shape;

@@ -1,6 +1,7 @@
 /** Rows of a table, by id. */
 
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 
 /**
  * x_t = table[ids_t]: ids (1, tokens) → (1, tokens, width). The rows are widened after the look-up, so that the

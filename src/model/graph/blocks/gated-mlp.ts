@@ -1,7 +1,7 @@
 /** What stands between the two places of a gated MLP. */
 
-import { CONTRIB } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { CONTRIB, type Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 
 /** silu(gate)·up: [gate | up] (1, tokens, 2·width) → (1, tokens, width) */
 export function gatedSilu(builder: SegmentBuilder, gateUp: Value, width: number): Value {

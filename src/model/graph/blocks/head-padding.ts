@@ -1,7 +1,7 @@
 /** Heads of other sizes than the attention operator takes. */
 
-import type { Dims } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { Dims, Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 import { reshape } from "./reshape.ts";
 
 /** The attention operator turns heads of a multiple of 16 entries only; others are padded with zeros. */

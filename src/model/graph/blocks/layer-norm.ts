@@ -1,7 +1,7 @@
 /** Layer norm with a bias, as GPT-2 has it. */
 
-import { CONTRIB } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { CONTRIB, type Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 
 export interface LayerNorm {
   /** Name without ".weight" and ".bias", both (width). */

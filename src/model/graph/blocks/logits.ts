@@ -1,7 +1,8 @@
 /** The head of a decoder. */
 
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
-import { LOGITS } from "../../run/segment-pass.ts";
+import { LOGITS } from "../pass-values.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
+import type { Value } from "../onnx-graph.ts";
 
 /**
  * logits = W·x of the rows from `firstRow` on: x (1, tokens, width) → (1, rows, vocab)

@@ -1,7 +1,7 @@
 /** Giving a value other dimensions. */
 
-import type { Dims } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { Dims, Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 
 /** The same entries as `dims`, of which one may be a name: it takes what is left. */
 export function reshape(builder: SegmentBuilder, x: Value, dims: Dims): Value {

@@ -1,7 +1,7 @@
 /** Root mean square norm. */
 
-import { CONTRIB } from "../onnx-graph.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { CONTRIB, type Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
 import { reshape } from "./reshape.ts";
 
 export interface RmsNorm {
