@@ -5,7 +5,7 @@ const OPTIONS: ServeOptions = { host: "127.0.0.1", port: 0, parallel: 1, queue: 
 
 describe("tacet serve refuses", () => {
   it.each<[string, Partial<ServeOptions>, RegExp]>([
-    ["a base without a provider", { base: "../model" }, /--base needs --provider/],
+    ["a base without a provider", { base: "./model" }, /--base needs --provider/],
     ["a provider's options without one", { tokenFile: "token" }, /--token-file needs --provider/],
     ["an open address without keys", { host: "0.0.0.0" }, /needs --api-key-file/],
     ["an origin with a path", { corsOrigin: ["https://app.example/x"] }, /--cors-origin must be an origin/],

@@ -28,7 +28,7 @@ import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
 
 const golden = (name: string) =>
-  fileURLToPath(new URL(`../../test/fixtures/golden/${name}`, import.meta.url));
+  fileURLToPath(new URL(`../../../test/fixtures/golden/${name}`, import.meta.url));
 const runtime = nodeTensorRuntime();
 
 let dir: string;

@@ -83,7 +83,7 @@ describe("nodeFileCache", () => {
     writeFileSync(join(dir, "..", "file"), "");
     const blocked = nodeFileCache(join(dir, "..", "file"));
     await expect(blocked.create("a", 1)).rejects.toMatchObject({ code: "io_failed" });
-    await expect(nodeFileCache(dir).check("../../../a")).rejects.toThrow(RangeError);
+    await expect(nodeFileCache(dir).check("../a")).rejects.toThrow(RangeError);
   });
 
   it("stops checking on request", async () => {

@@ -17,7 +17,7 @@ beforeAll(() => {
   );
   writeFileSync(join(root, "sub", "b.txt"), "b");
   writeFileSync(join(outer, "blob"), "blob");
-  symlinkSync("../../../blob", join(root, "linked"));
+  symlinkSync("../blob", join(root, "linked"));
 });
 afterAll(() => rmSync(outer, { recursive: true }));
 
@@ -53,20 +53,13 @@ describe("nodeFileTree", () => {
     await expect(tree.read("a.bin", -1, 1)).rejects.toThrow(RangeError);
   });
 
-  it.each([
-    "../../../blob",
-    "sub/../../blob",
-    "/etc/passwd",
-    "",
-    ".",
-    "sub//b.txt",
-    "..\\blob",
-    "C:\\x",
-    "a\0b",
-  ])("refuses the path %j", async (path) => {
-    const tree = nodeFileTree(root);
-    await expect(tree.size(path)).rejects.toMatchObject({ code: "io_failed" });
-    await expect(tree.read(path, 0, 1)).rejects.toMatchObject({ code: "io_failed" });
-    expect(() => tree.nativePath(path)).toThrow(/not a path inside/);
-  });
+  it.each(["../blob", "sub/../../blob", "/etc/passwd", "", ".", "sub//b.txt", "..\\blob", "C:\\x", "a\0b"])(
+    "refuses the path %j",
+    async (path) => {
+      const tree = nodeFileTree(root);
+      await expect(tree.size(path)).rejects.toMatchObject({ code: "io_failed" });
+      await expect(tree.read(path, 0, 1)).rejects.toMatchObject({ code: "io_failed" });
+      expect(() => tree.nativePath(path)).toThrow(/not a path inside/);
+    },
+  );
 });

@@ -219,7 +219,7 @@ describe("downloadFromHub", () => {
     hub.seen.length = 0;
     expect(await fetchModel({ ...ID, revision: COMMIT })).toBe(folder);
     expect(hub.seen).toEqual([]);
-    for (const name of ["../../../x.safetensors", "/etc/x.safetensors", "model-3.safetensors", "x.bin", 7]) {
+    for (const name of ["../x.safetensors", "/etc/x.safetensors", "model-3.safetensors", "x.bin", 7]) {
       rmSync(repoDir(), { recursive: true });
       hub.files = { ...hub.files, "model.safetensors.index.json": index({ a: name }) };
       await expect(fetchModel()).rejects.toMatchObject({ code: "bad_checkpoint" });
@@ -228,10 +228,10 @@ describe("downloadFromHub", () => {
 
   it("does not trust the listing", async () => {
     for (const lie of [
-      { blobId: "../../../../x" },
+      { blobId: "../../x" },
       { size: -1 },
       { blobId: 7 },
-      { rfilename: "../../../config.json" },
+      { rfilename: "../config.json" },
       null,
     ]) {
       hub.siblings = (list) =>

@@ -308,7 +308,7 @@ describe("nodeBundleCache", () => {
       expect(got?.constructor).toBe(Uint8Array);
       expect(readdirSync(join(dir, "deep/er"))).toEqual([`${digest}.safetensors`]);
       expect(readFileSync(join(dir, "deep/er", `${digest}.safetensors`))).toHaveLength(2);
-      for (const name of ["../../../x", "", "0A".repeat(32), "0a".repeat(31)]) {
+      for (const name of ["../x", "", "0A".repeat(32), "0a".repeat(31)]) {
         await expect(cache.get(name)).rejects.toThrow(RangeError);
       }
     } finally {
