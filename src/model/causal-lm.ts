@@ -37,8 +37,8 @@ export interface LoadOptions {
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
   /**
-   * Ask adapted layers that follow each other together (default): one round trip in place of two for each token. It
-   * costs a few queries once for each source, at the first decode step (look-ahead.ts).
+   * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
+   * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
    */
   readonly lookAhead?: boolean;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
@@ -68,7 +68,7 @@ export interface ForwardOptions {
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   overlap: false,
-  aheadAt: new Set(),
+  pairable: new Set(),
   loras: new Map(),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
@@ -143,13 +143,13 @@ export class CausalLm {
       cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const aheadAt = new Set(options.lookAhead === false ? [] : placesToLookAhead(groupAt, deltas));
-    const segments = writePass(source, { groupAt, overlap, aheadAt, loras }, contextLength);
+    const pairable = new Set(options.lookAhead === false ? [] : pairablePlaces(groupAt, deltas));
+    const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
     const runner = await SegmentRunner.load(segments, runtime, {
       deltas,
       places: [...groupAt.keys()],
       layers: config.layers,
-      coupleAfter: options.lookAheadAfter ?? 0,
+      lookAheadAfter: options.lookAheadAfter ?? 0,
       readWeight(name, shape) {
         const { tree, info } = source.tensor(name, shape);
         return readTensorF32(tree, info, "bad_checkpoint");
@@ -224,7 +224,7 @@ export class CausalLm {
  * Places that are adapted in all their modules, by a source whose directions are known: what a first one's answer does
  * to a module that is not adapted would be nobody's to add.
  */
-function placesToLookAhead(
+function pairablePlaces(
   groupAt: ReadonlyMap<LinearPlace, number>,
   deltas: DeltaSource | undefined,
 ): LinearPlace[] {

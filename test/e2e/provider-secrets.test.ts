@@ -44,10 +44,18 @@ beforeAll(async () => {
   const proxy = await recordingProxy(provider.url);
   const model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: key });
   const activations: number[] = [];
+  const note = (x: Float32Array) =>
+    activations.push(...x.filter((value) => Math.abs(value) > 1e-3).slice(0, 5));
   const begin = model.adapter.begin.bind(model.adapter);
   model.adapter.begin = (group, x, tokens) => {
-    activations.push(...[...x].filter((value) => Math.abs(value) > 1e-3).slice(0, 5));
+    note(x);
     return begin(group, x, tokens);
+  };
+  const beginPair = model.adapter.beginPair.bind(model.adapter);
+  model.adapter.beginPair = (first, second, tokens) => {
+    note(first.x);
+    note(second.x);
+    return beginPair(first, second, tokens);
   };
   const ids = await greedyIds(model.model, entry.prompt_ids, { maxNewTokens: 4 });
   // A budget that ends, a key that is wrong, a client that talks nonsense: failures are said too.

@@ -51,6 +51,11 @@ beforeAll(async () => {
     asked.push({ group, x: x.slice(), tokens });
     return begin(group, x, tokens);
   };
+  const beginPair = model.adapter.beginPair.bind(model.adapter);
+  model.adapter.beginPair = (first, second, tokens) => {
+    for (const { group, x } of [first, second]) asked.push({ group, x: x.slice(), tokens });
+    return beginPair(first, second, tokens);
+  };
   answer = await greedyIds(model.model, entry.prompt_ids, { maxNewTokens: NEW_TOKENS });
   [raw] = proxy.recordings();
 });

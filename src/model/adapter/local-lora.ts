@@ -2,22 +2,23 @@
 
 import { assertInteger, assertLength } from "../../base/assert.ts";
 import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../delta-source.ts";
+import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
 
 interface Module extends LoraModule {
   /** b as columns, (rank, outFeatures) row-major. */
   readonly columns: Float32Array;
 }
 
-/** What a query asked, kept until nobody can want its coefficients. */
-interface Asked extends PendingDelta {
+/** A query whose coefficients A·x are computed once the caller has gone on. */
+interface Query {
   readonly group: number;
+  readonly tokens: number;
   /** A·x, scaled: (tokens, Σ rank) row-major. */
-  readonly hidden: Float64Array;
+  readonly hidden: Promise<Float64Array>;
 }
 
-/** Effects of a group's coefficients on another one: (rank, outFeatures[i]) for each module of that one. */
-interface Coupling {
+/** What a group's coefficients add to another one's deltas: (rank, outFeatures[i]) for each module of that one. */
+interface Effects {
   readonly first: number;
   readonly effects: readonly Float32Array[];
 }
@@ -27,7 +28,8 @@ export class LocalLora implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly lowRank: LowRankSource = this;
   readonly #modules: readonly (readonly Module[])[];
-  readonly #couplings = new Map<number, Coupling>();
+  /** By second group of a pair. */
+  readonly #effects = new Map<number, Effects>();
   /** One delta of one token, before it is rounded. */
   readonly #sums: Float64Array;
 
@@ -44,28 +46,25 @@ export class LocalLora implements DeltaSource, LowRankSource {
     this.#sums = new Float64Array(Math.max(0, ...this.#modules.flat().map(({ outFeatures }) => outFeatures)));
   }
 
-  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
-    assertInteger(group, "group", 0, this.groups.length - 1);
-    assertInteger(tokens, "tokens", 0, Number.MAX_SAFE_INTEGER);
-    assertLength(x, "x", tokens * this.groups[group].inFeatures);
-    const modules = this.#modules[group];
-    const rank = modules.reduce((sum, module) => sum + module.rank, 0);
-    const asked: Asked = {
-      group,
-      hidden: new Float64Array(tokens * rank),
-      wait: async (targets) => {
-        const made = await deltas;
-        if (!targets) return made;
-        for (const [i, delta] of made.entries()) targets[i].set(delta);
-        return targets;
-      },
-    };
-    // Not before the caller goes on: it may have work of its own to start first.
-    const deltas = Promise.resolve().then(() => {
-      project(modules, x, tokens, asked.hidden);
-      return Array.from(modules.keys(), (i) => this.#delta(asked, i, tokens, after as Asked | undefined));
-    });
-    return asked;
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    const query = this.#query({ group, x }, tokens);
+    return pendingOf(query.hidden.then((hidden) => this.#deltas(query, hidden)));
+  }
+
+  beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
+    const found = this.#effects.get(second.group);
+    if (found?.first !== first.group)
+      throw new RangeError(`groups ${first.group}, ${second.group} are no pair`);
+    const [one, two] = [this.#query(first, tokens), this.#query(second, tokens)];
+    const { effects } = found;
+    return [
+      pendingOf(one.hidden.then((hidden) => this.#deltas(one, hidden))),
+      pendingOf(
+        Promise.all([two.hidden, one.hidden]).then(([hidden, factors]) =>
+          this.#deltas(two, hidden, { effects, factors }),
+        ),
+      ),
+    ];
   }
 
   basisOf(group: number): Float32Array {
@@ -74,38 +73,67 @@ export class LocalLora implements DeltaSource, LowRankSource {
     return module.columns;
   }
 
-  couple(first: number, second: number, effects: readonly Float32Array[]): void {
-    this.#couplings.set(second, { first, effects });
+  setEffects(first: number, second: number, effects: readonly Float32Array[]): void {
+    this.#effects.set(second, { first, effects });
   }
 
-  isCoupled(second: number): boolean {
-    return this.#couplings.has(second);
+  hasEffects(second: number): boolean {
+    return this.#effects.has(second);
   }
 
-  /** (tokens, out) of the group's i-th module. */
-  #delta({ group, hidden }: Asked, i: number, tokens: number, after: Asked | undefined): Float32Array {
+  #query({ group, x }: GroupInput, tokens: number): Query {
+    assertInteger(group, "group", 0, this.groups.length - 1);
+    assertInteger(tokens, "tokens", 0, Number.MAX_SAFE_INTEGER);
+    assertLength(x, "x", tokens * this.groups[group].inFeatures);
+    // Not before the caller goes on: it may have other work to start first.
+    const hidden = Promise.resolve().then(() => project(this.#modules[group], x, tokens));
+    return { group, tokens, hidden };
+  }
+
+  /** (tokens, out) of each module of the group. */
+  #deltas(
+    { group, tokens }: Query,
+    hidden: Float64Array,
+    added?: { readonly effects: readonly Float32Array[]; readonly factors: Float64Array },
+  ): Float32Array[] {
     const modules = this.#modules[group];
-    const { columns, rank, outFeatures } = modules[i];
-    const coupling = after && this.#couplings.get(group);
-    if (after && coupling?.first !== after.group)
-      throw new RangeError(`group ${group} is not coupled to that`);
     const width = hidden.length / tokens;
-    const offset = modules.slice(0, i).reduce((sum, module) => sum + module.rank, 0);
-    const out = new Float32Array(tokens * outFeatures);
-    const sums = this.#sums.subarray(0, outFeatures);
-    for (let token = 0; token < tokens; token++) {
-      sums.fill(0);
-      const at = token * width + offset;
-      addColumns(columns, hidden.subarray(at, at + rank), sums);
-      if (after) addColumns(coupling!.effects[i], after.hidden, sums);
-      out.set(sums, token * outFeatures);
-    }
-    return out;
+    let offset = 0;
+    return modules.map(({ columns, rank, outFeatures }, i) => {
+      const out = new Float32Array(tokens * outFeatures);
+      const sums = this.#sums.subarray(0, outFeatures);
+      for (let token = 0; token < tokens; token++) {
+        sums.fill(0);
+        const at = token * width + offset;
+        addColumns(columns, hidden.subarray(at, at + rank), sums);
+        if (added) {
+          const { effects, factors } = added;
+          const each = factors.length / tokens;
+          addColumns(effects[i], factors.subarray(token * each, (token + 1) * each), sums);
+        }
+        out.set(sums, token * outFeatures);
+      }
+      offset += rank;
+      return out;
+    });
   }
 }
 
+function pendingOf(deltas: Promise<readonly Float32Array[]>): PendingDelta {
+  deltas.catch(() => {}); // wait() reports it
+  return {
+    async wait(targets) {
+      const made = await deltas;
+      if (!targets) return made;
+      for (const [i, delta] of made.entries()) targets[i].set(delta);
+      return targets;
+    },
+  };
+}
+
 /** hidden_t = scale·A·x_t of the modules, beside each other. */
-function project(modules: readonly Module[], x: Float32Array, tokens: number, hidden: Float64Array): void {
+function project(modules: readonly Module[], x: Float32Array, tokens: number): Float64Array {
+  const hidden = new Float64Array(tokens * modules.reduce((sum, { rank }) => sum + rank, 0));
   let next = 0;
   for (let token = 0; token < tokens; token++) {
     for (const { a, rank, inFeatures, scale } of modules) {
@@ -115,6 +143,7 @@ function project(modules: readonly Module[], x: Float32Array, tokens: number, hi
       }
     }
   }
+  return hidden;
 }
 
 /** sums += Σ_k factors_k·columns_k: columns (factors.length, sums.length) row-major; four at a time. */

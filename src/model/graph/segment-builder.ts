@@ -11,7 +11,7 @@ import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { AheadName, AheadPair } from "./ahead-pair.ts";
+import type { Pair } from "./pair.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -38,7 +38,7 @@ export type SegmentStep =
       /** begin: the name of x; wait: the name that the deltas get. */
       readonly value: string;
     }
-  | { readonly kind: "ask-ahead" | "take-ahead"; readonly pair: AheadPair };
+  | { readonly kind: "ask-pair" | "take-pair"; readonly pair: Pair };
 
 export interface Segment {
   readonly graph: OnnxGraph;
@@ -50,8 +50,8 @@ export interface SegmentPlan {
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
   /** Whether base products are computed while a delta is on its way, or with the next segment. */
   readonly overlap: boolean;
-  /** Of two such places with only a residual and a norm between them the groups are asked together (look-ahead.ts). */
-  readonly aheadAt: ReadonlySet<LinearPlace>;
+  /** Two such places with only a residual and a norm between them become a pair (pair.ts). */
+  readonly pairable: ReadonlySet<LinearPlace>;
   /** Adapted inside the graph, none of them at a place of `groupAt`. */
   readonly loras: LoraModules;
 }
@@ -60,15 +60,15 @@ export interface SegmentPlan {
 const INT8_ACTIVATIONS = 4;
 
 export class SegmentBuilder {
+  readonly plan: SegmentPlan;
   readonly #weights: WeightSource;
-  readonly #plan: SegmentPlan;
   readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
     { graph: new OnnxGraph("s0"), steps: [] },
   ];
 
   constructor(weights: WeightSource, plan: SegmentPlan) {
     this.#weights = weights;
-    this.#plan = plan;
+    this.plan = plan;
   }
 
   finish(): readonly Segment[] {
@@ -135,79 +135,33 @@ export class SegmentBuilder {
    * Cuts the graph if a DeltaSource adds to one of them.
    */
   linear(place: LinearPlace, x: Value): Value {
-    const group = this.#plan.groupAt.get(place);
-    if (group === undefined) return addLora(this, place, this.#plan.loras, x, this.#product(place, x));
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x));
     const width = sum(place.outFeatures);
     const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
     this.expose(x);
-    this.#step({ kind: "begin", group, value: x.name });
+    this.step({ kind: "begin", group, value: x.name });
     let base: Value;
-    if (this.#plan.overlap) {
-      this.#cut();
-      base = this.#product(place, x);
-      this.#step({ kind: "wait", group, value: delta.name });
-      this.#cut();
+    if (this.plan.overlap) {
+      this.cut();
+      base = this.placeProduct(place, x);
+      this.step({ kind: "wait", group, value: delta.name });
+      this.cut();
     } else {
-      this.#step({ kind: "wait", group, value: delta.name });
-      this.#cut();
-      base = this.#product(place, x);
+      this.step({ kind: "wait", group, value: delta.name });
+      this.cut();
+      base = this.placeProduct(place, x);
     }
     return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
   }
 
-  /** Whether {@link linearAhead} may be used for two places. */
-  looksAhead(first: LinearPlace, second: LinearPlace): boolean {
-    return this.#plan.aheadAt.has(first) && this.#plan.aheadAt.has(second);
+  /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
+  placeProduct(place: LinearPlace, x: Value): Value {
+    return this.addBias(place, this.weightsProduct(place, x));
   }
 
-  /**
-   * h' = h + W₁·x + b₁ + delta₁, y = W₂·norm(h') + b₂ + delta₂: [y, h'], cut once for both deltas, W₂ computed while
-   * they are on their way.
-   */
-  linearAhead(
-    residual: Value,
-    { place, x }: { readonly place: LinearPlace; readonly x: Value },
-    norm: AheadPair["norm"],
-    second: LinearPlace,
-  ): [Value, Value] {
-    const { groupAt } = this.#plan;
-    const group = groupAt.get(second)!;
-    const [out, dims] = [sum(second.outFeatures), residual.dims];
-    const [added] = this.node("Add", [residual, this.#product(place, x)], [{ dims }]);
-    this.expose(x);
-    this.expose(added);
-    const normed = this.given(`normed.${group}`, "float32", dims);
-    const hidden = this.given(`hidden.${group}`, "float32", dims);
-    const factor = this.given(`factor.${group}`, "float32", [1, "tokens", 1]);
-    const delta = this.given(`delta.${group}`, "float32", [1, "tokens", out]);
-    const names: Record<AheadName, string> = {
-      x: x.name,
-      sum: added.name,
-      normed: normed.name,
-      product: this.graph.freshName("ahead"),
-      hidden: hidden.name,
-      factor: factor.name,
-      delta: delta.name,
-    };
-    const pair = { first: groupAt.get(place)!, second: group, norm, names };
-    this.#step({ kind: "ask-ahead", pair });
-    this.#cut();
-    const product = this.#weightsProduct(second, normed, names.product);
-    this.expose(product);
-    this.#step({ kind: "take-ahead", pair });
-    this.#cut();
-    const spec = { dims: product.dims };
-    const [whole] = this.node("Add", [product, delta], [spec]);
-    const [y] = this.node("Mul", [whole, factor], [spec]);
-    return [this.#addBias(second, y), hidden];
-  }
-
-  /** The modules' weights are one matrix, so that one product makes all outputs. */
-  #product(place: LinearPlace, x: Value): Value {
-    return this.#addBias(place, this.#weightsProduct(place, x));
-  }
-
-  #weightsProduct(
+  /** y = [W_1; W_2; …]·x, without a bias. */
+  weightsProduct(
     { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
     x: Value,
     name?: string,
@@ -218,7 +172,7 @@ export class SegmentBuilder {
     return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
   }
 
-  #addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {
+  addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {
     if (!bias) return y;
     const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
     return this.node("Add", [y, this.#join(biases, 0)], [{ dims: y.dims }])[0];
@@ -269,11 +223,13 @@ export class SegmentBuilder {
     return value.name;
   }
 
-  #step(step: SegmentStep): void {
+  /** What happens after the segment that nodes go into now. */
+  step(step: SegmentStep): void {
     this.#segments[this.#segments.length - 1].steps.push(step);
   }
 
-  #cut(): void {
+  /** From here on nodes go into a new segment. */
+  cut(): void {
     this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
   }
 }

@@ -2,7 +2,7 @@
 
 import type { TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
-import type { AheadName, AheadPair } from "../graph/ahead-pair.ts";
+import type { Pair, PairValue } from "../graph/pair.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import { LOGITS, newRowsName } from "../graph/pass-values.ts";
 import type { Segment } from "../graph/segment-builder.ts";
@@ -26,9 +26,9 @@ export interface GroupStep {
 }
 
 export interface PairStep {
-  readonly kind: "ask-ahead" | "take-ahead";
-  readonly pair: AheadPair;
-  readonly slots: Readonly<Record<AheadName, Slot>>;
+  readonly kind: "ask-pair" | "take-pair";
+  readonly pair: Pair;
+  readonly slots: Readonly<Record<PairValue, Slot>>;
 }
 
 /** A segment whose session is loaded. */
@@ -81,7 +81,7 @@ export function numberValues(
       steps: steps.map((step): LoadedStep => {
         if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
         const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);
-        return { ...step, slots: Object.fromEntries(slots) as Record<AheadName, Slot> };
+        return { ...step, slots: Object.fromEntries(slots) as Record<PairValue, Slot> };
       }),
     };
   });
@@ -97,8 +97,8 @@ export function numberValues(
 }
 
 /** A pair whose segments are loaded. */
-export interface LoadedPair extends AheadPair {
-  readonly slots: Readonly<Record<AheadName, Slot>>;
+export interface LoadedPair extends Pair {
+  readonly slots: Readonly<Record<PairValue, Slot>>;
   /** g */
   readonly gain: Float32Array;
   /** normed → product */

@@ -9,7 +9,7 @@ import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { CausalLm, type LoadOptions } from "../causal-lm.ts";
-import type { DeltaSource, PendingDelta } from "../delta-source.ts";
+import type { DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
 
@@ -39,34 +39,43 @@ async function load(checkpoint: Checkpoint, options: LoadOptions): Promise<Causa
 /** A LocalLora that notes what it is asked. */
 class Noted implements DeltaSource {
   readonly inner: LocalLora;
+  readonly lowRank: LowRankSource;
   readonly log: string[] = [];
   /** Begins that fail from now on: by number. */
   failAt = Number.NaN;
   #begins = 0;
 
   constructor(checkpoint: Checkpoint, adapter: LoraAdapter) {
-    this.inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    this.inner = inner;
+    this.lowRank = {
+      basisOf: (group) => inner.basisOf(group),
+      setEffects: (first, second, effects) => inner.setEffects(first, second, effects),
+      hasEffects: (second) => inner.hasEffects(second),
+      beginPair: (first, second, tokens) => this.beginPair(first, second, tokens),
+    };
   }
   get groups() {
     return this.inner.groups;
   }
-  get lowRank() {
-    return this.inner.lowRank;
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    return this.#note(group, tokens, "", this.inner.begin(group, x, tokens));
   }
-  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
-    this.log.push(`ask ${group}×${tokens}${after ? " ahead" : ""}`);
-    const pending = this.inner.begin(group, x, tokens, after);
-    const wait = pending.wait;
+  beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
+    const [one, two] = this.inner.beginPair(first, second, tokens);
+    return [this.#note(first.group, tokens, "", one), this.#note(second.group, tokens, " ahead", two)];
+  }
+  #note(group: number, tokens: number, how: string, { wait }: PendingDelta): PendingDelta {
+    this.log.push(`ask ${group}×${tokens}${how}`);
     const fails = this.#begins++ === this.failAt;
-    // The source knows its own by what it gave.
-    return Object.assign(pending, {
-      wait: async (targets?: readonly Float32Array[]) => {
+    return {
+      wait: async (targets) => {
         this.log.push(`wait ${group}`);
         const got = await wait(targets);
         if (fails) throw new TacetError("connection_lost", "gone");
         return got;
       },
-    });
+    };
   }
 }
 
@@ -119,8 +128,8 @@ describe("look-ahead", () => {
     expect(deltas.log.filter((line) => line.startsWith("ask"))).toHaveLength(8);
     deltas.log.length = 0;
     await model.forward([IDS[3]], cache);
-    const coupled = ["ask 2×3", "wait 2", "ask 4×3", "wait 4", "ask 6×3", "wait 6"];
-    expect(deltas.log.slice(0, 6)).toEqual(coupled);
+    const effects = ["ask 2×3", "wait 2", "ask 4×3", "wait 4", "ask 6×3", "wait 6"];
+    expect(deltas.log.slice(0, 6)).toEqual(effects);
     const step = deltas.log.slice(6);
     expect(step.slice(0, 6)).toEqual(["ask 0×1", "wait 0", "ask 1×1", "ask 2×1 ahead", "wait 1", "wait 2"]);
     deltas.log.length = 0;
@@ -145,7 +154,7 @@ describe("look-ahead", () => {
   });
 
   it.each([8, 9, 12, 13, 14, 15, 17, 18])("goes on after query %i has failed", async (failAt) => {
-    // 0 to 7: the prompt; 8 to 10: coupling; 11 to 18: the step, of which 12 and 13 are a pair.
+    // 0 to 7: the prompt; 8 to 10: effects; 11 to 18: the step, of which 12 and 13 are a pair.
     const { checkpoint, adapter } = await open("llama");
     const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
     const deltas = new Noted(checkpoint, adapter);
@@ -167,12 +176,12 @@ describe("look-ahead", () => {
     await model.forward(IDS.slice(0, 4), cache);
     await model.forward([IDS[4]], cache);
     const controller = new AbortController();
-    const begin = deltas.begin.bind(deltas);
-    deltas.begin = (group, x, tokens, after) => {
-      const pending = begin(group, x, tokens, after);
-      if (group !== 2) return pending;
+    const beginPair = deltas.beginPair.bind(deltas);
+    deltas.beginPair = (first, second, tokens) => {
+      const [one, two] = beginPair(first, second, tokens);
+      if (second.group !== 2) return [one, two];
       controller.abort();
-      return Object.assign(pending, { wait: () => new Promise<readonly Float32Array[]>(() => {}) });
+      return [one, { wait: () => new Promise<readonly Float32Array[]>(() => {}) }];
     };
     const { signal } = controller;
     await expect(model.forward([IDS[5]], cache, { signal })).rejects.toMatchObject({ code: "aborted" });
@@ -185,9 +194,9 @@ describe("look-ahead", () => {
     const model = await load(checkpoint, { deltas });
     const controller = new AbortController();
     const begin = deltas.begin.bind(deltas);
-    deltas.begin = (group, x, tokens, after) => {
+    deltas.begin = (group, x, tokens) => {
       if (group === 1) controller.abort();
-      return begin(group, x, tokens, after);
+      return begin(group, x, tokens);
     };
     const { signal } = controller;
     const cache = model.newCache();
@@ -219,14 +228,14 @@ describe("look-ahead", () => {
       const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
       const deltas = new Noted(checkpoint, adapter);
       const begin = deltas.begin.bind(deltas);
-      deltas.begin = (group, x, tokens, after) => {
-        const pending = begin(group, x, tokens, after);
+      deltas.begin = (group, x, tokens) => {
+        const pending = begin(group, x, tokens);
         if (tokens !== 3 || group !== 4) return pending;
-        return Object.assign(pending, { wait: () => Promise.reject(new TacetError(code, "no")) });
+        return { wait: () => Promise.reject(new TacetError(code, "no")) };
       };
       const model = await load(checkpoint, { deltas });
       expectClose(await logitsOf(model), want);
-      // The first pair is coupled, the others are asked one after the other.
+      // The first pair has its effects, the others are asked one after the other.
       expect(deltas.log.filter((line) => line.endsWith("ahead"))).toEqual(["ask 2×1 ahead", "ask 2×1 ahead"]);
     },
   );

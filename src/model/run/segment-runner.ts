@@ -10,11 +10,10 @@ import {
 import { assertNever } from "../../base/errors.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
-import { Couplings } from "./couplings.ts";
 import type { DeltaSource, PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
-import { askAhead, dropExchange, type Exchange, takeAhead } from "./look-ahead.ts";
+import { dropExchange, type Exchange, LookAhead } from "./look-ahead.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
 
@@ -38,7 +37,7 @@ export interface RunnerOptions {
   readonly layers: number;
   readonly threads: number | undefined;
   /** Decode steps before the effects of look-ahead are asked for. */
-  readonly coupleAfter: number;
+  readonly lookAheadAfter: number;
   /** A vector of the checkpoint. */
   readonly readWeight: (name: string, shape: readonly number[]) => Promise<Float32Array>;
   readonly onProgress: ((fraction: number) => void) | undefined;
@@ -54,18 +53,18 @@ export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
-  readonly #couplings: Couplings;
+  readonly #lookAhead: LookAhead;
 
-  private constructor(model: LoadedModel, coupleAfter: number) {
+  private constructor(model: LoadedModel, lookAheadAfter: number) {
     this.#model = model;
-    this.#couplings = new Couplings(model, coupleAfter);
+    this.#lookAhead = new LookAhead(model, lookAheadAfter);
   }
 
   /** @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of */
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, layers, threads, coupleAfter, readWeight, onProgress }: RunnerOptions,
+    { deltas, places, layers, threads, lookAheadAfter, readWeight, onProgress }: RunnerOptions,
   ): Promise<SegmentRunner> {
     const { slotOf, numbered } = numberValues(segments, layers);
     const loaded: LoadedSegment[] = [];
@@ -75,7 +74,7 @@ export class SegmentRunner {
         const session = await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads });
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
-          if (step.kind !== "take-ahead") continue;
+          if (step.kind !== "take-pair") continue;
           const { pair, slots } = step;
           const gain = await readWeight(pair.norm.weight, [pair.norm.width]);
           pairs.set(pair.second, { ...pair, slots, gain, session });
@@ -86,7 +85,7 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs }, coupleAfter);
+    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs }, lookAheadAfter);
   }
 
   /**
@@ -96,7 +95,7 @@ export class SegmentRunner {
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
     throwIfAborted(signal);
-    if (input.ids.length === 1) await this.#couplings.prepare(signal);
+    if (input.ids.length === 1) await this.#lookAhead.prepare(signal);
     const pass = new SegmentPass(this.#model, cache, this.#memoryOf(cache), input);
     const open: Open = {};
     try {
@@ -106,13 +105,13 @@ export class SegmentRunner {
         for (const step of segment.steps) {
           const start = performance.now();
           await this.#step(step, pass, open, signal);
-          const isBegin = step.kind === "begin" || step.kind === "ask-ahead";
+          const isBegin = step.kind === "begin" || step.kind === "ask-pair";
           this.timings[isBegin ? "beginMs" : "waitMs"] += performance.now() - start;
         }
         pass.release(segment);
       }
     } catch (error) {
-      // They are still on their way, and nobody else will ask how they end. They may still write where they were told to.
+      // Still on their way: their errors are ignored. They may still write into memory that we lent, so drop that too.
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       this.#memory.delete(cache);
@@ -159,10 +158,8 @@ export class SegmentRunner {
         );
         break;
       }
-      case "ask-ahead": {
-        const asked = askAhead(this.#model.pairs.get(step.pair.second)!, pass, deltas, () =>
-          throwIfAborted(signal),
-        );
+      case "ask-pair": {
+        const asked = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
         try {
           open.exchange = await unlessAborted(asked, signal);
         } catch (error) {
@@ -171,8 +168,8 @@ export class SegmentRunner {
         }
         break;
       }
-      case "take-ahead":
-        await unlessAborted(takeAhead(open.exchange!, pass), signal);
+      case "take-pair":
+        await unlessAborted(this.#lookAhead.take(open.exchange!, pass), signal);
         open.exchange = undefined;
         break;
       default:

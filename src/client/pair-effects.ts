@@ -1,4 +1,4 @@
-/** What one group's rows add to the deltas of the group that is asked together with it (model/look-ahead.ts). */
+/** What the first group of a pair adds to the deltas of the second (model/run/look-ahead.ts). */
 import { PublicBasis } from "../pll/public-basis.ts";
 import type { Kernels } from "../ring/kernels.ts";
 
@@ -9,7 +9,7 @@ const MOST_BYTES = 256 << 20;
 const withoutTiny = (effect: number): number =>
   Math.abs(effect) >= 2 ** -24 && Number.isFinite(effect) ? effect : 0;
 
-export class CoupledBases {
+export class PairEffects {
   readonly #kernels: Kernels;
   /** By second group: the first one, and a basis for each module of the second. */
   readonly #held = new Map<number, { readonly first: number; readonly bases: readonly PublicBasis[] }>();
@@ -38,10 +38,10 @@ export class CoupledBases {
     this.#held.set(second, { first, bases });
   }
 
-  /** @throws RangeError unless the two are coupled */
+  /** @throws RangeError unless the two are a pair */
   basesOf(first: number, second: number): readonly PublicBasis[] {
     const held = this.#held.get(second);
-    if (held?.first !== first) throw new RangeError(`group ${second} is not coupled to group ${first}`);
+    if (held?.first !== first) throw new RangeError(`groups ${first} and ${second} are no pair`);
     return held.bases;
   }
 }

@@ -1,17 +1,16 @@
-/** Two adapted places that are asked together (run/look-ahead.ts), as a graph knows them. */
+/** A pair: two adapted places with a residual and a norm between them, asked for in one exchange (run/look-ahead.ts). */
 
-/** Two groups that are asked together, with the names of the values between the segments. */
-export interface AheadPair {
+export interface Pair {
   /** Groups of the DeltaSource. */
   readonly first: number;
   readonly second: number;
   /** Of the norm between them: name of g, its length, eps. */
   readonly norm: { readonly weight: string; readonly width: number; readonly epsilon: number };
-  readonly names: Readonly<Record<AheadName, string>>;
+  readonly names: Readonly<Record<PairValue, string>>;
 }
 
 /**
  * x, sum = h + W₁x + b₁ and product = W₂t are made by segments; normed = t, hidden = h', factor = s and delta, what
  * is added to the product, are given to them.
  */
-export type AheadName = "x" | "sum" | "normed" | "product" | "hidden" | "factor" | "delta";
+export type PairValue = "x" | "sum" | "normed" | "product" | "hidden" | "factor" | "delta";
