@@ -1,7 +1,7 @@
 /**
  * Whether the A of a LoRA adapter can be guessed from the framework that made it. A is initialised at random and moves
- * little in training; who guesses the initialisation and has B′ needs few queries for the rest (HINTED-PLL-REVIEW.md
- * A7, D5). Two signs, neither of them complete:
+ * little in training; who guesses the initialisation and has B′ needs few queries for the rest (docs/security.md,
+ * rule 5). Two signs, neither of them complete:
  *
  * - **seed**: a stretch of A correlates with PyTorch's CPU stream under a seed that is tried often, at any place of its
  *   first 260,000 draws or so. Says nothing of other seeds, of other generators (GPU, JAX), or of stretches drawn later.

@@ -81,7 +81,7 @@ export class Oracle {
 
   /**
    * As {@link ask}, with every vector hidden under a fresh mask C·s + e, and H·s removed from the reply: to the provider
-   * the queries of a thief and of an honest client look alike (HINTED-PLL-REVIEW A4).
+   * the queries of a thief and of an honest client look alike (docs/security.md, *The query*).
    */
   async askMasked(count: number, fill: (t: number, words: Uint32Array) => void): Promise<Uint32Array> {
     const { layout, rows, parameters } = this.view;

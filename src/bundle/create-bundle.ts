@@ -1,4 +1,4 @@
-/** From a LoRA adapter to its public bundle and private state (DESIGN §3). Runs at the provider, offline. */
+/** From a LoRA adapter to its public bundle and private state (docs/protocol.md §Bundle). Runs at the provider, offline. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";

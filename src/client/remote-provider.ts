@@ -1,6 +1,6 @@
 /**
  * A provider that may go away and come back: connects, fetches the bundle once, and resends the queries that were
- * open when a connection was lost. A resent query is the same bytes (HINTED-PLL-REVIEW.md D7), and any replica
+ * open when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
  * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
  */
 import { sha256 } from "@noble/hashes/sha2.js";

@@ -7,7 +7,7 @@
  *
  * S = 2^31 / (1.02·normBound·‖x‖₂) for each vector, so |W·S·x| ≤ 2^31/1.02 for every x (Cauchy–Schwarz): u never
  * wraps. S never leaves the client. ‖x‖ = 0 and non-finite x are encrypted as zero, like anything else; a result
- * never changes what is sent, or when (HINTED-PLL-REVIEW.md D6).
+ * never changes what is sent, or when (docs/security.md, rule 6).
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { type Address, type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
@@ -28,7 +28,7 @@ import { OneTimeMasks } from "./one-time-masks.ts";
 const CHUNK_VECTORS = 64;
 /**
  * Results below this become 0: denormal floats are slow on many processors, and the time that B′·y takes shall not
- * depend on y. Entries of B′ are float16, 2^-24 or more, so products stay normal (HINTED-PLL-REVIEW.md D6).
+ * depend on y. Entries of B′ are float16, 2^-24 or more, so products stay normal (docs/security.md, rule 6).
  */
 const SMALLEST_RESULT = 2 ** -100;
 /** |u| is clamped here; an honest u is always inside. */

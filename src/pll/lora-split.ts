@@ -1,5 +1,5 @@
 /**
- * The orthogonal split of a LoRA module (DESIGN §3):
+ * The orthogonal split of a LoRA module (docs/paper.md §3):
  *   scale·B·A = B′·A′,   B′ = Q·Rᵀ (m, k),   A′ = R·T·(scale·A) (k, n),
  * with B = Q·T the thin QR of B, k = min(m, r), and R a fresh Haar-random orthogonal matrix. Q·Rᵀ is a uniformly
  * random orthonormal basis of B's column space whatever basis Q was, so B′ says that space and nothing else; the

@@ -3,7 +3,7 @@
  *
  * A reply is a function of v and the layer alone: no randomness, no key, no state of the client, so any replica
  * answers and a retry of the same bytes gets the same answer. At most R·b0 bits leave per vector, whoever asks
- * and whatever is sent; the sum is complete before it is rounded (HINTED-PLL-REVIEW.md D4). The arithmetic has
+ * and whatever is sent; the sum is complete before it is rounded (docs/security.md, rule 4). The arithmetic has
  * no branch and no index that depends on weights or queries.
  */
 import { assertInteger, assertLength } from "../base/assert.ts";

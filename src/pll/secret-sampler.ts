@@ -2,7 +2,7 @@
  * Randomness of the provider's setup: a ChaCha20 stream keyed by
  *   key = SHAKE256("tacet/v1/secrets" ‖ purpose ‖ fresh 32 bytes ‖ SHA-256 of everything the hint depends on).
  * The fresh bytes alone make P and E independent of every earlier hint; the hash makes sure that one P never
- * meets two weight matrices even if the random source repeats itself (HINTED-PLL-REVIEW.md D2).
+ * meets two weight matrices even if the random source repeats itself (docs/security.md, rule 2).
  *
  * Setup runs at the provider and offline; unlike the kernels its time may depend on the values drawn.
  */

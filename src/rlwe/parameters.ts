@@ -147,7 +147,7 @@ export interface Layout {
  * block and a public element of its own if not.
  *
  * Sharing the element changes nothing for the attacker: the same LWE instance, one polynomial product less.
- * (HINTED-PLL-REVIEW, "Layout saving".)
+ * (docs/parameters.md §Padding)
  *
  * @throws RangeError unless n is an integer in [1, 2^20]
  */

@@ -1,5 +1,5 @@
 /**
- * What a client sends does not depend on what it decrypts (HINTED-PLL-REVIEW.md D6): bundles that pass every check and
+ * What a client sends does not depend on what it decrypts (docs/security.md, rule 6): bundles that pass every check and
  * are still hostile, and replies of any words, give the same messages in the same order and of the same lengths as an
  * honest session over the same token ids, each behind the same number of the provider's. No retry, no goodbye, no message
  * more or less. How long the steps in between take is measured by bench/timing-leak.ts: no test here depends on a clock.

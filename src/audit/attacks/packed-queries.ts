@@ -1,7 +1,7 @@
 /**
  * Several weights in each query: what a thief needs at least, Q_func = n·h_A/b0 (docs/parameters.md, After queries).
  *
- * Source: HINTED-PLL-REVIEW B ("The correct form of claim 3"); the packing is in lattice/packing.ts.
+ * Source: docs/parameters.md §After queries; the packing is in lattice/packing.ts.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 import { makePacking } from "../lattice/packing.ts";

@@ -2,7 +2,7 @@
  * Stripping P: queries with zero data (v = [0 | v_pad]) say only P; whoever knows P has H − P·C_pad = W·C + E, an LWE
  * instance of dimension n with the weights as its secret.
  *
- * Source: HINTED-PLL-REVIEW A1 and B. P is as wide as the weights so that this costs as much as asking for weights:
+ * Source: our own. P is as wide as the weights so that this costs as much as asking for weights:
  * n_pad·h_P/b0 queries, after which the function could be known.
  */
 import { estimateLwe, weightEntropy } from "../../rlwe/lattice-estimate.ts";
@@ -62,6 +62,6 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
 export const stripPadding: Attack = {
   name: "strip",
   title: "stripping P, then the hint",
-  source: "review A1, B",
+  source: "Tacet's own",
   run,
 };

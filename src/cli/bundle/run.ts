@@ -94,7 +94,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
 }
 
-/** A that can be guessed is as good as public: HINTED-PLL-REVIEW.md D5. */
+/** A that can be guessed is as good as public: docs/security.md, rule 5. */
 function warnOfInitialization(signs: readonly InitializationSign[]): void {
   for (const sign of signs) {
     if (sign.kind === "seed") {
