@@ -29,7 +29,7 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly contextLength?: number;
   /**
    * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
-   * vectors of some groups as the adapter has ranks, once (model/look-ahead.ts). Where there is a budget they are asked
+   * vectors of some groups as the adapter has ranks, once (model/run/look-ahead.ts). Where there is a budget they are asked
    * for only after four times as many decode steps.
    */
   readonly lookAhead?: boolean;

@@ -5,7 +5,7 @@ import type { Kernels } from "../ring/kernels.ts";
 /** All are read in each step: with more than that, waiting twice is cheaper. */
 const MOST_BYTES = 256 << 20;
 
-/** As entries of B′ are: products with results stay normal floats (pll/client-steps.ts, SMALLEST_RESULT). */
+/** As entries of B′ are: products with results stay normal floats (pll/client-layer.ts, SMALLEST_RESULT). */
 const withoutTiny = (effect: number): number =>
   Math.abs(effect) >= 2 ** -24 && Number.isFinite(effect) ? effect : 0;
 

@@ -3,7 +3,7 @@
  * bounded work, and the connections that have any take turns, one part each: whoever asks a lot waits for itself.
  * Parts are computed in this thread, between which it does other things, or by a pool of others.
  *
- * A reply vector is a function of its query vector alone (pll/provider-steps.ts), so parts may be computed anywhere
+ * A reply vector is a function of its query vector alone (pll/provider-layer.ts), so parts may be computed anywhere
  * and in any order.
  */
 import type { ServedAdapter } from "./served-adapter.ts";

@@ -1,5 +1,5 @@
 /**
- * One connection's protocol state: Hello → Welcome, then bundle requests and queries (docs/protocol.md §States).
+ * One connection's protocol state: Hello → Welcome, then bundle requests and queries (docs/protocol.md §Connection).
  * A fault in one query fails that query; a fault in framing or order closes the connection. A fault of ours is
  * reported as internal, without its text.
  */

@@ -38,7 +38,7 @@ export interface OpenedJournal {
 
 /**
  * Opens a journal for writing, and makes it where there is none. The caller sees to it that nobody else writes
- * (node-lock.ts).
+ * (lock-file.ts).
  *
  * @throws TacetError io_failed; bad_state if the file is damaged
  */

@@ -6,7 +6,7 @@ import { Poller } from "./polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
-/** Longest time that a client polls for an answer before it sleeps, in microseconds (node-polling.ts). */
+/** Longest time that a client polls for an answer before it sleeps, in microseconds (polling.ts). */
 const CLIENT_POLL_MICROS = 2_000;
 
 /** @throws TacetError connection_failed, aborted */
