@@ -1,31 +1,33 @@
 /**
  * The noise of a result, predicted (docs/parameters.md §Precision):
- *   u = W·S·x + W·(e + e_up + e_x) + P·(e_pad + e_up) − (E + E_round)·s + rounding of the reply.
- * All terms are independent and centred, so their variances add. Integer units of Z_q. For tests, tools and
- * documents; nothing here reaches the wire.
+ *   u = W·c·x + W·ε + (E + E_round)·x̂ − S·(e + e_up) + (E_H + H_round)·s + rounding of the reply,
+ * ε the rounding of x̂. All terms are independent and centred, so their variances add; the means of E and of rounding B
+ * cancel, as do those of E_H and of rounding H. Integer units of Z_q. For tests, tools and documents; nothing here
+ * reaches the wire.
  */
 import { RING_DEGREE } from "../ring/kernels.ts";
-import { errorStddev, type Parameters, paddingStddev, replyBits, uploadBits } from "../rlwe/parameters.ts";
+import { uniformStddev } from "../rlwe/parameter-set.ts";
+import { errorStddev, HEADROOM, type Parameters } from "../rlwe/parameters.ts";
 
-/** Standard deviation of a rounding error that is uniform over an interval of this width. */
-function uniformStddev(width: number): number {
-  return width / Math.sqrt(12);
-}
+/** Variance of a rounding error that is uniform over an interval of this width. */
+const roundingVariance = (width: number) => width ** 2 / 12;
 
 /**
- * Standard deviation of one result word u around W·S·x.
+ * Standard deviation of one result word u around W·c·x.
  *
  * @param rowNorm Euclidean norm of the row of W
- * @param inFeatures n
  */
-export function predictedNoiseStddev(p: Parameters, rowNorm: number, inFeatures: number): number {
-  const upload = uniformStddev(2 ** (32 - uploadBits(p)));
-  const wordVariance = errorStddev(p) ** 2 + upload ** 2;
-  const quantization = uniformStddev(1) ** 2;
-  const data = rowNorm ** 2 * (wordVariance + quantization);
-  const padding = paddingStddev(p) ** 2 * p.paddingLength * wordVariance;
-  const hintVariance = p.hintErrorStddev ** 2 + uniformStddev(2 ** (32 - p.hintBits)) ** 2;
-  const hint = hintVariance * ((2 * RING_DEGREE) / 3);
-  const reply = uniformStddev(2 ** (32 - replyBits(p, inFeatures))) ** 2;
-  return Math.sqrt(data + padding + hint + reply);
+export function predictedNoiseStddev(p: Parameters, rowNorm: number): number {
+  const activationNorm = 2 ** 31 / (HEADROOM * p.rowNorm);
+  const activation = rowNorm ** 2 * roundingVariance(1);
+  const weightError = uniformStddev(p.weightErrorBits) ** 2 + roundingVariance(2 ** (32 - p.weightBits));
+  const queryError = errorStddev(p) ** 2 + roundingVariance(2 ** (32 - p.uploadBits));
+  const hintError = uniformStddev(p.hintErrorBits) ** 2 + roundingVariance(2 ** (32 - p.hintBits));
+  return Math.sqrt(
+    activation +
+      weightError * activationNorm ** 2 +
+      uniformStddev(p.secretBits) ** 2 * p.keyLength * queryError +
+      hintError * ((2 * RING_DEGREE) / 3) +
+      roundingVariance(2 ** (32 - p.replyBits)),
+  );
 }

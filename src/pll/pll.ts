@@ -1,20 +1,25 @@
 /**
  * The Private Linear Layer: y = W·x where the client hides x and the provider hides W.
  *
- *   setup → makeQuery → answerQuery → recoverResult
+ *   encryptWeights → loadKey;  makeQuery → answerQuery → applyKey, recoverResult
  *
  * Local steps only: no socket, no file. @module
  */
 export { Kernels } from "../ring/kernels.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";
-export { MaskSource } from "../rlwe/mask-source.ts";
+export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
 export { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
-export { expandLayout } from "../rlwe/public-elements.ts";
-export { ClientLayer, type ClientLayerInput } from "./client-layer.ts";
+export { PublicElements } from "../rlwe/public-elements.ts";
+export { type ClientKey, ClientLayer, type ClientLayerInput, type OpenQuery } from "./client-layer.ts";
+export { type KeyIdentity, keySeed } from "./key-secrets.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "./lora-split.ts";
-export { OneTimeMasks } from "./one-time-masks.ts";
-export { ProviderLayer, type ProviderLayerInput } from "./provider-layer.ts";
+export {
+  type EncryptedWeights,
+  encryptedWeightBytes,
+  type LayerSecret,
+  ProviderLayer,
+  type ProviderLayerInput,
+} from "./provider-layer.ts";
 export { PublicBasis } from "./public-basis.ts";
 export { type QuantizedMatrix, quantizeRows } from "./quantize.ts";
-export { type SetupInput, type SetupResult, setup } from "./setup.ts";

@@ -20,6 +20,12 @@ export type { KernelBuild } from "./wasm-module.ts";
 declare const brand: unique symbol;
 /** A byte offset into the kernels' memory, a multiple of 16. */
 export type Address = number & { readonly [brand]: unknown };
+
+/** An address some bytes on. */
+export function at(address: Address, bytes: number): Address {
+  return (address + bytes) as Address;
+}
+
 /** i32[N] coefficients. */
 export type CoeffPoly = Address & { readonly coeff: true };
 /** i32[N] in NTT form, lazily reduced. */

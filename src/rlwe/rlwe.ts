@@ -4,9 +4,8 @@ export {
   estimateLwe,
   functionQueries,
   type LweEstimate,
-  remainingHintDimension,
 } from "./lattice-estimate.ts";
-export { MaskSource } from "./mask-source.ts";
+export { MaskSource, type OneTimeMasks } from "./mask-source.ts";
 export { securityOf } from "./parameter-security.ts";
 export {
   createParameters,
@@ -14,5 +13,5 @@ export {
   type Parameters,
   type ParametersLiteral,
 } from "./parameters.ts";
-export { expandPublicElement, publicElementBytes } from "./public-elements.ts";
+export { PublicElements, publicElementBytes } from "./public-elements.ts";
 export { SECURITY_TABLE } from "./security-table.ts";
