@@ -6,7 +6,7 @@ import { type LoraPair, mergeLora, splitLora } from "../pll/lora-split.ts";
 import { quantizeRows } from "../pll/quantize.ts";
 import { setup } from "../pll/setup.ts";
 import { Kernels } from "../ring/kernels.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LEXICON, lexicon, lexiconEntries } from "../../test/support/models.ts";
 import { startProvider, stopProviders } from "../../test/support/provider-process.ts";
-import { parseLine } from "./chat/commands.ts";
+import { parseLine } from "./chat/slash-commands.ts";
 
 const MAIN = join(LEXICON, "../../dist/cli/main.js");
 const LAW = join(LEXICON, "law-adapter");

@@ -197,7 +197,7 @@ describe("generate", () => {
       text: EXPECTED.adapter.text,
       finishReason: "eos",
       adapter: "law",
-      // Once 8 of each of 11 groups, so that they can be asked ahead (src/model/look-ahead.ts).
+      // Once 8 of each of 11 groups, so that they can be asked ahead (src/model/run/look-ahead.ts).
       vectors: 24 * tokens + 11 * 8,
       roundTrips: 24 * EXPECTED.adapter.ids.length + 11,
     });

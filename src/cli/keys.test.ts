@@ -8,7 +8,7 @@ import { goldenFolder, goldenModel, goldenOf, temporaryFolder } from "../../test
 import { type ProviderProcess, startProvider, stopProviders } from "../../test/support/provider-process.ts";
 import { connect } from "../client/client.ts";
 import { nodePlatform } from "../platform/node.ts";
-import { parseBudget, parseExpiry } from "./run-keys.ts";
+import { parseBudget, parseExpiry } from "./keys/run.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const NAME = "llama-f32";

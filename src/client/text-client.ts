@@ -6,12 +6,12 @@ import {
   type AnswerOptions,
   type AnswerPiece,
   streamAnswer,
-} from "../model/answer-stream.ts";
-import { CachedContext } from "../model/cached-context.ts";
-import { ChatSession, type ChatSessionOptions } from "../model/chat-session.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
-import { readGenerationDefaults } from "../model/generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+} from "../generation/answer-stream.ts";
+import { CachedContext } from "../generation/cached-context.ts";
+import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
+import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Budget } from "./budget.ts";
 import { type ConnectOptions, connect, type PrivateModel } from "./client.ts";
 import type { Traffic } from "./connection.ts";

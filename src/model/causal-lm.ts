@@ -7,19 +7,19 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
 import { type Architecture, architectureOf } from "./architectures/architecture.ts";
-import type { DecoderConfig } from "./config.ts";
+import type { DecoderConfig } from "./architectures/decoder-config.ts";
 import type { DeltaSource } from "./delta-source.ts";
-import { fitAdapter } from "./fit-adapter.ts";
-import type { LoraModules } from "./graph-lora.ts";
+import { fitAdapter } from "./adapter/fit-adapter.ts";
+import type { LoraModules } from "./graph/graph-lora.ts";
 import { type CacheShape, KvCache } from "./kv-cache.ts";
-import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./linear-place.ts";
-import { checkMemory } from "./memory-need.ts";
-import { type PrepareProgress, quantizedWeights } from "./quantized-weights.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./segment-builder.ts";
-import { FIRST_ROW, IDS, PAST, TOTAL } from "./segment-pass.ts";
-import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
-import { weightDemand } from "./weight-demand.ts";
-import { originalWeights, type WeightFormat, type WeightSource } from "./weight-source.ts";
+import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
+import { checkMemory } from "./weights/memory-need.ts";
+import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
+import { FIRST_ROW, IDS, PAST, TOTAL } from "./run/segment-pass.ts";
+import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
+import { weightDemand } from "./weights/weight-demand.ts";
+import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 export interface LoadOptions {
   /** Adds to linear layers; the model is cut into segments at its groups. */

@@ -1,7 +1,7 @@
 /** From the pieces of an answer to the bodies that a client is sent. */
 
 import { TacetError } from "../base/errors.ts";
-import type { AnswerEnd } from "../model/answer-stream.ts";
+import type { AnswerEnd } from "../generation/answer-stream.ts";
 import type { GenerationRequest } from "./parse-request.ts";
 import type { AnswerHead, AnswerPart, Dialect } from "./schema.ts";
 import type { Answering, ServedModel } from "./served-model.ts";

@@ -7,12 +7,12 @@ import {
   type AnswerPiece,
   roomFor,
   streamAnswer,
-} from "../model/answer-stream.ts";
-import type { CachedContext } from "../model/cached-context.ts";
+} from "../generation/answer-stream.ts";
+import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
-import { readGenerationDefaults } from "../model/generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";

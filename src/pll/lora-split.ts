@@ -6,7 +6,7 @@
  * singular values, and everything about A, are in A′, which stays private. (The SVD of BA would give another Q
  * and, after the rotation, the same distribution.)
  */
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { haarOrthogonal, multiply, thinQr, transpose } from "./orthogonal.ts";
 import { SecretSampler } from "./secret-sampler.ts";
 

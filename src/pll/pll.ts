@@ -6,15 +6,15 @@
  * Local steps only: no socket, no file. @module
  */
 export { Kernels } from "../ring/kernels.ts";
-export { type RandomSource, systemRandom } from "../ring/prng.ts";
+export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";
-export { MaskSource } from "../rlwe/one-time-mask.ts";
+export { MaskSource } from "../rlwe/mask-source.ts";
 export { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 export { expandLayout } from "../rlwe/public-elements.ts";
-export { ClientLayer, type ClientLayerInput } from "./client-steps.ts";
+export { ClientLayer, type ClientLayerInput } from "./client-layer.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "./lora-split.ts";
 export { OneTimeMasks } from "./one-time-masks.ts";
-export { ProviderLayer, type ProviderLayerInput } from "./provider-steps.ts";
+export { ProviderLayer, type ProviderLayerInput } from "./provider-layer.ts";
 export { PublicBasis } from "./public-basis.ts";
 export { type QuantizedMatrix, quantizeRows } from "./quantize.ts";
 export { type SetupInput, type SetupResult, setup } from "./setup.ts";

@@ -10,7 +10,7 @@ import { chacha20 } from "@noble/ciphers/chacha.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { shake256 } from "@noble/hashes/sha3.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 
 const DOMAIN = "tacet/v1/secrets/";
 const CHUNK_BYTES = 1 << 16;

@@ -7,9 +7,9 @@
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { bytesOf, utf8 } from "../base/bytes.ts";
 import { type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
-import { at } from "../rlwe/one-time-mask.ts";
+import { at } from "../rlwe/mask-source.ts";
 import {
   assertKernelParameters,
   type Layout,

@@ -5,7 +5,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import type { Budget, KeyRecord } from "./store.ts";
 
 const FILE_VERSION = 1;

@@ -6,7 +6,7 @@
 import { equalBytes } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import type { ProviderLayer } from "../pll/provider-steps.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
   decodeClientFrame,

@@ -5,7 +5,7 @@ import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { packedBytes } from "../ring/kernels.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";

@@ -6,7 +6,7 @@ import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
 import type { RedisLink } from "../base/platform.ts";
 import { connectRedis } from "../platform/node.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { createApiKey, type NewKey } from "./api-keys.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { RedisStore } from "./redis-store.ts";

@@ -6,7 +6,7 @@ export {
   type LweEstimate,
   remainingHintDimension,
 } from "./lattice-estimate.ts";
-export { MaskSource } from "./one-time-mask.ts";
+export { MaskSource } from "./mask-source.ts";
 export { securityOf } from "./parameter-security.ts";
 export {
   createParameters,

@@ -1,12 +1,12 @@
-/** What a provider allows decides whether, and when, its groups are asked ahead (src/model/look-ahead.ts). */
+/** What a provider allows decides whether, and when, its groups are asked ahead (src/model/run/look-ahead.ts). */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/cli/data-folder.ts";
+import { changeKeys } from "../../src/cli/provider/data-folder.ts";
 import { connect, type PrivateModel } from "../../src/client/client.ts";
 import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { lexicon, lexiconEntries, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 

@@ -4,11 +4,11 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/cli/data-folder.ts";
+import { changeKeys } from "../../src/cli/provider/data-folder.ts";
 import { connect } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { decodeClientFrame } from "../../src/wire/frames.ts";
 import { greedyIds, lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";

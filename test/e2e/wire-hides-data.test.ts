@@ -109,7 +109,7 @@ describe("a captured session", () => {
     expect(new Set(sent)).toEqual(new Set(["hello", "fetchBundle", "query"]));
     expect(new Set(received)).toEqual(new Set(["welcome", "bundlePart", "answer"]));
     const groups = model.bundle.manifest.groups.length;
-    // Once one for each pair of groups that is asked together (src/model/look-ahead.ts).
+    // Once one for each pair of groups that is asked together (src/model/run/look-ahead.ts).
     const pairs = groups / 2 - 1;
     expect(asked).toHaveLength(groups * NEW_TOKENS + pairs);
     expect(queries()).toHaveLength(groups * NEW_TOKENS + pairs);

@@ -7,9 +7,9 @@ import { groupTruth } from "../../src/audit/truth.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
 import type { QueryTransport } from "../../src/client/remote-adapter.ts";
-import { ProviderLayer } from "../../src/pll/provider-steps.ts";
+import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
 
 export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n } = {}) {

@@ -2,13 +2,13 @@
 import { stat } from "node:fs/promises";
 import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { AnswerEnd, AnswerOptions, AnswerPiece } from "../../model/answer-stream.ts";
-import type { ChatSession } from "../../model/chat-session.ts";
-import { reportFailure } from "../report-error.ts";
-import type { OpenedModel } from "../source.ts";
-import { paint, WIDTH, wrap } from "../terminal.ts";
-import { writeFiles } from "../write-files.ts";
-import { COMMANDS, type CommandName, parseLine } from "./commands.ts";
+import type { AnswerEnd, AnswerOptions, AnswerPiece } from "../../generation/answer-stream.ts";
+import type { ChatSession } from "../../generation/chat-session.ts";
+import { reportFailure } from "../shared/report-error.ts";
+import type { OpenedModel } from "../shared/source.ts";
+import { paint, WIDTH, wrap } from "../shared/terminal.ts";
+import { writeFiles } from "../shared/write-files.ts";
+import { COMMANDS, type CommandName, parseLine } from "./slash-commands.ts";
 import { LineTerminal } from "./line-terminal.ts";
 import { showAnswer, statusOf } from "./show-answer.ts";
 

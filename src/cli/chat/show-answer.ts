@@ -1,8 +1,8 @@
 /** An answer of a conversation onto stdout, with what it took. */
-import type { AnswerEnd, AnswerPiece } from "../../model/answer-stream.ts";
-import { between, type Reading, readMeter } from "../meter.ts";
-import type { OpenedModel } from "../source.ts";
-import { grouped, showBytes, showMs, writeAnswer } from "../terminal.ts";
+import type { AnswerEnd, AnswerPiece } from "../../generation/answer-stream.ts";
+import { between, type Reading, readMeter } from "../shared/counters.ts";
+import type { OpenedModel } from "../shared/source.ts";
+import { grouped, showBytes, showMs, writeAnswer } from "../shared/terminal.ts";
 
 export interface ShownAnswer {
   readonly end: AnswerEnd;

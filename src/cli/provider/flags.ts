@@ -1,6 +1,6 @@
 /** The settings of `tacet provider` as options of the command line. */
 import { Option } from "commander";
-import { collect, integerIn, oneOf } from "../arguments.ts";
+import { collect, integerIn, oneOf } from "../shared/arguments.ts";
 import { flagOf, SETTING_NAMES, SETTINGS, type Setting } from "./settings.ts";
 
 /** None has a default here: a flag that was not given leaves the config file its say. */

@@ -2,7 +2,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "../write-files.ts";
+import { errnoOf } from "../shared/write-files.ts";
 import type { ProviderMetrics } from "./metrics.ts";
 
 /** A store that does not answer for so long is not reachable. */

@@ -1,8 +1,8 @@
 /** A function Request → Response on a port of this machine. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import { listenOn } from "../listen.ts";
-import { isOwnName } from "../own-name.ts";
+import { listenOn } from "../shared/listen.ts";
+import { isOwnName } from "../shared/own-name.ts";
 
 export interface HttpServerOptions {
   readonly host: string;

@@ -6,8 +6,8 @@ import { createReadStream } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { extname } from "node:path";
 import { pipeline } from "node:stream";
-import { listenOn } from "../listen.ts";
-import { isOwnName } from "../own-name.ts";
+import { listenOn } from "../shared/listen.ts";
+import { isOwnName } from "../shared/own-name.ts";
 
 /** Something that a path gives: a file on disk, or a text. */
 export type Served = { readonly file: string; readonly size: number } | { readonly json: unknown };

@@ -1,11 +1,11 @@
 /** What a family of decoders has to say about itself. */
 
 import { TacetError } from "../../base/errors.ts";
-import type { DecoderConfig } from "../config.ts";
-import { demand, type RawConfig } from "../config-fields.ts";
+import type { DecoderConfig } from "./decoder-config.ts";
+import { demand, type RawConfig } from "./config-fields.ts";
 import type { CacheShape } from "../kv-cache.ts";
-import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { SegmentBuilder, Value } from "../graph/segment-builder.ts";
 import { chatGlm } from "./chatglm.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";

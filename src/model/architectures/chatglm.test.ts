@@ -12,10 +12,10 @@ import {
   weightsOf,
   worstError,
 } from "../../../test/support/small-models.ts";
-import { nodeFileTree } from "../../platform/node-files.ts";
+import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import type { RawConfig } from "../config-fields.ts";
+import type { RawConfig } from "./config-fields.ts";
 import { architectureOf } from "./architecture.ts";
 import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 

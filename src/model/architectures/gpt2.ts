@@ -6,15 +6,15 @@
  * Source: transformers, models/gpt2/modeling_gpt2.py.
  */
 
-import { activate } from "../blocks/activation.ts";
-import { CachedAttention } from "../blocks/attention.ts";
-import { embed } from "../blocks/embedding.ts";
-import { cachedHeadDim } from "../blocks/head-padding.ts";
-import { addLayerNorm, type LayerNorm, layerNorm } from "../blocks/layer-norm.ts";
-import { logits } from "../blocks/logits.ts";
-import { reshape } from "../blocks/reshape.ts";
-import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
+import { activate } from "../graph/blocks/activation.ts";
+import { CachedAttention } from "../graph/blocks/attention.ts";
+import { embed } from "../graph/blocks/embedding.ts";
+import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
+import { addLayerNorm, type LayerNorm, layerNorm } from "../graph/blocks/layer-norm.ts";
+import { logits } from "../graph/blocks/logits.ts";
+import { reshape } from "../graph/blocks/reshape.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { SegmentBuilder, Value } from "../graph/segment-builder.ts";
 import type { Architecture, Given } from "./architecture.ts";
 import { type Gpt2Config, parseGpt2Config } from "./gpt2-config.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../../base/errors.ts";
-import type { RawConfig } from "../config-fields.ts";
+import type { RawConfig } from "./config-fields.ts";
 import { architectureOf } from "./architecture.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";

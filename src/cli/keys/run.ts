@@ -1,0 +1,176 @@
+/** `tacet keys`: the API keys of a provider's data folder, or of the Redis database that its replicas share. */
+import { TacetError } from "../../base/errors.ts";
+import { createApiKey } from "../../provider/api-keys.ts";
+import type { Budget, KeyRecord } from "../../provider/store.ts";
+import { systemRandom } from "../../ring/random-source.ts";
+import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
+import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
+
+export interface CreateKeyOptions extends StoreOptions {
+  readonly budget: string;
+  readonly adapter?: readonly string[];
+  readonly account?: string;
+  readonly rate?: number;
+  readonly expires?: string;
+  readonly label?: string;
+  readonly json?: boolean;
+}
+
+export interface ListKeysOptions extends StoreOptions {
+  readonly json?: boolean;
+}
+
+const UNIT_SECONDS: Record<string, number> = { minute: 60, hour: 3600, day: 86_400, week: 604_800 };
+const SHORT_UNITS: Record<string, number> = { h: 3600, d: 86_400 };
+
+export async function createKey(options: CreateKeyOptions): Promise<void> {
+  const budget = parseBudget(options.budget);
+  const now = Date.now();
+  const { account, label, adapter } = options;
+  const expiresAt = options.expires === undefined ? null : parseExpiry(options.expires, now);
+  const { key, record } = createApiKey(
+    {
+      budget,
+      expiresAt,
+      vectorsPerSecond: options.rate ?? null,
+      ...(account === undefined ? {} : { account: shortText("--account", account) }),
+      ...(label === undefined ? {} : { label: shortText("--label", label) }),
+      ...(adapter === undefined ? {} : { adapters: adapter.map((name) => shortText("--adapter", name)) }),
+    },
+    now,
+    systemRandom,
+  );
+  const book = await openKeyBook(options);
+  try {
+    await book.add(record);
+  } finally {
+    book.close();
+  }
+  if (options.json) printJson({ key, ...shown(record) });
+  else print(key);
+  if (budget === null) {
+    warn(
+      "unlimited: whoever has this key can learn the adapted function, and nothing will stop it; " +
+        "'tacet provider' prints after how many vectors",
+    );
+  }
+  if (!options.json) {
+    process.stderr.write(`key ${record.id}: ${showBudget(budget)}; it is not shown again\n`);
+  }
+}
+
+export async function listKeys(options: ListKeysOptions): Promise<void> {
+  const book = await openKeyBook(options);
+  try {
+    printKeys(await rowsOf(book, Date.now()), options.json ?? false);
+  } finally {
+    book.close();
+  }
+}
+
+type Row = Awaited<ReturnType<typeof rowsOf>>[number];
+
+async function rowsOf(book: KeyBook, now: number) {
+  const records = await book.keys();
+  const usage = await book.usage(records.map(({ account }) => account));
+  return await Promise.all(
+    records.map(async (record) => {
+      const { account, budget } = record;
+      const slots = usage.filter((each) => each.account === account);
+      const scopes = slots.map(({ scope }) => scope);
+      const left = budget && Math.min(budget.vectors, ...(await book.left(account, scopes, budget, now)));
+      const asked = Math.max(0, ...slots.map(({ total }) => total));
+      return { ...shown(record), state: stateOf(record, now), asked, left };
+    }),
+  );
+}
+
+function printKeys(rows: readonly Row[], json: boolean): void {
+  if (json) {
+    printJson({ keys: rows });
+    return;
+  }
+  if (rows.length === 0) print("no keys");
+  for (const {
+    id,
+    label,
+    account,
+    adapters,
+    asked,
+    left,
+    state,
+    expiresAt,
+    vectorsPerSecond,
+    budget,
+  } of rows) {
+    print(oneLine(`${id}  ${state}${label === "" ? "" : `  ${label}`}`));
+    const most = left === null ? "unlimited" : `${grouped(left)} left of ${showBudget(budget)}`;
+    print(`  asked ${grouped(asked)} vectors a group, ${most}`);
+    const more = [
+      account === id ? "" : `account ${account}`,
+      adapters.length === 0 ? "all adapters" : `adapters ${adapters.join(", ")}`,
+      vectorsPerSecond === null ? "" : `${vectorsPerSecond} vectors a second`,
+      expiresAt === null ? "" : `until ${expiresAt}`,
+    ];
+    print(oneLine(`  ${more.filter((text) => text !== "").join("; ")}`));
+  }
+}
+
+export async function revokeKey(id: string, options: StoreOptions): Promise<void> {
+  const book = await openKeyBook(options);
+  try {
+    if (!(await book.revoke(id, Date.now()))) {
+      throw new TacetError("bad_argument", `there is no key ${JSON.stringify(id.slice(0, 64))}`, {
+        hint: "'tacet keys list' shows the ids",
+      });
+    }
+  } finally {
+    book.close();
+  }
+  print(`revoked ${id}`);
+}
+
+/** "5000", "5000/day", "unlimited" → null. Throws TacetError bad_argument. */
+export function parseBudget(text: string): Budget | null {
+  if (text === "unlimited") return null;
+  const match = /^(\d{1,14})(?:\/(minute|hour|day|week))?$/.exec(text);
+  if (match !== null) {
+    return { vectors: Number(match[1]), windowSeconds: match[2] === undefined ? 0 : UNIT_SECONDS[match[2]] };
+  }
+  throw new TacetError("bad_argument", "--budget must be a number of vectors, or 'unlimited'", {
+    hint: "as in --budget 5000, --budget 5000/day; per minute, hour, day or week",
+  });
+}
+
+/** "30d", "12h", or a date → milliseconds since 1970. Throws TacetError bad_argument. */
+export function parseExpiry(text: string, nowMs: number): number {
+  const match = /^(\d{1,6})([hd])$/.exec(text);
+  const time = match ? nowMs + 1000 * Number(match[1]) * SHORT_UNITS[match[2]] : Date.parse(text);
+  if (Number.isFinite(time) && time > nowMs && /^\d/.test(text)) return time;
+  throw new TacetError("bad_argument", "--expires must be a time to come", {
+    hint: "as in --expires 30d, --expires 12h or --expires 2027-01-31",
+  });
+}
+
+export function showBudget(budget: Budget | null): string {
+  if (budget === null) return "unlimited";
+  const unit = Object.entries(UNIT_SECONDS).find(([, seconds]) => seconds === budget.windowSeconds)?.[0];
+  if (budget.windowSeconds === 0) return `${grouped(budget.vectors)} vectors a group`;
+  return `${grouped(budget.vectors)} vectors a group and ${unit ?? `${budget.windowSeconds} s`}`;
+}
+
+function stateOf({ revokedAt, expiresAt }: KeyRecord, now: number): "valid" | "revoked" | "expired" {
+  if (revokedAt !== null) return "revoked";
+  return expiresAt !== null && expiresAt <= now ? "expired" : "valid";
+}
+
+/** What is shown of a key: all but its hash. */
+function shown({ hash: _hash, createdAt, expiresAt, revokedAt, ...rest }: KeyRecord) {
+  const date = (time: number | null) => (time === null ? null : new Date(time).toISOString());
+  return { ...rest, createdAt: date(createdAt), expiresAt: date(expiresAt), revokedAt: date(revokedAt) };
+}
+
+function shortText(option: string, text: string): string {
+  if (text !== "" && text.length <= 256 && !/\p{Cc}/u.test(text)) return text;
+  throw new TacetError("bad_argument", `${option} must be 1 to 256 characters without control characters`);
+}

@@ -1,0 +1,247 @@
+/** `tacet provider`: serves adapters until it is told to stop. */
+import { availableParallelism } from "node:os";
+import { type Logger, pino } from "pino";
+import { TacetError } from "../../base/errors.ts";
+import { nodeFileTree, type ServeOptions, serveSockets } from "../../platform/node.ts";
+import {
+  loadServedAdapter,
+  Provider,
+  type ProviderEvent,
+  type ServedAdapter,
+} from "../../provider/provider.ts";
+import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
+import { securityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
+import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
+import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
+import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
+import { isLoopback } from "../shared/loopback.ts";
+import { ThreadedAnswers } from "./answer-pool.ts";
+import { readSettings } from "./config-file.ts";
+import { ProviderMetrics } from "./metrics.ts";
+import { type ProviderSettings, shownSettings } from "./settings.ts";
+import { Readiness, serveStatus } from "./status-server.ts";
+import { print, warn } from "../shared/terminal.ts";
+import { readTokens, tokenCheck } from "../shared/token.ts";
+
+/** @param configFile whose fields hold where no flag was given */
+export async function runProvider(
+  flags: Partial<ProviderSettings>,
+  configFile: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const settings = await readSettings(flags, configFile);
+  checkTogether(settings);
+  const tokens = settings.tokenFile === undefined ? undefined : await readTokens(settings.tokenFile);
+  const log = pino(
+    { level: settings.logLevel, base: { pid: process.pid } },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  const metrics = new ProviderMetrics();
+  const readiness = new Readiness();
+  const { metricsHost, metricsPort, maxMessageBytes, maxVectors, maxInFlight } = settings;
+  const status =
+    metricsPort === undefined
+      ? undefined
+      : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
+  if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
+  let data: OpenedStore | undefined;
+  let pool: ThreadedAnswers | undefined;
+  try {
+    const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
+    data = await openStore(settings, log);
+    // The main thread has a core of its own. Workers are started by the first long query.
+    const threads = settings.threads ?? availableParallelism() - 1;
+    const died = () => log.error({ type: "worker" }, "a worker has died");
+    pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
+    const provider = new Provider(adapters, {
+      ...(pool === undefined ? {} : { pool }),
+      limits: { maxMessageBytes, maxVectors, maxInFlight },
+      maxConnectionsPerKey: settings.maxConnectionsPerKey,
+      maxBufferedBytes: settings.maxBufferedBytes,
+      onEvent(event) {
+        metrics.record(event);
+        log[LEVELS[event.type]](event, event.type);
+      },
+      sha256: nodeSha256,
+      ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
+      ...(data === undefined ? {} : { store: data.store }),
+    });
+    metrics.watch(provider);
+    const server = await serveSockets(socketOptions(settings, provider, metrics, log));
+    warnOfExposure(settings);
+    if (data !== undefined) {
+      warnOfUnlimited(await data.keys(), adapters);
+      readiness.check = data.check;
+    }
+    readiness.reason = undefined;
+    const metered = data !== undefined;
+    log.info({ type: "settings", ...shownSettings(settings) }, "settings");
+    log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
+    print(`listening on ${server.url}`);
+
+    const graceMs = 1000 * settings.graceSeconds;
+    takeTimeToStop(graceMs + CLOSE_MS);
+    await untilStopped(signal);
+    readiness.reason = "draining";
+    log.info(
+      { type: "draining", connections: provider.openConnections, open: provider.inFlight },
+      "draining",
+    );
+    server.stop();
+    await drained(provider, graceMs);
+    await server.close(CLOSE_MS);
+    log.info({ type: "stopped", ...provider.totals }, "stopped");
+  } finally {
+    data?.close();
+    status?.close();
+    await pool?.close();
+  }
+}
+
+/** How long clients may take to close their end. */
+const CLOSE_MS = 2_000;
+
+/** Open queries are answered, for so long at most. */
+async function drained(provider: Provider, graceMs: number): Promise<void> {
+  const timer = setTimeout(() => provider.shutDown(), graceMs);
+  await provider.drain();
+  clearTimeout(timer);
+}
+
+function socketOptions(
+  settings: ProviderSettings,
+  provider: Provider,
+  metrics: ProviderMetrics,
+  log: Logger,
+): ServeOptions {
+  const { host, port, tlsCert, tlsKey, receiveSeconds } = settings;
+  const { maxConnections, maxConnectionsPerAddress, trustProxy, pollMicros } = settings;
+  return {
+    host,
+    port,
+    ...(pollMicros === undefined ? {} : { pollMicros }),
+    maxConnections,
+    maxConnectionsPerAddress,
+    trustProxy,
+    receiveMs: 1000 * receiveSeconds,
+    maxMessageBytes: provider.limits.maxMessageBytes,
+    ...(tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certFile: tlsCert, keyFile: tlsKey } }),
+    onConnection: (socket) => provider.accept(socket),
+    onRejected(reason) {
+      metrics.rejected(reason);
+      log.debug({ type: "rejected", reason }, "rejected");
+    },
+    onCertificate(error) {
+      if (error === undefined) return log.info({ type: "certificate" }, "certificate read again");
+      const why = error instanceof TacetError ? error.message : "fault";
+      log.error({ type: "certificate", why }, "the former certificate is kept");
+    },
+  };
+}
+
+/** @throws TacetError bad_argument for settings that do not go together, or a choice that was not made */
+function checkTogether(settings: ProviderSettings): void {
+  const { host, data, durability, tokenFile, unmetered, tlsCert, tlsKey } = settings;
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new TacetError("bad_argument", "--tls-cert and --tls-key go together");
+  }
+  if (redisUrlOf(settings) !== undefined) {
+    if (durability !== undefined) {
+      throw new TacetError("bad_argument", "--durability is for --data", {
+        hint: "with --redis the server decides: appendfsync in redis.conf (docs/deploy.md)",
+      });
+    }
+    const others = {
+      "--data": data !== undefined,
+      "--unmetered": unmetered,
+      "--token-file": tokenFile !== undefined,
+    };
+    const other = Object.entries(others).find(([, isGiven]) => isGiven)?.[0];
+    if (other === undefined) return;
+    throw new TacetError("bad_argument", `--redis and ${other} exclude each other`);
+  }
+  if (data !== undefined) {
+    if (tokenFile === undefined && !unmetered) return;
+    const option = unmetered ? "--unmetered" : "--token-file";
+    throw new TacetError("bad_argument", `--data and ${option} exclude each other`, {
+      hint: "with --data clients use the keys of 'tacet keys create'",
+    });
+  }
+  if (durability !== undefined) throw new TacetError("bad_argument", "--durability needs --data");
+  if (unmetered || isLoopback(host)) return;
+  throw new TacetError("bad_argument", `serving on ${host} needs --data, or --unmetered if that is meant`, {
+    hint: "without a count of their queries all clients can learn the adapted function: see 'tacet keys --help'",
+  });
+}
+
+/** Keys and counts, wherever they are. */
+interface OpenedStore {
+  readonly store: ProviderStore;
+  keys(): Soon<readonly KeyRecord[]>;
+  /** Throws if nothing can be charged. */
+  check(): void | Promise<void>;
+  close(): void;
+}
+
+async function openStore(settings: ProviderSettings, log: Logger): Promise<OpenedStore | undefined> {
+  if (settings.data !== undefined) {
+    const data = openData(settings.data, settings, log);
+    const { store } = data;
+    return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
+  }
+  if (redisUrlOf(settings) === undefined) return undefined;
+  const store = await openRedisStore(settings, (state, reason) => {
+    if (state === "ready") log.info({ type: "redis-ready" }, "the Redis server is back");
+    else log.error({ type: "redis-lost", name: reason }, "the Redis server is gone: queries are refused");
+  });
+  await store.watchKeys();
+  return { store, keys: () => store.keys(), check: () => store.check(), close: () => store.close() };
+}
+
+function openData(dir: string, { durability }: ProviderSettings, log: Logger): OpenedData {
+  const onFault = (error: unknown) => {
+    const code = error instanceof TacetError ? error.code : "internal";
+    log.error(
+      { type: "fault", name: code, data: dir },
+      error instanceof TacetError ? error.message : "fault",
+    );
+  };
+  const data = openDataFolder(dir, durability === undefined ? {} : { durability }, onFault);
+  const { droppedBytes } = data;
+  if (droppedBytes > 0) log.warn({ type: "journal-tail", droppedBytes }, "an unfinished charge was dropped");
+  return data;
+}
+
+const LEVELS = {
+  connected: "debug",
+  charged: "debug",
+  answered: "debug",
+  failed: "warn",
+  welcomed: "info",
+  refused: "warn",
+  closed: "info",
+  fault: "error",
+} as const satisfies Record<ProviderEvent["type"], string>;
+
+function warnOfExposure(settings: ProviderSettings): void {
+  const { host, tokenFile, tlsCert } = settings;
+  if (isLoopback(host)) return;
+  const who = tokenFile === undefined ? `anybody who reaches ${host}` : "whoever has a token";
+  const isMetered = settings.data !== undefined || redisUrlOf(settings) !== undefined;
+  if (!isMetered) warn(`${who} can query the adapters without limit, and so learn their functions`);
+  if (tlsCert !== undefined) return;
+  warn(
+    "tokens and adapter names travel in clear: give --tls-cert and --tls-key, or put a proxy with TLS in front",
+  );
+}
+
+/** Says what a budget without end means, with the numbers of these adapters. */
+function warnOfUnlimited(records: readonly KeyRecord[], adapters: readonly ServedAdapter[]): void {
+  const keys = records.filter(({ budget, revokedAt }) => budget === null && revokedAt === null);
+  if (keys.length === 0) return;
+  const ids = keys.map(({ id }) => id).join(", ");
+  for (const { name, bundle } of adapters) {
+    const vectors = showFunctionVectors(securityFacts(bundle.manifest));
+    warn(`keys without limit (${ids}) can learn a group of ${name} with so many chosen vectors: ${vectors}`);
+  }
+}

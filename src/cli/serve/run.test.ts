@@ -1,0 +1,20 @@
+import { describe, expect, it } from "vitest";
+import { runServe, type ServeOptions } from "./run.ts";
+
+const OPTIONS: ServeOptions = { host: "127.0.0.1", port: 0, parallel: 1, queue: 1, contexts: 1 };
+
+describe("tacet serve refuses", () => {
+  it.each<[string, Partial<ServeOptions>, RegExp]>([
+    ["a base without a provider", { base: "./model" }, /--base needs --provider/],
+    ["a provider's options without one", { tokenFile: "token" }, /--token-file needs --provider/],
+    ["an open address without keys", { host: "0.0.0.0" }, /needs --api-key-file/],
+    ["an origin with a path", { corsOrigin: ["https://app.example/x"] }, /--cors-origin must be an origin/],
+    ["every origin", { corsOrigin: ["*"] }, /--cors-origin must be an origin/],
+  ])("%s", async (_, more, message) => {
+    const run = runServe({ ...OPTIONS, ...more }, new AbortController().signal);
+    await expect(run).rejects.toMatchObject({
+      code: "bad_argument",
+      message: expect.stringMatching(message),
+    });
+  });
+});

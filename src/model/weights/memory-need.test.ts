@@ -1,0 +1,90 @@
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { TacetError } from "../../base/errors.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
+import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
+import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
+import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { memoryFileTree } from "../../weights/memory-files.ts";
+import { CausalLm } from "../causal-lm.ts";
+import { memoryNeed } from "./memory-need.ts";
+import type { WeightDemand } from "./weight-demand.ts";
+import type { Matrix } from "./weight-source.ts";
+
+const LLAMA = fileURLToPath(new URL("../../../test/fixtures/golden/llama-f32", import.meta.url));
+const cacheShape = { layers: 28, kvHeads: 2, headDim: 128, maxTokens: 4096 };
+const matrix = (outFeatures: number[], inFeatures: number, isHead = false): Matrix => ({
+  tensors: ["w"],
+  outFeatures,
+  inFeatures,
+  isHead,
+});
+const placed = { dtype: "F32", path: "", offset: 0 } as const;
+const demand: WeightDemand = {
+  matrices: [matrix([64, 32], 96), matrix([100], 64, true)].map((each) => ({
+    matrix: each,
+    bits: 4,
+    parts: [],
+  })),
+  tensors: [
+    // A norm, and a table that stays in its file.
+    { tree: memoryFileTree({}), info: { ...placed, name: "norm", shape: [10], bytes: 40 } },
+    { tree: memoryFileTree({}), info: { ...placed, name: "embedding", shape: [100, 64], bytes: 25_600 } },
+  ],
+};
+
+/** Has this much memory, and must not be asked for a session. */
+const runtimeWith = (bytes: number | undefined): TensorRuntime => ({
+  availableMemory: async () => bytes,
+  createSession: () => expect.unreachable("nothing is loaded"),
+});
+
+async function refusalOf(available: number, contextLength = 4096): Promise<TacetError> {
+  const checkpoint = await openCheckpoint(nodeFileTree(LLAMA));
+  const error = await CausalLm.load(checkpoint, runtimeWith(available), { contextLength }).catch((e) => e);
+  expect(error).toBeInstanceOf(TacetError);
+  expect(error.code).toBe("out_of_memory");
+  return error;
+}
+
+describe("memoryNeed", () => {
+  it("counts 4, 1.25 and 0.75 bytes an entry; the head has 8 bits with int4 too", () => {
+    const [linear, head] = [96 * 96, 100 * 64];
+    expect(memoryNeed(demand, "original", cacheShape)).toEqual({
+      weights: 4 * (linear + head) + 40,
+      loading: 4 * linear,
+      cache: 2 * 28 * 2 * 128 * 4 * 4096,
+    });
+    expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.25 * (linear + head) + 40);
+    expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(0.75 * linear + 1.25 * head + 40);
+  });
+});
+
+describe("a model that will not fit", () => {
+  it("is refused with the figures before anything is loaded, and told what would fit", async () => {
+    const none = await refusalOf(1000);
+    expect(none.message).toMatch(
+      /^the model needs [\d.]+ MB of memory, 0\.0 MB are available: [\d.]+ MB for its weights in float32, then [\d.]+ MB for the keys and values of 4096 tokens \([\d.]+ MB more while it is loaded\)$/,
+    );
+    expect(none.hint).toMatch(/^close other programs/);
+    const megabytes = Number(/needs ([\d.]+) MB/.exec(none.message)![1]);
+
+    const format = await refusalOf(megabytes * 1e6 - 1e5);
+    expect(format.hint).toMatch(/^--weights int8 \(option weights\) needs [\d.]+ MB$/);
+    const shorter = await refusalOf(1.5e6);
+    expect(shorter.hint).toMatch(/^--weights int4 and a context of at most \d+ tokens/);
+  });
+
+  it("is not refused where nobody knows the memory", async () => {
+    const checkpoint = await openCheckpoint(nodeFileTree(LLAMA));
+    const { createSession } = nodeTensorRuntime();
+    const model = await CausalLm.load(checkpoint, { createSession });
+    await model.dispose();
+  });
+
+  it("is measured against what Node says", async () => {
+    const available = await nodeTensorRuntime().availableMemory!();
+    expect(available).toBeGreaterThan(1e7);
+    expect(available).toBeLessThan(1e14);
+  });
+});

@@ -1,0 +1,92 @@
+/** Whether a model will fit into memory, before it is loaded. */
+
+import { TacetError } from "../../base/errors.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
+import { blocksOf, bytesOfBlock } from "../../weights/quantize-blocks.ts";
+import type { CacheShape } from "../kv-cache.ts";
+import { bitsOf, type WeightDemand } from "./weight-demand.ts";
+import { rowsOf, type WeightFormat } from "./weight-source.ts";
+
+/** Bytes, without files that are only mapped: the system takes those back when it needs the memory. */
+export interface MemoryNeed {
+  readonly weights: number;
+  /** More while it is loaded: the runtime packs one matrix after the other, and has the largest twice. */
+  readonly loading: number;
+  /** Keys and values of a full context. */
+  readonly cache: number;
+}
+
+/** Of the runtime's packed form of 32 weights: their scale, and the sum of their codes times it. */
+const PACKED_BLOCK_BYTES = 8;
+
+/**
+ * weights = 4 bytes for each entry of a matrix in float32, 1.25 with 8 bits, 0.75 with 4 (docs/models.md, measured);
+ * tables that rows are looked up in stay in the file. cache = 2·layers·kvHeads·headDim·4·tokens.
+ */
+export function memoryNeed(
+  { matrices, tensors }: WeightDemand,
+  format: WeightFormat,
+  { layers, kvHeads, headDim, maxTokens }: CacheShape,
+): MemoryNeed {
+  let weights = 0;
+  let loading = 0;
+  for (const { matrix } of matrices) {
+    const bits = bitsOf(format, matrix);
+    const rows = rowsOf(matrix);
+    weights +=
+      bits === 0
+        ? 4 * rows * matrix.inFeatures
+        : rows * blocksOf(matrix.inFeatures) * (bytesOfBlock(bits) + PACKED_BLOCK_BYTES);
+    // What is packed from a mapped file is not there twice; a matrix that was widened or joined first is.
+    if (bits === 0) loading = Math.max(loading, 4 * rows * matrix.inFeatures);
+  }
+  for (const { info } of tensors) if (info.shape.length < 2) weights += info.bytes;
+  return { weights, loading, cache: 2 * layers * kvHeads * headDim * 4 * maxTokens };
+}
+
+/** The cache grows when nothing is loaded any more, so the larger of the two counts. */
+function most({ weights, loading, cache }: MemoryNeed): number {
+  return weights + Math.max(loading, cache);
+}
+
+/** @throws TacetError out_of_memory with the figures, where the runtime knows how much memory there is */
+export async function checkMemory(
+  runtime: TensorRuntime,
+  demand: WeightDemand,
+  format: WeightFormat,
+  cache: CacheShape,
+): Promise<void> {
+  const available = await runtime.availableMemory?.();
+  if (available === undefined) return;
+  const need = memoryNeed(demand, format, cache);
+  if (most(need) <= available) return;
+  const parts =
+    `${gigabytes(need.weights)} for ${format === "original" ? "its weights in float32" : `${format} weights`}` +
+    `, then ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens` +
+    (need.loading > 0 ? ` (${gigabytes(need.loading)} more while it is loaded)` : "");
+  throw new TacetError(
+    "out_of_memory",
+    `the model needs ${gigabytes(most(need))} of memory, ${gigabytes(available)} are available: ${parts}`,
+    { hint: hintOf(demand, format, cache, available) },
+  );
+}
+
+/** What would help, tried in turn. */
+function hintOf(demand: WeightDemand, format: WeightFormat, cache: CacheShape, available: number): string {
+  const smaller = (["int8", "int4"] as const).slice(format === "original" ? 0 : format === "int8" ? 1 : 2);
+  for (const other of smaller) {
+    const need = memoryNeed(demand, other, cache);
+    if (most(need) <= available) return `--weights ${other} (option weights) needs ${gigabytes(most(need))}`;
+  }
+  const least = smaller.at(-1) ?? format;
+  const { weights, loading, cache: bytes } = memoryNeed(demand, least, cache);
+  const fitting = Math.floor(((available - weights) / bytes) * cache.maxTokens);
+  if (fitting < 1 || weights + loading > available)
+    return "close other programs, or take a smaller model or a larger machine";
+  const weightsToo = least === format ? "" : `--weights ${least} and `;
+  return `${weightsToo}a context of at most ${fitting} tokens (--context-length, option contextLength) would fit`;
+}
+
+function gigabytes(bytes: number): string {
+  return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+}

@@ -1,0 +1,45 @@
+/** What the cache has of a repository, without asking anyone. */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { sizeOf } from "./blob.ts";
+import { isCommit, type RepoKind, SHARD_INDEX } from "./names.ts";
+
+/**
+ * The folder of a revision, if it has all that a model or an adapter needs; undefined otherwise. The tokenizer counts
+ * as needed: a model without one is asked for again.
+ */
+export async function completeSnapshot(
+  repoDir: string,
+  revision: string,
+  kind: RepoKind,
+): Promise<string | undefined> {
+  const commit = isCommit(revision)
+    ? revision
+    : (await readFile(join(repoDir, "refs", ...revision.split("/")), "utf8").catch(() => "")).trim();
+  if (!isCommit(commit)) return undefined;
+  const snapshot = join(repoDir, "snapshots", commit);
+  const has = async (name: string) => (await sizeOf(join(snapshot, name))) !== undefined;
+  if (kind === "adapter") {
+    const whole = (await has("adapter_config.json")) && (await has("adapter_model.safetensors"));
+    return whole ? snapshot : undefined;
+  }
+  if (!(await has("config.json"))) return undefined;
+  if (!(await has("tokenizer.json")) && !(await has("tokenizer.model"))) return undefined;
+  if (await has("model.safetensors")) return snapshot;
+  for (const shard of await shardNames(join(snapshot, SHARD_INDEX)))
+    if (!(await has(shard))) return undefined;
+  return (await has(SHARD_INDEX)) ? snapshot : undefined;
+}
+
+/** File names of an index; one that is no plain name, or an index that cannot be read, makes nothing complete. */
+async function shardNames(path: string): Promise<string[]> {
+  try {
+    const { weight_map: map } = JSON.parse(await readFile(path, "utf8")) as { weight_map: object };
+    return [...new Set<unknown>(Object.values(map))].map((name) =>
+      typeof name === "string" && /^[\w.\-+=@ ]+$/.test(name) ? name : "\0",
+    );
+  } catch {
+    return ["\0"];
+  }
+}

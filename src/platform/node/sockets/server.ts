@@ -1,0 +1,200 @@
+/** A WebSocket server in Node: hands every connection over as a {@link MessageSocket}. */
+import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type ServerOptions, WebSocketServer } from "ws";
+import { TacetError } from "../../../base/errors.ts";
+import type { MessageSocket } from "../../../base/platform.ts";
+import { Admission, addressOf, type Rejection } from "./admission.ts";
+import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
+import { Poller, usualPollMicros } from "./polling.ts";
+import { wrapSocket } from "./socket.ts";
+
+export interface ServeOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly maxMessageBytes: number;
+  /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
+  readonly pollMicros?: number;
+  /** Serves wss:// in place of ws://. */
+  readonly tls?: TlsFiles;
+  readonly maxConnections?: number;
+  readonly maxConnectionsPerAddress?: number;
+  /** A client's address is what a proxy in front says. */
+  readonly trustProxy?: boolean;
+  /** Longest time that a message may take to arrive. */
+  readonly receiveMs?: number;
+  /** Of messages that are not complete, of all connections together. */
+  readonly maxUnfinishedBytes?: number;
+  /** Longest time that a connection may take to become a WebSocket. */
+  readonly handshakeMs?: number;
+  readonly onConnection: (socket: MessageSocket) => void;
+  readonly onRejected?: (reason: Rejection) => void;
+  /** A certificate was read again, or could not be. */
+  readonly onCertificate?: (error?: unknown) => void;
+}
+
+export interface SocketServer {
+  readonly url: string;
+  readonly port: number;
+  /** Takes no new connections. */
+  stop(): void;
+  /** Takes no new connections; resolves when all are closed, or closes them after `graceMs`. */
+  close(graceMs?: number): Promise<void>;
+}
+
+const DEFAULTS = {
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 20_000,
+  trustProxy: false,
+  receiveMs: 60_000,
+  maxUnfinishedBytes: 2 ** 30,
+  handshakeMs: 10_000,
+} as const;
+const GRACE_MS = 2_000;
+/** A peer that does not answer our close, and so may not read what waits for it, is cut off after this. */
+const CLOSE_MS = 3_000;
+/** How long a silent peer lasts before the kernel asks whether it is there. */
+const KEEP_ALIVE_MS = 30_000;
+const MAX_HEADER_BYTES = 8 << 10;
+/** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
+export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
+  const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
+  const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
+  const onRejected = options.onRejected ?? (() => {});
+  const poller = new Poller(pollMicros);
+  const admission = new Admission(options, onRejected);
+  const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
+  http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
+  // A TLS stream has its address and port from the TCP socket below it.
+  const early = new Map<string, () => void>();
+  const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+  http.on("connection", (socket: Socket) => {
+    if (options.trustProxy) return;
+    const leave = admission.enterEarly(socket, socket.remoteAddress ?? "");
+    if (leave === undefined) {
+      socket.destroy();
+      return;
+    }
+    const name = nameOf(socket);
+    early.set(name, leave);
+    socket.once("close", () => early.delete(name));
+  });
+  http.on("drop", () => onRejected("too-many-connections"));
+  http.on("clientError", (_error, socket: Duplex) => {
+    onRejected("bad-handshake");
+    socket.destroy();
+  });
+  // closeTimeout: an option of ws 8.19 and later that its types do not have yet.
+  const socketOptions: ServerOptions & { closeTimeout: number } = {
+    noServer: true,
+    perMessageDeflate: false,
+    closeTimeout: CLOSE_MS,
+    // One byte more than a frame may have: what is larger is refused in the protocol where possible.
+    maxPayload: maxMessageBytes + 1,
+  };
+  const sockets = new WebSocketServer(socketOptions);
+  http.on("upgrade", (request, stream: Duplex, head) => {
+    const socket = stream as Socket;
+    socket.on("error", () => {});
+    early.get(nameOf(socket))?.();
+    const rejection = admission.enter(socket, addressOf(request, options.trustProxy));
+    if (rejection !== undefined) {
+      const status =
+        rejection === "too-many-of-address" ? "429 Too Many Requests" : "503 Service Unavailable";
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      socket.destroySoon();
+      return;
+    }
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    sockets.handleUpgrade(request, socket, head, (ws) => {
+      admission.watch(socket);
+      onConnection(wrapSocket(ws, "server", poller));
+    });
+  });
+  try {
+    await listen(http, host, port);
+  } catch (error) {
+    endWatch();
+    admission.close();
+    throw error;
+  }
+  const { address, family, port: bound } = http.address() as AddressInfo;
+  let ended: Promise<void> | undefined;
+  const stop = () => {
+    ended ??= new Promise<void>((resolve) => http.close(() => resolve()));
+    return ended;
+  };
+  return {
+    port: bound,
+    url: `${tls === undefined ? "ws" : "wss"}://${family === "IPv6" ? `[${address}]` : address}:${bound}`,
+    stop: () => void stop(),
+    async close(graceMs = GRACE_MS) {
+      const timer = setTimeout(() => {
+        for (const client of sockets.clients) client.terminate();
+        http.closeAllConnections(); // those that never became WebSockets
+      }, graceMs);
+      await stop();
+      clearTimeout(timer);
+      endWatch();
+      admission.close();
+    },
+  };
+}
+
+/** An HTTP or HTTPS server that says it is alive, asks for WebSockets otherwise, and has no patience. */
+async function createServer(
+  { handshakeMs }: { readonly handshakeMs: number },
+  tls: TlsFiles | undefined,
+  onCertificate: (error?: unknown) => void,
+): Promise<{ http: Server; endWatch: () => void }> {
+  const times = {
+    headersTimeout: handshakeMs,
+    requestTimeout: handshakeMs,
+    keepAliveTimeout: 1_000,
+    connectionsCheckingInterval: Math.min(1_000, handshakeMs),
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (tls === undefined) return { http: createHttpServer(times, answerHttp), endWatch: () => {} };
+  const pair = { ...(await readCertificate(tls)), minVersion: "TLSv1.2" as const };
+  const https = createHttpsServer({ ...times, ...pair, handshakeTimeout: handshakeMs }, answerHttp);
+  const endWatch = watchCertificate(
+    tls,
+    (changed) => {
+      https.setSecureContext({ ...changed, minVersion: "TLSv1.2" });
+      onCertificate();
+    },
+    onCertificate,
+  );
+  return { http: https as unknown as Server, endWatch };
+}
+
+const answerHttp: RequestListener = (request, response) => {
+  const alive = request.url === "/healthz";
+  response.writeHead(alive ? 200 : 426, { "content-type": "text/plain" });
+  response.end(alive ? "ok\n" : "Tacet provider: connect with a WebSocket\n");
+};
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error & { code?: string }) => {
+      reject(
+        new TacetError(
+          "io_failed",
+          `the provider can't listen on ${host}:${port} (${error.code ?? error.message})`,
+          {
+            hint: "another program may use the port: choose another with --port",
+          },
+        ),
+      );
+    };
+    server.once("error", failed);
+    server.listen(port, host, () => {
+      server.off("error", failed);
+      server.on("error", () => {}); // a connection that could not be accepted (EMFILE): the next one may be
+      resolve();
+    });
+  });
+}

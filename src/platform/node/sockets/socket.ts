@@ -1,0 +1,106 @@
+/** WebSocket connections in Node, as {@link MessageSocket}. */
+import { type RawData, WebSocket } from "ws";
+import { TacetError } from "../../../base/errors.ts";
+import type { MessageSocket } from "../../../base/platform.ts";
+import { Poller } from "./polling.ts";
+
+/** Messages larger than this are not read: frames.ts has the protocol's own limits. */
+export const MAX_PAYLOAD_BYTES = 64 << 20;
+/** Longest time that a client polls for an answer before it sleeps, in microseconds (node-polling.ts). */
+const CLIENT_POLL_MICROS = 2_000;
+
+/** @throws TacetError connection_failed, aborted */
+export async function connectSocket(
+  url: string,
+  options: { signal?: AbortSignal; timeoutMs?: number } = {},
+): Promise<MessageSocket> {
+  const target = checkUrl(url);
+  const { signal, timeoutMs } = options;
+  if (signal?.aborted) throw new TacetError("aborted", "the connection was given up");
+  const socket = new WebSocket(target, {
+    perMessageDeflate: false,
+    maxPayload: MAX_PAYLOAD_BYTES,
+    ...(timeoutMs === undefined ? {} : { handshakeTimeout: timeoutMs }),
+  });
+  return await new Promise<MessageSocket>((resolve, reject) => {
+    const onAbort = () => {
+      socket.terminate();
+      reject(new TacetError("aborted", "the connection was given up"));
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    socket.once("error", (error) => {
+      signal?.removeEventListener("abort", onAbort);
+      reject(connectionFailed(target, error));
+    });
+    socket.once("open", () => {
+      signal?.removeEventListener("abort", onAbort);
+      socket.removeAllListeners("error");
+      resolve(wrapSocket(socket, "client", new Poller(CLIENT_POLL_MICROS)));
+    });
+  });
+}
+
+/**
+ * @param poller expects a message after each that a server has handled, or a client has sent
+ */
+export function wrapSocket(socket: WebSocket, role: "client" | "server", poller: Poller): MessageSocket {
+  /** Messages of a client that an answer is due for, as far as can be told from here. */
+  let due = 0;
+  const wrapped: MessageSocket = {
+    onMessage: () => {},
+    onClose: () => {},
+    // A client masks what it sends, and so has a copy; a server sends the memory it is given.
+    copies: role === "client",
+    send(message) {
+      // A message that can't be sent shows as a close, which follows.
+      if (socket.readyState !== WebSocket.OPEN) return;
+      socket.send(message, { binary: true }, () => {});
+      if (role === "server") return;
+      due++;
+      poller.expect();
+    },
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    close(code, reason) {
+      socket.close(code, reason);
+    },
+  };
+  socket.on("message", (data: RawData, isBinary: boolean) => {
+    if (!isBinary) return socket.close(1003, "binary messages only");
+    const { buffer, byteOffset, byteLength } = data as Buffer;
+    poller.arrived();
+    wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
+    due = Math.max(0, due - 1);
+    if (role === "server" || due > 0) poller.expect();
+  });
+  socket.on("error", () => {}); // what went wrong shows in the close event that follows
+  socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));
+  return wrapped;
+}
+
+function checkUrl(url: string): string {
+  let parsed: URL | undefined;
+  try {
+    parsed = new URL(url);
+  } catch {
+    // reported below
+  }
+  if (parsed === undefined || (parsed.protocol !== "ws:" && parsed.protocol !== "wss:")) {
+    throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+      hint: "it looks like ws://host:port or wss://host",
+    });
+  }
+  return parsed.href;
+}
+
+function connectionFailed(url: string, error: Error & { code?: string }): TacetError {
+  return new TacetError(
+    "connection_failed",
+    `no provider answers at ${url} (${error.code ?? error.message})`,
+    {
+      hint: "check the URL and that the provider runs; on one machine: tacet provider --state DIR",
+      cause: error,
+    },
+  );
+}
