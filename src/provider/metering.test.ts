@@ -162,7 +162,7 @@ describe("a store behind a network", () => {
       onKeysChanged: () => {},
       findKey: (hash) => later(() => store.findKey(hash)),
       reserve: (reservation) => later(() => store.reserve(reservation)),
-      left: (...args) => later(() => store.left(...args)),
+      remaining: (...args) => later(() => store.remaining(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;
