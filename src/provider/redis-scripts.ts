@@ -10,10 +10,10 @@
 import { MARKED_WINDOWS, MOST_MARKS } from "./asked-counts.ts";
 import { BURST_SECONDS, LONGEST_WAIT_MS } from "./rate-limiter.ts";
 
-/** An expired key's hash leaves its account's set after so long: no clock of a replica is so far behind. */
-const FORGET_EXPIRED_MS = 7 * 86_400_000;
-
-/** Budgets of the account's keys that may ask the adapter now, and of the key that asks. */
+/**
+ * Budgets of the account's keys that may ask the adapter now, and of the key that asks. A key that has expired stays
+ * in the account's set until it is revoked: a clock that is set back makes it valid again.
+ */
 const READ_BUDGETS = `
 local budgets = {}
 local function add_budget(record)
@@ -32,13 +32,7 @@ if key_hash ~= "" then
 end
 for _, hash in ipairs(redis.call("SMEMBERS", KEYS[5])) do
   local text = hash ~= key_hash and redis.call("HGET", KEYS[3], hash)
-  if text then
-    local record = cjson.decode(text)
-    add_budget(record)
-    if record.expiresAt ~= cjson.null and now > record.expiresAt + ${FORGET_EXPIRED_MS} then
-      redis.call("SREM", KEYS[5], hash)
-    end
-  end
+  if text then add_budget(cjson.decode(text)) end
 end
 `;
 
@@ -57,6 +51,13 @@ end
 const READ_COUNTS = `
 local total, latest, marks = 0, 0, {}
 for i, seconds in ipairs({${MARKED_WINDOWS.join()}}) do marks[i] = {seconds, 0, 0} end
+local function write_counts()
+  local words = {"2", whole(total), whole(latest)}
+  for _, mark in ipairs(marks) do
+    for i = 1, 3 do words[#words + 1] = whole(mark[i]) end
+  end
+  redis.call("HSET", KEYS[1], scope, table.concat(words, " "))
+end
 local text = redis.call("HGET", KEYS[1], scope)
 if text then
   local a, b, c, d = string.match(text, "^(%d+) (%d+) (%d+) (%d+)$")
@@ -65,6 +66,8 @@ if text then
     local window, seconds = tonumber(c), tonumber(d)
     if seconds > 0 and tonumber(b) >= total then latest = math.min(now, window + 1000 * seconds - 1) end
     if total == 0 then latest = 0 end
+    -- Its time is given once, also if nothing is charged: else it would count as asked now, whenever that is.
+    write_counts()
   else
     local numbers = {}
     for word in string.gmatch(text, "%S+") do numbers[#numbers + 1] = tonumber(word) end
@@ -127,11 +130,8 @@ end
 for i, mark in ipairs(marks) do
   if start_of(mark[1]) ~= mark[2] then marks[i] = mark_of(mark[1]) end
 end
-local words = {"2", whole(total + vectors), whole(time)}
-for _, mark in ipairs(marks) do
-  for i = 1, 3 do words[#words + 1] = whole(mark[i]) end
-end
-redis.call("HSET", KEYS[1], scope, table.concat(words, " "))
+total, latest = total + vectors, time
+write_counts()
 redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
