@@ -18,6 +18,7 @@ import {
   setBudgets,
 } from "../../test/support/store-subjects.ts";
 import { connectRedis } from "../platform/node.ts";
+import { AskedCounts } from "./asked-counts.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { RedisStore } from "./redis-store.ts";
 import { type Budget, type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
@@ -57,6 +58,12 @@ async function take(
 
 const SUBJECTS = [
   { name: "EmbeddedStore", skip: false, make: () => embeddedSubject(), runs: RUNS },
+  {
+    name: "EmbeddedStore that writes its journal anew with each charge",
+    skip: false,
+    make: () => embeddedSubject({ compactBytes: 1 }),
+    runs: RUNS,
+  },
   { name: `RedisStore${NO_REDIS || ""}`, skip: NO_REDIS, make: redis, runs: REDIS_RUNS },
 ];
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
@@ -137,6 +144,18 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       }
       // The minutes of 0, 120,000 and 3,600,000.
       expect(answered).toBe(30);
+    });
+
+    test("a length that no key can be made with is exact from its next window on, over restarts too", async () => {
+      const subject = await make();
+      const month = { vectors: 10, windowSeconds: 30 * DAY };
+      const nextMonth = NOW + 30_000 * DAY;
+      let keys = await setBudgets(subject, "ada", [], month);
+      expect(await take(subject, 20, () => keys[0])).toBe(10);
+      expect(await take(subject, 20, () => keys[0], nextMonth)).toBe(10);
+      await subject.restart();
+      keys = await setBudgets(subject, "ada", keys, { ...month, vectors: 15 });
+      expect(await take(subject, 20, () => keys[0], nextMonth)).toBe(5);
     });
 
     test("a length that many others have displaced counts too much, never too little", async () => {
@@ -386,6 +405,13 @@ describe("what version 0.1.0 has kept", () => {
       expect(replayed).toBe(records.includes(OLD_CHARGES[4]));
     },
   );
+
+  it("counts as asked now where it says of a part only when it was asked", () => {
+    const yesterday = NOW - (NOW % (1000 * DAY)) - 1000 * DAY;
+    const asked = (total: number, windowVectors: number, windowSeconds = DAY) =>
+      AskedCounts.fromVersion1(total, windowVectors, yesterday, windowSeconds, NOW).asked(DAY, NOW);
+    expect([asked(80, 80), asked(80, 79), asked(80, 0, 0), asked(0, 0)]).toEqual([0, 80, 80, 0]);
+  });
 
   it.skipIf(NO_REDIS)("in Redis counts no less than it says, and its keys limit their accounts", async () => {
     const link = await connectRedis({ url: server.url });
