@@ -28,7 +28,7 @@ import { type KeyRecord, leastOf, type ProviderStore, type Reservation, type Res
 import type { Usage } from "./usage-ledger.ts";
 
 const FORMAT = "2";
-/** A client that has lost its provider gives up long before; at 1,000 queries a second some 100 MB of marks. */
+/** A client that has lost its provider gives up long before; at 1,000 queries a second some 90 MB of marks. */
 const REMEMBER_MS = 600_000;
 /** A revocation whose message is lost closes idle connections after so long. */
 const POLL_MS = 400;

@@ -2,6 +2,7 @@
 import { TacetError } from "../../base/errors.ts";
 import { budgetsOf } from "../../provider/account-budgets.ts";
 import { createApiKey } from "../../provider/api-keys.ts";
+import { AskedCounts } from "../../provider/asked-counts.ts";
 import { adapterOf, type Budget, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
@@ -95,14 +96,19 @@ function leftOf(
   now: number,
 ): number | null {
   const own = record.budget === null ? [] : [record.budget];
-  const isFor = (adapter: string) => record.adapters.length === 0 || record.adapters.includes(adapter);
-  const left = slots
-    .filter(({ scope }) => isFor(adapterOf(scope)))
-    .map(({ scope, counts }) => {
-      const budgets = [...own, ...budgetsOf(others, adapterOf(scope), now)];
+  const nothing = new AskedCounts();
+  // Of each adapter that another key names, as much as a group leaves that was not asked yet; then what was asked.
+  const groups = [record, ...others]
+    .flatMap(({ adapters }) => (adapters.length === 0 ? [""] : adapters))
+    .map((adapter) => ({ adapter, counts: nothing }));
+  const asked = slots.map(({ scope, counts }) => ({ adapter: adapterOf(scope), counts }));
+  const left = [...groups, ...asked]
+    .filter(({ adapter }) => record.adapters.length === 0 || record.adapters.includes(adapter))
+    .map(({ adapter, counts }) => {
+      const budgets = [...own, ...budgetsOf(others, adapter, now)];
       return counts.remaining(budgets, now)?.left ?? Number.POSITIVE_INFINITY;
     });
-  const least = Math.min(record.budget?.vectors ?? Number.POSITIVE_INFINITY, ...left);
+  const least = Math.min(...left);
   return Number.isFinite(least) ? least : null;
 }
 
