@@ -84,6 +84,26 @@ it("a key made beside a running provider serves to the end of its budget, and no
   expect(provider.log()).not.toContain(key.slice(6));
 });
 
+it("keys of one account limit one another, and the list says so", async () => {
+  const own = join(folder.path, "shared");
+  const create = async (...more: string[]) =>
+    JSON.parse((await tacet("keys", "create", "--data", own, "--account", "ada", "--json", ...more)).stdout)
+      .id;
+  const daily = await create("--budget", "70/day", "--adapter", "law");
+  await create("--budget", "unlimited");
+  await create("--budget", "90/week", "--adapter", "medicine");
+  const left = async () => {
+    const { keys } = JSON.parse((await tacet("keys", "list", "--data", own, "--json")).stdout);
+    return keys.map((key: { left: number }) => key.left);
+  };
+  expect(await left()).toEqual([70, 70, 90]);
+  expect((await tacet("keys", "list", "--data", own)).stdout).toMatch(
+    /70 left by another key of the account/,
+  );
+  await tacet("keys", "revoke", daily, "--data", own);
+  expect(await left()).toEqual([70, 90, 90]);
+});
+
 it("the data folder has one provider", async () => {
   const second = await tacet("provider", "--state", state, "--data", data, "--port", "0");
   expect(second.code).toBe(2);

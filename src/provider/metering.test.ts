@@ -162,7 +162,7 @@ describe("a store behind a network", () => {
       onKeysChanged: () => {},
       findKey: (hash) => later(() => store.findKey(hash)),
       reserve: (reservation) => later(() => store.reserve(reservation)),
-      left: (...args) => later(() => store.left(...args)),
+      remaining: (...args) => later(() => store.remaining(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;
@@ -254,6 +254,24 @@ describe("keys", () => {
     say(client, query(2, 4));
     await settle();
     expect(last(client).value).toMatchObject({ code: ERROR_KINDS.budget_exhausted.wire });
+  });
+
+  it("of one account with budgets of other lengths get no more in turns; the one that leaves least is told", async () => {
+    const budget = { vectors: 10, windowSeconds: 86_400 };
+    const { open, store, record } = start({ budget });
+    const hourly = { budget: { vectors: 10, windowSeconds: 3_600 }, account: record.account };
+    const second = createApiKey(hourly, NOW, systemRandom);
+    store.setKeys([record, second.record]);
+    const clients = [open(), open(second.key)];
+    for (let id = 1; id <= 20; id++) {
+      say(clients[id % 10 === 0 ? 1 : 0], query(id));
+      await settle();
+    }
+    const answers = clients.flatMap((client) => heard(client).filter((frame) => frame.case === "answer"));
+    expect(answers).toHaveLength(10);
+    const later = open(second.key);
+    await settle();
+    expect(last(later).value).toMatchObject({ budget: { vectors: 10n, windowSeconds: 86_400, left: 0n } });
   });
 
   it("are stored as hashes only, and a file that is not right is refused by field", () => {

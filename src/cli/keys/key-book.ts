@@ -1,9 +1,9 @@
 /** Where `tacet keys` and `tacet provider` find keys and counts: a data folder (--data) or a Redis database (--redis). */
 import { TacetError } from "../../base/errors.ts";
 import { connectRedis, type RedisLinkOptions } from "../../platform/node.ts";
-import { RedisStore } from "../../provider/redis-store.ts";
-import type { Budget, KeyRecord, Soon } from "../../provider/store.ts";
-import type { Usage, UsageLedger } from "../../provider/usage-ledger.ts";
+import { RedisStore, type RedisStoreOptions } from "../../provider/redis-store.ts";
+import type { KeyRecord, Soon } from "../../provider/store.ts";
+import type { Usage } from "../../provider/usage-ledger.ts";
 import { changeKeys, readKeys, readUsage } from "../provider/data-folder.ts";
 
 export interface StoreOptions {
@@ -20,8 +20,7 @@ export interface KeyBook {
   add(record: KeyRecord): Promise<void>;
   /** false where there is no such key */
   revoke(id: string, nowMs: number): Promise<boolean>;
-  usage(accounts: readonly string[]): Soon<readonly Usage[]>;
-  left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): Soon<readonly number[]>;
+  usage(accounts: readonly string[], nowMs: number): Soon<readonly Usage[]>;
   close(): void;
 }
 
@@ -36,6 +35,7 @@ export function redisUrlOf({ data, redis, unmetered, tokenFile }: StoreOptions):
 export async function openRedisStore(
   options: StoreOptions,
   onChange?: RedisLinkOptions["onChange"],
+  onWarning?: RedisStoreOptions["onWarning"],
 ): Promise<RedisStore> {
   const password = process.env.TACET_REDIS_PASSWORD;
   const { redisPrefix } = options;
@@ -45,7 +45,10 @@ export async function openRedisStore(
     ...(onChange === undefined ? {} : { onChange }),
   });
   try {
-    return await RedisStore.open(link, redisPrefix === undefined ? {} : { prefix: redisPrefix });
+    return await RedisStore.open(link, {
+      ...(redisPrefix === undefined ? {} : { prefix: redisPrefix }),
+      ...(onWarning === undefined ? {} : { onWarning }),
+    });
   } catch (error) {
     link.close();
     throw error;
@@ -69,18 +72,12 @@ export async function openKeyBook(options: StoreOptions): Promise<KeyBook> {
     keys: () => store.keys(),
     add: (record) => store.addKey(record),
     revoke: (id, nowMs) => store.revokeKey(id, nowMs),
-    usage: (accounts) => store.usage(accounts),
-    left: (...args) => store.left(...args),
+    usage: (accounts, nowMs) => store.usage(accounts, nowMs),
     close: () => store.close(),
   };
 }
 
 function folderBook(dir: string): KeyBook {
-  let read: UsageLedger | undefined;
-  const ledger = () => {
-    read ??= readUsage(dir);
-    return read;
-  };
   return {
     keys: () => readKeys(dir),
     add: (record) => changeKeys(dir, (records) => [...records, record]),
@@ -93,8 +90,7 @@ function folderBook(dir: string): KeyBook {
       });
       return found;
     },
-    usage: () => ledger().usage(),
-    left: (...args) => ledger().left(...args),
+    usage: (_accounts, nowMs) => readUsage(dir, nowMs).usage(),
     close: () => {},
   };
 }

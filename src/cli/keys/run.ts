@@ -1,7 +1,10 @@
 /** `tacet keys`: the API keys of a provider's data folder, or of the Redis database that its replicas share. */
 import { TacetError } from "../../base/errors.ts";
+import { budgetsOf } from "../../provider/account-budgets.ts";
 import { createApiKey } from "../../provider/api-keys.ts";
-import type { Budget, KeyRecord } from "../../provider/store.ts";
+import { AskedCounts } from "../../provider/asked-counts.ts";
+import { adapterOf, type Budget, type KeyRecord } from "../../provider/store.ts";
+import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
@@ -72,17 +75,41 @@ type Row = Awaited<ReturnType<typeof rowsOf>>[number];
 
 async function rowsOf(book: KeyBook, now: number) {
   const records = await book.keys();
-  const usage = await book.usage(records.map(({ account }) => account));
-  return await Promise.all(
-    records.map(async (record) => {
-      const { account, budget } = record;
-      const slots = usage.filter((each) => each.account === account);
-      const scopes = slots.map(({ scope }) => scope);
-      const left = budget && Math.min(budget.vectors, ...(await book.left(account, scopes, budget, now)));
-      const asked = Math.max(0, ...slots.map(({ total }) => total));
-      return { ...shown(record), state: stateOf(record, now), asked, left };
-    }),
+  const usage = await book.usage(
+    records.map(({ account }) => account),
+    now,
   );
+  return records.map((record) => {
+    const { account } = record;
+    const slots = usage.filter((each) => each.account === account);
+    const others = records.filter((each) => each.account === account && each !== record);
+    const asked = Math.max(0, ...slots.map(({ total }) => total));
+    return { ...shown(record), state: stateOf(record, now), asked, left: leftOf(record, others, slots, now) };
+  });
+}
+
+/** Vectors that a key may ask of the group that has fewest; null: unlimited. Other keys of its account limit it too. */
+function leftOf(
+  record: KeyRecord,
+  others: readonly KeyRecord[],
+  slots: readonly Usage[],
+  now: number,
+): number | null {
+  const own = record.budget === null ? [] : [record.budget];
+  const nothing = new AskedCounts();
+  // Of each adapter that another key names, as much as a group leaves that was not asked yet; then what was asked.
+  const groups = [record, ...others]
+    .flatMap(({ adapters }) => (adapters.length === 0 ? [""] : adapters))
+    .map((adapter) => ({ adapter, counts: nothing }));
+  const asked = slots.map(({ scope, counts }) => ({ adapter: adapterOf(scope), counts }));
+  const left = [...groups, ...asked]
+    .filter(({ adapter }) => record.adapters.length === 0 || record.adapters.includes(adapter))
+    .map(({ adapter, counts }) => {
+      const budgets = [...own, ...budgetsOf(others, adapter, now)];
+      return counts.remaining(budgets, now)?.left ?? Number.POSITIVE_INFINITY;
+    });
+  const least = Math.min(...left);
+  return Number.isFinite(least) ? least : null;
 }
 
 function printKeys(rows: readonly Row[], json: boolean): void {
@@ -104,7 +131,8 @@ function printKeys(rows: readonly Row[], json: boolean): void {
     budget,
   } of rows) {
     print(oneLine(`${id}  ${state}${label === "" ? "" : `  ${label}`}`));
-    const most = left === null ? "unlimited" : `${grouped(left)} left of ${showBudget(budget)}`;
+    const of = budget === null ? "by another key of the account" : `of ${showBudget(budget)}`;
+    const most = left === null ? "unlimited" : `${grouped(left)} left ${of}`;
     print(`  asked ${grouped(asked)} vectors a group, ${most}`);
     const more = [
       account === id ? "" : `account ${account}`,

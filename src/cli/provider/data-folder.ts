@@ -103,8 +103,8 @@ export async function changeKeys(
   }
 }
 
-/** What accounts have asked so far, also while a provider is running. */
-export function readUsage(dir: string): UsageLedger {
+/** What accounts have asked so far, seen from `nowMs`; also while a provider is running. */
+export function readUsage(dir: string, nowMs = Date.now()): UsageLedger {
   const records = readJournal(paths(dir).journal);
   const closed = () => {
     throw new TypeError("the journal is only read here");
@@ -112,6 +112,7 @@ export function readUsage(dir: string): UsageLedger {
   return new UsageLedger(
     { size: 0, append: closed, flushed: closed, rewrite: closed, close: closed },
     records,
+    { nowMs },
   );
 }
 

@@ -190,9 +190,12 @@ async function openStore(settings: ProviderSettings, log: Logger): Promise<Opene
     return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
   }
   if (redisUrlOf(settings) === undefined) return undefined;
-  const store = await openRedisStore(settings, (state, reason) => {
+  const onChange = (state: "lost" | "ready", reason: string) => {
     if (state === "ready") log.info({ type: "redis-ready" }, "the Redis server is back");
     else log.error({ type: "redis-lost", name: reason }, "the Redis server is gone: queries are refused");
+  };
+  const store = await openRedisStore(settings, onChange, (warning) => {
+    log.warn({ type: "redis-server" }, warning);
   });
   await store.watchKeys();
   return { store, keys: () => store.keys(), check: () => store.check(), close: () => store.close() };
