@@ -87,7 +87,21 @@ it("a key made beside a running provider serves to the end of its budget, and no
 it("the data folder has one provider", async () => {
   const second = await tacet("provider", "--state", state, "--data", data, "--port", "0");
   expect(second.code).toBe(2);
-  expect(second.stderr).toMatch(/^error: another provider \(process \d+\) uses this data folder/);
+  expect(second.stderr).toContain(
+    `error: another provider uses the data folder ${data} (process ${provider.pid})`,
+  );
+  expect(second.stderr).toMatch(/^hint: wait until it ends/m);
+  expect(second.stderr).not.toContain("--data");
+});
+
+it("keys that are made at the same time are all there", async () => {
+  const crowd = join(folder.path, "crowd");
+  const create = () => tacet("keys", "create", "--data", crowd, "--budget", "5");
+  const made = await Promise.all(Array.from({ length: 6 }, create));
+  expect(made.map(({ code, stderr }) => (code === 0 ? "" : stderr))).toEqual(Array(6).fill(""));
+  const { keys } = JSON.parse((await tacet("keys", "list", "--data", crowd, "--json")).stdout);
+  const shown = made.map(({ stderr }) => /^key (\w+):/m.exec(stderr)?.[1]);
+  expect(keys.map(({ id }: { id: string }) => id).sort()).toEqual(shown.sort());
 });
 
 describe("is refused:", () => {

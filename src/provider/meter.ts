@@ -120,7 +120,7 @@ export class Meter {
     const end = new Date(windowStart(nowMs, windowSeconds) + 1000 * windowSeconds);
     return new TacetError(
       "budget_exhausted",
-      `${vectors} vectors were asked of a group and ${left} of the budget of ${most} are left`,
+      `the query needs ${count(vectors)}; ${left} of ${most} are left in this group's budget`,
       {
         hint:
           windowSeconds === 0
@@ -130,3 +130,5 @@ export class Meter {
     );
   }
 }
+
+const count = (vectors: number) => (vectors === 1 ? "1 vector" : `${vectors} vectors`);

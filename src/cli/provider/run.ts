@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
-import { nodeFileTree, type ServeOptions, serveSockets } from "../../platform/node.ts";
+import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -46,9 +46,10 @@ export async function runProvider(
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
   let data: OpenedStore | undefined;
   let pool: ThreadedAnswers | undefined;
+  let server: SocketServer | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
-    data = await openStore(settings, log);
+    data = await openStore(settings, log, signal);
     // The main thread has a core of its own. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
@@ -67,7 +68,7 @@ export async function runProvider(
       ...(data === undefined ? {} : { store: data.store }),
     });
     metrics.watch(provider);
-    const server = await serveSockets(socketOptions(settings, provider, metrics, log));
+    server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
     if (data !== undefined) {
       warnOfUnlimited(await data.keys(), adapters);
@@ -90,8 +91,10 @@ export async function runProvider(
     server.stop();
     await drained(provider, graceMs);
     await server.close(CLOSE_MS);
+    server = undefined;
     log.info({ type: "stopped", ...provider.totals }, "stopped");
   } finally {
+    await server?.close(0);
     data?.close();
     status?.close();
     await pool?.close();
@@ -183,9 +186,13 @@ interface OpenedStore {
   close(): void;
 }
 
-async function openStore(settings: ProviderSettings, log: Logger): Promise<OpenedStore | undefined> {
+async function openStore(
+  settings: ProviderSettings,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<OpenedStore | undefined> {
   if (settings.data !== undefined) {
-    const data = openData(settings.data, settings, log);
+    const data = await openData(settings.data, settings, log, signal);
     const { store } = data;
     return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
   }
@@ -194,11 +201,21 @@ async function openStore(settings: ProviderSettings, log: Logger): Promise<Opene
     if (state === "ready") log.info({ type: "redis-ready" }, "the Redis server is back");
     else log.error({ type: "redis-lost", name: reason }, "the Redis server is gone: queries are refused");
   });
-  await store.watchKeys();
+  try {
+    await store.watchKeys();
+  } catch (error) {
+    store.close();
+    throw error;
+  }
   return { store, keys: () => store.keys(), check: () => store.check(), close: () => store.close() };
 }
 
-function openData(dir: string, { durability }: ProviderSettings, log: Logger): OpenedData {
+async function openData(
+  dir: string,
+  { durability }: ProviderSettings,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<OpenedData> {
   const onFault = (error: unknown) => {
     const code = error instanceof TacetError ? error.code : "internal";
     log.error(
@@ -206,7 +223,14 @@ function openData(dir: string, { durability }: ProviderSettings, log: Logger): O
       error instanceof TacetError ? error.message : "fault",
     );
   };
-  const data = openDataFolder(dir, durability === undefined ? {} : { durability }, onFault);
+  const onWatch = (ms: number) => {
+    log.warn(
+      { type: "lock", data: dir, seconds: ms / 1000 },
+      "a lock is there: waiting to see if it is in use",
+    );
+  };
+  const options = durability === undefined ? {} : { durability };
+  const data = await openDataFolder(dir, options, { onFault, onWatch, signal });
   const { droppedBytes } = data;
   if (droppedBytes > 0) log.warn({ type: "journal-tail", droppedBytes }, "an unfinished charge was dropped");
   return data;
