@@ -14,7 +14,7 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
   type ModeCost,
-  SECURITY_PROMISE,
+  securityPromise,
   securityFacts,
   shapesOf,
   showFunctionVectors,
@@ -90,8 +90,8 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   print();
   printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
   printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
-  printField("function", `${showFunctionVectors(security)}: chosen vectors for all`);
-  for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
+  printField("function", showFunctionVectors(security));
+  for (const line of wrap(securityPromise(security), 80)) print(line);
 }
 
 /** A that can be guessed is as good as public: HINTED-PLL-REVIEW.md D5. */

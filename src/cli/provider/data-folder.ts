@@ -1,9 +1,10 @@
 /**
  * A provider's data folder (--data): keys.json, which `tacet keys` writes and a running provider watches;
- * usage.journal, which one provider writes; lock, while it does.
+ * usage.journal, which one provider writes; lock, while it does; adapters.json, what `tacet keys` may say of its
+ * adapters.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TacetError } from "../../base/errors.ts";
 import type { Journal } from "../../base/platform.ts";
@@ -13,6 +14,7 @@ import { EmbeddedStore, type EmbeddedStoreOptions } from "../../provider/embedde
 import type { Sha256 } from "../../provider/provider.ts";
 import type { KeyRecord } from "../../provider/store.ts";
 import { UsageLedger } from "../../provider/usage-ledger.ts";
+import type { AdapterFigures } from "../exposure.ts";
 import { errnoOf, writeFiles } from "../shared/write-files.ts";
 
 const paths = (dir: string) => ({
@@ -20,6 +22,7 @@ const paths = (dir: string) => ({
   keysLock: join(dir, "keys.lock"),
   journal: join(dir, "usage.journal"),
   lock: join(dir, "lock"),
+  adapters: join(dir, "adapters.json"),
 });
 
 export interface OpenedData {
@@ -94,6 +97,16 @@ export async function openDataFolder(
   }
 }
 
+/** Refuses a folder that neither 'tacet keys create' nor 'tacet provider' has used. Throws TacetError bad_argument. */
+export function checkDataFolder(dir: string): void {
+  const { keys, journal } = paths(dir);
+  if (existsSync(keys) || existsSync(journal)) return;
+  const why = existsSync(dir) ? "it has neither keys nor a journal" : "it does not exist";
+  throw new TacetError("bad_argument", `${dir} is no data folder of a provider: ${why}`, {
+    hint: "give the folder that 'tacet keys create --data' or 'tacet provider --data' has made",
+  });
+}
+
 /** The keys of a folder; none where none were made. Throws TacetError bad_state, io_failed. */
 export function readKeys(dir: string): KeyRecord[] {
   const { keys } = paths(dir);
@@ -128,6 +141,29 @@ export async function changeKeys(
     await writeFiles([{ path: keys, bytes: new TextEncoder().encode(text), mode: 0o600 }]);
   } finally {
     lock.release();
+  }
+}
+
+/** Keeps the figures of the adapters that are served here, for whoever makes a key later. */
+export async function writeFigures(dir: string, figures: readonly AdapterFigures[]): Promise<void> {
+  const text = `${JSON.stringify({ adapters: figures }, undefined, 1)}\n`;
+  await writeFiles([{ path: paths(dir).adapters, bytes: new TextEncoder().encode(text), mode: 0o600 }]);
+}
+
+/** What the provider that served last has written of its adapters; undefined where none has, or it can't be read. */
+export function readFigures(dir: string): AdapterFigures[] | undefined {
+  try {
+    const { adapters } = JSON.parse(readFileSync(paths(dir).adapters, "utf8"));
+    return (adapters as AdapterFigures[]).map(({ adapter, functionVectors }) => ({
+      adapter: String(adapter),
+      functionVectors:
+        functionVectors?.map(({ inFeatures, vectors }) => ({
+          inFeatures: Number(inFeatures),
+          vectors: Number(vectors),
+        })) ?? null,
+    }));
+  } catch {
+    return undefined;
   }
 }
 

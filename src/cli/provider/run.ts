@@ -3,15 +3,11 @@ import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
-import {
-  loadServedAdapter,
-  Provider,
-  type ProviderEvent,
-  type ServedAdapter,
-} from "../../provider/provider.ts";
+import { keyAllows } from "../../provider/api-keys.ts";
+import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
-import { securityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
-import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
+import { nodeSha256, type OpenedData, openDataFolder, writeFigures } from "./data-folder.ts";
+import { type AdapterFigures, exposureOf, figuresOf } from "../exposure.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -70,8 +66,11 @@ export async function runProvider(
     metrics.watch(provider);
     server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
+    const figures = adapters.map(({ bundle }) => figuresOf(bundle.manifest));
+    if (settings.data !== undefined) await writeFigures(settings.data, figures);
+    for (const each of figures) log.info({ type: "adapter", ...each }, "adapter");
     if (data !== undefined) {
-      warnOfUnlimited(await data.keys(), adapters);
+      warnOfBudgets(await data.keys(), figures);
       readiness.check = data.check;
     }
     readiness.reason = undefined;
@@ -248,24 +247,42 @@ const LEVELS = {
 } as const satisfies Record<ProviderEvent["type"], string>;
 
 function warnOfExposure(settings: ProviderSettings): void {
-  const { host, tokenFile, tlsCert } = settings;
-  if (isLoopback(host)) return;
-  const who = tokenFile === undefined ? `anybody who reaches ${host}` : "whoever has a token";
+  const { host, tokenFile, tlsCert, unmetered } = settings;
   const isMetered = settings.data !== undefined || redisUrlOf(settings) !== undefined;
-  if (!isMetered) warn(`${who} can query the adapters without limit, and so learn their functions`);
-  if (tlsCert !== undefined) return;
+  const local = isLoopback(host);
+  // On loopback too: a proxy in front lets others in. --unmetered there says that it is meant.
+  if (!isMetered && !(local && unmetered)) {
+    const everybody = local ? "everybody on this machine or behind a proxy" : `anybody who reaches ${host}`;
+    const who = tokenFile === undefined ? everybody : "whoever has a token";
+    warn(
+      `nobody is counted: ${who} can query the adapters without limit, and so learn their functions; give --data ` +
+        `and keys${local ? ", or --unmetered if that is meant" : ""}`,
+    );
+  }
+  if (local || tlsCert !== undefined) return;
   warn(
     "tokens and adapter names travel in clear: give --tls-cert and --tls-key, or put a proxy with TLS in front",
   );
 }
 
-/** Says what a budget without end means, with the numbers of these adapters. */
-function warnOfUnlimited(records: readonly KeyRecord[], adapters: readonly ServedAdapter[]): void {
-  const keys = records.filter(({ budget, revokedAt }) => budget === null && revokedAt === null);
-  if (keys.length === 0) return;
-  const ids = keys.map(({ id }) => id).join(", ");
-  for (const { name, bundle } of adapters) {
-    const vectors = showFunctionVectors(securityFacts(bundle.manifest));
-    warn(`keys without limit (${ids}) can learn a group of ${name} with so many chosen vectors: ${vectors}`);
+/** Keys named in a warning; the rest are counted. */
+const MOST_NAMED = 5;
+
+/** Says which keys can learn an adapter's function, and how. */
+function warnOfBudgets(records: readonly KeyRecord[], adapters: readonly AdapterFigures[]): void {
+  const now = Date.now();
+  for (const figures of adapters) {
+    const { adapter } = figures;
+    /** What is to say → ids of the keys that it is true of. */
+    const keysOf = new Map<string, string[]>();
+    for (const record of records) {
+      if (!keyAllows(record, adapter, now)) continue;
+      const { text, givesAway } = exposureOf(record, figures, now);
+      if (givesAway) keysOf.set(text, [...(keysOf.get(text) ?? []), record.id]);
+    }
+    for (const [text, ids] of keysOf) {
+      const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : "";
+      warn(`${adapter}: ${text} (${ids.slice(0, MOST_NAMED).join(", ")}${more})`);
+    }
   }
 }
