@@ -22,7 +22,7 @@ export interface Exposure {
   readonly givesAway: boolean;
 }
 
-const UNITS: Record<number, string> = { 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week" };
+const UNITS: Record<number, string> = { 60: "minute", 3600: "hour", 86400: "day", 604800: "week" };
 
 export function exposureOf(
   { budget, expiresAt }: Pick<KeyRecord, "budget" | "expiresAt">,

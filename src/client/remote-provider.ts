@@ -177,6 +177,7 @@ export class RemoteProvider {
         return connection;
       } catch (error) {
         this.#nextUrl++;
+        if (token === "" && isRefusedToken(error)) throw noToken(error);
         if (isBundleChange(error)) throw this.#otherBundle(error.message);
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
@@ -244,6 +245,16 @@ function isLoss(error: unknown): error is TacetError {
     error instanceof TacetError &&
     ["connection_failed", "connection_lost", "timed_out", "shutting_down", "unavailable"].includes(error.code)
   );
+}
+
+const isRefusedToken = (error: unknown): error is TacetError =>
+  error instanceof TacetError && error.code === "unauthorized";
+
+function noToken(cause: TacetError): TacetError {
+  return new TacetError("unauthorized", "the provider asks for a key, and none was given", {
+    hint: "export TACET_TOKEN=…, or --token-file FILE (library: token), with the key that the provider gave you",
+    cause,
+  });
 }
 
 const isBundleChange = (error: unknown): error is TacetError =>

@@ -19,7 +19,7 @@ import {
   shapesOf,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
-import { EMBEDDED_BASE } from "../shared/embedded.ts";
+import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
 import { readSigningKey } from "./signing-key.ts";
@@ -54,7 +54,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
-  if (!options.json) warnOfInitialization(signs);
+  if (!options.json) {
+    warnOfInitialization(signs);
+    if (signs.length > 0 && isEmbeddedAdapter(options.adapter)) print(wrap(EMBEDDED_MAY, 80).join("\n"));
+  }
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
@@ -93,6 +96,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("function", showFunctionVectors(security));
   for (const line of wrap(securityPromise(security), 80)) print(line);
 }
+
+const EMBEDDED_MAY =
+  "The embedded example may be so: it is published with tacet, and so is its text. An adapter that is meant to stay " +
+  "secret must begin from a seed that nobody can guess (docs/models.md).\n";
 
 /** A that can be guessed is as good as public: HINTED-PLL-REVIEW.md D5. */
 function warnOfInitialization(signs: readonly InitializationSign[]): void {

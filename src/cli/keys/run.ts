@@ -172,7 +172,7 @@ export function parseBudget(text: string): Budget | null {
     return { vectors: Number(match[1]), windowSeconds: match[2] === undefined ? 0 : UNIT_SECONDS[match[2]] };
   }
   throw new TacetError("bad_argument", "--budget must be a number of vectors, or 'unlimited'", {
-    hint: "as in --budget 5000, --budget 5000/day; per minute, hour, day or week",
+    hint: "as in --budget 150, --budget 20/day; per minute, hour, day or week",
   });
 }
 

@@ -68,7 +68,6 @@ export async function runProvider(
     warnOfExposure(settings);
     const figures = adapters.map(({ bundle }) => figuresOf(bundle.manifest));
     if (settings.data !== undefined) await writeFigures(settings.data, figures);
-    for (const each of figures) log.info({ type: "adapter", ...each }, "adapter");
     if (data !== undefined) {
       warnOfBudgets(await data.keys(), figures);
       readiness.check = data.check;
@@ -77,6 +76,7 @@ export async function runProvider(
     const metered = data !== undefined;
     log.info({ type: "settings", ...shownSettings(settings) }, "settings");
     log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
+    for (const each of figures) log.info({ type: "adapter", ...each }, "adapter");
     print(`listening on ${server.url}`);
 
     const graceMs = 1000 * settings.graceSeconds;
