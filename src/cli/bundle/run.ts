@@ -56,7 +56,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   );
   if (!options.json) {
     warnOfInitialization(signs);
-    if (signs.length > 0 && isEmbeddedAdapter(options.adapter)) print(wrap(EMBEDDED_MAY, 80).join("\n"));
+    if (signs.length > 0 && isEmbeddedAdapter(options.adapter)) {
+      for (const line of wrap(EMBEDDED_MAY, 80)) print(line);
+      print();
+    }
   }
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
@@ -99,7 +102,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
 
 const EMBEDDED_MAY =
   "The embedded example may be so: it is published with tacet, and so is its text. An adapter that is meant to stay " +
-  "secret must begin from a seed that nobody can guess (docs/models.md).\n";
+  "secret must begin from a seed that nobody can guess (docs/models.md).";
 
 /** A that can be guessed is as good as public: HINTED-PLL-REVIEW.md D5. */
 function warnOfInitialization(signs: readonly InitializationSign[]): void {
