@@ -168,7 +168,9 @@ describe("a budget and the adapters", () => {
 
   it("cannot be compared where none is known, which is said", async () => {
     const made = await tacet("keys", "create", "--data", join(folder.path, "other"), "--budget", "5");
-    expect(made.stderr).toMatch(/^warning: how much of an adapter this budget gives away cannot be said/m);
+    const other = await tacet("keys", "create", "--data", data, "--budget", "5", "--adapter", "typo");
+    expect(other.stderr).toMatch(/^warning: the key is for none of the adapters .*: test$/m);
+    expect(made.stderr).toMatch(/^warning: how much of an adapter this budget gives away is not known here/m);
   });
 
   it("are compared at a provider's start, for the keys that count", async () => {

@@ -62,11 +62,19 @@ export function stateOf(holder: Holder | undefined): HolderState {
 function pidSpace(): string | null {
   try {
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
-    // A time namespace shifts the start times that its processes read.
-    const spaces = ["pid", "time"].map((name) => readlinkSync(`/proc/self/ns/${name}`));
-    return boot === "" ? null : [boot, ...spaces].join(" ");
+    const pids = readlinkSync("/proc/self/ns/pid");
+    return boot === "" ? null : `${boot} ${pids} ${timeSpace()}`;
   } catch {
     return null;
+  }
+}
+
+/** A time namespace shifts the start times that its processes read. Empty before Linux 5.6, which has none. */
+function timeSpace(): string {
+  try {
+    return readlinkSync("/proc/self/ns/time");
+  } catch {
+    return "";
   }
 }
 

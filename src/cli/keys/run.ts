@@ -73,13 +73,17 @@ export async function createKey(options: CreateKeyOptions): Promise<void> {
     else if (!options.json) process.stderr.write(`${oneLine(`${name}: ${text}`)}\n`);
   }
   if (exposures.length > 0) return;
-  const why = figures === undefined ? "of which adapters is not known here" : "none that is known here";
-  warn(
-    budget === null
-      ? "unlimited: whoever has this key can learn the adapted function, and nothing will stop it"
-      : `how much of an adapter this budget gives away cannot be said (${why}): give --state DIR, or see what ` +
-          "'tacet provider' says at its start",
-  );
+  if (budget === null) {
+    warn("unlimited: whoever has this key can learn the adapted function, and nothing will stop it");
+  } else if (figures === undefined) {
+    warn(
+      "how much of an adapter this budget gives away is not known here: name its state folder with --state, or see " +
+        "what 'tacet provider' says at its start",
+    );
+  } else {
+    const names = figures.map(({ adapter: name }) => name).join(", ");
+    warn(`the key is for none of the adapters that are known here: ${oneLine(names)}`);
+  }
 }
 
 /** The public figures of a state folder's adapter; the private file is not read. */
