@@ -87,7 +87,7 @@ function printGroup(group: GroupReport): void {
     "bound",
     `a weight has ${weightEntropy.toFixed(1)} bits; ${
       functionQueries === null
-        ? "no figure for sealed output: its matrix has low rank, which the attacks below do not use"
+        ? "no figure for sealed output: its matrix has low rank, and rows alone are no bound (attack lowrank)"
         : `${grouped(functionQueries)} chosen vectors can teach the function`
     }`,
   );
