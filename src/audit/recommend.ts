@@ -14,7 +14,7 @@ export function recommend(groups: readonly GroupReport[], effects: readonly Effe
     weightBits: leastOffset(effects, "weightBits", "replyBits"),
     replyBits,
     queriesGained: widest / (widest + replyBits) - 1,
-    budgets: groups.map(budgetOf),
+    budgets: groups.flatMap(budgetOf),
   };
 }
 
@@ -30,7 +30,9 @@ function leastOffset(
   return Math.min(0, ...good);
 }
 
-function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget {
+/** None where no bound is known: the attacks here are not the best. */
+function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget[] {
+  if (functionQueries === null) return [];
   let attack = "";
   let halfError = Number.POSITIVE_INFINITY;
   let fifthError = Number.POSITIVE_INFINITY;
@@ -44,7 +46,7 @@ function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport):
     fifthError = Math.min(fifthError, firstBelow(points, 0.2));
   }
   const vectors = Math.floor(Math.min(halfError, functionQueries / 2));
-  return { group, inFeatures, halfError, fifthError, attack, vectors };
+  return [{ group, inFeatures, halfError, fifthError, attack, vectors }];
 }
 
 /** Queries at which a curve crosses a level, between points on a straight line; infinity if it never does. */

@@ -12,9 +12,10 @@ export interface GroupReport {
   readonly weightBits: number;
   readonly replyBits: number;
   readonly weightEntropy: number;
-  /** Q_func = n·h_A/b0 */
-  readonly functionQueries: number;
+  /** Q_func = n·h_A/b0; null for sealed output, whose W has low rank and so can be known after fewer. */
+  readonly functionQueries: number | null;
   readonly attacks: readonly AttackResult[];
+  /** Empty for sealed output, like Q_func. */
   readonly leak: readonly LeakRow[];
 }
 

@@ -50,6 +50,8 @@ export interface FileWriter {
 
 /** A message socket: ordered, reliable, binary. */
 export interface MessageSocket {
+  /** Network address of the other end, where a server knows it. */
+  readonly address?: string;
   send(message: Uint8Array): void;
   /** send has copied the message when it returns, so that its memory may be written to. */
   readonly copies?: boolean;

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ERROR_KINDS, type ErrorCode } from "../base/errors.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = join(ROOT, "dist/cli/main.js");
@@ -130,6 +131,7 @@ describe("bundle", () => {
     expect(stdout).toMatch(/^digest +[0-9a-f]{64}$/m);
     expect(stdout).toMatch(/^public-basis \* /m);
     expect(stdout).toMatch(/^sealed /m);
+    expect(stdout).toMatch(/^The embedded example may be so: it is published/);
     expect(stdout).toMatch(/chosen vectors/);
     for (const line of stdout.split("\n"))
       if (!line.includes(home)) expect(line.length).toBeLessThanOrEqual(80);
@@ -333,6 +335,19 @@ describe("inspect", () => {
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
+  it("prints no number of queries for sealed output", async () => {
+    const out = join(home, "sealed");
+    const made = await tacet("bundle", "--adapter", LAW, "--out", out, "--output", "sealed");
+    for (const text of [made.stdout, (await tacet("inspect", "--state", out)).stdout]) {
+      expect(text).not.toMatch(/\d at width|function vectors|after vectors/);
+      expect(text.replace(/\s+/g, " ")).toContain("Sealed output needs fewer of them than public-basis");
+    }
+    const { security } = await tacetJson("inspect", "--state", out);
+    expect(Object.keys(security)).toEqual(["query", "hint", "note"]);
+    const key = await tacet("keys", "create", "--data", join(home, "d"), "--state", out, "--budget", "1");
+    expect(key.stderr).toMatch(/^warning: .*: sealed output: after how many vectors .* cannot be said/m);
+  });
+
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
     expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 4096 } });
@@ -345,10 +360,23 @@ describe("provider", () => {
     const tokens = join(home, "tokens");
     writeFileSync(tokens, `other\n${TOKEN}\n`);
     chmodSync(tokens, 0o600);
-    const served = await startProvider("--state", state, "--token-file", tokens);
+    const served = await startProvider("--state", state, "--token-file", tokens, "--unmetered");
     const refused = await tacet("generate", "battery", "--provider", served.url);
     expect(refused.code).toBe(4);
-    expect(refused.stderr).toMatch(/^error: the provider does not accept this token\n/);
+    expect(refused.stderr).toMatch(
+      /^error: the provider asks for a key, and none was given\nhint: export TACET_TOKEN=/,
+    );
+    const wrong = ["generate", "battery", "--provider", served.url, "--json"];
+    const failed = await finish(start(wrong, { TACET_TOKEN: "wrong" }));
+    expect(failed.code).toBe(4);
+    expect(failed.stderr).toMatch(/^error: the provider does not accept this token\n/);
+    expect(JSON.parse(failed.stdout)).toEqual({
+      error: {
+        code: "unauthorized",
+        message: "the provider does not accept this token",
+        hint: expect.stringContaining("TACET_TOKEN"),
+      },
+    });
     const env = { TACET_TOKEN: TOKEN };
     const allowed = await finish(start(["generate", "battery", "--provider", served.url], env));
     expect(allowed).toEqual({ code: 0, stdout: `${EXPECTED.adapter.text}\n`, stderr: "" });
@@ -436,6 +464,8 @@ describe("mistakes", () => {
     [5, ["generate", "x", "--provider", "ws://127.0.0.1:1"], /^error: .*ECONNREFUSED.*\nhint: /],
     [2, ["generate", "x", "--provider", "http://127.0.0.1:1"], /^error: .*is not a provider's URL\nhint: /],
     [2, ["generate", "x", "--token-file", "t"], /^error: --token-file needs --provider\n$/],
+    [2, ["keys", "create", "--frob"], /\nhint: see 'tacet keys create --help'\n$/],
+    [2, ["keys", "frob"], /\nhint: see 'tacet keys --help'\n$/],
     [2, ["bundle", "--adapter", LAW], /^error: required option '--out <dir>' not specified\nhint: /],
     [2, ["logits", "x", "--compare"], /^error: --compare needs both/],
     [2, ["inspect"], /^error: inspect takes one thing at a time\nhint: /],
@@ -443,6 +473,23 @@ describe("mistakes", () => {
     [2, ["provider", "--state", "."], /^error: \. has no bundle\.safetensors\nhint: /],
   ])("exit %i for %j", async (code, args, stderr) => {
     expect(await tacet(...args)).toEqual({ code, stdout: "", stderr: expect.stringMatching(stderr) });
+  });
+
+  it("are JSON on stdout too where JSON was asked for, in every command", async () => {
+    const commands = [
+      ["generate", "x", "--base", "nowhere"],
+      ["logits", "x", "--base", "nowhere"],
+      ["inspect", "--state", "nowhere"],
+      ["bundle", "--adapter", "nowhere", "--out", "out"],
+      ["keys", "list", "--data", "nowhere"],
+      ["keys", "create", "--data", "data"],
+    ];
+    for (const args of commands) {
+      const { code, stdout, stderr } = await tacet(...args, "--json");
+      const { error } = JSON.parse(stdout);
+      expect(stderr.split("\n")[0]).toBe(`error: ${error.message}`);
+      expect(code).toBe(ERROR_KINDS[error.code as ErrorCode].exit);
+    }
   });
 
   it("a base model that the adapter was not made for", async () => {

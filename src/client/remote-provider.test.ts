@@ -179,7 +179,8 @@ describe("a pinned digest", () => {
     const cache = memoryCache();
     await expect(connect({ pinnedDigest: toHex(other.digest), cache })).rejects.toMatchObject({
       code: "bundle_changed",
-      hint: expect.stringContaining("digest"),
+      message: `the provider serves the bundle ${toHex(made.digest)}, not ${toHex(other.digest)}, which was asked for`,
+      hint: expect.stringMatching(/^keep the digest unless/),
     });
     expect(sent.map((message) => message.case)).toEqual(["hello", "goodbye"]);
     expect(cache.entries.size).toBe(0);

@@ -177,6 +177,8 @@ export class RemoteProvider {
         return connection;
       } catch (error) {
         this.#nextUrl++;
+        if (token === "" && isRefusedToken(error)) throw noToken(error);
+        if (isBundleChange(error)) throw this.#otherBundle(error.message);
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
@@ -185,15 +187,21 @@ export class RemoteProvider {
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
   #checkDigest(connection: Connection): void {
     const wanted = this.#bundleDigest;
-    if (wanted.length === 0 || equalBytes(wanted, connection.welcome.bundleDigest)) return;
+    const { bundleDigest } = connection.welcome;
+    if (wanted.length === 0 || equalBytes(wanted, bundleDigest)) return;
     connection.close();
-    throw new TacetError(
-      "bundle_changed",
-      "the provider serves another bundle than the one that was asked for",
-      {
-        hint: "compare the digest with the one that the provider has made public",
-      },
-    );
+    throw this.#otherBundle(`the provider serves the bundle ${toHex(bundleDigest)}`);
+  }
+
+  /** The advice is ours, whatever the provider says: what a pin is for is not to take its word. */
+  #otherBundle(said: string): TacetError {
+    const wanted = toHex(this.#bundleDigest);
+    const message = said.includes(wanted) ? said : `${said}, not ${wanted}, which was asked for`;
+    const hint =
+      this.#options.pinnedDigest === undefined
+        ? "the adapter was replaced while this client was running: start it again"
+        : "keep the digest unless the provider has published the other one in a place that you trust";
+    return new TacetError("bundle_changed", message, { hint });
   }
 
   /** A signature must be one; with a pinned key, that key's. */
@@ -238,6 +246,19 @@ function isLoss(error: unknown): error is TacetError {
     ["connection_failed", "connection_lost", "timed_out", "shutting_down", "unavailable"].includes(error.code)
   );
 }
+
+const isRefusedToken = (error: unknown): error is TacetError =>
+  error instanceof TacetError && error.code === "unauthorized";
+
+function noToken(cause: TacetError): TacetError {
+  return new TacetError("unauthorized", "the provider asks for a key, and none was given", {
+    hint: "export TACET_TOKEN=…, or --token-file FILE (library: token), with the key that the provider gave you",
+    cause,
+  });
+}
+
+const isBundleChange = (error: unknown): error is TacetError =>
+  error instanceof TacetError && error.code === "bundle_changed";
 
 const isUnavailable = (error: unknown): boolean =>
   error instanceof TacetError && error.code === "unavailable";

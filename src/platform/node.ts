@@ -11,7 +11,7 @@ export { nodeFileTree } from "./node/files/file-tree.ts";
 export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
 export { type HubId, parseHubId } from "./node/hub/names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node/files/journal.ts";
-export { type FolderLock, lockFolder } from "./node/files/lock-file.ts";
+export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-file.ts";
 export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";

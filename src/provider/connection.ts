@@ -3,7 +3,7 @@
  * A fault in one query fails that query; a fault in framing or order closes the connection. A fault of ours is
  * reported as internal, without its text.
  */
-import { equalBytes } from "../base/bytes.ts";
+import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
@@ -17,7 +17,7 @@ import {
 import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
 import type { Computed } from "./answers.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
-import type { Admission, Provider } from "./provider.ts";
+import type { Admission, ClientName, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { Soon } from "./store.ts";
 
@@ -59,12 +59,15 @@ export class Connection {
   #draining = false;
   #drained: () => void = () => {};
   #leaveKey: () => void = () => {};
+  /** Who it is, for the log. */
+  #client: ClientName;
 
   constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
     this.#provider = provider;
     this.#socket = socket;
     this.#onClosed = onClosed;
+    this.#client = socket.address === undefined ? {} : { address: socket.address };
     this.#helloTimer = setTimeout(() => {
       if (this.#state.name === "awaiting-hello" || this.#state.name === "admitting") {
         this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
@@ -181,7 +184,9 @@ export class Connection {
       if (budget instanceof Promise) return budget.then((found) => ({ admission, budget: found }));
       return { admission, budget };
     };
-    const admission = this.#provider.admit(hello.adapter, hello.token);
+    const admission = this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
+      this.#client = { ...this.#client, keyId: id, account };
+    });
     return admission instanceof Promise ? admission.then(check) : check(admission);
   }
 
@@ -189,7 +194,7 @@ export class Connection {
     if (keyId !== undefined) this.#leaveKey = this.#provider.enter(keyId);
     clearTimeout(this.#helloTimer);
     this.#state = { name: "ready", adapter, meter, sendingBundle: false };
-    this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
+    this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name, ...this.#client });
     const { digest, bytes } = adapter.bundle;
     const { signature } = adapter;
     this.#send({
@@ -368,10 +373,16 @@ export class Connection {
       value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
     });
     if (queryId !== 0) {
-      this.#provider.emit({ type: "failed", connection: this.id, query: queryId, code: failure.code });
+      this.#provider.emit({
+        type: "failed",
+        connection: this.id,
+        query: queryId,
+        code: failure.code,
+        ...this.#client,
+      });
       return;
     }
-    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code });
+    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code, ...this.#client });
     this.#close(failure.kind.close ?? 1008, failure.code);
   }
 
@@ -419,9 +430,12 @@ function checkHello(hello: Hello, adapter: ServedAdapter): void {
     });
   }
   if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
-    throw new TacetError("bundle_changed", `adapter ${adapter.name} has a new bundle`, {
-      hint: "connect again without the old bundle",
-    });
+    const asked = hello.bundleDigest.length === 32 ? toHex(hello.bundleDigest) : "no SHA-256";
+    throw new TacetError(
+      "bundle_changed",
+      `adapter ${adapter.name} has the bundle ${toHex(digest)}, not ${asked}, which was asked for`,
+      { hint: "ask the provider, by another way, whether it has published this digest" },
+    );
   }
 }
 

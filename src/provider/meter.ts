@@ -103,7 +103,7 @@ export class Meter {
 function exhausted(vectors: number, { budget, left, endsAt }: Remaining): TacetError {
   return new TacetError(
     "budget_exhausted",
-    `${vectors} vectors were asked of a group and ${left} of the budget of ${budget.vectors} are left`,
+    `the query needs ${count(vectors)}; ${left} of ${budget.vectors} are left in this group's budget`,
     {
       hint: Number.isFinite(endsAt)
         ? `the budget is renewed at ${new Date(endsAt).toISOString()}`
@@ -111,3 +111,5 @@ function exhausted(vectors: number, { budget, left, endsAt }: Remaining): TacetE
     },
   );
 }
+
+const count = (vectors: number) => (vectors === 1 ? "1 vector" : `${vectors} vectors`);

@@ -20,6 +20,15 @@ export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 
+/** Who a connection belongs to, as far as that is known: an operator's names, none of them a secret. */
+export interface ClientName {
+  /** Network address. */
+  readonly address?: string;
+  /** Public name of the API key, also of one that is refused because it has ended. */
+  readonly keyId?: string;
+  readonly account?: string;
+}
+
 /** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
 export type ProviderEvent =
   | { readonly type: "connected"; readonly connection: number }
@@ -41,9 +50,14 @@ export type ProviderEvent =
       readonly ms: number;
     }
   /** A query was refused; the connection goes on. */
-  | { readonly type: "failed"; readonly connection: number; readonly query: number; readonly code: string }
-  | { readonly type: "welcomed"; readonly connection: number; readonly adapter: string }
-  | { readonly type: "refused"; readonly connection: number; readonly code: string }
+  | ({
+      readonly type: "failed";
+      readonly connection: number;
+      readonly query: number;
+      readonly code: string;
+    } & ClientName)
+  | ({ readonly type: "welcomed"; readonly connection: number; readonly adapter: string } & ClientName)
+  | ({ readonly type: "refused"; readonly connection: number; readonly code: string } & ClientName)
   | { readonly type: "closed"; readonly connection: number; readonly code: number; readonly vectors: number }
   | { readonly type: "fault"; readonly connection: number; readonly name: string };
 
@@ -170,9 +184,10 @@ export class Provider {
    * The adapter that a Hello asks for, the only or first one where it names none, and what counts its queries. A token
    * knows of the adapters that it may use and of no others: those are unknown to it, whether they exist or not.
    *
+   * @param onKey told the key that a token belongs to, also where it is refused then
    * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
-  admit(name: string, token: string): Soon<Admission> {
+  admit(name: string, token: string, onKey: (key: KeyRecord) => void = () => {}): Soon<Admission> {
     const { authorize = () => true, store } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
@@ -181,6 +196,7 @@ export class Provider {
     const found = store.findKey(hashApiKey(token));
     const use = (record: KeyRecord | undefined): Admission => {
       const now = this.#options.now ?? Date.now;
+      if (record !== undefined) onKey(record);
       const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
       const { sha256 } = this.#options;
       const tools = { store, now, ...(sha256 ? { sha256 } : {}) };

@@ -20,6 +20,7 @@ const ACCOUNT = "account-of-nobody-7731";
 const LABEL = "label-of-nobody-9942";
 /** Name of a secret → forms that must not be found. */
 const secrets: Record<string, string[]> = {};
+let figures: string;
 let said = "";
 
 /** Bytes as text: hex, and base64 at each of its three places. */
@@ -74,9 +75,10 @@ beforeAll(async () => {
   });
   await proxy.close();
   said = [provider.log(), provider.out(), metrics, ready].join("\n");
+  figures = [provider.out(), metrics, ready].join("\n");
 
   const prompt = [...entry.prompt_ids];
-  secrets.key = [key, key.slice(-20), record.hash, record.hash.slice(0, 16), wrong, ACCOUNT, LABEL];
+  secrets.key = [key, key.slice(-20), record.hash, record.hash.slice(0, 16), wrong, LABEL];
   secrets.text = [entry.word, entry.adapter.text.slice(0, 12), entry.adapter.text.slice(12, 24)];
   secrets.ids = [prompt, ids, [...prompt, ...ids]].flatMap((list) => [list.join(","), list.join(", ")]);
   secrets.activations = activations.flatMap((value) => {
@@ -108,6 +110,12 @@ it("says what happened", () => {
     expect(said).toContain(`"type":"${type}"`);
   expect(said).toMatch(/tacet_refusals_total\{code="unauthorized"\} 1/);
   expect(said).toMatch(/tacet_charged_vectors_total\{adapter="[\w-]+"\} [1-9]/);
+});
+
+it("names an account, as its operator does, in the log alone", () => {
+  const types = said.split("\n").flatMap((line) => (line.includes(ACCOUNT) ? JSON.parse(line).type : []));
+  expect(new Set(types)).toEqual(new Set(["welcomed", "failed"]));
+  expect(figures).not.toContain(ACCOUNT);
 });
 
 it("and nothing of keys, text, ids, activations or ciphertexts", () => {

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { TacetError } from "../../src/base/errors.ts";
 import type { BundleCache } from "../../src/client/bundle-cache.ts";
 import { type ConnectOptions, connect } from "../../src/client/client.ts";
 import { nodeBundleCache, nodePlatform } from "../../src/platform/node.ts";
@@ -89,9 +90,17 @@ describe("the provider refuses", () => {
 describe("the client", () => {
   it("refuses a provider whose bundle is not the pinned one", async () => {
     const pinnedDigest = "00".repeat(32);
-    await expect(open({ pinnedDigest })).rejects.toMatchObject({ code: "bundle_changed" });
+    const refused = await open({ pinnedDigest }).then(
+      () => expect.fail("connected"),
+      (error: TacetError) => error,
+    );
+    expect(refused.code).toBe("bundle_changed");
+    for (const each of [pinnedDigest, digest]) expect(refused.message).toContain(each);
+    // Who holds to a digest is never told to let go of it.
+    expect(refused.hint).toMatch(/^keep the digest unless/);
     await expect(open({ adapter: "second", pinnedDigest: digest })).rejects.toMatchObject({
       code: "bundle_changed",
+      message: expect.stringContaining(digest),
     });
   });
 

@@ -44,6 +44,7 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
   if (points[points.length - 1]?.queries !== oracle.asked) score();
   const exact = exactWeights / (rows * columns);
   const formula = replyBits / weightEntropy;
+  const sealed = view.spec.output === "sealed";
   return [
     {
       attack: "packed",
@@ -55,10 +56,11 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
         exactOfAsked: exact,
         blocksRight: 1 - wrongBlocks / blocks,
         queries: oracle.asked,
-        functionQueries: (n * weightEntropy) / replyBits,
+        ...(sealed ? {} : { functionQueries: (n * weightEntropy) / replyBits }),
       },
       finding:
-        `${rate.toFixed(3)} weights of each row a query, the bound b0/h_A is ${formula.toFixed(3)}; ` +
+        `${rate.toFixed(3)} weights of each row a query, the bound b0/h_A is ${formula.toFixed(3)}` +
+        `${sealed ? " for a row alone" : ""}; ` +
         `${percent(exact)} of the weights asked for are exact after ${oracle.asked} queries`,
     },
   ];

@@ -29,7 +29,8 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
     }
   });
   const share = right / (rows * paddingLength);
-  const functionQueries = (n * view.weightEntropy) / replyBits;
+  // Of sealed output fewer are enough.
+  const functionQueries = view.spec.output === "sealed" ? undefined : (n * view.weightEntropy) / replyBits;
   const left = estimateLwe({
     dimension: n,
     logQ: parameters.logQ,
@@ -45,7 +46,7 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
       facts: {
         queries: oracle.asked,
         formulaQueries: (paddingLength * paddingEntropy(parameters)) / replyBits,
-        functionQueries,
+        ...(functionQueries === undefined ? {} : { functionQueries }),
         paddingRight: share,
         leftDimension: n,
         leftCoreBits: left.coreBits,
@@ -53,8 +54,10 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
       },
       finding:
         `${oracle.asked} queries gave ${percent(share)} of P's ${grouped(rows * paddingLength)} entries; the hint is ` +
-        `then LWE of dimension ${n}, ${left.coreBits.toFixed(0)} core bits. The weights themselves take ` +
-        `${functionQueries.toFixed(0)} queries`,
+        `then LWE of dimension ${n}, ${left.coreBits.toFixed(0)} core bits` +
+        (functionQueries === undefined
+          ? ""
+          : `. The weights themselves take ${functionQueries.toFixed(0)} queries`),
     },
   ];
 }

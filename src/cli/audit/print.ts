@@ -50,6 +50,13 @@ function printRecommendation({ recommendation, effects }: AuditReport): void {
   const { replyBits, queriesGained, budgets } = recommendation;
   print();
   print(paint("Recommendation", "bold"));
+  if (budgets.length === 0) {
+    printField(
+      "budget",
+      "none can be recommended for sealed output, which needs fewer queries than public-basis and will be removed",
+      12,
+    );
+  }
   for (const { group, inFeatures, halfError, fifthError, attack, vectors } of budgets) {
     const known = (queries: number) => (Number.isFinite(queries) ? grouped(queries) : "not reached");
     printField(
@@ -78,7 +85,11 @@ function printGroup(group: GroupReport): void {
   printField("shape", `n = ${n}, ${rows} rows, w = ${weightBits} bits, b0 = ${replyBits} bits`);
   printField(
     "bound",
-    `a weight has ${weightEntropy.toFixed(1)} bits; ${grouped(functionQueries)} chosen vectors can teach the function`,
+    `a weight has ${weightEntropy.toFixed(1)} bits; ${
+      functionQueries === null
+        ? "no figure for sealed output: its matrix has low rank, and rows alone are no bound (attack lowrank)"
+        : `${grouped(functionQueries)} chosen vectors can teach the function`
+    }`,
   );
   print();
   print(HEAD);
@@ -86,6 +97,7 @@ function printGroup(group: GroupReport): void {
   for (const result of group.attacks) printCurve(result);
   print();
   for (const { attack, finding } of group.attacks) printField(attack, finding, 12);
+  if (group.leak.length === 0) return;
   print();
   print("   queries   bits/row   of row  hint dimension  core bits  std bits left");
   print("-".repeat(WIDTH));

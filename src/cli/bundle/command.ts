@@ -10,7 +10,10 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
     .addOption(
-      new Option("--output <mode>", "what clients may know of B: a basis of its column space, or nothing")
+      new Option(
+        "--output <mode>",
+        "what clients may know of B: a basis of its column space, or, sealed, nothing, which takes fewer queries to learn and will be removed",
+      )
         .choices(["public-basis", "sealed"])
         .default("public-basis"),
     )

@@ -14,12 +14,12 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
   type ModeCost,
-  SECURITY_PROMISE,
+  securityPromise,
   securityFacts,
   shapesOf,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
-import { EMBEDDED_BASE } from "../shared/embedded.ts";
+import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
 import { readSigningKey } from "./signing-key.ts";
@@ -54,7 +54,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
-  if (!options.json) warnOfInitialization(signs);
+  if (!options.json) {
+    warnOfInitialization(signs);
+    if (signs.length > 0 && isEmbeddedAdapter(options.adapter)) {
+      for (const line of wrap(EMBEDDED_MAY, 80)) print(line);
+      print();
+    }
+  }
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
@@ -90,9 +96,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   print();
   printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
   printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
-  printField("function", `${showFunctionVectors(security)}: chosen vectors for all`);
-  for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
+  printField("function", showFunctionVectors(security));
+  for (const line of wrap(securityPromise(security), 80)) print(line);
 }
+
+const EMBEDDED_MAY =
+  "The embedded example may be so: it is published with tacet, and so is its text. An adapter that is meant to stay " +
+  "secret must begin from a seed that nobody can guess (docs/models.md).";
 
 /** A that can be guessed is as good as public: docs/security.md, rule 5. */
 function warnOfInitialization(signs: readonly InitializationSign[]): void {

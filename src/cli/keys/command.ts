@@ -13,10 +13,11 @@ export function registerKeys(program: Command): void {
     .option("--data <dir>", "the provider's data folder; made where there is none")
     .option("--redis <url>", "the Redis server of its replicas (default: TACET_REDIS_URL)")
     .option("--redis-prefix <text>", "begins all keys in the database (default: tacet:)")
-    .requiredOption(
+    .option(
       "--budget <b>",
-      "vectors that may be asked of each group: 5000, 5000/day (or hour, minute, week), or unlimited",
+      "required: vectors that may be asked of each group: 150, 20/day (or hour, minute, week), or unlimited",
     )
+    .option("--state <dir>", "say how much of this adapter that is; repeat for more", collect)
     .option("--adapter <name>", "an adapter it may ask; repeat for more (default: all)", collect)
     .option("--account <name>", "whose budget it spends; keys may share one (default: its own)")
     .option("--rate <n>", "vectors a second, on the average", decimalIn("--rate", 0.001, 1e9))
@@ -29,12 +30,15 @@ export function registerKeys(program: Command): void {
 The key goes to stdout, what there is to say about it to stderr. Vectors are
 counted for each adapted group: a token, prompt or answer, is one of each.
 Every value of a linear function tells something about it: with enough vectors
-any client learns the adapter's function. 'unlimited' means that it may; the
-provider prints at its start how many that takes.
+any client learns the adapter's function. After how many, and how much of that
+the budget gives, is said for each --state, or else for the adapters that a
+provider has served from --data. A budget that comes back every day gives all
+away in time, unless --expires ends the key before.
 
 Examples:
-  tacet keys create --data ./data --budget 500/day --label "Ada's laptop"
-  tacet keys create --data ./data --budget 5000 --account ada --expires 90d`,
+  tacet keys create --data ./data --state ./law-state --budget 150
+  tacet keys create --data ./data --budget 20/day --expires 7d --label "Ada's laptop"
+  tacet keys create --data ./data --budget 1000 --account ada --expires 90d`,
     )
     .action(async (options: CreateKeyOptions) => {
       const { createKey } = await import("./run.ts");

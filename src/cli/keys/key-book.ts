@@ -4,7 +4,7 @@ import { connectRedis, type RedisLinkOptions } from "../../platform/node.ts";
 import { RedisStore, type RedisStoreOptions } from "../../provider/redis-store.ts";
 import type { KeyRecord, Soon } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
-import { changeKeys, readKeys, readUsage } from "../provider/data-folder.ts";
+import { changeKeys, checkDataFolder, readKeys, readUsage } from "../provider/data-folder.ts";
 
 export interface StoreOptions {
   readonly data?: string;
@@ -79,9 +79,13 @@ export async function openKeyBook(options: StoreOptions): Promise<KeyBook> {
 
 function folderBook(dir: string): KeyBook {
   return {
-    keys: () => readKeys(dir),
+    keys() {
+      checkDataFolder(dir);
+      return readKeys(dir);
+    },
     add: (record) => changeKeys(dir, (records) => [...records, record]),
     async revoke(id, nowMs) {
+      checkDataFolder(dir);
       let found = false;
       await changeKeys(dir, (records) => {
         found = records.some((each) => each.id === id);

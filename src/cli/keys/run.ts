@@ -1,16 +1,24 @@
 /** `tacet keys`: the API keys of a provider's data folder, or of the Redis database that its replicas share. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { TacetError } from "../../base/errors.ts";
+import { decodeBundle } from "../../bundle/bundle.ts";
 import { budgetsOf } from "../../provider/account-budgets.ts";
-import { createApiKey } from "../../provider/api-keys.ts";
+import { createApiKey, keyAllows } from "../../provider/api-keys.ts";
 import { AskedCounts } from "../../provider/asked-counts.ts";
+import { BUNDLE_FILE } from "../../provider/served-adapter.ts";
 import { adapterOf, type Budget, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
+import { readFigures } from "../provider/data-folder.ts";
+import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
 import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
+import { errnoOf } from "../shared/write-files.ts";
 
 export interface CreateKeyOptions extends StoreOptions {
-  readonly budget: string;
+  readonly budget?: string;
+  readonly state?: readonly string[];
   readonly adapter?: readonly string[];
   readonly account?: string;
   readonly rate?: number;
@@ -27,7 +35,13 @@ const UNIT_SECONDS: Record<string, number> = { minute: 60, hour: 3600, day: 86_4
 const SHORT_UNITS: Record<string, number> = { h: 3600, d: 86_400 };
 
 export async function createKey(options: CreateKeyOptions): Promise<void> {
+  if (options.budget === undefined) {
+    throw new TacetError("bad_argument", "how much may the key ask? --budget is missing", {
+      hint: "as in --budget 150 or --budget unlimited; see 'tacet keys create --help'",
+    });
+  }
   const budget = parseBudget(options.budget);
+  const given = options.state && (await Promise.all(options.state.map(figuresOfState)));
   const now = Date.now();
   const { account, label, adapter } = options;
   const expiresAt = options.expires === undefined ? null : parseExpiry(options.expires, now);
@@ -49,17 +63,41 @@ export async function createKey(options: CreateKeyOptions): Promise<void> {
   } finally {
     book.close();
   }
-  if (options.json) printJson({ key, ...shown(record) });
-  else print(key);
-  if (budget === null) {
-    warn(
-      "unlimited: whoever has this key can learn the adapted function, and nothing will stop it; " +
-        "'tacet provider' prints after how many vectors",
-    );
-  }
-  if (!options.json) {
+  const figures = given ?? (options.data === undefined ? undefined : readFigures(options.data));
+  const mine = (figures ?? []).filter((each) => keyAllows(record, each.adapter, now));
+  const exposures = mine.map((each) => ({ ...each, ...exposureOf(record, each, now) }));
+  if (options.json) printJson({ key, ...shown(record), exposure: exposures });
+  else {
+    print(key);
     process.stderr.write(`key ${record.id}: ${showBudget(budget)}; it is not shown again\n`);
   }
+  for (const { adapter: name, text, givesAway } of exposures) {
+    if (givesAway) warn(`${name}: ${text}`);
+    else if (!options.json) process.stderr.write(`${oneLine(`${name}: ${text}`)}\n`);
+  }
+  if (exposures.length > 0) return;
+  if (budget === null) {
+    warn("unlimited: whoever has this key can learn the adapted function, and nothing will stop it");
+  } else if (figures === undefined) {
+    warn(
+      "how much of an adapter this budget gives away is not known here: name its state folder with --state, or see " +
+        "what 'tacet provider' says at its start",
+    );
+  } else {
+    const names = figures.map(({ adapter: name }) => name).join(", ");
+    warn(`the key is for none of the adapters that are known here: ${oneLine(names)}`);
+  }
+}
+
+/** The public figures of a state folder's adapter; the private file is not read. */
+async function figuresOfState(dir: string): Promise<AdapterFigures> {
+  const bytes = await readFile(join(dir, BUNDLE_FILE)).catch((cause: unknown) => {
+    throw new TacetError("bad_state", `${BUNDLE_FILE} of ${dir} cannot be read (${errnoOf(cause)})`, {
+      hint: "give a folder that 'tacet bundle' wrote",
+      cause,
+    });
+  });
+  return figuresOf((await decodeBundle(bytes)).manifest);
 }
 
 export async function listKeys(options: ListKeysOptions): Promise<void> {
@@ -166,7 +204,7 @@ export function parseBudget(text: string): Budget | null {
     return { vectors: Number(match[1]), windowSeconds: match[2] === undefined ? 0 : UNIT_SECONDS[match[2]] };
   }
   throw new TacetError("bad_argument", "--budget must be a number of vectors, or 'unlimited'", {
-    hint: "as in --budget 5000, --budget 5000/day; per minute, hour, day or week",
+    hint: "as in --budget 150, --budget 20/day; per minute, hour, day or week",
   });
 }
 

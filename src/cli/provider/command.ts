@@ -29,7 +29,7 @@ replica; asked twice it stops at once. docs/provider.md has more.
 
 Examples:
   tacet provider --state ./law-state
-  tacet keys create --data ./data --budget 5000/day
+  tacet keys create --data ./data --state ./law-state --budget 1000
   tacet provider --state ./law-state --data ./data --host 0.0.0.0
   tacet provider --config provider.json --metrics-port 9464`,
     )

@@ -2,16 +2,12 @@
 import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
-import { nodeFileTree, type ServeOptions, serveSockets } from "../../platform/node.ts";
-import {
-  loadServedAdapter,
-  Provider,
-  type ProviderEvent,
-  type ServedAdapter,
-} from "../../provider/provider.ts";
+import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
+import { keyAllows } from "../../provider/api-keys.ts";
+import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
-import { securityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
-import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
+import { nodeSha256, type OpenedData, openDataFolder, writeFigures } from "./data-folder.ts";
+import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -46,9 +42,10 @@ export async function runProvider(
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
   let data: OpenedStore | undefined;
   let pool: ThreadedAnswers | undefined;
+  let server: SocketServer | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
-    data = await openStore(settings, log);
+    data = await openStore(settings, log, signal);
     // The main thread has a core of its own. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
@@ -67,16 +64,19 @@ export async function runProvider(
       ...(data === undefined ? {} : { store: data.store }),
     });
     metrics.watch(provider);
-    const server = await serveSockets(socketOptions(settings, provider, metrics, log));
+    server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
+    const figures = adapters.map(({ bundle }) => figuresOf(bundle.manifest));
+    if (settings.data !== undefined) await writeFigures(settings.data, figures);
     if (data !== undefined) {
-      warnOfUnlimited(await data.keys(), adapters);
+      warnOfBudgets(await data.keys(), figures);
       readiness.check = data.check;
     }
     readiness.reason = undefined;
     const metered = data !== undefined;
     log.info({ type: "settings", ...shownSettings(settings) }, "settings");
     log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
+    for (const each of figures) log.info({ type: "adapter", ...each }, "adapter");
     print(`listening on ${server.url}`);
 
     const graceMs = 1000 * settings.graceSeconds;
@@ -90,8 +90,10 @@ export async function runProvider(
     server.stop();
     await drained(provider, graceMs);
     await server.close(CLOSE_MS);
+    server = undefined;
     log.info({ type: "stopped", ...provider.totals }, "stopped");
   } finally {
+    await server?.close(0);
     data?.close();
     status?.close();
     await pool?.close();
@@ -183,9 +185,13 @@ interface OpenedStore {
   close(): void;
 }
 
-async function openStore(settings: ProviderSettings, log: Logger): Promise<OpenedStore | undefined> {
+async function openStore(
+  settings: ProviderSettings,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<OpenedStore | undefined> {
   if (settings.data !== undefined) {
-    const data = openData(settings.data, settings, log);
+    const data = await openData(settings.data, settings, log, signal);
     const { store } = data;
     return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
   }
@@ -197,11 +203,21 @@ async function openStore(settings: ProviderSettings, log: Logger): Promise<Opene
   const store = await openRedisStore(settings, onChange, (warning) => {
     log.warn({ type: "redis-server" }, warning);
   });
-  await store.watchKeys();
+  try {
+    await store.watchKeys();
+  } catch (error) {
+    store.close();
+    throw error;
+  }
   return { store, keys: () => store.keys(), check: () => store.check(), close: () => store.close() };
 }
 
-function openData(dir: string, { durability }: ProviderSettings, log: Logger): OpenedData {
+async function openData(
+  dir: string,
+  { durability }: ProviderSettings,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<OpenedData> {
   const onFault = (error: unknown) => {
     const code = error instanceof TacetError ? error.code : "internal";
     log.error(
@@ -209,7 +225,14 @@ function openData(dir: string, { durability }: ProviderSettings, log: Logger): O
       error instanceof TacetError ? error.message : "fault",
     );
   };
-  const data = openDataFolder(dir, durability === undefined ? {} : { durability }, onFault);
+  const onWatch = (ms: number) => {
+    log.warn(
+      { type: "lock", data: dir, seconds: ms / 1000 },
+      "a lock is there: waiting to see if it is in use",
+    );
+  };
+  const options = durability === undefined ? {} : { durability };
+  const data = await openDataFolder(dir, options, { onFault, onWatch, signal });
   const { droppedBytes } = data;
   if (droppedBytes > 0) log.warn({ type: "journal-tail", droppedBytes }, "an unfinished charge was dropped");
   return data;
@@ -227,24 +250,42 @@ const LEVELS = {
 } as const satisfies Record<ProviderEvent["type"], string>;
 
 function warnOfExposure(settings: ProviderSettings): void {
-  const { host, tokenFile, tlsCert } = settings;
-  if (isLoopback(host)) return;
-  const who = tokenFile === undefined ? `anybody who reaches ${host}` : "whoever has a token";
+  const { host, tokenFile, tlsCert, unmetered } = settings;
   const isMetered = settings.data !== undefined || redisUrlOf(settings) !== undefined;
-  if (!isMetered) warn(`${who} can query the adapters without limit, and so learn their functions`);
-  if (tlsCert !== undefined) return;
+  const local = isLoopback(host);
+  // On loopback too: a proxy in front lets others in. --unmetered there says that it is meant.
+  if (!isMetered && !(local && unmetered)) {
+    const everybody = local ? "everybody on this machine or behind a proxy" : `anybody who reaches ${host}`;
+    const who = tokenFile === undefined ? everybody : "whoever has a token";
+    warn(
+      `nobody is counted: ${who} can query the adapters without limit, and so learn their functions; give --data ` +
+        `and keys${local ? ", or --unmetered if that is meant" : ""}`,
+    );
+  }
+  if (local || tlsCert !== undefined) return;
   warn(
     "tokens and adapter names travel in clear: give --tls-cert and --tls-key, or put a proxy with TLS in front",
   );
 }
 
-/** Says what a budget without end means, with the numbers of these adapters. */
-function warnOfUnlimited(records: readonly KeyRecord[], adapters: readonly ServedAdapter[]): void {
-  const keys = records.filter(({ budget, revokedAt }) => budget === null && revokedAt === null);
-  if (keys.length === 0) return;
-  const ids = keys.map(({ id }) => id).join(", ");
-  for (const { name, bundle } of adapters) {
-    const vectors = showFunctionVectors(securityFacts(bundle.manifest));
-    warn(`keys without limit (${ids}) can learn a group of ${name} with so many chosen vectors: ${vectors}`);
+/** Keys named in a warning; the rest are counted. */
+const MOST_NAMED = 5;
+
+/** Says which keys can learn an adapter's function, and how. */
+function warnOfBudgets(records: readonly KeyRecord[], adapters: readonly AdapterFigures[]): void {
+  const now = Date.now();
+  for (const figures of adapters) {
+    const { adapter } = figures;
+    /** What is to say → ids of the keys that it is true of. */
+    const keysOf = new Map<string, string[]>();
+    for (const record of records) {
+      if (!keyAllows(record, adapter, now)) continue;
+      const { text, givesAway } = exposureOf(record, figures, now);
+      if (givesAway) keysOf.set(text, [...(keysOf.get(text) ?? []), record.id]);
+    }
+    for (const [text, ids] of keysOf) {
+      const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : "";
+      warn(`${adapter}: ${text} (${ids.slice(0, MOST_NAMED).join(", ")}${more})`);
+    }
   }
 }

@@ -85,14 +85,27 @@ export interface SecurityFacts {
   readonly query: SecurityBits;
   /** What hides the adapter from who has the bundle and asks nothing. */
   readonly hint: SecurityBits;
-  /** Q_func for each width: chosen vectors to one group, after which its function is known. */
-  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[];
-  /** At half of Q_func and at Q_func, for each width. */
-  readonly afterVectors: readonly HintAfterQueries[];
+  /**
+   * Q_func for each width; null for sealed output: W = BA has low rank there, so what is known of all rows together
+   * fixes a column, and fewer vectors than n·h_A/b0 are enough.
+   */
+  readonly functionVectors: readonly FunctionVectors[] | null;
+  /** At half of Q_func and at Q_func, for each width; null where Q_func is. */
+  readonly afterVectors: readonly HintAfterQueries[] | null;
+}
+
+/** Chosen vectors to one group of this width, after which its function is known. */
+export interface FunctionVectors {
+  readonly inFeatures: number;
+  readonly vectors: number;
 }
 
 export function securityFacts({ parameters, groups }: BundleManifest): SecurityFacts {
   const { user, hint } = attacksOn(parameters);
+  const bits = { query: bitsOf(user), hint: bitsOf(hint) };
+  if (groups.some(({ output }) => output === "sealed")) {
+    return { ...bits, functionVectors: null, afterVectors: null };
+  }
   /** σ_W of the layer of each width whose function takes the fewest vectors. */
   const narrowest = new Map<number, number>();
   for (const { inFeatures, normBound } of groups) {
@@ -106,8 +119,7 @@ export function securityFacts({ parameters, groups }: BundleManifest): SecurityF
       return { inFeatures, stddev, vectors };
     });
   return {
-    query: bitsOf(user),
-    hint: bitsOf(hint),
+    ...bits,
     functionVectors: layers.map(({ inFeatures, vectors }) => ({ inFeatures, vectors })),
     afterVectors: layers.flatMap(({ inFeatures, stddev, vectors }) =>
       [0.5, 1].map((part): HintAfterQueries => {
@@ -135,13 +147,26 @@ function bitsOf({ best, primal, dual }: AttackEstimates): SecurityBits {
   };
 }
 
-/** "186 at width 256, 499 at width 704" */
+/** "186 at width 256, 499 at width 704: chosen vectors for all" */
 export function showFunctionVectors({ functionVectors }: SecurityFacts): string {
-  return functionVectors.map(({ inFeatures, vectors }) => `${vectors} at width ${inFeatures}`).join(", ");
+  if (functionVectors === null) return "no figure: sealed output does not raise the number of queries";
+  const each = functionVectors.map(({ inFeatures, vectors }) => `${vectors} at width ${inFeatures}`);
+  return `${each.join(", ")}: chosen vectors for all`;
 }
 
 /** What the estimates promise and what they do not. */
-export const SECURITY_PROMISE =
-  "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
-  "client must receive the function's value, so after about that many activation vectors of its own choice it can " +
-  "know the layer's function, which nobody can prevent; a provider chooses whom it lets ask.";
+export function securityPromise({ functionVectors }: SecurityFacts): string {
+  const estimates =
+    "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
+    "client must receive the function's value, so ";
+  return functionVectors === null
+    ? `${estimates}${SEALED}`
+    : `${estimates}after about that many activation vectors of its own choice it can know the layer's function, ` +
+        "which nobody can prevent; a provider chooses whom it lets ask.";
+}
+
+/** Why sealed output has no figure. */
+const SEALED =
+  "with enough activation vectors of its own choice it can know the layer's function, which nobody can prevent. Sealed " +
+  "output needs fewer of them than public-basis: its matrix has low rank, so what replies say of all rows together " +
+  "fixes a column. It will be removed in the next version of the protocol.";

@@ -17,3 +17,7 @@ export const PACKAGE_LICENSE = fileURLToPath(new URL("../../../LICENSE", import.
 export function isEmbeddedBase(base: string | undefined): boolean {
   return base === undefined || resolve(base) === resolve(EMBEDDED_BASE);
 }
+
+export function isEmbeddedAdapter(adapter: string): boolean {
+  return resolve(adapter) === resolve(EMBEDDED_ADAPTER);
+}

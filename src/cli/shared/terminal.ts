@@ -17,8 +17,16 @@ export function print(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
+let jsonPrinted = false;
+
 export function printJson(value: unknown): void {
+  jsonPrinted = true;
   process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Whether a command has printed its result, or what there is of it. */
+export function hasPrintedJson(): boolean {
+  return jsonPrinted;
 }
 
 export function warn(message: string): void {

@@ -1,20 +1,11 @@
 /** The journal: what is appended is read again, cut off anywhere; damage is refused; one writer. */
-import {
-  appendFileSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../../../base/bytes.ts";
 import { crc32 } from "../../../base/crc32.ts";
 import { openJournal, readJournal } from "./journal.ts";
-import { lockFolder } from "./lock-file.ts";
 
 let dir: string;
 let path: string;
@@ -106,31 +97,5 @@ describe("openJournal", () => {
     journal.close();
     expect(() => journal.append(utf8("x"))).toThrow(expect.objectContaining({ code: "io_failed" }));
     expect(readJournal(path)).toEqual([]);
-  });
-});
-
-describe("lockFolder", () => {
-  const lock = () => lockFolder(path, () => {});
-
-  it("holds one at a time, and gives the folder back", () => {
-    const first = lock();
-    expect(lock).toThrow(expect.objectContaining({ code: "bad_state" }));
-    first.release();
-    lock().release();
-  });
-
-  it("takes over from a process that has ended, and on another host when it is long untouched", () => {
-    const holder = (pid: number, host: string) =>
-      writeFileSync(path, JSON.stringify({ pid, host, nonce: "n" }));
-    holder(2 ** 22 + 1, hostname());
-    lock().release();
-    holder(process.pid, hostname()); // our number, but not ours: a process before us
-    lock().release();
-    holder(process.ppid, hostname());
-    expect(lock).toThrow(expect.objectContaining({ code: "bad_state" }));
-    holder(1, "elsewhere");
-    expect(lock).toThrow(expect.objectContaining({ code: "bad_state" }));
-    utimesSync(path, new Date(0), new Date(0));
-    lock().release();
   });
 });

@@ -44,10 +44,15 @@ export interface OpenedJournal {
  */
 export function openJournal(path: string): OpenedJournal {
   try {
-    if (!existsSync(path)) writeWhole(path, []);
+    if (!existsSync(path)) closeSync(writeWhole(path, []).fd);
     const { records, end, size } = parse(path, readFileSync(path));
     const fd = openSync(path, "r+");
-    if (end < size) ftruncateSync(fd, end);
+    try {
+      if (end < size) ftruncateSync(fd, end);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
     return { journal: new NodeJournal(path, fd, end), records, droppedBytes: size - end };
   } catch (cause) {
     throw failed(path, cause);
@@ -135,9 +140,10 @@ class NodeJournal implements Journal {
   rewrite(records: Iterable<Uint8Array>): void {
     if (this.#closed) throw failed(this.#path, this.#broken);
     try {
-      const size = writeWhole(this.#path, records);
+      // Still open from writing: to open it anew could fail, and what is appended then would go to the former file.
+      const { fd, size } = writeWhole(this.#path, records);
       const old = this.#fd;
-      this.#fd = openSync(this.#path, "r+");
+      this.#fd = fd;
       this.#size = size;
       this.#flushedSize = size;
       // A flush of the old file may be under way: it ends before the number is free again.
@@ -161,8 +167,8 @@ class NodeJournal implements Journal {
   }
 }
 
-/** Writes a journal beside its name, flushed, and renames it; returns its size. */
-function writeWhole(path: string, records: Iterable<Uint8Array>): number {
+/** Writes a journal beside its name, flushed, and renames it; returns its size and the file, which is open. */
+function writeWhole(path: string, records: Iterable<Uint8Array>): { fd: number; size: number } {
   const temporary = `${path}.new`;
   const fd = openSync(temporary, "w", 0o600);
   let size = 0;
@@ -183,12 +189,13 @@ function writeWhole(path: string, records: Iterable<Uint8Array>): number {
     }
     put(block.subarray(0, filled));
     fsyncSync(fd);
-  } finally {
+    renameSync(temporary, path);
+  } catch (error) {
     closeSync(fd);
+    throw error;
   }
-  renameSync(temporary, path);
   flushFolder(dirname(path));
-  return size;
+  return { fd, size };
 }
 
 /** A rename is on the disk when its folder is; systems that can't flush a folder say so by an error. */

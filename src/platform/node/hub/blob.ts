@@ -4,12 +4,11 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../../../base/errors.ts";
 import type { HubFile } from "./names.ts";
 import { hubGet, PassingFailure, type RetryOptions, SILENCE_MS, withRetries } from "./request.ts";
 import type { HubSettings } from "./settings.ts";
-import { lockFolder } from "../files/lock-file.ts";
+import { lockFile } from "../files/lock-file.ts";
 
 export interface FetchOptions extends RetryOptions {
   /** Bytes of the file that are there; falls when a file has to begin anew. */
@@ -28,7 +27,7 @@ export async function fetchBlob(
   options: FetchOptions = {},
 ): Promise<void> {
   await mkdir(dirname(blob), { recursive: true }).catch((cause) => failDisk(file.name, cause));
-  const lock = await waitForLock(`${blob}.tacet-lock`, options.signal);
+  const lock = await lockBlob(file.name, blob, options.signal);
   try {
     if ((await sizeOf(blob)) === file.size) return;
     const part = `${blob}.incomplete`;
@@ -49,22 +48,17 @@ export async function fetchBlob(
   }
 }
 
-const LOCK_POLL_MS = 200;
-
 /** One process at a time writes a part; the others wait for it, and then find the file. */
-async function waitForLock(path: string, signal: AbortSignal | undefined) {
+async function lockBlob(name: string, blob: string, signal: AbortSignal | undefined) {
   const lost = new AbortController();
-  const onLost = () => lost.abort(new TacetError("io_failed", `another process has taken over ${path}`));
-  for (;;) {
-    signal?.throwIfAborted();
-    try {
-      const { release } = lockFolder(path, onLost);
-      return { release, signal: signal === undefined ? lost.signal : AbortSignal.any([lost.signal, signal]) };
-    } catch (error) {
-      if (!(error instanceof TacetError) || error.code !== "bad_state") throw error;
-      await sleep(LOCK_POLL_MS);
-    }
-  }
+  const path = `${blob}.tacet-lock`;
+  const { release } = await lockFile(path, {
+    what: `another process is downloading ${name}`,
+    waitMs: Number.POSITIVE_INFINITY,
+    onLost: () => lost.abort(new TacetError("io_failed", `another process has taken over ${path}`)),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return { release, signal: signal === undefined ? lost.signal : AbortSignal.any([lost.signal, signal]) };
 }
 
 export async function sizeOf(path: string): Promise<number | undefined> {

@@ -57,7 +57,7 @@ export async function downloadFromHub(
     if (cached === undefined || !(error instanceof TacetError) || error.code !== "connection_failed")
       throw error;
     options.onWarning?.(
-      `${new URL(settings.endpoint).host} is not reached: ${id.repo} is taken from the cache`,
+      `cannot reach ${new URL(settings.endpoint).host}; using the cached copy of ${id.repo}`,
     );
     return cached;
   }

@@ -1,11 +1,19 @@
 /** Sockets in Node: what passes, what is refused, and that both ends always come to an end. */
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { connect as connectTcp, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Socket,
+} from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import type { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { nodeBundleCache } from "../files/bundle-cache.ts";
 import { FrameProgress } from "./frame-progress.ts";
@@ -48,6 +56,41 @@ describe("sockets", () => {
     expect(got).toEqual(sent);
     socket.close(1000, "");
     expect(await closeOf(socket)).toBe(1000);
+  });
+
+  it("say what is wrong with a URL's scheme, or a certificate", async () => {
+    const folder = fileURLToPath(new URL("../../../../test/fixtures/tls/", import.meta.url));
+    const tls = { certFile: `${folder}first.cert.pem`, keyFile: `${folder}first.key.pem` };
+    const server = await serveSockets({
+      ...{ host: "127.0.0.1", port: 0, maxMessageBytes: LIMIT, tls },
+      onConnection: echo,
+    });
+    servers.push(server);
+    const of = (url: string) =>
+      connectSocket(url).then(
+        () => expect.fail("connected"),
+        (error: TacetError) => error,
+      );
+    expect(await of(server.url)).toMatchObject({
+      code: "connection_failed",
+      message: expect.stringMatching(/is not trusted \(DEPTH_ZERO_SELF_SIGNED_CERT\)$/),
+      hint: expect.stringContaining("NODE_EXTRA_CA_CERTS"),
+    });
+    const open = server.url.replace("wss:", "ws:");
+    expect(await of(open)).toMatchObject({ hint: expect.stringContaining(`its URL is ${server.url};`) });
+    const plain = (await serve(echo)).url;
+    const closed = plain.replace("ws:", "wss:");
+    expect(await of(closed)).toMatchObject({ hint: expect.stringContaining(`its URL is ${plain};`) });
+    // What is not TLS at all: the handshake gets an answer that is none.
+    const text = createTcpServer((socket) => socket.end("220 hello\r\n")).listen(0, "127.0.0.1");
+    await once(text, "listening");
+    const { port } = text.address() as AddressInfo;
+    for (const host of ["127.0.0.1", "localhost"]) {
+      const other = await of(`wss://${host}:${port}`);
+      expect(other).toMatchObject({ hint: expect.stringContaining(`ws://${host}:${port};`) });
+    }
+    expect(await of(`ws://127.0.0.1:${port}`)).toMatchObject({ hint: expect.stringContaining("wss://") });
+    text.close();
   });
 
   it("refuse messages over the limit, and text", async () => {

@@ -59,6 +59,8 @@ const CLOSE_MS = 3_000;
 /** How long a silent peer lasts before the kernel asks whether it is there. */
 const KEEP_ALIVE_MS = 30_000;
 const MAX_HEADER_BYTES = 8 << 10;
+/** Of what a proxy says. */
+const LONGEST_ADDRESS = 64;
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
@@ -100,7 +102,8 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     const socket = stream as Socket;
     socket.on("error", () => {});
     early.get(nameOf(socket))?.();
-    const rejection = admission.enter(socket, addressOf(request, options.trustProxy));
+    const address = addressOf(request, options.trustProxy);
+    const rejection = admission.enter(socket, address);
     if (rejection !== undefined) {
       const status =
         rejection === "too-many-of-address" ? "429 Too Many Requests" : "503 Service Unavailable";
@@ -111,7 +114,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
       admission.watch(socket);
-      onConnection(wrapSocket(ws, "server", poller));
+      onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS)));
     });
   });
   try {

@@ -43,10 +43,16 @@ export async function connectSocket(
 /**
  * @param poller expects a message after each that a server has handled, or a client has sent
  */
-export function wrapSocket(socket: WebSocket, role: "client" | "server", poller: Poller): MessageSocket {
+export function wrapSocket(
+  socket: WebSocket,
+  role: "client" | "server",
+  poller: Poller,
+  address?: string,
+): MessageSocket {
   /** Messages of a client that an answer is due for, as far as can be told from here. */
   let due = 0;
   const wrapped: MessageSocket = {
+    ...(address === undefined ? {} : { address }),
     onMessage: () => {},
     onClose: () => {},
     // A client masks what it sends, and so has a copy; a server sends the memory it is given.
@@ -95,12 +101,54 @@ function checkUrl(url: string): string {
 }
 
 function connectionFailed(url: string, error: Error & { code?: string }): TacetError {
-  return new TacetError(
-    "connection_failed",
-    `no provider answers at ${url} (${error.code ?? error.message})`,
-    {
-      hint: "check the URL and that the provider runs; on one machine: tacet provider --state DIR",
-      cause: error,
-    },
+  const reason = error.code ?? error.message;
+  const { protocol, hostname, host, pathname } = new URL(url);
+  const swapped = (scheme: string) => `${scheme}//${host}${pathname === "/" ? "" : pathname}`;
+  const fail = (message: string, hint: string) =>
+    new TacetError("connection_failed", message, { hint, cause: error });
+  if (protocol === "wss:" && isCertificateFault(reason)) {
+    const what = `the certificate of ${url} is not trusted (${reason})`;
+    const how = SELF_MADE.has(reason)
+      ? "if it is self-made, or of an authority of your own, name that certificate's PEM file in NODE_EXTRA_CA_CERTS; " +
+        "get the file from the provider by a way that you trust"
+      : "the provider has to renew it, or to be asked by the name that it was made for";
+    return fail(what, how);
+  }
+  if (protocol === "ws:" && MAYBE_TLS.test(reason)) {
+    const hint = `if the provider has TLS, its URL is ${swapped("wss:")}; else check the URL, or try again later`;
+    return fail(`what listens at ${url} does not take this connection (${reason})`, hint);
+  }
+  if (protocol === "wss:" && MAYBE_NO_TLS.test(reason)) {
+    // Elsewhere a token would travel in clear.
+    const hint = isLocal(hostname)
+      ? `if the provider has no TLS, its URL is ${swapped("ws:")}; else check the URL, or try again later`
+      : "check the URL, and that the provider, or the proxy before it, has TLS; or try again later";
+    return fail(`what listens at ${url} does not take this connection (${reason})`, hint);
+  }
+  return fail(
+    `no provider answers at ${url} (${reason})`,
+    "check the URL and that the provider runs; on one machine: tacet provider --state DIR",
   );
+}
+
+/** Certificates that no authority of the system vouches for. */
+const SELF_MADE = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+function isCertificateFault(reason: string): boolean {
+  return SELF_MADE.has(reason) || reason === "ERR_TLS_CERT_ALTNAME_INVALID" || /^CERT_/.test(reason);
+}
+
+/** What a TLS server does with plain HTTP: an alert, which is no HTTP, status 400 from a proxy, or it hangs up. */
+const MAYBE_TLS = /^HPE_|^ECONNRESET$|socket hang up|server response: 400$/;
+/** What a server without TLS does with a handshake: no handshake comes back, or it hangs up. */
+const MAYBE_NO_TLS = /^EPROTO$|^ERR_SSL_|^ECONNRESET$|socket hang up/;
+
+function isLocal(hostname: string): boolean {
+  return /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(hostname);
 }
