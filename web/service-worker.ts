@@ -1,8 +1,9 @@
 /**
- * Keeps the page itself, so that it opens without the program that serves it. Models and bundles have caches of their
- * own; settings.json and everything else is asked for first, and taken from the cache where nobody answers.
+ * Opens the page where nobody answers. It only reads: what is in the cache is the page's matter (keep-page.ts). What a
+ * run of `tacet web` decides (the page, its scripts with their policy, its settings) always comes from that run where
+ * there is one.
  */
-const CACHE = "tacet-page";
+import { isFixed, PAGE_CACHE } from "./page-cache.ts";
 
 interface FetchEvent extends Event {
   readonly request: Request;
@@ -19,22 +20,30 @@ const scope = self as unknown as {
 self.addEventListener("install", (event) => (event as ExtendableEvent).waitUntil(scope.skipWaiting()));
 self.addEventListener("activate", (event) => (event as ExtendableEvent).waitUntil(scope.clients.claim()));
 self.addEventListener("fetch", (event) => {
-  const { request, respondWith } = event as FetchEvent;
+  const { request } = event as FetchEvent;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
+  // They have caches of their own, which are looked into before anybody is asked.
   if (/\/(model|bundle-cache)\//.test(url.pathname)) return;
-  respondWith.call(event, fromNetworkOrCache(request));
+  (event as FetchEvent).respondWith(
+    isFixed(request.url) ? fromCacheFirst(request) : fromNetworkFirst(request),
+  );
 });
 
-async function fromNetworkOrCache(request: Request): Promise<Response> {
-  const cache = await caches.open(CACHE);
+async function fromCacheFirst(request: Request): Promise<Response> {
+  return (await kept(request)) ?? (await fetch(request));
+}
+
+async function fromNetworkFirst(request: Request): Promise<Response> {
   try {
-    const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
-    return response;
+    return await fetch(request);
   } catch (error) {
-    const kept = await cache.match(request);
-    if (kept) return kept;
+    const response = await kept(request);
+    if (response) return response;
     throw error;
   }
+}
+
+async function kept(request: Request): Promise<Response | undefined> {
+  return await (await caches.open(PAGE_CACHE)).match(request, { ignoreSearch: true });
 }
