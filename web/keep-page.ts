@@ -3,7 +3,10 @@
  * nobody answers (service-worker.ts). Model files and bundles have caches of their own (src/platform/web-*.ts).
  */
 import type { Settings } from "./messages.ts";
-import { isFixed, PAGE_CACHE } from "./page-cache.ts";
+
+const CACHE = "tacet-page";
+/** Its name changes with its content and nothing of a run hangs on it; the server has the same rule. */
+const isFixed = (url: string): boolean => /\/assets\/[^?]*\.(wasm|css)$/.test(url);
 
 /** @returns whether page and model are there for the next visit without network */
 export async function keepPage(settings: Settings): Promise<boolean> {
@@ -13,7 +16,7 @@ export async function keepPage(settings: Settings): Promise<boolean> {
     await navigator.serviceWorker.ready;
     const address = (path: string): string => new URL(path, document.baseURI).href;
     const all = [...settings.app, "settings.json"].map(address);
-    const cache = await caches.open(PAGE_CACHE);
+    const cache = await caches.open(CACHE);
     const kept = (await cache.keys()).map(({ url }) => url);
     // All or none of what belongs to this run: its settings, and the policy that its scripts came with.
     await cache.addAll(all.filter((url) => !(isFixed(url) && kept.includes(url))));

@@ -3,7 +3,7 @@ import { element } from "./element.ts";
 import type { GroupTime, Seen } from "./messages.ts";
 
 const SVG = "http://www.w3.org/2000/svg";
-const BAR = { width: 320, height: 7, gap: 2 };
+const BAR = { width: 320, height: 5, gap: 2 };
 /** All bars together are no higher than this, however many layers there are. */
 const BARS_HEIGHT = 300;
 
