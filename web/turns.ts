@@ -102,10 +102,9 @@ export class Turns {
   finish({ turn, side, ids, milliseconds, reason }: Done): void {
     const answer = this.#turns[turn]?.answers[side];
     if (!answer) return;
-    const seconds = milliseconds / 1000;
     const ending = reason === "aborted" ? ", stopped" : reason === "eos" ? "" : ", cut off";
     const tokens = `${ids.length} ${ids.length === 1 ? "token" : "tokens"}`;
-    answer.measure.textContent = `${tokens} in ${seconds.toFixed(seconds < 10 ? 1 : 0)} s${ending}`;
+    answer.measure.textContent = `${tokens} in ${duration(milliseconds)}${ending}`;
     answer.card.dataset.ids = ids.join(",");
     settle(answer);
     if (answer.text.textContent !== "") answer.actions.append(copyButton(answer.text, TITLES[side]));
@@ -140,6 +139,11 @@ export class Turns {
     this.#list.replaceChildren();
     this.#announce.textContent = "";
   }
+}
+
+/** "80 ms", "2.4 s" */
+function duration(milliseconds: number): string {
+  return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
 function settle({ card }: Answer): void {
