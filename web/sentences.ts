@@ -14,9 +14,9 @@ export function answerFailure({ code, message, hint }: Failure): string {
     case "too_many_requests":
       return "The provider takes fewer questions at a time. Ask again in a while.";
     case "unauthorized":
-      return "The provider answers with a key only, and has none that it accepts.";
+      return "The provider answers only with a valid key.";
     case "budget_exhausted":
-      return sentences("Your key's budget does not bear this question", hint);
+      return sentences("Not enough is left of your key's budget", hint);
     case "context_overflow":
       return sentences(
         "The question and its answer are longer than the model can hold",
@@ -53,7 +53,7 @@ export function keyReason(refused: boolean): string {
 function passing(code: string): string {
   if (code === "unavailable") return "The provider cannot answer at the moment.";
   if (code === "too_many_requests") return "The provider takes fewer questions at a time.";
-  return "The provider does not answer.";
+  return navigator.onLine ? "The provider does not answer." : "This device is offline.";
 }
 
 /** "4,987 of 5,000 tokens a day are left." A budget counts vectors: one for each token that is read or written. */
@@ -73,11 +73,18 @@ function windowName(seconds: number): string {
   return names[seconds] ?? ` in ${seconds.toLocaleString("en")} seconds`;
 }
 
-/** Fragments as sentences; empty ones are left out. */
+/** 2026-01-31T00:00:00.000Z, as a peer writes it. */
+const INSTANT = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g;
+
+/** Fragments as sentences, instants as the user's clock shows them; empty ones are left out. */
 export function sentences(...parts: readonly string[]): string {
   return parts
-    .map((part) => part.trim())
+    .map((part) => part.trim().replace(INSTANT, localTime))
     .filter((part) => part !== "")
     .map((part) => part[0].toUpperCase() + part.slice(1) + (/[.!?…]$/u.test(part) ? "" : "."))
     .join(" ");
+}
+
+function localTime(instant: string): string {
+  return new Date(instant).toLocaleString("en-GB", { dateStyle: "long", timeStyle: "short" });
 }

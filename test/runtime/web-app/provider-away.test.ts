@@ -17,6 +17,7 @@ import {
   startApp,
   startBrowser,
   status,
+  violations,
 } from "./support.ts";
 
 const folder = temporaryFolder();
@@ -62,6 +63,7 @@ it("a provider that is down at the start: base answers, visible tries, and joins
   await failure(/does not answer/).waitFor(PATIENCE);
   expect(await failure(/./).textContent()).toMatch(SENTENCES);
   await picture(page, "provider-down");
+  expect(await violations(page)).toEqual([]);
   // Longer and longer pauses.
   await notice(/Next try in 4 seconds\./).waitFor(PATIENCE);
   await startProvider(state, { port });
@@ -102,6 +104,7 @@ it("a wrong key asks again and says why; a right one shows what is left; its end
   await dialog.getByText("The provider does not accept this key.").waitFor(PATIENCE);
   expect(await page.locator("#key").inputValue()).toBe("");
   await picture(page, "wrong-key");
+  expect(await violations(page)).toEqual([]);
   // Without a key the base model answers, and the page says why nothing else does.
   await dialog.getByText("Not now").click();
   await status(page, /^Base model only$/).waitFor(PATIENCE);
@@ -126,6 +129,7 @@ it("a wrong key asks again and says why; a right one shows what is left; its end
     /^Your key's budget does not bear this question\. The budget is/,
   );
   await picture(page, "budget");
+  expect(await violations(page)).toEqual([]);
   // The page goes on.
   await page.locator("#send:not([disabled])").waitFor(PATIENCE);
 });

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import axe from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -100,4 +101,22 @@ export async function picture(page: Page, name: string): Promise<void> {
   if (folder === undefined || folder === "") return;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `${name}.png`), await page.screenshot());
+}
+
+interface Report {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly nodes: readonly { readonly html: string }[];
+  }[];
+}
+
+/** What keeps people from using the page as it stands now, as axe sees it. */
+export async function violations(page: Page): Promise<string[]> {
+  // Evaluated, not injected: the page's policy allows no foreign script.
+  await page.evaluate(axe.source);
+  return await page.evaluate(async () => {
+    const { axe: checker } = globalThis as unknown as { axe: { run(): Promise<Report> } };
+    const report = await checker.run();
+    return report.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 120)}`);
+  });
 }
