@@ -13,6 +13,7 @@ export function showFacts(settings: Settings, ready: Ready | undefined): void {
     ["Offline", kept],
   ]);
   if (ready === undefined) return;
+  element("technical").hidden = false;
   list("details", [
     ["Adapted layers", `${ready.layers}, ${ready.groups} queries a token`],
     ["Bundle (SHA-256)", `${ready.bundleDigest.slice(0, 16)}…`],

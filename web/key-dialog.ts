@@ -1,11 +1,15 @@
 /** Asks for a provider's key. The key goes to whoever asked and is kept nowhere here. */
 import { element } from "./element.ts";
 
-/** @returns the key; undefined where the user gives none */
-export function askForKey(reason: string): Promise<string | undefined> {
+/**
+ * @param refused whether the reason is that the last one was not accepted
+ * @returns the key; undefined where the user gives none
+ */
+export function askForKey(reason: string, refused: boolean): Promise<string | undefined> {
   const dialog = element<HTMLDialogElement>("key-dialog");
   const key = element<HTMLInputElement>("key");
   element("key-reason").textContent = reason;
+  element("key-reason").classList.toggle("failure", refused);
   dialog.returnValue = "";
   key.value = "";
   if (!dialog.open) dialog.showModal();

@@ -147,7 +147,7 @@ function linked(now: LinkState): void {
 }
 
 async function enterKey(refused: boolean): Promise<void> {
-  const token = await askForKey(keyReason(refused));
+  const token = await askForKey(keyReason(refused), refused);
   if (token !== undefined) tell({ type: "key", token });
 }
 

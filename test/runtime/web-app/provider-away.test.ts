@@ -126,7 +126,7 @@ it("a wrong key asks again and says why; a right one shows what is left; its end
   await ask(page, "bail", "base");
   await failure(/budget/).waitFor(PATIENCE);
   expect(await failure(/./).textContent()).toMatch(
-    /^Your key's budget does not bear this question\. The budget is/,
+    /^Not enough is left of your key's budget\. The budget is renewed at \d+ \p{Lu}\p{L}+ \d{4} at \d\d:\d\d\.$/u,
   );
   await picture(page, "budget");
   expect(await violations(page)).toEqual([]);
