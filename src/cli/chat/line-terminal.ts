@@ -1,4 +1,7 @@
-/** Lines from a terminal, with editing and history; what is typed during an answer waits without being shown. */
+/**
+ * Messages from a terminal, with editing and history. What is typed during an answer waits, and is shown when its turn
+ * comes. A paste is one message, however many lines it has: it is sent with the next Enter.
+ */
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
 
@@ -24,34 +27,56 @@ class Screen extends Writable {
   }
 }
 
+/** Asks the terminal to say where a paste begins and ends (bracketed paste, as xterm introduced it), and no longer. */
+const MARK_PASTES = "\u001b[?2004h";
+const LEAVE_PASTES = "\u001b[?2004l";
+
 export class LineTerminal {
   /** Ctrl-C, with what stands on the line. */
   onInterrupt: (line: string) => void = () => {};
   readonly #screen: Screen;
+  readonly #output: NodeJS.WriteStream;
   readonly #readline: Interface;
-  /** Lines that nobody has asked for yet. */
+  /** Messages that nobody has asked for yet. */
   readonly #typed: string[] = [];
+  /** Lines of a paste that is not sent yet. */
+  #pasted: string[] = [];
+  #pasting = false;
   #waiting: ((line: string | undefined) => void) | undefined;
   #closed = false;
 
   constructor(input: NodeJS.ReadStream, output: NodeJS.WriteStream) {
     this.#screen = new Screen(output);
+    this.#output = output;
     this.#readline = createInterface({ input, output: this.#screen, terminal: true, historySize: 1000 });
+    input.on("keypress", (_text: unknown, key: { readonly name?: string } | undefined) => {
+      if (key?.name === "paste-start") this.#pasting = true;
+      else if (key?.name === "paste-end") this.#pasting = false;
+    });
+    if (process.env.TERM !== "dumb") output.write(MARK_PASTES);
     this.#readline.on("line", (line) => {
-      if (this.#waiting === undefined) this.#typed.push(line);
-      else this.#resolve(line);
+      if (this.#pasting) {
+        this.#pasted.push(line);
+        return;
+      }
+      const message = [...this.#pasted, line].join("\n").replace(/\n+$/, "");
+      this.#pasted = [];
+      if (this.#waiting === undefined) this.#typed.push(message);
+      else this.#resolve(message);
     });
     this.#readline.on("close", () => {
       this.#closed = true;
       this.#resolve(undefined);
     });
-    this.#readline.on("SIGINT", () => this.onInterrupt(this.#readline.line));
+    this.#readline.on("SIGINT", () => this.onInterrupt([...this.#pasted, this.#readline.line].join("\n")));
     this.#screen.muted = true;
   }
 
-  /** The next line; undefined at the end of the input, or after `close`. */
-  line(prompt: string): Promise<string | undefined> {
+  /** The next message; undefined at the end of the input, or after `close`. */
+  message(prompt: string): Promise<string | undefined> {
     const typed = this.#typed.shift();
+    // Nobody has seen it yet.
+    if (typed !== undefined) this.#output.write(`${prompt}${printable(typed)}\n`);
     if (typed !== undefined || this.#closed) return Promise.resolve(typed);
     return new Promise((resolve) => {
       this.#waiting = resolve;
@@ -62,8 +87,9 @@ export class LineTerminal {
     });
   }
 
-  /** Empties the line that is being typed. */
+  /** Forgets what is being typed. */
   clearLine(): void {
+    this.#pasted = [];
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });
   }
@@ -74,6 +100,7 @@ export class LineTerminal {
   }
 
   close(): void {
+    if (!this.#closed && process.env.TERM !== "dumb") this.#output.write(LEAVE_PASTES);
     this.#readline.close();
   }
 
@@ -83,4 +110,9 @@ export class LineTerminal {
     this.#screen.muted = true;
     waiting?.(line);
   }
+}
+
+/** What was typed or pasted, without what would move the cursor or change colours. */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, "");
 }
