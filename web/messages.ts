@@ -49,7 +49,7 @@ export type ToWorker =
 
 /** Sums of one private answer. */
 export interface GroupTime {
-  /** Such as "Layer 3, attention (q, k, v)". */
+  /** Such as "layer 3, attention (q, k, v)". */
   readonly name: string;
   /** Milliseconds: base model until the query, encryption included. */
   modelMs: number;

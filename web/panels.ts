@@ -20,7 +20,7 @@ export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown }: See
   context.putImageData(image, 0, 0);
   const size = ciphertext.length.toLocaleString("en");
   canvas.setAttribute("aria-label", `The last query as a picture: ${size} bytes that look like noise`);
-  text("seen-caption", `The last query, one byte a pixel: ${group}, ${size} bytes.`);
+  text("seen-caption", `The last query: ${group}. ${size} bytes, each a pixel.`);
   text("up", bytes(bytesUp));
   text("down", bytes(bytesDown));
   text("queries", queries.toLocaleString("en"));
