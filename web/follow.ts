@@ -5,12 +5,14 @@ const NEAR = 24;
 
 export class Follow {
   readonly #log: HTMLElement;
+  readonly #content: HTMLElement;
   #following = true;
   #top = 0;
 
   /** @param log what scrolls @param content what grows in it */
   constructor(log: HTMLElement, content: HTMLElement) {
     this.#log = log;
+    this.#content = content;
     log.addEventListener("scroll", () => {
       const { scrollTop, scrollHeight, clientHeight } = log;
       if (scrollHeight - clientHeight - scrollTop <= NEAR) this.#following = true;
@@ -29,6 +31,7 @@ export class Follow {
   }
 
   update(): void {
-    if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+    // What stands there before anything has grown is read from its beginning.
+    if (this.#following && this.#content.childElementCount > 0) this.#log.scrollTop = this.#log.scrollHeight;
   }
 }

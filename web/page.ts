@@ -21,6 +21,8 @@ const turns = new Turns(element("log"), element("turns"), element("announce"), (
 let worker: Worker | undefined;
 let settings: Settings | undefined;
 let link: LinkState = { state: "connecting" };
+/** Whether this is a try after one that failed. */
+let trying = false;
 let canAsk = false;
 let answering = false;
 
@@ -125,8 +127,10 @@ function receive(message: FromWorker): void {
 }
 
 function linked(now: LinkState): void {
+  // One more try is no news, to screen readers least of all, until it succeeds.
+  trying = now.state === "connecting" && (trying || link.state === "waiting");
   link = now;
-  progress.hidden = now.state !== "connecting";
+  progress.hidden = true;
   update();
   switch (now.state) {
     case "ready":
@@ -183,7 +187,7 @@ function update(): void {
   if (!canAsk) return;
   if (answering) setStatus("Answering", "busy");
   else if (link.state === "ready") setStatus("Ready", "ready");
-  else if (link.state === "connecting") setStatus("Connecting to the provider", "busy");
+  else if (link.state === "connecting" && !trying) setStatus("Connecting to the provider", "busy");
   else setStatus("Base model only", "partly");
 }
 

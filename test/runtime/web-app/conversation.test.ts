@@ -79,6 +79,7 @@ describe.each([
   it("the newest answer is in view at each of many turns, and the composer leaves it room", async () => {
     const page = await open(viewport);
     await picture(page, `${name}-first`);
+    expect(await isSeen(page, "#welcome h2"), "the first screen from its beginning").toBe(true);
     for (const entry of entries.slice(0, 8)) {
       await ask(page, entry.word);
       await drawn(page);

@@ -49,6 +49,22 @@ async function restart(...args: string[]): Promise<string> {
   return app.url;
 }
 
+interface Caches {
+  open(name: string): Promise<{
+    keys(): Promise<readonly unknown[]>;
+    put(path: string, response: Response): Promise<void>;
+  }>;
+}
+
+/** In the page: how many bundles are kept; and leaves some more, as many earlier days would have. */
+async function leaveBundles(): Promise<number> {
+  const { caches } = globalThis as unknown as { caches: Caches };
+  const cache = await caches.open("tacet-bundles");
+  const { length } = await cache.keys();
+  for (let i = 0; i < 6; i++) await cache.put(`/bundle-cache/old-${i}`, new Response("x"));
+  return length;
+}
+
 describe("the same browser", () => {
   it("connects again when the app is started again, each time with another provider of its own", async () => {
     const page = await newProfile();
@@ -56,6 +72,8 @@ describe("the same browser", () => {
       await page.goto(await restart());
       await ready(page);
       expect(await ask(page, entry.word)).toEqual(expected(entry));
+      // Each start has made a bundle of its own; a year of them is not kept.
+      expect(await page.evaluate(leaveBundles)).toBeLessThanOrEqual(4);
     }
   });
 
