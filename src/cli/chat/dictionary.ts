@@ -2,7 +2,7 @@
 import { headwordOf } from "../../text/headword.ts";
 import { EMBEDDED_EXAMPLES } from "../shared/embedded.ts";
 
-export const DICTIONARY_GREETING = `This model is a small dictionary: it says what one English word means, and knows nothing else. Type a word, such as ${EMBEDDED_EXAMPLES.slice(0, 3).join(", ")}.`;
+export const DICTIONARY_GREETING = `This model is a small dictionary: it says what one English word means, and knows nothing else. Type a word, such as ${EMBEDDED_EXAMPLES.slice(0, 2).join(", ")} or ${EMBEDDED_EXAMPLES[2]}.`;
 
 export interface AskedWord {
   readonly text: string;

@@ -4,6 +4,7 @@
  */
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
+import { onExit } from "../shared/interrupt.ts";
 
 /** What readline draws on: the terminal, or nothing while an answer is written there. */
 class Screen extends Writable {
@@ -36,6 +37,8 @@ export class LineTerminal {
   onInterrupt: (line: string) => void = () => {};
   readonly #screen: Screen;
   readonly #output: NodeJS.WriteStream;
+  /** Gives the terminal back as it was. */
+  readonly #leave: () => void;
   readonly #readline: Interface;
   /** Messages that nobody has asked for yet. */
   readonly #typed: string[] = [];
@@ -53,7 +56,7 @@ export class LineTerminal {
       if (key?.name === "paste-start") this.#pasting = true;
       else if (key?.name === "paste-end") this.#pasting = false;
     });
-    if (process.env.TERM !== "dumb") output.write(MARK_PASTES);
+    this.#leave = markPastes(output);
     this.#readline.on("line", (line) => {
       if (this.#pasting) {
         this.#pasted.push(line);
@@ -100,7 +103,7 @@ export class LineTerminal {
   }
 
   close(): void {
-    if (!this.#closed && process.env.TERM !== "dumb") this.#output.write(LEAVE_PASTES);
+    this.#leave();
     this.#readline.close();
   }
 
@@ -110,6 +113,21 @@ export class LineTerminal {
     this.#screen.muted = true;
     waiting?.(line);
   }
+}
+
+/** @returns what takes it back, which also happens where the process ends without */
+function markPastes(output: NodeJS.WriteStream): () => void {
+  if (process.env.TERM === "dumb") return () => {};
+  output.write(MARK_PASTES);
+  let left = false;
+  const leave = (): void => {
+    if (left) return;
+    left = true;
+    forget();
+    output.write(LEAVE_PASTES);
+  };
+  const forget = onExit(leave);
+  return leave;
 }
 
 /** What was typed or pasted, without what would move the cursor or change colours. */
