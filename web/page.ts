@@ -239,8 +239,14 @@ question.onkeydown = (event) => {
   form.requestSubmit();
 };
 
+const options = element<HTMLDetailsElement>("options");
 document.onkeydown = (event) => {
-  if (event.key === "Escape" && answering) tell({ type: "stop" });
+  if (event.key !== "Escape") return;
+  if (options.open) options.open = false;
+  else if (answering) tell({ type: "stop" });
+};
+document.onpointerdown = ({ target }) => {
+  if (!options.contains(target as Node | null)) options.open = false;
 };
 stop.onclick = () => tell({ type: "stop" });
 clear.onclick = () => {
