@@ -13,10 +13,14 @@ export function registerChat(program: Command, signal: AbortSignal): void {
       "after",
       `
 On a terminal: arrow keys bring back what you typed, /help lists the commands,
-Ctrl-C stops an answer, twice it quits. Nothing is kept on disk unless /save is
-used. Below an answer stand its tokens a second and the time to the first one,
-the share of the time that the base model alone would not have taken, bytes up
-and down, and what is left of a budget.
+Ctrl-C stops an answer, twice it quits. A paste of several lines is one message,
+sent with Enter. What is typed during an answer is asked after it. Nothing is
+kept on disk unless /save is used. Below an answer stand its tokens a second and
+the time to the first one, the share of the time that the base model alone would
+not have taken, bytes up and down, and what is left of a budget.
+
+The embedded model is a dictionary: "What is a Tender?" is looked up as
+"tender", and a line says so.
 
 With input from a pipe each line is a message, and its answer a line or
 more on stdout; there are no prompts and no commands.

@@ -2,7 +2,8 @@
 import type { AnswerEnd, AnswerPiece } from "../../generation/answer-stream.ts";
 import { between, type Reading, readMeter } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
-import { grouped, showBytes, showMs, writeAnswer } from "../shared/terminal.ts";
+import { grouped, showBytes, showMs, WIDTH, writeAnswer } from "../shared/terminal.ts";
+import { WordWrap } from "./word-wrap.ts";
 
 export interface ShownAnswer {
   readonly end: AnswerEnd;
@@ -18,11 +19,19 @@ export async function showAnswer(
 ): Promise<ShownAnswer> {
   const start = readMeter(source);
   let first: Reading | undefined;
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) return { end: next.value, start, first, last: readMeter(source) };
-    first ??= readMeter(source);
-    writeAnswer(next.value.text);
+  const wrap = process.stdout.isTTY
+    ? new WordWrap(writeAnswer, () => process.stdout.columns || WIDTH)
+    : undefined;
+  try {
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) return { end: next.value, start, first, last: readMeter(source) };
+      first ??= readMeter(source);
+      if (wrap) wrap.add(next.value.text);
+      else writeAnswer(next.value.text);
+    }
+  } finally {
+    wrap?.flush();
   }
 }
 

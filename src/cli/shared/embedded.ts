@@ -13,6 +13,16 @@ export const PACKAGE_JSON = fileURLToPath(new URL("../../../package.json", impor
 /** English text that is always there. */
 export const PACKAGE_LICENSE = fileURLToPath(new URL("../../../LICENSE", import.meta.url));
 
+/** Words that both have something to say about. */
+export const EMBEDDED_EXAMPLES: readonly string[] = [
+  "tender",
+  "consideration",
+  "bail",
+  "battery",
+  "will",
+  "arson",
+];
+
 /** The embedded base is a dictionary: it knows one question at a time. */
 export function isEmbeddedBase(base: string | undefined): boolean {
   return base === undefined || resolve(base) === resolve(EMBEDDED_BASE);

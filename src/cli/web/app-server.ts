@@ -35,6 +35,14 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json; charset=utf-8",
 };
 
+/**
+ * What a browser may keep for good: its name changes with its content, and no policy hangs on it. A script is not among
+ * these: a worker takes its policy from the headers that its script came with, and they name this run's providers.
+ */
+const NEVER_CHANGES = /^assets\/.*\.(wasm|css)$/;
+/** Of what is kept: the same in every run. */
+const KEPT_POLICY = "default-src 'none'; frame-ancestors 'none'";
+
 /** @throws TacetError io_failed if the address cannot be listened on */
 export async function serveApp({ host, port, paths, connectTo }: AppServerOptions): Promise<AppServer> {
   const headers = securityHeaders(connectTo);
@@ -100,8 +108,8 @@ function answer(
     return;
   }
   const type = TYPES[extname(path === "" ? "index.html" : path)] ?? "application/octet-stream";
-  // Names of assets change with their content; everything else is asked for again.
-  const cache = path.startsWith("assets/") ? "public, max-age=31536000, immutable" : "no-cache";
+  const cache = NEVER_CHANGES.test(path) ? "public, max-age=31536000, immutable" : "no-store";
+  if (NEVER_CHANGES.test(path)) response.setHeader("content-security-policy", KEPT_POLICY);
   if ("json" in served) {
     const body = Buffer.from(JSON.stringify(served.json));
     response.writeHead(200, { "content-type": type, "cache-control": cache, "content-length": body.length });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
-import { EMBEDDED_BASE, isEmbeddedBase, PACKAGE_JSON } from "../shared/embedded.ts";
+import { EMBEDDED_BASE, EMBEDDED_EXAMPLES, isEmbeddedBase, PACKAGE_JSON } from "../shared/embedded.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -41,12 +41,13 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
     const provider = options.provider ?? [own?.url ?? ""];
     const settings = {
       model: {
-        name: basename(resolve(base)),
+        name: isEmbeddedBase(options.base) ? "Lexicon, a small dictionary" : basename(resolve(base)),
         files: model.map(({ path, size }) => ({ path, size })),
         version: versionOf(model),
       },
       provider,
-      conversation: !isEmbeddedBase(options.base),
+      app: app.map(({ path }) => (path === "index.html" ? "" : path)),
+      ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
       ...(adapterName === undefined ? {} : { adapter: adapterName }),
       ...(bundleDigest === undefined ? {} : { bundleDigest }),
     };
