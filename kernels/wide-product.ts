@@ -46,12 +46,20 @@ function spread(small: usize, count: i32): void {
   memory.fill(SCRATCH_NTT + i * 4, 0, POLY_BYTES - i * 4);
 }
 
+/** Debug builds only: Σ ‖small_j‖₁ of the sum so far. */
+let norm = 0;
+
 /**
  * Adds a·small to the sum, or begins it.
  * @param element as prepareWide made it
  * @param small i16[count], count ≤ N
  */
 export function addWide(element: usize, small: usize, count: i32, first: bool): void {
+  if (!ASC_NO_ASSERT) {
+    if (first) norm = 0;
+    for (let i = 0; i < count; i++) norm += abs(<i32>load<i16>(small + i * 2));
+    assert(norm <= 1 << 22);
+  }
   spread(small, count);
   forwardMultiply(SCRATCH_NTT, element, WIDE_SUM, first);
   spread(small, count);
