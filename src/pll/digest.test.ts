@@ -23,6 +23,22 @@ const BUNDLE_ID = Uint8Array.from({ length: 16 }, (_, i) => 16 * i);
 const WIDTHS = [96, 4096, 4500] as const;
 
 const SESSIONS: Record<number, Record<string, string>> = {
+  96: {
+    answer: "872312d18d476ab83ccfa32bfc7a63a9",
+    hint: "19286e0d8620a54fd3e2391818ae7913",
+    query: "b0324f46af9bc899e46c7cc0a913f9ce",
+    result: "9518a43a390976dfd780c29a6defa042",
+    seed: "02761daec334f9ad9490ecff434de7c2",
+    weights: "0e3f0676da0f992af352c6f2f9e4a065",
+  },
+  4096: {
+    answer: "964fe0363c5efa9ce2dd12f0463bcff2",
+    hint: "8db4580e85ff20dd0329a530ebf7ec45",
+    query: "d73ee366b18647315bd68149509aff62",
+    result: "469ba5daec5c67c46ceb72038d314366",
+    seed: "35c977cb18f4dbef7e9b48c96d3ea97c",
+    weights: "2bf704847f53cf52d4958d8df1afcbee",
+  },
   4500: {
     answer: "e356077ea3dfb6045194a37910587fb8",
     hint: "0921cb4b97f776b24e8bc200725ae7c2",
