@@ -87,7 +87,7 @@ export function forwardNtt(x: usize): void {
 }
 
 /** The same modulo P2. */
-function forwardNtt2(x: usize): void {
+export function forwardNtt2(x: usize): void {
   forwardPasses(x, TABLE2, P2);
   forwardTail(x, TABLE2, P2);
 }
@@ -101,6 +101,16 @@ function accumulate(x: usize, element: usize, sum: usize, first: bool, p: i32): 
     const before = first ? i32x4.splat(0) : v128.load(sum);
     v128.store(sum, reduce(i32x4.add(before, product), p));
   }
+}
+
+/** out = x ⊙ element modulo P, in [-P/64, 1.001P]; x any i32. @param element as factorNtt made it */
+export function multiplyPointwise(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P);
+}
+
+/** The same modulo P2. */
+export function multiplyPointwise2(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P2);
 }
 
 /**

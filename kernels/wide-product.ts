@@ -2,7 +2,18 @@
 // with coefficients of at most 2^53 in absolute value, then reduced. |a| ≤ 2^31, so Σ_j ‖x_j‖₁ ≤ 2^22 is always exact.
 import { POLY_BYTES, SCRATCH_A, SCRATCH_B, SCRATCH_NTT, WIDE_SUM } from "./memory";
 import { center, mulShoup, P, P2, reduce, shoupQuotient } from "./modular";
-import { factorNtt, factorNtt2, forwardMultiply, forwardMultiply2, inverseNtt, inverseNtt2 } from "./ntt";
+import {
+  factorNtt,
+  factorNtt2,
+  forwardMultiply,
+  forwardMultiply2,
+  forwardNtt,
+  forwardNtt2,
+  inverseNtt,
+  inverseNtt2,
+  multiplyPointwise,
+  multiplyPointwise2,
+} from "./ntt";
 
 /** P^-1 mod P2: P = P2 - 4096, and 4096·32776 = P2 - 1. */
 const P_INVERSE: i32 = 32776;
@@ -34,20 +45,46 @@ export function prepareWide(words: usize, transposed: bool, out: usize): void {
   factorNtt2(SCRATCH_A, out + 2 * POLY_BYTES);
 }
 
-/** SCRATCH_NTT = small, then zeros. */
-function spread(small: usize, count: i32): void {
+/** Debug builds only: Σ ‖small_j‖₁ of the sum so far, at most 2^22. */
+let norm = 0;
+
+function addNorm(small: usize, count: i32): void {
+  for (let i = 0; i < count; i++) norm += abs(<i32>load<i16>(small + i * 2));
+  assert(norm <= 1 << 22);
+}
+
+/** out: i32[N] = small, then zeros. */
+function spread(small: usize, count: i32, out: usize): void {
   let i: usize = 0;
   for (const whole = <usize>count & ~7; i < whole; i += 8) {
     const x = v128.load(small + i * 2);
-    v128.store(SCRATCH_NTT + i * 4, i32x4.extend_low_i16x8_s(x));
-    v128.store(SCRATCH_NTT + i * 4, i32x4.extend_high_i16x8_s(x), 16);
+    v128.store(out + i * 4, i32x4.extend_low_i16x8_s(x));
+    v128.store(out + i * 4, i32x4.extend_high_i16x8_s(x), 16);
   }
-  for (; i < <usize>count; i++) store<i32>(SCRATCH_NTT + i * 4, load<i16>(small + i * 2));
-  memory.fill(SCRATCH_NTT + i * 4, 0, POLY_BYTES - i * 4);
+  for (; i < <usize>count; i++) store<i32>(out + i * 4, load<i16>(small + i * 2));
+  memory.fill(out + i * 4, 0, POLY_BYTES - i * 4);
 }
 
-/** Debug builds only: Σ ‖small_j‖₁ of the sum so far. */
-let norm = 0;
+/**
+ * out: i32[2][N] = NTT(small) modulo P, then modulo P2, for products with many elements.
+ * @param small i16[count], count ≤ N, ‖small‖₁ ≤ 2^22
+ */
+export function transformSmall(small: usize, count: i32, out: usize): void {
+  if (!ASC_NO_ASSERT) {
+    norm = 0;
+    addNorm(small, count);
+  }
+  spread(small, count, out);
+  memory.copy(out + POLY_BYTES, out, POLY_BYTES);
+  forwardNtt(out);
+  forwardNtt2(out + POLY_BYTES);
+}
+
+/** Begins the sum with a·small. @param transformed as transformSmall made it */
+export function beginWide(element: usize, transformed: usize): void {
+  multiplyPointwise(transformed, element, WIDE_SUM);
+  multiplyPointwise2(transformed + POLY_BYTES, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES);
+}
 
 /**
  * Adds a·small to the sum, or begins it.
@@ -57,12 +94,11 @@ let norm = 0;
 export function addWide(element: usize, small: usize, count: i32, first: bool): void {
   if (!ASC_NO_ASSERT) {
     if (first) norm = 0;
-    for (let i = 0; i < count; i++) norm += abs(<i32>load<i16>(small + i * 2));
-    assert(norm <= 1 << 22);
+    addNorm(small, count);
   }
-  spread(small, count);
+  spread(small, count, SCRATCH_NTT);
   forwardMultiply(SCRATCH_NTT, element, WIDE_SUM, first);
-  spread(small, count);
+  spread(small, count, SCRATCH_NTT);
   forwardMultiply2(SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
 }
 

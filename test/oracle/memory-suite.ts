@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import {
   type KernelBuild,
+  NTT_POLY_BYTES,
   PUBLIC_ELEMENT_BYTES,
   RING_DEGREE,
   TERNARY_RANDOM_BYTES,
@@ -59,6 +60,11 @@ export function memorySuite(build: KernelBuild): void {
       expect(() => kernels.wideProduct([{ element, small, count: N + 1 }], small, 4)).toThrow(RangeError);
       expect(() => kernels.wideProduct([{ element, small, count: 4 }], last, 17)).toThrow(RangeError);
       expect(() => kernels.wideProduct([], small, N + 1)).toThrow(RangeError);
+      expect(() => kernels.transformSmall(last, 1, last)).toThrow(RangeError);
+      const factor = kernels.transformSmall(last, 32, kernels.allocate(2 * NTT_POLY_BYTES));
+      const end = kernels.allocate(16);
+      expect(() => kernels.wideProductOf(element, factor, end, 5)).toThrow(RangeError);
+      expect(() => kernels.transformSmall(end, 9, element)).toThrow(RangeError);
       expect(() => kernels.expandRandom(small, 0, 0, small, 100)).toThrow(RangeError);
       expect(() => kernels.packTop(small, 4, 33, small)).toThrow(RangeError);
       expect(() => kernels.unpackTop(small, 4, 0, small)).toThrow(RangeError);

@@ -1,6 +1,6 @@
 /** Sums of products of public elements with small integers, against the definition. */
 import { describe, expect, it } from "vitest";
-import { type KernelBuild, RING_DEGREE } from "../../src/ring/kernels.ts";
+import { type KernelBuild, NTT_POLY_BYTES, RING_DEGREE } from "../../src/ring/kernels.ts";
 import { EDGE_WORDS } from "./edge-words.ts";
 import { KernelDriver } from "./kernel-driver.ts";
 import { innerProduct, negacyclicProduct, negacyclicProductBigInt, transposedProduct } from "./ring.ts";
@@ -71,6 +71,28 @@ export function wideProductsSuite(build: KernelBuild): void {
       for (const transposed of [false, true]) {
         const got = new KernelDriver(build).wide(terms, transposed);
         expect(got).toEqual(wideOracle(terms, transposed));
+      }
+    });
+
+    it("small integers transformed once give the same products with several elements", () => {
+      for (const [length, coefficients] of [
+        [1456, N],
+        [N, 1001],
+        [7, 2],
+      ]) {
+        const driver = new KernelDriver(build);
+        const { kernels } = driver;
+        const small = randomIntegers(random, length, -64, 64);
+        const room = kernels.allocate(2 * NTT_POLY_BYTES);
+        const factor = kernels.transformSmall(driver.put(small), length, room);
+        for (const transposed of [false, true, false]) {
+          const a = randomWords(random, N);
+          const start = randomWords(random, coefficients);
+          const out = driver.put(start);
+          kernels.wideProductOf(driver.prepareWide(a, transposed), factor, out, coefficients);
+          const exact = wideOracle([[a, small]], transposed);
+          expect(driver.words(out, coefficients)).toEqual(start.map((word, i) => word + exact[i]));
+        }
       }
     });
 
