@@ -156,7 +156,6 @@ export class ClientLayer {
     if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
     assertLength(x, "x", vectors * this.inFeatures);
     assertLength(bytes, "bytes", vectors * this.queryBytes);
-    masks.state = "used";
     const query: OpenQuery = {
       vectors,
       bytes,
@@ -166,6 +165,7 @@ export class ClientLayer {
       scales: new Float64Array(vectors),
       state: "made",
     };
+    masks.state = "used";
     const kernels = this.#kernels;
     const { keyLength, uploadBits } = this.#parameters;
     const n = this.inFeatures;
@@ -188,6 +188,7 @@ export class ClientLayer {
       bytes.set(packed, t * this.queryBytes);
     }
     activation.fill(0);
+    kernels.wipeScratch();
     return query;
   }
 

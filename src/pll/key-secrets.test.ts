@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { makeLayer } from "../../test/support/pll-layer.ts";
 import { toHex } from "../base/bytes.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
-import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
+import { createParameters, DEFAULT_PARAMETERS, type ParametersLiteral } from "../rlwe/parameters.ts";
 import { type KeyIdentity, keySeed } from "./key-secrets.ts";
 
 const bytes = (fill: number, length: number) => new Uint8Array(length).fill(fill);
@@ -29,6 +29,8 @@ describe("keySeed", () => {
     const parameters = structuredClone(DEFAULT_PARAMETERS);
     const account = IDENTITY.account.slice();
     expect(seed({ parameters, account })).toBe(seed());
+    const reversed = Object.fromEntries(Object.entries(DEFAULT_PARAMETERS).reverse());
+    expect(seed({ parameters: createParameters(reversed as unknown as ParametersLiteral) })).toBe(seed());
   });
 
   it("changes with every field, and with the first and last byte of each", () => {

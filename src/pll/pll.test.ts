@@ -356,6 +356,22 @@ describe("refusals", () => {
     expect(kernels.allocate(0)).toBe(top);
   });
 
+  it("nothing of x is left in memory once a query is closed", () => {
+    const { kernels } = layer;
+    const activation = Float32Array.from({ length: n }, gaussianSource(99));
+    const given = Buffer.from(activation.slice(0, 4).buffer);
+    const query = client.makeQuery(masks.make(1), activation);
+    const small = Buffer.from(kernels.bytes(query.activations, 2 * n).slice());
+    const memory = () => Buffer.from(kernels.bytes(0 as Address, kernels.allocate(0)));
+    // The control: x̂ is found while it is there.
+    expect(memory().includes(small)).toBe(true);
+    expect(memory().includes(given)).toBe(false);
+    expect(kernels.scratch().every((byte) => byte === 0)).toBe(true);
+    client.applyKey(query, key);
+    client.recoverResult(query, provider.answerQuery(secret, query.bytes, 1));
+    expect(memory().includes(small)).toBe(false);
+  });
+
   it("layers of wrong sizes", () => {
     const real = gaussianMatrix(2, 96, 1);
     expect(() => makeLayer(real, 2, 95)).toThrow(RangeError);
