@@ -1,6 +1,7 @@
 /** RLWE masks, parameters and their security estimates. @module */
 export { BufferPool } from "./buffer-pool.ts";
 export {
+  answeredEntropy,
   estimateLwe,
   functionQueries,
   type LweEstimate,
