@@ -14,7 +14,7 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessage,
 } from "../wire/frames.ts";
-import { DEFAULT_LIMITS, type Limits, MAX_BUNDLE_BYTES, MAX_PROVIDER_MESSAGE_BYTES } from "../wire/limits.ts";
+import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 
 export interface HelloInput {
@@ -123,7 +123,7 @@ export class Connection {
         socket.onMessage = (bytes) => {
           traffic.bytesDown += bytes.length;
           try {
-            const welcome = readWelcome(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+            const welcome = readWelcome(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
             // Here, not after the await: what follows the Welcome at once must find its receiver.
             resolve(new Connection(socket, traffic, welcome, silenceMs));
           } catch (error) {
@@ -221,7 +221,7 @@ export class Connection {
     this.#traffic.bytesDown += bytes.length;
     this.#lastHeard = performance.now();
     try {
-      this.#handle(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+      this.#handle(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
     } catch (error) {
       this.#lose(error as Error);
       this.#socket.close(1002, "bad frame");
@@ -339,7 +339,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
     bundleDigest: bundleDigest.slice(),
     bundleBytes: Number(bundleBytes),
     limits: {
-      maxMessageBytes: Math.min(limits.maxMessageBytes, DEFAULT_LIMITS.maxMessageBytes),
+      maxMessageBytes: Math.min(limits.maxMessageBytes, MAX_MESSAGE_BYTES),
       maxVectors: limits.maxVectors,
       maxInFlight: limits.maxInFlight,
     },

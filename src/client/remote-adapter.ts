@@ -18,7 +18,7 @@ import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { layoutOf } from "../rlwe/parameters.ts";
 import { expandLayout } from "../rlwe/public-elements.ts";
-import type { Limits } from "../wire/limits.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
 import { CoupledBases } from "./coupled-bases.ts";
@@ -43,8 +43,6 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-/** Room in a message for everything but the ciphertext. */
-const FRAME_OVERHEAD_BYTES = 1024;
 
 /** Vectors of one begin() that are on their way. */
 interface Sent {

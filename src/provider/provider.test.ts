@@ -171,8 +171,8 @@ describe("Provider", () => {
   });
 
   it("answers a long query with others in between, to the same words", async () => {
-    const { open } = start();
     const vectors = 1500;
+    const { open } = start({ limits: { maxVectors: vectors } });
     const ciphertext = Uint8Array.from({ length: vectors * QUERY_BYTES }, (_, i) => (i * 31) >> 3);
     const client = open();
     say(client, hello(), query({ id: 1, vectors, ciphertext }), query({ id: 2 }));
@@ -220,11 +220,11 @@ describe("Provider", () => {
   });
 
   it("drains: answers what is open, reads no more, says goodbye with the last answer", async () => {
-    const { provider, open } = start();
+    const vectors = 4096;
+    const { provider, open } = start({ limits: { maxVectors: vectors } });
     const [idle, busy] = [open(), open()];
     for (const client of [idle, busy]) say(client, hello());
     await settle();
-    const vectors = 4096;
     say(busy, query({ vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) }));
     await settle(1);
     expect(provider.inFlight).toBe(1);

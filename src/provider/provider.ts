@@ -7,10 +7,11 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import type { Limits } from "../wire/limits.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { Connection } from "./connection.ts";
+import { limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
@@ -48,6 +49,7 @@ export type ProviderEvent =
   | { readonly type: "fault"; readonly connection: number; readonly name: string };
 
 export interface ProviderOptions {
+  /** What is left out follows from the adapters and from what is given. */
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
@@ -117,7 +119,9 @@ export class Provider {
   #nextConnection = 1;
   #draining = false;
 
-  /** @throws TacetError bad_state if there is no adapter or two have one name */
+  /**
+   * @throws TacetError bad_state if there is no adapter or two have one name; bad_argument for options out of range
+   */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
     if (adapters.length === 0) throw new TacetError("bad_state", "a provider needs at least one adapter");
     for (const adapter of adapters) {
@@ -130,7 +134,7 @@ export class Provider {
     }
     this.#options = options;
     this.answers = new Answers(options.pool);
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.limits = limitsFor(adapters, options.limits);
     this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const { store } = options;

@@ -24,6 +24,7 @@ import {
   BUNDLE,
   FAILURE,
   HELLO,
+  LIMITS,
   MANIFEST,
   protocolExamples,
   QUERY,
@@ -156,7 +157,7 @@ describe("the example session, by a provider", () => {
       onMessage: () => {},
       onClose: () => {},
     };
-    new Provider([{ name: "law", bundle, layers }]).accept(socket);
+    new Provider([{ name: "law", bundle, layers }], { limits: LIMITS }).accept(socket);
     for (const frame of [HELLO, QUERY, SHORT_QUERY]) socket.onMessage(frame);
     socket.onClose(1000, "");
     expect(sent[0]).toEqual(WELCOME);

@@ -10,6 +10,7 @@ import {
   type ServedAdapter,
 } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
+import type { Limits } from "../../wire/limits.ts";
 import { securityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
 import { nodeSha256, type OpenedData, openDataFolder } from "./data-folder.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
@@ -38,7 +39,7 @@ export async function runProvider(
   );
   const metrics = new ProviderMetrics();
   const readiness = new Readiness();
-  const { metricsHost, metricsPort, maxMessageBytes, maxVectors, maxInFlight } = settings;
+  const { metricsHost, metricsPort } = settings;
   const status =
     metricsPort === undefined
       ? undefined
@@ -55,7 +56,7 @@ export async function runProvider(
     pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
     const provider = new Provider(adapters, {
       ...(pool === undefined ? {} : { pool }),
-      limits: { maxMessageBytes, maxVectors, maxInFlight },
+      limits: limitsOf(settings),
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
       onEvent(event) {
@@ -76,7 +77,8 @@ export async function runProvider(
     readiness.reason = undefined;
     const metered = data !== undefined;
     log.info({ type: "settings", ...shownSettings(settings) }, "settings");
-    log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
+    const { adapterNames, limits } = provider;
+    log.info({ type: "listening", url: server.url, adapters: adapterNames, metered, limits }, "listening");
     print(`listening on ${server.url}`);
 
     const graceMs = 1000 * settings.graceSeconds;
@@ -96,6 +98,15 @@ export async function runProvider(
     status?.close();
     await pool?.close();
   }
+}
+
+/** Those that were set; the provider finds the others. */
+function limitsOf({ maxMessageBytes, maxVectors, maxInFlight }: ProviderSettings): Partial<Limits> {
+  return {
+    maxInFlight,
+    ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
+    ...(maxVectors === undefined ? {} : { maxVectors }),
+  };
 }
 
 /** How long clients may take to close their end. */
