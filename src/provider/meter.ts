@@ -40,6 +40,8 @@ export interface BudgetNow {
 }
 
 export class Meter {
+  /** Called before a query that was charged before is answered again; what it throws the query fails with. */
+  onRepeated: (vectors: number) => void = () => {};
   readonly #tools: MeterTools;
   readonly #adapter: ServedAdapter;
   readonly #scopes: readonly string[];
@@ -57,6 +59,15 @@ export class Meter {
         modules.map(({ name }) => name),
       ),
     );
+  }
+
+  get key(): KeyRecord {
+    return this.#key;
+  }
+
+  /** Whether the key, as it was last looked up, may ask now. Throws TacetError unauthorized. */
+  check(): void {
+    if (!keyAllows(this.#key, this.#adapter.name, this.#tools.now())) throw unauthorized();
   }
 
   /** Looks whether the key is still good. Throws TacetError unauthorized. */
@@ -100,8 +111,9 @@ export class Meter {
       nowMs,
       key,
     });
-    const use = ({ granted, left, waitMs }: Reserved): Soon<number | undefined> => {
+    const use = ({ granted, replayed, left, waitMs }: Reserved): Soon<number | undefined> => {
       if (!granted) throw this.#exhausted(vectors, left ?? 0, nowMs);
+      if (replayed) this.onRepeated(vectors);
       if (waitMs === undefined) return left;
       return new Promise((resolve) => setTimeout(() => resolve(left), waitMs));
     };
