@@ -85,7 +85,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
-  /** @throws TacetError bad_bundle if the kernels cannot hold its hints */
+  /**
+   * @param limits the transport's, read anew for each query: they may change
+   * @throws TacetError bad_bundle if the kernels cannot hold its hints
+   */
   constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
     this.#transport = transport;
     this.#limits = limits;
