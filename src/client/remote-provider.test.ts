@@ -337,6 +337,42 @@ describe("a replica with smaller limits", () => {
   });
 });
 
+describe("options", () => {
+  const HEX = toHex(new Uint8Array(32).fill(0xab));
+
+  it.each<[keyof RemoteProviderOptions, readonly unknown[]]>([
+    ["pinnedDigest", ["", "ab", HEX.slice(2), `${HEX}00`, ` ${HEX}`, `0x${HEX.slice(2)}`, null, 7]],
+    ["providerKey", ["", "ab", HEX.slice(2), `${HEX}00`, `${HEX}\n`, null]],
+    ["token", ["", null, 7]],
+    ["handshakeMs", [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "10"]],
+    ["silenceMs", [0, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["reconnectMs", [-1, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["pollMicros", [-1, Number.NaN, 1_000_001]],
+  ])(
+    "whose value would turn them off are refused by name, before anything is sent: %s",
+    async (name, values) => {
+      for (const value of values) {
+        await expect(connect({ [name]: value })).rejects.toMatchObject({
+          code: "bad_argument",
+          message: expect.stringContaining(name),
+        });
+      }
+      expect(platform.tried).toEqual([]);
+    },
+  );
+
+  it("of hex digits may have either case", async () => {
+    const { provider } = await connect({ pinnedDigest: toHex(made.digest).toUpperCase() });
+    provider.close();
+  });
+
+  it("of polling reach the platform", async () => {
+    const { provider } = await connect({ pollMicros: 0 });
+    expect(platform.options).toMatchObject({ pollMicros: 0 });
+    provider.close();
+  });
+});
+
 describe("connecting", () => {
   it("goes on to the next URL where one cannot be reached", async () => {
     const { provider } = await connect({ url: ["ws://nowhere", URL] });

@@ -12,6 +12,7 @@ import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
 import type { BundleCache } from "./bundle-cache.ts";
+import { checkOptions } from "./check-options.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
 
 export interface RemoteProviderOptions {
@@ -32,6 +33,11 @@ export interface RemoteProviderOptions {
   readonly silenceMs?: number;
   /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
   readonly reconnectMs?: number;
+  /**
+   * Longest time awake for an answer that usually comes soon, in microseconds; 0: never. For platforms that can poll
+   * (Node). Default 2,000.
+   */
+  readonly pollMicros?: number;
   readonly signal?: AbortSignal;
   readonly onBundleProgress?: (fraction: number) => void;
   /** Something that went wrong without harm: one line. */
@@ -60,7 +66,7 @@ export class RemoteProvider {
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
-    this.#options = options;
+    this.#options = checkOptions(options);
     this.#urls = typeof options.url === "string" ? [options.url] : options.url;
     if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
   }
@@ -68,7 +74,8 @@ export class RemoteProvider {
   /**
    * Connects and gets the bundle, from the cache where it is there.
    *
-   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; what the provider refuses with
+   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; bad_argument for an option that is
+   *   malformed; what the provider refuses with
    */
   static async connect(
     platform: Platform,
@@ -194,13 +201,18 @@ export class RemoteProvider {
 
   /** Opens a connection to the next URL that answers. */
   async #open(): Promise<Connection> {
-    const { adapter = "", baseFingerprint, token = "", signal, handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
     const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
-        const options = { timeoutMs: handshakeMs, ...(signal ? { signal } : {}) };
+        const options = {
+          timeoutMs: handshakeMs,
+          ...(signal ? { signal } : {}),
+          ...(pollMicros === undefined ? {} : { pollMicros }),
+        };
         const socket = await this.#platform.connect(url, options);
         const connection = await Connection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
