@@ -19,6 +19,7 @@ import { isLoopback } from "../shared/loopback.ts";
 import { ThreadedAnswers } from "./answer-pool.ts";
 import { readSettings } from "./config-file.ts";
 import { ProviderMetrics } from "./metrics.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { type ProviderSettings, shownSettings } from "./settings.ts";
 import { Readiness, serveStatus } from "./status-server.ts";
 import { print, warn } from "../shared/terminal.ts";
@@ -37,6 +38,7 @@ export async function runProvider(
     { level: settings.logLevel, base: { pid: process.pid } },
     pino.destination({ fd: 2, sync: true }),
   );
+  const refusals = new RefusalLog((line, message) => log.warn(line, message));
   const metrics = new ProviderMetrics();
   const readiness = new Readiness();
   const { metricsHost, metricsPort } = settings;
@@ -61,7 +63,8 @@ export async function runProvider(
       maxBufferedBytes: settings.maxBufferedBytes,
       onEvent(event) {
         metrics.record(event);
-        log[LEVELS[event.type]](event, event.type);
+        if (event.type === "failed" || event.type === "refused") refusals.record(event);
+        else log[LEVELS[event.type]](event, event.type);
       },
       sha256: nodeSha256,
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
@@ -92,6 +95,7 @@ export async function runProvider(
     server.stop();
     await drained(provider, graceMs);
     await server.close(CLOSE_MS);
+    refusals.flush();
     log.info({ type: "stopped", ...provider.totals }, "stopped");
   } finally {
     data?.close();
@@ -227,12 +231,10 @@ const LEVELS = {
   connected: "debug",
   charged: "debug",
   answered: "debug",
-  failed: "warn",
   welcomed: "info",
-  refused: "warn",
   closed: "info",
   fault: "error",
-} as const satisfies Record<ProviderEvent["type"], string>;
+} as const satisfies Record<Exclude<ProviderEvent["type"], "failed" | "refused">, string>;
 
 function warnOfExposure(settings: ProviderSettings): void {
   const { host, tokenFile, tlsCert } = settings;
