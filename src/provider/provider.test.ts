@@ -80,6 +80,17 @@ describe("Provider", () => {
     expect(() => new Provider([served, served])).toThrow(expect.objectContaining({ code: "bad_state" }));
   });
 
+  it.each(["helloTimeoutMs", "maxBufferedBytes", "maxConnectionsPerKey"])(
+    "refuses a %s that would hold nothing back",
+    (name) => {
+      for (const value of [Number.NaN, 0, -1, "10", null]) {
+        expect(() => new Provider([served], { [name]: value })).toThrow(
+          expect.objectContaining({ code: "bad_argument", message: expect.stringContaining(name) }),
+        );
+      }
+    },
+  );
+
   it("welcomes, sends the bundle, answers, says goodbye; counts all of it", async () => {
     const { provider, events, open } = start();
     const client = open();
