@@ -2,24 +2,92 @@
  * The strict reader against protobuf's general one: what it accepts, that one reads the same; what our encoder and
  * protobuf's write, in any order of fields, it accepts.
  */
-import { create, type DescMessage, fromBinary, ScalarType, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  fromBinary,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import {
+  FieldDescriptorProto_Label as Label,
+  FieldDescriptorProto_Type as Type,
+  FileDescriptorProtoSchema,
+} from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { TacetError } from "../base/errors.ts";
 import { decodeClientFrame, decodeProviderFrame } from "./frames.ts";
 import { AnswerSchema, ClientFrameSchema, ProviderFrameSchema } from "./generated/tacet/v1/wire_pb.ts";
 import { BadFrame, frameReader } from "./strict-reader.ts";
 
+/** Frames with lists, as a message may have that is added to the protocol. */
+const LISTS = createFileRegistry(
+  create(FileDescriptorProtoSchema, {
+    name: "lists.proto",
+    package: "lists",
+    syntax: "proto3",
+    messageType: [
+      {
+        name: "Frame",
+        oneofDecl: [{ name: "frame" }],
+        field: [
+          {
+            name: "named",
+            number: 1,
+            type: Type.MESSAGE,
+            typeName: ".lists.Named",
+            label: Label.OPTIONAL,
+            oneofIndex: 0,
+          },
+        ],
+      },
+      {
+        name: "Named",
+        field: [
+          { name: "key_ids", number: 1, type: Type.BYTES, label: Label.REPEATED },
+          { name: "parts", number: 2, type: Type.MESSAGE, typeName: ".lists.Part", label: Label.REPEATED },
+          { name: "names", number: 3, type: Type.STRING, label: Label.REPEATED },
+          { name: "left", number: 4, type: Type.UINT32, label: Label.OPTIONAL },
+        ],
+      },
+      {
+        name: "Part",
+        field: [
+          { name: "id", number: 1, type: Type.UINT32, label: Label.OPTIONAL },
+          { name: "data", number: 2, type: Type.BYTES, label: Label.OPTIONAL },
+        ],
+      },
+      { name: "Numbers", field: [{ name: "numbers", number: 1, type: Type.UINT32, label: Label.REPEATED }] },
+    ],
+  }),
+  () => undefined,
+);
+const LISTS_FRAME = LISTS.getMessage("lists.Frame") as DescMessage;
+const readLists = frameReader(LISTS_FRAME);
+
+function decodeLists(bytes: Uint8Array): unknown {
+  try {
+    return readLists(bytes);
+  } catch (error) {
+    if (error instanceof BadFrame) throw new TacetError("bad_frame", error.message);
+    throw error;
+  }
+}
+
 const SIDES = [
   { side: "client", schema: ClientFrameSchema as DescMessage, decode: decodeClientFrame },
   { side: "provider", schema: ProviderFrameSchema as DescMessage, decode: decodeProviderFrame },
+  { side: "peer with lists", schema: LISTS_FRAME, decode: decodeLists },
 ] as const;
 
 /** Any message of a schema, as the initial values of create(). */
 function anyMessage(schema: DescMessage): fc.Arbitrary<Record<string, unknown>> {
   const fields = schema.fields.map((field) => {
-    const arbitrary = field.fieldKind === "message" ? anyMessage(field.message) : anyScalar(field.scalar);
-    return [field.localName, arbitrary] as const;
+    const one = field.message === undefined ? anyScalar(field.scalar) : anyMessage(field.message);
+    return [field.localName, field.fieldKind === "list" ? fc.array(one, { maxLength: 8 }) : one] as const;
   });
   return fc.record(Object.fromEntries(fields), { requiredKeys: [] });
 }
@@ -51,7 +119,7 @@ function anyFrame(schema: DescMessage): fc.Arbitrary<Uint8Array> {
 /** The same message with the fields of each message in another order. */
 function shuffled(schema: DescMessage, bytes: Uint8Array, order: () => number): Uint8Array {
   const reader = new BinaryReader(bytes);
-  const fields: [number, Uint8Array][] = [];
+  const fields: [number, Uint8Array, number][] = [];
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag();
     const field = schema.fields.find((each) => each.number === number);
@@ -62,7 +130,9 @@ function shuffled(schema: DescMessage, bytes: Uint8Array, order: () => number): 
     } else {
       writer.raw(reader.skip(wireType, number));
     }
-    fields.push([order(), writer.finish()]);
+    // Elements of a list keep their order.
+    const list = fields.findLast(([, , of]) => of === number && field?.fieldKind === "list");
+    fields.push([list === undefined ? order() : list[0], writer.finish(), number]);
   }
   const out = new BinaryWriter();
   for (const [, field] of fields.sort(([a], [b]) => a - b)) out.raw(field);
@@ -179,6 +249,27 @@ describe("a frame is refused", () => {
     ["a padded long number", [0x12, 0x09, 0x08, 255, 255, 255, 255, 255, 255, 128, 0], "a number is padded"],
   ])("of a provider, with %s", (_, bytes, why) => {
     expect(() => decodeProviderFrame(Uint8Array.from(bytes), MAX)).toThrow(why);
+  });
+});
+
+describe("a list", () => {
+  const element = [0x0a, 0x01, 7];
+  const frameOf = (count: number) =>
+    Uint8Array.of(0x0a, 3 * count, ...Array.from({ length: count }, () => element).flat());
+
+  it("has few elements", () => {
+    expect(readLists(frameOf(32)).value.keyIds).toHaveLength(32);
+    expect(() => readLists(frameOf(33))).toThrow("key_ids has more than 32 elements");
+  });
+
+  it("is another one in each message", () => {
+    const [first, second] = [readLists(frameOf(1)), readLists(frameOf(2))];
+    expect([first.value.keyIds, second.value.keyIds]).toMatchObject([{ length: 1 }, { length: 2 }]);
+    expect(readLists(Uint8Array.of(0x0a, 0x00)).value.keyIds).toEqual([]);
+  });
+
+  it("of numbers is not known", () => {
+    expect(() => frameReader(LISTS.getMessage("lists.Numbers") as DescMessage)).toThrow(TypeError);
   });
 });
 

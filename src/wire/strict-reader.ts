@@ -1,7 +1,7 @@
 /**
  * A strict reader for frames (docs/protocol.md, section "Frames"). Protobuf lets a sender repeat fields, merge messages
  * and pad numbers, and a general decoder pays for all of that: many seconds for one message of 64 MiB. Here a frame has
- * one encoding but for the order of its fields. Reading takes constant work for each byte and copies nothing but text:
+ * one encoding but for the order of its fields (lists are short). Reading takes constant work for each byte and copies nothing but text:
  * bytes fields are views of the message.
  *
  * What may be read comes from the descriptors of proto/tacet/v1: a message that is added there is read here.
@@ -22,6 +22,8 @@ interface FieldShape {
   readonly scalar: ScalarType | undefined;
   /** undefined: the field is a scalar. */
   readonly message: MessageShape | undefined;
+  /** Whether it may stand several times. */
+  readonly isList: boolean;
 }
 
 interface MessageShape {
@@ -44,6 +46,8 @@ const WIRE_TYPES = new Map<ScalarType | undefined, WireType>([
   [ScalarType.BYTES, WireType.LengthDelimited],
 ]);
 
+/** Elements of a list. */
+export const MOST_ELEMENTS = 32;
 /** The fields that were seen are the bits of a number. */
 const LARGEST_NUMBER = 30;
 /** Refuses what is not UTF-8, as proto3 demands. */
@@ -68,19 +72,24 @@ export function frameReader(
 
 function shapeOf(schema: DescMessage): MessageShape {
   const fields = new Map(schema.fields.map((field) => [field.number, fieldOf(field)]));
-  return { name: schema.name, fields, empty: { ...create(schema) } };
+  const empty: Record<string, unknown> = { ...create(schema) };
+  // All messages without elements share these.
+  for (const { isList, property } of fields.values()) if (isList) Object.freeze(empty[property]);
+  return { name: schema.name, fields, empty };
 }
 
 function fieldOf(field: DescField): FieldShape {
-  const scalar = field.fieldKind === "scalar" ? field.scalar : undefined;
-  const message = field.fieldKind === "message" ? shapeOf(field.message) : undefined;
-  const wireType = WIRE_TYPES.get(scalar);
-  const isKnown = message !== undefined || scalar !== undefined;
-  if (!isKnown || wireType === undefined || field.number > LARGEST_NUMBER) {
+  const { name, localName: property, number } = field;
+  const isList = field.fieldKind === "list";
+  const message = field.message && shapeOf(field.message);
+  const wireType = WIRE_TYPES.get(field.scalar);
+  const isKnown = field.fieldKind !== "map" && (message !== undefined || field.scalar !== undefined);
+  // Lists of numbers have an encoding of their own.
+  const isPacked = isList && wireType === WireType.Varint;
+  if (!isKnown || wireType === undefined || isPacked || number > LARGEST_NUMBER) {
     throw new TypeError(`no frame has a field like ${field}`);
   }
-  const { name, localName: property, number } = field;
-  return { name, property, bit: 1 << number, wireType, scalar, message };
+  return { name, property, bit: 1 << number, wireType, scalar: field.scalar, message, isList };
 }
 
 class Reader {
@@ -103,9 +112,17 @@ class Reader {
     let seen = 0;
     while (this.#at < end) {
       const field = this.#tag(shape, end);
-      if (seen & field.bit) throw new BadFrame(`${field.name} stands twice in ${shape.name}`);
+      if (field.isList) {
+        const list = seen & field.bit ? (value[field.property] as unknown[]) : [];
+        if (list.length === MOST_ELEMENTS)
+          throw new BadFrame(`${field.name} has more than ${MOST_ELEMENTS} elements`);
+        list.push(this.#value(field, end));
+        value[field.property] = list;
+      } else {
+        if (seen & field.bit) throw new BadFrame(`${field.name} stands twice in ${shape.name}`);
+        value[field.property] = this.#value(field, end);
+      }
       seen |= field.bit;
-      value[field.property] = this.#value(field, end);
     }
     return value;
   }
