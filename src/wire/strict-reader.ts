@@ -82,6 +82,8 @@ function fieldOf(field: DescField): FieldShape {
   const { name, localName: property, number } = field;
   const isList = field.fieldKind === "list";
   const message = field.message && shapeOf(field.message);
+  if (message && field.message.oneofs.length > 0)
+    throw new TypeError(`no message in a frame has a choice like ${field}`);
   const wireType = WIRE_TYPES.get(field.scalar);
   const isKnown = field.fieldKind !== "map" && (message !== undefined || field.scalar !== undefined);
   // Lists of numbers have an encoding of their own.
