@@ -350,7 +350,7 @@ describe("inspect", () => {
 
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
-    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 4096 } });
+    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 256 } });
     expect(facts.security.query.standard).toBeGreaterThan(128);
   });
 });

@@ -77,7 +77,7 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
   let adapter: RemoteAdapter | undefined;
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+    adapter = new RemoteAdapter(bundle, provider, provider.limits);
     const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
     const weightCache = options.weightCache ?? platform.weightCache;
     const model = await CausalLm.load(checkpoint, platform.tensors, {

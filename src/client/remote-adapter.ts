@@ -24,7 +24,7 @@ import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { layoutOf } from "../rlwe/parameters.ts";
 import { expandLayout } from "../rlwe/public-elements.ts";
-import type { Limits } from "../wire/limits.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
 import { PairEffects } from "./pair-effects.ts";
@@ -49,8 +49,6 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-/** Room in a message for everything but the ciphertext. */
-const FRAME_OVERHEAD_BYTES = 1024;
 
 /** Vectors of one begin() that are on their way. */
 interface Sent {
@@ -98,7 +96,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
-  /** @throws TacetError bad_bundle if the kernels cannot hold its hints */
+  /**
+   * @param limits the transport's, read anew for each query: they may change
+   * @throws TacetError bad_bundle if the kernels cannot hold its hints
+   */
   constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
     this.#transport = transport;
     this.#limits = limits;

@@ -10,6 +10,7 @@ import type { Budget, KeyRecord } from "./store.ts";
 
 const FILE_VERSION = 1;
 const PREFIX = "tacet_";
+const HASH_PREFIX = utf8("tacet/v1/api-key\n");
 
 export interface NewKey {
   readonly account?: string;
@@ -47,9 +48,12 @@ export function createApiKey(
   return { key, record };
 }
 
-/** SHA-256("tacet/v1/api-key\n" ‖ key), in hex. */
+/** SHA-256("tacet/v1/api-key\n" ‖ key), in hex. Leaves no copy of the key behind. */
 export function hashApiKey(key: string): string {
-  return toHex(sha256(utf8(`tacet/v1/api-key\n${key}`)));
+  const bytes = utf8(key);
+  const digest = sha256.create().update(HASH_PREFIX).update(bytes).digest();
+  bytes.fill(0);
+  return toHex(digest);
 }
 
 /** Whether a key may ask an adapter now. */

@@ -7,13 +7,15 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import type { Limits } from "../wire/limits.ts";
+import { KeyAllowances } from "./allowance.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { Connection } from "./connection.ts";
+import { limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
+import type { KeyRecord, ProviderStore } from "./store.ts";
 
 export type { AnswerPart, AnswerPool, Computed } from "./answers.ts";
 export type { Sha256 } from "./meter.ts";
@@ -62,6 +64,7 @@ export type ProviderEvent =
   | { readonly type: "fault"; readonly connection: number; readonly name: string };
 
 export interface ProviderOptions {
+  /** What is left out follows from the adapters and from what is given. */
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
@@ -112,6 +115,10 @@ const MOST_NAMES = 20;
 export class Provider {
   readonly limits: Limits;
   readonly answers: Answers;
+  /** Of connections that were welcomed. */
+  readonly allowances: KeyAllowances;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
   readonly totals: ProviderTotals = {
@@ -126,12 +133,12 @@ export class Provider {
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
-  /** Key id → connections that were welcomed with it. */
-  readonly #ofKey = new Map<string, number>();
   #nextConnection = 1;
   #draining = false;
 
-  /** @throws TacetError bad_state if there is no adapter or two have one name */
+  /**
+   * @throws TacetError bad_state if there is no adapter or two have one name; bad_argument for options out of range
+   */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
     if (adapters.length === 0) throw new TacetError("bad_state", "a provider needs at least one adapter");
     for (const adapter of adapters) {
@@ -142,9 +149,12 @@ export class Provider {
       }
       this.#adapters.set(adapter.name, adapter);
     }
+    checkNumbers(options);
     this.#options = options;
+    this.now = options.now ?? Date.now;
+    this.allowances = new KeyAllowances(() => performance.now(), options.maxConnectionsPerKey);
     this.answers = new Answers(options.pool);
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.limits = limitsFor(adapters, options.limits);
     this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const { store } = options;
@@ -187,42 +197,18 @@ export class Provider {
    * @param onKey told the key that a token belongs to, also where it is refused then
    * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
-  admit(name: string, token: string, onKey: (key: KeyRecord) => void = () => {}): Soon<Admission> {
-    const { authorize = () => true, store } = this.#options;
+  async admit(name: string, token: string, onKey: (key: KeyRecord) => void = () => {}): Promise<Admission> {
+    const { authorize = () => true, store, sha256 } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
       return { adapter, meter: undefined, keyId: undefined };
     }
-    const found = store.findKey(hashApiKey(token));
-    const use = (record: KeyRecord | undefined): Admission => {
-      const now = this.#options.now ?? Date.now;
-      if (record !== undefined) onKey(record);
-      const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
-      const { sha256 } = this.#options;
-      const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
-      const key = record as KeyRecord;
-      return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
-    };
-    return found instanceof Promise ? found.then(use) : use(found);
-  }
-
-  /**
-   * Counts a connection of a key. Returns what takes it back.
-   *
-   * @throws TacetError too_many_requests if the key has as many as it may
-   */
-  enter(keyId: string): () => void {
-    const open = this.#ofKey.get(keyId) ?? 0;
-    const { maxConnectionsPerKey: most = Number.POSITIVE_INFINITY } = this.#options;
-    if (open >= most) {
-      throw new TacetError("too_many_requests", `the key has ${open} connections open, and may have no more`);
-    }
-    this.#ofKey.set(keyId, open + 1);
-    return () => {
-      const left = (this.#ofKey.get(keyId) ?? 1) - 1;
-      if (left === 0) this.#ofKey.delete(keyId);
-      else this.#ofKey.set(keyId, left);
-    };
+    const record = await store.findKey(hashApiKey(token));
+    if (record !== undefined) onKey(record);
+    const adapter = this.#find(name, (each) => keyAllows(record, each, this.now()));
+    const tools = { store, now: this.now, ...(sha256 ? { sha256 } : {}) };
+    const key = record as KeyRecord;
+    return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
   }
 
   #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {
@@ -254,6 +240,14 @@ export class Provider {
   shutDown(): void {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
+  }
+}
+
+/** A limit that is not a number would hold nothing back. */
+function checkNumbers({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey }: ProviderOptions): void {
+  for (const [name, value] of Object.entries({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey })) {
+    if (value === undefined || (typeof value === "number" && value > 0)) continue;
+    throw new TacetError("bad_argument", `the provider's option ${name} must be a number above 0`);
   }
 }
 

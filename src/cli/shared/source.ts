@@ -27,6 +27,7 @@ export interface SourceOptions {
   readonly bundleDigest?: string;
   readonly providerKey?: string;
   readonly reconnectSeconds?: number;
+  readonly pollMicros?: number;
   readonly threads?: number;
   readonly cache?: boolean;
   readonly weights?: WeightFormat;
@@ -152,7 +153,7 @@ export async function openRemote(
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
   collectLessOften();
-  const { adapterName, bundleDigest, providerKey, provider = [] } = options;
+  const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
   warnOfClearToken(token, provider);
@@ -179,6 +180,7 @@ export async function openRemote(
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
       ...(providerKey === undefined ? {} : { providerKey }),
+      ...(pollMicros === undefined ? {} : { pollMicros }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });
