@@ -27,13 +27,29 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["model", "weights", "base"],
   platform: ["base"],
-  // The package's main entries: for any runtime, and for Node.
-  "index.ts": ["client", "model", "base"],
-  "index-node.ts": ["platform", "client", "model", "weights", "base"],
+  // What joins layers for programs, for one runtime each.
+  library: ["platform", "client", "provider", "model", "bundle", "weights", "base"],
   cli: [
     "platform",
     "openai",
     "audit",
+    "client",
+    "provider",
+    "model",
+    "bundle",
+    "weights",
+    "wire",
+    "pll",
+    "rlwe",
+    "ring",
+    "base",
+  ],
+  // The package's entries, of which each only says what it exports.
+  entry: [
+    "cli",
+    "library",
+    "platform",
+    "openai",
     "client",
     "provider",
     "model",
@@ -54,7 +70,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   "@huggingface/": ["model/*"],
   "onnx-proto": ["model/*"],
   "@redis/client": ["platform/node*"],
-  "node:": ["platform/node*", "cli/*"],
+  "node:": ["platform/node*", "library/node*", "cli/*"],
   ws: ["platform/node*", "cli/*"],
   "onnxruntime-": ["platform/*", "cli/*"],
   commander: ["cli/*"],

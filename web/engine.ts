@@ -4,7 +4,7 @@ import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
 import { connect, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm, ChatSession, openCheckpoint } from "../src/model/model.ts";
+import { CausalLm, ChatSession, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
@@ -111,23 +111,19 @@ async function answer(
     say({ type: "seen", seen: tap.seen });
     say({ type: "times", groups: tap.times });
   };
-  const pieces = chat.send(text, { maxNewTokens, signal, sampling: { temperature } });
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) {
-      show();
-      const milliseconds = performance.now() - begun;
-      const { ids, reason } = next.value;
-      say({ type: "done", turn, side, ids, milliseconds, reason });
-      return;
-    }
-    if (next.value.text !== "") say({ type: "text", turn, side, text: next.value.text });
+  const answer = chat.send(text, { maxNewTokens, signal, sampling: { temperature } });
+  for await (const piece of answer) {
+    if (piece.text !== "") say({ type: "text", turn, side, text: piece.text });
     if (performance.now() - pictured > PICTURE_MS) {
       show();
       // Lets a request to stop come in: between two tokens nothing else may.
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }
+  show();
+  const milliseconds = performance.now() - begun;
+  const { ids, reason } = await answer.end;
+  say({ type: "done", turn, side, ids, milliseconds, reason });
 }
 
 /** "layer 3: q, k, v" */

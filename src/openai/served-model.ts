@@ -2,12 +2,13 @@
 
 import { TacetError } from "../base/errors.ts";
 import {
+  type Answer,
   type AnswerEnd,
-  type AnswerOptions,
   type AnswerPiece,
-  roomFor,
-  streamAnswer,
-} from "../generation/answer-stream.ts";
+  answerOf,
+  type PromptCounts,
+} from "../generation/answer.ts";
+import { type AnswerOptions, roomFor, writeAnswer } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -34,7 +35,7 @@ export interface ServedModelOptions {
 }
 
 export interface Answering {
-  readonly pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>;
+  readonly answer: Answer;
   /** Last id of the prompt: the answer's first token follows it. */
   readonly lastPromptId: number;
 }
@@ -92,17 +93,18 @@ export class ServedModel {
   }
 
   /**
-   * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
+   * An answer, in fair turns with other answers. It fails with too_many_requests, aborted if the signal fires while it
+   * waits, and what streamAnswer fails with.
    *
-   * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
-   *   signal fires while they wait, and what streamAnswer throws
+   * @throws ApiError or TacetError for a prompt that cannot be read
    */
   answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const pieces = this.#inTurns(ids, { ...this.#defaults, ...options, sampling, signal }, signal);
-    return { pieces, lastPromptId: ids[ids.length - 1] };
+    const all = { ...this.#defaults, ...options, sampling, signal };
+    const answer = answerOf((counts) => this.#inTurns(ids, all, signal, counts));
+    return { answer, lastPromptId: ids[ids.length - 1] };
   }
 
   /** Frees the kept contexts; the model stays. */
@@ -114,6 +116,7 @@ export class ServedModel {
     ids: readonly number[],
     options: AnswerOptions,
     signal: AbortSignal,
+    counts: PromptCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
@@ -121,7 +124,7 @@ export class ServedModel {
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);
-        const pieces = streamAnswer(context, this.tokenizer, ids, options);
+        const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
         return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
         this.#pool.giveBack(context);

@@ -1,0 +1,28 @@
+/**
+ * The user's side without text, for any runtime: a base model that runs here, an adapter that stays at its provider.
+ * @module
+ */
+export { type ErrorCode, TacetError } from "../base/errors.ts";
+export type {
+  FileCache,
+  FileTree,
+  MessageSocket,
+  Platform,
+  TensorRuntime,
+} from "../base/platform.ts";
+export type { Bundle } from "../bundle/bundle.ts";
+export type { BundleManifest } from "../bundle/manifest.ts";
+export type { Budget } from "../client/budget.ts";
+export type { BundleCache } from "../client/bundle-cache.ts";
+export {
+  type ConnectOptions as PrivateModelOptions,
+  connect as openPrivateModel,
+  type PrivateModel,
+} from "../client/client.ts";
+export type { Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { PrivacyTimings, RemoteAdapter } from "../client/remote-adapter.ts";
+export type { RemoteProvider } from "../client/remote-provider.ts";
+export { type Prompt, TextClient } from "../client/text-client.ts";
+export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
+export type { WeightFormat } from "../model/weights/weight-source.ts";
+export type { Checkpoint } from "../weights/checkpoint.ts";
