@@ -20,7 +20,7 @@ console.log(`broken off: ${shown}`);
 
 // Or by leaving the loop.
 for await (const { text } of chat.retry()) if (text !== "") break;
-console.log(`kept: ${chat.messages.at(-1).content}`);
+console.log(`kept: ${chat.messages.at(-1)?.content}`);
 
 // The same question once more, to its end.
 const { text, reason } = await chat.retry().end;

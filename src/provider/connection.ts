@@ -14,10 +14,10 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
-import type { Computed } from "./answers.ts";
+import { BUNDLE_PART_BYTES, type Limits } from "../wire/limits.ts";
+import type { Answers, Computed } from "./answers.ts";
+import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
-import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { Soon } from "./store.ts";
 
@@ -47,9 +47,31 @@ type State =
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
+/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+export interface Admission {
+  readonly adapter: ServedAdapter;
+  readonly meter: Meter | undefined;
+  /** Public name of the API key, where there is one. */
+  readonly keyId: string | undefined;
+}
+
+/** What a connection needs of its provider. */
+export interface ConnectionHost {
+  readonly limits: Limits;
+  readonly totals: ProviderTotals;
+  readonly answers: Answers;
+  readonly helloTimeoutMs: number;
+  readonly maxBufferedBytes: number;
+  /** The adapter that a Hello asks for, and what counts its queries. Throws TacetError unauthorized, unknown_adapter. */
+  admit(name: string, token: string): Soon<Admission>;
+  /** Counts a connection of a key; returns what takes it back. Throws TacetError too_many_requests. */
+  enter(keyId: string): () => void;
+  emit(event: ProviderEvent): void;
+}
+
 export class Connection {
   readonly id: number;
-  readonly #provider: Provider;
+  readonly #provider: ConnectionHost;
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
@@ -60,7 +82,7 @@ export class Connection {
   #drained: () => void = () => {};
   #leaveKey: () => void = () => {};
 
-  constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
+  constructor(provider: ConnectionHost, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
     this.#provider = provider;
     this.#socket = socket;

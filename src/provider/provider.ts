@@ -5,47 +5,23 @@
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
-import { Connection } from "./connection.ts";
+import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
+import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import { Meter, type Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
 
 export type { AnswerPart, AnswerPool, Computed } from "./answers.ts";
+export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
-
-/** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
-export type ProviderEvent =
-  | { readonly type: "connected"; readonly connection: number }
-  /** A query was paid for; a repeat is counted here and not charged again. */
-  | {
-      readonly type: "charged";
-      readonly connection: number;
-      readonly adapter: string;
-      readonly vectors: number;
-    }
-  | {
-      readonly type: "answered";
-      readonly connection: number;
-      readonly adapter: string;
-      /** The client's number of the query. */
-      readonly query: number;
-      readonly vectors: number;
-      /** From the query's arrival to its answer's departure, waiting included. */
-      readonly ms: number;
-    }
-  /** A query was refused; the connection goes on. */
-  | { readonly type: "failed"; readonly connection: number; readonly query: number; readonly code: string }
-  | { readonly type: "welcomed"; readonly connection: number; readonly adapter: string }
-  | { readonly type: "refused"; readonly connection: number; readonly code: string }
-  | { readonly type: "closed"; readonly connection: number; readonly code: number; readonly vectors: number }
-  | { readonly type: "fault"; readonly connection: number; readonly name: string };
 
 export interface ProviderOptions {
   readonly limits?: Partial<Limits>;
@@ -68,25 +44,24 @@ export interface ProviderOptions {
   readonly onEvent?: (event: ProviderEvent) => void;
 }
 
-/** Totals since the start. */
-export interface ProviderTotals {
-  connections: number;
-  queries: number;
-  vectors: number;
-  bytesIn: number;
-  bytesOut: number;
-  failures: number;
-  /** Milliseconds spent on answers. */
-  computeMs: number;
-}
+const OPTIONS: OptionTypes<ProviderOptions> = {
+  limits: "object",
+  helloTimeoutMs: "number",
+  maxBufferedBytes: "number",
+  maxConnectionsPerKey: "number",
+  authorize: "function",
+  store: "object",
+  sha256: "function",
+  now: "function",
+  pool: "object",
+  onEvent: "function",
+};
 
-/** What a connection may ask, and what counts it; nothing counts where there is no store. */
-export interface Admission {
-  readonly adapter: ServedAdapter;
-  readonly meter: Meter | undefined;
-  /** Public name of the API key, where there is one. */
-  readonly keyId: string | undefined;
-}
+const LIMITS: OptionTypes<Limits> = {
+  maxMessageBytes: "number",
+  maxVectors: "number",
+  maxInFlight: "number",
+};
 
 const MAX_BUFFERED_BYTES = 64 << 20;
 const HELLO_TIMEOUT_MS = 10_000;
@@ -97,9 +72,6 @@ const MOST_NAMES = 20;
 
 export class Provider {
   readonly limits: Limits;
-  readonly answers: Answers;
-  readonly helloTimeoutMs: number;
-  readonly maxBufferedBytes: number;
   readonly totals: ProviderTotals = {
     connections: 0,
     queries: 0,
@@ -112,13 +84,17 @@ export class Provider {
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
+  /** What connections see of the provider, and nobody else. */
+  readonly #host: ConnectionHost;
   /** Key id → connections that were welcomed with it. */
   readonly #ofKey = new Map<string, number>();
   #nextConnection = 1;
   #draining = false;
 
-  /** @throws TacetError bad_state if there is no adapter or two have one name */
+  /** @throws TacetError bad_argument for options that do not exist; bad_state for no adapter, or two of one name */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
+    checkOptions(options, OPTIONS, { of: "a provider" });
+    checkOptions(options.limits ?? {}, LIMITS, { of: "limits" });
     if (adapters.length === 0) throw new TacetError("bad_state", "a provider needs at least one adapter");
     for (const adapter of adapters) {
       if (this.#adapters.has(adapter.name)) {
@@ -129,10 +105,17 @@ export class Provider {
       this.#adapters.set(adapter.name, adapter);
     }
     this.#options = options;
-    this.answers = new Answers(options.pool);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
-    this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
+    this.#host = {
+      limits: this.limits,
+      totals: this.totals,
+      answers: new Answers(options.pool),
+      maxBufferedBytes: options.maxBufferedBytes ?? MAX_BUFFERED_BYTES,
+      helloTimeoutMs: options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+      admit: (name, token) => this.#admit(name, token),
+      enter: (keyId) => this.#enter(keyId),
+      emit: (event) => this.#emit(event),
+    };
     const { store } = options;
     if (store === undefined) return;
     store.onKeysChanged = () => {
@@ -158,11 +141,11 @@ export class Provider {
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
-    const connection = new Connection(this, socket, this.#nextConnection++, () => {
+    const connection = new Connection(this.#host, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
     });
     this.#connections.add(connection);
-    this.emit({ type: "connected", connection: connection.id });
+    this.#emit({ type: "connected", connection: connection.id });
     if (this.#draining) connection.shutDown();
   }
 
@@ -172,7 +155,7 @@ export class Provider {
    *
    * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
-  admit(name: string, token: string): Soon<Admission> {
+  #admit(name: string, token: string): Soon<Admission> {
     const { authorize = () => true, store } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
@@ -195,7 +178,7 @@ export class Provider {
    *
    * @throws TacetError too_many_requests if the key has as many as it may
    */
-  enter(keyId: string): () => void {
+  #enter(keyId: string): () => void {
     const open = this.#ofKey.get(keyId) ?? 0;
     const { maxConnectionsPerKey: most = Number.POSITIVE_INFINITY } = this.#options;
     if (open >= most) {
@@ -221,7 +204,7 @@ export class Provider {
     });
   }
 
-  emit(event: ProviderEvent): void {
+  #emit(event: ProviderEvent): void {
     this.#options.onEvent?.(event);
   }
 
