@@ -271,7 +271,11 @@ describe("generate", () => {
     );
     const partial = JSON.parse(lost.stdout);
     expect(partial.finishReason).toBe("error");
-    expect(partial.error.code).toBe("connection_lost");
+    expect(partial.error).toMatchObject({
+      code: "connection_lost",
+      hint: expect.stringMatching(/provider is back.*'tacet generate --resume FILE'$/),
+    });
+    expect(lost.stderr).toContain(`hint: ${partial.error.hint}\n`);
     expect(partial.ids.length).toBeGreaterThan(0);
     expect(partial.ids.length).toBeLessThan(EXPECTED.adapter.ids.length);
     expect(EXPECTED.adapter.ids.slice(0, partial.ids.length)).toEqual(partial.ids);
