@@ -207,7 +207,7 @@ await step("a page with tacet/web, built by Vite, in Chromium", async () => {
     join(page, "vite.config.js"),
     'export default { worker: { format: "es" }, logLevel: "warn" };',
   );
-  run(process.execPath, [join(root, "node_modules/vite/bin/vite.js"), "build"], page);
+  run(process.execPath, [join(root, "node_modules/vite/bin/vite.js"), "build", "--logLevel", "warn"], page);
   const server = createServer((request, response) => serveFile(join(page, "dist"), request, response));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -253,6 +253,19 @@ describe("generate", () => {
     expect((await tacetJson("generate", "battery", ...other)).ids).not.toEqual(ids);
   });
 
+  it("says how an answer could have been gone on with, and claims to keep nothing that it does not", async () => {
+    const proxy = await cuttingProxy(provider.url, 1_500_000);
+    const lost = await tacet("generate", "battery", "--provider", proxy.url, "--reconnect-seconds", "0");
+    proxy.server.close();
+    expect(lost.code).toBe(5);
+    expect(EXPECTED.adapter.text.startsWith(lost.stdout.trim())).toBe(true);
+    expect(lost.stdout.trim()).not.toBe("");
+    expect(lost.stderr).toMatch(
+      /\nhint: .*provider is back.*use --json, whose output --resume FILE takes\n$/,
+    );
+    expect(lost.stderr).not.toMatch(/is kept/);
+  });
+
   it("keeps what it has when the provider is lost, and goes on from there", async () => {
     const proxy = await cuttingProxy(provider.url, 1_500_000);
     const lost = await tacet(

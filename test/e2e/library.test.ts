@@ -1,9 +1,10 @@
 /** The package as a program imports it, and the examples as a reader runs them: against a provider process. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -193,10 +194,43 @@ describe("examples", () => {
     expect(lines[3]).toMatch(/^context_overflow: the prompt has \d+ tokens/);
   });
 
-  it.each(["library.mjs", "abort.mjs"])("%s stands in docs/library.md as it is", (name) => {
-    const code = readFileSync(join(ROOT, "examples", name), "utf8");
-    expect(readFileSync(join(ROOT, "docs/library.md"), "utf8")).toContain(`\`\`\`js\n${code}\`\`\`\n`);
+  it("provider.mjs: counts, and refuses what goes beyond the budget", async () => {
+    const paths = [join(folder.path, "own-state"), join(folder.path, "own-data")];
+    const child = spawn(process.execPath, [join(ROOT, "examples/provider.mjs"), ...paths, "0"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const next = async () => String((await lines.next()).value);
+    try {
+      const own = (await next()).replace("listening on ", "");
+      const token = (await next()).replace("key ", "");
+      const client = await connect({ base: BASE, provider: own, cache: false, token });
+      expect(client.budget).toEqual({ vectors: 150, windowSeconds: 86_400, left: 150 });
+      expect(await client.generate("tender").text()).toBe(textOf("tender"));
+      const left = client.budget!.left;
+      expect(left).toBeLessThan(150);
+      const asking = async () => {
+        for (let i = 0; i < 150; i++) await client.generate("battery").end;
+      };
+      await expect(asking()).rejects.toMatchObject({ code: "budget_exhausted" });
+      await client.close();
+      await expect(connect({ base: BASE, provider: own, cache: false, token: "x" })).rejects.toMatchObject({
+        code: "unauthorized",
+      });
+      child.kill("SIGTERM");
+      expect(await next()).toMatch(/^[1-9]\d* queries, [1-9]\d* activation vectors charged$/);
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
+
+  it.each(["library.mjs", "abort.mjs", "provider.mjs", "web/worker.js"])(
+    "%s stands in docs/library.md as it is",
+    (name) => {
+      const code = readFileSync(join(ROOT, "examples", name), "utf8");
+      expect(readFileSync(join(ROOT, "docs/library.md"), "utf8")).toContain(`\`\`\`js\n${code}\`\`\`\n`);
+    },
+  );
 });
 
 function restore(variables: Record<string, string | undefined>): void {
