@@ -115,6 +115,11 @@ await step("the README's snippets, the documents' and the examples, in strict Ty
     if (extname(name) === ".mjs") cpSync(join(installed, "examples", name), join(consumer, name));
   }
   writeFileSync(join(consumer, "wrong.ts"), WRONG);
+  // As "vite/client" has it.
+  writeFileSync(
+    join(consumer, "vite.d.ts"),
+    'declare module "*?url" { const url: string; export default url; }\n',
+  );
   for (const [module, moduleResolution] of [
     ["esnext", "bundler"],
     ["nodenext", "nodenext"],

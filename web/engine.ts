@@ -3,7 +3,7 @@
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
-import { connect, type PrivateModel } from "../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
 import { CausalLm, ChatSession, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
@@ -47,7 +47,7 @@ async function start(settings: Settings, token: string, page: string): Promise<v
   const tree = await loadWebFolder(folder, progress("Loading the base model"));
   const checkpoint = await openCheckpoint(tree);
   const platform = webPlatform(ort);
-  const joined = await connect(tap.wrap(platform), {
+  const joined = await openPrivateModel(tap.wrap(platform), {
     base: checkpoint,
     provider,
     cache: webBundleCache(),

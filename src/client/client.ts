@@ -2,7 +2,8 @@
  * The user's side: a base model that runs here, an adapter that stays at its provider.
  *
  * ```ts
- * const model = await connect(nodePlatform(), { base: nodeFileTree("models/lexicon/base"), provider: "ws://…" });
+ * const options = { base: nodeFileTree("models/lexicon/base"), provider: "ws://127.0.0.1:8787" };
+ * const model = await openPrivateModel(nodePlatform(), options);
  * for await (const { id } of generate(model.model, [1, 120, 1336, 3, 2], { maxNewTokens: 40 })) console.log(id);
  * ```
  * @module
@@ -124,7 +125,7 @@ const STEPS_FOR_A_RANK = 4;
  * @throws TacetError: bad_argument for options that do not exist; wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
  *   bad_checkpoint; unsupported_model; unsupported_adapter
  */
-export async function connect(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
+export async function openPrivateModel(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
   const required = { base: 'nodeFileTree("./model")' };
   checkConnectOptions(options, CONNECT_OPTIONS, { of: "openPrivateModel", required });
   const checkpoint = "config" in options.base ? options.base : await openCheckpoint(options.base);

@@ -16,7 +16,7 @@ export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export {
   type ConnectOptions as PrivateModelOptions,
-  connect as openPrivateModel,
+  openPrivateModel,
   type PrivateModel,
 } from "../client/client.ts";
 export type { Traffic, WelcomeInfo } from "../client/connection.ts";

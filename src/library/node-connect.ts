@@ -6,7 +6,7 @@ import {
   CONNECT_OPTIONS,
   type ConnectOptions,
   checkConnectOptions,
-  connect as open,
+  openPrivateModel,
 } from "../client/client.ts";
 import { TextClient } from "../client/text-client.ts";
 import {
@@ -56,7 +56,7 @@ export async function connect(options: NodeConnectOptions): Promise<TextClient> 
   checkConnectOptions(options, OPTIONS, { of: "connect", required: { base: '"./model"' } });
   const { base, cache = nodeBundleCache(), onDownloadProgress: _, ...rest } = options;
   return new TextClient(
-    await open(nodePlatform(), {
+    await openPrivateModel(nodePlatform(), {
       ...rest,
       base: await baseOf(base, options),
       ...(cache === false ? {} : { cache }),

@@ -6,7 +6,7 @@ import {
   CONNECT_OPTIONS,
   type ConnectOptions,
   checkConnectOptions,
-  connect as open,
+  openPrivateModel,
 } from "../client/client.ts";
 import { TextClient } from "../client/text-client.ts";
 import { loadWebFolder, type WebFolder, webBundleCache, webPlatform } from "../platform/web.ts";
@@ -48,7 +48,7 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
   });
   const { ort, base, cache = webBundleCache(), onDownloadProgress, ...rest } = options;
   return new TextClient(
-    await open(webPlatform(ort), {
+    await openPrivateModel(webPlatform(ort), {
       ...rest,
       base: await baseOf(base, onDownloadProgress),
       ...(cache === false ? {} : { cache }),
