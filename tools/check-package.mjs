@@ -16,6 +16,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { forgottenTypes } from "./forgotten-types.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
@@ -93,6 +94,11 @@ await step("npm install --ignore-scripts", () => {
     ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", tarball, ...others],
     consumer,
   );
+});
+
+await step("every type of a signature can be imported", () => {
+  const forgotten = forgottenTypes(join(installed, "dist"));
+  if (forgotten.length > 0) throw new Error(`no entry exports ${forgotten.join("; ")}`);
 });
 
 await step("the README's snippets, the documents' and the examples, in strict TypeScript", () => {

@@ -3,6 +3,7 @@
  * `tacet/platform/node` puts both into the folder that a provider loads.
  * @module
  */
+export type { FileTree } from "../base/platform.ts";
 export { type Bundle, type BundleTensors, decodeBundle } from "../bundle/bundle.ts";
 export {
   type CreateBundleInput,
@@ -23,3 +24,4 @@ export {
 export type { LoraPair } from "../pll/lora-split.ts";
 export { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
+export type { Parameters } from "../rlwe/parameters.ts";

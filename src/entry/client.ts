@@ -2,12 +2,16 @@
  * The user's side without text, for any runtime: a base model that runs here, an adapter that stays at its provider.
  * @module
  */
-export { type ErrorCode, TacetError } from "../base/errors.ts";
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type {
   FileCache,
+  FileCheckOptions,
   FileTree,
+  FileWriter,
   MessageSocket,
+  OnnxModel,
   Platform,
+  SessionOptions,
   TensorRuntime,
 } from "../base/platform.ts";
 export type { Bundle } from "../bundle/bundle.ts";
@@ -19,9 +23,9 @@ export {
   openPrivateModel,
   type PrivateModel,
 } from "../client/client.ts";
-export type { Traffic, WelcomeInfo } from "../client/connection.ts";
-export type { PrivacyTimings, RemoteAdapter } from "../client/remote-adapter.ts";
-export type { RemoteProvider } from "../client/remote-provider.ts";
+export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
+export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";

@@ -2,7 +2,7 @@
  * Tacet's client for programs in Node: `connect({ base, provider })`. docs/library.md.
  * @module
  */
-export { type ErrorCode, TacetError } from "../base/errors.ts";
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileCache, FileTree } from "../base/platform.ts";
 export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";

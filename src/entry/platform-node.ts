@@ -3,6 +3,7 @@
  * folder or server that keeps a provider's keys and counts.
  * @module
  */
+export type { FileCache, FileTree, MessageSocket, Platform, RedisLink } from "../base/platform.ts";
 export {
   changeKeys,
   nodeSha256,
@@ -28,3 +29,10 @@ export {
   serveSockets,
   type TlsFiles,
 } from "../platform/node.ts";
+export type { Rejection } from "../platform/node/sockets/admission.ts";
+export type { RepoKind } from "../platform/node/hub/names.ts";
+export type { RetryOptions } from "../platform/node/hub/request.ts";
+export type { HubSettings } from "../platform/node/hub/settings.ts";
+export type { EmbeddedStore, EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+export type { KeyRecord } from "../provider/store.ts";
+export type { UsageLedger } from "../provider/usage-ledger.ts";

@@ -3,8 +3,8 @@
  * `tacet/platform/node`. docs/library.md, *A provider*.
  * @module
  */
-export { type ErrorCode, TacetError } from "../base/errors.ts";
-export type { FileTree, Journal, MessageSocket, RedisLink } from "../base/platform.ts";
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
+export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
@@ -22,4 +22,5 @@ export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
 export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved, Soon } from "../provider/store.ts";
 export { type Usage, UsageLedger, type UsageOptions } from "../provider/usage-ledger.ts";
+export type { RandomSource } from "../ring/random-source.ts";
 export { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";

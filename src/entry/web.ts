@@ -2,8 +2,8 @@
  * Tacet's client for pages and workers: `connect({ ort, base, provider })`. docs/library.md.
  * @module
  */
-export { type ErrorCode, TacetError } from "../base/errors.ts";
-export type { FileCache, FileTree } from "../base/platform.ts";
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
+export type { FileCache, FileTree, Platform } from "../base/platform.ts";
 export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { PrivateModel } from "../client/client.ts";
@@ -18,5 +18,5 @@ export type { GeneratedToken, SamplingOptions } from "../generation/generate.ts"
 export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export type { Checkpoint } from "../weights/checkpoint.ts";
 export { loadWebFolder, type WebFile, type WebFolder, webBundleCache, webPlatform } from "../platform/web.ts";
+export type { Checkpoint } from "../weights/checkpoint.ts";
