@@ -183,8 +183,14 @@ export class ChatSession {
     try {
       prepare();
       const promptIds = this.#promptIds(options.maxNewTokens);
-      const pieces = writeAnswer(this.#context, this.#text.tokenizer, promptIds, options, counts);
-      const end = yield* recorded(pieces, (more) => (text += more));
+      const answer = answerOf(() =>
+        writeAnswer(this.#context, this.#text.tokenizer, promptIds, options, counts),
+      );
+      for await (const piece of answer) {
+        text += piece.text;
+        yield piece;
+      }
+      const end = await answer.end;
       answered = end.reason !== "aborted";
       return end;
     } finally {
@@ -234,22 +240,5 @@ export class ChatSession {
 
   #assertIdle(): void {
     if (this.#busy) throw new TypeError("the session is giving another answer");
-  }
-}
-
-/** Passes pieces on and tells of their texts, also of those that a reader leaves the stream at. */
-async function* recorded(
-  pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
-  record: (text: string) => void,
-): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-  try {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) return next.value;
-      record(next.value.text);
-      yield next.value;
-    }
-  } finally {
-    await pieces.return(undefined as never);
   }
 }

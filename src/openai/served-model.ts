@@ -1,5 +1,6 @@
 /** A model under its public name, answering several requests at once. */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import {
   type Answer,
@@ -33,6 +34,24 @@ export interface ServedModelOptions {
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
 }
+
+const OPTIONS: OptionTypes<ServedModelOptions> = {
+  id: "string",
+  model: "object",
+  checkpoint: "object",
+  ownedBy: "string",
+  fingerprint: "string",
+  answers: "object",
+  contexts: "number",
+};
+const REQUIRED = {
+  id: '"law"',
+  model: "law.privateModel.model",
+  checkpoint: "law.privateModel.checkpoint",
+  ownedBy: '"provider"',
+  answers: "new Turns(4, 64)",
+  contexts: "4",
+};
 
 export interface Answering {
   readonly answer: Answer;
@@ -73,8 +92,9 @@ export class ServedModel {
     this.#defaults = defaults;
   }
 
-  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
+  /** @throws TacetError bad_argument for options that do not exist or are missing; bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
+    checkOptions(options, OPTIONS, { of: "ServedModel.open", required: REQUIRED });
     const { checkpoint } = options;
     const tokenizer = await loadTokenizer(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
