@@ -342,7 +342,7 @@ const isUnavailable = (error: unknown): boolean =>
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
   return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
-    hint: "what was generated so far is kept; go on when the provider is back",
+    hint: "ask again when the provider is back: the next query connects anew",
     cause: error,
   });
 }

@@ -14,13 +14,14 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
-import { type Allowance, refusedTooOften } from "./allowance.ts";
-import type { Computed } from "./answers.ts";
+import { BUNDLE_PART_BYTES, type Limits } from "../wire/limits.ts";
+import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
+import type { Answers, Computed } from "./answers.ts";
 import { atTime } from "./at-time.ts";
+import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
-import type { Admission, ClientName, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import type { KeyRecord } from "./store.ts";
 
 /** Parts of a bundle are sent while fewer bytes than this wait. */
 const BUNDLE_BUFFER_BYTES = 8 << 20;
@@ -54,9 +55,36 @@ type State =
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
+/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+export interface Admission {
+  readonly adapter: ServedAdapter;
+  readonly meter: Meter | undefined;
+  /** Public name of the API key, where there is one. */
+  readonly keyId: string | undefined;
+}
+
+/** What a connection needs of its provider. */
+export interface ConnectionHost {
+  readonly limits: Limits;
+  readonly totals: ProviderTotals;
+  readonly answers: Answers;
+  readonly helloTimeoutMs: number;
+  readonly maxBufferedBytes: number;
+  /** Of connections that were welcomed. */
+  readonly allowances: KeyAllowances;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /**
+   * The adapter that a Hello asks for, and what counts its queries. Tells `onKey` the key that the token belongs to, also
+   * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
+   */
+  admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
+  emit(event: ProviderEvent): void;
+}
+
 export class Connection {
   readonly id: number;
-  readonly #provider: Provider;
+  readonly #provider: ConnectionHost;
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
@@ -70,7 +98,7 @@ export class Connection {
   #client: ClientName;
   #unwatchKey: () => void = () => {};
 
-  constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
+  constructor(provider: ConnectionHost, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
     this.#provider = provider;
     this.#socket = socket;

@@ -1,5 +1,6 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
@@ -9,6 +10,8 @@ import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import { createApiKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -75,6 +78,24 @@ describe("loadServedAdapter", () => {
 });
 
 describe("Provider", () => {
+  it("refuses options that do not exist, and shows nothing of its inside", () => {
+    for (const [options, hint] of [
+      [{ threads: 3 }, expect.stringContaining("it has: ")],
+      [{ limits: { maxVektors: 3 } }, "did you mean maxVectors?"],
+      [{ stor: {} }, "did you mean store?"],
+    ] as const) {
+      expect(() => new Provider([served], options as object)).toThrow(
+        expect.objectContaining({ code: "bad_argument", hint }),
+      );
+    }
+    expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    const { provider } = start();
+    expect(Object.keys(provider).sort()).toEqual(["limits", "totals"]);
+    expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(
+      ["constructor", "accept", "adapterNames", "drain", "inFlight", "openConnections", "shutDown"].sort(),
+    );
+  });
+
   it("needs an adapter, and names that differ", () => {
     expect(() => new Provider([])).toThrow(expect.objectContaining({ code: "bad_state" }));
     expect(() => new Provider([served, served])).toThrow(expect.objectContaining({ code: "bad_state" }));
@@ -148,16 +169,22 @@ describe("Provider", () => {
     const provider = new Provider([served, other, third], {
       authorize: (token, adapter) => may[token]?.includes(adapter) ?? false,
     });
-    const nameOf = async (name: string, token: string) => (await provider.admit(name, token)).adapter.name;
-    expect(await nameOf("", "all")).toBe("tiny");
-    expect(await nameOf("third", "all")).toBe("third");
-    expect(await nameOf("", "two")).toBe("other");
+    const reply = async (adapter: string, token: string) => {
+      const [client, server] = memorySockets();
+      provider.accept(server);
+      say(client, hello({ adapter, token }));
+      await settle();
+      return heard(client)[0].value;
+    };
+    expect(await reply("", "all")).toMatchObject({ adapter: "tiny" });
+    expect(await reply("third", "all")).toMatchObject({ adapter: "third" });
+    expect(await reply("", "two")).toMatchObject({ adapter: "other" });
     for (const name of ["tiny", "nothing"]) {
-      await expect(nameOf(name, "two")).rejects.toMatchObject({
-        code: "unknown_adapter",
+      expect(await reply(name, "two")).toMatchObject({
+        code: ERROR_KINDS.unknown_adapter.wire,
         hint: "it has: other, third (--adapter-name)",
       });
-      await expect(nameOf(name, "none")).rejects.toMatchObject({ code: "unauthorized" });
+      expect(await reply(name, "none")).toMatchObject({ code: ERROR_KINDS.unauthorized.wire });
     }
   });
 
@@ -251,6 +278,27 @@ describe("Provider", () => {
     expect(cases(busy)).toEqual(["welcome", "answer", "goodbye"]);
     expect(busy.closed?.code).toBe(1001);
     expect([provider.openConnections, provider.inFlight]).toEqual([0, 0]);
+  });
+
+  it("holds a key to its connections, and counts those that have gone as gone", async () => {
+    const store = new EmbeddedStore(memoryJournal(), []);
+    const [one, two] = [createApiKey({ budget: null }), createApiKey({ budget: null })];
+    store.setKeys([one.record, two.record]);
+    const { open } = start({ maxConnectionsPerKey: 2, store });
+    const enter = async (token: string) => {
+      const client = open();
+      say(client, hello({ token }));
+      await settle();
+      return client;
+    };
+    const first = await enter(one.key);
+    expect(cases(first)).toEqual(["welcome"]);
+    expect(cases(await enter(one.key))).toEqual(["welcome"]);
+    expect(heard(await enter(one.key))[0].value).toMatchObject({ code: ERROR_KINDS.too_many_requests.wire });
+    expect(cases(await enter(two.key))).toEqual(["welcome"]);
+    say(first, { case: "goodbye", value: {} });
+    await settle();
+    expect(cases(await enter(one.key))).toEqual(["welcome"]);
   });
 
   it("draining: says goodbye to all, and to who comes later", async () => {

@@ -1,7 +1,7 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
-import { connect, type PrivateModel } from "../../client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
@@ -161,7 +161,7 @@ export async function openRemote(
   const fetching = new Progress("fetching the bundle");
   const loading = new LoadProgress();
   try {
-    const remote = await connect(platform, {
+    const remote = await openPrivateModel(platform, {
       base: checkpoint,
       provider,
       signal,
