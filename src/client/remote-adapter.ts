@@ -23,7 +23,7 @@ import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
-import type { Limits } from "../wire/limits.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
 import { type HeldKey, KeyRing, type KeySource } from "./key-ring.ts";
@@ -49,8 +49,6 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-/** Room in a message for everything but the ciphertext. */
-const FRAME_OVERHEAD_BYTES = 1024;
 
 /** A refused key is no reason to fail, so often. */
 const MOST_KEYS_TRIED = 4;
@@ -100,6 +98,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #keys: KeyRing;
 
   /**
+   * @param limits the transport's, read anew for each query: they may change
    * @param vectorsPerKey as the provider says
    * @throws TacetError bad_bundle if the kernels cannot hold it
    */

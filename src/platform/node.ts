@@ -12,6 +12,7 @@ export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
 export { type HubId, parseHubId } from "./node/hub/names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node/files/journal.ts";
 export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-file.ts";
+export { findModel, isFolder } from "./node/files/model-folder.ts";
 export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";

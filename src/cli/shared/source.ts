@@ -1,7 +1,7 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
-import { connect, type PrivateModel } from "../../client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
@@ -27,6 +27,7 @@ export interface SourceOptions {
   readonly bundleDigest?: string;
   readonly providerKey?: string;
   readonly reconnectSeconds?: number;
+  readonly pollMicros?: number;
   readonly threads?: number;
   readonly cache?: boolean;
   readonly weights?: WeightFormat;
@@ -152,7 +153,7 @@ export async function openRemote(
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
   collectLessOften();
-  const { adapterName, bundleDigest, providerKey, provider = [] } = options;
+  const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
   warnOfClearToken(token, provider);
@@ -160,7 +161,7 @@ export async function openRemote(
   const fetching = new Progress("fetching the bundle");
   const loading = new LoadProgress();
   try {
-    const remote = await connect(platform, {
+    const remote = await openPrivateModel(platform, {
       base: checkpoint,
       provider,
       signal,
@@ -179,6 +180,7 @@ export async function openRemote(
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
       ...(providerKey === undefined ? {} : { providerKey }),
+      ...(pollMicros === undefined ? {} : { pollMicros }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });
