@@ -19,6 +19,7 @@ import {
   MAX_BASIS_RANK,
 } from "./manifest.ts";
 import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
+import { createSigningKey, publicKeyOf } from "./signature.ts";
 
 /** Adapted modules that share one input, in forward order. */
 export interface GroupSpec {
@@ -83,6 +84,7 @@ export async function createBundle(
   for (const { modules } of input.groups) modules.forEach(checkModuleName);
   const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
   random(bundleId);
+  const keySigningKey = createSigningKey(random);
   const results: GroupResult[] = [];
   for (const [g, group] of input.groups.entries()) {
     await onProgress(g, input.groups.length);
@@ -93,6 +95,7 @@ export async function createBundle(
     adapter: input.adapter,
     bundleId: toHex(bundleId),
     baseFingerprint: toHex(input.baseFingerprint),
+    keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
   };
@@ -105,6 +108,7 @@ export async function createBundle(
   random(rootSecret);
   const privateState = encodePrivateState(manifest, digest, {
     rootSecret,
+    keySigningKey,
     groups: results.map(({ secret }) => secret),
   });
   await onProgress(input.groups.length, input.groups.length);

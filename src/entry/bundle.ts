@@ -11,7 +11,8 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export type { BundleGroup, BundleManifest, BundleModule, OutputMode } from "../bundle/manifest.ts";
+export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
+export { isKeyPartSignedBy, type KeyPartIdentity, signKeyPart } from "../bundle/key-signature.ts";
 export { type PrivateGroup, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,
@@ -19,6 +20,7 @@ export {
   decodeSignature,
   encodeSignature,
   isSignedBy,
+  publicKeyOf,
   signBundle,
 } from "../bundle/signature.ts";
 export type { LoraPair } from "../pll/lora-split.ts";
