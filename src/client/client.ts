@@ -56,6 +56,7 @@ export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = {
   pinnedDigest: "string",
   providerKey: "string",
   cache: "object",
+  keyCache: "object",
   handshakeMs: "number",
   silenceMs: "number",
   reconnectMs: "number",
@@ -140,7 +141,10 @@ export async function openPrivateModel(platform: Platform, options: ConnectOptio
   let adapter: RemoteAdapter | undefined;
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    adapter = new RemoteAdapter(bundle, provider, provider.limits);
+    adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    // While the model is loaded.
+    const restored = adapter.restoreKeys();
+    restored.catch(() => {}); // the await below reports it
     const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
     const weightCache = options.weightCache ?? platform.weightCache;
     const model = await CausalLm.load(checkpoint, platform.tensors, {
@@ -156,6 +160,7 @@ export async function openPrivateModel(platform: Platform, options: ConnectOptio
       ...(onWarning === undefined ? {} : { onWarning }),
       ...(signal === undefined ? {} : { signal }),
     });
+    await restored;
     const joined = adapter;
     return {
       model,

@@ -23,7 +23,9 @@ export {
   openPrivateModel,
   type PrivateModel,
 } from "../client/client.ts";
-export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { KeyLeft, QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { KeptKeyName, KeyCache } from "../client/key-cache.ts";
+export type { FetchedKey, KeyHolder, KeyPart, KeySource } from "../client/key-ring.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";

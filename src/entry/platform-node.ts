@@ -21,6 +21,7 @@ export {
   nodeBundleCache,
   nodeFileCache,
   nodeFileTree,
+  nodeKeyCache,
   nodePlatform,
   parseHubId,
   type RedisLinkOptions,

@@ -5,6 +5,7 @@ import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node/files/bundle-cache.ts";
+export { nodeKeyCache } from "./node/files/key-cache.ts";
 export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";
 export { nodeFileTree } from "./node/files/file-tree.ts";

@@ -8,7 +8,13 @@ import { LocalLora } from "../../model/adapter/local-lora.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
-import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import {
+  nodeBundleCache,
+  nodeFileCache,
+  nodeFileTree,
+  nodeKeyCache,
+  nodePlatform,
+} from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
@@ -30,6 +36,7 @@ export interface SourceOptions {
   readonly pollMicros?: number;
   readonly threads?: number;
   readonly cache?: boolean;
+  readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
   readonly weightsCache?: string;
   readonly contextLength?: number;
@@ -183,6 +190,7 @@ export async function openRemote(
       ...(pollMicros === undefined ? {} : { pollMicros }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
+      ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),
     });
     platform.connected();
     return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };
