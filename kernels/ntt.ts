@@ -70,7 +70,7 @@ function forwardTail(x: usize, tables: usize, p: i32): void {
 
 // @ts-ignore: decorator
 @inline
-function forward(x: usize, tables: usize, p: i32): void {
+function forwardPasses(x: usize, tables: usize, p: i32): void {
   if (!ASC_NO_ASSERT) {
     for (let i: usize = 0; i < RING_DEGREE; i++) assert(abs(load<i32>(x + i * 4)) <= 1 << 28);
   }
@@ -78,17 +78,54 @@ function forward(x: usize, tables: usize, p: i32): void {
   forwardPass(x, 4, 128, tables, p);
   forwardPass(x, 16, 32, tables, p);
   forwardPass(x, 64, 8, tables, p);
-  forwardTail(x, tables, p);
 }
 
 /** NTT of x modulo P in place: i32[N] with |x| ≤ 2^28 → NTT form, any i32 congruent to the value. */
 export function forwardNtt(x: usize): void {
-  forward(x, TABLE, P);
+  forwardPasses(x, TABLE, P);
+  forwardTail(x, TABLE, P);
 }
 
 /** The same modulo P2. */
 export function forwardNtt2(x: usize): void {
-  forward(x, TABLE2, P2);
+  forwardPasses(x, TABLE2, P2);
+  forwardTail(x, TABLE2, P2);
+}
+
+/** sum = [sum +] x ⊙ element: in [-p/64, 1.001p]. */
+// @ts-ignore: decorator
+@inline
+function accumulate(x: usize, element: usize, sum: usize, first: bool, p: i32): void {
+  for (const end = x + RING_DEGREE * 4; x < end; x += 16, element += 16, sum += 16) {
+    const product = mulShoup(v128.load(x), v128.load(element), v128.load(element, RING_DEGREE * 4), p);
+    const before = first ? i32x4.splat(0) : v128.load(sum);
+    v128.store(sum, reduce(i32x4.add(before, product), p));
+  }
+}
+
+/** out = x ⊙ element modulo P, in [-P/64, 1.001P]; x any i32. @param element as factorNtt made it */
+export function multiplyPointwise(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P);
+}
+
+/** The same modulo P2. */
+export function multiplyPointwise2(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P2);
+}
+
+/**
+ * sum = [sum +] NTT(x) ⊙ element modulo P, in [-P/64, 1.001P]; x, i32[N] with |x| ≤ 2^28, is overwritten.
+ * @param element as factorNtt made it
+ */
+export function forwardMultiply(x: usize, element: usize, sum: usize, first: bool): void {
+  forwardNtt(x);
+  accumulate(x, element, sum, first, P);
+}
+
+/** The same modulo P2. */
+export function forwardMultiply2(x: usize, element: usize, sum: usize, first: bool): void {
+  forwardNtt2(x);
+  accumulate(x, element, sum, first, P2);
 }
 
 /** a + b, a - b and so on of strides 1, 2 and 4 backwards: 8 values in NTT form, |a|, |b| ≤ 5p/4, to x. */
@@ -180,30 +217,25 @@ function middlePasses(x: usize, tables: usize, p: i32): void {
 
 const LAST_STEP: usize = 512 * 4;
 
-/** The exact integer that x ≡ r mod P stands for, r in [-P/4, 5P/4): callers bound their products by 2^26 < P/2. */
+/**
+ * out = base + 2^shift·y mod 2^32, y in [-P/4, 5P/4) taken as the integer that it is congruent to mod P: callers bound
+ * their products by 2^26 < P/2.
+ */
 // @ts-ignore: decorator
 @inline
-function exact(r: v128): v128 {
-  const value = center(r, P);
+function addExact(y: v128, shift: i32, base: usize, out: usize): void {
+  const value = center(y, P);
   assert(!v128.any_true(i32x4.gt_s(i32x4.abs(value), i32x4.splat(1 << 26))));
-  return value;
+  v128.store(out, i32x4.add(v128.load(base), i32x4.shl(value, shift)));
 }
 
-/** Strides 512 and 1024, centred: out = base + 2^shift·(the exact integers) mod 2^32. |inputs| ≤ 2.5p. */
-function exactLast(x: usize, shift: i32, base: usize, out: usize): void {
-  for (const end = x + LAST_STEP; x < end; x += 16, base += 16, out += 16) {
-    lastButterflies(x, TABLE, P);
-    for (let i: usize = 0; i < 4 * LAST_STEP; i += LAST_STEP) {
-      const y = exact(v128.load(x + i));
-      v128.store(out + i, i32x4.add(v128.load(base + i), i32x4.shl(y, shift)));
-    }
-  }
-}
-
-/** Strides 512 and 1024 of the four vectors at x, in place: |inputs| ≤ 2.5p, outputs in [-p/4, 5p/4). */
+/**
+ * Strides 512 and 1024, |inputs| ≤ 2.5p. In place, outputs in [-p/4, 5p/4), natural order; if `exact`, which is for P
+ * alone, out = base + 2^shift·(the exact integers) mod 2^32 instead.
+ */
 // @ts-ignore: decorator
 @inline
-function lastButterflies(x: usize, tables: usize, p: i32): void {
+function lastPass(x: usize, tables: usize, p: i32, exact: bool, shift: i32, base: usize, out: usize): void {
   const pairs = tables + INVERSE_PAIRS;
   const w1 = v128.load32_splat(pairs, 8);
   const q1 = v128.load32_splat(pairs, 12);
@@ -211,18 +243,33 @@ function lastButterflies(x: usize, tables: usize, p: i32): void {
   const q2 = v128.load32_splat(pairs, 20);
   const w3 = v128.load32_splat(pairs, 24);
   const q3 = v128.load32_splat(pairs, 28);
-  const x0 = v128.load(x);
-  const x1 = v128.load(x, LAST_STEP);
-  const x2 = v128.load(x, 2 * LAST_STEP);
-  const x3 = v128.load(x, 3 * LAST_STEP);
-  const s0 = i32x4.add(x0, x1);
-  const s1 = i32x4.add(x2, x3);
-  const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2, p);
-  const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3, p);
-  v128.store(x, reduce(i32x4.add(s0, s1), p));
-  v128.store(x, reduce(i32x4.add(d0, d1), p), LAST_STEP);
-  v128.store(x, mulShoup(i32x4.sub(s0, s1), w1, q1, p), 2 * LAST_STEP);
-  v128.store(x, mulShoup(i32x4.sub(d0, d1), w1, q1, p), 3 * LAST_STEP);
+  for (const end = x + LAST_STEP; x < end; x += 16) {
+    const x0 = v128.load(x);
+    const x1 = v128.load(x, LAST_STEP);
+    const x2 = v128.load(x, 2 * LAST_STEP);
+    const x3 = v128.load(x, 3 * LAST_STEP);
+    const s0 = i32x4.add(x0, x1);
+    const s1 = i32x4.add(x2, x3);
+    const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2, p);
+    const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3, p);
+    const y0 = reduce(i32x4.add(s0, s1), p);
+    const y1 = reduce(i32x4.add(d0, d1), p);
+    const y2 = mulShoup(i32x4.sub(s0, s1), w1, q1, p);
+    const y3 = mulShoup(i32x4.sub(d0, d1), w1, q1, p);
+    if (exact) {
+      addExact(y0, shift, base, out);
+      addExact(y1, shift, base + LAST_STEP, out + LAST_STEP);
+      addExact(y2, shift, base + 2 * LAST_STEP, out + 2 * LAST_STEP);
+      addExact(y3, shift, base + 3 * LAST_STEP, out + 3 * LAST_STEP);
+      base += 16;
+      out += 16;
+    } else {
+      v128.store(x, y0);
+      v128.store(x, y1, LAST_STEP);
+      v128.store(x, y2, 2 * LAST_STEP);
+      v128.store(x, y3, 3 * LAST_STEP);
+    }
+  }
 }
 
 /**
@@ -238,7 +285,7 @@ export function multiplyInverseAdd(
 ): void {
   productHead(element, secret, scratch, TABLE, P);
   middlePasses(scratch, TABLE, P);
-  exactLast(scratch, shift, base, out);
+  lastPass(scratch, TABLE, P, true, shift, base, out);
 }
 
 // @ts-ignore: decorator
@@ -246,7 +293,7 @@ export function multiplyInverseAdd(
 function inverse(x: usize, tables: usize, p: i32): void {
   inverseHead(x, tables, p);
   middlePasses(x, tables, p);
-  for (const end = x + LAST_STEP; x < end; x += 16) lastButterflies(x, tables, p);
+  lastPass(x, tables, p, false, 0, 0, 0);
 }
 
 /** INTT of x modulo P in place, without the factor N^-1: |inputs| ≤ 5P/4, outputs in [-P/4, 5P/4), natural order. */

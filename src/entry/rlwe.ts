@@ -3,6 +3,7 @@ export type { Address, Kernels, PublicElement, WideElement } from "../ring/kerne
 export type { RandomSource } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";
 export {
+  answeredEntropy,
   estimateLwe,
   functionQueries,
   type LweEstimate,

@@ -161,7 +161,6 @@ export class ClientLayer {
     if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
     assertLength(x, "x", vectors * this.inFeatures);
     assertLength(bytes, "bytes", vectors * this.queryBytes);
-    masks.state = "used";
     const query: OpenQuery = {
       vectors,
       bytes,
@@ -171,6 +170,7 @@ export class ClientLayer {
       scales: new Float64Array(vectors),
       state: "made",
     };
+    masks.state = "used";
     const kernels = this.#kernels;
     const { keyLength, uploadBits } = this.#parameters;
     const n = this.inFeatures;
@@ -193,6 +193,7 @@ export class ClientLayer {
       bytes.set(packed, t * this.queryBytes);
     }
     activation.fill(0);
+    kernels.wipeScratch();
     return query;
   }
 
@@ -200,27 +201,34 @@ export class ClientLayer {
   applyKey(query: OpenQuery, key: ClientKey): void {
     if (query.state === "spent") throw new RangeError("this query is closed");
     const { vectors, sums } = query;
-    const bytes = 4 * vectors * this.rows;
+    const { rows } = this;
+    const bytes = 4 * vectors * rows;
     const products = this.#pool.acquire(bytes);
-    const job = { smallRows: vectors, planeRows: this.rows, outPlaneStride: 1, outSmallStride: this.rows };
+    // Written out twice: spreading a shared part costs more than the products of a token.
     this.#kernels.innerProducts({
-      ...job,
       lo: key.weightsLo,
       hi: key.weightsHi,
+      planeRows: rows,
       small: query.activations,
+      smallRows: vectors,
       length: this.#padded,
       out: sums,
+      outPlaneStride: 1,
+      outSmallStride: rows,
     });
     this.#kernels.innerProducts({
-      ...job,
       lo: key.hintLo,
       hi: key.hintHi,
+      planeRows: rows,
       small: query.masks.secrets,
+      smallRows: vectors,
       length: RING_DEGREE,
       out: products,
+      outPlaneStride: 1,
+      outSmallStride: rows,
     });
-    const total = this.#kernels.words(sums, vectors * this.rows);
-    const more = this.#kernels.words(products, vectors * this.rows);
+    const total = this.#kernels.words(sums, vectors * rows);
+    const more = this.#kernels.words(products, vectors * rows);
     for (let i = 0; i < total.length; i++) total[i] += more[i];
     this.#pool.release(products, bytes);
     query.state = "keyed";

@@ -18,6 +18,7 @@ import {
   type Address,
   at,
   type Kernels,
+  NTT_POLY_BYTES,
   packedBytes,
   RANDOM_CHUNK_BYTES,
   RING_DEGREE,
@@ -178,8 +179,10 @@ export class ProviderLayer {
     const secret = pool.acquire(2 * keyLength);
     const words = pool.acquire(4 * Math.max(padded, RING_DEGREE));
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
+    const transformed = pool.acquire(2 * NTT_POLY_BYTES);
     try {
       stream.secret(row, secret);
+      const factor = kernels.transformSmall(secret, keyLength, transformed);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));
@@ -188,18 +191,18 @@ export class ProviderLayer {
         const element = this.#elements.wide(1 + block, false);
         const offset = block * RING_DEGREE;
         const length = Math.min(RING_DEGREE, n - offset);
-        kernels.wideProduct([{ element, small: secret, count: keyLength }], at(words, 4 * offset), length);
+        kernels.wideProductOf(element, factor, at(words, 4 * offset), length);
       }
       kernels.packTop(words, n, weightBits, packed);
       result.weights.set(kernels.bytes(packed, weightBytes), row * weightBytes);
 
       kernels.wipe(words, 4 * RING_DEGREE);
       stream.addHintErrors(row, words);
-      const transposed = this.#elements.wide(0, true);
-      kernels.wideProduct([{ element: transposed, small: secret, count: keyLength }], words, RING_DEGREE);
+      kernels.wideProductOf(this.#elements.wide(0, true), factor, words, RING_DEGREE);
       kernels.packTop(words, RING_DEGREE, hintBits, packed);
       result.hint.set(kernels.bytes(packed, hintBytes), row * hintBytes);
     } finally {
+      pool.release(transformed, 2 * NTT_POLY_BYTES);
       pool.release(secret, 2 * keyLength);
       pool.release(words, 4 * Math.max(padded, RING_DEGREE));
       pool.release(packed, Math.max(weightBytes, hintBytes));

@@ -35,6 +35,9 @@ export type PublicElement = Address & { readonly publicElement: true };
 /** A public ring element, or its transpose, prepared for sums of exact products with small integers. */
 export type WideElement = Address & { readonly wideElement: true };
 
+/** Small integers in NTT form modulo both primes, for products with several elements. */
+export type TransformedSmall = Address & { readonly transformedSmall: true };
+
 /** a·small, of a {@link WideElement}. */
 export interface WideTerm {
   readonly element: WideElement;
@@ -196,13 +199,33 @@ export class Kernels {
   wideProduct(terms: readonly WideTerm[], out: Address, count: number): void {
     assertInteger(count, "count", 0, RING_DEGREE);
     this.#check(out, 4 * count);
-    for (const [i, term] of terms.entries()) {
+    for (let i = 0; i < terms.length; i++) {
+      const term = terms[i];
       assertInteger(term.count, "count", 0, RING_DEGREE);
       this.#check(term.element, PUBLIC_ELEMENT_BYTES);
       this.#check(term.small, 2 * term.count);
       this.#wasm.addWide(term.element, term.small, term.count, i === 0 ? 1 : 0);
     }
     if (terms.length > 0) this.#wasm.finishWide(out, count);
+  }
+
+  /** out = NTT(small) modulo both primes. @param small i16[count], ‖small‖₁ ≤ 2^22 @param out 2·NTT_POLY_BYTES */
+  transformSmall(small: Address, count: number, out: Address): TransformedSmall {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    this.#check(small, 2 * count);
+    this.#check(out, 2 * NTT_POLY_BYTES);
+    this.#wasm.transformSmall(small, count, out);
+    return out as TransformedSmall;
+  }
+
+  /** As {@link wideProduct}, of one term whose small integers are transformed already. @param out u32[count] */
+  wideProductOf(element: WideElement, small: TransformedSmall, out: Address, count: number): void {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    this.#check(element, PUBLIC_ELEMENT_BYTES);
+    this.#check(small, 2 * NTT_POLY_BYTES);
+    this.#check(out, 4 * count);
+    this.#wasm.beginWide(element, small);
+    this.#wasm.finishWide(out, count);
   }
 
   /**

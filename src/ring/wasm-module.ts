@@ -18,6 +18,8 @@ export interface KernelExports {
   multiplyPublic(element: number, secret: number, out: number, count: number): void;
   prepareWide(words: number, transposed: number, out: number): void;
   addWide(element: number, small: number, count: number, first: number): void;
+  transformSmall(small: number, count: number, out: number): void;
+  beginWide(element: number, transformed: number): void;
   finishWide(out: number, count: number): void;
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;

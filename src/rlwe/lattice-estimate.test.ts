@@ -6,10 +6,10 @@
  */
 import { describe, expect, it } from "vitest";
 import {
+  answeredEntropy,
   estimateAttacks,
   estimateLwe,
   functionQueries,
-  remainingHintDimension,
   weightEntropy,
 } from "./lattice-estimate.ts";
 
@@ -117,54 +117,52 @@ describe("review, no padding", () => {
   });
 });
 
-describe("review, after Q queries", () => {
-  const leak = { n: 4096, paddingLength: 1024, replyBits: 14, weightEntropy: weightEntropy(WEIGHT) };
+describe("review, dimensions that queries leave", () => {
   it.each([
-    // queries, ternary: dimension and core at 2^7, wide: dimension and core at 2^8; 1001 stands for "> 1000"
-    [0, 5120, 1001, 5120, 1001],
-    [250, 3892, 1001, 4731, 1001],
-    [500, 3513, 962, 4342, 1001],
-    [1000, 2756, 609, 3578, 1001],
-    [1500, 1998, 359, 2820, 675],
-    [2000, 1240, 187, 2062, 400],
-    [2250, 861, 116, 1683, 296],
-    [2500, 482, 51, 1304, 211],
-    [2702, 176, 12, 998, 151],
-  ])("Q = %d", (queries, ternaryDimension, ternaryCore, wideDimension, wideCore) => {
-    const ternary = remainingHintDimension({ ...leak, queries, paddingEntropy: Math.log2(3) });
-    const wide = remainingHintDimension({ ...leak, queries, paddingEntropy: 9 });
-    expectWithin(ternary, ternaryDimension, 2);
-    expectWithin(wide, wideDimension, 2);
+    // dimension and core at 2^7, dimension and core at 2^8; 1001 stands for "> 1000"
+    [3892, 1001, 4731, 1001],
+    [3513, 962, 4342, 1001],
+    [2756, 609, 3578, 1001],
+    [1998, 359, 2820, 675],
+    [1240, 187, 2062, 400],
+    [861, 116, 1683, 296],
+    [482, 51, 1304, 211],
+    [176, 12, 998, 151],
+  ])("%d and %d", (narrowDimension, narrowCore, wideDimension, wideCore) => {
     for (const [dimension, error, core] of [
-      [ternary, 128, ternaryCore],
-      [wide, 256, wideCore],
+      [narrowDimension, 128, narrowCore],
+      [wideDimension, 256, wideCore],
     ]) {
       const { coreBits } = lwe(dimension, WEIGHT, error);
       if (core > 1000) expect(coreBits).toBeGreaterThan(1000);
-      else expectWithin(coreBits, core, Math.max(MARGIN_BITS, core / 100)); // 954.7 against 962 at Q = 500
+      else expectWithin(coreBits, core, Math.max(MARGIN_BITS, core / 100)); // 954.7 against 962 at 3513
     }
   });
+});
 
-  it("costs as many queries as knowing the function", () => {
+describe("an independent review of the keys", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  it.each([
+    ["unused", 1440, 1, 188, 219],
+    ["512 coordinates read", 928, 1, 106, 136],
+    ["the difference of two such", 928, Math.SQRT2, 111, 141],
+  ])("%s: dimension %d", (_, dimension, factor, core, standard) => {
+    const estimate = lwe(dimension, factor * uniform7, factor * uniform7, ALL);
+    expectWithin(estimate.coreBits, core, MARGIN_BITS);
+    expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+  });
+});
+
+describe("queries for the function", () => {
+  it("are n·h/b0", () => {
     expectWithin(functionQueries(4096, weightEntropy(WEIGHT), 14), 2702, 1);
-    // the review's second table: C_u of a Gaussian reply noise of 2^-8, log2(126·1.06·sqrt(n))
-    for (const [n, queries] of [
-      [256, 214],
-      [896, 692],
-      [2048, 1507],
-      [4096, 2899],
-    ]) {
-      const capacity = Math.log2(126 * 1.06 * Math.sqrt(n));
-      expectWithin(functionQueries(n, weightEntropy(WEIGHT), capacity) / queries, 1, 0.01);
-    }
   });
 
-  it("strips the cheapest entries first and never goes below zero", () => {
-    const small = { n: 10, paddingLength: 4, replyBits: 10, weightEntropy: 9, paddingEntropy: 2 };
-    expect(remainingHintDimension({ ...small, queries: 0 })).toBe(14);
-    expect(remainingHintDimension({ ...small, queries: 1 })).toBe(10);
-    expect(remainingHintDimension({ ...small, queries: 2 })).toBe(9);
-    expect(remainingHintDimension({ ...small, queries: 1000 })).toBe(0);
+  it("h at the precision of answers: half a step's error is what the answers are off", () => {
+    // A Gaussian rounded to steps of sqrt(12)·2^-7 standard deviations has an error of 2^-7 of them.
+    expect(answeredEntropy(2 ** -7)).toBeCloseTo(weightEntropy(1) + 7 - Math.log2(Math.sqrt(12)), 10);
+    expectWithin(answeredEntropy(2 ** -7.7), 8, 0.1);
+    expect(answeredEntropy(2 ** -8) - answeredEntropy(2 ** -7)).toBeCloseTo(1, 10);
   });
 });
 

@@ -156,43 +156,15 @@ export function weightEntropy(stddev: number): number {
   return Math.log2(stddev * Math.sqrt(2 * Math.PI * Math.E));
 }
 
+/**
+ * h_A: bits in one weight at the precision that answers have. An answer is off by `relativeError` of its size; weights
+ * known as coarsely give the same function, and steps of sqrt(12)·relativeError standard deviations are as coarse.
+ */
+export function answeredEntropy(relativeError: number): number {
+  return weightEntropy(1 / (Math.sqrt(12) * relativeError));
+}
+
 /** Q_func = n·h_A/b0: chosen queries after which a thief knows the function to the precision of the replies. */
 export function functionQueries(n: number, weightEntropyBits: number, replyBits: number): number {
   return (n * weightEntropyBits) / replyBits;
-}
-
-export interface QueryLeak {
-  /** Entries of a weight row. */
-  readonly n: number;
-  readonly paddingLength: number;
-  /** Chosen queries so far. */
-  readonly queries: number;
-  /** b0: bits that one reply word can carry. */
-  readonly replyBits: number;
-  /** h_A: bits in one weight. */
-  readonly weightEntropy: number;
-  /** h_P: bits in one padding entry. */
-  readonly paddingEntropy: number;
-}
-
-/**
- * D(Q) = n + n_pad - max{k : the k cheapest entries of [W | P] have at most Q·b0 bits}.
- *
- * LWE dimension that is left in a row of the hint for a thief who spends all Q queries on stripping entries. He
- * chooses which; hence the cheapest first. (docs/parameters.md §After queries)
- */
-export function remainingHintDimension(leak: QueryLeak): number {
-  const kinds = [
-    { count: leak.n, bits: leak.weightEntropy },
-    { count: leak.paddingLength, bits: leak.paddingEntropy },
-  ].sort((a, b) => a.bits - b.bits);
-  let budget = leak.queries * leak.replyBits;
-  let remaining = leak.n + leak.paddingLength;
-  for (const { count, bits } of kinds) {
-    const stripped = Math.min(count, Math.floor(budget / bits));
-    remaining -= stripped;
-    budget -= stripped * bits;
-    if (stripped < count) break;
-  }
-  return remaining;
 }

@@ -36,7 +36,7 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
     secretBits: integer("secretBits", 1, 11), // ‖S‖₁ ≤ 2^10·N = 2^21: the two-prime product is exact
     weightErrorBits: integer("weightErrorBits", 1, 16), // an error takes two random bytes
     hintErrorBits: integer("hintErrorBits", 1, 16),
-    // ‖x̂‖₁ ≤ 2^10·2^31/R ≤ 2^22 for n = 2^20, and |x̂| ≤ 2^31/R must fit 16 bits
+    // ‖x̂‖₁ ≤ 2^9.5·2^31/R + 2^18 < 2^22 for n = 2^19, and |x̂| ≤ 2^31/R must fit 16 bits
     rowNorm: integer("rowNorm", 2 ** 19, 2 ** 30),
     weightBits: integer("weightBits", 16, 32),
     hintBits: integer("hintBits", 16, 32),

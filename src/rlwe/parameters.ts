@@ -69,13 +69,13 @@ export function assertKernelParameters(p: Parameters): Parameters {
   return p;
 }
 
-/** Widest layer: 2^20 inputs. */
-const MAX_IN_FEATURES = 1 << 20;
+/** Widest layer: ‖x̂‖₁ ≤ √n·‖c·x‖₂ + n/2 stays below 2^22, which keeps products exact. */
+const MAX_IN_FEATURES = 1 << 19;
 
 /**
  * kappa = ⌈n/N⌉: public elements that a layer's n inputs take.
  *
- * @throws RangeError unless n is an integer in [1, 2^20]
+ * @throws RangeError unless n is an integer in [1, 2^19]
  */
 export function weightBlocks(n: number): number {
   assertInteger(n, "inFeatures", 1, MAX_IN_FEATURES);

@@ -88,3 +88,26 @@ export function exactProduct(
   }
   return y;
 }
+
+/** Largest error relative to ‖x‖·(largest row norm): what a wrap would blow up to about 1. */
+export function worstError(
+  real: Float64Array,
+  x: Float32Array,
+  y: Float32Array,
+  rows: number,
+  n: number,
+): number {
+  const vectors = x.length / n;
+  const exact = exactProduct(real, x, rows, n, vectors);
+  const rowNorms = Array.from({ length: rows }, (_, r) => Math.hypot(...real.subarray(r * n, (r + 1) * n)));
+  const rowNorm = Math.max(...rowNorms);
+  let worst = 0;
+  for (let t = 0; t < vectors; t++) {
+    const norm = Math.hypot(...x.subarray(t * n, (t + 1) * n));
+    if (norm === 0) continue;
+    for (let r = 0; r < rows; r++) {
+      worst = Math.max(worst, Math.abs(y[t * rows + r] - exact[t * rows + r]) / (rowNorm * norm));
+    }
+  }
+  return worst;
+}

@@ -1,7 +1,8 @@
 /** Both kinds of store, empty, with what tests do to them from outside. */
-import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
+
 import { connectRedis } from "../../src/platform/node.ts";
 import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
+import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
 import { RedisStore, type RedisStoreOptions } from "../../src/provider/redis-store.ts";
 import {
   type Budget,

@@ -1,5 +1,6 @@
-/** The private linear layer in a browser: the same result as in Node, bit for bit, and the same precision. */
+/** The private linear layer in a browser, with the precision that it has in Node. */
 import { describe, expect, it } from "vitest";
+import { predictedRelativeError } from "../../../src/pll/noise.ts";
 import { evaluate, exactProduct, gaussianSource, makeLayer } from "../../support/pll-layer.ts";
 
 describe("private linear layer in the browser", () => {
@@ -16,6 +17,8 @@ describe("private linear layer in the browser", () => {
     const y = evaluate(layer, x, vectors);
     const error = y.reduce((sum, value, i) => sum + (value - exact[i]) ** 2, 0);
     const size = exact.reduce((sum, value) => sum + value ** 2, 0);
-    expect(Math.log2(error / size) / 2).toBeLessThan(-8);
+    // Few results: their own size varies.
+    const predicted = Math.log2(predictedRelativeError(layer.parameters, n));
+    expect(Math.log2(error / size) / 2).toBeLessThan(predicted + 1.2);
   });
 });
