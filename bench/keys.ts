@@ -1,5 +1,5 @@
 // What keys cost: bytes and time to make, to load, and what is left of a provider's core for answers beside them.
-import { DEFAULT_PARAMETERS } from "../src/pll/pll.ts";
+import { DEFAULT_PARAMETERS } from "../src/entry/pll.ts";
 import {
   type BenchOptions,
   formatBytes,

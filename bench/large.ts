@@ -63,7 +63,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     clock();
     const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
     cleanUp.push(() => provider.close());
-    const remote = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+    const remote = new RemoteAdapter(bundle, provider, provider.limits);
     cleanUp.push(() => remote.dispose());
     const connectMs = clock();
     const local = new LocalLora(adapter, groups);

@@ -1,5 +1,5 @@
 // The private linear layer: keys, query, answer, recover over a grid of shapes; and the headline beside SEAL.
-import { DEFAULT_PARAMETERS, Kernels, PublicBasis } from "../src/pll/pll.ts";
+import { DEFAULT_PARAMETERS, Kernels, PublicBasis } from "../src/entry/pll.ts";
 import {
   type BenchOptions,
   formatBytes,

@@ -14,7 +14,7 @@ import {
   PublicElements,
   quantizeRows,
   systemRandom,
-} from "../src/pll/pll.ts";
+} from "../src/entry/pll.ts";
 import { weightBlocks } from "../src/rlwe/parameters.ts";
 import { type MeasureOptions, measure, type Stage, type Timing } from "./harness.ts";
 

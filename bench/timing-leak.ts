@@ -8,7 +8,7 @@ import {
   ProviderLayer,
   PublicBasis,
   PublicElements,
-} from "../src/pll/pll.ts";
+} from "../src/entry/pll.ts";
 import { type Address, at, NTT_POLY_BYTES, RING_DEGREE } from "../src/ring/kernels.ts";
 import { type BenchOptions, markdownTable, type Section, significant } from "./harness.ts";
 import { makePllLayer } from "./pll-layer.ts";

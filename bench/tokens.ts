@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import type { OutputMode } from "../src/bundle/manifest.ts";
-import { connect, type PrivateModel } from "../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../src/model/causal-lm.ts";
@@ -63,7 +63,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
       const { child, url } = await startProvider(state);
       providers.push(child);
-      const joined = await connect(platform, { base: checkpoint, provider: url });
+      const joined = await openPrivateModel(platform, { base: checkpoint, provider: url });
       open.push(joined);
       return joined;
     };

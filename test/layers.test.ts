@@ -63,9 +63,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["generation", "model", "text", "weights", "base"],
   platform: ["base"],
-  // The package's main entries: for any runtime, and for Node.
-  "index.ts": ["client", "generation", "text", "base"],
-  "index-node.ts": ["platform", "client", "generation", "text", "weights", "base"],
+  // What joins layers for programs, for one runtime each.
+  library: ["platform", "client", "provider", "generation", "text", "model", "bundle", "weights", "base"],
   cli: [
     "platform",
     "openai",
@@ -83,6 +82,23 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "ring",
     "base",
   ],
+  // The package's entries, of which each only says what it exports.
+  entry: [
+    "cli",
+    "library",
+    "platform",
+    "openai",
+    "client",
+    "provider",
+    "model",
+    "bundle",
+    "weights",
+    "wire",
+    "pll",
+    "rlwe",
+    "ring",
+    "base",
+  ],
 };
 
 /** Package or scheme → where it may be imported; a path that ends in "*" is a prefix. */
@@ -92,7 +108,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   "@huggingface/": ["text/*"],
   "onnx-proto": ["model/*"],
   "@redis/client": ["platform/node.ts*", "platform/node/*"],
-  "node:": ["platform/node.ts*", "platform/node/*", "cli/*"],
+  "node:": ["platform/node.ts*", "platform/node/*", "library/node*", "cli/*"],
   ws: ["platform/node.ts*", "platform/node/*", "cli/*"],
   "onnxruntime-": ["platform/*", "cli/*"],
   commander: ["cli/*"],

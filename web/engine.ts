@@ -3,8 +3,8 @@
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
-import { connect, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm, ChatSession, openCheckpoint } from "../src/model/model.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
+import { CausalLm, ChatSession, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { Checkpoint } from "../src/weights/checkpoint.ts";
@@ -89,7 +89,7 @@ async function start(settings: Settings, page: string): Promise<void> {
 
 async function join(settings: Settings, checkpoint: Checkpoint, token: string): Promise<Joined> {
   const { provider, adapter, bundleDigest } = settings;
-  const remote = await connect(tap.wrap(webPlatform(ort)), {
+  const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
     base: checkpoint,
     provider,
     cache: webBundleCache(),
@@ -197,21 +197,17 @@ async function answer(
   const wishes = { maxNewTokens, signal, sampling: { temperature } };
   const last = chat.messages.findLast(({ role }) => role === "user");
   // Where this side was not asked the last question, it is a new one to it.
-  const pieces = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) {
-      show();
-      const milliseconds = performance.now() - begun;
-      const { ids, reason } = next.value;
-      say({ type: "done", turn, side, ids, milliseconds, reason });
-      return;
-    }
-    if (next.value.text !== "") say({ type: "text", turn, side, text: next.value.text });
+  const answer = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
+  for await (const piece of answer) {
+    if (piece.text !== "") say({ type: "text", turn, side, text: piece.text });
     if (performance.now() - pictured > PICTURE_MS) {
       show();
       // Lets a request to stop come in: between two tokens nothing else may.
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }
+  show();
+  const milliseconds = performance.now() - begun;
+  const { ids, reason } = await answer.end;
+  say({ type: "done", turn, side, ids, milliseconds, reason });
 }

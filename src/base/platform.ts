@@ -95,12 +95,19 @@ export interface TensorRuntime {
   availableMemory?(): Promise<number | undefined>;
 }
 
+export interface SocketOptions {
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+  /** Longest time awake for an answer, in microseconds, where the platform can poll; 0: never. */
+  readonly pollMicros?: number;
+}
+
 export interface Platform {
   readonly tensors: TensorRuntime;
   /** Where quantized weights are kept between sessions. */
   readonly weightCache?: FileCache;
   /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */
-  connect(url: string, options?: { signal?: AbortSignal; timeoutMs?: number }): Promise<MessageSocket>;
+  connect(url: string, options?: SocketOptions): Promise<MessageSocket>;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** From a LoRA adapter to its public bundle and private state (docs/protocol.md §Bundle). Runs at the provider, offline. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex } from "../base/bytes.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
 import { type LoraPair, splitLora } from "../pll/lora-split.ts";
@@ -18,6 +19,7 @@ import {
   MAX_BASIS_RANK,
 } from "./manifest.ts";
 import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
+import { createSigningKey, publicKeyOf } from "./signature.ts";
 
 /** Adapted modules that share one input, in forward order. */
 export interface GroupSpec {
@@ -44,6 +46,20 @@ export interface CreatedBundle {
   readonly privateState: Uint8Array;
 }
 
+const INPUT: OptionTypes<CreateBundleInput> = {
+  adapter: "string",
+  baseFingerprint: "object",
+  groups: "list",
+  modules: "object",
+  parameters: "object",
+};
+const REQUIRED = {
+  adapter: '"law"',
+  baseFingerprint: "await fingerprintCheckpoint(checkpoint)",
+  groups: "fitAdapter(adapter, checkpoint)",
+  modules: "adapter.modules",
+};
+
 interface GroupResult {
   readonly spec: BundleGroup;
   readonly tensors: BundleTensors;
@@ -53,20 +69,22 @@ interface GroupResult {
 /**
  * @param random the platform's CSPRNG
  * @param onProgress groups done and groups in all; may be async, so that a progress bar is drawn
- * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for a
- *   name that no client would accept
+ * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for
+ *   fields that do not exist or are missing, a name that no client would accept
  */
 export async function createBundle(
   input: CreateBundleInput,
   random: RandomSource,
   onProgress: (done: number, total: number) => void | Promise<void> = () => {},
 ): Promise<CreatedBundle> {
+  checkOptions(input, INPUT, { of: "createBundle", required: REQUIRED });
   const parameters = input.parameters ?? DEFAULT_PARAMETERS;
   if (input.groups.length === 0) throw new TacetError("bad_adapter", "the adapter has no module to serve");
   checkAdapterName(input.adapter);
   for (const { modules } of input.groups) modules.forEach(checkModuleName);
   const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
   random(bundleId);
+  const keySigningKey = createSigningKey(random);
   const results: GroupResult[] = [];
   for (const [g, group] of input.groups.entries()) {
     await onProgress(g, input.groups.length);
@@ -77,6 +95,7 @@ export async function createBundle(
     adapter: input.adapter,
     bundleId: toHex(bundleId),
     baseFingerprint: toHex(input.baseFingerprint),
+    keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
   };
@@ -89,6 +108,7 @@ export async function createBundle(
   random(rootSecret);
   const privateState = encodePrivateState(manifest, digest, {
     rootSecret,
+    keySigningKey,
     groups: results.map(({ secret }) => secret),
   });
   await onProgress(input.groups.length, input.groups.length);

@@ -5,6 +5,7 @@
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
+import { PUBLIC_KEY_BYTES } from "./signature.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 
 export const BUNDLE_VERSION = 2;
@@ -34,6 +35,8 @@ export interface BundleManifest {
   readonly bundleId: string;
   /** SHA-256, hex, of the base model (weights/fingerprint.ts). */
   readonly baseFingerprint: string;
+  /** Ed25519 public key, hex, that signs the keys of this bundle (key-signature.ts). */
+  readonly keySigner: string;
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
 }
@@ -65,6 +68,7 @@ export function decodeManifest(text: string): BundleManifest {
     adapter: string(fields.adapter, "adapter"),
     bundleId: hex(fields.bundleId, "bundleId", 16),
     baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
+    keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
   };

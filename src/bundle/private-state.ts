@@ -1,5 +1,5 @@
 /**
- * The provider's private state for one bundle: W of every group, and the root secret of its keys, one safetensors file.
+ * The provider's private state for one bundle: W of every group, the root secret of its keys and what signs them, one safetensors file.
  * Whoever has this file has the adapter, and with a client's keys whatever that client has been sent.
  */
 import { bytesOf, toHex } from "../base/bytes.ts";
@@ -13,9 +13,11 @@ import {
   type TensorToEncode,
 } from "../weights/safetensors.ts";
 import { type BundleManifest, rowsOf } from "./manifest.ts";
+import { publicKeyOf } from "./signature.ts";
 
 const DIGEST_KEY = "tacet.bundle";
 const ROOT_SECRET = "root_secret";
+const KEY_SIGNING_KEY = "key_signing_key";
 
 export interface PrivateGroup {
   /** W, (rows, inFeatures). */
@@ -25,13 +27,15 @@ export interface PrivateGroup {
 export interface PrivateState {
   /** What all keys of the adapter are derived from; 32 bytes. */
   readonly rootSecret: Uint8Array;
+  /** Ed25519, 32 bytes: its public half is the manifest's keySigner. */
+  readonly keySigningKey: Uint8Array;
   readonly groups: readonly PrivateGroup[];
 }
 
 export function encodePrivateState(
   manifest: BundleManifest,
   bundleDigest: Uint8Array,
-  { rootSecret, groups }: PrivateState,
+  { rootSecret, keySigningKey, groups }: PrivateState,
 ): Uint8Array {
   const weights = groups.map(
     ({ weights }, g): TensorToEncode => ({
@@ -42,7 +46,8 @@ export function encodePrivateState(
     }),
   );
   const root = { name: ROOT_SECRET, dtype: "U8", shape: [ROOT_SECRET_BYTES], data: rootSecret } as const;
-  return encodeSafetensors([root, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
+  const signer = { name: KEY_SIGNING_KEY, dtype: "U8", shape: [32], data: keySigningKey } as const;
+  return encodeSafetensors([root, signer, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
 }
 
 /** @throws TacetError bad_state if the file is damaged or belongs to another bundle */
@@ -68,10 +73,16 @@ export async function readPrivateState(
     return new Uint8Array(await readTensorBytes(tree, info));
   };
   const rootSecret = await read(ROOT_SECRET, "U8", [ROOT_SECRET_BYTES]);
+  const keySigningKey = await read(KEY_SIGNING_KEY, "U8", [32]);
+  if (toHex(publicKeyOf(keySigningKey)) !== manifest.keySigner) {
+    throw new TacetError("bad_state", `${path}: its signing key is not the one that the bundle names`, {
+      hint: "the file is damaged: make it again with 'tacet bundle'",
+    });
+  }
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {
     const bytes = await read(`group.${g}.weights`, "I32", [rowsOf(group), group.inFeatures]);
     groups.push({ weights: new Int32Array(bytes.buffer) });
   }
-  return { rootSecret, groups };
+  return { rootSecret, keySigningKey, groups };
 }

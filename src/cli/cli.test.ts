@@ -255,6 +255,19 @@ describe("generate", () => {
     expect((await tacetJson("generate", "battery", ...other)).ids).not.toEqual(ids);
   });
 
+  it("says how an answer could have been gone on with, and claims to keep nothing that it does not", async () => {
+    const proxy = await cuttingProxy(provider.url, 1_500_000);
+    const lost = await tacet("generate", "battery", "--provider", proxy.url, "--reconnect-seconds", "0");
+    proxy.server.close();
+    expect(lost.code).toBe(5);
+    expect(EXPECTED.adapter.text.startsWith(lost.stdout.trim())).toBe(true);
+    expect(lost.stdout.trim()).not.toBe("");
+    expect(lost.stderr).toMatch(
+      /\nhint: .*provider is back.*use --json, whose output --resume FILE takes\n$/,
+    );
+    expect(lost.stderr).not.toMatch(/is kept/);
+  });
+
   it("keeps what it has when the provider is lost, and goes on from there", async () => {
     const proxy = await cuttingProxy(provider.url, 1_500_000);
     const lost = await tacet(
@@ -273,7 +286,11 @@ describe("generate", () => {
     );
     const partial = JSON.parse(lost.stdout);
     expect(partial.finishReason).toBe("error");
-    expect(partial.error.code).toBe("connection_lost");
+    expect(partial.error).toMatchObject({
+      code: "connection_lost",
+      hint: expect.stringMatching(/provider is back.*'tacet generate --resume FILE'$/),
+    });
+    expect(lost.stderr).toContain(`hint: ${partial.error.hint}\n`);
     expect(partial.ids.length).toBeGreaterThan(0);
     expect(partial.ids.length).toBeLessThan(EXPECTED.adapter.ids.length);
     expect(EXPECTED.adapter.ids.slice(0, partial.ids.length)).toEqual(partial.ids);
@@ -350,7 +367,7 @@ describe("inspect", () => {
 
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
-    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 4096 } });
+    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 256 } });
     expect(facts.security.query.standard).toBeGreaterThan(128);
   });
 });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { goldenFolder, goldenModel, goldenOf, temporaryFolder } from "../../test/support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../../test/support/provider-process.ts";
-import { connect } from "../client/client.ts";
+import { openPrivateModel } from "../client/client.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { parseBudget, parseExpiry } from "./keys/run.ts";
 
@@ -73,7 +73,12 @@ it("a key made beside a running provider serves to the end of its budget, and no
 
   const test = await goldenModel(NAME);
   const open = () =>
-    connect(nodePlatform(), { base: test.checkpoint, provider: provider.url, token: key, reconnectMs: 0 });
+    openPrivateModel(nodePlatform(), {
+      base: test.checkpoint,
+      provider: provider.url,
+      token: key,
+      reconnectMs: 0,
+    });
   const model = await open();
   expect(await tacet("keys", "revoke", listed.id, "--data", data)).toMatchObject({ code: 0 });
   await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -2,11 +2,13 @@
  * The user's side: a base model that runs here, an adapter that stays at its provider.
  *
  * ```ts
- * const model = await connect(nodePlatform(), { base: nodeFileTree("models/lexicon/base"), provider: "ws://…" });
+ * const options = { base: nodeFileTree("models/lexicon/base"), provider: "ws://127.0.0.1:8787" };
+ * const model = await openPrivateModel(nodePlatform(), options);
  * for await (const { id } of generate(model.model, [1, 120, 1336, 3, 2], { maxNewTokens: 40 })) console.log(id);
  * ```
  * @module
  */
+import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
@@ -45,6 +47,66 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly onPrepare?: (progress: PrepareProgress) => void;
 }
 
+/** For every way to connect: what it takes besides. */
+export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = {
+  base: "any",
+  provider: "any",
+  adapter: "string",
+  token: "string",
+  pinnedDigest: "string",
+  providerKey: "string",
+  cache: "object",
+  keyCache: "object",
+  handshakeMs: "number",
+  silenceMs: "number",
+  reconnectMs: "number",
+  pollMicros: "number",
+  signal: "object",
+  threads: "number",
+  contextLength: "number",
+  lookAhead: "boolean",
+  weights: "string",
+  weightCache: "object",
+  onLoadProgress: "function",
+  onBundleProgress: "function",
+  onPrepare: "function",
+  onWarning: "function",
+};
+
+/** @throws TacetError bad_argument for options that do not exist, are missing or have another type */
+export function checkConnectOptions<T extends { readonly provider: ConnectOptions["provider"] }>(
+  options: T,
+  types: OptionTypes<T>,
+  { of, required = {} }: OptionHelp,
+): void {
+  checkOptions(options, types, {
+    of,
+    required: { ...required, provider: '"wss://provider.example"' },
+    known: CONNECT_NAMES,
+  });
+  const { provider } = options;
+  const urls: readonly unknown[] = Array.isArray(provider) ? provider : [provider];
+  if (urls.length > 0 && urls.every((url) => typeof url === "string")) return;
+  throw new TacetError("bad_argument", `provider of ${of} must be a URL, or a list of them`, {
+    hint: "it looks like ws://host:port or wss://host",
+  });
+}
+
+/** What people write who know another library, or expect an answer's options here. */
+const CONNECT_NAMES: Readonly<Record<string, string>> = {
+  model: "base",
+  baseModel: "base",
+  url: "provider",
+  baseURL: "provider",
+  apiKey: "token",
+  key: "token",
+  adapterName: "adapter",
+  bundleDigest: "pinnedDigest",
+  temperature: "sampling.temperature of generate",
+  maxNewTokens: "maxNewTokens of generate",
+  maxTokens: "maxNewTokens of generate",
+};
+
 /** A private model: {@link CausalLm} whose adapted layers ask a provider. */
 export interface PrivateModel {
   readonly model: CausalLm;
@@ -62,10 +124,12 @@ const STEPS_FOR_A_RANK = 4;
 /**
  * Opens the base model, connects to the provider and joins the two.
  *
- * @throws TacetError: wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
+ * @throws TacetError: bad_argument for options that do not exist; wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
  *   bad_checkpoint; unsupported_model; unsupported_adapter
  */
-export async function connect(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
+export async function openPrivateModel(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
+  const required = { base: 'nodeFileTree("./model")' };
+  checkConnectOptions(options, CONNECT_OPTIONS, { of: "openPrivateModel", required });
   const checkpoint = "config" in options.base ? options.base : await openCheckpoint(options.base);
   const inputGroups = inputGroupsOf(checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
@@ -77,7 +141,10 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
   let adapter: RemoteAdapter | undefined;
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+    adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    // While the model is loaded.
+    const restored = adapter.restoreKeys();
+    restored.catch(() => {}); // the await below reports it
     const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
     const weightCache = options.weightCache ?? platform.weightCache;
     const model = await CausalLm.load(checkpoint, platform.tensors, {
@@ -93,6 +160,7 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
       ...(onWarning === undefined ? {} : { onWarning }),
       ...(signal === undefined ? {} : { signal }),
     });
+    await restored;
     const joined = adapter;
     return {
       model,

@@ -6,10 +6,16 @@
  * an activation or an answer (docs/security.md, rule 6). The provider counts too, and its count decides: other processes
  * may have used the same key. A key that it refuses is dropped, and the query goes on with another.
  */
-import { toHex } from "../base/bytes.ts";
+import { equalBytes, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { ClientKey, ClientLayer } from "../pll/client-layer.ts";
 import type { EncryptedWeights } from "../pll/provider-layer.ts";
+import type { KeyLeft } from "./connection.ts";
+
+/** One group of a key, and the provider's signature over it. */
+export interface KeyPart extends EncryptedWeights {
+  readonly signature: Uint8Array;
+}
 
 /** A key as it comes from the provider, or from where it was kept. */
 export interface FetchedKey {
@@ -17,13 +23,26 @@ export interface FetchedKey {
   /** Vectors left of the group that has fewest. */
   readonly vectorsLeft: number;
   /** By group. */
-  readonly groups: readonly EncryptedWeights[];
+  readonly groups: readonly KeyPart[];
 }
 
 /** Where keys come from. */
 export interface KeySource {
   /** @throws TacetError what the provider refuses with */
   fetchKey(): Promise<FetchedKey>;
+  /** Keys that were kept from before and are still good. */
+  keptKeys?(): AsyncIterable<FetchedKey>;
+  /** Tells who has keys, for when the provider says anew what is left of them. */
+  holdKeys?(holder: KeyHolder): void;
+  /** The key will not be used any more. */
+  forgetKey?(id: Uint8Array): void;
+}
+
+/** Who has keys in hand. */
+export interface KeyHolder {
+  readonly heldIds: readonly Uint8Array[];
+  /** What the provider says is left; keys that are missing are no good any more. */
+  correct(left: readonly KeyLeft[]): void;
 }
 
 /** A key in kernel memory. */
@@ -32,6 +51,8 @@ export interface HeldKey {
   readonly groups: readonly ClientKey[];
   /** Vectors left, by group. */
   readonly left: number[];
+  /** How many keys had come before it. */
+  readonly arrival: number;
   /** Queries that are open under it. */
   users: number;
   isDropped: boolean;
@@ -46,57 +67,89 @@ interface Waiting {
 
 /** Of the vectors that keys in hand have left of a group: the next key is fetched below that share of one key. */
 const FETCH_BELOW = 1 / 3;
-/** Keys in hand or on their way at a time: kernel memory. */
-const MOST_KEYS = 4;
+/**
+ * Keys in hand or on their way at a time. The groups of a pass use a key one after another, so it must stay until the
+ * last has used it: a pass has up to 512 tokens, two keys, and one begins while another ends. Passes of many contexts
+ * at a time use more, as far as there is memory for them.
+ */
+const KEYS_AT_A_TIME = { least: 4, most: 16 };
+/** Kernel memory for more than the least number of keys. */
+const MOST_BYTES = 512 << 20;
 
-export class KeyRing {
+export class KeyRing implements KeyHolder {
+  /** Vectors that one query may have at most. */
+  readonly vectorsPerKey: number;
+  /** Keys in hand or on their way at a time. */
+  readonly mostKeys: number;
   readonly #layers: readonly ClientLayer[];
   readonly #source: KeySource;
-  readonly #vectorsPerKey: number;
   readonly #keys: HeldKey[] = [];
   readonly #waiting: Waiting[] = [];
+  #arrivals = 0;
   #fetching = 0;
   #closed = false;
-  /** Keys that were fetched, and what they weighed. */
-  readonly counts = { keys: 0, bytes: 0 };
 
   constructor(layers: readonly ClientLayer[], source: KeySource, vectorsPerKey: number) {
     this.#layers = layers;
     this.#source = source;
-    this.#vectorsPerKey = vectorsPerKey;
+    this.vectorsPerKey = vectorsPerKey;
+    const fitting = Math.floor(MOST_BYTES / layers.reduce((sum, { keyBytes }) => sum + keyBytes, 0));
+    const { least, most } = KEYS_AT_A_TIME;
+    this.mostKeys = Math.max(least, Math.min(most, fitting));
+    source.holdKeys?.(this);
   }
 
-  /** Vectors that one query may have at most. */
-  get vectorsPerKey(): number {
-    return this.#vectorsPerKey;
+  get heldIds(): readonly Uint8Array[] {
+    return this.#keys.map(({ id }) => id);
+  }
+
+  /** Keys that have come so far. */
+  get arrivals(): number {
+    return this.#arrivals;
+  }
+
+  /** Takes the keys that were kept, and fetches one if there are few vectors left in them. */
+  async restore(): Promise<void> {
+    for await (const key of this.#source.keptKeys?.() ?? []) {
+      if (this.#closed) return;
+      if (this.#keys.length + this.#fetching < this.mostKeys) this.#add(key);
+      this.#serve();
+    }
+    this.expect(1);
   }
 
   /** Says that a pass over so many tokens begins: its keys are fetched while the first ones are used. */
   expect(tokens: number): void {
-    const needed = Math.ceil(tokens / this.#vectorsPerKey);
     const least = Math.min(...this.#layers.map((_, group) => this.#leftOf(group)));
-    const missing = Math.ceil((tokens - least) / this.#vectorsPerKey);
-    this.#fetch(Math.min(Math.max(missing, this.#isLow() ? 1 : 0), needed));
+    const missing = Math.ceil((tokens - least) / this.vectorsPerKey);
+    this.#fetch(Math.max(missing, this.#isLow() ? 1 : 0));
   }
 
   /**
    * A key with `vectors` vectors of the group left, which are used up by this call. Give it back with {@link done}.
    *
-   * @throws TacetError what fetching a key fails with
+   * @throws TacetError what fetching a key fails with; RangeError for more vectors than a key has
    */
   async take(group: number, vectors: number): Promise<HeldKey> {
-    const found = this.#find(group, vectors);
+    if (vectors > this.vectorsPerKey) throw new RangeError(`no key has ${vectors} vectors`);
+    const found = this.takeNow(group, vectors);
     if (found) return found;
+    if (this.#closed) throw closed();
     return await new Promise<HeldKey>((resolve, reject) => {
       this.#waiting.push({ group, vectors, resolve, reject });
-      this.#makeRoom();
-      this.#fetch(1);
+      this.#fetchForWaiting();
     });
   }
 
   /** As {@link take}, where such a key is in hand; else undefined. */
   takeNow(group: number, vectors: number): HeldKey | undefined {
-    return this.#find(group, vectors);
+    const key = this.#keys.find(({ left }) => left[group] >= vectors);
+    if (key === undefined) return undefined;
+    key.left[group] -= vectors;
+    key.users++;
+    if (key.left.every((left) => left === 0)) this.drop(key);
+    if (key.left[group] < FETCH_BELOW * this.vectorsPerKey && this.#isLow()) this.#fetch(1);
+    return key;
   }
 
   /** A query under the key is answered, or given up. */
@@ -105,49 +158,36 @@ export class KeyRing {
     this.#tidy(key);
   }
 
-  /** The provider does not answer under this key any more. */
+  /** The key is used up, or the provider does not answer under it any more. */
   drop(key: HeldKey): void {
+    if (key.isDropped) return;
     key.isDropped = true;
-    const at = this.#keys.indexOf(key);
-    if (at >= 0) this.#keys.splice(at, 1);
+    this.#keys.splice(this.#keys.indexOf(key), 1);
+    this.#source.forgetKey?.(key.id);
     this.#tidy(key);
   }
 
-  /** Takes a key that was kept from before. */
-  add(fetched: FetchedKey): void {
-    const groups: ClientKey[] = [];
-    try {
-      for (const [group, layer] of this.#layers.entries()) groups.push(layer.loadKey(fetched.groups[group]));
-    } catch (error) {
-      for (const [group, key] of groups.entries()) this.#layers[group].releaseKey(key);
-      if (!(error instanceof RangeError)) throw error;
-      throw new TacetError(
-        "bad_key",
-        `the provider's key ${toHex(fetched.id).slice(-8)} is not one: ${error.message}`,
-        {
-          cause: error,
-        },
-      );
+  correct(left: readonly KeyLeft[]): void {
+    for (const key of [...this.#keys]) {
+      const said = left.find(({ keyId }) => equalBytes(keyId, key.id));
+      if (said === undefined || said.vectorsLeft === 0) {
+        this.drop(key);
+        continue;
+      }
+      // Which group others have asked is not known: as many less of each.
+      const elsewhere = Math.max(0, Math.min(...key.left) - said.vectorsLeft);
+      for (const [group, count] of key.left.entries()) key.left[group] = Math.max(0, count - elsewhere);
     }
-    const left = this.#layers.map(() => Math.min(fetched.vectorsLeft, this.#vectorsPerKey));
-    this.#keys.push({ id: fetched.id, groups, left, users: 0, isDropped: false });
   }
 
-  /** Forgets all keys. */
+  /** Forgets all keys; those under which queries are open, when these end. */
   dispose(): void {
     this.#closed = true;
-    for (const waiting of this.#waiting.splice(0)) {
-      waiting.reject(new TacetError("connection_lost", "the connection was closed"));
-    }
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(closed());
     for (const key of this.#keys.splice(0)) {
       key.isDropped = true;
       this.#tidy(key);
     }
-  }
-
-  /** Keys in hand, for whoever keeps them. */
-  get held(): readonly HeldKey[] {
-    return this.#keys;
   }
 
   #leftOf(group: number): number {
@@ -155,30 +195,44 @@ export class KeyRing {
   }
 
   #isLow(): boolean {
-    const enough = FETCH_BELOW * this.#vectorsPerKey;
+    const enough = FETCH_BELOW * this.vectorsPerKey;
     return this.#layers.some((_, group) => this.#leftOf(group) < enough);
   }
 
-  #find(group: number, vectors: number): HeldKey | undefined {
-    const key = this.#keys.find(({ left }) => left[group] >= vectors);
-    if (key === undefined) return undefined;
-    key.left[group] -= vectors;
-    key.users++;
-    // What is left of a key that has nothing for some group is of no use to a pass.
-    if (key.left.every((left) => left === 0)) this.drop(key);
-    else if (key.left[group] < FETCH_BELOW * this.#vectorsPerKey && this.#isLow()) this.#fetch(1);
-    return key;
+  /** @throws TacetError bad_key if it is none */
+  #add(fetched: FetchedKey): void {
+    const groups: ClientKey[] = [];
+    try {
+      for (const [group, layer] of this.#layers.entries()) groups.push(layer.loadKey(fetched.groups[group]));
+    } catch (error) {
+      for (const [group, key] of groups.entries()) this.#layers[group].releaseKey(key);
+      if (!(error instanceof RangeError)) throw error;
+      const name = toHex(fetched.id).slice(-8);
+      throw new TacetError("bad_key", `the provider's key ${name} is not one: ${error.message}`, {
+        cause: error,
+      });
+    }
+    const left = this.#layers.map(() => Math.min(fetched.vectorsLeft, this.vectorsPerKey));
+    const arrival = ++this.#arrivals;
+    this.#keys.push({ id: fetched.id, groups, left, arrival, users: 0, isDropped: false });
   }
 
-  /** Remainders that are too short for what waits do not keep a new key out. */
-  #makeRoom(): void {
-    if (this.#fetching > 0 || this.#keys.length < MOST_KEYS) return;
-    const least = (key: HeldKey) => Math.min(...key.left);
-    this.drop(this.#keys.reduce((a, b) => (least(b) < least(a) ? b : a)));
+  /** Keys for all that waits: as many as the group that needs most, and room for one at least. */
+  #fetchForWaiting(): void {
+    if (this.#waiting.length === 0) return;
+    const needed = this.#layers.map(() => 0);
+    for (const { group, vectors } of this.#waiting) needed[group] += vectors;
+    // Remainders that are too short for what waits do not keep a new key out.
+    if (this.#fetching === 0 && this.#keys.length >= this.mostKeys) {
+      const least = (key: HeldKey) => Math.min(...key.left);
+      this.drop(this.#keys.reduce((a, b) => (least(b) < least(a) ? b : a)));
+    }
+    this.#fetch(Math.ceil(Math.max(...needed) / this.vectorsPerKey));
   }
 
+  /** Has so many keys on their way, as far as there is room. */
   #fetch(count: number): void {
-    while (!this.#closed && this.#fetching < count && this.#keys.length + this.#fetching < MOST_KEYS) {
+    while (!this.#closed && this.#fetching < count && this.#keys.length + this.#fetching < this.mostKeys) {
       this.#fetching++;
       this.#source.fetchKey().then(
         (fetched) => this.#arrived(fetched),
@@ -188,29 +242,31 @@ export class KeyRing {
   }
 
   #arrived(fetched: FetchedKey): void {
-    this.#fetching--;
     if (this.#closed) return;
     try {
-      this.add(fetched);
+      this.#add(fetched);
     } catch (error) {
       this.#failed(error);
       return;
     }
-    this.counts.keys++;
-    for (const { weights, hint } of fetched.groups) this.counts.bytes += weights.length + hint.length;
+    this.#fetching--;
+    this.#serve();
+    this.#fetchForWaiting();
+  }
+
+  /** What waits and can be served, in the order in which it came. */
+  #serve(): void {
     for (const waiting of this.#waiting.splice(0)) {
-      const key = this.#find(waiting.group, waiting.vectors);
+      const key = this.takeNow(waiting.group, waiting.vectors);
       if (key) waiting.resolve(key);
       else this.#waiting.push(waiting);
     }
-    if (this.#waiting.length === 0) return;
-    this.#makeRoom();
-    this.#fetch(1);
   }
 
   #failed(error: unknown): void {
-    this.#fetching = Math.max(0, this.#fetching - 1);
-    // A later query tries again.
+    this.#fetching--;
+    // Another key that is on its way may do. If not, what waits fails, and a later query tries again.
+    if (this.#fetching > 0) return;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 
@@ -220,4 +276,8 @@ export class KeyRing {
     for (const [group, held] of key.groups.entries()) this.#layers[group].releaseKey(held);
     (key.groups as ClientKey[]).length = 0;
   }
+}
+
+function closed(): TacetError {
+  return new TacetError("connection_lost", "the connection was closed");
 }

@@ -23,7 +23,7 @@ import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
-import type { Limits } from "../wire/limits.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
 import { type HeldKey, KeyRing, type KeySource } from "./key-ring.ts";
@@ -49,10 +49,11 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-/** Room in a message for everything but the ciphertext. */
-const FRAME_OVERHEAD_BYTES = 1024;
 
-/** A refused key is no reason to fail, so often. */
+/**
+ * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
+ * other processes may have used them up, or the provider began anew.
+ */
 const MOST_KEYS_TRIED = 4;
 
 /** Vectors of one begin() that are on their way. */
@@ -100,6 +101,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #keys: KeyRing;
 
   /**
+   * @param limits the transport's, read anew for each query: they may change
    * @param vectorsPerKey as the provider says
    * @throws TacetError bad_bundle if the kernels cannot hold it
    */
@@ -230,9 +232,13 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return idleVectors === 0 ? 0 : (idleMs / idleVectors) * this.#groups.length;
   }
 
-  /** Keys that were fetched so far, and their bytes. */
-  get keysFetched(): { readonly keys: number; readonly bytes: number } {
-    return this.#keys.counts;
+  /**
+   * Takes the keys that were kept from before, and begins to fetch one where there are none.
+   *
+   * @throws TacetError bad_key
+   */
+  restoreKeys(): Promise<void> {
+    return this.#keys.restore();
   }
 
   /** Forgets all key material; the adapter cannot be used any more. */
@@ -248,13 +254,17 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    */
   async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
     const { layer } = this.#groups[group];
-    for (let tried = 1; ; tried++) {
+    let tried = 0;
+    let arrivals = Number.POSITIVE_INFINITY;
+    for (;;) {
       const key = this.#keys.takeNow(group, query.vectors) ?? (await this.#keys.take(group, query.vectors));
       try {
         return await this.#askUnder(key, group, query, layer);
       } catch (error) {
-        if (!isRefusedKey(error) || tried === MOST_KEYS_TRIED) throw error;
+        if (!isRefusedKey(error)) throw error;
         this.#keys.drop(key);
+        if (key.arrival > arrivals && ++tried === MOST_KEYS_TRIED) throw refusesAll(error);
+        arrivals = Math.min(arrivals, this.#keys.arrivals);
       } finally {
         this.#keys.done(key);
       }
@@ -335,8 +345,15 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 }
 
-const isRefusedKey = (error: unknown): boolean =>
+const isRefusedKey = (error: unknown): error is TacetError =>
   error instanceof TacetError && (error.code === "unknown_key" || error.code === "worn_key");
+
+function refusesAll(cause: TacetError): TacetError {
+  return new TacetError(cause.code, `the provider refuses the keys that it makes: ${cause.message}`, {
+    hint: "the provider is broken: tell its operator",
+    cause,
+  });
+}
 
 /** Forgets y, now or when it comes. */
 function wipe(query: PendingQuery): void {

@@ -1,17 +1,23 @@
 /**
- * A provider that may go away and come back: connects, fetches the bundle once, and resends the queries that were
- * open when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
+ * A provider that may go away and come back: connects, fetches the bundle once, fetches keys, and resends what was open
+ * when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
  * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
-import { TacetError } from "../base/errors.ts";
+import { concatBytes, equalBytes, fromHex, toHex } from "../base/bytes.ts";
+import { type ErrorCode, TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
+import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
 import type { BundleCache } from "./bundle-cache.ts";
+import { checkOptions } from "./check-options.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
+import { type KeyCache, KeptKeys } from "./key-cache.ts";
+import { type KeyFormat, keyFormatOf } from "./key-format.ts";
+import type { FetchedKey, KeyHolder, KeySource } from "./key-ring.ts";
 
 export interface RemoteProviderOptions {
   /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
@@ -25,12 +31,22 @@ export interface RemoteProviderOptions {
   /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
   readonly providerKey?: string;
   readonly cache?: BundleCache;
+  /**
+   * Where keys are kept between sessions, by default nowhere. Without a token there is no account that they could belong
+   * to, and they are not kept.
+   */
+  readonly keyCache?: KeyCache;
   /** Milliseconds for one handshake. Default 10,000. */
   readonly handshakeMs?: number;
   /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
   readonly silenceMs?: number;
   /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
   readonly reconnectMs?: number;
+  /**
+   * Longest time awake for an answer that usually comes soon, in microseconds; 0: never. For platforms that can poll
+   * (Node). Default 2,000.
+   */
+  readonly pollMicros?: number;
   readonly signal?: AbortSignal;
   readonly onBundleProgress?: (fraction: number) => void;
   /** Something that went wrong without harm: one line. */
@@ -44,9 +60,18 @@ const RECONNECT_MS = 10_000;
 const MOST_ATTEMPTS = { connection_lost: 6, timed_out: 2 };
 const FIRST_BACKOFF_MS = 50;
 const LARGEST_BACKOFF_MS = 2_000;
+/** A provider makes an account's next key some seconds after the last one at the latest: so long it is asked again. */
+const KEY_PATIENCE_MS = 30_000;
 
-export class RemoteProvider {
-  readonly traffic: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0, vectors: 0 };
+export class RemoteProvider implements KeySource {
+  readonly traffic: Traffic = {
+    bytesUp: 0,
+    bytesDown: 0,
+    roundTrips: 0,
+    vectors: 0,
+    keys: 0,
+    keyBytes: 0,
+  };
   readonly #platform: Platform;
   readonly #options: RemoteProviderOptions;
   readonly #urls: readonly string[];
@@ -56,10 +81,13 @@ export class RemoteProvider {
   #bundleDigest = new Uint8Array(0);
   #closed = false;
   readonly #budget = new BudgetWatch();
+  #keyFormat: KeyFormat | undefined;
+  #keptKeys: KeptKeys | undefined;
+  #keyHolder: KeyHolder | undefined;
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
-    this.#options = options;
+    this.#options = checkOptions(options);
     this.#urls = typeof options.url === "string" ? [options.url] : options.url;
     if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
   }
@@ -67,7 +95,8 @@ export class RemoteProvider {
   /**
    * Connects and gets the bundle, from the cache where it is there.
    *
-   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; what the provider refuses with
+   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; bad_argument for an option that is
+   *   malformed; what the provider refuses with
    */
   static async connect(
     platform: Platform,
@@ -76,10 +105,12 @@ export class RemoteProvider {
     const provider = new RemoteProvider(platform, options);
     try {
       if (options.pinnedDigest !== undefined) provider.#bundleDigest = fromHex(options.pinnedDigest).slice();
+      await provider.#openKeyCache();
       const connection = await provider.#open();
       provider.#connection = connection;
       const bundle = await provider.#getBundle(connection);
       provider.#bundleDigest = bundle.digest.slice();
+      provider.#keyFormat = keyFormatOf(bundle);
       return { provider, bundle };
     } catch (error) {
       provider.close();
@@ -93,6 +124,9 @@ export class RemoteProvider {
     return connection.welcome;
   }
 
+  /** As the provider said last: another replica may have others. */
+  readonly limits: Limits = limitsOf(() => this.welcome);
+
   /** What the account may still ask, as the provider last said; undefined: no budget. */
   get budget(): Budget | undefined {
     return this.#budget.now;
@@ -102,20 +136,81 @@ export class RemoteProvider {
    * Answers one query, over a new connection if the old one is lost; a provider that can't reach its store is asked
    * again.
    *
-   * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; what the provider refuses with
+   * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; unknown_key and worn_key if it
+   *   wants another key; what else the provider refuses with
    */
-  async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
-    const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer> {
+    return this.#persist(async (connection) => {
+      const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
+      if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
+      const answer = await connection.query(group, vectors, ciphertext, keyId);
+      this.#budget.answered(group, answer.vectorsLeft);
+      return answer;
+    });
+  }
+
+  /**
+   * Gets a new key, over a new connection if the old one is lost; a provider that makes no more keys for now is asked
+   * again.
+   *
+   * @throws TacetError bad_key; as {@link query}
+   */
+  async fetchKey(): Promise<FetchedKey> {
+    const format = this.#keyFormat;
+    if (format === undefined) throw new TypeError("there is no bundle yet");
+    // Made, and lost with the connection: the same one again.
+    let keyId: Uint8Array | undefined;
+    const onMade = (id: Uint8Array) => void (keyId = id);
+    const key = await this.#persist(
+      async (connection) => {
+        try {
+          return await connection.fetchKey({ format, keyId, onMade });
+        } catch (error) {
+          if (keyId === undefined || !hasCode(error, "unknown_key", "worn_key")) throw error;
+          keyId = undefined; // it is of another time, or was bound to the connection
+          return await connection.fetchKey({ format, onMade });
+        }
+      },
+      { too_many_requests: KEY_PATIENCE_MS },
+    );
+    this.#keptKeys?.keep(toHex(this.#bundleDigest), key);
+    return key;
+  }
+
+  async *keptKeys(): AsyncGenerator<FetchedKey> {
+    if (this.#keyFormat === undefined) throw new TypeError("there is no bundle yet");
+    const { keys } = this.welcome;
+    yield* this.#keptKeys?.goodOnes(toHex(this.#bundleDigest), this.#keyFormat, keys) ?? [];
+  }
+
+  holdKeys(holder: KeyHolder): void {
+    this.#keyHolder = holder;
+  }
+
+  forgetKey(id: Uint8Array): void {
+    this.#keptKeys?.forget(toHex(this.#bundleDigest), id);
+  }
+
+  /**
+   * Asks over one connection after the other, and again where the provider says that it can't answer for now.
+   *
+   * @param patience for what else it may be asked again, and how long, in milliseconds
+   */
+  async #persist<T>(
+    ask: (connection: Connection) => Promise<T>,
+    patience: Partial<Record<ErrorCode, number>> = {},
+  ): Promise<T> {
+    const start = performance.now();
+    const waits = { unavailable: this.#options.reconnectMs ?? RECONNECT_MS, ...patience };
     let backoff = FIRST_BACKOFF_MS;
     for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
       try {
-        const answer = await connection.query(group, vectors, ciphertext);
-        this.#budget.answered(group, answer.vectorsLeft);
-        return answer;
+        return await ask(connection);
       } catch (error) {
-        if (isUnavailable(error) && !connection.isLost && performance.now() + backoff < deadline) {
+        const wait = error instanceof TacetError ? (waits[error.code as keyof typeof waits] ?? 0) : 0;
+        if (!connection.isLost && performance.now() + backoff < start + wait) {
           await new Promise<void>((resolve) => setTimeout(resolve, backoff));
           backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS);
           attempt--;
@@ -126,6 +221,33 @@ export class RemoteProvider {
         if (attempt >= most) throw error;
       }
     }
+  }
+
+  /**
+   * Asks for vectors that were meant for a replica with larger limits in several queries. Each vector stays the bytes
+   * that it was: what was encrypted once is sent again and nothing else.
+   */
+  async #queryInParts(
+    group: number,
+    vectors: number,
+    ciphertext: Uint8Array,
+    keyId: Uint8Array,
+    most: number,
+  ): Promise<QueryAnswer> {
+    const queryBytes = ciphertext.length / vectors;
+    const parts: Promise<QueryAnswer>[] = [];
+    for (let first = 0; first < vectors; first += most) {
+      const count = Math.min(most, vectors - first);
+      const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
+      parts.push(this.query(group, count, part, keyId));
+    }
+    const answers = await Promise.all(parts);
+    const left = answers.flatMap(({ vectorsLeft }) => (vectorsLeft === undefined ? [] : [vectorsLeft]));
+    return {
+      words: concatBytes(...answers.map(({ words }) => words)),
+      providerMs: answers.reduce((sum, { providerMs }) => sum + providerMs, 0),
+      vectorsLeft: left.length === 0 ? undefined : Math.min(...left),
+    };
   }
 
   close(): void {
@@ -151,6 +273,7 @@ export class RemoteProvider {
       this.#options.signal?.throwIfAborted();
       try {
         this.#connection = await this.#open();
+        this.#keyHolder?.correct(this.#connection.welcome.keys);
         if (this.#closed) this.#connection.close();
         return this.#connection;
       } catch (error) {
@@ -162,13 +285,19 @@ export class RemoteProvider {
 
   /** Opens a connection to the next URL that answers. */
   async #open(): Promise<Connection> {
-    const { adapter = "", baseFingerprint, token = "", signal, handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
-    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
+    const keyIds = (this.#keyHolder?.heldIds ?? this.#keptKeys?.ids ?? []).slice(0, MOST_ELEMENTS);
+    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest, keyIds };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
-        const options = { timeoutMs: handshakeMs, ...(signal ? { signal } : {}) };
+        const options = {
+          timeoutMs: handshakeMs,
+          ...(signal ? { signal } : {}),
+          ...(pollMicros === undefined ? {} : { pollMicros }),
+        };
         const socket = await this.#platform.connect(url, options);
         const connection = await Connection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
@@ -182,6 +311,12 @@ export class RemoteProvider {
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
+  }
+
+  async #openKeyCache(): Promise<void> {
+    const { keyCache, token = "", adapter = "", onWarning = () => {} } = this.#options;
+    if (keyCache === undefined || token === "") return;
+    this.#keptKeys = await KeptKeys.open(keyCache, [adapter, token, ...this.#urls], onWarning);
   }
 
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
@@ -239,6 +374,38 @@ export class RemoteProvider {
   }
 }
 
+function limitsOf(welcome: () => WelcomeInfo): Limits {
+  return {
+    get maxMessageBytes() {
+      return welcome().limits.maxMessageBytes;
+    },
+    get maxVectors() {
+      return welcome().limits.maxVectors;
+    },
+    get maxInFlight() {
+      return welcome().limits.maxInFlight;
+    },
+  };
+}
+
+/**
+ * Vectors that one query may have.
+ *
+ * @throws TacetError too_large if the provider takes not even one
+ */
+function mostVectors({ maxMessageBytes, maxVectors }: Limits, queryBytes: number): number {
+  const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / queryBytes);
+  if (fitting >= 1) return Math.min(maxVectors, fitting);
+  const needed = FRAME_OVERHEAD_BYTES + queryBytes;
+  throw new TacetError(
+    "too_large",
+    `a query of one vector needs a message of ${needed} bytes, and the provider takes ${maxMessageBytes}`,
+    {
+      hint: "the provider's maxMessageBytes does not fit its adapter: tell its operator, or use another replica",
+    },
+  );
+}
+
 /** Whether a failure is the network's, so that trying again may help. */
 function isLoss(error: unknown): error is TacetError {
   return (
@@ -260,13 +427,13 @@ function noToken(cause: TacetError): TacetError {
 const isBundleChange = (error: unknown): error is TacetError =>
   error instanceof TacetError && error.code === "bundle_changed";
 
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof TacetError && error.code === "unavailable";
+const hasCode = (error: unknown, ...codes: readonly ErrorCode[]): boolean =>
+  error instanceof TacetError && codes.includes(error.code);
 
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
   return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
-    hint: "what was generated so far is kept; go on when the provider is back",
+    hint: "ask again when the provider is back: the next query connects anew",
     cause: error,
   });
 }

@@ -1,10 +1,14 @@
 /** An answer as text, piece by piece, with what ended it. */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";
-import { checkSampling, type GeneratedToken, type SamplingOptions } from "./generate.ts";
+import { checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+
+export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 
 export interface AnswerOptions {
   /** Longest answer in tokens. Default: what the context has room for. */
@@ -20,40 +24,46 @@ export interface AnswerOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface AnswerPiece {
-  /** Text that is certain now, and behind all that came before; often "". */
-  readonly text: string;
-  /** The token that made it certain; absent from the piece that ends an answer with what was held back. */
-  readonly token?: GeneratedToken;
-}
+const ANSWER: OptionTypes<AnswerOptions> = {
+  maxNewTokens: "number",
+  stop: "list",
+  eosIds: "list",
+  sampling: "object",
+  logprobs: "number",
+  signal: "object",
+};
 
-export interface AnswerEnd {
-  /** "length": maxNewTokens were generated; "context": the context is full. */
-  readonly reason: "eos" | "stop" | "length" | "context" | "aborted";
-  /** The stop string that ended it. */
-  readonly stop?: string;
-  /** All pieces together. */
-  readonly text: string;
-  /** The end token and the tokens of a stop string included. */
-  readonly ids: readonly number[];
-  readonly promptTokens: number;
-  /** Tokens of the prompt that did not have to be read again. */
-  readonly cachedTokens: number;
+/** @throws TacetError bad_argument for options that do not exist or have another type */
+export function checkAnswerOptions(options: AnswerOptions): void {
+  checkOptions(options, ANSWER, { of: "an answer", known: GENERATION_NAMES });
 }
 
 /**
  * Generates behind a prompt and gives the text out as it becomes certain: never half a character, nothing that may be
- * the begin of a stop string.
+ * the beginning of a stop string. The answer fails with
  *
- * @throws TacetError context_overflow if the prompt leaves no room for an answer; bad_argument for options out of
- *   range; whatever a DeltaSource fails with
+ * - TacetError context_overflow if the prompt leaves no room for it; bad_argument for options that do not exist or are
+ *   out of range; whatever a DeltaSource fails with
+ * - TypeError while another answer uses the context
  */
-export async function* streamAnswer(
+export function streamAnswer(
   context: CachedContext,
   tokenizer: Tokenizer,
   promptIds: readonly number[],
   options: AnswerOptions = {},
+): Answer {
+  return answerOf((counts) => writeAnswer(context, tokenizer, promptIds, options, counts));
+}
+
+/** As {@link streamAnswer}, for what is an answer itself. */
+export async function* writeAnswer(
+  context: CachedContext,
+  tokenizer: Tokenizer,
+  promptIds: readonly number[],
+  options: AnswerOptions,
+  counts: PromptCounts,
 ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  checkAnswerOptions(options);
   const { maxNewTokens, stop, eosIds = tokenizer.eosIds, sampling = {}, logprobs, signal } = options;
   checkSampling(sampling);
   const answer = new AnswerText(tokenizer, stop);
@@ -61,6 +71,7 @@ export async function* streamAnswer(
   const most = Math.min(maxNewTokens ?? room, room);
   const cut = maxNewTokens === undefined || maxNewTokens > room;
   const cachedTokens = context.reusable(promptIds);
+  Object.assign(counts, { promptTokens: promptIds.length, cachedTokens });
   const ids: number[] = [];
   let text = "";
   let reason: AnswerEnd["reason"] | undefined;

@@ -7,7 +7,7 @@ import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
-import type { AnswerEnd, AnswerOptions, AnswerPiece } from "./answer-stream.ts";
+import type { Answer, AnswerEnd, AnswerOptions } from "./answer-stream.ts";
 import { CausalLm, inputGroupsOf, type LoadOptions } from "../model/causal-lm.ts";
 import { ChatSession, type ChatSessionOptions } from "./chat-session.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -55,16 +55,12 @@ function open(of: CausalLm, template: ChatTemplate, options: ChatSessionOptions 
   return new ChatSession(of, { tokenizer, template }, options);
 }
 
-async function read(pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>): Promise<AnswerEnd> {
+async function read(answer: Answer): Promise<AnswerEnd> {
   let text = "";
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) {
-      expect(text).toBe(next.value.text);
-      return next.value;
-    }
-    text += next.value.text;
-  }
+  for await (const piece of answer) text += piece.text;
+  const end = await answer.end;
+  expect(text).toBe(end.text);
+  return end;
 }
 
 function promptOf(template: ChatTemplate, session: ChatSession): number[] {
@@ -196,10 +192,10 @@ describe("ChatSession", () => {
     expect(seen).toEqual(await fromNothing(lexicon, session, 12, sampling));
     const drawn = () => read(session.retry({ maxNewTokens: 8, sampling: { temperature: 1.5, seed: 3 } }));
     expect((await drawn()).ids).toEqual((await drawn()).ids);
-    await expect(session.retry({ sampling: { minP: 2 } }).next()).rejects.toMatchObject({
+    await expect(session.retry({ sampling: { minP: 2 } }).end).rejects.toMatchObject({
       code: "bad_argument",
     });
-    await expect(session.retry({ stop: [""] }).next()).rejects.toMatchObject({ code: "bad_argument" });
+    await expect(session.retry({ stop: [""] }).end).rejects.toMatchObject({ code: "bad_argument" });
   });
 
   it("keeps what was given out when a reader leaves, and takes back what was never answered", async () => {
@@ -226,12 +222,12 @@ describe("ChatSession", () => {
 
   it("gives one answer at a time, and none again where nothing was asked", async () => {
     const session = await ChatSession.open(model, checkpoint);
-    await expect(session.retry().next()).rejects.toMatchObject({ code: "bad_argument" });
-    const running = session.send("cat", { maxNewTokens: 3 });
+    await expect(session.retry().end).rejects.toMatchObject({ code: "bad_argument" });
+    const running = session.send("cat", { maxNewTokens: 3 })[Symbol.asyncIterator]();
     await running.next();
-    await expect(session.send("dog").next()).rejects.toThrow(TypeError);
+    await expect(session.send("dog").end).rejects.toThrow(TypeError);
     expect(() => session.reset()).toThrow(TypeError);
-    await read(running).catch(() => {});
+    await running.return?.();
     expect(session.messages).toHaveLength(2);
   });
 });
@@ -285,7 +281,7 @@ describe("a conversation that outgrows the context", () => {
   it("is refused by default, with the figures", async () => {
     const small = await load({ contextLength: 24 });
     const session = open(small, lexicon, { messages: conversation });
-    await expect(session.send("bank").next()).rejects.toMatchObject({
+    await expect(session.send("bank").end).rejects.toMatchObject({
       code: "context_overflow",
       message: expect.stringMatching(/^the prompt has \d+ tokens, and the model's context 24$/),
     });
@@ -324,7 +320,7 @@ describe("a conversation that outgrows the context", () => {
     expect(dropped.every((n) => n > 0 && n % 2 === 0)).toBe(true);
     expect(session.messages).toHaveLength(conversation.length + 8);
 
-    await expect(session.send("battery ".repeat(60)).next()).rejects.toMatchObject({
+    await expect(session.send("battery ".repeat(60)).end).rejects.toMatchObject({
       code: "context_overflow",
     });
     expect((await read(session.send("cat", { maxNewTokens: 3 }))).ids).toEqual(

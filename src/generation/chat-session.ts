@@ -1,14 +1,10 @@
 /** A conversation with a model: messages in, streamed answers out. */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import {
-  type AnswerEnd,
-  type AnswerOptions,
-  type AnswerPiece,
-  roomFor,
-  streamAnswer,
-} from "./answer-stream.ts";
+import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
+import { type AnswerOptions, checkAnswerOptions, roomFor, writeAnswer } from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -34,6 +30,16 @@ export interface ChatSessionOptions {
   /** Called with the number of messages that the model no longer sees from now on. */
   readonly onDropped?: (messages: number) => void;
 }
+
+const SESSION: OptionTypes<ChatSessionOptions> = {
+  system: "string",
+  messages: "list",
+  overflow: "string",
+  reserveTokens: "number",
+  defaults: "object",
+  remember: "boolean",
+  onDropped: "function",
+};
 
 /** What a conversation is made of, besides the model. */
 export interface ChatText {
@@ -62,7 +68,12 @@ export class ChatSession {
   #dropped = 0;
   #busy = false;
 
+  /** @throws TacetError bad_argument for options that do not exist */
   constructor(model: CausalLm, text: ChatText, options: ChatSessionOptions = {}) {
+    checkOptions(options, SESSION, {
+      of: "a conversation",
+      known: { temperature: "defaults.sampling.temperature", maxNewTokens: "defaults.maxNewTokens" },
+    });
     this.#context = new CachedContext(model);
     this.#text = text;
     this.#options = options;
@@ -118,14 +129,15 @@ export class ChatSession {
   }
 
   /**
-   * Says something and gives the answer's pieces; it begins when the first one is asked for. To break off, fire
-   * the signal, or stop iterating.
-   *
-   * @throws TacetError context_overflow; bad_argument if the template refuses the conversation; whatever
-   *   streamAnswer fails with. TypeError while another answer is given.
+   * Says something. The answer begins when somebody reads it. To break it off, fire the signal, or leave the loop.
+   * It fails with TacetError context_overflow; bad_argument if the template refuses the conversation; whatever
+   * streamAnswer fails with; TypeError while another answer is given.
    */
-  send(content: string, options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  send(content: string, options: AnswerOptions = {}): Answer {
     return this.#answer(options, () => {
+      if (typeof content !== "string") {
+        throw new TacetError("bad_argument", "a message is text", { hint: 'as in chat.send("tender")' });
+      }
       if (this.#options.remember === false) {
         this.#messages = [];
         this.#dropped = 0;
@@ -136,10 +148,10 @@ export class ChatSession {
   }
 
   /**
-   * Answers the last message once more, in place of the answer it has.
-   * @throws as {@link send}; bad_argument if there is none
+   * Answers the last message once more, instead of the answer it has. Fails as {@link send} does; with bad_argument if
+   * there is no message.
    */
-  retry(options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  retry(options: AnswerOptions = {}): Answer {
     return this.#answer(options, () => {
       const last = this.#messages.findLastIndex(({ role }) => role === "user");
       if (last < 0) throw new TacetError("bad_argument", "there is no message to answer again");
@@ -152,8 +164,17 @@ export class ChatSession {
     this.#context.dispose();
   }
 
-  async *#answer(wishes: AnswerOptions, prepare: () => void): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  #answer(wishes: AnswerOptions, prepare: () => void): Answer {
+    return answerOf((counts) => this.#write(wishes, prepare, counts));
+  }
+
+  async *#write(
+    wishes: AnswerOptions,
+    prepare: () => void,
+    counts: PromptCounts,
+  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     this.#assertIdle();
+    checkAnswerOptions(wishes);
     const { defaults = {} } = this.#options;
     const options = { ...defaults, ...wishes, sampling: { ...defaults.sampling, ...wishes.sampling } };
     this.#busy = true;
@@ -162,8 +183,14 @@ export class ChatSession {
     try {
       prepare();
       const promptIds = this.#promptIds(options.maxNewTokens);
-      const pieces = streamAnswer(this.#context, this.#text.tokenizer, promptIds, options);
-      const end = yield* recorded(pieces, (more) => (text += more));
+      const answer = answerOf(() =>
+        writeAnswer(this.#context, this.#text.tokenizer, promptIds, options, counts),
+      );
+      for await (const piece of answer) {
+        text += piece.text;
+        yield piece;
+      }
+      const end = await answer.end;
       answered = end.reason !== "aborted";
       return end;
     } finally {
@@ -213,22 +240,5 @@ export class ChatSession {
 
   #assertIdle(): void {
     if (this.#busy) throw new TypeError("the session is giving another answer");
-  }
-}
-
-/** Passes pieces on and tells of their texts, also of those that a reader leaves the stream at. */
-async function* recorded(
-  pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
-  record: (text: string) => void,
-): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-  try {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) return next.value;
-      record(next.value.text);
-      yield next.value;
-    }
-  } finally {
-    await pieces.return(undefined as never);
   }
 }

@@ -1,6 +1,7 @@
 /** Generating text, one token after another. */
 
 import { assertInteger } from "../base/assert.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import type { KvCache } from "../model/kv-cache.ts";
@@ -44,8 +45,40 @@ export interface GenerateEnd {
   readonly reason: "eos" | "length" | "aborted";
 }
 
-/** @throws TacetError bad_argument for options out of range */
+const SAMPLING: OptionTypes<SamplingOptions> = {
+  temperature: "number",
+  topP: "number",
+  topK: "number",
+  minP: "number",
+  repetitionPenalty: "number",
+  frequencyPenalty: "number",
+  presencePenalty: "number",
+  seed: "number",
+};
+
+const GENERATE: OptionTypes<GenerateOptions> = {
+  maxNewTokens: "number",
+  eosIds: "list",
+  sampling: "object",
+  logprobs: "number",
+  signal: "object",
+  cache: "object",
+  cachedIds: "list",
+};
+
+/** Where people look for what is in `sampling`, and names that other libraries have. */
+export const GENERATION_NAMES: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(Object.keys(SAMPLING).map((name) => [name, `sampling.${name}`])),
+  maxTokens: "maxNewTokens",
+  maxOutputTokens: "maxNewTokens",
+  maxCompletionTokens: "maxNewTokens",
+  stopSequences: "stop",
+  abortSignal: "signal",
+};
+
+/** @throws TacetError bad_argument for options that do not exist or are out of range */
 export function checkSampling(sampling: SamplingOptions): void {
+  checkOptions(sampling, SAMPLING, { of: "sampling" });
   checkSampleOptions(sampling);
   checkPenaltyOptions(sampling);
   if (sampling.seed !== undefined) seededUniform(sampling.seed);
@@ -54,14 +87,19 @@ export function checkSampling(sampling: SamplingOptions): void {
 /**
  * Yields each new token as soon as it is known, the end token included.
  *
- * @throws TacetError context_overflow if prompt and new tokens exceed the model's context; bad_argument for sampling
- *   options out of range; whatever a DeltaSource fails with, the cache then holding all that was read
+ * @throws TacetError context_overflow if prompt and new tokens exceed the model's context; bad_argument for
+ *   options that do not exist, sampling options out of range; whatever a DeltaSource fails with, the cache then holding all that was read
  */
 export async function* generate(
   model: CausalLm,
   promptIds: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
+  checkOptions(options, GENERATE, {
+    of: "generate",
+    required: { maxNewTokens: "256" },
+    known: GENERATION_NAMES,
+  });
   const { maxNewTokens, eosIds = [], sampling = {}, logprobs, signal, cachedIds = [] } = options;
   assertInteger(maxNewTokens, "maxNewTokens", 0, Number.MAX_SAFE_INTEGER);
   if (logprobs !== undefined) assertInteger(logprobs, "logprobs", 0, model.config.vocabSize);

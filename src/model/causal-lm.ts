@@ -1,6 +1,7 @@
 /** A decoder-only language model, run from its Hugging Face folder. */
 
 import { assertInteger } from "../base/assert.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -59,6 +60,23 @@ export interface LoadOptions {
   readonly onWarning?: (message: string) => void;
   readonly signal?: AbortSignal;
 }
+
+const LOAD: OptionTypes<LoadOptions> = {
+  deltas: "object",
+  adapter: "object",
+  threads: "number",
+  contextLength: "number",
+  overlap: "boolean",
+  lookAhead: "boolean",
+  lookAheadAfter: "number",
+  passTokens: "number",
+  onProgress: "function",
+  weights: "string",
+  weightCache: "object",
+  onPrepare: "function",
+  onWarning: "function",
+  signal: "object",
+};
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
@@ -119,7 +137,7 @@ export class CausalLm {
   }
 
   /**
-   * @throws TacetError unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
+   * @throws TacetError bad_argument for options that do not exist; unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
    *   this model's; out_of_memory if it will not fit; io_failed if quantized weights cannot be kept; aborted
    */
   static async load(
@@ -127,6 +145,7 @@ export class CausalLm {
     runtime: TensorRuntime,
     options: LoadOptions = {},
   ): Promise<CausalLm> {
+    checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
     const architecture = architectureOf(checkpoint.config);
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);

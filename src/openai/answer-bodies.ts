@@ -13,22 +13,15 @@ export async function* partsOf(
   request: GenerationRequest,
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
-  const { pieces, lastPromptId }: Answering = served.answer(request, signal);
+  const { answer, lastPromptId }: Answering = served.answer(request, signal);
   const logprobs =
     request.options.logprobs === undefined ? undefined : new TokenLogprobs(served.tokenizer, lastPromptId);
-  try {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) {
-        yield { text: "", logprobs: logprobs?.finish(next.value), end: unlessAborted(next.value) };
-        return;
-      }
-      const entries = logprobs?.push(next.value);
-      if (next.value.text !== "") yield { text: next.value.text, logprobs: entries };
-    }
-  } finally {
-    await pieces.return(undefined as never);
+  for await (const piece of answer) {
+    const entries = logprobs?.push(piece);
+    if (piece.text !== "") yield { text: piece.text, logprobs: entries };
   }
+  const end = await answer.end;
+  yield { text: "", logprobs: logprobs?.finish(end), end: unlessAborted(end) };
 }
 
 /** The chunks of a stream. @param first the part that was waited for */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type AccessOptions, allowOrigin, checkKey, checkOrigin, preflight } from "./access.ts";
 import { chunksOf, partsOf, wholeOf } from "./answer-bodies.ts";
@@ -27,6 +28,14 @@ export interface EndpointOptions extends AccessOptions {
   readonly onFault?: (error: unknown) => void;
 }
 
+const OPTIONS: OptionTypes<EndpointOptions> = {
+  models: "list",
+  authorize: "function",
+  corsOrigins: "list",
+  maxBodyBytes: "number",
+  onFault: "function",
+};
+
 const LEAST_BODY_LIMIT = 1 << 20;
 const BODY_BYTES_PER_TOKEN = 64;
 
@@ -45,7 +54,12 @@ export class Endpoint {
   #stopping = false;
   #allAnswered = (): void => {};
 
+  /** @throws TacetError bad_argument for options that do not exist or are missing */
   constructor(options: EndpointOptions) {
+    checkOptions(options, OPTIONS, {
+      of: "an endpoint",
+      required: { models: "[await ServedModel.open(…)]" },
+    });
     this.#options = options;
     const longest = Math.max(0, ...options.models.map(({ contextLength }) => contextLength));
     this.#maxBodyBytes = options.maxBodyBytes ?? Math.max(LEAST_BODY_LIMIT, BODY_BYTES_PER_TOKEN * longest);

@@ -1,13 +1,15 @@
 /** A model under its public name, answering several requests at once. */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import {
+  type Answer,
   type AnswerEnd,
-  type AnswerOptions,
   type AnswerPiece,
-  roomFor,
-  streamAnswer,
-} from "../generation/answer-stream.ts";
+  answerOf,
+  type PromptCounts,
+} from "../generation/answer.ts";
+import { type AnswerOptions, roomFor, writeAnswer } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
@@ -33,8 +35,26 @@ export interface ServedModelOptions {
   readonly contexts: number;
 }
 
+const OPTIONS: OptionTypes<ServedModelOptions> = {
+  id: "string",
+  model: "object",
+  checkpoint: "object",
+  ownedBy: "string",
+  fingerprint: "string",
+  answers: "object",
+  contexts: "number",
+};
+const REQUIRED = {
+  id: '"law"',
+  model: "law.privateModel.model",
+  checkpoint: "law.privateModel.checkpoint",
+  ownedBy: '"provider"',
+  answers: "new Turns(4, 64)",
+  contexts: "4",
+};
+
 export interface Answering {
-  readonly pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>;
+  readonly answer: Answer;
   /** Last id of the prompt: the answer's first token follows it. */
   readonly lastPromptId: number;
 }
@@ -72,8 +92,9 @@ export class ServedModel {
     this.#defaults = defaults;
   }
 
-  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
+  /** @throws TacetError bad_argument for options that do not exist or are missing; bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
+    checkOptions(options, OPTIONS, { of: "ServedModel.open", required: REQUIRED });
     const { checkpoint } = options;
     const tokenizer = await loadTokenizer(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
@@ -92,17 +113,18 @@ export class ServedModel {
   }
 
   /**
-   * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
+   * An answer, in fair turns with other answers. It fails with too_many_requests, aborted if the signal fires while it
+   * waits, and what streamAnswer fails with.
    *
-   * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
-   *   signal fires while they wait, and what streamAnswer throws
+   * @throws ApiError or TacetError for a prompt that cannot be read
    */
   answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const pieces = this.#inTurns(ids, { ...this.#defaults, ...options, sampling, signal }, signal);
-    return { pieces, lastPromptId: ids[ids.length - 1] };
+    const all = { ...this.#defaults, ...options, sampling, signal };
+    const answer = answerOf((counts) => this.#inTurns(ids, all, signal, counts));
+    return { answer, lastPromptId: ids[ids.length - 1] };
   }
 
   /** Frees the kept contexts; the model stays. */
@@ -114,6 +136,7 @@ export class ServedModel {
     ids: readonly number[],
     options: AnswerOptions,
     signal: AbortSignal,
+    counts: PromptCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
@@ -121,7 +144,7 @@ export class ServedModel {
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);
-        const pieces = streamAnswer(context, this.tokenizer, ids, options);
+        const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
         return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
         this.#pool.giveBack(context);

@@ -5,6 +5,7 @@ import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
 export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node/files/bundle-cache.ts";
+export { nodeKeyCache } from "./node/files/key-cache.ts";
 export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";
 export { nodeFileTree } from "./node/files/file-tree.ts";
@@ -12,6 +13,7 @@ export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
 export { type HubId, parseHubId } from "./node/hub/names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node/files/journal.ts";
 export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-file.ts";
+export { findModel, isFolder } from "./node/files/model-folder.ts";
 export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";

@@ -123,6 +123,11 @@ export class ClientLayer {
     this.#replyWords = kernels.allocate(4 * rows);
   }
 
+  /** Kernel memory that a key takes, in bytes. */
+  get keyBytes(): number {
+    return 4 * this.rows * (this.#padded + RING_DEGREE);
+  }
+
   /** Takes a key's bytes into kernel memory. Any bytes of the right lengths do; wrong ones give wrong results. */
   loadKey({ weights, hint }: EncryptedWeights): ClientKey {
     const { weightBits, hintBits } = this.#parameters;

@@ -14,12 +14,14 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
-import type { Computed } from "./answers.ts";
+import { BUNDLE_PART_BYTES, type Limits } from "../wire/limits.ts";
+import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
+import type { Answers, Computed } from "./answers.ts";
+import { atTime } from "./at-time.ts";
+import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
-import type { Admission, ClientName, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { Soon } from "./store.ts";
+import type { KeyRecord } from "./store.ts";
 
 /** Parts of a bundle are sent while fewer bytes than this wait. */
 const BUNDLE_BUFFER_BYTES = 8 << 20;
@@ -28,6 +30,9 @@ const BUNDLE_POLL_MS = 5;
 const BUNDLE_STALL_MS = 30_000;
 /** A connection that has not said Hello may send no more than that. */
 const MAX_HELLO_BYTES = 64 << 10;
+
+/** Failures that are no fault of the client's: it may go on asking. */
+const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
 
@@ -41,15 +46,45 @@ type State =
       readonly name: "ready";
       readonly adapter: ServedAdapter;
       readonly meter: Meter | undefined;
+      readonly allowance: Allowance;
+      /** Whose turns long queries take: the key, or a connection without one. */
+      readonly party: object | string;
       sendingBundle: boolean;
     }
   /** We have closed; what the client still sends is not read. */
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
+/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+export interface Admission {
+  readonly adapter: ServedAdapter;
+  readonly meter: Meter | undefined;
+  /** Public name of the API key, where there is one. */
+  readonly keyId: string | undefined;
+}
+
+/** What a connection needs of its provider. */
+export interface ConnectionHost {
+  readonly limits: Limits;
+  readonly totals: ProviderTotals;
+  readonly answers: Answers;
+  readonly helloTimeoutMs: number;
+  readonly maxBufferedBytes: number;
+  /** Of connections that were welcomed. */
+  readonly allowances: KeyAllowances;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /**
+   * The adapter that a Hello asks for, and what counts its queries. Tells `onKey` the key that the token belongs to, also
+   * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
+   */
+  admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
+  emit(event: ProviderEvent): void;
+}
+
 export class Connection {
   readonly id: number;
-  readonly #provider: Provider;
+  readonly #provider: ConnectionHost;
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
@@ -61,8 +96,9 @@ export class Connection {
   #leaveKey: () => void = () => {};
   /** Who it is, for the log. */
   #client: ClientName;
+  #unwatchKey: () => void = () => {};
 
-  constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
+  constructor(provider: ConnectionHost, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
     this.#provider = provider;
     this.#socket = socket;
@@ -106,11 +142,17 @@ export class Connection {
   recheckKey(): void {
     if (this.#state.name !== "ready" || this.#state.meter === undefined) return;
     const { meter } = this.#state;
-    this.#then(
-      () => meter.recheck(),
-      () => {},
-      0,
-    );
+    void this.#run(async () => {
+      await meter.recheck();
+      this.#watchKey(meter);
+    }, 0);
+  }
+
+  /** Looks again when the key ends: the connection ends with it, unless the key has been prolonged. */
+  #watchKey({ key: { expiresAt } }: Meter): void {
+    this.#unwatchKey();
+    if (this.#isOver() || expiresAt === null) return;
+    this.#unwatchKey = atTime(expiresAt, this.#provider.now, () => this.recheckKey());
   }
 
   #receive(message: Uint8Array): void {
@@ -130,6 +172,11 @@ export class Connection {
       }
       const { maxMessageBytes } = this.#provider.limits;
       const welcomed = this.#state.name === "ready";
+      if (this.#state.name === "ready" && this.#state.meter !== undefined) {
+        const { meter, allowance } = this.#state;
+        meter.check();
+        allowance.message(meter.key.vectorsPerSecond);
+      }
       this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
     } catch (error) {
       this.#fail(error, 0);
@@ -142,7 +189,7 @@ export class Connection {
         this.#hello(message.value);
         break;
       case "fetchBundle":
-        this.#sendBundle().catch((error: unknown) => this.#fail(error, 0));
+        void this.#run(() => this.#sendBundle(), 0);
         break;
       case "query":
         this.#query(message.value);
@@ -166,34 +213,31 @@ export class Connection {
     }
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
-    this.#then(
-      () => this.#admit(hello),
-      ({ admission, budget }) => {
-        if (this.#isOver()) return;
-        this.#welcome(admission, budget);
-        for (const message of early) this.#read(message);
-      },
-      0,
-    );
+    void this.#run(async () => {
+      const { admission, budget } = await this.#admit(hello);
+      if (this.#isOver()) return;
+      this.#welcome(admission, budget);
+      for (const message of early) this.#read(message);
+    }, 0);
   }
 
-  #admit(hello: Hello): Soon<{ admission: Admission; budget: BudgetNow | undefined }> {
-    const check = (admission: Admission) => {
-      checkHello(hello, admission.adapter);
-      const budget = admission.meter?.budget();
-      if (budget instanceof Promise) return budget.then((found) => ({ admission, budget: found }));
-      return { admission, budget };
-    };
-    const admission = this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
+  async #admit(hello: Hello): Promise<{ admission: Admission; budget: BudgetNow | undefined }> {
+    const admission = await this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
       this.#client = { ...this.#client, keyId: id, account };
     });
-    return admission instanceof Promise ? admission.then(check) : check(admission);
+    checkHello(hello, admission.adapter);
+    return { admission, budget: await admission.meter?.budget() };
   }
 
   #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
-    if (keyId !== undefined) this.#leaveKey = this.#provider.enter(keyId);
+    const allowance = this.#provider.allowances.enter(keyId);
+    this.#leaveKey = () => allowance.leave();
     clearTimeout(this.#helloTimer);
-    this.#state = { name: "ready", adapter, meter, sendingBundle: false };
+    this.#state = { name: "ready", adapter, meter, allowance, party: keyId ?? this, sendingBundle: false };
+    if (meter !== undefined) {
+      meter.onRepeated = (vectors) => allowance.repeated(vectors);
+      this.#watchKey(meter);
+    }
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name, ...this.#client });
     const { digest, bytes } = adapter.bundle;
     const { signature } = adapter;
@@ -218,21 +262,16 @@ export class Connection {
   }
 
   /**
-   * Goes on with what a step gives, at once where it is there. A failure is the query's (queryId ≠ 0), which is not in
-   * flight any more, or the connection's.
+   * Runs a step. If it fails, that is the query's failure (queryId ≠ 0), which is not in flight any more, or the
+   * connection's.
    */
-  #then<T>(step: () => Soon<T>, next: (value: T) => void, queryId: number): void {
-    const fail = (error: unknown) => {
+  async #run(step: () => Promise<void>, queryId: number): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
       if (queryId !== 0) this.#inFlight--;
       this.#fail(error, queryId);
       this.#closeIfDrained();
-    };
-    try {
-      const value = step();
-      if (!(value instanceof Promise)) next(value);
-      else value.then(next).catch(fail);
-    } catch (error) {
-      fail(error);
     }
   }
 
@@ -241,6 +280,7 @@ export class Connection {
     if (state.name !== "ready" || state.sendingBundle) {
       throw new TacetError("not_ready", "the bundle can't be asked for now");
     }
+    state.allowance.bundle();
     state.sendingBundle = true;
     const { bytes } = state.adapter.bundle;
     for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
@@ -272,7 +312,7 @@ export class Connection {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { adapter, meter } = this.#state;
+    const { adapter, meter, party } = this.#state;
     const layer = adapter.layers[query.group];
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
@@ -284,26 +324,27 @@ export class Connection {
     }
     const since = performance.now();
     this.#inFlight++;
-    const answer = (left: number | undefined) => this.#answer(query, adapter, left, since);
-    this.#then(
-      () => (meter === undefined ? undefined : this.#charge(meter, query, adapter)),
-      answer,
-      query.id,
-    );
+    void this.#run(async () => {
+      const left = meter && (await this.#charge(meter, query, adapter));
+      if (this.#isOver()) return;
+      // A short query at once, a long one in parts with others' parts in between.
+      const { group, vectors, ciphertext } = query;
+      const task = { owner: this, party, adapter, group, vectors, query: ciphertext };
+      const answer = this.#provider.answers.answer(task);
+      const computed = answer instanceof Promise ? await answer : answer;
+      this.#sendAnswer(query, adapter.name, computed, left, since);
+    }, query.id);
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  #charge(
+  async #charge(
     meter: Meter,
     { group, vectors, ciphertext }: Query,
     { name }: ServedAdapter,
-  ): Soon<number | undefined> {
-    const charged = (left: number | undefined) => {
-      this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
-      return left;
-    };
-    const left = meter.charge(group, vectors, ciphertext);
-    return left instanceof Promise ? left.then(charged) : charged(left);
+  ): Promise<number | undefined> {
+    const left = await meter.charge(group, vectors, ciphertext);
+    this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
+    return left;
   }
 
   #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
@@ -317,17 +358,6 @@ export class Connection {
       throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
     }
     layer.checkQuery(ciphertext, vectors);
-  }
-
-  /** Computes a short query at once, a long one in parts with others' parts in between. */
-  #answer(query: Query, adapter: ServedAdapter, left: number | undefined, since: number): void {
-    if (this.#isOver()) return;
-    const { group, vectors, ciphertext } = query;
-    this.#then(
-      () => this.#provider.answers.answer({ owner: this, adapter, group, vectors, query: ciphertext }),
-      (computed) => this.#sendAnswer(query, adapter.name, computed, left, since),
-      query.id,
-    );
   }
 
   #sendAnswer(
@@ -380,6 +410,8 @@ export class Connection {
         code: failure.code,
         ...this.#client,
       });
+      if (this.#state.name !== "ready" || OURS.has(failure.code) || this.#state.allowance.refused()) return;
+      this.#fail(refusedTooOften(), 0);
       return;
     }
     this.#provider.emit({ type: "refused", connection: this.id, code: failure.code, ...this.#client });
@@ -399,6 +431,7 @@ export class Connection {
 
   #close(code: number, reason: string): void {
     clearTimeout(this.#helloTimer);
+    this.#unwatchKey();
     this.#state = { name: "closing" };
     this.#socket.close(code, reason);
     this.#drained();
@@ -411,6 +444,7 @@ export class Connection {
   #closed(code: number): void {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
+    this.#unwatchKey();
     this.#state = { name: "closed" };
     this.#drained();
     this.#provider.answers.drop(this);

@@ -34,6 +34,8 @@ export interface BudgetNow {
 }
 
 export class Meter {
+  /** Called before a query that was charged before is answered again; what it throws the query fails with. */
+  onRepeated: (vectors: number) => void = () => {};
   readonly #tools: MeterTools;
   readonly #adapter: ServedAdapter;
   readonly #scopes: readonly string[];
@@ -51,6 +53,15 @@ export class Meter {
         modules.map(({ name }) => name),
       ),
     );
+  }
+
+  get key(): KeyRecord {
+    return this.#key;
+  }
+
+  /** Whether the key, as it was last looked up, may ask now. Throws TacetError unauthorized. */
+  check(): void {
+    if (!keyAllows(this.#key, this.#adapter.name, this.#tools.now())) throw unauthorized();
   }
 
   /** Looks whether the key is still good. Throws TacetError unauthorized. */
@@ -78,7 +89,7 @@ export class Meter {
     const key = this.#key;
     const nowMs = now();
     if (!keyAllows(key, this.#adapter.name, nowMs)) throw unauthorized();
-    const { granted, remaining, waitMs } = await store.reserve({
+    const { granted, replayed, remaining, waitMs } = await store.reserve({
       account: key.account,
       adapter: this.#adapter.name,
       scope: this.#scopes[group],
@@ -88,6 +99,7 @@ export class Meter {
       key,
     });
     if (!granted && remaining !== undefined) throw exhausted(vectors, remaining);
+    if (replayed) this.onRepeated(vectors);
     if (waitMs !== undefined) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
     return remaining?.left;
   }

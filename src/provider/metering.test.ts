@@ -231,18 +231,14 @@ describe("keys", () => {
     expect(clients.map(({ closed }) => closed?.code)).toEqual([1008, undefined]);
   });
 
-  it("that expire answer nothing more; a budget that is changed counts at once", async () => {
-    const { open, store, record, clock } = start({ expiresAt: NOW + 1000 });
+  it("that have a new budget use it at once", async () => {
+    const { open, store, record } = start();
     const client = open();
     await settle();
     store.setKeys([{ ...record, budget: { vectors: 100, windowSeconds: 0 } }]);
     say(client, query(1));
     await settle();
     expect(last(client).value).toMatchObject({ vectorsLeft: 99n });
-    clock.now += 1000;
-    say(client, query(2));
-    await settle();
-    expect(last(client).value).toMatchObject({ code: ERROR_KINDS.unauthorized.wire, queryId: 2 });
   });
 
   it("of one account share its budget", async () => {

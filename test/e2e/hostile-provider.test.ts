@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type ErrorCode, TacetError } from "../../src/base/errors.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { encodeProviderFrame, type ProviderMessage } from "../../src/wire/frames.ts";
 import {
@@ -41,9 +41,9 @@ afterAll(async () => {
 
 /** Two passes of a session: the logits of the second, or what it failed with. */
 async function session(url = provider.url): Promise<Float32Array | TacetError> {
-  let model: Awaited<ReturnType<typeof connect>> | undefined;
+  let model: Awaited<ReturnType<typeof openPrivateModel>> | undefined;
   try {
-    model = await connect(platform, { base: test.checkpoint, provider: url, ...TIMES });
+    model = await openPrivateModel(platform, { base: test.checkpoint, provider: url, ...TIMES });
     const cache = model.model.newCache();
     await model.model.forward(want.input_ids, cache);
     return await model.model.forward([7], cache);

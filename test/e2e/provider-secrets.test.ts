@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { changeKeys } from "../../src/cli/provider/data-folder.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
@@ -43,7 +43,11 @@ beforeAll(async () => {
   const provider = await startProvider(state, { args });
   const status = String(/"type":"status","url":"([^"]+)"/.exec(provider.log())?.[1]);
   const proxy = await recordingProxy(provider.url);
-  const model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: key });
+  const model = await openPrivateModel(nodePlatform(), {
+    base: test.checkpoint,
+    provider: proxy.url,
+    token: key,
+  });
   const activations: number[] = [];
   const note = (x: Float32Array) =>
     activations.push(...x.filter((value) => Math.abs(value) > 1e-3).slice(0, 5));
@@ -62,7 +66,7 @@ beforeAll(async () => {
   // A budget that ends, a key that is wrong, a client that talks nonsense: failures are said too.
   await greedyIds(model.model, Array(60).fill(entry.prompt_ids[0]), { maxNewTokens: 2 }).catch(() => {});
   const wrong = "tacet_wrong-key-5550";
-  const open = connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: wrong });
+  const open = openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: wrong });
   await expect(open).rejects.toMatchObject({ code: "unauthorized" });
   const metrics = await (await fetch(`${status}/metrics`)).text();
   const ready = await (await fetch(`${status}/readyz`)).text();

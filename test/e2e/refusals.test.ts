@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TacetError } from "../../src/base/errors.ts";
 import type { BundleCache } from "../../src/client/bundle-cache.ts";
-import { type ConnectOptions, connect } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel } from "../../src/client/client.ts";
 import { nodeBundleCache, nodePlatform } from "../../src/platform/node.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
@@ -40,7 +40,7 @@ afterAll(async () => {
 });
 
 const open = (options: Partial<ConnectOptions> = {}) =>
-  connect(platform, { base: test.checkpoint, provider: provider.url, reconnectMs: 0, ...options });
+  openPrivateModel(platform, { base: test.checkpoint, provider: provider.url, reconnectMs: 0, ...options });
 
 async function expectServed(options: Partial<ConnectOptions> = {}) {
   const model = await open(options);
@@ -70,7 +70,7 @@ describe("the provider refuses", () => {
   });
 
   it("a wrong token or none, and repeats no token", async () => {
-    for (const token of [undefined, "", "wrong-token", TOKEN.slice(0, -1), `${TOKEN} `]) {
+    for (const token of [undefined, "wrong-token", TOKEN.slice(0, -1), `${TOKEN} `]) {
       const options = token === undefined ? {} : { token };
       const error = await open({ provider: guarded.url, ...options }).catch((cause: Error) => cause);
       expect(error).toMatchObject({ code: "unauthorized", hint: expect.stringContaining("token") });

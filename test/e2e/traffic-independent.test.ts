@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { seededRandom } from "../oracle/seeded-random.ts";
 import { type EditableFile, editSafetensors } from "../support/edit-safetensors.ts";
@@ -51,7 +51,7 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
     }
     return [bytes];
   };
-  const model = await connect(nodePlatform(), {
+  const model = await openPrivateModel(nodePlatform(), {
     base: test.checkpoint,
     provider: provider.url,
     reconnectMs: 0,

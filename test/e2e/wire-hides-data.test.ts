@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { connect, type PrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { HEADROOM, uploadBits } from "../../src/rlwe/parameters.ts";
 import { decodeClientFrame, decodeProviderFrame } from "../../src/wire/frames.ts";
@@ -45,7 +45,7 @@ beforeAll(async () => {
   const state = join(folder.path, "state");
   await test.writeState(state);
   proxy = await recordingProxy((await startProvider(state)).url);
-  model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
+  model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
   const begin = model.adapter.begin.bind(model.adapter);
   model.adapter.begin = (group, x, tokens) => {
     asked.push({ group, x: x.slice(), tokens });

@@ -20,10 +20,12 @@ import { at, MaskSource, wordStride } from "../../src/rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS, uploadBits } from "../../src/rlwe/parameters.ts";
 import { expandLayout } from "../../src/rlwe/public-elements.ts";
 import { decodeProviderFrame } from "../../src/wire/frames.ts";
+import { settle } from "../support/memory-socket.ts";
 import {
   BUNDLE,
   FAILURE,
   HELLO,
+  LIMITS,
   MANIFEST,
   protocolExamples,
   QUERY,
@@ -156,8 +158,9 @@ describe("the example session, by a provider", () => {
       onMessage: () => {},
       onClose: () => {},
     };
-    new Provider([{ name: "law", bundle, layers }]).accept(socket);
+    new Provider([{ name: "law", bundle, layers }], { limits: LIMITS }).accept(socket);
     for (const frame of [HELLO, QUERY, SHORT_QUERY]) socket.onMessage(frame);
+    await settle();
     socket.onClose(1000, "");
     expect(sent[0]).toEqual(WELCOME);
     const answer = decodeProviderFrame(sent[1], 1 << 20);

@@ -137,7 +137,7 @@ async function recordText(
   group: number,
   wanted: number,
 ): Promise<{ activations: Activations[]; recorded: { x: Float32Array; y: Float32Array } }> {
-  const remote = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+  const remote = new RemoteAdapter(bundle, provider, provider.limits);
   const recorder = new Recorder(remote, [group]);
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: recorder });
   try {

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { AnswerEnd, AnswerOptions, AnswerPiece } from "../../generation/answer-stream.ts";
+import type { Answer, AnswerOptions } from "../../generation/answer-stream.ts";
 import type { ChatSession } from "../../generation/chat-session.ts";
 import { reportFailure } from "../shared/report-error.ts";
 import type { OpenedModel } from "../shared/source.ts";
@@ -124,7 +124,7 @@ export class InteractiveChat {
     }
   }
 
-  async #show(ask: (options: AnswerOptions) => AsyncGenerator<AnswerPiece, AnswerEnd, void>): Promise<void> {
+  async #show(ask: (options: AnswerOptions) => Answer): Promise<void> {
     const controller = new AbortController();
     this.#answer = controller;
     try {

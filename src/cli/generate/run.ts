@@ -14,7 +14,7 @@ import {
   type TextSide,
 } from "../shared/prompt.ts";
 import { describeFailure } from "../shared/report-error.ts";
-import { type Resumed, readResume } from "./resume.ts";
+import { type Resumed, readResume, resumable } from "./resume.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
 import { print, printJson, writeAnswer } from "../shared/terminal.ts";
@@ -72,7 +72,7 @@ export async function runGenerate(
       await answer(source, side, state, options, signal);
     } catch (error) {
       state.finishReason = "error";
-      failure = error;
+      failure = resumable(error, { json: options.json === true, tokens: state.ids.length });
     }
     if (options.json) printJson(resultOf(source, side, state, start.ids.length, loadMs, failure));
     else warnOfBudget(source);

@@ -6,6 +6,7 @@ import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from
 import { keyAllows } from "../../provider/api-keys.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
+import type { Limits } from "../../wire/limits.ts";
 import { nodeSha256, type OpenedData, openDataFolder, writeFigures } from "./data-folder.ts";
 import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
@@ -14,6 +15,7 @@ import { isLoopback } from "../shared/loopback.ts";
 import { ThreadedAnswers } from "./answer-pool.ts";
 import { readSettings } from "./config-file.ts";
 import { ProviderMetrics } from "./metrics.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { type ProviderSettings, shownSettings } from "./settings.ts";
 import { Readiness, serveStatus } from "./status-server.ts";
 import { print, warn } from "../shared/terminal.ts";
@@ -32,9 +34,10 @@ export async function runProvider(
     { level: settings.logLevel, base: { pid: process.pid } },
     pino.destination({ fd: 2, sync: true }),
   );
+  const refusals = new RefusalLog((line, message) => log.warn(line, message));
   const metrics = new ProviderMetrics();
   const readiness = new Readiness();
-  const { metricsHost, metricsPort, maxMessageBytes, maxVectors, maxInFlight } = settings;
+  const { metricsHost, metricsPort } = settings;
   const status =
     metricsPort === undefined
       ? undefined
@@ -52,12 +55,13 @@ export async function runProvider(
     pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
     const provider = new Provider(adapters, {
       ...(pool === undefined ? {} : { pool }),
-      limits: { maxMessageBytes, maxVectors, maxInFlight },
+      limits: limitsOf(settings),
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
       onEvent(event) {
         metrics.record(event);
-        log[LEVELS[event.type]](event, event.type);
+        if (event.type === "failed" || event.type === "refused") refusals.record(event);
+        else log[LEVELS[event.type]](event, event.type);
       },
       sha256: nodeSha256,
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
@@ -75,7 +79,8 @@ export async function runProvider(
     readiness.reason = undefined;
     const metered = data !== undefined;
     log.info({ type: "settings", ...shownSettings(settings) }, "settings");
-    log.info({ type: "listening", url: server.url, adapters: provider.adapterNames, metered }, "listening");
+    const { adapterNames, limits } = provider;
+    log.info({ type: "listening", url: server.url, adapters: adapterNames, metered, limits }, "listening");
     for (const each of figures) log.info({ type: "adapter", ...each }, "adapter");
     print(`listening on ${server.url}`);
 
@@ -90,6 +95,7 @@ export async function runProvider(
     server.stop();
     await drained(provider, graceMs);
     await server.close(CLOSE_MS);
+    refusals.flush();
     server = undefined;
     log.info({ type: "stopped", ...provider.totals }, "stopped");
   } finally {
@@ -98,6 +104,15 @@ export async function runProvider(
     status?.close();
     await pool?.close();
   }
+}
+
+/** Those that were set; the provider finds the others. */
+function limitsOf({ maxMessageBytes, maxVectors, maxInFlight }: ProviderSettings): Partial<Limits> {
+  return {
+    maxInFlight,
+    ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
+    ...(maxVectors === undefined ? {} : { maxVectors }),
+  };
 }
 
 /** How long clients may take to close their end. */
@@ -242,12 +257,10 @@ const LEVELS = {
   connected: "debug",
   charged: "debug",
   answered: "debug",
-  failed: "warn",
   welcomed: "info",
-  refused: "warn",
   closed: "info",
   fault: "error",
-} as const satisfies Record<ProviderEvent["type"], string>;
+} as const satisfies Record<Exclude<ProviderEvent["type"], "failed" | "refused">, string>;
 
 function warnOfExposure(settings: ProviderSettings): void {
   const { host, tokenFile, tlsCert, unmetered } = settings;

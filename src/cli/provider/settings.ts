@@ -2,7 +2,8 @@
  * The one table of `tacet provider`: every setting is a flag and a field of the config file. Flags, checks of the file
  * and defaults are made of it; docs/provider.md describes each of them, and a test compares (settings.test.ts).
  */
-import { DEFAULT_LIMITS } from "../../wire/limits.ts";
+import { MIN_MESSAGE_BYTES } from "../../provider/limits.ts";
+import { DEFAULT_LIMITS, MAX_MESSAGE_BYTES } from "../../wire/limits.ts";
 
 export interface ProviderSettings {
   readonly state: readonly string[];
@@ -25,8 +26,8 @@ export interface ProviderSettings {
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerKey: number;
   readonly maxInFlight: number;
-  readonly maxVectors: number;
-  readonly maxMessageBytes: number;
+  readonly maxVectors?: number;
+  readonly maxMessageBytes?: number;
   readonly maxBufferedBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros?: number;
@@ -185,14 +186,14 @@ export const SETTINGS = {
     help: "most open queries of one connection",
   },
   maxVectors: {
-    ...integer(1, 1 << 20, DEFAULT_LIMITS.maxVectors),
+    ...integer(1, 1 << 20),
     group: LIMITS,
-    help: "most vectors in a query",
+    help: `most vectors in a query (default: ${DEFAULT_LIMITS.maxVectors}, or what the largest message holds)`,
   },
   maxMessageBytes: {
-    ...integer(1 << 16, 64 << 20, DEFAULT_LIMITS.maxMessageBytes),
+    ...integer(MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES),
     group: LIMITS,
-    help: "largest message that is read",
+    help: "largest message that is read (default: what queries of so many vectors need)",
   },
   maxBufferedBytes: {
     ...integer(16 << 20, 1 << 30, 64 << 20),

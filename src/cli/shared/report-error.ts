@@ -18,6 +18,10 @@ export function describeFailure(error: unknown): FailureText {
     const { code, message, hint } = error;
     return { code, message: oneLine(message), ...(hint === undefined ? {} : { hint: oneLine(hint) }) };
   }
+  const missing = missingPackage(error);
+  if (missing !== undefined) {
+    return { code: "io_failed", message: `the package ${missing} is not installed`, hint: INSTALL_HINT };
+  }
   // The message of an error that nobody expected may quote data: its name and its place say enough.
   return {
     code: "internal",
@@ -26,11 +30,25 @@ export function describeFailure(error: unknown): FailureText {
   };
 }
 
+/**
+ * The name of an optional dependency that npm has left out: on --omit=optional, and where its install script failed, as
+ * onnxruntime-node's does on a closed network.
+ */
+function missingPackage(error: unknown): string | undefined {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (code !== "ERR_MODULE_NOT_FOUND") return undefined;
+  const name = /^Cannot find package '([^']+)'/.exec(String(message))?.[1];
+  return name !== undefined && /^(@[\w.-]+\/)?[\w.-]+$/.test(name) ? name : undefined;
+}
+
+const INSTALL_HINT = "install tacet again with npm's --ignore-scripts and without --omit=optional";
+
 /** Prints the failure; returns the exit code. */
 export function reportFailure(error: unknown, helpCommand: string): number {
   if (error instanceof CommanderError) return reportUsage(error, helpCommand);
   const { message, hint } = describeFailure(error);
   printFailure(message, hint);
+  if (missingPackage(error) !== undefined) return ERROR_KINDS.io_failed.exit;
   return error instanceof TacetError ? error.kind.exit : INTERNAL_EXIT;
 }
 

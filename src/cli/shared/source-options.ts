@@ -23,6 +23,11 @@ export function addSourceOptions(
       "how long to wait for a lost provider (default: 10)",
       integerIn("--reconnect-seconds", 0, 86_400),
     )
+    .option(
+      "--poll-micros <n>",
+      "longest time awake for an answer of the provider, in microseconds; 0: never (default: 2000)",
+      integerIn("--poll-micros", 0, 1_000_000),
+    )
     .option("--threads <n>", "threads for one operator of the base model", integerIn("--threads", 1, 1024))
     .addOption(
       new Option(
@@ -36,7 +41,8 @@ export function addSourceOptions(
       "most tokens of prompt and answer (default: the model's, at most 8192)",
       integerIn("--context-length", 1, 1 << 24),
     )
-    .option("--no-cache", "do not keep the bundle on disk for the next time");
+    .option("--no-cache", "do not keep the bundle and keys on disk for the next time")
+    .option("--no-key-cache", "do not keep keys on disk; without a token none are");
 }
 
 export function addPromptOptions(command: Command): Command {

@@ -1,14 +1,20 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
-import { connect, type PrivateModel } from "../../client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
-import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import {
+  nodeBundleCache,
+  nodeFileCache,
+  nodeFileTree,
+  nodeKeyCache,
+  nodePlatform,
+} from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
@@ -27,8 +33,10 @@ export interface SourceOptions {
   readonly bundleDigest?: string;
   readonly providerKey?: string;
   readonly reconnectSeconds?: number;
+  readonly pollMicros?: number;
   readonly threads?: number;
   readonly cache?: boolean;
+  readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
   readonly weightsCache?: string;
   readonly contextLength?: number;
@@ -152,7 +160,7 @@ export async function openRemote(
   runtime: Platform = nodePlatform(),
 ): Promise<OpenedModel> {
   collectLessOften();
-  const { adapterName, bundleDigest, providerKey, provider = [] } = options;
+  const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
   const token = await clientToken(options.tokenFile);
   warnOfClearToken(token, provider);
@@ -160,7 +168,7 @@ export async function openRemote(
   const fetching = new Progress("fetching the bundle");
   const loading = new LoadProgress();
   try {
-    const remote = await connect(platform, {
+    const remote = await openPrivateModel(platform, {
       base: checkpoint,
       provider,
       signal,
@@ -179,8 +187,10 @@ export async function openRemote(
       ...(token === undefined ? {} : { token }),
       ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
       ...(providerKey === undefined ? {} : { providerKey }),
+      ...(pollMicros === undefined ? {} : { pollMicros }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
+      ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),
     });
     platform.connected();
     return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };

@@ -1,6 +1,6 @@
 /** A connection to a Redis server: commands are written together, and fail at once while it is not there. */
 import { createHash } from "node:crypto";
-import { createClient } from "@redis/client";
+import type { createClient } from "@redis/client";
 import { TacetError } from "../../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../../base/platform.ts";
 
@@ -23,7 +23,7 @@ export interface RedisLinkOptions {
 
 /** @throws TacetError bad_argument for a URL; connection_failed if the server can't be reached or refuses */
 export async function connectRedis(options: RedisLinkOptions): Promise<RedisLink> {
-  const { host, client, subscriber } = clientsOf(options);
+  const { host, client, subscriber } = clientsOf(options, await loadClient());
   const { onChange = () => {}, replyMs = REPLY_MS } = options;
   const hashes = new Map<string, string>();
   let wasReady = false;
@@ -71,7 +71,19 @@ export async function connectRedis(options: RedisLinkOptions): Promise<RedisLink
   return link;
 }
 
-function clientsOf({ url, password }: RedisLinkOptions) {
+/** Loaded where it is used: programs without a Redis server do without the package. */
+async function loadClient(): Promise<typeof createClient> {
+  try {
+    return (await import("@redis/client")).createClient;
+  } catch (cause) {
+    throw new TacetError("io_failed", "the package @redis/client is not installed", {
+      hint: "npm install @redis/client, or tacet without --omit=optional",
+      cause,
+    });
+  }
+}
+
+function clientsOf({ url, password }: RedisLinkOptions, create: typeof createClient) {
   const host = hostOf(url);
   const options = {
     url,
@@ -87,7 +99,7 @@ function clientsOf({ url, password }: RedisLinkOptions) {
     let wasThere = false;
     const reconnectStrategy = (retries: number) =>
       wasThere ? Math.min(25 * 2 ** Math.min(retries, 10), LONGEST_BACKOFF_MS) : false;
-    const client = createClient({ ...options, socket: { ...options.socket, reconnectStrategy } });
+    const client = create({ ...options, socket: { ...options.socket, reconnectStrategy } });
     client.on("ready", () => (wasThere = true));
     client.on("error", () => {}); // connectFirst, or a command, says it
     return client;

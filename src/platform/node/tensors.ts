@@ -15,7 +15,9 @@ export function nodeTensorRuntime(): TensorRuntime {
       // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
       // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
       process.env.ORT_DISABLE_TELEMETRY = "1";
-      const ort = await import("onnxruntime-node");
+      const ort = await import("onnxruntime-node").catch((cause: unknown) => {
+        throw cannotLoad(cause);
+      });
       const sessionOptions = ortOptions(model, options);
       try {
         return new OrtSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
@@ -24,6 +26,16 @@ export function nodeTensorRuntime(): TensorRuntime {
       }
     },
   };
+}
+
+/** The package is optional, and npm leaves it out where its install script fails: on a closed network it does. */
+function cannotLoad(cause: unknown): TacetError {
+  const code = (cause as { code?: unknown } | null)?.code;
+  const what = code === "ERR_MODULE_NOT_FOUND" ? "is not installed" : `cannot be loaded (${String(code)})`;
+  return new TacetError("io_failed", `onnxruntime-node ${what}: without it no model runs`, {
+    hint: "npm install --ignore-scripts installs it: its script only fetches files for GPUs",
+    cause,
+  });
 }
 
 function ortOptions(model: OnnxModel, { threads }: SessionOptions): Ort.InferenceSession.SessionOptions {

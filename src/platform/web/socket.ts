@@ -1,12 +1,9 @@
 /** WebSocket connections of a browser or worker, as {@link MessageSocket}. */
 import { TacetError } from "../../base/errors.ts";
-import type { MessageSocket } from "../../base/platform.ts";
+import type { MessageSocket, SocketOptions } from "../../base/platform.ts";
 
-/** @throws TacetError bad_argument, connection_failed, aborted */
-export async function connectSocket(
-  url: string,
-  options: { signal?: AbortSignal; timeoutMs?: number } = {},
-): Promise<MessageSocket> {
+/** A browser can't poll: `pollMicros` changes nothing. @throws TacetError bad_argument, connection_failed, aborted */
+export async function connectSocket(url: string, options: SocketOptions = {}): Promise<MessageSocket> {
   const { signal, timeoutMs } = options;
   if (signal?.aborted) throw new TacetError("aborted", "the connection was given up");
   const socket = open(url);

@@ -4,6 +4,7 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocketServer } from "ws";
+import { checkOptions, type OptionTypes } from "../../../base/check-options.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { Admission, addressOf, type Rejection } from "./admission.ts";
@@ -45,6 +46,29 @@ export interface SocketServer {
   close(graceMs?: number): Promise<void>;
 }
 
+const OPTIONS: OptionTypes<ServeOptions> = {
+  host: "string",
+  port: "number",
+  maxMessageBytes: "number",
+  pollMicros: "number",
+  tls: "object",
+  maxConnections: "number",
+  maxConnectionsPerAddress: "number",
+  trustProxy: "boolean",
+  receiveMs: "number",
+  maxUnfinishedBytes: "number",
+  handshakeMs: "number",
+  onConnection: "function",
+  onRejected: "function",
+  onCertificate: "function",
+};
+const REQUIRED = {
+  host: '"127.0.0.1"',
+  port: "8787",
+  maxMessageBytes: "provider.limits.maxMessageBytes",
+  onConnection: "(socket) => provider.accept(socket)",
+};
+
 const DEFAULTS = {
   maxConnections: 20_000,
   maxConnectionsPerAddress: 20_000,
@@ -63,6 +87,7 @@ const MAX_HEADER_BYTES = 8 << 10;
 const LONGEST_ADDRESS = 64;
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
+  checkOptions(given, OPTIONS, { of: "serveSockets", required: REQUIRED });
   const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});

@@ -1,21 +1,18 @@
 /** WebSocket connections in Node, as {@link MessageSocket}. */
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../../../base/errors.ts";
-import type { MessageSocket } from "../../../base/platform.ts";
+import type { MessageSocket, SocketOptions } from "../../../base/platform.ts";
 import { Poller } from "./polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
-/** Longest time that a client polls for an answer before it sleeps, in microseconds (polling.ts). */
+/** Longest time that a client polls for an answer where nothing else is said, in microseconds (polling.ts). */
 const CLIENT_POLL_MICROS = 2_000;
 
 /** @throws TacetError connection_failed, aborted */
-export async function connectSocket(
-  url: string,
-  options: { signal?: AbortSignal; timeoutMs?: number } = {},
-): Promise<MessageSocket> {
+export async function connectSocket(url: string, options: SocketOptions = {}): Promise<MessageSocket> {
   const target = checkUrl(url);
-  const { signal, timeoutMs } = options;
+  const { signal, timeoutMs, pollMicros = CLIENT_POLL_MICROS } = options;
   if (signal?.aborted) throw new TacetError("aborted", "the connection was given up");
   const socket = new WebSocket(target, {
     perMessageDeflate: false,
@@ -35,7 +32,7 @@ export async function connectSocket(
     socket.once("open", () => {
       signal?.removeEventListener("abort", onAbort);
       socket.removeAllListeners("error");
-      resolve(wrapSocket(socket, "client", new Poller(CLIENT_POLL_MICROS)));
+      resolve(wrapSocket(socket, "client", new Poller(pollMicros)));
     });
   });
 }

@@ -1,0 +1,38 @@
+/**
+ * The Private Linear Layer: y = W·x where the client hides x and the provider hides W.
+ *
+ *   encryptWeights → loadKey;  makeQuery → answerQuery → applyKey, recoverResult
+ *
+ * Local steps only: no socket, no file. @module
+ */
+
+export {
+  type ClientKey,
+  ClientLayer,
+  type ClientLayerInput,
+  type OpenQuery,
+} from "../pll/client-layer.ts";
+export { type KeyIdentity, keySeed } from "../pll/key-secrets.ts";
+export { type LoraPair, mergeLora, type SplitLora, splitLora } from "../pll/lora-split.ts";
+export {
+  type EncryptedWeights,
+  encryptedWeightBytes,
+  type LayerSecret,
+  ProviderLayer,
+  type ProviderLayerInput,
+} from "../pll/provider-layer.ts";
+export { PublicBasis } from "../pll/public-basis.ts";
+export { type QuantizedMatrix, quantizeRows } from "../pll/quantize.ts";
+export {
+  type Address,
+  type InnerProducts,
+  type KernelBuild,
+  Kernels,
+  type PublicElement,
+  type WideElement,
+} from "../ring/kernels.ts";
+export { type RandomSource, systemRandom } from "../ring/random-source.ts";
+export { BufferPool } from "../rlwe/buffer-pool.ts";
+export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
+export { DEFAULT_PARAMETERS, type Parameters, type ParametersLiteral } from "../rlwe/parameters.ts";
+export { PublicElements } from "../rlwe/public-elements.ts";

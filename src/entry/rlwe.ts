@@ -1,0 +1,21 @@
+/** RLWE masks, parameters and their security estimates. @module */
+export type { Address, Kernels, PublicElement, WideElement } from "../ring/kernels.ts";
+export type { RandomSource } from "../ring/random-source.ts";
+export { BufferPool } from "../rlwe/buffer-pool.ts";
+export {
+  answeredEntropy,
+  estimateLwe,
+  functionQueries,
+  type LweEstimate,
+  type LweInstance,
+} from "../rlwe/lattice-estimate.ts";
+export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
+export { securityOf } from "../rlwe/parameter-security.ts";
+export {
+  createParameters,
+  DEFAULT_PARAMETERS,
+  type Parameters,
+  type ParametersLiteral,
+} from "../rlwe/parameters.ts";
+export { PublicElements, publicElementBytes } from "../rlwe/public-elements.ts";
+export { SECURITY_TABLE, type SecurityTableRow } from "../rlwe/security-table.ts";
