@@ -6,6 +6,7 @@
 import { equalBytes } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
@@ -14,22 +15,27 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
 import type { Computed } from "./answers.ts";
+import { framesOf } from "./bundle-frames.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
 import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { Soon } from "./store.ts";
 
-/** Parts of a bundle are sent while fewer bytes than this wait. */
-const BUNDLE_BUFFER_BYTES = 8 << 20;
+/** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
+const BUNDLE_BUFFER_BYTES = 256 << 10;
+/** How often that is looked at; less and less often while the client takes nothing. */
 const BUNDLE_POLL_MS = 5;
-/** A client that takes nothing of a bundle for so long is dropped. */
-const BUNDLE_STALL_MS = 30_000;
-/** A connection that has not said Hello may send no more than that. */
-const MAX_HELLO_BYTES = 64 << 10;
+const BUNDLE_POLL_MOST_MS = 320;
+/** A connection that has not been welcomed may send no more than that. A Hello has some 200 bytes and a token. */
+const MAX_HELLO_BYTES = 8 << 10;
+/** What is kept of a message that waits, besides its bytes. */
+const HELD_COST = 256;
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
+
+/** A query that was taken, and the bytes that are kept for it. */
+type OpenQuery = Query & { readonly held: number };
 
 type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
 
@@ -53,6 +59,7 @@ export class Connection {
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
+  readonly #share: WaitingShare;
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
   #inFlight = 0;
@@ -70,6 +77,10 @@ export class Connection {
         this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
       }
     }, provider.helloTimeoutMs);
+    this.#share = socket.share ?? provider.openShare(socket);
+    this.#share.onCut = (reason) => {
+      if (!this.#isOver()) this.#fail(reason, 0);
+    };
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
   }
@@ -106,7 +117,6 @@ export class Connection {
     this.#then(
       () => meter.recheck(),
       () => {},
-      0,
     );
   }
 
@@ -121,8 +131,8 @@ export class Connection {
     try {
       if (this.#state.name === "admitting") {
         const { early } = this.#state;
-        early.push(message);
-        if (early.reduce((sum, { length }) => sum + length, 0) <= MAX_HELLO_BYTES) return;
+        early.push(message.slice()); // a view would keep the whole chunk alive that it came in
+        if (early.reduce((sum, { length }) => sum + HELD_COST + length, 0) <= MAX_HELLO_BYTES) return;
         throw new TacetError("not_ready", "too much came before the Welcome");
       }
       const { maxMessageBytes } = this.#provider.limits;
@@ -170,7 +180,6 @@ export class Connection {
         this.#welcome(admission, budget);
         for (const message of early) this.#read(message);
       },
-      0,
     );
   }
 
@@ -187,6 +196,7 @@ export class Connection {
 
   #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
     if (keyId !== undefined) this.#leaveKey = this.#provider.enter(keyId);
+    this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
     this.#state = { name: "ready", adapter, meter, sendingBundle: false };
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
@@ -213,13 +223,13 @@ export class Connection {
   }
 
   /**
-   * Goes on with what a step gives, at once where it is there. A failure is the query's (queryId ≠ 0), which is not in
-   * flight any more, or the connection's.
+   * Goes on with what a step gives, at once where it is there. A failure is the query's, which is not in flight any more,
+   * or the connection's where there is none.
    */
-  #then<T>(step: () => Soon<T>, next: (value: T) => void, queryId: number): void {
+  #then<T>(step: () => Soon<T>, next: (value: T) => void, query?: OpenQuery): void {
     const fail = (error: unknown) => {
-      if (queryId !== 0) this.#inFlight--;
-      this.#fail(error, queryId);
+      if (query !== undefined) this.#ended(query);
+      this.#fail(error, query?.id ?? 0);
       this.#closeIfDrained();
     };
     try {
@@ -237,29 +247,25 @@ export class Connection {
       throw new TacetError("not_ready", "the bundle can't be asked for now");
     }
     state.sendingBundle = true;
-    const { bytes } = state.adapter.bundle;
-    for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
+    const frames = framesOf(state.adapter.bundle);
+    for (let part = 0; part < frames.count; part++) {
       await this.#untilTaken();
       if (this.#isOver()) return;
-      const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
-      const last = offset + data.length === bytes.length;
-      this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
+      this.#sendBytes(frames.frame(part));
     }
     state.sendingBundle = false;
   }
 
-  /** Waits until little enough is buffered for the client. */
+  /** Waits until little enough is buffered for the client. One that takes nothing for long is cut off by its share. */
   async #untilTaken(): Promise<void> {
-    let least = this.#socket.bufferedBytes;
-    let since = performance.now();
-    while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES && !this.#isOver()) {
-      await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-      if (this.#socket.bufferedBytes < least) {
-        least = this.#socket.bufferedBytes;
-        since = performance.now();
-      } else if (performance.now() - since > BUNDLE_STALL_MS) {
-        this.#close(1008, "the client does not read");
-      }
+    let waitMs = BUNDLE_POLL_MS;
+    let before = this.#socket.bufferedBytes;
+    while (this.#socket.bufferedBytes >= BUNDLE_BUFFER_BYTES && !this.#isOver()) {
+      const ms = waitMs;
+      await new Promise<void>((resolve) => setTimeout(resolve, ms));
+      const now = this.#socket.bufferedBytes;
+      waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
+      before = now;
     }
   }
 
@@ -271,20 +277,31 @@ export class Connection {
     const layer = adapter.layers[query.group];
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
+    let open: OpenQuery;
     try {
       this.#checkQuery(query, layer);
+      open = { ...query, held: this.#hold(query, layer) };
     } catch (error) {
       this.#fail(error, query.id);
       return;
     }
     const since = performance.now();
     this.#inFlight++;
-    const answer = (left: number | undefined) => this.#answer(query, adapter, left, since);
-    this.#then(
-      () => (meter === undefined ? undefined : this.#charge(meter, query, adapter)),
-      answer,
-      query.id,
-    );
+    const answer = (left: number | undefined) => this.#answer(open, adapter, left, since);
+    this.#then(() => (meter === undefined ? undefined : this.#charge(meter, query, adapter)), answer, open);
+  }
+
+  /**
+   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
+   *
+   * @throws TacetError too_many_requests if there is none to be had; nothing has been charged
+   */
+  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
+    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
+    if (this.#share.hold(bytes)) return bytes;
+    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
+      hint: "read the answers, and ask again when some have come",
+    });
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
@@ -315,25 +332,26 @@ export class Connection {
   }
 
   /** Computes a short query at once, a long one in parts with others' parts in between. */
-  #answer(query: Query, adapter: ServedAdapter, left: number | undefined, since: number): void {
+  #answer(query: OpenQuery, adapter: ServedAdapter, left: number | undefined, since: number): void {
     if (this.#isOver()) return;
     const { group, vectors, ciphertext } = query;
     this.#then(
       () => this.#provider.answers.answer({ owner: this, adapter, group, vectors, query: ciphertext }),
       (computed) => this.#sendAnswer(query, adapter.name, computed, left, since),
-      query.id,
+      query,
     );
   }
 
   #sendAnswer(
-    { id, vectors }: Query,
+    query: OpenQuery,
     adapter: string,
     { words, ms }: Computed,
     left: number | undefined,
     since: number,
   ): void {
     if (this.#isOver()) return;
-    this.#inFlight--;
+    this.#ended(query);
+    const { id, vectors } = query;
     const { totals } = this.#provider;
     totals.queries++;
     totals.vectors += vectors;
@@ -347,6 +365,11 @@ export class Connection {
     const waited = performance.now() - since;
     this.#provider.emit({ type: "answered", connection: this.id, adapter, query: id, vectors, ms: waited });
     this.#closeIfDrained();
+  }
+
+  #ended({ held }: OpenQuery): void {
+    this.#inFlight--;
+    this.#share.release(held);
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
@@ -381,7 +404,10 @@ export class Connection {
       this.#close(1008, "the client does not read");
       return;
     }
-    const bytes = encodeProviderFrame(frame);
+    this.#sendBytes(encodeProviderFrame(frame));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#provider.totals.bytesOut += bytes.length;
     this.#socket.send(bytes);
   }
@@ -404,6 +430,7 @@ export class Connection {
     this.#drained();
     this.#provider.answers.drop(this);
     this.#leaveKey();
+    this.#share.close();
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }

@@ -7,6 +7,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
@@ -53,6 +54,8 @@ export interface ProviderOptions {
   readonly helloTimeoutMs?: number;
   /** Bytes that may wait for a client that does not read before it is dropped. */
   readonly maxBufferedBytes?: number;
+  /** Account of the memory that waits, which sockets share; by default one for this provider. */
+  readonly waiting?: WaitingBytes;
   /** Most connections of one API key at a time; by default any number. */
   readonly maxConnectionsPerKey?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
@@ -100,6 +103,7 @@ export class Provider {
   readonly answers: Answers;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
+  readonly waiting: WaitingBytes;
   readonly totals: ProviderTotals = {
     connections: 0,
     queries: 0,
@@ -131,6 +135,7 @@ export class Provider {
     this.#options = options;
     this.answers = new Answers(options.pool);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.waiting = options.waiting ?? new WaitingBytes();
     this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
     this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const { store } = options;
@@ -207,6 +212,12 @@ export class Provider {
       if (left === 0) this.#ofKey.delete(keyId);
       else this.#ofKey.set(keyId, left);
     };
+  }
+
+  /** For a socket that was not given a share: it has no address, and can't be paused. */
+  openShare(socket: MessageSocket): WaitingShare {
+    const destroy = () => socket.close(1008, "too much waits");
+    return this.waiting.open("", { pause: () => {}, resume: () => {}, destroy });
   }
 
   #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {

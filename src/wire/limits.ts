@@ -19,5 +19,5 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 export const MAX_PROVIDER_MESSAGE_BYTES = 64 << 20;
 /** Largest bundle a client accepts, in bytes. */
 export const MAX_BUNDLE_BYTES = 2 ** 31;
-/** Bytes of a bundle that one BundlePart carries. */
-export const BUNDLE_PART_BYTES = 1 << 20;
+/** Bytes of a bundle that one BundlePart carries: few, because each client that does not read has some of them waiting. */
+export const BUNDLE_PART_BYTES = 256 << 10;
