@@ -15,8 +15,6 @@ export interface WaitingLimits {
   readonly total: number;
   /** Bytes of a connection, a key or an address. Default: half the total. */
   readonly share?: number;
-  /** Bytes of a connection that has not been welcomed. */
-  readonly beforeWelcome?: number;
 }
 
 /** What the account may do to a connection. */
@@ -30,8 +28,10 @@ export interface WaitingEnd {
 
 /** With the process itself (100 MB), what the allocator adds and 20,000 idle connections well below 1 GiB. */
 const TOTAL_BYTES = 256 << 20;
-/** A Hello has some 200 bytes and a token. */
-const BEFORE_WELCOME_BYTES = 16 << 10;
+/** Of a connection that has said nothing yet: a Hello has some 200 bytes and a token. */
+const BEFORE_HELLO_BYTES = 10 << 10;
+/** Of one that has said Hello, while its key is looked up: its first queries may come along. */
+const BEFORE_WELCOME_BYTES = 128 << 10;
 /** A message of fewer bytes is read to its end, however much waits: a query of one token has 5 to 55 kB. */
 const SHORT_BYTES = 64 << 10;
 /** Slow, where others wait: what it holds would take longer at the rate of the last second. */
@@ -49,7 +49,6 @@ interface Group {
 export class WaitingBytes {
   readonly total: number;
   readonly share: number;
-  readonly beforeWelcome: number;
   /** Level above which long messages wait. */
   readonly #high: number;
   #bytes = 0;
@@ -61,10 +60,9 @@ export class WaitingBytes {
   /** Bytes freed since the last look. */
   #freed = 0;
 
-  constructor({ total, share, beforeWelcome }: WaitingLimits = { total: TOTAL_BYTES }) {
+  constructor({ total, share }: WaitingLimits = { total: TOTAL_BYTES }) {
     this.total = total;
     this.share = share ?? Math.floor(total / 2);
-    this.beforeWelcome = beforeWelcome ?? BEFORE_WELCOME_BYTES;
     this.#high = 0.75 * total;
   }
 
@@ -114,7 +112,10 @@ export class WaitingBytes {
       return;
     }
     this.#holders.add(share);
-    if (share.bytes > share.limit) return this.#cut(share, ownShare(), true);
+    if (share.bytes > share.limit) {
+      this.#cut(share, ownShare(), true);
+      return;
+    }
     for (const group of this.#groupsOf(share)) {
       while (group.bytes > this.share && this.#cutLargest(group.members)) {}
     }
@@ -213,7 +214,7 @@ export class WaitingShare {
   #incoming = 0;
   #outgoing = 0;
   #working = 0;
-  #welcomed = false;
+  #limit = BEFORE_HELLO_BYTES;
   #closed = false;
   #isCut = false;
   /** Bytes received or taken by the client since the last look. */
@@ -243,14 +244,18 @@ export class WaitingShare {
 
   /** Bytes that may wait for this connection. */
   get limit(): number {
-    return this.#welcomed ? this.#account.share : this.#account.beforeWelcome;
+    return this.#limit;
+  }
+
+  /** The connection has said Hello. */
+  greet(): void {
+    this.#limit = Math.max(this.#limit, Math.min(BEFORE_WELCOME_BYTES, this.#account.share));
   }
 
   /** From now on the connection has a whole share, and is one of its key's. */
   welcome(key?: string): void {
-    if (this.#closed || this.#welcomed) return;
-    this.#welcomed = true;
-    if (key === undefined) return;
+    this.#limit = this.#account.share;
+    if (this.#closed || key === undefined || this.#key !== undefined) return;
     this.#account.enter(this, key);
     this.#key = key;
   }

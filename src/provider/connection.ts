@@ -27,8 +27,10 @@ const BUNDLE_BUFFER_BYTES = 256 << 10;
 /** How often that is looked at; less and less often while the client takes nothing. */
 const BUNDLE_POLL_MS = 5;
 const BUNDLE_POLL_MOST_MS = 320;
-/** A connection that has not been welcomed may send no more than that. A Hello has some 200 bytes and a token. */
+/** A Hello has some 200 bytes and a token. */
 const MAX_HELLO_BYTES = 8 << 10;
+/** What may come after it until its key has been looked up, with what keeping it costs. */
+const MAX_EARLY_BYTES = 64 << 10;
 /** What is kept of a message that waits, besides its bytes. */
 const HELD_COST = 256;
 
@@ -132,7 +134,8 @@ export class Connection {
       if (this.#state.name === "admitting") {
         const { early } = this.#state;
         early.push(message.slice()); // a view would keep the whole chunk alive that it came in
-        if (early.reduce((sum, { length }) => sum + HELD_COST + length, 0) <= MAX_HELLO_BYTES) return;
+        const bytes = costOf(early);
+        if (bytes <= MAX_EARLY_BYTES && this.#share.hold(HELD_COST + message.length)) return;
         throw new TacetError("not_ready", "too much came before the Welcome");
       }
       const { maxMessageBytes } = this.#provider.limits;
@@ -171,12 +174,14 @@ export class Connection {
         { hint: "use the same version of tacet on both sides" },
       );
     }
+    this.#share.greet();
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
     this.#then(
       () => this.#admit(hello),
       ({ admission, budget }) => {
         if (this.#isOver()) return;
+        this.#share.release(costOf(early));
         this.#welcome(admission, budget);
         for (const message of early) this.#read(message);
       },
@@ -434,6 +439,11 @@ export class Connection {
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }
+}
+
+/** Memory that messages take while they wait. */
+function costOf(messages: readonly Uint8Array[]): number {
+  return messages.reduce((sum, { length }) => sum + HELD_COST + length, 0);
 }
 
 /** @throws TacetError wrong_base_model, bundle_changed */

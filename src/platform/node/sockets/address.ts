@@ -22,7 +22,7 @@ export function networkOf(text: string): string {
 /** Some proxies write 192.0.2.1:4711 and [2001:db8::1]:4711. */
 function withoutPort(text: string): string {
   const bracketed = /^\[([^\]]*)\](:\d+)?$/.exec(text)?.[1];
-  return bracketed ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
+  return bracketed ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text)?.[1] ?? text;
 }
 
 /** The eight 16-bit groups of an IPv6 address. */
