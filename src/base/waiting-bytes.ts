@@ -113,7 +113,7 @@ export class WaitingBytes {
     }
     this.#holders.add(share);
     if (share.bytes > share.limit) {
-      this.#cut(share, ownShare(), true);
+      this.#cut(share, share.isGreeted ? ownShare() : tooLargeHello(), true);
       return;
     }
     for (const group of this.#groupsOf(share)) {
@@ -247,6 +247,11 @@ export class WaitingShare {
     return this.#limit;
   }
 
+  /** @internal */
+  get isGreeted(): boolean {
+    return this.#limit > BEFORE_HELLO_BYTES;
+  }
+
   /** The connection has said Hello. */
   greet(): void {
     this.#limit = Math.max(this.#limit, Math.min(BEFORE_WELCOME_BYTES, this.#account.share));
@@ -354,9 +359,10 @@ function leaveGroup(groups: Map<string, Group>, name: string, share: WaitingShar
   if (group.members.size === 0) groups.delete(name);
 }
 
+const tooLargeHello = () => new TacetError("too_large", "more came before Hello than a Hello has");
 const ownShare = () =>
   new TacetError("too_many_requests", "more waits for this connection than may", {
-    hint: "send Hello first, shorter messages, fewer queries at a time, and read the answers",
+    hint: "send shorter messages, fewer queries at a time, and read the answers",
   });
 const noRoom = () =>
   new TacetError("unavailable", "too much waits at the provider, and this connection has most of it", {
