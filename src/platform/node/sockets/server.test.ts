@@ -121,6 +121,16 @@ describe("limits", () => {
     }
   });
 
+  it("count an IPv6 network of 64 bits as one address, and an IPv4 address however it is written", async () => {
+    const { url } = await limited({ maxConnectionsPerAddress: 1, trustProxy: true });
+    const from = (address: string) => open(url, { "x-forwarded-for": address });
+    await from("2001:db8:0:1::1");
+    expect(await from("2001:db8:0:1:ffff::2")).toBe(429);
+    expect(await from("2001:db8:0:2::1")).toBeInstanceOf(WebSocket);
+    await from("192.0.2.1");
+    expect(await from("::ffff:192.0.2.1")).toBe(429);
+  });
+
   it("do not take a client's word for its address without a proxy", async () => {
     const { url } = await limited({ maxConnectionsPerAddress: 1 });
     await open(url, { "x-forwarded-for": "1.1.1.1" });
