@@ -45,7 +45,9 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
     if (served && message.case === "welcome") {
       return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
     }
-    if (served && message.case === "bundlePart") return [replaced(message, { data: served, last: true })];
+    if (served && message.case === "bundlePart") {
+      return message.value.offset === 0n ? [replaced(message, { data: served, last: true })] : [];
+    }
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
     }
