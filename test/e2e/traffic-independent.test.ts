@@ -46,7 +46,9 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
       return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
     }
     if (served && message.case === "bundlePart") {
-      return message.value.offset === 0n ? [replaced(message, { data: served, last: true })] : [];
+      const { offset, data, last } = message.value;
+      const end = last ? served.length : Number(offset) + data.length;
+      return [replaced(message, { data: served.subarray(Number(offset), end) })];
     }
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
