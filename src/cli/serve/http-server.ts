@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { listenOn } from "../shared/listen.ts";
-import { isOwnName } from "../shared/own-name.ts";
+import { foreignTo } from "../shared/own-name.ts";
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -33,7 +33,8 @@ export async function serveHttp({ host, port, handle }: HttpServerOptions): Prom
   const server = createServer(
     { headersTimeout: LIMITS.headersMs, requestTimeout: LIMITS.requestMs },
     (incoming, outgoing) => {
-      if (isOwnName(incoming.headers.host, host)) void answer(incoming, outgoing, handle);
+      // Which pages may ask is the endpoint's to say (--cors-origin).
+      if (foreignTo(incoming, { host }) !== "host") void answer(incoming, outgoing, handle);
       else refuse(outgoing, 421, "this endpoint answers for this machine only");
     },
   );

@@ -1,9 +1,38 @@
 /**
- * Options of a connection whose wrong value would silently turn something off: a pin that is empty pins nothing, a time
- * that is not a number never ends.
+ * How a client reaches its provider. Checked are those options whose wrong value would silently turn something off: a pin
+ * that is empty pins nothing, a time that is not a number never ends.
  */
 import { TacetError } from "../base/errors.ts";
-import type { RemoteProviderOptions } from "./remote-provider.ts";
+import type { BundleCache } from "./bundle-cache.ts";
+
+export interface RemoteProviderOptions {
+  /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
+  readonly url: string | readonly string[];
+  /** Name of the adapter; by default the provider's only or first one. */
+  readonly adapter?: string;
+  readonly baseFingerprint: Uint8Array;
+  readonly token?: string;
+  /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
+  readonly pinnedDigest?: string;
+  /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
+  readonly providerKey?: string;
+  readonly cache?: BundleCache;
+  /** Milliseconds for one handshake. Default 10,000. */
+  readonly handshakeMs?: number;
+  /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
+  readonly silenceMs?: number;
+  /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
+  readonly reconnectMs?: number;
+  /**
+   * Longest time awake for an answer that usually comes soon, in microseconds; 0: never. For platforms that can poll
+   * (Node). Default 2,000.
+   */
+  readonly pollMicros?: number;
+  readonly signal?: AbortSignal;
+  readonly onBundleProgress?: (fraction: number) => void;
+  /** Something that went wrong without harm: one line. */
+  readonly onWarning?: (message: string) => void;
+}
 
 /** What a timer holds. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -14,7 +43,7 @@ const LONGEST_POLL_MICROS = 1_000_000;
  *
  * @throws TacetError bad_argument naming the option
  */
-export function checkOptions(options: RemoteProviderOptions): RemoteProviderOptions {
+export function checkProviderOptions(options: RemoteProviderOptions): RemoteProviderOptions {
   const { pinnedDigest, providerKey, token } = options;
   if (token !== undefined && (typeof token !== "string" || token === "")) {
     throw new TacetError("bad_argument", "token must be a text that is not empty", {
