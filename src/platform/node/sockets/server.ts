@@ -96,7 +96,7 @@ const MAX_HEADER_BYTES = 8 << 10;
 const LONGEST_ADDRESS = 64;
 /** Frames of a message: browsers cut long ones into pieces of 64 KiB and more. */
 const MAX_FRAMES = 4_096;
-/** Least bytes of the chunks of which `ws` keeps a frame (node-chunk-joiner.ts). */
+/** Least bytes of the chunks of which `ws` keeps a frame (chunk-joiner.ts). */
 const CHUNK_BYTES = 4 << 10;
 /** Answers to pings that may wait for a client that does not read. */
 const MAX_PONGS = 4;
