@@ -66,6 +66,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // What joins layers for programs, for one runtime each.
   library: ["platform", "client", "provider", "generation", "text", "model", "bundle", "weights", "base"],
   cli: [
+    "library",
     "platform",
     "openai",
     "audit",
@@ -84,7 +85,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // The package's entries, of which each only says what it exports.
   entry: [
-    "cli",
     "library",
     "platform",
     "openai",

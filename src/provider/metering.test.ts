@@ -194,7 +194,8 @@ describe("a store behind a network", () => {
     const client = open();
     await expect.poll(() => heard(client).length, { interval: 1 }).toBe(1); // the Welcome
     for (let id = 1; id <= 70; id++) say(client, query(id));
-    const codes = () => heard(client).flatMap((frame) => (frame.case === "failure" ? [frame.value.code] : []));
+    const codes = () =>
+      heard(client).flatMap((frame) => (frame.case === "failure" ? [frame.value.code] : []));
     await expect.poll(() => codes().length, { interval: 1 }).toBe(6);
     expect(codes()).toEqual(Array(6).fill(ERROR_KINDS.too_many_requests.wire));
   });

@@ -1,13 +1,12 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName, type OutputMode } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../../provider/served-adapter.ts";
+import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
@@ -20,7 +19,7 @@ import {
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
-import { makeBundle, writeBundle } from "./make-bundle.ts";
+import { makeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
 import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
@@ -37,9 +36,8 @@ export interface BundleOptions {
 }
 
 export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
-  const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
-  const signaturePath = join(options.out, SIGNATURE_FILE);
-  if (!options.force) await refuseExisting(Object.values(paths));
+  const paths = stateFiles(options.out);
+  if (!options.force) await refuseExisting([paths.bundle, paths.private]);
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
@@ -47,7 +45,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
-  await writeBundle(made, { ...paths, signature: signaturePath }, signature);
+  await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
   const groups = fitAdapter(adapter, checkpoint);

@@ -22,7 +22,7 @@ import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 export interface InspectOptions {
   readonly base?: string;

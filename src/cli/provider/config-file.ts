@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 import {
   DEFAULTS,
   flagOf,

@@ -8,8 +8,14 @@ import { keyAllows } from "../../provider/api-keys.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
 import type { Limits } from "../../wire/limits.ts";
-import { nodeSha256, type OpenedData, openDataFolder, writeFigures } from "./data-folder.ts";
-import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
+import {
+  type AdapterFigures,
+  nodeSha256,
+  openDataFolder,
+  type OpenedData,
+  writeFigures,
+} from "../../library/node-data-folder.ts";
+import { exposureOf, figuresOf } from "../shared/exposure.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";

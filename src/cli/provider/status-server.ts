@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { foreignTo } from "../shared/own-name.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 import type { ProviderMetrics } from "./metrics.ts";
 
 /** A store that does not answer for so long is not reachable. */

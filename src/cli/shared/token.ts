@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "./write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 const sha256 = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest();
 

@@ -6,7 +6,7 @@
 import { copyFile, mkdir, readFile, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
-import { writeAtomically } from "../files/bundle-cache.ts";
+import { writeFiles } from "../files/atomic-write.ts";
 import { completeSnapshot } from "./snapshot.ts";
 import { blobPath, failDisk, fetchBlob, sizeOf } from "./blob.ts";
 import { listFiles } from "./file-list.ts";
@@ -83,7 +83,7 @@ async function download(
   await fetchAll(heavy, place, options);
   if (id.revision !== commit) {
     const ref = join(repoDir, "refs", ...id.revision.split("/"));
-    await writeAtomically(ref, new TextEncoder().encode(commit), 0o644, dirname(ref));
+    await writeFiles([{ path: ref, bytes: new TextEncoder().encode(commit), mode: 0o644 }]);
   }
   return snapshot;
 }
