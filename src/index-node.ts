@@ -17,10 +17,10 @@ import type { Checkpoint } from "./weights/checkpoint.ts";
 
 export { type ErrorCode, TacetError } from "./base/errors.ts";
 export type { PrivateModel } from "./client/client.ts";
-export { complete, type Prompt, TextClient } from "./client/text-client.ts";
+export { complete, type GenerateOptions, type Prompt, TextClient } from "./client/text-client.ts";
 export type { AnswerEnd, AnswerOptions, AnswerPiece } from "./generation/answer-stream.ts";
 export type { ChatSession, ChatSessionOptions } from "./generation/chat-session.ts";
-export type { ChatMessage } from "./text/chat-template.ts";
+export type { ChatMessage, TemplateVariables } from "./text/chat-template.ts";
 export type { GeneratedToken, SamplingOptions } from "./generation/generate.ts";
 
 export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {

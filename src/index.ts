@@ -9,5 +9,5 @@ export type { ConnectOptions, PrivateModel } from "./client/client.ts";
 export { complete, connectClient as connect, type Prompt, TextClient } from "./client/text-client.ts";
 export type { AnswerEnd, AnswerOptions, AnswerPiece } from "./generation/answer-stream.ts";
 export type { ChatSession, ChatSessionOptions } from "./generation/chat-session.ts";
-export type { ChatMessage } from "./text/chat-template.ts";
+export type { ChatMessage, TemplateVariables } from "./text/chat-template.ts";
 export type { GeneratedToken, SamplingOptions } from "./generation/generate.ts";

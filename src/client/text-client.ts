@@ -1,5 +1,6 @@
 /** What a program uses: a private model that takes text and gives text. */
 import { toHex } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import {
   type AnswerEnd,
@@ -9,7 +10,12 @@ import {
 } from "../generation/answer-stream.ts";
 import { CachedContext } from "../generation/cached-context.ts";
 import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Budget } from "./budget.ts";
@@ -22,6 +28,12 @@ export type Prompt =
   | readonly ChatMessage[]
   | { readonly text: string }
   | { readonly ids: readonly number[] };
+
+/** How one prompt is answered. */
+export interface GenerateOptions extends AnswerOptions {
+  /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
+  readonly templateVariables?: TemplateVariables | undefined;
+}
 
 /** Connects and joins text to the private model. @throws as connect of client.ts */
 export async function connectClient(platform: Platform, options: ConnectOptions): Promise<TextClient> {
@@ -72,8 +84,11 @@ export class TextClient {
    *   messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template where one is needed;
    *   connection_lost, timed_out; what the provider refuses with
    */
-  async *generate(prompt: Prompt, options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-    const ids = await this.#idsOf(prompt);
+  async *generate(
+    prompt: Prompt,
+    { templateVariables, ...options }: GenerateOptions = {},
+  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+    const ids = await this.#idsOf(prompt, templateVariables);
     const defaults = await (this.#defaults ??= this.#readDefaults());
     const context = new CachedContext(this.privateModel.model);
     try {
@@ -102,12 +117,16 @@ export class TextClient {
     await this.privateModel.close();
   }
 
-  async #idsOf(prompt: Prompt): Promise<readonly number[]> {
+  async #idsOf(prompt: Prompt, variables: TemplateVariables | undefined): Promise<readonly number[]> {
+    const past = typeof prompt === "object" && ("ids" in prompt || "text" in prompt);
+    if (past && variables !== undefined) {
+      throw new TacetError("bad_argument", "a prompt past the chat template has no templateVariables");
+    }
     if (typeof prompt === "object" && "ids" in prompt) return prompt.ids;
     const tokenizer = await this.#loadTokenizer();
     if (typeof prompt === "object" && "text" in prompt) return tokenizer.encode(prompt.text);
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
-    const text = (await this.#loadTemplate()).render(messages);
+    const text = (await this.#loadTemplate()).render(messages, { variables });
     return tokenizer.encode(text, { addSpecialTokens: false });
   }
 

@@ -11,13 +11,20 @@ import {
 } from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "./generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 export interface ChatSessionOptions {
   /** Stands before the conversation and is never dropped. */
   readonly system?: string;
+  /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
+  readonly templateVariables?: TemplateVariables | undefined;
   /** A conversation to go on with. */
   readonly messages?: readonly ChatMessage[];
   /**
@@ -207,7 +214,8 @@ export class ChatSession {
   #render(dropped: number): readonly number[] {
     const { tokenizer, template } = this.#text;
     const system = this.#system === undefined ? [] : [{ role: "system", content: this.#system }];
-    const text = template.render([...system, ...this.#messages.slice(dropped)]);
+    const { templateVariables: variables } = this.#options;
+    const text = template.render([...system, ...this.#messages.slice(dropped)], { variables });
     return tokenizer.encode(text, { addSpecialTokens: false });
   }
 

@@ -12,7 +12,12 @@ export { AnswerText } from "../generation/answer-text.ts";
 export { CachedContext } from "../generation/cached-context.ts";
 export { CausalLm, inputGroupsOf } from "./causal-lm.ts";
 export { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
-export { type ChatMessage, loadChatTemplate, renderChat } from "../text/chat-template.ts";
+export {
+  type ChatMessage,
+  loadChatTemplate,
+  renderChat,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
 export type { AdaptedGroup, DeltaSource, PendingDelta } from "./delta-source.ts";
 export { fitAdapter } from "./adapter/fit-adapter.ts";
 export {

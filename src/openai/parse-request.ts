@@ -1,14 +1,14 @@
 /** What a request asks for. Whatever would change the answer and is not supported is refused, never passed over. */
 
 import type { AnswerOptions } from "../generation/answer-stream.ts";
-import type { ChatMessage } from "../text/chat-template.ts";
+import type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
 import type { SamplingOptions } from "../generation/generate.ts";
 import { badField } from "./api-error.ts";
 import { Fields, isObject } from "./fields.ts";
 import { parseMessages } from "./parse-messages.ts";
 
 export type RequestPrompt =
-  | { readonly messages: readonly ChatMessage[] }
+  | { readonly messages: readonly ChatMessage[]; readonly templateVariables: TemplateVariables }
   | { readonly text: string }
   | { readonly ids: readonly number[] };
 
@@ -49,7 +49,13 @@ const COMMON = [
 ];
 /** Without effect on an answer. */
 const IGNORED = ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"];
-const CHAT = ["messages", "max_completion_tokens", "top_logprobs"];
+const CHAT = [
+  "messages",
+  "max_completion_tokens",
+  "top_logprobs",
+  // Not OpenAI's either: what the chat template reads besides the conversation.
+  "chat_template_kwargs",
+];
 const COMPLETION = ["prompt"];
 
 /** Not supported: allowed only with the value that asks for nothing. */
@@ -83,7 +89,10 @@ export function parseChatRequest(body: unknown): GenerationRequest {
   }
   return parseRest(
     fields,
-    { messages: parseMessages(fields.get("messages")) },
+    {
+      messages: parseMessages(fields.get("messages")),
+      templateVariables: parseTemplateVariables(fields.get("chat_template_kwargs")),
+    },
     most,
     logprobs ? (top ?? 0) : undefined,
   );
@@ -157,6 +166,12 @@ function parseSampling(fields: Fields): SamplingOptions {
     ["seed", fields.integer("seed", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)],
   ];
   return Object.fromEntries(wishes.filter(([, value]) => value !== undefined));
+}
+
+function parseTemplateVariables(value: unknown): TemplateVariables {
+  if (value === undefined) return {};
+  if (isObject(value)) return value;
+  throw badField("chat_template_kwargs", "chat_template_kwargs must be an object");
 }
 
 function parseStop(value: unknown): readonly string[] {

@@ -10,7 +10,7 @@ import {
 } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -31,6 +31,8 @@ export interface ServedModelOptions {
   readonly answers: Turns;
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
+  /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
+  readonly templateVariables?: TemplateVariables | undefined;
 }
 
 export interface Answering {
@@ -50,6 +52,7 @@ export class ServedModel {
   readonly fingerprint: string | undefined;
   readonly tokenizer: Tokenizer;
   readonly #template: ChatTemplate | undefined;
+  readonly #templateVariables: TemplateVariables;
   readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
@@ -69,6 +72,7 @@ export class ServedModel {
     this.#pool = new ContextPool(options.model, options.contexts);
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
+    this.#templateVariables = options.templateVariables ?? {};
     this.#defaults = defaults;
   }
 
@@ -170,6 +174,8 @@ export class ServedModel {
     if (this.#template === undefined) {
       throw badField("messages", "the model has no chat template: give the whole prompt to /v1/completions");
     }
-    return this.tokenizer.encode(this.#template.render(prompt.messages), { addSpecialTokens: false });
+    const variables = { ...this.#templateVariables, ...prompt.templateVariables };
+    const text = this.#template.render(prompt.messages, { variables });
+    return this.tokenizer.encode(text, { addSpecialTokens: false });
   }
 }

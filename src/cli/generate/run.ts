@@ -85,7 +85,13 @@ export async function runGenerate(
 
 async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
   if (options.resume === undefined) return undefined;
-  if (words.length > 0 || options.ids !== undefined || options.raw || options.system !== undefined) {
+  if (
+    words.length > 0 ||
+    options.ids !== undefined ||
+    options.raw ||
+    options.system !== undefined ||
+    options.templateArg !== undefined
+  ) {
     throw new TacetError("bad_argument", "--resume has the prompt, and excludes another one");
   }
   return await readResume(options.resume);
