@@ -433,6 +433,17 @@ describe("mistakes", () => {
     [2, ["generate", "x", "--stop", ""], /^error: --stop must not be empty\n$/],
     [2, ["generate", "--base", GOLDEN, "--ids", "1", "--stop", "x"], /^error: --stop is about text/],
     [2, ["generate", "x", "--system", "y"], /^error: the model's chat template refuses the messages/],
+    [
+      2,
+      ["generate", "x", "--template-arg", "enable_thinking=off"],
+      /^error: --template-arg must be a name, "=" and a JSON value\nhint: as in --template-arg enable_thinking=false/,
+    ],
+    [
+      2,
+      ["generate", "x", "--template-arg", "enable_thinking=false"],
+      /^error: the model's chat template does not read the variable "enable_thinking"\nhint: /,
+    ],
+    [2, ["generate", "x", "--raw", "--template-arg", "a=1"], /^error: .* exclude --template-arg\n$/],
     [5, ["generate", "x", "--provider", "ws://127.0.0.1:1"], /^error: .*ECONNREFUSED.*\nhint: /],
     [2, ["generate", "x", "--provider", "http://127.0.0.1:1"], /^error: .*is not a provider's URL\nhint: /],
     [2, ["generate", "x", "--token-file", "t"], /^error: --token-file needs --provider\n$/],

@@ -4,8 +4,13 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { chatGlmTemplate } from "./chatglm-text.ts";
-import { toValue } from "./jinja/from-json.ts";
-import { isFunction, JinjaTemplate, TemplateFault, TemplateRefusal } from "./jinja/template.ts";
+import {
+  checkVariable,
+  isFunction,
+  JinjaTemplate,
+  TemplateFault,
+  TemplateRefusal,
+} from "./jinja/template.ts";
 import { tokenText } from "./special-tokens.ts";
 
 export interface ChatMessage {
@@ -95,7 +100,7 @@ function checkVariables(
       );
     }
     try {
-      toValue(value);
+      checkVariable(value);
     } catch (error) {
       if (!(error instanceof TemplateFault)) throw error;
       throw new TacetError(

@@ -297,6 +297,52 @@ describe("chat template", () => {
     expect(await render({ "chat_template.jinja": source })).toBe("  x hi\ny\n");
   });
 
+  it("reads line ends as jinja2 does", async () => {
+    const source =
+      "{%- for m in messages -%}\r\n<|user|>\r\n{{ m.content }}\r\n{%- endfor %}\r\n<|assistant|>\r\n";
+    expect(await render({ "chat_template.jinja": source })).toBe("<|user|>\nhi<|assistant|>");
+    expect(await render({ "chat_template.jinja": "a\rb\r" })).toBe("a\nb");
+  });
+
+  it("keeps the indentation of an earlier answer", async () => {
+    const source = "{{ messages[0].content.split('</think>')[-1].lstrip('\\n') }}|";
+    const messages = [{ role: "user", content: "<think>\na\n</think>\n\n  x" }];
+    expect(await renderChat(await checkpointWith({ "chat_template.jinja": source }), messages)).toBe("  x|");
+  });
+
+  it("hands variables to the template, and refuses those that would change nothing", async () => {
+    const source =
+      "{{ messages[0].content }}{% if enable_thinking is defined and enable_thinking is false %}!{% endif %}{{ effort }}";
+    const template = await loadChatTemplate(await checkpointWith({ "chat_template.jinja": source }));
+    const withVariables = (variables: Record<string, unknown>) => template.render(user, { variables });
+    expect(template.render(user)).toBe("hi");
+    expect(withVariables({ enable_thinking: false })).toBe("hi!");
+    expect(withVariables({ enable_thinking: true, effort: "high" })).toBe("hihigh");
+    expect(withVariables({ effort: { a: [1, 2.5, null] } })).toBe("hi{'a': [1, 2.5, None]}");
+    expect(() => withVariables({ enable_thinkin: false })).toThrow(
+      expect.objectContaining({
+        code: "bad_argument",
+        hint: expect.stringMatching(/reads effort, enable_thinking$/),
+      }),
+    );
+    for (const variables of [{ messages: [] }, { tools: [] }, { effort: 1e300 }, { effort: () => 1 }]) {
+      expect(() => withVariables(variables)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    }
+  });
+
+  it("names what it does not support", async () => {
+    await expect(render({ "chat_template.jinja": "{% include 'other' %}" })).rejects.toMatchObject({
+      code: "bad_tokenizer",
+      message: expect.stringMatching(/"include" is not supported/),
+    });
+    await expect(
+      render({ "chat_template.jinja": "{{ messages[0].content|wordwrap }}" }),
+    ).rejects.toMatchObject({
+      code: "bad_tokenizer",
+      message: expect.stringMatching(/the filter "wordwrap" is not supported/),
+    });
+  });
+
   it("says when there is none, when it refuses and when it fails", async () => {
     await expect(render({})).rejects.toMatchObject({
       code: "bad_tokenizer",

@@ -7,6 +7,7 @@
  * it is entered.
  */
 import type { Arguments, Expression, ForNode, Load, MacroBody, Statement, Target } from "./ast.ts";
+import { spend } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { FILTER_NAMES, TEST_NAMES } from "./names.ts";
 
@@ -23,6 +24,7 @@ class Scope {
     this.slots = new Map(copied?.slots);
     this.loads = new Map(copied?.loads);
     this.stores = new Set(copied?.stores);
+    spend(this.slots.size + this.loads.size + this.stores.size);
   }
 
   copy(): Scope {

@@ -16,7 +16,7 @@ export function splitText(
   const limit = most < 0 ? Number.POSITIVE_INFINITY : most;
   if (separator === undefined) return splitWords(text, limit, fromRight);
   const parts = fromRight ? splitFromRight(text, separator, limit) : text.split(separator);
-  spend(parts.length >> 2);
+  spend(parts.length);
   if (parts.length - 1 <= limit) return parts;
   return [...parts.slice(0, limit), parts.slice(limit).join(separator)];
 }
@@ -35,7 +35,7 @@ function splitFromRight(text: string, separator: string, limit: number): string[
 
 function splitWords(text: string, limit: number, fromRight: boolean): string[] {
   const words = strip(text, undefined, true, true).split(RUN);
-  spend(words.length >> 2);
+  spend(words.length);
   if (words.length === 1 && words[0] === "") return [];
   if (words.length - 1 <= limit) return words;
   // What is not split keeps its white space, but at the end where the splitting began.

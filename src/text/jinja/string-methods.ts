@@ -1,6 +1,6 @@
 /** The methods of `str`. Positions count code points. */
 import { bind, intArgument, positionals, textArgument } from "./arguments.ts";
-import { checkLength, spendOnText } from "./budget.ts";
+import { checkLength, spend, spendOnText } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { padding } from "./format-number.ts";
 import { capitalize, classOf, title } from "./letters.ts";
@@ -173,7 +173,10 @@ function countMethod(text: string, args: CallArguments, what: string): bigint {
   const searched = textArgument(what, wanted);
   const inside = part(text, bounds);
   if (inside === undefined) return 0n;
-  return BigInt(searched === "" ? textLength(inside) + 1 : inside.split(searched).length - 1);
+  if (searched === "") return BigInt(textLength(inside) + 1);
+  const count = inside.split(searched).length - 1;
+  spend(count);
+  return BigInt(count);
 }
 
 function joinMethod(text: string, args: CallArguments, what: string): string {

@@ -78,3 +78,62 @@ describe("templates as jinja2 renders them", () => {
     expect(new Set(cases.map(([file]) => file))).toEqual(new Set(readdirSync(new URL("templates", VECTORS))));
   });
 });
+
+describe("what a hostile template may do", () => {
+  const big = "x".repeat(1 << 20);
+  const render = (source: string): string =>
+    new JinjaTemplate(source).render({ big, wide: "😀".repeat(1 << 16) });
+  const loop = (body: string): string => `{% for a in range(100000) %}${body}{% endfor %}`;
+  const grown = (start: string, step: string, use: string): string =>
+    `{% set ns = namespace(s=${start}) %}{% for a in range(100) %}{% set ns.s = ${step} %}{% endfor %}${use}`;
+
+  it.each([
+    ["loops in loops", loop(loop("{{ a }}"))],
+    ["a text that doubles", grown("'ab'", "ns.s + ns.s", "")],
+    ["a list that holds itself twice, printed", grown("[1]", "[ns.s, ns.s]", "{{ ns.s }}")],
+    ["the same as JSON", grown("[1]", "[ns.s, ns.s]", "{{ ns.s|tojson }}")],
+    ["the same compared", grown("[1]", "[ns.s, ns.s]", "{{ ns.s == [ns.s, 1] or ns.s == ns.s }}")],
+    ["the same as a key", grown("(1,)", "(ns.s, ns.s)", "{{ {ns.s: 1}|length }}")],
+    ["a number that is squared", grown("7", "ns.s * ns.s", "")],
+    ["a power", "{{ 9 ** 9999999 }}"],
+    ["searches in a long text", loop("{% if 'yy' in big %}{% endif %}")],
+    ["copies of a long text", loop("{% set x = big|upper %}")],
+    ["parts of a long text", loop("{% set x = big.split('x') %}")],
+    ["characters of a long text", loop("{{ wide[a] }}")],
+    ["a text with its letters replaced by itself", "{{ big.replace('x', big) }}"],
+    ["a text repeated", "{{ 'a' * 10000000000 }}"],
+    ["a wide field", "{{ 'a'|center(10000000000) }}{{ '%999999999d' % 1 }}"],
+    ["another wide field", "{{ '{:999999999}'.format(1) }}"],
+    ["a long row", "{{ [1]|batch(99999999999, 'x')|list }}"],
+    ["macros that call themselves", "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}"],
+    ["parentheses", `{{ ${"(".repeat(10_000)}1${")".repeat(10_000)} }}`],
+    ["blocks", "{% if 1 %}".repeat(10_000)],
+    ["a chain", `{{ a${".b".repeat(100_000)} }}`],
+    [
+      "many names",
+      Array.from({ length: 9_000 }, (_, i) => `{% if a %}{% set v${i} = 1 %}{% endif %}`).join(""),
+    ],
+    ["comments that do not end", "{#".repeat(100_000)],
+    ["a tag that does not end", `{%${" ".repeat(100_000)}`],
+    ["a long template", " ".repeat((1 << 20) + 1)],
+  ])("refuses %s", (_, source) => {
+    expect(() => render(source)).toThrow(TemplateFault);
+  });
+
+  it("takes a long text's letters off another without comparing each with each", () => {
+    expect(render("{{ big.strip('y' * 1000000 ~ 'x')|length }}")).toBe("0");
+  });
+
+  it("renders a conversation of two thousand long messages", () => {
+    const messages = Array.from({ length: 2_000 }, (_, i) => ({
+      role: i % 2 === 0 ? "user" : "assistant",
+      content: "word ".repeat(200),
+    }));
+    const rendered = new JinjaTemplate(read("templates/thinking.jinja")).render({
+      messages,
+      add_generation_prompt: true,
+      tools: null,
+    });
+    expect(rendered.length).toBeGreaterThan(2_000 * 1_000);
+  });
+});

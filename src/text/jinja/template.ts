@@ -17,6 +17,9 @@ import { resolveNames } from "./scopes.ts";
 
 export { TemplateFault, TemplateRefusal };
 
+/** In characters. The longest that are in use have some 20,000. */
+const MAX_SOURCE = 1 << 20;
+
 export class JinjaTemplate {
   /** The names that it reads from its context. */
   readonly reads: ReadonlySet<string>;
@@ -25,8 +28,10 @@ export class JinjaTemplate {
 
   /** @throws TemplateFault if the template cannot be read */
   constructor(source: string) {
-    this.#body = orFault(() => parseTemplate(source));
-    const { loads, reads } = orFault(() => resolveNames(this.#body));
+    if (source.length > MAX_SOURCE) throw new TemplateFault("it is longer than a megabyte");
+    const body = orFault(() => parseTemplate(source));
+    const { loads, reads } = orFault(() => withBudget(() => resolveNames(body)));
+    this.#body = body;
     this.#loads = loads;
     this.reads = reads;
   }
@@ -51,6 +56,11 @@ export class JinjaTemplate {
 /** Whether a name is one of the functions that every template has. */
 export function isFunction(name: string): boolean {
   return globalFunctions(() => new Date(0)).has(name);
+}
+
+/** @throws TemplateFault if a value can't be a variable: what JSON does not have, or too large or deep */
+export function checkVariable(value: unknown): void {
+  orFault(() => withBudget(() => toValue(value)));
 }
 
 /** Makes a fault of the runtime's own errors: a stack that is too deep, a text that is too long. */

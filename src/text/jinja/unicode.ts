@@ -34,7 +34,8 @@ export function compareText(a: string, b: string): number {
   return left.length - right.length;
 }
 
-const LINE = new RegExp("\\r\\n|[\\n\\v\\f\\r\\x1c-\\x1e\\x85\\u2028\\u2029]", "g");
+// biome-ignore lint/suspicious/noControlCharactersInRegex: Python ends lines at them
+const LINE = /\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]/g;
 
 /** `str.splitlines`. */
 export function splitLines(text: string, keepEnds = false): string[] {
@@ -52,7 +53,8 @@ export function splitLines(text: string, keepEnds = false): string[] {
 export function strip(text: string, chars: string | undefined, left: boolean, right: boolean): string {
   if (chars !== undefined && !isPlain(chars))
     return stripPoints(text, new Set(codePoints(chars)), left, right);
-  const taken = chars === undefined ? isSpace : (char: string): boolean => chars.includes(char);
+  const set = new Set(chars);
+  const taken = chars === undefined ? isSpace : (char: string): boolean => set.has(char);
   let from = 0;
   let to = text.length;
   while (left && from < to && taken(text[from])) from += 1;
