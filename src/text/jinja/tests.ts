@@ -32,7 +32,8 @@ const TESTS: Record<string, (value: Value) => boolean> = {
   number: (value) => numberOf(value) !== undefined,
   string: (value) => typeof value === "string" || value instanceof Markup,
   mapping: (value) => value instanceof Dict,
-  sequence: (value) => lengthOf(value) !== undefined && !(value instanceof DictView),
+  sequence: (value) =>
+    value instanceof Markup || (lengthOf(value) !== undefined && !(value instanceof DictView)),
   iterable: (value) => iterate(value) !== undefined || value instanceof Loop || value instanceof Markup,
   callable: (value) => {
     if (value instanceof Undefined) return true;

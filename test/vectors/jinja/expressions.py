@@ -127,3 +127,4 @@ add("1 +", "[1, 2", "{1: 2", "(1", "a b", "1 2", "'abc", "@", "1 ? 2", "a!", "f(
 
 # None is a value.
 add("d.get('get', 5)", "d['get']", "d['get'] is none", "d['get'] is defined", "rows[1].tool", "rows[1].tool is none", "rows[0].tool is none", "rows[1]['tool'] is defined", "mixed[2]", "mixed[2] is none", "rows|map(attribute='tool')|list", "rows|map(attribute='tool', default='-')|list", "[none]|first", "[none]|last", "[none]|min", "[none]|unique|list", "(none, 1)|first is none", "dict(a=none).a", "namespace(a=none).a is none", "[none].index(none)", "none in d.values()", "{none: 1}[none]", "{'a': none}.items()|list", "{'a': none}|dictsort", "[none, none]|sort", "[{'a': none}]|map(attribute='a')|list", "[{'a': none}]|groupby('a')|first|first")
+add("(s|e) is sequence", "(s|e) is iterable", "(s|e) is mapping", "(s|e) is sameas (s|e)", "(s|e) is lower", "'' if (''|e) else 'F'")
