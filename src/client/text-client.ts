@@ -124,10 +124,11 @@ export class TextClient {
     }
     if (typeof prompt === "object" && "ids" in prompt) return prompt.ids;
     const tokenizer = await this.#loadTokenizer();
-    if (typeof prompt === "object" && "text" in prompt) return tokenizer.encode(prompt.text);
+    if (typeof prompt === "object" && "text" in prompt)
+      return tokenizer.encode(prompt.text, { atMost: this.contextLength });
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
     const text = (await this.#loadTemplate()).render(messages, { variables });
-    return tokenizer.encode(text, { addSpecialTokens: false });
+    return tokenizer.encode(text, { addSpecialTokens: false, atMost: this.contextLength });
   }
 
   #loadTokenizer(): Promise<Tokenizer> {

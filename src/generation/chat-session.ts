@@ -191,13 +191,15 @@ export class ChatSession {
     const quarter = Math.max(1, Math.floor(contextLength / 4));
     const reserve = reserveTokens ?? Math.min(maxNewTokens ?? USUAL_ANSWER, quarter);
     let dropped = this.#dropped;
-    let ids = this.#render(dropped);
+    let ids: readonly number[] | undefined;
     for (;;) {
       const next = this.#nextTurn(dropped);
-      if (ids.length + reserve <= contextLength + 1 || next === undefined) break;
+      // Of what has to fit in any case, the error is the answer; of the others, the next try.
+      ids = next === undefined ? this.#render(dropped) : this.#renderIfShort(dropped);
+      if (next === undefined || (ids !== undefined && ids.length + reserve <= contextLength + 1)) break;
       dropped = next;
-      ids = this.#render(dropped);
     }
+    ids ??= [];
     // The system message and the last one do not fit by themselves.
     roomFor(ids.length, contextLength);
     if (dropped > this.#dropped) onDropped?.(dropped - this.#dropped);
@@ -216,7 +218,17 @@ export class ChatSession {
     const system = this.#system === undefined ? [] : [{ role: "system", content: this.#system }];
     const { templateVariables: variables } = this.#options;
     const text = template.render([...system, ...this.#messages.slice(dropped)], { variables });
-    return tokenizer.encode(text, { addSpecialTokens: false });
+    return tokenizer.encode(text, { addSpecialTokens: false, atMost: this.#context.model.contextLength });
+  }
+
+  /** Undefined: it is far too long. */
+  #renderIfShort(dropped: number): readonly number[] | undefined {
+    try {
+      return this.#render(dropped);
+    } catch (error) {
+      if (error instanceof TacetError && error.code === "context_overflow") return undefined;
+      throw error;
+    }
   }
 
   #assertIdle(): void {

@@ -153,12 +153,14 @@ function parseRest(
 /** What the client said, and nothing else: to be spread over the checkpoint's defaults. */
 function parseSampling(fields: Fields): SamplingOptions {
   const topP = fields.number("top_p", 0, 1);
+  // -1 is none, as vLLM has it.
+  const topK = fields.integer("top_k", -1, MOST_TOKENS);
   const repetition = fields.number("repetition_penalty", 0, 100);
   if (repetition === 0) throw badField("repetition_penalty", "repetition_penalty must be over 0");
   const wishes: [keyof SamplingOptions, number | undefined][] = [
     ["temperature", fields.number("temperature", 0, 2)],
     ["topP", topP === undefined ? undefined : Math.max(topP, LEAST_TOP_P)],
-    ["topK", fields.integer("top_k", 0, MOST_TOKENS)],
+    ["topK", topK === undefined ? undefined : Math.max(topK, 0)],
     ["minP", fields.number("min_p", 0, 1)],
     ["repetitionPenalty", repetition],
     ["frequencyPenalty", fields.number("frequency_penalty", -2, 2)],

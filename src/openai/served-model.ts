@@ -170,12 +170,12 @@ export class ServedModel {
 
   #encode(prompt: RequestPrompt): readonly number[] {
     if ("ids" in prompt) return prompt.ids;
-    if ("text" in prompt) return this.tokenizer.encode(prompt.text);
+    if ("text" in prompt) return this.tokenizer.encode(prompt.text, { atMost: this.contextLength });
     if (this.#template === undefined) {
       throw badField("messages", "the model has no chat template: give the whole prompt to /v1/completions");
     }
     const variables = { ...this.#templateVariables, ...prompt.templateVariables };
     const text = this.#template.render(prompt.messages, { variables });
-    return this.tokenizer.encode(text, { addSpecialTokens: false });
+    return this.tokenizer.encode(text, { addSpecialTokens: false, atMost: this.contextLength });
   }
 }
