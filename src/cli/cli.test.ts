@@ -228,6 +228,23 @@ describe("generate", () => {
     expect(text.stderr).toMatch(/hint: give token ids with --ids/);
   });
 
+  it("says that a prompt is longer than the checkpoint's max_length", async () => {
+    const dir = join(home, "short");
+    mkdirSync(dir);
+    const base = join(ROOT, "models/lexicon/base");
+    for (const name of readdirSync(base)) writeFileSync(join(dir, name), readFileSync(join(base, name)));
+    writeFileSync(join(dir, "generation_config.json"), JSON.stringify({ eos_token_id: 3, max_length: 2 }));
+    const { code, stderr } = await tacet("generate", "battery", "--base", dir);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /^error: the prompt has \d+ tokens, .* at 2 \(max_length\)\nhint: --max-new-tokens/,
+      ),
+    ]);
+    const longer = await tacetJson("generate", "battery", "--base", dir, "--max-new-tokens", "4");
+    expect(longer.ids).toEqual(EXPECTED.base.ids.slice(0, 4));
+  });
+
   it("draws the same tokens for the same seed", async () => {
     const args = ["generate", "battery", "--temperature", "1.5", "--seed", "7", "--max-new-tokens", "12"];
     expect((await tacetJson(...args)).ids).toEqual((await tacetJson(...args)).ids);

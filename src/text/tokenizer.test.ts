@@ -254,10 +254,85 @@ describe("StreamingDetokenizer", () => {
     expect(stream(marking, [0xff, 0xff, 0xff, 0xff, 0xff]).join("")).toBe("\ufffd".repeat(5));
   });
 
+  it("keeps byte order marks, wherever they stand", () => {
+    const mark = [0xef, 0xbb, 0xbf].map(byteId);
+    const euro = [0xe2, 0x82, 0xac].map(byteId);
+    for (const [ids, text] of [
+      [[...mark, 263], "\ufeffa"],
+      [[263, ...mark], "a\ufeff"],
+      [[...mark, ...mark], "\ufeff\ufeff"],
+      [[...euro, ...mark], "€\ufeff"],
+      [[...mark, ...euro, 263, ...mark], "\ufeff€a\ufeff"],
+    ] as const) {
+      expect(sentencePiece.detokenize(ids)).toBe(text);
+      expect(stream(sentencePiece, ids).join("")).toBe(text);
+    }
+  });
+
   it("keeps the space of a word that follows a control token", () => {
     const ids = [260, 261, 2, 262]; // ▁he llo </s> ▁world
     expect(sentencePiece.detokenize(ids)).toBe("hello world");
     expect(stream(sentencePiece, ids)).toEqual(["he", "llo", "", " world", ""]);
+  });
+});
+
+describe("GPT-2's split", () => {
+  it("takes U+0085 for white space and U+FEFF for none, as the reference does", async () => {
+    // Of the reference (tokenizers 0.22.2), whose merges cross from a letter to a mark: only a split keeps them apart.
+    const definition = (preTokenizer: unknown) => ({
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: preTokenizer,
+      post_processor: null,
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+      model: {
+        type: "BPE",
+        vocab: Object.fromEntries(
+          [..."ĠĊa!ï»¿Âħ", "ï»", "ï»¿", "Ġï»¿", "ï»¿!", "Âħ", "!Âħ"].map((token, id) => [token, id]),
+        ),
+        merges: ["ï »", "ï» ¿", "Ġ ï»¿", "ï»¿ !", "Â ħ", "! Âħ"],
+      },
+    });
+    const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+    for (const step of [
+      level,
+      { ...level, add_prefix_space: true },
+      { type: "Sequence", pretokenizers: [level] },
+    ]) {
+      const split = await loadTokenizer(await checkpointWith({ "tokenizer.json": definition(step) }));
+      const pieces = (text: string) => split.encode(text).map((id) => split.detokenize([id]));
+      // A mark joins what is neither letter nor space, and takes the space before it.
+      expect(pieces(" a \ufeff")).toEqual([" ", "a", " \ufeff"]);
+      expect(pieces(" a\ufeff!")).toEqual([" ", "a", "\ufeff!"]);
+      // White space ends what is none.
+      expect(pieces(" a!\u0085")).toEqual([" ", "a", "!", "\u0085"]);
+    }
+  });
+});
+
+describe("texts that cannot fit", () => {
+  it("are refused before they are tokenized, and never one that fits", async () => {
+    const text = "word ".repeat(200_000);
+    expect(() => tokenizer.encode(text, { atMost: 8_192 })).toThrow(
+      expect.objectContaining({
+        code: "context_overflow",
+        message: expect.stringMatching(/at least \d+ tokens/),
+      }),
+    );
+    for (const each of [tokenizer, sentencePiece]) {
+      fc.assert(
+        fc.property(
+          fc.array(fc.constantFrom(" ", "\n", "a", "he", "llo", "▁", " ▁", "€", "Ġ", "  ", "hello world "), {
+            maxLength: 600,
+          }),
+          (parts) => {
+            const whole = parts.join("");
+            const ids = each.encode(whole);
+            expect(each.encode(whole, { atMost: ids.length })).toEqual(ids);
+          },
+        ),
+      );
+    }
   });
 });
 

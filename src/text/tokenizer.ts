@@ -89,30 +89,26 @@ interface InnerTokenizer {
 
 function create(definition: JsonRecord, settings: JsonRecord): InnerTokenizer {
   try {
-    return new HuggingFaceTokenizer(withUnicodeSpaces(definition), settings);
+    const tokenizer = new HuggingFaceTokenizer(definition, settings);
+    splitAtUnicodeSpaces(tokenizer.pre_tokenizer);
+    return tokenizer;
   } catch (cause) {
     throw unusable(cause);
   }
 }
 
 /**
- * GPT-2's own split, which a byte-level pre-tokenizer has built in. The library writes it with JavaScript's \s, which
- * has U+FEFF and lacks U+0085; given as an expression it gets Unicode's white space.
+ * GPT-2's own split, which the library's byte-level pre-tokenizer has built in with JavaScript's \s: that has U+FEFF
+ * and lacks U+0085. Expressions of the file get Unicode's white space from the library; this one gets it here.
  */
-const GPT2_SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const GPT2_SPLIT =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
-function withUnicodeSpaces(definition: JsonRecord): JsonRecord {
-  const rewrite = (step: unknown): unknown => {
-    if (!isRecord(step)) return step;
-    if (step.type === "Sequence" && Array.isArray(step.pretokenizers)) {
-      return { ...step, pretokenizers: step.pretokenizers.map(rewrite) };
-    }
-    // A space before the text would come before each part then.
-    if (step.type !== "ByteLevel" || step.use_regex === false || step.add_prefix_space === true) return step;
-    const split = { type: "Split", pattern: { Regex: GPT2_SPLIT }, behavior: "Isolated", invert: false };
-    return { type: "Sequence", pretokenizers: [split, { ...step, use_regex: false }] };
-  };
-  return { ...definition, pre_tokenizer: rewrite(definition.pre_tokenizer ?? null) };
+/** @param step a pre-tokenizer of the library, or a sequence with a list of them */
+function splitAtUnicodeSpaces(step: unknown): void {
+  if ((typeof step !== "object" && typeof step !== "function") || step === null) return;
+  if ("use_regex" in step && "pattern" in step) step.pattern = GPT2_SPLIT;
+  for (const parts of Object.values(step)) if (Array.isArray(parts)) parts.forEach(splitAtUnicodeSpaces);
 }
 
 function unusable(cause?: unknown): TacetError {
