@@ -166,7 +166,9 @@ function refuseTiktoken(bytes: Uint8Array): void {
     "bad_tokenizer",
     `${SENTENCEPIECE_FILE} is a tiktoken vocabulary, not a sentencepiece model`,
     {
-      hint: "tiktoken files are not read: take tokenizer.json from the model's release for transformers (for GLM-4 the one whose name ends in -hf)",
+      hint:
+        "tiktoken files are not read: put the tokenizer.json of the model's release for transformers beside it " +
+        "(for GLM-4 that is in the repository whose name ends in -hf)",
     },
   );
 }

@@ -88,7 +88,7 @@ describe("openCheckpoint", () => {
     ["GPTQ", { quantization_config: { quant_method: "gptq", bits: 4 } }, "F32", /gptq, 4 bits/],
     ["AWQ", { quantization_config: { quant_method: "awq", bits: 4 } }, "F32", /awq, 4 bits/],
     ["FP8, by its configuration", { quantization_config: { quant_method: "fp8" } }, "F8_E4M3", /fp8/],
-    ["FP8, by its tensors", {}, "F8_E4M3", /"a\.weight" is F8_E4M3/],
+    ["FP8, by its tensors", {}, "F8_E4M3", /"a\.weight" is stored as F8_E4M3/],
     ["MLX", { quantization: { group_size: 64, bits: 4 } }, "U32", /MLX, 4 bits/],
   ])("refuses %s, and says what to give instead", async (_, fields, dtype, message) => {
     const bytes = dtype === "F8_E4M3" ? 1 : 4;
@@ -102,6 +102,7 @@ describe("openCheckpoint", () => {
       ["unsloth/llama-3-8b-bnb-4bit", "unsloth/llama-3-8b,"],
       ["Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen/Qwen2.5-7B-Instruct,"],
       ["mlx-community/Qwen3-8B-4bit", "mlx-community/Qwen3-8B,"],
+      ["/c/hub/models--Qwen--Qwen3-8B-AWQ/snapshots/0123abc", "Qwen/Qwen3-8B,"],
       ["folder", "the model that it was quantized from"],
     ]) {
       await expect(openCheckpoint(memoryFileTree(files, label))).rejects.toMatchObject({

@@ -17,12 +17,16 @@ const SUFFIX =
 export function refuseQuantized(name: string, config: JsonRecord, tensors: Iterable<TensorInfo>): void {
   const method = methodOf(config);
   let what = method;
-  for (const { name: tensor, dtype } of tensors) {
+  for (const { name: tensor, dtype, path } of tensors) {
     if (what !== undefined) break;
-    if (tensor.endsWith(".weight") && QUANTIZED.test(dtype)) what = `tensor ${quoteName(tensor)} is ${dtype}`;
+    if (!tensor.endsWith(".weight") || !QUANTIZED.test(dtype)) continue;
+    what = `${path}: tensor ${quoteName(tensor)} is stored as ${dtype}`;
   }
   if (what === undefined) return;
-  const plain = siblingOf(name);
+  // A folder of the hub's cache has the model's id in its path; other folders may have it in their configuration.
+  const cached = /models--([^/\\]+)[/\\]snapshots[/\\]/.exec(name)?.[1].replace("--", "/");
+  const made = typeof config._name_or_path === "string" ? config._name_or_path : "";
+  const plain = siblingOf(cached ?? name) ?? siblingOf(made.slice(0, 200));
   const instead =
     plain === undefined ? "the model that it was quantized from" : `${plain}, or whatever it was made from,`;
   throw new TacetError("unsupported_model", `${name} holds quantized weights (${what})`, {
