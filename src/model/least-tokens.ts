@@ -3,6 +3,8 @@
  * it is tokenized, which takes seconds a megabyte and holds up everything else in the process.
  *
  *   tokens ≥ length / longest                  no token covers more than the longest one of the vocabulary
+ *   tokens ≥ letters / most letters            the same for ASCII's letters and digits alone: long tokens are mostly
+ *                                              white space and punctuation
  *   tokens ≥ (beginnings + 1) / (inside + 1)   a beginning is white space with something else behind it; one that
  *                                              no token has inside lies between two tokens
  */
@@ -16,20 +18,32 @@ const BEGINNINGS = /[ \n\t\rĠĊĉč▁](?![ \n\t\rĠĊĉč▁]|$)/g;
 /** None where the text itself has one of those letters. */
 const TEXT_BEGINNINGS = /[ \n\t\r](?=[^ \n\t\rĠĊĉč▁])/g;
 
+const LETTER = /[A-Za-z0-9]/g;
+
 /** @param shrinks at most so many characters become one before the text is tokenized (NFC) */
 export function leastTokensOf(vocabulary: Iterable<string>, shrinks = 1): LeastTokens {
   let longest = 1;
+  let mostLetters = 1;
   let inside = 1;
   for (const token of vocabulary) {
     longest = Math.max(longest, token.length);
-    inside = Math.max(inside, token.match(BEGINNINGS)?.length ?? 0);
+    mostLetters = Math.max(mostLetters, count(LETTER, token));
+    inside = Math.max(inside, count(BEGINNINGS, token));
   }
   return (text) => {
+    const bounds = [text.length / longest / shrinks];
     // Counted only where it may matter: most texts are short.
-    const beginnings = text.length < 1_000 ? 0 : (text.match(TEXT_BEGINNINGS)?.length ?? 0);
-    const bounds = [text.length / longest / shrinks, (beginnings + 1) / (inside + 1)];
+    if (text.length >= 1_000) {
+      bounds.push((count(TEXT_BEGINNINGS, text) + 1) / (inside + 1));
+      // NFC makes other letters of them.
+      if (shrinks === 1) bounds.push(count(LETTER, text) / mostLetters);
+    }
     return Math.floor(Math.max(...bounds));
   };
+}
+
+function count(pattern: RegExp, text: string): number {
+  return text.match(pattern)?.length ?? 0;
 }
 
 /** Characters of a text that NFC makes one of, at most. */
@@ -43,12 +57,22 @@ export function leastTokensOfDefinition(definition: JsonRecord): LeastTokens | u
     model.byte_fallback === true || JSON.stringify(preTokenizer ?? null).includes('"ByteLevel"');
   if (model.fuse_unk === true && !anyBytes) return undefined;
   const shrinks = shrinkOf(normalizer);
-  if (shrinks === undefined) return undefined;
+  if (shrinks === undefined || !keepsAll(preTokenizer)) return undefined;
   const special = Array.isArray(added) ? added.flatMap((token) => (isRecord(token) ? [token] : [])) : [];
   // Such a token takes the white space beside it, as much as there is.
   if (special.some(({ lstrip, rstrip }) => lstrip === true || rstrip === true)) return undefined;
   const contents = special.flatMap(({ content }) => (typeof content === "string" ? [content] : []));
   return leastTokensOf([...Object.keys(model.vocab), ...contents], shrinks);
+}
+
+/** Whether all of a text comes out of a pre-tokenizer: some drop the white space. */
+function keepsAll(step: unknown): boolean {
+  if (step === null || step === undefined) return true;
+  if (!isRecord(step)) return false;
+  if (step.type === "Sequence")
+    return Array.isArray(step.pretokenizers) && step.pretokenizers.every(keepsAll);
+  if (step.type === "Split" || step.type === "Punctuation") return step.behavior !== "Removed";
+  return step.type === "ByteLevel" || step.type === "Metaspace" || step.type === "Digits";
 }
 
 function shrinkOf(normalizer: unknown): number | undefined {

@@ -311,19 +311,37 @@ describe("GPT-2's split", () => {
 });
 
 describe("texts that cannot fit", () => {
+  it("are tokenized where one token may cover any text, or none of it counts", async () => {
+    const spaces = " ".repeat(5_000);
+    for (const change of [
+      { pre_tokenizer: { type: "WhitespaceSplit" } },
+      { pre_tokenizer: { type: "Split", pattern: { String: " " }, behavior: "Removed", invert: false } },
+      { normalizer: { type: "Strip", strip_left: true, strip_right: true } },
+      { added_tokens: [{ ...SENTENCE_PIECE.added_tokens[0], rstrip: true }, SENTENCE_PIECE.added_tokens[1]] },
+    ]) {
+      const other = await loadTokenizer(
+        await checkpointWith({ "tokenizer.json": { ...SENTENCE_PIECE, normalizer: null, ...change } }),
+      );
+      const ids = other.encode(`<s>${spaces}`, { addSpecialTokens: false });
+      expect(other.encode(`<s>${spaces}`, { addSpecialTokens: false, atMost: ids.length })).toEqual(ids);
+    }
+  });
+
   it("are refused before they are tokenized, and never one that fits", async () => {
-    const text = "word ".repeat(200_000);
-    expect(() => tokenizer.encode(text, { atMost: 8_192 })).toThrow(
-      expect.objectContaining({
-        code: "context_overflow",
-        message: expect.stringMatching(/at least \d+ tokens/),
-      }),
-    );
+    for (const text of ["word ".repeat(200_000), "x".repeat(1_000_000), "我们".repeat(500_000)]) {
+      expect(() => tokenizer.encode(text, { atMost: 8_192 })).toThrow(
+        expect.objectContaining({
+          code: "context_overflow",
+          message: expect.stringMatching(/at least \d+ tokens/),
+        }),
+      );
+    }
     for (const each of [tokenizer, sentencePiece]) {
       fc.assert(
         fc.property(
           fc.array(fc.constantFrom(" ", "\n", "a", "he", "llo", "▁", " ▁", "€", "Ġ", "  ", "hello world "), {
-            maxLength: 600,
+            minLength: 400,
+            maxLength: 1200,
           }),
           (parts) => {
             const whole = parts.join("");
