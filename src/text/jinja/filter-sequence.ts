@@ -1,10 +1,11 @@
 /** Filters over lists, dicts and whatever else can be looped over. What is lazy in jinja2 is lazy here. */
 import { bind, intArgument, positionals, textArgument } from "./arguments.ts";
-import { attributeOf, itemOf, ownAttribute } from "./attributes.ts";
+import { attributeOf, ownAttribute } from "./attributes.ts";
 import { checkLength, spend, spendOnText } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import type { Filters, Lookup } from "./filters.ts";
 import { binary, equal, order } from "./operators.ts";
+import { each, type Getter, getter, lazily, lowered, sorted } from "./sequences.ts";
 import { textOf } from "./text.ts";
 import { codePoints } from "./unicode.ts";
 import {
@@ -15,67 +16,14 @@ import {
   isTrue,
   iterate,
   iteratorOf,
-  itemsOf,
   Lazy,
   lengthOf,
   listOf,
-  Markup,
-  Range,
   Tuple,
   typeName,
   Undefined,
   type Value,
 } from "./values.ts";
-
-type Getter = (item: Value) => Value;
-
-/** The attribute `a.b.0` of an item, looked up as with brackets. */
-function getter(attribute: Value, ignoreCase: boolean, fallback: Value = null): Getter {
-  const parts = attributeParts(attribute);
-  return (item) => {
-    let value = item;
-    for (const part of parts) {
-      value = itemOf(value, part);
-      if (fallback !== null && value instanceof Undefined) value = fallback;
-    }
-    return ignoreCase ? lowered(value) : value;
-  };
-}
-
-function attributeParts(attribute: Value): Value[] {
-  if (attribute === null) return [];
-  if (typeof attribute !== "string") return [attribute];
-  return attribute.split(".").map((part) => (/^\d+$/.test(part) ? BigInt(part) : part));
-}
-
-function lowered(value: Value): Value {
-  if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
-  return typeof value === "string" ? value.toLowerCase() : value;
-}
-
-/** Sorted by keys, stable in both directions. */
-function sorted<T>(items: readonly T[], keyOf: (item: T) => Value, reverse: boolean): T[] {
-  const keyed = items.map((item) => ({ item, key: keyOf(item) }));
-  keyed.sort((a, b) => {
-    const difference = reverse ? order(b.key, a.key) : order(a.key, b.key);
-    if (Number.isNaN(difference)) throw new TemplateFault("what is not a number is sorted");
-    return difference;
-  });
-  return keyed.map(({ item }) => item);
-}
-
-/** Runs a generator function for a filter that gives an iterator. */
-function lazily(generate: () => Generator<Value>): Lazy {
-  return new Lazy(generate());
-}
-
-function* each(value: Value): Generator<Value> {
-  const iterator = iteratorOf(value);
-  for (let next = iterator.next(); !next.done; next = iterator.next()) {
-    spend(1);
-    yield next.value;
-  }
-}
 
 export const SEQUENCE_FILTERS: Filters = {
   length: (value, args) => {
@@ -254,9 +202,6 @@ export const SEQUENCE_FILTERS: Filters = {
 
 function reversed(value: Value): Iterator<Value> | undefined {
   if (value instanceof Lazy || iterate(value) === undefined) return undefined;
-  if (itemsOf(value) === undefined && !(typeof value === "string")) {
-    if (value instanceof Range) checkLength(value.length);
-  }
   return listOf(value).reverse()[Symbol.iterator]();
 }
 

@@ -23,8 +23,12 @@ import {
 
 /** `str(value)`, but not of a text marked as safe, which would keep its mark. */
 function soft(value: Value): string {
-  if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
+  refuseMarkup(value);
   return textOf(value);
+}
+
+function refuseMarkup(value: Value): void {
+  if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
 }
 
 const TITLE_WORDS = new RegExp(`([-${WHITE_SPACE}({[<]+)`, "u");
@@ -161,6 +165,7 @@ function jsonSeparators(value: Value, indented: boolean): readonly [string, stri
 
 /** `int(value)` by Python's rules; undefined: ValueError or TypeError. */
 function intOf(value: Value): bigint | undefined {
+  refuseMarkup(value);
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "string") {
     const text = numeral(value);
@@ -175,6 +180,7 @@ function intOf(value: Value): bigint | undefined {
 }
 
 function floatOf(value: Value): number | undefined {
+  refuseMarkup(value);
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "string") return parseFloatText(numeral(value));
   const number = numberOf(value);
