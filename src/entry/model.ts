@@ -28,6 +28,7 @@ export {
   loadChatTemplate,
   type RenderOptions,
   renderChat,
+  type TemplateVariables,
 } from "../text/chat-template.ts";
 export type { DecoderConfig } from "../model/architectures/decoder-config.ts";
 export type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../model/delta-source.ts";

@@ -14,6 +14,7 @@ import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
 import { KvCache } from "./kv-cache.ts";
+import { refuseMoreLayers } from "./layer-count.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
@@ -149,6 +150,7 @@ export class CausalLm {
     const architecture = architectureOf(checkpoint.config);
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);
+    refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
     const loras = fittingModules(options, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);

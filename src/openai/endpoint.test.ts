@@ -1,10 +1,14 @@
 /** The endpoint as a function, on the real model with the adapter in this process: no port, no provider. */
 
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lexicon, lexiconEntries } from "../../test/support/models.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import type { Checkpoint } from "../weights/checkpoint.ts";
+import { nodeFileTree } from "../platform/node.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { Endpoint, type EndpointOptions, ServedModel, Turns } from "./endpoint.ts";
 
 const ORIGIN = "https://app.example";
@@ -532,5 +536,65 @@ describe("several at once", () => {
     );
     await endpoint.stop(0);
     expect(eventsOf(await stream.text()).at(-1)).toMatch(/^{"error":/);
+  });
+});
+
+describe("chat_template_kwargs", () => {
+  let dir: string;
+  let templated: ServedModel;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "tacet-template-"));
+    cpSync("models/lexicon/base", dir, { recursive: true });
+    writeFileSync(
+      join(dir, "chat_template.jinja"),
+      "<|user|>{{ messages[0].content }}{{ ending }}<|end|><|assistant|>",
+    );
+    templated = await ServedModel.open({
+      id: "law",
+      model,
+      checkpoint: await openCheckpoint(nodeFileTree(dir)),
+      ownedBy: "test",
+      answers: new Turns(4, 32),
+      contexts: 1,
+      templateVariables: { ending: "ttery" },
+    });
+  });
+  afterAll(() => {
+    templated.dispose();
+    rmSync(dir, { recursive: true });
+  });
+  const asked = (word: string, kwargs?: unknown) =>
+    ask(
+      "/v1/chat/completions",
+      chat(word, { max_tokens: 64, ...(kwargs === undefined ? {} : { chat_template_kwargs: kwargs }) }),
+      { options: { models: [templated] } },
+    );
+
+  it("reach the template, over what the endpoint was started with", async () => {
+    for (const [word, kwargs] of [
+      ["ba", undefined],
+      ["ba", null],
+      ["batt", { ending: "ery" }],
+      ["battery", { ending: "" }],
+    ] as const) {
+      const { body } = await asked(word, kwargs);
+      expect(body.choices[0].message.content).toBe(BATTERY.adapter.text);
+    }
+  });
+
+  it("are refused where they would change nothing", async () => {
+    expect(await asked("ba", { endin: "ttery" })).toMatchObject({
+      status: 400,
+      body: {
+        error: { message: expect.stringMatching(/does not read the variable "endin" .*reads ending/) },
+      },
+    });
+    expect(await asked("ba", { messages: [] })).toMatchObject({ status: 400 });
+    expect(await asked("ba", "ending")).toMatchObject({
+      status: 400,
+      body: { error: { param: "chat_template_kwargs" } },
+    });
+    const completion = { model: "law", prompt: "x", chat_template_kwargs: { ending: "" } };
+    expect(await ask("/v1/completions", completion)).toMatchObject({ status: 400 });
   });
 });

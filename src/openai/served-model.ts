@@ -12,7 +12,7 @@ import {
 import { type AnswerOptions, roomFor, writeAnswer } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -33,6 +33,8 @@ export interface ServedModelOptions {
   readonly answers: Turns;
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
+  /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
+  readonly templateVariables?: TemplateVariables | undefined;
 }
 
 const OPTIONS: OptionTypes<ServedModelOptions> = {
@@ -40,6 +42,7 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   model: "object",
   checkpoint: "object",
   ownedBy: "string",
+  templateVariables: "object",
   fingerprint: "string",
   answers: "object",
   contexts: "number",
@@ -70,6 +73,7 @@ export class ServedModel {
   readonly fingerprint: string | undefined;
   readonly tokenizer: Tokenizer;
   readonly #template: ChatTemplate | undefined;
+  readonly #templateVariables: TemplateVariables;
   readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
@@ -89,6 +93,7 @@ export class ServedModel {
     this.#pool = new ContextPool(options.model, options.contexts);
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
+    this.#templateVariables = options.templateVariables ?? {};
     this.#defaults = defaults;
   }
 
@@ -189,10 +194,12 @@ export class ServedModel {
 
   #encode(prompt: RequestPrompt): readonly number[] {
     if ("ids" in prompt) return prompt.ids;
-    if ("text" in prompt) return this.tokenizer.encode(prompt.text);
+    if ("text" in prompt) return this.tokenizer.encode(prompt.text, { atMost: this.contextLength });
     if (this.#template === undefined) {
       throw badField("messages", "the model has no chat template: give the whole prompt to /v1/completions");
     }
-    return this.tokenizer.encode(this.#template.render(prompt.messages), { addSpecialTokens: false });
+    const variables = { ...this.#templateVariables, ...prompt.templateVariables };
+    const text = this.#template.render(prompt.messages, { variables });
+    return this.tokenizer.encode(text, { addSpecialTokens: false, atMost: this.contextLength });
   }
 }

@@ -42,6 +42,34 @@ describe("tokenizer.model", () => {
     expect(tokenizer.detokenize([1_000_000])).toBe("");
   });
 
+  it("says that a file of that name is a vocabulary of tiktoken", async () => {
+    const base64 = (text: string) => Buffer.from(text).toString("base64");
+    const lines = ["\0", "\x01", "hello", " world"].map((piece, rank) => `${base64(piece)} ${rank}\n`);
+    for (const text of [
+      lines.join(""),
+      "AAA= 0\nAQA= 1\naGVsbG8= 2\n",
+      `${lines.join("").repeat(50)}aGVsbG8`,
+    ]) {
+      await expect(loadTokenizer(await folder({ "tokenizer.model": text }))).rejects.toMatchObject({
+        code: "bad_tokenizer",
+        message: expect.stringMatching(/is a tiktoken vocabulary/),
+        hint: expect.stringMatching(/tokenizer\.json/),
+      });
+    }
+  });
+
+  it("refuses a text that surely has more tokens than the context, before it is tokenized", async () => {
+    const tokenizer = await loadTokenizer(await llama());
+    const text = "hello world ".repeat(20_000);
+    expect(() => tokenizer.encode(text, { atMost: 5_000 })).toThrow(
+      expect.objectContaining({
+        code: "context_overflow",
+        message: expect.stringMatching(/at least \d+ tokens/),
+      }),
+    );
+    expect(tokenizer.encode("hello world", { atMost: 3 })).toHaveLength(3);
+  });
+
   it("puts begin and end tokens as tokenizer_config says, the begin token once", async () => {
     const encode = async (settings: Record<string, unknown>, text: string, addSpecialTokens = true) =>
       (await loadTokenizer(await llama(settings))).encode(text, { addSpecialTokens });

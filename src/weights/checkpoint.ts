@@ -3,6 +3,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
+import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
 export interface Checkpoint {
@@ -31,7 +32,10 @@ const INDEX = "model.safetensors.index.json";
  */
 const WRAPPER = /^(?:transformer|model)\./;
 
-/** @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled */
+/**
+ * @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled; unsupported_model if
+ *   they are quantized
+ */
 export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const configText = await readText(tree, "config.json", "bad_checkpoint");
   if (configText === undefined) {
@@ -41,6 +45,7 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
+  refuseQuantized(tree.label, config, tensors.values());
   const find = (name: string): TensorInfo | undefined => {
     const exact = tensors.get(name);
     if (exact) return exact;

@@ -9,10 +9,11 @@ import { loadSystemCheck } from "./system-message.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
 
-export interface ChatOptions extends SourceOptions, SamplingFlags {
+export interface ChatOptions extends SourceOptions, SamplingFlags, TemplateFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
   /** False with --no-history. */
@@ -28,6 +29,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     if (options.system !== undefined) checkSystem(options.system);
     const session = await ChatSession.open(source.model, source.checkpoint, {
       ...(options.system === undefined ? {} : { system: options.system }),
+      templateVariables: options.templateArg,
       remember: options.history !== false && !dictionary,
       overflow: options.dropOldest ? "drop-oldest" : "error",
       onDropped: (messages) => warn(`the model no longer sees the oldest ${messages} messages`),

@@ -53,7 +53,7 @@ export async function runGenerate(
   try {
     const side = await openTextSide(source.checkpoint);
     const start = resumed ?? {
-      promptIds: await promptIds(source.checkpoint, side, text, options),
+      promptIds: await promptIds(source.checkpoint, side, text, options, source.model.contextLength),
       ids: [],
     };
     if (side.tokenizer === undefined && options.stop !== undefined) {
@@ -85,7 +85,13 @@ export async function runGenerate(
 
 async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
   if (options.resume === undefined) return undefined;
-  if (words.length > 0 || options.ids !== undefined || options.raw || options.system !== undefined) {
+  if (
+    words.length > 0 ||
+    options.ids !== undefined ||
+    options.raw ||
+    options.system !== undefined ||
+    options.templateArg !== undefined
+  ) {
     throw new TacetError("bad_argument", "--resume has the prompt, and excludes another one");
   }
   return await readResume(options.resume);
@@ -117,6 +123,13 @@ async function answer(
   const room = Math.max(1, source.model.contextLength + 1 - prompt.length);
   const defaults = await readGenerationDefaults(source.checkpoint);
   const { maxNewTokens: usual = DEFAULT_NEW_TOKENS, maxLength = Number.POSITIVE_INFINITY } = defaults;
+  if (options.maxNewTokens === undefined && state.promptIds.length >= maxLength) {
+    throw new TacetError(
+      "context_overflow",
+      `the prompt has ${state.promptIds.length} tokens, and the model's generation_config.json ends prompt and answer at ${maxLength} (max_length)`,
+      { hint: "--max-new-tokens N says how long the answer may be instead" },
+    );
+  }
   const most = options.maxNewTokens ?? Math.min(usual, Math.max(1, maxLength - state.promptIds.length), room);
   try {
     if (state.ids.some(take)) return;

@@ -7,6 +7,7 @@ import type { BundleManifest } from "../../bundle/manifest.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { architectureOf } from "../../model/architectures/registry.ts";
+import { refuseMoreLayers } from "../../model/layer-count.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";
@@ -72,7 +73,9 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
       checkWeights(checkpoint, { signal, onProgress }),
     );
   }
-  const config = architectureOf(checkpoint.config).parseConfig(checkpoint.config);
+  const architecture = architectureOf(checkpoint.config);
+  const config = architecture.parseConfig(checkpoint.config);
+  refuseMoreLayers(architecture.linearPlaces(config), checkpoint);
   let parameters = 0;
   let weightBytes = 0;
   const dtypes = new Set<string>();

@@ -2,12 +2,13 @@ import type { Command } from "commander";
 import { collect, integerIn } from "../shared/arguments.ts";
 import type { ServeOptions } from "./run.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
+import { addTemplateOption } from "../shared/template-options.ts";
 
 export function registerServe(program: Command, signal: AbortSignal): void {
   const command = program
     .command("serve")
     .description("an OpenAI-compatible endpoint on this machine, for other programs");
-  addSourceOptions(command, "without-adapter")
+  addTemplateOption(addSourceOptions(command, "without-adapter"))
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8789)
     .option("--api-key-file <file>", "programs must send a key of this file, one a line")

@@ -16,10 +16,11 @@ import {
   openRemote,
   type SourceOptions,
 } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { readTokens, tokenCheck } from "../shared/token.ts";
 
-export interface ServeOptions extends SourceOptions {
+export interface ServeOptions extends SourceOptions, TemplateFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -105,7 +106,7 @@ async function openModels(
   const { bundle, model } = remote.remote!;
   const id = bundle.manifest.adapter;
   const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
-  const shared = { checkpoint, answers, contexts };
+  const shared = { checkpoint, answers, contexts, templateVariables: options.templateArg };
   const models = [await ServedModel.open({ ...shared, id, model, fingerprint, ownedBy: "provider" })];
   if (options.serveBase) {
     if (id === BASE_NAME) {

@@ -80,3 +80,21 @@ export function hex32(option: string): Parse<string> {
     });
   };
 }
+
+/**
+ * "NAME=JSON", may be given several times.
+ * @throws TacetError bad_argument
+ */
+export function collectJson(option: string) {
+  return (text: string, before: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => {
+    const [, name, json] = /^([A-Za-z_]\w*)=([\s\S]*)$/.exec(text) ?? [];
+    try {
+      if (name !== undefined) return { ...before, [name]: JSON.parse(json) };
+    } catch {
+      // Said below.
+    }
+    throw new TacetError("bad_argument", `${option} must be a name, "=" and a JSON value`, {
+      hint: `as in ${option} enable_thinking=false, or ${option} 'effort="high"'`,
+    });
+  };
+}
