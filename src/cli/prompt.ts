@@ -1,7 +1,8 @@
 /** The prompt as token ids: from words, from stdin, from ids. */
 import { TacetError } from "../base/errors.ts";
 import { loadChatTemplate } from "../model/chat-template.ts";
-import { hasTokenizer, loadEosIds, loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { loadEosIds } from "../model/end-ids.ts";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
 export interface PromptOptions {

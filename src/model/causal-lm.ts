@@ -89,6 +89,14 @@ export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string
   return places.map(({ modules }) => modules);
 }
 
+/**
+ * Rows of the base model's embeddings: every id is below it.
+ * @throws TacetError unsupported_model, bad_checkpoint
+ */
+export function vocabSizeOf({ config }: Checkpoint): number {
+  return architectureOf(config).parseConfig(config).vocabSize;
+}
+
 export class CausalLm {
   readonly config: DecoderConfig;
   /** As {@link inputGroupsOf} gives them. */

@@ -3,8 +3,8 @@
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { loadEosIds } from "./end-ids.ts";
 import type { SamplingOptions } from "./generate.ts";
-import { loadEosIds } from "./tokenizer.ts";
 
 export interface GenerationDefaults {
   /** A user's wishes are spread over it. Temperature 0 unless the file says `do_sample`. */

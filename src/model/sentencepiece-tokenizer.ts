@@ -13,6 +13,7 @@ import {
   hasRoleTokens,
   isChatGlm,
 } from "./chatglm-text.ts";
+import { withAdapterEnds } from "./end-ids.ts";
 import { MAX_MODEL_BYTES, PIECE } from "./sentencepiece/model-file.ts";
 import { SentencePiece } from "./sentencepiece/sentencepiece.ts";
 import {
@@ -38,9 +39,11 @@ export async function loadSentencePieceTokenizer(
 ): Promise<Tokenizer> {
   const piece = new SentencePiece(await readModel(checkpoint), SENTENCEPIECE_FILE);
   const chatGlm = isChatGlm(checkpoint);
-  const specials = chatGlm
+  const own = chatGlm
     ? chatGlmTokens(piece.size, await hasRoleTokens(checkpoint, settings))
     : [...controlPieces(piece), ...(await readAddedTokens(checkpoint, settings))];
+  const added = (checkpoint.adapterText?.addedTokens ?? []).map(({ text, id }) => controlToken(text, id));
+  const specials = [...own.filter(({ id }) => !added.some((token) => token.id === id)), ...added];
   const idOf = new Map(specials.map(({ text, id }) => [text, id]));
   const idOfToken = (token: string) => idOf.get(token) ?? piece.idOf(token);
   const idOfSetting = (name: string, fallback: number) => {
@@ -61,7 +64,7 @@ export async function loadSentencePieceTokenizer(
   return wrap(piece, specials, {
     prefix,
     suffix,
-    eosIds: [...new Set([...ends, ...turnEnds])],
+    eosIds: withAdapterEnds([...new Set([...ends, ...turnEnds])], checkpoint),
     // Before "legacy" was settled, every stretch behind a special token began with a space of its own.
     spaceBehindSpecials: settings.legacy !== false,
     spaceAtStart: settings.add_prefix_space !== false,

@@ -4,8 +4,10 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { baseEosIds, withAdapterEnds } from "./end-ids.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
 import { tokenText } from "./special-tokens.ts";
+import { withAddedTokens, withConfiguredEnds } from "./tokenizer-definition.ts";
 
 const DEFINITION = "tokenizer.json";
 
@@ -42,27 +44,19 @@ export async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> 
   const definition = await checkpoint.json(DEFINITION);
   const settings = (await checkpoint.json("tokenizer_config.json")) ?? {};
   if (!isRecord(settings)) throw unusable();
-  const eosIds = await loadEosIds(checkpoint);
+  const eosIds = await baseEosIds(checkpoint);
   if (definition === undefined) return await loadSentencePieceTokenizer(checkpoint, settings, eosIds);
   if (!isRecord(definition)) throw unusable();
-  const inner = create(definition, settings);
+  const { addedTokens = [] } = checkpoint.adapterText ?? {};
+  const whole = withAddedTokens(withConfiguredEnds(definition, settings), addedTokens);
+  const inner = create(whole, settings);
   const idOf = (name: string) => {
     const token = tokenText(settings[name]);
     return token === undefined ? undefined : inner.token_to_id(token);
   };
   const endId = idOf("eos_token");
-  return wrap(inner, eosIds.length > 0 || endId === undefined ? eosIds : [endId], idOf("bos_token"));
-}
-
-/** End ids that generation_config.json gives, else config.json; empty if neither does. Needs no tokenizer. */
-export async function loadEosIds(checkpoint: Checkpoint): Promise<readonly number[]> {
-  const generation = await checkpoint.json("generation_config.json");
-  for (const source of [generation, checkpoint.config]) {
-    const value = isRecord(source) ? source.eos_token_id : undefined;
-    const ids = (Array.isArray(value) ? value : [value]).filter((id) => Number.isInteger(id) && id >= 0);
-    if (ids.length > 0) return ids;
-  }
-  return [];
+  const ends = eosIds.length > 0 || endId === undefined ? eosIds : [endId];
+  return wrap(inner, withAdapterEnds(ends, checkpoint), idOf("bos_token"));
 }
 
 /** What is used of the library, whose own declarations do not resolve under NodeNext. */

@@ -2,6 +2,7 @@
 
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
+import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
@@ -21,6 +22,8 @@ export interface Checkpoint {
   /** Another file of the folder as text or JSON, undefined if there is none (the tokenizer's files, mostly). */
   text(name: string): Promise<string | undefined>;
   json(name: string): Promise<unknown>;
+  /** What an adapter on this base changes about text (adapter-text.ts); the folder's own files know nothing of it. */
+  readonly adapterText?: AdapterText;
 }
 
 const SINGLE = "model.safetensors";
