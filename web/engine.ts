@@ -62,7 +62,7 @@ async function start(settings: Settings, token: string, page: string): Promise<v
   });
   const chats = {
     base: await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" }),
-    private: await ChatSession.open(joined.model, checkpoint, { overflow: "drop-oldest" }),
+    private: await ChatSession.open(joined.model, joined.checkpoint, { overflow: "drop-oldest" }),
   };
   opened = { base, joined, chats };
   say({ type: "ready", ready: factsOf(joined) });

@@ -38,7 +38,8 @@ function decodeSpecialTokens(raw: unknown): Readonly<Record<string, string>> {
   for (const [name, text] of entries) {
     if (!TEMPLATE_TOKENS.includes(name))
       throw refusal("text.specialTokens has a name that no tokenizer knows");
-    if (typeof text !== "string" || !isShortText(text)) throw refusal(`text.specialTokens.${name} is no token`);
+    if (typeof text !== "string" || !isShortText(text))
+      throw refusal(`text.specialTokens.${name} is no token`);
   }
   return Object.fromEntries(entries) as Record<string, string>;
 }
@@ -47,7 +48,8 @@ function decodeAddedTokens(raw: unknown): readonly { id: number; text: string }[
   const tokens = array(raw, "text.addedTokens", ADAPTER_TEXT_LIMITS.addedTokens).map((entry, i) => {
     const at = `text.addedTokens[${i}]`;
     const { id, text } = record(entry, at);
-    if (typeof text !== "string" || !isControlTokenText(text)) throw refusal(`${at}.text is no control token`);
+    if (typeof text !== "string" || !isControlTokenText(text))
+      throw refusal(`${at}.text is no control token`);
     return { id: integer(id, `${at}.id`, 0, LARGEST_ID), text };
   });
   const distinct = (values: readonly unknown[]) => new Set(values).size === tokens.length;

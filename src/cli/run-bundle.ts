@@ -5,6 +5,7 @@ import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { checkAdapterName, type OutputMode } from "../bundle/manifest.ts";
 import { signBundle } from "../bundle/signature.ts";
+import { readAdapterText } from "../model/adapter-text.ts";
 import { fitAdapter } from "../model/fit-adapter.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
@@ -19,6 +20,7 @@ import {
   shapesOf,
   showFunctionVectors,
 } from "./bundle-facts.ts";
+import { describeText } from "./describe-text.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { makeBundle, writeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "./model-folder.ts";
@@ -43,8 +45,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
-  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(options.adapter, "adapter", signal)));
-  const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
+  const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text, readsMessages } = await readAdapterText(tree, checkpoint);
+  const made = await makeBundle(checkpoint, adapter, {
+    ...{ name, output: options.output, signal },
+    ...(text === undefined ? {} : { text }),
+  });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
   await writeBundle(made, { ...paths, signature: signaturePath }, signature);
@@ -55,6 +62,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
   if (!options.json) warnOfInitialization(signs);
+  if (readsMessages) {
+    warn(
+      "the adapter's chat template writes other prompts where messages have other words; clients do not let it see " +
+        "them, and put every message in as it is",
+    );
+  }
   const { manifest } = made;
   const costs = (["public-basis", "sealed"] as const).map((output) =>
     costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
@@ -69,6 +82,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
+      ...(text === undefined ? {} : { text }),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -83,6 +97,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("digest", toHex(made.digest), 16);
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
+  for (const line of describeText(text)) printField("text", line);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

@@ -1,6 +1,6 @@
 /** `tacet chat`: a conversation on a terminal, or one message a line from a pipe. */
 import { createInterface } from "node:readline";
-import type { AnswerOptions } from "../model/answer-stream.ts";
+import { type AnswerOptions, checkStopTokenIds } from "../model/answer-stream.ts";
 import { ChatSession } from "../model/chat-session.ts";
 import { InteractiveChat } from "./chat/interactive-chat.ts";
 import { showAnswer } from "./chat/show-answer.ts";
@@ -27,12 +27,14 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
       overflow: options.dropOldest ? "drop-oldest" : "error",
       onDropped: (messages) => warn(`the model no longer sees the oldest ${messages} messages`),
     });
-    const { maxNewTokens, stop } = options;
+    const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
       ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
       ...(stop === undefined ? {} : { stop }),
+      ...(stopId === undefined ? {} : { stopTokenIds: stopId }),
     };
+    checkStopTokenIds(stopId ?? [], source.model.config.vocabSize);
     if (process.stdin.isTTY && (process.stdout.isTTY || process.stderr.isTTY)) {
       await new InteractiveChat(source, session, answering, signal).run();
     } else {

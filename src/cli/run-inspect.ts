@@ -175,6 +175,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     output,
     cost: costOf(output, manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
+    ...(manifest.text === undefined ? {} : { text: manifest.text }),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

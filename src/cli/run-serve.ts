@@ -105,7 +105,7 @@ async function openModels(
   const { bundle, model } = remote.remote!;
   const id = bundle.manifest.adapter;
   const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
-  const shared = { checkpoint, answers, contexts };
+  const shared = { checkpoint: remote.checkpoint, answers, contexts };
   const models = [await ServedModel.open({ ...shared, id, model, fingerprint, ownedBy: "provider" })];
   if (options.serveBase) {
     if (id === BASE_NAME) {
@@ -113,7 +113,9 @@ async function openModels(
     }
     const base = await openLocal(checkpoint, options, signal);
     opened.push(base);
-    models.push(await ServedModel.open({ ...shared, id: BASE_NAME, model: base.model, ownedBy: "local" }));
+    models.push(
+      await ServedModel.open({ ...shared, checkpoint, id: BASE_NAME, model: base.model, ownedBy: "local" }),
+    );
   }
   return models;
 }

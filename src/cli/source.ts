@@ -2,6 +2,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { connect, type PrivateModel } from "../client/client.ts";
+import { readAdapterText } from "../model/adapter-text.ts";
 import { CausalLm } from "../model/causal-lm.ts";
 import { fitAdapter } from "../model/fit-adapter.ts";
 import { LocalLora } from "../model/local-lora.ts";
@@ -9,6 +10,7 @@ import type { PrepareProgress } from "../model/quantized-weights.ts";
 import type { WeightFormat } from "../model/weight-source.ts";
 import { collectLessOften } from "../platform/node-heap.ts";
 import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { withAdapterText } from "../weights/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
@@ -39,6 +41,7 @@ export type SourceKind = "base" | "plaintext-adapter" | "provider";
 export interface OpenedModel {
   readonly kind: SourceKind;
   readonly model: CausalLm;
+  /** With what the adapter changes about text. */
   readonly checkpoint: Checkpoint;
   /** With a provider. */
   readonly remote?: PrivateModel;
@@ -80,13 +83,14 @@ export async function openModel(options: SourceOptions, signal: AbortSignal): Pr
 }
 
 export async function openLocal(
-  checkpoint: Checkpoint,
+  base: Checkpoint,
   options: SourceOptions,
   signal: AbortSignal,
 ): Promise<OpenedModel> {
   collectLessOften();
-  const { adapter } = options;
-  const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter, signal);
+  const local =
+    options.adapter === undefined ? undefined : await openLocalLora(base, options.adapter, signal);
+  const { deltas, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
     const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
@@ -138,9 +142,18 @@ class LoadProgress {
   }
 }
 
-async function openLocalLora(checkpoint: Checkpoint, named: string, signal: AbortSignal): Promise<LocalLora> {
-  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(named, "adapter", signal)));
-  return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+async function openLocalLora(
+  base: Checkpoint,
+  named: string,
+  signal: AbortSignal,
+): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+  const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text } = await readAdapterText(tree, base);
+  return {
+    deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
+    checkpoint: text === undefined ? base : withAdapterText(base, text),
+  };
 }
 
 const RECONNECT_SECONDS = 10;
@@ -183,7 +196,8 @@ export async function openRemote(
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
     });
     platform.connected();
-    return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };
+    const { model } = remote;
+    return { kind: "provider", model, checkpoint: remote.checkpoint, remote, close: () => remote.close() };
   } finally {
     fetching.stop();
     loading.stop();

@@ -10,6 +10,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
+import { joinAdapterText } from "../model/adapter-text.ts";
 import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/quantized-weights.ts";
 import type { WeightFormat } from "../model/weight-source.ts";
@@ -51,6 +52,7 @@ export interface PrivateModel {
   readonly adapter: RemoteAdapter;
   readonly provider: RemoteProvider;
   readonly bundle: Bundle;
+  /** The base model with what the adapter changes about text: what tokenizer and chat template are loaded from. */
   readonly checkpoint: Checkpoint;
   /** Closes the connection, forgets all key material, frees the model. */
   close(): Promise<void>;
@@ -77,6 +79,7 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
   let adapter: RemoteAdapter | undefined;
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
+    const joinedCheckpoint = await joinAdapterText(checkpoint, bundle.manifest.text);
     adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
     const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
     const weightCache = options.weightCache ?? platform.weightCache;
@@ -99,7 +102,7 @@ export async function connect(platform: Platform, options: ConnectOptions): Prom
       adapter,
       provider,
       bundle,
-      checkpoint,
+      checkpoint: joinedCheckpoint,
       async close() {
         provider.close();
         joined.dispose();

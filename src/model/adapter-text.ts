@@ -54,7 +54,10 @@ export async function readAdapterText(tree: FileTree, checkpoint: Checkpoint): P
   const tokenizer = await loadTokenizer(withAdapterText(checkpoint, tokens));
   const own = await findTemplate(files, settings);
   const chatTemplate = own === (await baseTemplate(checkpoint)) ? undefined : own;
-  const used = [chatTemplate ?? "", ...TEMPLATE_TOKENS.slice(0, 2).map((name) => tokenText(settings[name]) ?? "")];
+  const used = [
+    chatTemplate ?? "",
+    ...TEMPLATE_TOKENS.slice(0, 2).map((name) => tokenText(settings[name]) ?? ""),
+  ];
   const missing = outside.find((text) => used.some((each) => each.includes(text)));
   if (missing !== undefined) throw resized(missing, vocabSizeOf(checkpoint));
   const specialTokens = await changedTokens(settings, checkpoint, tokenizer);
@@ -105,7 +108,8 @@ async function faultOf(text: AdapterText, checkpoint: Checkpoint): Promise<strin
   const { addedTokens = [], endIds = [], specialTokens = {} } = text;
   const vocabSize = vocabSizeOf(checkpoint);
   const large = [...endIds, ...addedTokens.map(({ id }) => id)].find((id) => id >= vocabSize);
-  if (large !== undefined) return `has the token id ${large}, outside the base model's vocabulary of ${vocabSize}`;
+  if (large !== undefined)
+    return `has the token id ${large}, outside the base model's vocabulary of ${vocabSize}`;
   const base = await loadTokenizer(checkpoint);
   for (const token of addedTokens) {
     if (!isFree(token, base)) return `gives the token id ${token.id}, which is in use, another meaning`;

@@ -9,10 +9,12 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface AnswerOptions {
   /** Longest answer in tokens. Default: what the context has room for. */
   readonly maxNewTokens?: number;
-  /** The answer ends before the first of these that turns up in its text. */
+  /** The answer ends before the first of these that turns up in its text, control tokens such as "<|end|>" included. */
   readonly stop?: readonly string[];
   /** Ids that end the answer. Default: the tokenizer's. */
   readonly eosIds?: readonly number[];
+  /** Ids that end the answer besides those. */
+  readonly stopTokenIds?: readonly number[];
   /** Default: the likeliest token each time. */
   readonly sampling?: SamplingOptions;
   /** With each token its log-probability, and those of this many of the likeliest. */
@@ -54,7 +56,8 @@ export async function* streamAnswer(
   promptIds: readonly number[],
   options: AnswerOptions = {},
 ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-  const { maxNewTokens, stop, eosIds = tokenizer.eosIds, sampling = {}, logprobs, signal } = options;
+  const { maxNewTokens, stop, sampling = {}, logprobs, signal } = options;
+  const eosIds = endIdsOf(options, tokenizer, context.model.config.vocabSize);
   checkSampling(sampling);
   const answer = new AnswerText(tokenizer, stop);
   const room = roomFor(promptIds.length, context.model.contextLength);
@@ -102,6 +105,24 @@ export async function* streamAnswer(
     promptTokens: promptIds.length,
     cachedTokens,
   };
+}
+
+/** @throws TacetError bad_argument for an id that the model does not have: it would never end anything */
+function endIdsOf(
+  { eosIds, stopTokenIds = [] }: AnswerOptions,
+  tokenizer: Tokenizer,
+  vocabSize: number,
+): readonly number[] {
+  checkStopTokenIds(stopTokenIds, vocabSize);
+  return [...(eosIds ?? tokenizer.eosIds), ...stopTokenIds];
+}
+
+/** @throws TacetError bad_argument */
+export function checkStopTokenIds(ids: readonly number[], vocabSize: number): void {
+  if (ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize)) return;
+  throw new TacetError("bad_argument", `a stop token id is not an integer from 0 to ${vocabSize - 1}`, {
+    hint: "that is the size of the model's vocabulary",
+  });
 }
 
 /** New tokens that fit behind a prompt: the last one is never read. */

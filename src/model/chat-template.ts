@@ -71,8 +71,8 @@ export async function loadDirectTemplate(checkpoint: Checkpoint): Promise<ChatTe
   };
 }
 
-/** Where releases of some months had a template under its name. */
-const NAMED_TEMPLATE = "chat_templates/default.jinja";
+/** Where transformers keeps templates that have a name. */
+const NAMED_TEMPLATE = "additional_chat_templates/default.jinja";
 
 /** Its own file, as newer releases have it, before tokenizer_config.json, before what is known of the family. */
 export async function findTemplate(

@@ -2,6 +2,7 @@
 export { openCheckpoint } from "../weights/checkpoint.ts";
 export { openLoraAdapter } from "../weights/lora-adapter.ts";
 export { groupAdaptedModules } from "./adapted-groups.ts";
+export { readAdapterText } from "./adapter-text.ts";
 export { type AnswerEnd, type AnswerOptions, type AnswerPiece, streamAnswer } from "./answer-stream.ts";
 export { AnswerText } from "./answer-text.ts";
 export { CachedContext } from "./cached-context.ts";

@@ -14,8 +14,10 @@ export async function* partsOf(
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
   const { pieces, lastPromptId }: Answering = served.answer(request, signal);
+  const { tokenizer } = served;
+  const ends = [...tokenizer.eosIds, ...(request.options.stopTokenIds ?? [])];
   const logprobs =
-    request.options.logprobs === undefined ? undefined : new TokenLogprobs(served.tokenizer, lastPromptId);
+    request.options.logprobs === undefined ? undefined : new TokenLogprobs(tokenizer, lastPromptId, ends);
   try {
     for (;;) {
       const next = await pieces.next();

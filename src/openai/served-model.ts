@@ -5,6 +5,7 @@ import {
   type AnswerEnd,
   type AnswerOptions,
   type AnswerPiece,
+  checkStopTokenIds,
   roomFor,
   streamAnswer,
 } from "../model/answer-stream.ts";
@@ -100,6 +101,7 @@ export class ServedModel {
   answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
+    checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
     const pieces = this.#inTurns(ids, { ...this.#defaults, ...options, sampling, signal }, signal);
     return { pieces, lastPromptId: ids[ids.length - 1] };
