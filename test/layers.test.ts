@@ -26,7 +26,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   audit: ["client", "wire", "bundle", "pll", "rlwe", "ring", "model", "weights", "base"],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["model", "weights", "base"],
-  platform: ["base"],
+  platform: ["weights", "base"],
   // The package's main entries: for any runtime, and for Node.
   "index.ts": ["client", "model", "base"],
   "index-node.ts": ["platform", "client", "model", "weights", "base"],

@@ -39,7 +39,7 @@ describe("a template that came with a bundle", () => {
     fc.assert(
       fc.property(conversation, (messages) => {
         // JavaScript's trim knows U+FEFF, Python's does not, and NEL the other way round.
-        fc.pre(messages.every(({ content }) => !/[\ufeff\x85\x1c-\x1f]/.test(content)));
+        fc.pre(messages.every(({ content }) => !/[\ufeff\x85]/.test(content)));
         expect(inserting.render(messages)).toBe(direct.render(messages));
       }),
       { numRuns: process.env.SLOW ? 5000 : 300 },

@@ -534,3 +534,71 @@ describe("several at once", () => {
     expect(eventsOf(await stream.text()).at(-1)).toMatch(/^{"error":/);
   });
 });
+
+describe("ends, and fields that are null", () => {
+  it("ends at what a request names where the checkpoint names another end: a control token, or an id", async () => {
+    const generation = {
+      ...((await checkpoint.json("generation_config.json")) as object),
+      eos_token_id: 4000,
+    };
+    const other: Checkpoint = {
+      ...checkpoint,
+      json: async (name) => (name === "generation_config.json" ? generation : await checkpoint.json(name)),
+    };
+    const answers = new Turns(4, 32);
+    const models = [
+      await ServedModel.open({
+        ...{ id: "law", model, ownedBy: "test" },
+        checkpoint: other,
+        answers,
+        contexts: 4,
+      }),
+    ];
+    const reply = async (more: object) => {
+      const { status, body } = await ask(
+        "/v1/chat/completions",
+        chat("battery", { max_tokens: 60, temperature: 0, ...more }),
+        { options: { models } },
+      );
+      return status === 200
+        ? [body.choices[0].finish_reason, body.choices[0].message.content, body.usage.completion_tokens]
+        : [status, body.error.param, body.error.code];
+    };
+    const whole = ["stop", BATTERY.adapter.text, BATTERY.adapter.ids.length];
+    expect((await reply({}))[0]).toBe("length");
+    expect(await reply({ stop: ["<|end|>"] })).toEqual(whole);
+    expect(await reply({ stop: "<|end|>" })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [3] })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [7, 3], stop: null })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [] })).toEqual(await reply({}));
+    expect(await reply({ stop_token_ids: [4096] })).toEqual([400, null, "invalid_value"]);
+    for (const wrong of [3, ["3"], [-1], [0.5], [null], Array(65).fill(3)])
+      expect(await reply({ stop_token_ids: wrong })).toEqual([400, "stop_token_ids", null]);
+    const logged = await ask(
+      "/v1/chat/completions",
+      chat("battery", { max_tokens: 60, logprobs: true, stop_token_ids: [3] }),
+      { options: { models } },
+    );
+    const tokens = logged.body.choices[0].logprobs.content.map(({ token }: { token: string }) => token);
+    expect(tokens.join("")).toBe(BATTERY.adapter.text);
+    models[0].dispose();
+  });
+
+  it("takes every field that is null for left out, known or not", async () => {
+    const { body } = await ask("/v1/chat/completions", chat("battery"));
+    const nulls = {
+      reasoning_effort: null,
+      verbosity: null,
+      later: null,
+      n: null,
+      stop: null,
+      stop_token_ids: null,
+    };
+    const same = await ask("/v1/chat/completions", chat("battery", nulls));
+    expect(same.body.choices).toEqual(body.choices);
+    const stream = { stream: true, stream_options: { include_usage: null, later: null } };
+    expect((await ask("/v1/chat/completions", chat("battery", stream))).status).toBe(200);
+    const refused = await ask("/v1/chat/completions", chat("battery", { reasoning_effort: "high" }));
+    expect(refused.body.error).toMatchObject({ param: "reasoning_effort", code: "unknown_parameter" });
+  });
+});

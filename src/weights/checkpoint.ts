@@ -4,6 +4,7 @@ import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
+import { isShardName, MODEL_FILES } from "./model-files.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
 export interface Checkpoint {
@@ -26,8 +27,8 @@ export interface Checkpoint {
   readonly adapterText?: AdapterText;
 }
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+const SINGLE = MODEL_FILES.base.weights;
+const INDEX = MODEL_FILES.base.index;
 /**
  * What a language model calls the decoder inside it. A file that was saved from the decoder alone, as GPT-2 was
  * released, leaves it out; transformers reads both (`base_model_prefix`).
@@ -88,7 +89,7 @@ async function openShards(tree: FileTree, indexText: string): Promise<Map<string
   const tensors = new Map<string, TensorInfo>();
   for (const [name, path] of Object.entries(weightMap)) {
     // A plain file name: an index may not reach into other folders.
-    if (typeof path !== "string" || path.length > 255 || !/^[\w.\-+=@ ]+\.safetensors$/.test(path)) {
+    if (!isShardName(path)) {
       throw badIndex(`for tensor ${quoteName(name)} it does not name a safetensors file of this folder`);
     }
     let file = files.get(path);
