@@ -8,8 +8,8 @@ import { fitAdapter } from "../model/fit-adapter.ts";
 import { LocalLora } from "../model/local-lora.ts";
 import type { PrepareProgress } from "../model/quantized-weights.ts";
 import type { WeightFormat } from "../model/weight-source.ts";
-import { collectLessOften } from "../platform/node-heap.ts";
 import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { collectLessOften } from "../platform/node-heap.ts";
 import { withAdapterText } from "../weights/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
@@ -109,7 +109,7 @@ export async function openLocal(
 }
 
 /** What all models are opened with. */
-function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
+export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
     ...(threads === undefined ? {} : { threads }),
@@ -119,7 +119,7 @@ function modelOptions({ threads, weights, weightsCache, contextLength }: SourceO
 }
 
 /** A bar for each step of loading, one after the other. */
-class LoadProgress {
+export class LoadProgress {
   readonly #bars = new Map<string, Progress>();
 
   readonly prepare = ({ step, fraction }: PrepareProgress): void => {
@@ -156,7 +156,7 @@ async function openLocalLora(
   };
 }
 
-const RECONNECT_SECONDS = 10;
+export const RECONNECT_SECONDS = 10;
 
 export async function openRemote(
   checkpoint: Checkpoint,
@@ -216,7 +216,7 @@ export function warnOfClearToken(token: string | undefined, urls: readonly strin
 }
 
 /** A platform that says so when a connection that once stood is opened again. */
-function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
+export function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
   let stood = false;
   let waiting = false;
   return {

@@ -11,7 +11,7 @@ import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { joinAdapterText } from "../model/adapter-text.ts";
-import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import { CausalLm, type DeltaUse, inputGroupsOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/quantized-weights.ts";
 import type { WeightFormat } from "../model/weight-source.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
@@ -20,20 +20,13 @@ import { checkGroups } from "./check-groups.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
-export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerprint" | "url"> {
+/** How the base model is opened. */
+export interface BaseModelOptions {
   /** The base model's folder in the Hugging Face layout, or the opened checkpoint. */
   readonly base: FileTree | Checkpoint;
-  /** URL of the provider, or of several replicas. */
-  readonly provider: string | readonly string[];
   /** Threads that one operator of the base model may use. */
   readonly threads?: number;
   readonly contextLength?: number;
-  /**
-   * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
-   * vectors of some groups as the adapter has ranks, once (model/look-ahead.ts). Where there is a budget they are asked
-   * for only after four times as many decode steps.
-   */
-  readonly lookAhead?: boolean;
   readonly onLoadProgress?: (fraction: number) => void;
   /**
    * How the base model's weights are held (docs/models.md). The provider knows the model by the original weights,
@@ -44,6 +37,39 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly weightCache?: FileCache;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
   readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onWarning?: (message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** An adapter, and the provider that has it. */
+export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerprint" | "url"> {
+  /** URL of the provider, or of several replicas. */
+  readonly provider: string | readonly string[];
+  /**
+   * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
+   * vectors of some groups as the adapter has ranks, once (model/look-ahead.ts). Where there is a budget they are asked
+   * for only after four times as many decode steps.
+   */
+  readonly lookAhead?: boolean;
+}
+
+export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
+
+export interface ConnectSharedOptions extends BaseModelOptions {
+  /** At least one. */
+  readonly adapters: readonly AdapterOptions[];
+  /** Also the base model alone. */
+  readonly withBase?: boolean;
+}
+
+/** Private models on one base model in memory. */
+export interface SharedModels {
+  /** In the order of the adapters. */
+  readonly models: readonly PrivateModel[];
+  /** Where it was asked for. */
+  readonly base?: CausalLm;
+  readonly checkpoint: Checkpoint;
+  close(): Promise<void>;
 }
 
 /** A private model: {@link CausalLm} whose adapted layers ask a provider. */
@@ -68,53 +94,126 @@ const STEPS_FOR_A_RANK = 4;
  *   bad_checkpoint; unsupported_model; unsupported_adapter
  */
 export async function connect(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
-  const checkpoint = "config" in options.base ? options.base : await openCheckpoint(options.base);
-  const inputGroups = inputGroupsOf(checkpoint);
-  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { provider, bundle } = await RemoteProvider.connect(platform, {
-    ...options,
-    url: options.provider,
-    baseFingerprint,
-  });
-  let adapter: RemoteAdapter | undefined;
+  const { models } = await connectShared(platform, { ...options, adapters: [options] });
+  return models[0];
+}
+
+/**
+ * As {@link connect} for several adapters, of one provider or several, with one base model in memory.
+ * @throws as connect, and RangeError without an adapter
+ */
+export async function connectShared(
+  platform: Platform,
+  options: ConnectSharedOptions,
+): Promise<SharedModels> {
+  const { adapters, base, withBase = false } = options;
+  if (adapters.length === 0) throw new RangeError("there is no adapter to connect to");
+  const checkpoint = "config" in base ? base : await openCheckpoint(base);
+  const joined: JoinedAdapter[] = [];
+  try {
+    const inputGroups = inputGroupsOf(checkpoint);
+    const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+    for (const each of adapters)
+      joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, baseFingerprint }));
+    const loaded = await loadShared(platform, checkpoint, options, [
+      ...joined.map(({ use }) => use),
+      ...(withBase ? [{}] : []),
+    ]);
+    const models = joined.map((each, i): PrivateModel => {
+      const { adapter, provider, bundle } = each;
+      const model = loaded[i];
+      const close = async (): Promise<void> => {
+        each.close();
+        await model.dispose();
+      };
+      return { model, adapter, provider, bundle, checkpoint: each.checkpoint, close };
+    });
+    return {
+      models,
+      ...(withBase ? { base: loaded[joined.length] } : {}),
+      checkpoint,
+      async close() {
+        await Promise.all(models.map((model) => model.close()));
+        await loaded[joined.length]?.dispose();
+      },
+    };
+  } catch (error) {
+    for (const each of joined) each.close();
+    throw asBundleError(error);
+  }
+}
+
+/** A connection and the adapter behind it, before there is a model. */
+interface JoinedAdapter {
+  readonly provider: RemoteProvider;
+  readonly bundle: Bundle;
+  readonly adapter: RemoteAdapter;
+  /** The base with the adapter's text. */
+  readonly checkpoint: Checkpoint;
+  readonly use: DeltaUse;
+  close(): void;
+}
+
+interface BaseFacts {
+  readonly checkpoint: Checkpoint;
+  readonly inputGroups: readonly (readonly string[])[];
+  readonly baseFingerprint: Uint8Array;
+}
+
+async function joinAdapter(
+  platform: Platform,
+  options: AdapterOptions,
+  { checkpoint, inputGroups, baseFingerprint }: BaseFacts,
+): Promise<JoinedAdapter> {
+  const url = options.provider;
+  const { provider, bundle } = await RemoteProvider.connect(platform, { ...options, url, baseFingerprint });
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    const joinedCheckpoint = await joinAdapterText(checkpoint, bundle.manifest.text);
-    adapter = new RemoteAdapter(bundle, provider, provider.welcome.limits);
-    const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
-    const weightCache = options.weightCache ?? platform.weightCache;
-    const model = await CausalLm.load(checkpoint, platform.tensors, {
-      deltas: adapter,
-      lookAhead: options.lookAhead !== false && provider.welcome.limits.maxInFlight > 1,
-      lookAheadAfter: provider.welcome.budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
-      ...(threads === undefined ? {} : { threads }),
-      ...(contextLength === undefined ? {} : { contextLength }),
-      ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
-      ...(weights === undefined ? {} : { weights }),
-      ...(weightCache === undefined ? {} : { weightCache }),
-      ...(onPrepare === undefined ? {} : { onPrepare }),
-      ...(onWarning === undefined ? {} : { onWarning }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    const joined = adapter;
+    const joined = await joinAdapterText(checkpoint, bundle.manifest.text);
+    const { limits, budget } = provider.welcome;
+    const adapter = new RemoteAdapter(bundle, provider, limits);
     return {
-      model,
-      adapter,
       provider,
       bundle,
-      checkpoint: joinedCheckpoint,
-      async close() {
+      adapter,
+      checkpoint: joined,
+      use: {
+        deltas: adapter,
+        lookAhead: options.lookAhead !== false && limits.maxInFlight > 1,
+        lookAheadAfter: budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
+      },
+      close() {
         provider.close();
-        joined.dispose();
-        await model.dispose();
+        adapter.dispose();
       },
     };
   } catch (error) {
     provider.close();
-    adapter?.dispose();
-    if (error instanceof RangeError) {
-      throw new TacetError("bad_bundle", `the bundle cannot be used: ${error.message}`, { cause: error });
-    }
-    throw error;
+    throw asBundleError(error);
   }
+}
+
+async function loadShared(
+  platform: Platform,
+  checkpoint: Checkpoint,
+  options: BaseModelOptions,
+  uses: readonly DeltaUse[],
+): Promise<CausalLm[]> {
+  const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
+  const weightCache = options.weightCache ?? platform.weightCache;
+  return await CausalLm.loadShared(checkpoint, platform.tensors, uses, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(contextLength === undefined ? {} : { contextLength }),
+    ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
+    ...(weights === undefined ? {} : { weights }),
+    ...(weightCache === undefined ? {} : { weightCache }),
+    ...(onPrepare === undefined ? {} : { onPrepare }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+function asBundleError(error: unknown): unknown {
+  if (!(error instanceof RangeError)) return error;
+  return new TacetError("bad_bundle", `the bundle cannot be used: ${error.message}`, { cause: error });
 }

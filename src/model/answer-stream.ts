@@ -131,6 +131,8 @@ export function roomFor(promptTokens: number, contextLength: number): number {
   throw new TacetError(
     "context_overflow",
     `the prompt has ${promptTokens} tokens, and the model's context ${contextLength}`,
-    { hint: "shorten the conversation, or load the model with a larger contextLength" },
+    {
+      hint: "shorten the conversation, or load the model with a larger context: contextLength, --context-length",
+    },
   );
 }

@@ -11,9 +11,10 @@ import { type ChosenEntry, TokenLogprobs } from "./token-logprobs.ts";
 export async function* partsOf(
   served: ServedModel,
   request: GenerationRequest,
+  owner: string,
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
-  const { pieces, lastPromptId }: Answering = served.answer(request, signal);
+  const { pieces, lastPromptId }: Answering = served.answer(request, owner, signal);
   const { tokenizer } = served;
   const ends = [...tokenizer.eosIds, ...(request.options.stopTokenIds ?? [])];
   const logprobs =

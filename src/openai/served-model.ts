@@ -30,6 +30,8 @@ export interface ServedModelOptions {
   readonly fingerprint?: string;
   /** Who is answered now; may be shared by several models. */
   readonly answers: Turns;
+  /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
+  readonly passes?: Turns;
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
 }
@@ -45,6 +47,11 @@ const PASSES = 2;
 /** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
 const PASS_TOKENS = 512;
 
+/** For models that share a base, and so a processor. */
+export function passTurns(): Turns {
+  return new Turns(PASSES);
+}
+
 export class ServedModel {
   readonly id: string;
   readonly ownedBy: string;
@@ -55,7 +62,7 @@ export class ServedModel {
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
   readonly #answers: Turns;
-  readonly #passes = new Turns(PASSES);
+  readonly #passes: Turns;
 
   private constructor(
     options: ServedModelOptions,
@@ -67,6 +74,7 @@ export class ServedModel {
     this.fingerprint = options.fingerprint;
     this.#model = options.model;
     this.#answers = options.answers;
+    this.#passes = options.passes ?? passTurns();
     this.#pool = new ContextPool(options.model, options.contexts);
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
@@ -95,15 +103,16 @@ export class ServedModel {
   /**
    * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
    *
+   * @param owner who asks: what was read for one is not used for another
    * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
    *   signal fires while they wait, and what streamAnswer throws
    */
-  answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
+  answer({ prompt, options }: GenerationRequest, owner: string, signal: AbortSignal): Answering {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const pieces = this.#inTurns(ids, { ...this.#defaults, ...options, sampling, signal }, signal);
+    const pieces = this.#inTurns(ids, owner, { ...this.#defaults, ...options, sampling, signal }, signal);
     return { pieces, lastPromptId: ids[ids.length - 1] };
   }
 
@@ -114,19 +123,20 @@ export class ServedModel {
 
   async *#inTurns(
     ids: readonly number[],
+    owner: string,
     options: AnswerOptions,
     signal: AbortSignal,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
-      const context = this.#pool.take(ids);
+      const context = this.#pool.take(ids, owner);
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);
         const pieces = streamAnswer(context, this.tokenizer, ids, options);
         return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
-        this.#pool.giveBack(context);
+        this.#pool.giveBack(context, owner);
       }
     } finally {
       leave();
