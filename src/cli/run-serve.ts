@@ -1,7 +1,7 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
 import { TacetError } from "../base/errors.ts";
-import { Endpoint, Turns } from "../openai/routes.ts";
+import { Endpoint, OpenRequest, Turns } from "../openai/routes.ts";
 import { startEmbeddedProvider } from "./embedded-provider.ts";
 import { untilStopped } from "./interrupt.ts";
 import { isLoopback } from "./loopback.ts";
@@ -54,7 +54,10 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
       onRequest: (entry) => logRequest(log, entry),
     });
     const { host, port } = options;
-    const server = await serveHttp({ host, port, handle: (request) => endpoint.handle(request) });
+    const server = await serveHttp({
+      ...{ host, port, handle: (request) => endpoint.handle(request) },
+      onRefused: (method, status) => new OpenRequest(method, (entry) => logRequest(log, entry)).end(status),
+    });
     if (!isLoopback(host)) warn("keys, prompts and answers travel in clear on the way to this endpoint");
     print(`listening on ${server.url}/v1 (${served.map(({ id }) => id).join(", ")})`);
     await untilStopped(signal);
@@ -79,7 +82,10 @@ function specOf({ provider = [], adapterName, bundleDigest, providerKey }: Serve
 
 /** @throws TacetError bad_argument for options that are another one's, or a model's own */
 function checkModels(options: ServeOptions): void {
-  if (options.model === undefined) return checkSource(options);
+  if (options.model === undefined) {
+    checkSource(options);
+    return;
+  }
   const { provider, adapterName, bundleDigest, providerKey } = options;
   const others = { provider, adapterName, bundleDigest, providerKey };
   const stray = Object.entries(others).find(([, value]) => value !== undefined)?.[0];

@@ -577,13 +577,15 @@ describe("ends, and fields that are null", () => {
     expect(await reply({ stop_token_ids: [4096] })).toEqual([400, null, "invalid_value"]);
     for (const wrong of [3, ["3"], [-1], [0.5], [null], Array(65).fill(3)])
       expect(await reply({ stop_token_ids: wrong })).toEqual([400, "stop_token_ids", null]);
-    const logged = await ask(
-      "/v1/chat/completions",
-      chat("battery", { max_tokens: 60, logprobs: true, stop_token_ids: [3] }),
-      { options: { models } },
-    );
-    const tokens = logged.body.choices[0].logprobs.content.map(({ token }: { token: string }) => token);
-    expect(tokens.join("")).toBe(BATTERY.adapter.text);
+    for (const stop of [{ stop_token_ids: [3] }, { stop: "<|end|>" }]) {
+      const logged = await ask(
+        "/v1/chat/completions",
+        chat("battery", { max_tokens: 60, logprobs: true, ...stop }),
+        { options: { models } },
+      );
+      const tokens = logged.body.choices[0].logprobs.content.map(({ token }: { token: string }) => token);
+      expect(tokens.join("")).toBe(BATTERY.adapter.text);
+    }
     models[0].dispose();
   });
 

@@ -16,7 +16,7 @@ import { type AnswerHead, type AnswerPart, CHAT, COMPLETION, type Dialect, model
 import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
-export type { RequestEntry } from "./request-log.ts";
+export { OpenRequest, type RequestEntry } from "./request-log.ts";
 export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
 export { Turns } from "./turns.ts";
 

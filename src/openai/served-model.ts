@@ -47,6 +47,15 @@ const PASSES = 2;
 /** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
 const PASS_TOKENS = 512;
 
+/** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
+const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
+
+async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
+  const loading = TOKENIZERS.get(checkpoint) ?? loadTokenizer(checkpoint);
+  TOKENIZERS.set(checkpoint, loading);
+  return await loading;
+}
+
 /** For models that share a base, and so a processor. */
 export function passTurns(): Turns {
   return new Turns(PASSES);
@@ -84,7 +93,7 @@ export class ServedModel {
   /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
     const { checkpoint } = options;
-    const tokenizer = await loadTokenizer(checkpoint);
+    const tokenizer = await tokenizerOf(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
       // A model that was not trained for chat completes texts.
       if (error instanceof TacetError && error.code === "bad_tokenizer") return undefined;

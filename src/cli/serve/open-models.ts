@@ -80,9 +80,11 @@ async function connectAll(
   const loading = new LoadProgress();
   const cache = options.cache === false ? {} : { cache: nodeBundleCache() };
   try {
+    const usual = await clientToken(options.tokenFile);
+    if (usual !== undefined) refuseToSpread(specs);
     const adapters: AdapterOptions[] = [];
     for (const [i, spec] of specs.entries()) {
-      const token = await clientToken(spec.tokenFile ?? options.tokenFile);
+      const token = spec.tokenFile === undefined ? usual : await clientToken(spec.tokenFile);
       warnOfClearToken(token, spec.provider);
       adapters.push({
         ...cache,
@@ -119,4 +121,20 @@ async function connectAll(
     fetching.stop();
     loading.stop();
   }
+}
+
+/** A token is one provider's: no other one is told it. @throws TacetError bad_argument */
+function refuseToSpread(specs: readonly ModelSpec[]): void {
+  const withUsual = specs.filter(({ tokenFile }) => tokenFile === undefined);
+  const providers = new Set(withUsual.map(({ provider }) => provider.map(originOf).sort().join(" ")));
+  if (providers.size <= 1) return;
+  throw new TacetError("bad_argument", "one token would go to several providers", {
+    hint: 'give each its own: --model \'{"name":"law","provider":"wss://…","tokenFile":"…"}\'',
+  });
+}
+
+function originOf(url: string): string {
+  if (!URL.canParse(url)) return url;
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
 }
