@@ -27,6 +27,8 @@ export interface ServeOptions extends SourceOptions {
   /** In place of --provider and what belongs to it. */
   readonly model?: readonly ModelSpec[];
   readonly logLevel: LogLevel;
+  /** Ids that end every answer, besides the models' own. */
+  readonly stopId?: readonly number[];
 }
 
 /** What is being answered may end within this; the process gives all of its stopping 3 s (interrupt.ts). */

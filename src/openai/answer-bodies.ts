@@ -15,10 +15,10 @@ export async function* partsOf(
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
   const { pieces, lastPromptId }: Answering = served.answer(request, owner, signal);
-  const { tokenizer } = served;
-  const ends = [...tokenizer.eosIds, ...(request.options.stopTokenIds ?? [])];
   const logprobs =
-    request.options.logprobs === undefined ? undefined : new TokenLogprobs(tokenizer, lastPromptId, ends);
+    request.options.logprobs === undefined
+      ? undefined
+      : new TokenLogprobs(served.tokenizer, lastPromptId, served.endIdsOf(request));
   try {
     for (;;) {
       const next = await pieces.next();

@@ -32,6 +32,8 @@ export interface ServedModelOptions {
   readonly answers: Turns;
   /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
   readonly passes?: Turns;
+  /** Ids that end every answer, besides those of base model and adapter. */
+  readonly stopTokenIds?: readonly number[];
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
 }
@@ -66,6 +68,7 @@ export class ServedModel {
   readonly ownedBy: string;
   readonly fingerprint: string | undefined;
   readonly tokenizer: Tokenizer;
+  readonly #stopTokenIds: readonly number[];
   readonly #template: ChatTemplate | undefined;
   readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   readonly #model: CausalLm;
@@ -83,6 +86,7 @@ export class ServedModel {
     this.fingerprint = options.fingerprint;
     this.#model = options.model;
     this.#answers = options.answers;
+    this.#stopTokenIds = options.stopTokenIds ?? [];
     this.#passes = options.passes ?? passTurns();
     this.#pool = new ContextPool(options.model, options.contexts);
     this.tokenizer = text.tokenizer;
@@ -90,9 +94,10 @@ export class ServedModel {
     this.#defaults = defaults;
   }
 
-  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
+  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint; bad_argument for a stop id */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
-    const { checkpoint } = options;
+    const { checkpoint, model, stopTokenIds = [] } = options;
+    checkStopTokenIds(stopTokenIds, model.config.vocabSize);
     const tokenizer = await tokenizerOf(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
       // A model that was not trained for chat completes texts.
@@ -102,6 +107,11 @@ export class ServedModel {
     const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
     const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
     return new ServedModel(options, { tokenizer, template }, defaults);
+  }
+
+  /** Ids that end an answer, those that a request names included. */
+  endIdsOf({ options }: GenerationRequest): readonly number[] {
+    return [...this.tokenizer.eosIds, ...this.#stopTokenIds, ...(options.stopTokenIds ?? [])];
   }
 
   /** Most tokens of prompt and answer. */
@@ -116,12 +126,15 @@ export class ServedModel {
    * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
    *   signal fires while they wait, and what streamAnswer throws
    */
-  answer({ prompt, options }: GenerationRequest, owner: string, signal: AbortSignal): Answering {
+  answer(request: GenerationRequest, owner: string, signal: AbortSignal): Answering {
+    const { prompt, options } = request;
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const pieces = this.#inTurns(ids, owner, { ...this.#defaults, ...options, sampling, signal }, signal);
+    const eosIds = this.endIdsOf(request);
+    const wishes = { ...this.#defaults, ...options, eosIds, sampling, signal };
+    const pieces = this.#inTurns(ids, owner, wishes, signal);
     return { pieces, lastPromptId: ids[ids.length - 1] };
   }
 

@@ -127,4 +127,21 @@ describe("an adapter that says nothing of its end", () => {
     await expect(failing).rejects.toMatchObject({ code: "bad_argument" });
     await client.close();
   });
+
+  it("is ended by the endpoint's own stop id, and by a request's", async () => {
+    const args = ["--base", path("base"), "--provider", providers.bare.url];
+    const prompt = [...BATTERY.prompt_ids];
+    const finish = async (args: string[], more: object) => {
+      const endpoint = await startEndpoint(...args);
+      const openai = new OpenAI({ baseURL: endpoint.url, apiKey: "any", maxRetries: 0 });
+      const completion = await openai.completions.create({ model: "bare", prompt, max_tokens: 60, ...more });
+      await endpoint.stop();
+      return [completion.choices[0].finish_reason, completion.choices[0].text];
+    };
+    const whole = ["stop", BATTERY.adapter.text];
+    expect(await finish([...args, "--stop-id", `${END_ID}`], { logprobs: 1 })).toEqual(whole);
+    expect(await finish(args, { stop_token_ids: [END_ID] })).toEqual(whole);
+    expect(await finish(args, { stop: ["<|end|>"] })).toEqual(whole);
+    expect((await finish(args, {}))[0]).toBe("length");
+  });
 });

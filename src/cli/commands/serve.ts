@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { collect, integerIn } from "../arguments.ts";
+import { collect, collectIds, integerIn } from "../arguments.ts";
 import type { ServeOptions } from "../run-serve.ts";
 import { collectModels } from "../serve/model-specs.ts";
 import { LOG_LEVELS } from "../serve/log-level.ts";
@@ -23,6 +23,11 @@ export function registerServe(program: Command, signal: AbortSignal): void {
     .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 4)
     .option("--queue <n>", "requests that may wait beyond these", integerIn("--queue", 0, 65_536), 32)
     .option("--contexts <n>", "conversations kept in memory to go on", integerIn("--contexts", 0, 256), 8)
+    .option(
+      "--stop-id <id>",
+      "end every answer at this token id too; may be repeated",
+      collectIds("--stop-id"),
+    )
     .addOption(
       new Option("--log-level <level>", "least severe line of the log on stderr; requests are info")
         .choices([...LOG_LEVELS])

@@ -25,6 +25,7 @@ export const BASE_NAME = "base";
 export interface OpenOptions extends SourceOptions {
   readonly serveBase?: boolean;
   readonly contexts: number;
+  readonly stopId?: readonly number[];
 }
 
 export interface OpenedModels {
@@ -46,7 +47,8 @@ export async function openModels(
     await shared.close();
   };
   try {
-    const common = { answers, passes: passTurns(), contexts: options.contexts };
+    const { contexts, stopId: stopTokenIds = [] } = options;
+    const common = { answers, passes: passTurns(), contexts, stopTokenIds };
     for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
       const id = specs[i].name ?? bundle.manifest.adapter;
       const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
