@@ -4,7 +4,7 @@ import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
 import { connect, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm, ChatSession, openCheckpoint } from "../src/model/model.ts";
+import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/model/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
@@ -61,7 +61,10 @@ async function start(settings: Settings, token: string, page: string): Promise<v
     onProgress: progress("Preparing the base model"),
   });
   const chats = {
-    base: await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" }),
+    // A base that was not trained for chat is asked as the adapter is.
+    base: await ChatSession.open(base, (await hasChatTemplate(checkpoint)) ? checkpoint : joined.checkpoint, {
+      overflow: "drop-oldest",
+    }),
     private: await ChatSession.open(joined.model, joined.checkpoint, { overflow: "drop-oldest" }),
   };
   opened = { base, joined, chats };

@@ -6,7 +6,7 @@ import { type AdapterText, withAdapterText } from "../weights/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { joinAdapterText, readAdapterText } from "./adapter-text.ts";
-import { loadChatTemplate } from "./chat-template.ts";
+import { hasChatTemplate, loadChatTemplate } from "./chat-template.ts";
 import { readGenerationDefaults } from "./generation-defaults.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
@@ -194,6 +194,9 @@ describe("an adapter's text on its base", () => {
     const on = withAdapterText(await plainBase(), { endIds: [3], chatTemplate: TEMPLATE });
     expect((await loadTokenizer(on)).eosIds).toEqual([4000, 3]);
     expect((await readGenerationDefaults(on)).eosIds).toEqual([4000, 3]);
+    expect(await hasChatTemplate(on)).toBe(true);
+    expect(await hasChatTemplate(await plainBase())).toBe(false);
+    expect(await hasChatTemplate(await base())).toBe(true);
     expect((await loadChatTemplate(on)).render([{ role: "user", content: "tender" }])).toBe(
       "<|user|>tender<|end|>\n<|assistant|>",
     );

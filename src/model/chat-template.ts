@@ -46,6 +46,13 @@ export async function loadChatTemplate(checkpoint: Checkpoint): Promise<ChatTemp
   return checkpoint.adapterText?.chatTemplate === undefined ? template : insertingTemplate(template);
 }
 
+/** Whether a conversation can be written for this model, by its own template or by its adapter's. */
+export async function hasChatTemplate(checkpoint: Checkpoint): Promise<boolean> {
+  const settings = await checkpoint.json("tokenizer_config.json");
+  if (checkpoint.adapterText?.chatTemplate !== undefined) return true;
+  return (await findTemplate(checkpoint, isRecord(settings) ? settings : {})) !== undefined;
+}
+
 /** The template as it is, for whoever trusts it. */
 export async function loadDirectTemplate(checkpoint: Checkpoint): Promise<ChatTemplate> {
   const { adapterText } = checkpoint;

@@ -8,7 +8,7 @@ export { AnswerText } from "./answer-text.ts";
 export { CachedContext } from "./cached-context.ts";
 export { CausalLm, inputGroupsOf } from "./causal-lm.ts";
 export { ChatSession, type ChatSessionOptions } from "./chat-session.ts";
-export { type ChatMessage, loadChatTemplate, renderChat } from "./chat-template.ts";
+export { type ChatMessage, hasChatTemplate, loadChatTemplate, renderChat } from "./chat-template.ts";
 export type { AdaptedGroup, DeltaSource, PendingDelta } from "./delta-source.ts";
 export { fitAdapter } from "./fit-adapter.ts";
 export { type GeneratedToken, type GenerateOptions, generate, type SamplingOptions } from "./generate.ts";

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PieceSpec, sentencePieceModel, wordPieces } from "../../test/support/sentencepiece-model.ts";
 import { utf8 } from "../base/bytes.ts";
+import { withAdapterText } from "../weights/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
