@@ -40,7 +40,7 @@ export default defineConfig({
           include: ["test/runtime/web-app/**/*.test.ts"],
           environment: "node",
           testTimeout: 180_000,
-          hookTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
     ],

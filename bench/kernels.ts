@@ -6,7 +6,7 @@ import {
   PUBLIC_ELEMENT_BYTES,
   RING_DEGREE,
 } from "../src/ring/kernels.ts";
-import { systemRandom } from "../src/ring/prng.ts";
+import { systemRandom } from "../src/ring/random-source.ts";
 import { measure } from "./harness.ts";
 import { loadSeal, makeContext } from "./seal/load-seal.ts";
 

@@ -1,5 +1,5 @@
 // The private linear layer: setup, query, answer, recover over a grid of shapes; and the headline beside SEAL.
-import { Kernels, PublicBasis } from "../src/pll/pll.ts";
+import { Kernels, PublicBasis } from "../src/entry/pll.ts";
 import {
   type BenchOptions,
   formatBytes,

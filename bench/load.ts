@@ -11,7 +11,7 @@ import type { OutputMode } from "../src/bundle/manifest.ts";
 import { writeAtomically } from "../src/platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
-import { systemRandom } from "../src/ring/prng.ts";
+import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../src/rlwe/parameters.ts";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 import type { LoadOptions, LoadReport } from "./load-clients.ts";

@@ -1,5 +1,5 @@
 // npm run bench -- kernels|layer|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
-import { collectLessOften } from "../src/platform/node-heap.ts";
+import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
 interface BenchModule {

@@ -11,7 +11,7 @@ import {
   quantizeRows,
   setup,
   systemRandom,
-} from "../src/pll/pll.ts";
+} from "../src/entry/pll.ts";
 import { layoutOf, weightBits } from "../src/rlwe/parameters.ts";
 import { type MeasureOptions, measure, type Stage, type Timing } from "./harness.ts";
 

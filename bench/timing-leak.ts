@@ -1,7 +1,7 @@
 // Whether time depends on secrets: Welch's t-test on two classes of inputs, drawn in random order, in the manner of
 // dudect (Reparaz, Balasch, Verbauwhede 2017). Kernels are timed as they are called; what differs between the classes
 // is written before the clock starts, the same number of bytes for both.
-import { BufferPool, DEFAULT_PARAMETERS, expandLayout, Kernels, PublicBasis } from "../src/pll/pll.ts";
+import { BufferPool, DEFAULT_PARAMETERS, expandLayout, Kernels, PublicBasis } from "../src/entry/pll.ts";
 import { NTT_POLY_BYTES, RING_DEGREE } from "../src/ring/constants.ts";
 import { layoutOf } from "../src/rlwe/parameters.ts";
 import { type BenchOptions, markdownTable, type Section, significant } from "./harness.ts";

@@ -1,6 +1,6 @@
 /**
  * out_i = [out_i +] Σ_r factors_r·columns[r][i], in f32, column by column in order; a sum that is not finite becomes 0
- * (HINTED-PLL-REVIEW.md D6), without a branch.
+ * (docs/security.md, rule 6), without a branch.
  * @param columns f32[count][length] @param factors f32[count] @param out f32[length] @param length a multiple of 16
  * @param add −1: to what out holds; 0: out is only written
  */

@@ -1,6 +1,6 @@
 /**
  * y_i = scale_i·u_i·inverse in f64, rounded to f32, where u_i = w_i − h_i mod 2^32, centred and clamped to ±largest.
- * What is not finite, or smaller than smallest, becomes 0 (HINTED-PLL-REVIEW.md D6): no branch on a value.
+ * What is not finite, or smaller than smallest, becomes 0 (docs/security.md, rule 6): no branch on a value.
  * @param words u32[count], replaced by f32[count] @param products u32[count] @param scales f64[count]
  */
 export function recoverRows(

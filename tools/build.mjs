@@ -1,12 +1,18 @@
 // Builds everything that is generated: kernels (wasm), wire messages (protobuf), JavaScript (dist/).
 // Each step is skipped when its output is newer than its inputs, so that `npm run demo` starts at once.
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const quiet = process.argv.includes("--quiet");
+// npm runs `prepare` after every install; one without the tools (--omit=dev) has nothing to build with.
+if (process.env.npm_lifecycle_event === "prepare" && !existsSync(join(root, "node_modules/typescript"))) {
+  process.exit(0);
+}
+// A package has nothing of files that are no more.
+if (process.argv.includes("--anew")) rmSync(join(root, "dist"), { recursive: true, force: true });
 const steps = [
   {
     name: "kernels",
@@ -22,9 +28,15 @@ const steps = [
   },
   {
     name: "javascript",
-    inputs: ["src", "tsconfig.base.json", "tsconfig.universal.json", "tsconfig.node.json"],
-    output: "dist/node.tsbuildinfo",
-    run: () => node("node_modules/typescript/bin/tsc", "-b", "tsconfig.node.json"),
+    inputs: [
+      "src",
+      "tsconfig.base.json",
+      "tsconfig.universal.json",
+      "tsconfig.node.json",
+      "tsconfig.browser.json",
+    ],
+    output: "dist/browser.tsbuildinfo",
+    run: () => node("node_modules/typescript/bin/tsc", "-b", "tsconfig.node.json", "tsconfig.browser.json"),
   },
 ];
 // The demo and the tests of npm test do not need it, and start sooner without.

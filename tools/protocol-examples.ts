@@ -11,7 +11,6 @@ import { signBundle } from "../src/bundle/signature.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { publicElementBytes } from "../src/rlwe/public-elements.ts";
 import { encodeClientFrame, encodeProviderFrame, PROTOCOL_VERSION } from "../src/wire/frames.ts";
-import { DEFAULT_LIMITS } from "../src/wire/limits.ts";
 import { packTop } from "../test/oracle/packing.ts";
 import {
   ACTIVATION,
@@ -50,6 +49,7 @@ export const HELLO = encodeClientFrame({
   case: "hello",
   value: { version: PROTOCOL_VERSION, adapter: "law", baseFingerprint: FINGERPRINT },
 });
+export const LIMITS = { maxMessageBytes: 1 << 26, maxVectors: 4096, maxInFlight: 64 };
 export const WELCOME = encodeProviderFrame({
   case: "welcome",
   value: {
@@ -57,7 +57,7 @@ export const WELCOME = encodeProviderFrame({
     adapter: "law",
     bundleDigest: sha256(BUNDLE),
     bundleBytes: BigInt(BUNDLE.length),
-    limits: DEFAULT_LIMITS,
+    limits: LIMITS,
   },
 });
 export const QUERY = encodeClientFrame({
@@ -82,7 +82,7 @@ export const METERED_WELCOME = encodeProviderFrame({
     adapter: "law",
     bundleDigest: sha256(BUNDLE),
     bundleBytes: BigInt(BUNDLE.length),
-    limits: DEFAULT_LIMITS,
+    limits: LIMITS,
     budget: { vectors: 5000n, windowSeconds: 86_400, left: 4321n },
     bundleSigner: SIGNATURE.publicKey,
     bundleSignature: SIGNATURE.signature,

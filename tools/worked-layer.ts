@@ -1,5 +1,5 @@
 /**
- * The worked layer of docs/protocol.md §Examples: every step of the protocol on one tiny layer, straight from the
+ * The worked layer of docs/protocol.md: every step of the protocol on one tiny layer, straight from the
  * page's equations with fixed "secrets", without the kernels. test/vectors/protocol-examples.test.ts checks that
  * the engine computes the same bytes.
  */

@@ -3,11 +3,14 @@
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
-import { connect, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/model/model.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
+import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
+import type { Checkpoint } from "../src/weights/checkpoint.ts";
+import { groupName } from "./group-names.ts";
 import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
+import { endsLink, failureOf, ProviderLink } from "./provider-link.ts";
 import { Tap } from "./tap.ts";
 
 /** What a dedicated worker has; the DOM's own types are a page's. */
@@ -21,54 +24,100 @@ const say = (message: FromWorker): void => scope.postMessage(message);
 /** Milliseconds between two pictures of the wire. */
 const PICTURE_MS = 100;
 
+interface Joined {
+  readonly remote: PrivateModel;
+  readonly chat: ChatSession;
+}
+
 interface Opened {
   readonly base: CausalLm;
-  readonly joined: PrivateModel;
-  readonly chats: Readonly<Record<Side, ChatSession>>;
+  /** With the base model alone; of one without a chat template undefined until an adapter brings one. */
+  chat: ChatSession | undefined;
+  readonly link: ProviderLink<Joined>;
 }
 
 let opened: Opened | undefined;
+/** The private conversation, also when the connection that it was had over is gone. */
+let privateChat: ChatSession | undefined;
 let stop = new AbortController();
 const tap = new Tap();
 
 scope.onmessage = ({ data }) => {
-  if (data.type === "start") void start(data.settings, data.token, data.page).catch(failed);
-  else if (data.type === "stop") stop.abort();
-  else if (data.type === "reset") for (const chat of Object.values(opened?.chats ?? {})) chat.reset();
-  else void ask(data.turn, data.text, data.options).catch((error) => failed(error, data.turn));
+  switch (data.type) {
+    case "start":
+      void start(data.settings, data.page).catch((error) =>
+        say({ type: "fatal", failure: failureOf(error) }),
+      );
+      break;
+    case "key":
+      opened?.link.retry(data.token);
+      break;
+    case "retry":
+      opened?.link.retry();
+      break;
+    case "stop":
+      stop.abort();
+      break;
+    case "reset":
+      opened?.chat?.reset();
+      privateChat?.reset();
+      break;
+    case "ask":
+      void ask(data).finally(() => say({ type: "idle" }));
+  }
 };
 
-async function start(settings: Settings, token: string, page: string): Promise<void> {
+/** The base model first: it can be asked while the provider is being reached. */
+async function start(settings: Settings, page: string): Promise<void> {
   ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, page).href };
   ort.env.wasm.numThreads = 1;
-  const progress = (stage: string) => (fraction: number) => say({ type: "progress", stage, fraction });
-  const { model, provider, adapter, bundleDigest } = settings;
+  const { model } = settings;
   const folder = { url: new URL("model/", page).href, files: model.files, version: model.version };
-  const tree = await loadWebFolder(folder, progress("Loading the base model"));
+  const tree = await loadWebFolder(folder, progress("Loading the model"));
   const checkpoint = await openCheckpoint(tree);
   const platform = webPlatform(ort);
-  const joined = await connect(tap.wrap(platform), {
+  const base = await CausalLm.load(checkpoint, platform.tensors, {
+    onProgress: progress("Preparing the model"),
+  });
+  const chat = (await hasChatTemplate(checkpoint))
+    ? await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" })
+    : undefined;
+  const link = new ProviderLink<Joined>(
+    (token) => join(settings, checkpoint, token),
+    (state) => say({ type: "link", link: state }),
+  );
+  opened = { base, chat, link };
+  say({ type: "base" });
+  void link.join();
+}
+
+async function join(settings: Settings, checkpoint: Checkpoint, token: string): Promise<Joined> {
+  const { provider, adapter, bundleDigest } = settings;
+  const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
     base: checkpoint,
     provider,
     cache: webBundleCache(),
-    onBundleProgress: progress("Fetching the bundle"),
+    onBundleProgress: progress("Fetching the adapter's public part"),
     onLoadProgress: progress("Preparing the private model"),
     ...(adapter === undefined ? {} : { adapter }),
     ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
     ...(token === "" ? {} : { token }),
   });
-  const base = await CausalLm.load(checkpoint, platform.tensors, {
-    onProgress: progress("Preparing the base model"),
-  });
-  const chats = {
-    // A base that was not trained for chat is asked as the adapter is.
-    base: await ChatSession.open(base, (await hasChatTemplate(checkpoint)) ? checkpoint : joined.checkpoint, {
-      overflow: "drop-oldest",
-    }),
-    private: await ChatSession.open(joined.model, joined.checkpoint, { overflow: "drop-oldest" }),
-  };
-  opened = { base, joined, chats };
-  say({ type: "ready", ready: factsOf(joined) });
+  const overflow = "drop-oldest";
+  // A base that was not trained for chat is asked as the adapter is.
+  opened!.chat ??= await ChatSession.open(opened!.base, remote.checkpoint, { overflow });
+  // What was said before, by the base model alone or over a connection that is gone, stays said.
+  const { messages } = privateChat ?? opened!.chat;
+  const chat = await ChatSession.open(remote.model, remote.checkpoint, { overflow, messages });
+  privateChat = chat;
+  tap.setGroups(remote.bundle.manifest.groups.map(groupName));
+  say({ type: "link", link: { state: "ready", ready: factsOf(remote) } });
+  say({ type: "budget", budget: remote.provider.budget });
+  return { remote, chat };
+}
+
+function progress(stage: string): (fraction: number) => void {
+  return (fraction) => say({ type: "progress", stage, fraction });
 }
 
 function factsOf({ bundle, model }: PrivateModel): Ready {
@@ -85,16 +134,58 @@ function factsOf({ bundle, model }: PrivateModel): Ready {
   };
 }
 
+async function baseChat(): Promise<ChatSession> {
+  if (opened!.chat === undefined) await opened!.link.current(stop.signal);
+  return opened!.chat!;
+}
+
 /** The base model's answer first, then the private one, so that neither slows the other down. */
-async function ask(turn: number, text: string, options: AskOptions): Promise<void> {
-  if (!opened) throw new TacetError("not_ready", "the model is still loading");
+async function ask(question: Extract<ToWorker, { type: "ask" }>): Promise<void> {
   stop = new AbortController();
-  const { chats, joined } = opened;
-  if (!options.keepConversation) for (const chat of Object.values(chats)) chat.reset();
-  for (const side of ["base", "private"] as const) {
-    if (side === "private") await joined.adapter.ready();
-    await answer(turn, side, chats[side], text, options);
+  if (await askSide(question, "base", baseChat)) {
+    await askSide(question, "private", async () => {
+      const { remote, chat } = await opened!.link.current(stop.signal);
+      await remote.adapter.ready();
+      return chat;
+    });
   }
+}
+
+/** @returns whether the other side shall be asked too */
+async function askSide(
+  question: Extract<ToWorker, { type: "ask" }>,
+  side: Side,
+  chatOf: () => ChatSession | Promise<ChatSession>,
+): Promise<boolean> {
+  const { turn, text, again, options } = question;
+  try {
+    if (!opened) throw new TacetError("not_ready", "the model is still loading");
+    say({ type: "begin", turn, side });
+    const chat = await chatOf();
+    if (!options.keepConversation) chat.reset();
+    await answer(turn, side, chat, text, again, options);
+    return !stop.signal.aborted;
+  } catch (error) {
+    say({ type: "failed", turn, side, failure: failureOf(error) });
+    if (side === "private" && endsLink(error)) await rejoin();
+    return false;
+  } finally {
+    const joined = side === "private" ? await joinedNow() : undefined;
+    if (joined) say({ type: "budget", budget: joined.remote.provider.budget });
+  }
+}
+
+async function joinedNow(): Promise<Joined | undefined> {
+  return await opened?.link.current(AbortSignal.abort()).catch(() => undefined);
+}
+
+/** A connection that was lost, or whose key is no longer good, is made anew. */
+async function rejoin(): Promise<void> {
+  const joined = await joinedNow();
+  if (joined === undefined) return; // it is being tried already
+  void opened!.link.join();
+  joined.chat.dispose();
+  await joined.remote.close().catch(() => {});
 }
 
 async function answer(
@@ -102,11 +193,12 @@ async function answer(
   side: Side,
   chat: ChatSession,
   text: string,
+  again: boolean,
   { maxNewTokens, temperature }: AskOptions,
 ): Promise<void> {
   const { signal } = stop;
   const begun = performance.now();
-  if (side === "private") tap.begin(groupNames());
+  if (side === "private") tap.begin();
   let pictured = 0;
   const show = (): void => {
     if (side !== "private") return;
@@ -114,45 +206,20 @@ async function answer(
     say({ type: "seen", seen: tap.seen });
     say({ type: "times", groups: tap.times });
   };
-  const pieces = chat.send(text, { maxNewTokens, signal, sampling: { temperature } });
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) {
-      show();
-      const milliseconds = performance.now() - begun;
-      const { ids, reason } = next.value;
-      say({ type: "done", turn, side, ids, milliseconds, reason });
-      return;
-    }
-    if (next.value.text !== "") say({ type: "text", turn, side, text: next.value.text });
+  const wishes = { maxNewTokens, signal, sampling: { temperature } };
+  const last = chat.messages.findLast(({ role }) => role === "user");
+  // Where this side was not asked the last question, it is a new one to it.
+  const answer = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
+  for await (const piece of answer) {
+    if (piece.text !== "") say({ type: "text", turn, side, text: piece.text });
     if (performance.now() - pictured > PICTURE_MS) {
       show();
       // Lets a request to stop come in: between two tokens nothing else may.
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }
-}
-
-/** "layer 3: q, k, v" */
-function groupNames(): readonly string[] {
-  return opened!.joined.bundle.manifest.groups.map(({ layer, modules }) => {
-    const parts = modules.map(({ name }) =>
-      name
-        .split(".")
-        .at(-1)!
-        .replace(/_proj$/, ""),
-    );
-    return `layer ${layer + 1}: ${parts.join(", ")}`;
-  });
-}
-
-function failed(error: unknown, turn?: number): void {
-  const known = error instanceof TacetError ? error : new TacetError("internal", "the page failed");
-  say({
-    type: "failed",
-    code: known.code,
-    message: known.message,
-    hint: known.hint ?? "",
-    ...(turn === undefined ? {} : { turn }),
-  });
+  show();
+  const milliseconds = performance.now() - begun;
+  const { ids, reason } = await answer.end;
+  say({ type: "done", turn, side, ids, milliseconds, reason });
 }

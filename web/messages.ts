@@ -7,14 +7,16 @@ export interface Settings {
     readonly files: readonly { readonly path: string; readonly size: number }[];
     readonly version: string;
   };
+  /** Paths of the page's own files, "" for the page itself. */
+  readonly app: readonly string[];
   /** URLs of the provider's replicas. */
   readonly provider: readonly string[];
   /** Name of the adapter; the provider's first one if absent. */
   readonly adapter?: string;
   /** SHA-256 that the bundle must have. */
   readonly bundleDigest?: string;
-  /** Whether the model is made for more than one question at a time. */
-  readonly conversation: boolean;
+  /** The base model is a dictionary: it knows one word at a time and no conversation. */
+  readonly dictionary?: { readonly examples: readonly string[] };
 }
 
 export type Side = "base" | "private";
@@ -28,15 +30,26 @@ export interface AskOptions {
 }
 
 export type ToWorker =
-  | { readonly type: "start"; readonly settings: Settings; readonly token: string; readonly page: string }
-  | { readonly type: "ask"; readonly turn: number; readonly text: string; readonly options: AskOptions }
+  | { readonly type: "start"; readonly settings: Settings; readonly page: string }
+  /** Connect now, with this key. */
+  | { readonly type: "key"; readonly token: string }
+  /** Connect now. */
+  | { readonly type: "retry" }
+  | {
+      readonly type: "ask";
+      readonly turn: number;
+      readonly text: string;
+      /** Answer the last question once more. */
+      readonly again: boolean;
+      readonly options: AskOptions;
+    }
   | { readonly type: "stop" }
   /** Begins a new conversation. */
   | { readonly type: "reset" };
 
 /** Sums of one private answer. */
 export interface GroupTime {
-  /** Such as "layer 3: q, k, v". */
+  /** Such as "layer 3, attention (q, k, v)". */
   readonly name: string;
   /** Milliseconds: base model until the query, encryption included. */
   modelMs: number;
@@ -66,9 +79,39 @@ export interface Ready {
   readonly hintBits: number;
 }
 
+/** What the provider says is left. */
+export interface BudgetLeft {
+  readonly left: number;
+  readonly vectors: number;
+  /** 0: in all. */
+  readonly windowSeconds: number;
+}
+
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** Where the connection to the provider stands. The base model answers in each of these. */
+export type LinkState =
+  | { readonly state: "connecting" }
+  | { readonly state: "ready"; readonly ready: Ready }
+  /** It may pass by itself: tried again after `retryMs`, or at once when the page says so. */
+  | { readonly state: "waiting"; readonly failure: Failure; readonly retryMs: number }
+  /** The provider wants a key, or another one than it got. */
+  | { readonly state: "key"; readonly refused: boolean }
+  /** It will not pass by itself. */
+  | { readonly state: "refused"; readonly failure: Failure };
+
 export type FromWorker =
   | { readonly type: "progress"; readonly stage: string; readonly fraction: number }
-  | { readonly type: "ready"; readonly ready: Ready }
+  /** The base model can be asked. */
+  | { readonly type: "base" }
+  | { readonly type: "link"; readonly link: LinkState }
+  | { readonly type: "budget"; readonly budget: BudgetLeft | undefined }
+  /** This side begins to answer. */
+  | { readonly type: "begin"; readonly turn: number; readonly side: Side }
   | { readonly type: "text"; readonly turn: number; readonly side: Side; readonly text: string }
   | {
       readonly type: "done";
@@ -80,11 +123,8 @@ export type FromWorker =
     }
   | { readonly type: "seen"; readonly seen: Seen }
   | { readonly type: "times"; readonly groups: readonly GroupTime[] }
-  | {
-      readonly type: "failed";
-      /** Absent: the page cannot go on. */
-      readonly turn?: number;
-      readonly code: string;
-      readonly message: string;
-      readonly hint: string;
-    };
+  /** Both sides are through with a question, however they ended. */
+  | { readonly type: "idle" }
+  | { readonly type: "failed"; readonly turn: number; readonly side: Side; readonly failure: Failure }
+  /** The base model cannot be used. */
+  | { readonly type: "fatal"; readonly failure: Failure };

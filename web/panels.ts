@@ -1,9 +1,11 @@
 /** What the provider sees, and where the time goes. */
+import { element } from "./element.ts";
 import type { GroupTime, Seen } from "./messages.ts";
 
-const element = <T extends Element>(id: string): T => document.getElementById(id) as unknown as T;
 const SVG = "http://www.w3.org/2000/svg";
-const BAR = { width: 320, height: 7, gap: 2 };
+const BAR = { width: 320, height: 5, gap: 2 };
+/** All bars together are no higher than this, however many layers there are. */
+const BARS_HEIGHT = 300;
 
 /** The last ciphertext as a picture, one byte a pixel, and the counters. */
 export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown }: Seen): void {
@@ -16,16 +18,16 @@ export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown }: See
     image.data.set([ciphertext[i], ciphertext[i], ciphertext[i], 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
-  const bits = entropy(ciphertext);
-  canvas.setAttribute(
-    "aria-label",
-    `The last query as a picture: ${ciphertext.length} bytes of noise, ${bits.toFixed(2)} bits a byte`,
-  );
-  text("seen-caption", `The last query, for ${group}: ${ciphertext.length} bytes, one a pixel.`);
+  const size = ciphertext.length.toLocaleString("en");
+  canvas.setAttribute("aria-label", `The last query as a picture: ${size} bytes that look like noise`);
+  text("seen-caption", `The last query: ${group}. ${size} bytes, each a pixel.`);
   text("up", bytes(bytesUp));
   text("down", bytes(bytesDown));
   text("queries", queries.toLocaleString("en"));
-  text("entropy", `${bits.toFixed(2)} of 8 bits a byte`);
+  const [measured, noise] = [entropy(ciphertext), entropyOfNoise(ciphertext.length)].map((bits) =>
+    bits.toFixed(2),
+  );
+  text("entropy", `Randomness: ${measured} bits a byte. Pure noise of this length has ${noise}.`);
 }
 
 /** Bars of one answer, a group a line, and the same as a table. */
@@ -33,7 +35,9 @@ export function showTimes(groups: readonly GroupTime[]): void {
   const totals = groups.map(({ modelMs, wireMs, providerMs }) => modelMs + wireMs + providerMs);
   const longest = Math.max(...totals, 1e-9);
   const svg = document.createElementNS(SVG, "svg");
-  const height = groups.length * (BAR.height + BAR.gap);
+  const step = Math.min(BAR.height + BAR.gap, BARS_HEIGHT / Math.max(1, groups.length));
+  const thickness = (step * BAR.height) / (BAR.height + BAR.gap);
+  const height = groups.length * step;
   svg.setAttribute("viewBox", `0 0 ${BAR.width} ${height}`);
   const rows: HTMLElement[] = [];
   for (const [i, { name, modelMs, wireMs, providerMs }] of groups.entries()) {
@@ -48,9 +52,9 @@ export function showTimes(groups: readonly GroupTime[]): void {
       bar.setAttribute("class", kind);
       for (const [key, value] of Object.entries({
         x,
-        y: i * (BAR.height + BAR.gap),
+        y: i * step,
         width,
-        height: BAR.height,
+        height: thickness,
       })) {
         bar.setAttribute(key, String(value));
       }
@@ -67,8 +71,9 @@ export function showTimes(groups: readonly GroupTime[]): void {
   const percent = (ms: number): string => `${((100 * ms) / Math.max(sum, 1e-9)).toFixed(0)} %`;
   text(
     "share",
-    `Between query and answer ${percent(wire)}, in which the base model goes on computing; provider ${percent(provider)}.`,
+    `On the way ${percent(wire)}, while the base model goes on computing; at the provider ${percent(provider)}.`,
   );
+  element("times-section").hidden = false;
 }
 
 function row(name: string, times: readonly number[]): HTMLElement {
@@ -85,11 +90,19 @@ function row(name: string, times: readonly number[]): HTMLElement {
   return line;
 }
 
-/** Shannon entropy of the bytes as they occur, bits a byte; a short text of true noise stays a little below 8. */
+/** Shannon entropy of the bytes as they occur, bits a byte. */
 function entropy(data: Uint8Array): number {
   const counts = new Float64Array(256);
   for (const byte of data) counts[byte]++;
   return counts.reduce((sum, n) => (n === 0 ? sum : sum - (n / data.length) * Math.log2(n / data.length)), 0);
+}
+
+/**
+ * What n uniform bytes are expected to show: 8 − 255/(2n·ln 2), the first term of the estimate's bias (Miller 1955).
+ * A short text cannot show all of its 8 bits.
+ */
+function entropyOfNoise(n: number): number {
+  return Math.max(0, 8 - 255 / (2 * n * Math.LN2));
 }
 
 function bytes(count: number): string {
@@ -101,5 +114,5 @@ function bytes(count: number): string {
 }
 
 function text(id: string, value: string): void {
-  element<HTMLElement>(id).textContent = value;
+  element(id).textContent = value;
 }

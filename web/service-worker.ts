@@ -1,9 +1,8 @@
 /**
- * Keeps the page itself, so that it opens without the program that serves it. Models and bundles have caches of their
- * own; settings.json and everything else is asked for first, and taken from the cache where nobody answers.
+ * Opens the page where nobody answers. It only reads: what is in the cache is the page's matter (keep-page.ts). What a
+ * run of `tacet web` decides (the page, its scripts with their policy, its settings) always comes from that run where
+ * there is one. Imports nothing, so that it is one classic script, which every browser takes.
  */
-const CACHE = "tacet-page";
-
 interface FetchEvent extends Event {
   readonly request: Request;
   respondWith(response: Promise<Response>): void;
@@ -19,21 +18,19 @@ const scope = self as unknown as {
 self.addEventListener("install", (event) => (event as ExtendableEvent).waitUntil(scope.skipWaiting()));
 self.addEventListener("activate", (event) => (event as ExtendableEvent).waitUntil(scope.clients.claim()));
 self.addEventListener("fetch", (event) => {
-  const { request, respondWith } = event as FetchEvent;
+  const { request } = event as FetchEvent;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
+  // They have caches of their own, which are looked into before anybody is asked.
   if (/\/(model|bundle-cache)\//.test(url.pathname)) return;
-  respondWith.call(event, fromNetworkOrCache(request));
+  (event as FetchEvent).respondWith(fromNetworkOrCache(request));
 });
 
 async function fromNetworkOrCache(request: Request): Promise<Response> {
-  const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
-    return response;
+    return await fetch(request);
   } catch (error) {
-    const kept = await cache.match(request);
+    const kept = await caches.match(request, { ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }

@@ -26,9 +26,12 @@ export class Tap {
   }
 
   /** @param names of the groups, in order */
-  begin(names: readonly string[]): void {
+  setGroups(names: readonly string[]): void {
     this.#names = names;
-    this.#times = names.map((name) => ({ name, modelMs: 0, wireMs: 0, providerMs: 0, queries: 0 }));
+  }
+
+  begin(): void {
+    this.#times = this.#names.map((name) => ({ name, modelMs: 0, wireMs: 0, providerMs: 0, queries: 0 }));
     this.#open.clear();
     this.#resumed = performance.now();
   }

@@ -1,6 +1,6 @@
 // What is printed for one shape.
 import type { Traffic } from "../../src/client/connection.ts";
-import type { WeightFormat } from "../../src/model/weight-source.ts";
+import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import type { Shape } from "../../tools/checkpoint/shapes.ts";
 import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";
 import { type Measured, PARTS, PROMPT_TOKENS, quantiles, type Steps } from "./measure-modes.ts";

@@ -22,7 +22,7 @@ export class SwitchedDeltas<Name extends string> implements DeltaSource {
     return this.#sources[this.active].lowRank;
   }
 
-  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
-    return this.#sources[this.active].begin(group, x, tokens, after);
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    return this.#sources[this.active].begin(group, x, tokens);
   }
 }

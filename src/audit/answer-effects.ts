@@ -2,8 +2,8 @@
 import type { TensorRuntime } from "../base/platform.ts";
 import { CausalLm } from "../model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource } from "../model/delta-source.ts";
-import { LocalLora } from "../model/local-lora.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import { LocalLora } from "../model/adapter/local-lora.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";

@@ -1,5 +1,5 @@
 /** What an attack is given, and what it returns. */
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import type { GroupView } from "./group-view.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Activations, CurvePoint } from "./score.ts";

@@ -5,6 +5,7 @@ import type { Attack, AttackContext, AttackResult } from "./attack.ts";
 import { amplitude } from "./attacks/amplitude.ts";
 import { collusion } from "./attacks/collusion.ts";
 import { guessableInit } from "./attacks/guessable-init.ts";
+import { lowRank } from "./attacks/low-rank.ts";
 import { nearReplay } from "./attacks/near-replay.ts";
 import { oneReply } from "./attacks/one-reply.ts";
 import { ordinaryPrompts } from "./attacks/ordinary-prompts.ts";
@@ -61,6 +62,16 @@ describe("packed queries", () => {
     expect(facts.weightsPerQuery / facts.formulaWeightsPerQuery).toBeLessThanOrEqual(1);
     expect(facts.blocksRight).toBeGreaterThan(0.7); // 18 blocks
     expect(facts.queries / facts.functionQueries).toBeLessThan(1.06); // the last block is not full
+  });
+});
+
+describe("sealed output", () => {
+  it("is learnt from far fewer queries than rows alone would take", async () => {
+    const sealed = await auditTarget(N, { rank: 8, output: "sealed" });
+    const [{ facts }] = await lowRank.run(sealed.context);
+    expect(facts.exact).toBeGreaterThan(0.999);
+    expect(facts.queries).toBeLessThan(0.6 * facts.rowBound);
+    expect(await lowRank.run(context)).toEqual([]);
   });
 });
 

@@ -23,6 +23,7 @@ export async function auditGroup(
     results.push(...(await attack.run(context)));
   }
   onProgress(attacks.length);
+  const sealed = view.spec.output === "sealed";
   return {
     group: view.index,
     modules: view.spec.modules.map(({ name }) => name),
@@ -31,9 +32,9 @@ export async function auditGroup(
     weightBits: view.weightBits,
     replyBits: view.replyBits,
     weightEntropy: view.weightEntropy,
-    functionQueries: functionQueries(view.inFeatures, view.weightEntropy, view.replyBits),
+    functionQueries: sealed ? null : functionQueries(view.inFeatures, view.weightEntropy, view.replyBits),
     attacks: results,
-    leak: leakTable(view),
+    leak: sealed ? [] : leakTable(view),
   };
 }
 

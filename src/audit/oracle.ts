@@ -3,11 +3,11 @@
  * the kernels, the public bundle and a {@link QueryTransport}.
  */
 import type { QueryTransport } from "../client/remote-adapter.ts";
-import { ClientLayer } from "../pll/client-steps.ts";
+import { ClientLayer } from "../pll/client-layer.ts";
 import { Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { MaskSource, wordStride } from "../rlwe/one-time-mask.ts";
+import { MaskSource, wordStride } from "../rlwe/mask-source.ts";
 import { uploadBits } from "../rlwe/parameters.ts";
 import { expandLayout } from "../rlwe/public-elements.ts";
 import type { GroupView } from "./group-view.ts";
@@ -81,7 +81,7 @@ export class Oracle {
 
   /**
    * As {@link ask}, with every vector hidden under a fresh mask C·s + e, and H·s removed from the reply: to the provider
-   * the queries of a thief and of an honest client look alike (HINTED-PLL-REVIEW A4).
+   * the queries of a thief and of an honest client look alike (docs/security.md, *The query*).
    */
   async askMasked(count: number, fill: (t: number, words: Uint32Array) => void): Promise<Uint32Array> {
     const { layout, rows, parameters } = this.view;

@@ -56,7 +56,7 @@ function panel(group: GroupReport, offset: number, adapter: string): string {
     );
   }
   const known = group.functionQueries;
-  if (known <= most) {
+  if (known !== null && known <= most) {
     parts.push(
       line(x(known), offset + PANEL.top, x(known), offset + PANEL.top + plotHeight, 'stroke-dasharray="3 3"'),
     );

@@ -1,5 +1,5 @@
 /** Numbers from a source of random bytes. */
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 
 export function randomWords(random: RandomSource, count: number): Uint32Array {
   const words = new Uint32Array(count);

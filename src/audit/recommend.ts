@@ -1,27 +1,6 @@
 /** From what was measured to w, b0 and a budget. */
 import type { EffectRow } from "./answer-effects.ts";
-import type { GroupReport } from "./report.ts";
-
-export interface Recommendation {
-  /** Lowest offsets to the product's w and b0 that keep answers; 0 where no text was run. */
-  readonly weightBits: number;
-  readonly replyBits: number;
-  /** By how much that b0 raises Q_func = n·h_A/b0; a lower w would lower it, so w is better left as it is. */
-  readonly queriesGained: number;
-  readonly budgets: readonly Budget[];
-}
-
-export interface Budget {
-  readonly group: number;
-  readonly inFeatures: number;
-  /** Vectors after which the best attack's copy still has this error in deltas: Q at 0.5, and at 0.2. */
-  readonly halfError: number;
-  readonly fifthError: number;
-  /** The attack that gets there first. */
-  readonly attack: string;
-  /** The budget: the smaller of halfError and Q_func/2. */
-  readonly vectors: number;
-}
+import type { Budget, GroupReport, Recommendation } from "./report.ts";
 
 /** Share of next tokens that must stay as they are. */
 const AGREEMENT = 0.995;
@@ -35,7 +14,7 @@ export function recommend(groups: readonly GroupReport[], effects: readonly Effe
     weightBits: leastOffset(effects, "weightBits", "replyBits"),
     replyBits,
     queriesGained: widest / (widest + replyBits) - 1,
-    budgets: groups.map(budgetOf),
+    budgets: groups.flatMap(budgetOf),
   };
 }
 
@@ -51,7 +30,9 @@ function leastOffset(
   return Math.min(0, ...good);
 }
 
-function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget {
+/** None where no bound is known: the attacks here are not the best. */
+function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget[] {
+  if (functionQueries === null) return [];
   let attack = "";
   let halfError = Number.POSITIVE_INFINITY;
   let fifthError = Number.POSITIVE_INFINITY;
@@ -65,7 +46,7 @@ function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport):
     fifthError = Math.min(fifthError, firstBelow(points, 0.2));
   }
   const vectors = Math.floor(Math.min(halfError, functionQueries / 2));
-  return { group, inFeatures, halfError, fifthError, attack, vectors };
+  return [{ group, inFeatures, halfError, fifthError, attack, vectors }];
 }
 
 /** Queries at which a curve crosses a level, between points on a straight line; infinity if it never does. */

@@ -1,7 +1,7 @@
 /** A LoRA adapter of one group and activations to go with it, made from a seed: for widths that no model here has. */
 import type { GroupSpec } from "../bundle/create-bundle.ts";
 import type { LoraPair } from "../pll/lora-split.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { gaussians } from "./random-numbers.ts";
 import type { Activations } from "./score.ts";
 

@@ -8,7 +8,7 @@
 import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
 import { type LoraPair, splitLora } from "../pll/lora-split.ts";
 import { quantizeRows } from "../pll/quantize.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import {
   errorStddev,
   HEADROOM,

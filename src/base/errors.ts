@@ -4,7 +4,7 @@
  * A {@link TacetError} is a failure that a user or a peer can cause. Programmer errors are `TypeError` or
  * `RangeError`. No message may contain prompts, activations, keys or weights.
  */
-interface ErrorKind {
+export interface ErrorKind {
   /** Number on the wire (docs/protocol.md §Errors). Never reused. */
   readonly wire: number;
   /** WebSocket close code; undefined: the connection goes on. */

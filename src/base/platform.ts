@@ -2,6 +2,7 @@
  * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
+import type { WaitingShare } from "./waiting-bytes.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
 export interface FileTree {
@@ -50,11 +51,15 @@ export interface FileWriter {
 
 /** A message socket: ordered, reliable, binary. */
 export interface MessageSocket {
+  /** Network address of the other end, where a server knows it. */
+  readonly address?: string;
   send(message: Uint8Array): void;
   /** send has copied the message when it returns, so that its memory may be written to. */
   readonly copies?: boolean;
   /** Bytes accepted by send and not yet handed to the network. */
   readonly bufferedBytes: number;
+  /** At a server: where what waits for this connection is counted. */
+  readonly share?: WaitingShare;
   close(code: number, reason: string): void;
   onMessage: (message: Uint8Array) => void;
   /** Called once, after the last message. */
@@ -93,12 +98,19 @@ export interface TensorRuntime {
   availableMemory?(): Promise<number | undefined>;
 }
 
+export interface SocketOptions {
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+  /** Longest time awake for an answer, in microseconds, where the platform can poll; 0: never. */
+  readonly pollMicros?: number;
+}
+
 export interface Platform {
   readonly tensors: TensorRuntime;
   /** Where quantized weights are kept between sessions. */
   readonly weightCache?: FileCache;
   /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */
-  connect(url: string, options?: { signal?: AbortSignal; timeoutMs?: number }): Promise<MessageSocket>;
+  connect(url: string, options?: SocketOptions): Promise<MessageSocket>;
 }
 
 /**

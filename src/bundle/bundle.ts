@@ -2,7 +2,7 @@
  * A bundle: what the provider publishes for one adapter version, one safetensors file. Groups with their hints,
  * scales, norm bounds and public bases; never a polynomial, never code. Identified by its SHA-256 digest.
  *
- * Everything is checked at load (HINTED-PLL-REVIEW.md D6): lengths, finite positive scales, orthonormal bases.
+ * Everything is checked at load (docs/security.md, rule 6): lengths, finite positive scales, orthonormal bases.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesOf } from "../base/bytes.ts";

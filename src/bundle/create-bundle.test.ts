@@ -3,7 +3,7 @@ import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { mergeLora } from "../pll/lora-split.ts";
 import { multiply } from "../pll/orthogonal.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { decodeBundle } from "./bundle.ts";

@@ -1,12 +1,13 @@
-/** From a LoRA adapter to its public bundle and private state (DESIGN §3). Runs at the provider, offline. */
+/** From a LoRA adapter to its public bundle and private state (docs/protocol.md §Bundle). Runs at the provider, offline. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type LoraPair, mergeLora, splitLora } from "../pll/lora-split.ts";
 import { quantizeRows } from "../pll/quantize.ts";
 import { setup } from "../pll/setup.ts";
 import { Kernels } from "../ring/kernels.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";
@@ -51,6 +52,23 @@ export interface CreatedBundle {
   readonly privateState: Uint8Array;
 }
 
+const INPUT: OptionTypes<CreateBundleInput> = {
+  adapter: "string",
+  baseFingerprint: "object",
+  groups: "list",
+  modules: "object",
+  output: "string",
+  parameters: "object",
+  text: "object",
+};
+const REQUIRED = {
+  adapter: '"law"',
+  baseFingerprint: "await fingerprintCheckpoint(checkpoint)",
+  groups: "fitAdapter(adapter, checkpoint)",
+  modules: "adapter.modules",
+  output: '"public-basis"',
+};
+
 interface GroupResult {
   readonly spec: BundleGroup;
   readonly tensors: BundleTensors;
@@ -60,14 +78,15 @@ interface GroupResult {
 /**
  * @param random the platform's CSPRNG
  * @param onProgress groups done and groups in all; may be async, so that a progress bar is drawn
- * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for a
- *   name that no client would accept
+ * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for
+ *   fields that do not exist or are missing, a name that no client would accept
  */
 export async function createBundle(
   input: CreateBundleInput,
   random: RandomSource,
   onProgress: (done: number, total: number) => void | Promise<void> = () => {},
 ): Promise<CreatedBundle> {
+  checkOptions(input, INPUT, { of: "createBundle", required: REQUIRED });
   const parameters = input.parameters ?? DEFAULT_PARAMETERS;
   if (input.groups.length === 0) throw new TacetError("bad_adapter", "the adapter has no module to serve");
   checkAdapterName(input.adapter);

@@ -18,7 +18,7 @@ const MAX_DIMENSION = 1 << 20;
 /** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
 export const MAX_BASIS_RANK = 512;
 
-/** How a group's result leaves the provider (DESIGN §3). */
+/** How a group's result leaves the provider (docs/protocol.md §Bundle). */
 export type OutputMode = "public-basis" | "sealed";
 
 export interface BundleModule {

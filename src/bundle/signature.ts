@@ -7,7 +7,7 @@
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { concatBytes, equalBytes, utf8 } from "../base/bytes.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 
 export const PUBLIC_KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ERROR_KINDS, type ErrorCode } from "../base/errors.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = join(ROOT, "dist/cli/main.js");
@@ -130,6 +131,7 @@ describe("bundle", () => {
     expect(stdout).toMatch(/^digest +[0-9a-f]{64}$/m);
     expect(stdout).toMatch(/^public-basis \* /m);
     expect(stdout).toMatch(/^sealed /m);
+    expect(stdout).toMatch(/^The embedded example may be so: it is published/);
     expect(stdout).toMatch(/chosen vectors/);
     for (const line of stdout.split("\n"))
       if (!line.includes(home)) expect(line.length).toBeLessThanOrEqual(80);
@@ -197,7 +199,7 @@ describe("generate", () => {
       text: EXPECTED.adapter.text,
       finishReason: "eos",
       adapter: "law",
-      // Once 8 of each of 11 groups, so that they can be asked ahead (src/model/look-ahead.ts).
+      // Once 8 of each of 11 groups, so that they can be asked ahead (src/model/run/look-ahead.ts).
       vectors: 24 * tokens + 11 * 8,
       roundTrips: 24 * EXPECTED.adapter.ids.length + 11,
     });
@@ -253,6 +255,19 @@ describe("generate", () => {
     expect((await tacetJson("generate", "battery", ...other)).ids).not.toEqual(ids);
   });
 
+  it("says how an answer could have been gone on with, and claims to keep nothing that it does not", async () => {
+    const proxy = await cuttingProxy(provider.url, 1_500_000);
+    const lost = await tacet("generate", "battery", "--provider", proxy.url, "--reconnect-seconds", "0");
+    proxy.server.close();
+    expect(lost.code).toBe(5);
+    expect(EXPECTED.adapter.text.startsWith(lost.stdout.trim())).toBe(true);
+    expect(lost.stdout.trim()).not.toBe("");
+    expect(lost.stderr).toMatch(
+      /\nhint: .*provider is back.*use --json, whose output --resume FILE takes\n$/,
+    );
+    expect(lost.stderr).not.toMatch(/is kept/);
+  });
+
   it("keeps what it has when the provider is lost, and goes on from there", async () => {
     const proxy = await cuttingProxy(provider.url, 1_500_000);
     const lost = await tacet(
@@ -271,7 +286,11 @@ describe("generate", () => {
     );
     const partial = JSON.parse(lost.stdout);
     expect(partial.finishReason).toBe("error");
-    expect(partial.error.code).toBe("connection_lost");
+    expect(partial.error).toMatchObject({
+      code: "connection_lost",
+      hint: expect.stringMatching(/provider is back.*'tacet generate --resume FILE'$/),
+    });
+    expect(lost.stderr).toContain(`hint: ${partial.error.hint}\n`);
     expect(partial.ids.length).toBeGreaterThan(0);
     expect(partial.ids.length).toBeLessThan(EXPECTED.adapter.ids.length);
     expect(EXPECTED.adapter.ids.slice(0, partial.ids.length)).toEqual(partial.ids);
@@ -333,9 +352,22 @@ describe("inspect", () => {
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
+  it("prints no number of queries for sealed output", async () => {
+    const out = join(home, "sealed");
+    const made = await tacet("bundle", "--adapter", LAW, "--out", out, "--output", "sealed");
+    for (const text of [made.stdout, (await tacet("inspect", "--state", out)).stdout]) {
+      expect(text).not.toMatch(/\d at width|function vectors|after vectors/);
+      expect(text.replace(/\s+/g, " ")).toContain("Sealed output needs fewer of them than public-basis");
+    }
+    const { security } = await tacetJson("inspect", "--state", out);
+    expect(Object.keys(security)).toEqual(["query", "hint", "note"]);
+    const key = await tacet("keys", "create", "--data", join(home, "d"), "--state", out, "--budget", "1");
+    expect(key.stderr).toMatch(/^warning: .*: sealed output: after how many vectors .* cannot be said/m);
+  });
+
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
-    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 4096 } });
+    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 256 } });
     expect(facts.security.query.standard).toBeGreaterThan(128);
   });
 });
@@ -345,10 +377,23 @@ describe("provider", () => {
     const tokens = join(home, "tokens");
     writeFileSync(tokens, `other\n${TOKEN}\n`);
     chmodSync(tokens, 0o600);
-    const served = await startProvider("--state", state, "--token-file", tokens);
+    const served = await startProvider("--state", state, "--token-file", tokens, "--unmetered");
     const refused = await tacet("generate", "battery", "--provider", served.url);
     expect(refused.code).toBe(4);
-    expect(refused.stderr).toMatch(/^error: the provider does not accept this token\n/);
+    expect(refused.stderr).toMatch(
+      /^error: the provider asks for a key, and none was given\nhint: export TACET_TOKEN=/,
+    );
+    const wrong = ["generate", "battery", "--provider", served.url, "--json"];
+    const failed = await finish(start(wrong, { TACET_TOKEN: "wrong" }));
+    expect(failed.code).toBe(4);
+    expect(failed.stderr).toMatch(/^error: the provider does not accept this token\n/);
+    expect(JSON.parse(failed.stdout)).toEqual({
+      error: {
+        code: "unauthorized",
+        message: "the provider does not accept this token",
+        hint: expect.stringContaining("TACET_TOKEN"),
+      },
+    });
     const env = { TACET_TOKEN: TOKEN };
     const allowed = await finish(start(["generate", "battery", "--provider", served.url], env));
     expect(allowed).toEqual({ code: 0, stdout: `${EXPECTED.adapter.text}\n`, stderr: "" });
@@ -436,6 +481,8 @@ describe("mistakes", () => {
     [5, ["generate", "x", "--provider", "ws://127.0.0.1:1"], /^error: .*ECONNREFUSED.*\nhint: /],
     [2, ["generate", "x", "--provider", "http://127.0.0.1:1"], /^error: .*is not a provider's URL\nhint: /],
     [2, ["generate", "x", "--token-file", "t"], /^error: --token-file needs --provider\n$/],
+    [2, ["keys", "create", "--frob"], /\nhint: see 'tacet keys create --help'\n$/],
+    [2, ["keys", "frob"], /\nhint: see 'tacet keys --help'\n$/],
     [2, ["bundle", "--adapter", LAW], /^error: required option '--out <dir>' not specified\nhint: /],
     [2, ["logits", "x", "--compare"], /^error: --compare needs both/],
     [2, ["inspect"], /^error: inspect takes one thing at a time\nhint: /],
@@ -443,6 +490,23 @@ describe("mistakes", () => {
     [2, ["provider", "--state", "."], /^error: \. has no bundle\.safetensors\nhint: /],
   ])("exit %i for %j", async (code, args, stderr) => {
     expect(await tacet(...args)).toEqual({ code, stdout: "", stderr: expect.stringMatching(stderr) });
+  });
+
+  it("are JSON on stdout too where JSON was asked for, in every command", async () => {
+    const commands = [
+      ["generate", "x", "--base", "nowhere"],
+      ["logits", "x", "--base", "nowhere"],
+      ["inspect", "--state", "nowhere"],
+      ["bundle", "--adapter", "nowhere", "--out", "out"],
+      ["keys", "list", "--data", "nowhere"],
+      ["keys", "create", "--data", "data"],
+    ];
+    for (const args of commands) {
+      const { code, stdout, stderr } = await tacet(...args, "--json");
+      const { error } = JSON.parse(stdout);
+      expect(stderr.split("\n")[0]).toBe(`error: ${error.message}`);
+      expect(code).toBe(ERROR_KINDS[error.code as ErrorCode].exit);
+    }
   });
 
   it("a base model that the adapter was not made for", async () => {

@@ -3,21 +3,21 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { TacetError } from "../base/errors.ts";
-import { registerAudit } from "./commands/audit.ts";
-import { registerBundle } from "./commands/bundle.ts";
-import { registerChat } from "./commands/chat.ts";
-import { registerDemo } from "./commands/demo.ts";
-import { registerGenerate } from "./commands/generate.ts";
-import { registerInspect } from "./commands/inspect.ts";
-import { registerKeys } from "./commands/keys.ts";
-import { registerLogits } from "./commands/logits.ts";
-import { registerProvider } from "./commands/provider.ts";
-import { registerServe } from "./commands/serve.ts";
-import { registerWeb } from "./commands/web.ts";
-import { PACKAGE_JSON } from "./embedded.ts";
-import { watchInterruptions } from "./interrupt.ts";
-import { reportFailure } from "./report-error.ts";
-import { WIDTH } from "./terminal.ts";
+import { registerAudit } from "./audit/command.ts";
+import { registerBundle } from "./bundle/command.ts";
+import { registerChat } from "./chat/command.ts";
+import { registerDemo } from "./demo/command.ts";
+import { registerGenerate } from "./generate/command.ts";
+import { registerInspect } from "./inspect/command.ts";
+import { registerKeys } from "./keys/command.ts";
+import { registerLogits } from "./logits/command.ts";
+import { registerProvider } from "./provider/command.ts";
+import { registerServe } from "./serve/command.ts";
+import { registerWeb } from "./web/command.ts";
+import { PACKAGE_JSON } from "./shared/embedded.ts";
+import { watchInterruptions } from "./shared/interrupt.ts";
+import { describeFailure, reportFailure } from "./shared/report-error.ts";
+import { hasPrintedJson, printJson, WIDTH } from "./shared/terminal.ts";
 
 const { version } = JSON.parse(readFileSync(PACKAGE_JSON, "utf8")) as { version: string };
 const interruption = watchInterruptions();
@@ -44,7 +44,7 @@ const program = new Command("tacet")
 Examples:
   tacet demo                                    see it work, on this machine
   tacet bundle --base B --adapter A --out S     prepare an adapter for serving
-  tacet keys create --data D --budget 5000/day  let somebody in
+  tacet keys create --data D --budget 1000      let somebody in
   tacet provider --state S --data D             serve it
   tacet generate --base B --provider ws://H:8787 "a question"
   tacet chat --base B --provider ws://H:8787    talk to it
@@ -67,6 +67,12 @@ for (const register of [
   register(program, interruption.signal);
 }
 
+/** The command whose action runs. */
+let running: Command | undefined;
+program.hook("preAction", (_, command) => {
+  running = command;
+});
+
 process.exit(await main());
 
 async function main(): Promise<number> {
@@ -77,14 +83,23 @@ async function main(): Promise<number> {
   } catch (error) {
     const interrupted = error instanceof TacetError && error.code === "aborted";
     code = interrupted ? (interruption.exitCode ?? 130) : reportFailure(error, helpCommand());
+    // Who reads JSON reads stdout; a command that had something to show has put the failure beside it.
+    if (!interrupted && running?.opts().json === true && !hasPrintedJson())
+      printJson({ error: describeFailure(error) });
   }
   // Pipes may still hold what was printed.
   await new Promise<void>((resolve) => process.stdout.write("", () => resolve()));
   return code;
 }
 
-/** "tacet generate" where that is what was called. */
+/** "tacet generate", "tacet keys create" where that is what was called. */
 function helpCommand(): string {
-  const name = process.argv[2];
-  return program.commands.some((command) => command.name() === name) ? `tacet ${name}` : "tacet";
+  const names = ["tacet"];
+  let command: Command | undefined = program;
+  for (const name of process.argv.slice(2, 4)) {
+    command = command?.commands.find((each) => each.name() === name);
+    if (command === undefined) break;
+    names.push(name);
+  }
+  return names.join(" ");
 }

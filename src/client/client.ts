@@ -2,18 +2,20 @@
  * The user's side: a base model that runs here, an adapter that stays at its provider.
  *
  * ```ts
- * const model = await connect(nodePlatform(), { base: nodeFileTree("models/lexicon/base"), provider: "ws://…" });
+ * const options = { base: nodeFileTree("models/lexicon/base"), provider: "ws://127.0.0.1:8787" };
+ * const model = await openPrivateModel(nodePlatform(), options);
  * for await (const { id } of generate(model.model, [1, 120, 1336, 3, 2], { maxNewTokens: 40 })) console.log(id);
  * ```
  * @module
  */
+import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { joinAdapterText } from "../model/adapter-text.ts";
-import { CausalLm, type DeltaUse, inputGroupsOf } from "../model/causal-lm.ts";
-import type { PrepareProgress } from "../model/quantized-weights.ts";
-import type { WeightFormat } from "../model/weight-source.ts";
+import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
+import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
+import type { WeightFormat } from "../model/weights/weight-source.ts";
+import { joinAdapterText } from "../text/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { checkGroups } from "./check-groups.ts";
@@ -47,7 +49,7 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly provider: string | readonly string[];
   /**
    * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
-   * vectors of some groups as the adapter has ranks, once (model/look-ahead.ts). Where there is a budget they are asked
+   * vectors of some groups as the adapter has ranks, once (model/run/look-ahead.ts). Where there is a budget they are asked
    * for only after four times as many decode steps.
    */
   readonly lookAhead?: boolean;
@@ -55,7 +57,7 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
 
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
 
-export interface ConnectSharedOptions extends BaseModelOptions {
+export interface SharedModelsOptions extends BaseModelOptions {
   /** At least one. */
   readonly adapters: readonly AdapterOptions[];
   /** Also the base model alone. */
@@ -71,6 +73,75 @@ export interface SharedModels {
   readonly checkpoint: Checkpoint;
   close(): Promise<void>;
 }
+
+/** For every way to connect: what it takes besides. */
+const BASE_OPTIONS: OptionTypes<BaseModelOptions> = {
+  base: "any",
+  threads: "number",
+  contextLength: "number",
+  onLoadProgress: "function",
+  weights: "string",
+  weightCache: "object",
+  onPrepare: "function",
+  onWarning: "function",
+  signal: "object",
+};
+const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = {
+  provider: "any",
+  adapter: "string",
+  token: "string",
+  pinnedDigest: "string",
+  providerKey: "string",
+  cache: "object",
+  handshakeMs: "number",
+  silenceMs: "number",
+  reconnectMs: "number",
+  pollMicros: "number",
+  lookAhead: "boolean",
+  onBundleProgress: "function",
+  onWarning: "function",
+  signal: "object",
+};
+export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = { ...BASE_OPTIONS, ...ADAPTER_OPTIONS };
+const SHARED_OPTIONS: OptionTypes<SharedModelsOptions> = {
+  ...BASE_OPTIONS,
+  adapters: "list",
+  withBase: "boolean",
+};
+
+/** @throws TacetError bad_argument for options that do not exist, are missing or have another type */
+export function checkConnectOptions<T extends { readonly provider: ConnectOptions["provider"] }>(
+  options: T,
+  types: OptionTypes<T>,
+  { of, required = {} }: OptionHelp,
+): void {
+  checkOptions(options, types, {
+    of,
+    required: { ...required, provider: '"wss://provider.example"' },
+    known: CONNECT_NAMES,
+  });
+  const { provider } = options;
+  const urls: readonly unknown[] = Array.isArray(provider) ? provider : [provider];
+  if (urls.length > 0 && urls.every((url) => typeof url === "string")) return;
+  throw new TacetError("bad_argument", `provider of ${of} must be a URL, or a list of them`, {
+    hint: "it looks like ws://host:port or wss://host",
+  });
+}
+
+/** What people write who know another library, or expect an answer's options here. */
+const CONNECT_NAMES: Readonly<Record<string, string>> = {
+  model: "base",
+  baseModel: "base",
+  url: "provider",
+  baseURL: "provider",
+  apiKey: "token",
+  key: "token",
+  adapterName: "adapter",
+  bundleDigest: "pinnedDigest",
+  temperature: "sampling.temperature of generate",
+  maxNewTokens: "maxNewTokens of generate",
+  maxTokens: "maxNewTokens of generate",
+};
 
 /** A private model: {@link CausalLm} whose adapted layers ask a provider. */
 export interface PrivateModel {
@@ -90,22 +161,32 @@ const STEPS_FOR_A_RANK = 4;
 /**
  * Opens the base model, connects to the provider and joins the two.
  *
- * @throws TacetError: wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
- *   bad_checkpoint; unsupported_model; unsupported_adapter
+ * @throws TacetError: bad_argument for options that do not exist; wrong_base_model if the adapter belongs to another
+ *   base; connection_failed; bad_bundle; bad_checkpoint; unsupported_model; unsupported_adapter
  */
-export async function connect(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
-  const { models } = await connectShared(platform, { ...options, adapters: [options] });
+export async function openPrivateModel(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
+  const required = { base: 'nodeFileTree("./model")' };
+  checkConnectOptions(options, CONNECT_OPTIONS, { of: "openPrivateModel", required });
+  const { models } = await openAll(platform, { ...options, adapters: [options] });
   return models[0];
 }
 
 /**
- * As {@link connect} for several adapters, of one provider or several, with one base model in memory.
- * @throws as connect, and RangeError without an adapter
+ * As {@link openPrivateModel} for several adapters, of one provider or several, with one base model in memory.
+ * @throws as openPrivateModel, and RangeError without an adapter
  */
-export async function connectShared(
+export async function openPrivateModels(
   platform: Platform,
-  options: ConnectSharedOptions,
+  options: SharedModelsOptions,
 ): Promise<SharedModels> {
+  const required = { base: 'nodeFileTree("./model")', adapters: '[{ provider: "wss://provider.example" }]' };
+  checkOptions(options, SHARED_OPTIONS, { of: "openPrivateModels", required, known: CONNECT_NAMES });
+  for (const each of options.adapters)
+    checkConnectOptions(each, ADAPTER_OPTIONS, { of: "an adapter of openPrivateModels" });
+  return await openAll(platform, options);
+}
+
+async function openAll(platform: Platform, options: SharedModelsOptions): Promise<SharedModels> {
   const { adapters, base, withBase = false } = options;
   if (adapters.length === 0) throw new RangeError("there is no adapter to connect to");
   const checkpoint = "config" in base ? base : await openCheckpoint(base);
@@ -169,9 +250,9 @@ async function joinAdapter(
   const { provider, bundle } = await RemoteProvider.connect(platform, { ...options, url, baseFingerprint });
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    const joined = await joinAdapterText(checkpoint, bundle.manifest.text);
+    const joined = await joinAdapterText(checkpoint, bundle.manifest.text, vocabSizeOf(checkpoint));
     const { limits, budget } = provider.welcome;
-    const adapter = new RemoteAdapter(bundle, provider, limits);
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits);
     return {
       provider,
       bundle,

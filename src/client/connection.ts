@@ -14,7 +14,7 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessage,
 } from "../wire/frames.ts";
-import { DEFAULT_LIMITS, type Limits, MAX_BUNDLE_BYTES, MAX_PROVIDER_MESSAGE_BYTES } from "../wire/limits.ts";
+import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 
 export interface HelloInput {
@@ -83,6 +83,8 @@ export class Connection {
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
   readonly #queries = new Map<number, OpenQuery>();
+  /** Those that wait until fewer queries are open. */
+  readonly #waiting: (() => void)[] = [];
   #download: BundleDownload | undefined;
   #nextId = 1;
   #lost: TacetError | undefined;
@@ -123,7 +125,7 @@ export class Connection {
         socket.onMessage = (bytes) => {
           traffic.bytesDown += bytes.length;
           try {
-            const welcome = readWelcome(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+            const welcome = readWelcome(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
             // Here, not after the await: what follows the Welcome at once must find its receiver.
             resolve(new Connection(socket, traffic, welcome, silenceMs));
           } catch (error) {
@@ -163,12 +165,15 @@ export class Connection {
   }
 
   /**
-   * Sends one encrypted query; several may be open at a time.
+   * Sends one encrypted query, at once or when fewer are open than the provider takes at a time.
    *
    * @throws TacetError what the provider refuses with; connection_lost
    */
-  query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
-    return new Promise((resolve, reject) => {
+  async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+    while (!this.#lost && this.#queries.size >= this.welcome.limits.maxInFlight) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return await new Promise((resolve, reject) => {
       if (this.#lost) return reject(this.#lost);
       const id = this.#nextId;
       this.#nextId = (id % 0xffffffff) + 1;
@@ -221,7 +226,7 @@ export class Connection {
     this.#traffic.bytesDown += bytes.length;
     this.#lastHeard = performance.now();
     try {
-      this.#handle(decodeProviderFrame(bytes, MAX_PROVIDER_MESSAGE_BYTES));
+      this.#handle(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
     } catch (error) {
       this.#lose(error as Error);
       this.#socket.close(1002, "bad frame");
@@ -264,6 +269,7 @@ export class Connection {
     if (waiting === undefined)
       throw new TacetError("bad_frame", "the provider answered a query that was not asked");
     this.#queries.delete(id);
+    this.#waiting.shift()?.();
     return waiting;
   }
 
@@ -291,6 +297,7 @@ export class Connection {
       error instanceof TacetError ? error : new TacetError("internal", "the client failed on a reply");
     for (const waiting of this.#queries.values()) waiting.reject(this.#lost);
     this.#queries.clear();
+    for (const wake of this.#waiting.splice(0)) wake();
     this.#download?.reject(this.#lost);
     this.#download = undefined;
   }
@@ -339,7 +346,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
     bundleDigest: bundleDigest.slice(),
     bundleBytes: Number(bundleBytes),
     limits: {
-      maxMessageBytes: Math.min(limits.maxMessageBytes, DEFAULT_LIMITS.maxMessageBytes),
+      maxMessageBytes: Math.min(limits.maxMessageBytes, MAX_MESSAGE_BYTES),
       maxVectors: limits.maxVectors,
       maxInFlight: limits.maxInFlight,
     },

@@ -1,6 +1,6 @@
 /** When masks are made, that none is given out twice, and that none is left behind. */
 import { afterEach, describe, expect, it } from "vitest";
-import type { ClientLayer } from "../pll/client-steps.ts";
+import type { ClientLayer } from "../pll/client-layer.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
 import { MaskStock } from "./mask-stock.ts";
 

@@ -6,7 +6,7 @@
  * - when a group has run out, several at once, since public element and hint then come into the cache once.
  * Nothing here depends on an activation or an answer, so neither does what the network can see of it.
  */
-import type { ClientLayer } from "../pll/client-steps.ts";
+import type { ClientLayer } from "../pll/client-layer.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
 
 /** Vectors that are kept ready for each group: the decode steps of a short answer. */

@@ -8,20 +8,26 @@
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
-import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../model/delta-source.ts";
-import { ClientLayer } from "../pll/client-steps.ts";
+import type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  LowRankSource,
+  PendingDelta,
+} from "../model/delta-source.ts";
+import { ClientLayer } from "../pll/client-layer.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { MaskSource } from "../rlwe/one-time-mask.ts";
+import { MaskSource } from "../rlwe/mask-source.ts";
 import { layoutOf } from "../rlwe/parameters.ts";
 import { expandLayout } from "../rlwe/public-elements.ts";
-import type { Limits } from "../wire/limits.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
-import { CoupledBases } from "./coupled-bases.ts";
+import { PairEffects } from "./pair-effects.ts";
 import { MaskStock } from "./mask-stock.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
@@ -43,8 +49,6 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-/** Room in a message for everything but the ciphertext. */
-const FRAME_OVERHEAD_BYTES = 1024;
 
 /** Vectors of one begin() that are on their way. */
 interface Sent {
@@ -54,13 +58,18 @@ interface Sent {
   readonly answer: Promise<QueryAnswer>;
 }
 
-/** What begin() gives. */
-interface Asked extends PendingDelta {
+/** Queries of one group that have been sent. */
+interface PendingQuery {
   readonly group: number;
-  /** y, (tokens, rows) row-major, once the answers are there; wiped by the last that needs it. */
+  readonly tokens: number;
+  /** y, (tokens, rows) row-major, once the answers are there; wiped by whoever needs it last. */
   rows(): Promise<Float32Array>;
-  /** Whether another query's deltas need y too. */
-  isFollowed: boolean;
+}
+
+/** What the first query of a pair adds to the second's deltas. */
+interface AddedEffects {
+  readonly query: PendingQuery;
+  readonly bases: readonly PublicBasis[];
 }
 
 interface Group {
@@ -80,20 +89,23 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
-  readonly #coupled: CoupledBases;
+  readonly #effects: PairEffects;
   /** Queries that are not answered, and those that wait for one of them. */
   #open = 0;
   readonly #waiting: (() => void)[] = [];
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
 
-  /** @throws TacetError bad_bundle if the kernels cannot hold its hints */
+  /**
+   * @param limits the transport's, read anew for each query: they may change
+   * @throws TacetError bad_bundle if the kernels cannot hold its hints
+   */
   constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
     this.#transport = transport;
     this.#limits = limits;
     const { manifest } = bundle;
     const kernels = Kernels.load();
-    this.#coupled = new CoupledBases(kernels);
+    this.#effects = new PairEffects(kernels);
     this.lowRank = manifest.groups.every(({ output }) => output === "public-basis") ? this : undefined;
     const pool = new BufferPool(kernels);
     this.#masks = new MaskSource(kernels, pool, systemRandom);
@@ -124,7 +136,34 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }));
   }
 
-  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta {
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    const query = this.#send({ group, x }, tokens);
+    return { wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)) };
+  }
+
+  beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
+    const bases = this.#effects.basesOf(first.group, second.group);
+    const one = this.#send(first, tokens);
+    let two: PendingQuery;
+    try {
+      two = this.#send(second, tokens);
+    } catch (error) {
+      wipe(one);
+      throw error;
+    }
+    // The first one's y is needed by both.
+    let open = 2;
+    const closed = () => {
+      if (--open === 0) for (const query of [one, two]) wipe(query);
+    };
+    return [
+      { wait: (targets) => this.#finish(one, targets).finally(closed) },
+      { wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed) },
+    ];
+  }
+
+  /** Encrypts x and sends it, in as many queries as the limits want. */
+  #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
     const sent: Sent[] = [];
@@ -152,14 +191,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.timings.sendMs += sending;
     this.timings.cryptoMs += performance.now() - start - sending;
     let rows: Promise<Float32Array> | undefined;
-    const asked: Asked = {
-      group,
-      isFollowed: false,
-      rows: () => (rows ??= this.#recover(group, tokens, sent)),
-      wait: (targets) => this.#finish(asked, tokens, after as Asked | undefined, targets),
-    };
-    if (after) (after as Asked).isFollowed = true;
-    return asked;
+    return { group, tokens, rows: () => (rows ??= this.#recover(group, tokens, sent)) };
   }
 
   /** The most vectors that asking for a pair's effects takes of one group's budget. */
@@ -174,12 +206,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return basis.columns();
   }
 
-  couple(first: number, second: number, effects: readonly Float32Array[]): void {
-    this.#coupled.add(first, second, this.groups[second].outFeatures, effects);
+  setEffects(first: number, second: number, effects: readonly Float32Array[]): void {
+    this.#effects.add(first, second, this.groups[second].outFeatures, effects);
   }
 
-  isCoupled(second: number): boolean {
-    return this.#coupled.has(second);
+  hasEffects(second: number): boolean {
+    return this.#effects.has(second);
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -246,27 +278,20 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }
   }
 
-  /** delta = B′·y, and what the query before adds. */
+  /** delta = B′·y, and the effects of the query before. */
   async #finish(
-    asked: Asked,
-    tokens: number,
-    after: Asked | undefined,
+    { group, tokens, rows }: PendingQuery,
     targets?: readonly Float32Array[],
+    added?: AddedEffects,
   ): Promise<readonly Float32Array[]> {
-    const { layer, spec, bases } = this.#groups[asked.group];
-    try {
-      const y = await asked.rows();
-      const before = after && (await after.rows());
-      const start = performance.now();
-      const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
-      const addition = before && { bases: this.#coupled.basesOf(after.group, asked.group), y: before };
-      const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
-      this.timings.cryptoMs += performance.now() - start;
-      return deltas;
-    } finally {
-      if (!asked.isFollowed) wipe(asked);
-      if (after) wipe(after);
-    }
+    const { layer, spec, bases } = this.#groups[group];
+    const y = await rows();
+    const addition = added && { bases: added.bases, y: await added.query.rows() };
+    const start = performance.now();
+    const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
+    const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
+    this.timings.cryptoMs += performance.now() - start;
+    return deltas;
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */
@@ -279,8 +304,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 }
 
 /** Forgets y, now or when it comes. */
-function wipe(asked: Asked): void {
-  asked.rows().then(
+function wipe(query: PendingQuery): void {
+  query.rows().then(
     (y) => y.fill(0),
     () => {},
   );

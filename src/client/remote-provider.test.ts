@@ -2,7 +2,7 @@
 import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { between, type MemoryPlatform, memoryPlatform } from "../../test/support/memory-platform.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
-import { toHex } from "../base/bytes.ts";
+import { concatBytes, toHex } from "../base/bytes.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { CreatedBundle } from "../bundle/create-bundle.ts";
 import { loadServedAdapter, Provider } from "../provider/provider.ts";
@@ -16,6 +16,7 @@ import {
   encodeClientFrame,
   encodeProviderFrame,
 } from "../wire/frames.ts";
+import type { Limits } from "../wire/limits.ts";
 import type { BundleCache } from "./bundle-cache.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
@@ -179,7 +180,8 @@ describe("a pinned digest", () => {
     const cache = memoryCache();
     await expect(connect({ pinnedDigest: toHex(other.digest), cache })).rejects.toMatchObject({
       code: "bundle_changed",
-      hint: expect.stringContaining("digest"),
+      message: `the provider serves the bundle ${toHex(made.digest)}, not ${toHex(other.digest)}, which was asked for`,
+      hint: expect.stringMatching(/^keep the digest unless/),
     });
     expect(sent.map((message) => message.case)).toEqual(["hello", "goodbye"]);
     expect(cache.entries.size).toBe(0);
@@ -259,6 +261,116 @@ describe("a connection that is lost", () => {
     provider.close();
     await expect(provider.query(0, 1, CIPHERTEXT)).rejects.toMatchObject({ code: "connection_lost" });
     expect(platform.tried).toEqual([URL]);
+  });
+});
+
+describe("a replica with smaller limits", () => {
+  const vectors = 5;
+  const long = Uint8Array.from({ length: vectors * CIPHERTEXT.length }, (_, i) => i >> 3);
+
+  /** The first provider goes away with the first query; the second has these limits. */
+  async function moved(limits: Partial<Limits>, sent: ClientMessage[] = []) {
+    const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+    const adapter = await loadServedAdapter(memoryFileTree(files, "state"));
+    const failed: string[] = [];
+    const second = new Provider([adapter], {
+      limits,
+      onEvent: (event) => event.type === "failed" && failed.push(event.code),
+    });
+    platform.hosts.set(
+      URL,
+      recorded(made.provider, [], (message) => message.case === "query"),
+    );
+    platform.hosts.set("ws://two", recorded(second, sent));
+    const { provider } = await connect({ url: [URL, "ws://two"], reconnectMs: 100 });
+    const expected = adapter.layers[0].answerQuery(long, vectors);
+    return { provider, expected, failed };
+  }
+
+  it("gets an open query in parts, each vector the bytes that it was", async () => {
+    const sent: ClientMessage[] = [];
+    const { provider, expected } = await moved({ maxVectors: 2 }, sent);
+    expect(provider.limits.maxVectors).toBe(256);
+    expect((await provider.query(0, vectors, long)).words).toEqual(expected);
+    expect(provider.limits.maxVectors).toBe(2);
+    const queries = sent.flatMap((message) => (message.case === "query" ? [message.value] : []));
+    expect(queries.map((query) => query.vectors)).toEqual([2, 2, 1]);
+    expect(concatBytes(...queries.map(({ ciphertext }) => ciphertext))).toEqual(long);
+    expect((await provider.query(0, vectors, long)).words).toEqual(expected);
+    provider.close();
+  });
+
+  it("gets messages that it reads", async () => {
+    const { provider, expected } = await moved({
+      maxMessageBytes: Math.floor(2.5 * CIPHERTEXT.length) + 1024,
+    });
+    expect((await provider.query(0, vectors, long)).words).toEqual(expected);
+    provider.close();
+  });
+
+  it("gets no more queries at a time than it takes", async () => {
+    const { provider, expected, failed } = await moved({ maxInFlight: 2, maxVectors: 1 });
+    const answers = await Promise.all(Array.from({ length: 8 }, () => provider.query(0, vectors, long)));
+    for (const { words } of answers) expect(words).toEqual(expected);
+    expect(failed).toEqual([]);
+    provider.close();
+  });
+
+  it("that takes not even one vector is told so", async () => {
+    platform.hosts.set(URL, (socket) => {
+      const { inner } = between(socket, {
+        down(bytes) {
+          const message = decodeProviderFrame(bytes, MAX);
+          if (message.case !== "welcome") return bytes;
+          const { $typeName: _, ...value } = message.value;
+          const limits = { maxMessageBytes: 2000, maxVectors: 1, maxInFlight: 1 };
+          return encodeProviderFrame({ case: "welcome", value: { ...value, limits } });
+        },
+      });
+      made.provider.accept(inner);
+    });
+    const { provider } = await connect();
+    await expect(provider.query(0, vectors, long)).rejects.toMatchObject({
+      code: "too_large",
+      message: expect.stringContaining("takes 2000"),
+    });
+    provider.close();
+  });
+});
+
+describe("options", () => {
+  const HEX = toHex(new Uint8Array(32).fill(0xab));
+
+  it.each<[keyof RemoteProviderOptions, readonly unknown[]]>([
+    ["pinnedDigest", ["", "ab", HEX.slice(2), `${HEX}00`, ` ${HEX}`, `0x${HEX.slice(2)}`, null, 7]],
+    ["providerKey", ["", "ab", HEX.slice(2), `${HEX}00`, `${HEX}\n`, null]],
+    ["token", ["", null, 7]],
+    ["handshakeMs", [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "10"]],
+    ["silenceMs", [0, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["reconnectMs", [-1, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["pollMicros", [-1, Number.NaN, 1_000_001]],
+  ])(
+    "whose value would turn them off are refused by name, before anything is sent: %s",
+    async (name, values) => {
+      for (const value of values) {
+        await expect(connect({ [name]: value })).rejects.toMatchObject({
+          code: "bad_argument",
+          message: expect.stringContaining(name),
+        });
+      }
+      expect(platform.tried).toEqual([]);
+    },
+  );
+
+  it("of hex digits may have either case", async () => {
+    const { provider } = await connect({ pinnedDigest: toHex(made.digest).toUpperCase() });
+    provider.close();
+  });
+
+  it("of polling reach the platform", async () => {
+    const { provider } = await connect({ pollMicros: 0 });
+    expect(platform.options).toMatchObject({ pollMicros: 0 });
+    provider.close();
   });
 });
 

@@ -1,41 +1,20 @@
 /**
  * A provider that may go away and come back: connects, fetches the bundle once, and resends the queries that were
- * open when a connection was lost. A resent query is the same bytes (HINTED-PLL-REVIEW.md D7), and any replica
+ * open when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
  * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
+import { concatBytes, equalBytes, fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
+import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
-import type { BundleCache } from "./bundle-cache.ts";
+import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
 
-export interface RemoteProviderOptions {
-  /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
-  readonly url: string | readonly string[];
-  /** Name of the adapter; by default the provider's only or first one. */
-  readonly adapter?: string;
-  readonly baseFingerprint: Uint8Array;
-  readonly token?: string;
-  /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
-  readonly pinnedDigest?: string;
-  /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
-  readonly providerKey?: string;
-  readonly cache?: BundleCache;
-  /** Milliseconds for one handshake. Default 10,000. */
-  readonly handshakeMs?: number;
-  /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
-  readonly silenceMs?: number;
-  /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
-  readonly reconnectMs?: number;
-  readonly signal?: AbortSignal;
-  readonly onBundleProgress?: (fraction: number) => void;
-  /** Something that went wrong without harm: one line. */
-  readonly onWarning?: (message: string) => void;
-}
+export type { RemoteProviderOptions };
 
 const HANDSHAKE_MS = 10_000;
 const SILENCE_MS = 60_000;
@@ -59,7 +38,7 @@ export class RemoteProvider {
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
-    this.#options = options;
+    this.#options = checkProviderOptions(options);
     this.#urls = typeof options.url === "string" ? [options.url] : options.url;
     if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
   }
@@ -67,7 +46,8 @@ export class RemoteProvider {
   /**
    * Connects and gets the bundle, from the cache where it is there.
    *
-   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; what the provider refuses with
+   * @throws TacetError connection_failed, timed_out, bad_bundle, bundle_changed; bad_argument for an option that is
+   *   malformed; what the provider refuses with
    */
   static async connect(
     platform: Platform,
@@ -93,6 +73,9 @@ export class RemoteProvider {
     return connection.welcome;
   }
 
+  /** As the provider said last: another replica may have others. */
+  readonly limits: Limits = limitsOf(() => this.welcome);
+
   /** What the account may still ask, as the provider last said; undefined: no budget. */
   get budget(): Budget | undefined {
     return this.#budget.now;
@@ -110,6 +93,8 @@ export class RemoteProvider {
     for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
+      const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
+      if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, most);
       try {
         const answer = await connection.query(group, vectors, ciphertext);
         this.#budget.answered(group, answer.vectorsLeft);
@@ -126,6 +111,32 @@ export class RemoteProvider {
         if (attempt >= most) throw error;
       }
     }
+  }
+
+  /**
+   * Asks for vectors that were meant for a replica with larger limits in several queries. Each vector stays the bytes
+   * that it was: what was encrypted once is sent again and nothing else.
+   */
+  async #queryInParts(
+    group: number,
+    vectors: number,
+    ciphertext: Uint8Array,
+    most: number,
+  ): Promise<QueryAnswer> {
+    const queryBytes = ciphertext.length / vectors;
+    const parts: Promise<QueryAnswer>[] = [];
+    for (let first = 0; first < vectors; first += most) {
+      const count = Math.min(most, vectors - first);
+      const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
+      parts.push(this.query(group, count, part));
+    }
+    const answers = await Promise.all(parts);
+    const left = answers.flatMap(({ vectorsLeft }) => (vectorsLeft === undefined ? [] : [vectorsLeft]));
+    return {
+      words: concatBytes(...answers.map(({ words }) => words)),
+      providerMs: answers.reduce((sum, { providerMs }) => sum + providerMs, 0),
+      vectorsLeft: left.length === 0 ? undefined : Math.min(...left),
+    };
   }
 
   close(): void {
@@ -162,13 +173,18 @@ export class RemoteProvider {
 
   /** Opens a connection to the next URL that answers. */
   async #open(): Promise<Connection> {
-    const { adapter = "", baseFingerprint, token = "", signal, handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
+    const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
     const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
-        const options = { timeoutMs: handshakeMs, ...(signal ? { signal } : {}) };
+        const options = {
+          timeoutMs: handshakeMs,
+          ...(signal ? { signal } : {}),
+          ...(pollMicros === undefined ? {} : { pollMicros }),
+        };
         const socket = await this.#platform.connect(url, options);
         const connection = await Connection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
@@ -177,6 +193,8 @@ export class RemoteProvider {
         return connection;
       } catch (error) {
         this.#nextUrl++;
+        if (token === "" && isRefusedToken(error)) throw noToken(error);
+        if (isBundleChange(error)) throw this.#otherBundle(error.message);
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
@@ -185,15 +203,21 @@ export class RemoteProvider {
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
   #checkDigest(connection: Connection): void {
     const wanted = this.#bundleDigest;
-    if (wanted.length === 0 || equalBytes(wanted, connection.welcome.bundleDigest)) return;
+    const { bundleDigest } = connection.welcome;
+    if (wanted.length === 0 || equalBytes(wanted, bundleDigest)) return;
     connection.close();
-    throw new TacetError(
-      "bundle_changed",
-      "the provider serves another bundle than the one that was asked for",
-      {
-        hint: "compare the digest with the one that the provider has made public",
-      },
-    );
+    throw this.#otherBundle(`the provider serves the bundle ${toHex(bundleDigest)}`);
+  }
+
+  /** The advice is ours, whatever the provider says: what a pin is for is not to take its word. */
+  #otherBundle(said: string): TacetError {
+    const wanted = toHex(this.#bundleDigest);
+    const message = said.includes(wanted) ? said : `${said}, not ${wanted}, which was asked for`;
+    const hint =
+      this.#options.pinnedDigest === undefined
+        ? "the adapter was replaced while this client was running: start it again"
+        : "keep the digest unless the provider has published the other one in a place that you trust";
+    return new TacetError("bundle_changed", message, { hint });
   }
 
   /** A signature must be one; with a pinned key, that key's. */
@@ -231,6 +255,38 @@ export class RemoteProvider {
   }
 }
 
+function limitsOf(welcome: () => WelcomeInfo): Limits {
+  return {
+    get maxMessageBytes() {
+      return welcome().limits.maxMessageBytes;
+    },
+    get maxVectors() {
+      return welcome().limits.maxVectors;
+    },
+    get maxInFlight() {
+      return welcome().limits.maxInFlight;
+    },
+  };
+}
+
+/**
+ * Vectors that one query may have.
+ *
+ * @throws TacetError too_large if the provider takes not even one
+ */
+function mostVectors({ maxMessageBytes, maxVectors }: Limits, queryBytes: number): number {
+  const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / queryBytes);
+  if (fitting >= 1) return Math.min(maxVectors, fitting);
+  const needed = FRAME_OVERHEAD_BYTES + queryBytes;
+  throw new TacetError(
+    "too_large",
+    `a query of one vector needs a message of ${needed} bytes, and the provider takes ${maxMessageBytes}`,
+    {
+      hint: "the provider's maxMessageBytes does not fit its adapter: tell its operator, or use another replica",
+    },
+  );
+}
+
 /** Whether a failure is the network's, so that trying again may help. */
 function isLoss(error: unknown): error is TacetError {
   return (
@@ -239,13 +295,26 @@ function isLoss(error: unknown): error is TacetError {
   );
 }
 
+const isRefusedToken = (error: unknown): error is TacetError =>
+  error instanceof TacetError && error.code === "unauthorized";
+
+function noToken(cause: TacetError): TacetError {
+  return new TacetError("unauthorized", "the provider asks for a key, and none was given", {
+    hint: "export TACET_TOKEN=…, or --token-file FILE (library: token), with the key that the provider gave you",
+    cause,
+  });
+}
+
+const isBundleChange = (error: unknown): error is TacetError =>
+  error instanceof TacetError && error.code === "bundle_changed";
+
 const isUnavailable = (error: unknown): boolean =>
   error instanceof TacetError && error.code === "unavailable";
 
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
   return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
-    hint: "what was generated so far is kept; go on when the provider is back",
+    hint: "ask again when the provider is back: the next query connects anew",
     cause: error,
   });
 }

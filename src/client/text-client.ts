@@ -1,19 +1,21 @@
 /** What a program uses: a private model that takes text and gives text. */
 import { toHex } from "../base/bytes.ts";
-import type { Platform } from "../base/platform.ts";
+import { TacetError } from "../base/errors.ts";
 import {
+  type Answer,
   type AnswerEnd,
-  type AnswerOptions,
   type AnswerPiece,
-  streamAnswer,
-} from "../model/answer-stream.ts";
-import { CachedContext } from "../model/cached-context.ts";
-import { ChatSession, type ChatSessionOptions } from "../model/chat-session.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
-import { readGenerationDefaults } from "../model/generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+  answerOf,
+  type PromptCounts,
+} from "../generation/answer.ts";
+import { type AnswerOptions, checkAnswerOptions, writeAnswer } from "../generation/answer-stream.ts";
+import { CachedContext } from "../generation/cached-context.ts";
+import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
+import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Budget } from "./budget.ts";
-import { type ConnectOptions, connect, type PrivateModel } from "./client.ts";
+import type { PrivateModel } from "./client.ts";
 import type { Traffic } from "./connection.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */
@@ -22,11 +24,6 @@ export type Prompt =
   | readonly ChatMessage[]
   | { readonly text: string }
   | { readonly ids: readonly number[] };
-
-/** Connects and joins text to the private model. @throws as connect of client.ts */
-export async function connectClient(platform: Platform, options: ConnectOptions): Promise<TextClient> {
-  return new TextClient(await connect(platform, options));
-}
 
 export class TextClient {
   /** Everything below text: the model, its counters, the provider. */
@@ -66,22 +63,28 @@ export class TextClient {
 
   /**
    * Answers a prompt by itself; several at a time may be asked. Options that are left out come from the checkpoint's
-   * generation_config.json. To break off, fire the signal, or stop iterating.
+   * generation_config.json. To break off, fire the signal, or leave the loop.
    *
-   * @throws TacetError context_overflow; bad_argument for options out of range, or if the chat template refuses the
-   *   messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template where one is needed;
-   *   connection_lost, timed_out; what the provider refuses with
+   * The answer fails with TacetError context_overflow; bad_argument for options that do not exist or are out of range,
+   * or if the chat template refuses the messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template
+   * where one is needed; connection_lost, timed_out; what the provider refuses with.
    */
-  async *generate(prompt: Prompt, options: AnswerOptions = {}): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+  generate(prompt: Prompt, options: AnswerOptions = {}): Answer {
+    return answerOf((counts) => this.#write(prompt, options, counts));
+  }
+
+  async *#write(
+    prompt: Prompt,
+    options: AnswerOptions,
+    counts: PromptCounts,
+  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
+    checkAnswerOptions(options);
     const ids = await this.#idsOf(prompt);
     const defaults = await (this.#defaults ??= this.#readDefaults());
     const context = new CachedContext(this.privateModel.model);
+    const all = { ...defaults, ...options, sampling: { ...defaults.sampling, ...options.sampling } };
     try {
-      return yield* streamAnswer(context, await this.#loadTokenizer(), ids, {
-        ...defaults,
-        ...options,
-        sampling: { ...defaults.sampling, ...options.sampling },
-      });
+      return yield* writeAnswer(context, await this.#loadTokenizer(), ids, all, counts);
     } finally {
       context.dispose();
     }
@@ -103,6 +106,7 @@ export class TextClient {
   }
 
   async #idsOf(prompt: Prompt): Promise<readonly number[]> {
+    checkPrompt(prompt);
     if (typeof prompt === "object" && "ids" in prompt) return prompt.ids;
     const tokenizer = await this.#loadTokenizer();
     if (typeof prompt === "object" && "text" in prompt) return tokenizer.encode(prompt.text);
@@ -125,10 +129,12 @@ export class TextClient {
   }
 }
 
-/** Reads an answer to its end, where nobody needs it piece by piece. */
-export async function complete(pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>): Promise<AnswerEnd> {
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) return next.value;
-  }
+function checkPrompt(prompt: unknown): void {
+  const isQuestion = typeof prompt === "string" || Array.isArray(prompt);
+  if (isQuestion || (typeof prompt === "object" && prompt !== null && ("ids" in prompt || "text" in prompt)))
+    return;
+  const what = prompt === undefined ? "generate needs a prompt" : "the prompt is not one that can be read";
+  throw new TacetError("bad_argument", what, {
+    hint: "give a question, a list of messages { role, content }, { text } or { ids }",
+  });
 }

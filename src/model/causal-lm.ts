@@ -1,34 +1,36 @@
 /** A decoder-only language model, run from its Hugging Face folder. */
 
 import { assertInteger } from "../base/assert.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import { type Architecture, architectureOf } from "./architectures/architecture.ts";
-import type { DecoderConfig } from "./config.ts";
+import type { Architecture } from "./architectures/architecture.ts";
+import { architectureOf } from "./architectures/registry.ts";
+import type { DecoderConfig } from "./architectures/decoder-config.ts";
 import type { DeltaSource } from "./delta-source.ts";
-import { fitAdapter } from "./fit-adapter.ts";
-import type { LoraModules } from "./graph-lora.ts";
-import { type CacheShape, KvCache } from "./kv-cache.ts";
-import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./linear-place.ts";
+import { fitAdapter } from "./adapter/fit-adapter.ts";
+import type { LoraModules } from "./graph/graph-lora.ts";
+import { KvCache } from "./kv-cache.ts";
+import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
-import { type PrepareProgress, quantizedWeights } from "./quantized-weights.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./segment-builder.ts";
-import { FIRST_ROW, IDS, PAST, TOTAL } from "./segment-pass.ts";
-import { type ForwardTimings, SegmentRunner } from "./segment-runner.ts";
-import { SharedSource, unitedGroups } from "./shared-cuts.ts";
-import { weightDemand } from "./weight-demand.ts";
-import { originalWeights, type WeightFormat, type WeightSource } from "./weight-source.ts";
+import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
+import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
+import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
+import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
+import { weightDemand } from "./weights/weight-demand.ts";
+import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers. */
 export interface DeltaUse {
   /** The model is cut into segments at its groups. */
   readonly deltas?: DeltaSource;
   /**
-   * Ask adapted layers that follow each other together (default): one round trip in place of two for each token. It
-   * costs a few queries once for each source, at the first decode step (look-ahead.ts).
+   * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
+   * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
    */
   readonly lookAhead?: boolean;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
@@ -68,6 +70,21 @@ export interface LoadOptions extends BaseOptions, DeltaUse {
   readonly adapter?: LoraAdapter;
 }
 
+const BASE: OptionTypes<BaseOptions> = {
+  threads: "number",
+  contextLength: "number",
+  overlap: "boolean",
+  passTokens: "number",
+  onProgress: "function",
+  weights: "string",
+  weightCache: "object",
+  onPrepare: "function",
+  onWarning: "function",
+  signal: "object",
+};
+const USE: OptionTypes<DeltaUse> = { deltas: "object", lookAhead: "boolean", lookAheadAfter: "number" };
+const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
+
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
 }
@@ -76,7 +93,7 @@ export interface ForwardOptions {
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   overlap: false,
-  aheadAt: new Set(),
+  pairable: new Set(),
   loras: new Map(),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
@@ -135,7 +152,7 @@ export class CausalLm {
   }
 
   /**
-   * @throws TacetError unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
+   * @throws TacetError bad_argument for options that do not exist; unsupported_model, bad_checkpoint; unsupported_adapter if the DeltaSource's groups are not
    *   this model's; out_of_memory if it will not fit; io_failed if quantized weights cannot be kept; aborted
    */
   static async load(
@@ -143,6 +160,7 @@ export class CausalLm {
     runtime: TensorRuntime,
     options: LoadOptions = {},
   ): Promise<CausalLm> {
+    checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
     const [model] = await CausalLm.#load(
       checkpoint,
       runtime,
@@ -166,6 +184,8 @@ export class CausalLm {
     uses: readonly DeltaUse[],
     options: BaseOptions = {},
   ): Promise<CausalLm[]> {
+    checkOptions(options, BASE, { of: "CausalLm.loadShared", known: { onLoadProgress: "onProgress" } });
+    for (const use of uses) checkOptions(use, USE, { of: "a use of CausalLm.loadShared" });
     if (uses.length === 0) throw new RangeError("a shared model needs a use");
     return await CausalLm.#load(checkpoint, runtime, uses, options, new Map());
   }
@@ -200,8 +220,8 @@ export class CausalLm {
     const looksAhead = uses.some(
       ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
     );
-    const aheadAt = new Set(looksAhead ? placesToLookAhead(groupAt, sources) : []);
-    const segments = writePass(source, { groupAt, overlap, aheadAt, loras }, contextLength);
+    const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
+    const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
     const runners = await SegmentRunner.load(
       segments,
       runtime,
@@ -217,8 +237,8 @@ export class CausalLm {
       },
       uses.map(({ lookAhead = true, lookAheadAfter = 0 }, i) => ({
         deltas: sources[i],
-        coupleAfter: lookAheadAfter,
-        canCouple: (first, second) =>
+        lookAheadAfter,
+        canPair: (first, second) =>
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
@@ -292,7 +312,7 @@ export class CausalLm {
  * Places that a source whose directions are known adapts in all their modules: what a first one's answer does to a
  * module that is not adapted would be nobody's to add. Other sources take the same cuts one after the other.
  */
-function placesToLookAhead(
+function pairablePlaces(
   groupAt: ReadonlyMap<LinearPlace, number>,
   sources: readonly SharedSource[],
 ): LinearPlace[] {

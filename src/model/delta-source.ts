@@ -35,10 +35,15 @@ export interface DeltaSource {
   /**
    * Starts computing the deltas of group `group` for x (tokens, inFeatures) row-major. Must not block: the
    * runner computes W·x meanwhile. x belongs to the caller and may be overwritten once wait() has resolved.
-   *
-   * @param after what begin gave for the group that this one is coupled to (look-ahead.ts), not waited for yet
    */
-  begin(group: number, x: Float32Array, tokens: number, after?: PendingDelta): PendingDelta;
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta;
+}
+
+/** What a group is asked for. */
+export interface GroupInput {
+  readonly group: number;
+  /** (tokens, inFeatures) row-major */
+  readonly x: Float32Array;
 }
 
 /** Deltas that are combinations of a few known directions: delta = Σ_k y_k·b_k, k < rank. */
@@ -46,12 +51,19 @@ export interface LowRankSource {
   /** b_1, b_2, … of a group with one module, (rank, outFeatures) row-major. */
   basisOf(group: number): Float32Array;
   /**
-   * From now on begin(second, x, tokens, after) gives Σ_k y_k·effects_k more, where y are the coefficients that
-   * `after`, a query of group `first`, is answered with.
+   * Makes a pair of two groups (run/look-ahead.ts): what the first one's coefficients y_k add to the second one's
+   * deltas is Σ_k y_k·effects_k.
    *
    * @param effects (rank of `first`, outFeatures[i]) row-major for each module of `second`
    */
-  couple(first: number, second: number, effects: readonly Float32Array[]): void;
-  /** Whether `couple` has been called for it. */
-  isCoupled(second: number): boolean;
+  setEffects(first: number, second: number, effects: readonly Float32Array[]): void;
+  /** Whether `setEffects` has been called for a pair that ends with this group. */
+  hasEffects(second: number): boolean;
+  /**
+   * Starts both groups of a pair together, as {@link DeltaSource.begin} does for one. The second one's deltas have the
+   * effects of the first one's in them. Both are waited for.
+   *
+   * @throws RangeError unless the two are a pair
+   */
+  beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta];
 }

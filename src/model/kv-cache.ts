@@ -3,21 +3,7 @@
 import { assertInteger } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Tensor } from "../base/platform.ts";
-
-/** Names of a layer's graph inputs, (1, kvHeads, capacity, headDim). */
-export const pastKeyName = (layer: number): string => `past.${layer}.key`;
-export const pastValueName = (layer: number): string => `past.${layer}.value`;
-
-/** Name of a layer's graph output: the new tokens' keys, then their values, (1, 2·kvHeads, tokens, headDim). */
-export const newRowsName = (layer: number): string => `new.${layer}`;
-
-export interface CacheShape {
-  readonly layers: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  /** Tokens that a cache may grow to. */
-  readonly maxTokens: number;
-}
+import { type CacheShape, pastKeyName, pastValueName } from "./graph/pass-values.ts";
 
 type CacheTensor = Tensor & { readonly data: Float32Array };
 
@@ -46,14 +32,6 @@ export class KvCache {
   /** Tokens there is memory for. */
   get capacity(): number {
     return this.#capacity;
-  }
-
-  /**
-   * Whether `truncate` can go back to this length. A cache that keeps every token can go back to any; one that lets
-   * old tokens go (a rolling window) only as far as it still has them, or to 0.
-   */
-  canTruncate(length: number): boolean {
-    return length <= this.#length;
   }
 
   /** Memory it takes: 2·layers·kvHeads·headDim·4 for each token of the capacity. */
@@ -127,7 +105,7 @@ export class KvCache {
     }
   }
 
-  /** Writes rows of {@link newRowsName} behind the tokens of the cache. They count after `commit`. */
+  /** Writes rows of `newRowsName` behind the tokens of the cache. They count after `commit`. */
   store(layer: number, rows: Float32Array): void {
     const { kvHeads, headDim } = this.shape;
     const { key, value } = this.#tensors[layer];

@@ -2,8 +2,8 @@
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Tensor, TensorRuntime } from "../base/platform.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
-import { nodeTensorRuntime } from "../platform/node-tensors.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
+import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { CausalLm, type LoadOptions } from "./causal-lm.ts";
 import { KvCache } from "./kv-cache.ts";

@@ -2,14 +2,14 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
-import { nodeTensorRuntime } from "../platform/node-tensors.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
+import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { CausalLm } from "./causal-lm.ts";
 import { memoryNeed } from "./memory-need.ts";
-import type { WeightDemand } from "./weight-demand.ts";
-import type { Matrix } from "./weight-source.ts";
+import type { WeightDemand } from "./weights/weight-demand.ts";
+import type { Matrix } from "./weights/weight-source.ts";
 
 const LLAMA = fileURLToPath(new URL("../../test/fixtures/golden/llama-f32", import.meta.url));
 const cacheShape = { layers: 28, kvHeads: 2, headDim: 128, maxTokens: 4096 };

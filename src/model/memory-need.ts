@@ -3,9 +3,9 @@
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
 import { blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
-import type { CacheShape } from "./kv-cache.ts";
-import { bitsOf, type WeightDemand } from "./weight-demand.ts";
-import { rowsOf, type WeightFormat } from "./weight-source.ts";
+import type { CacheShape } from "./graph/pass-values.ts";
+import { bitsOf, type WeightDemand } from "./weights/weight-demand.ts";
+import { rowsOf, type WeightFormat } from "./weights/weight-source.ts";
 
 /** Bytes, without files that are only mapped: the system takes those back when it needs the memory. */
 export interface MemoryNeed {

@@ -7,8 +7,8 @@ import { nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
 import { CausalLm, type DeltaUse } from "./causal-lm.ts";
-import { fitAdapter } from "./fit-adapter.ts";
-import { LocalLora } from "./local-lora.ts";
+import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { LocalLora } from "./adapter/local-lora.ts";
 
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
 const ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -139,7 +139,7 @@ describe("CausalLm.loadShared", () => {
     const models = await CausalLm.loadShared(checkpoint, nodePlatform().tensors, [some, all]);
     for (const model of models) await answer(model);
     const coupled = ({ deltas }: DeltaUse): number =>
-      deltas!.groups.filter((_, group) => deltas!.lowRank!.isCoupled(group)).length;
+      deltas!.groups.filter((_, group) => deltas!.lowRank!.hasEffects(group)).length;
     expect(coupled(some)).toBe(0);
     const single = use("all");
     const alone = await CausalLm.load(checkpoint, nodePlatform().tensors, single);

@@ -1,7 +1,7 @@
 /** From the pieces of an answer to the bodies that a client is sent. */
 
 import { TacetError } from "../base/errors.ts";
-import type { AnswerEnd } from "../model/answer-stream.ts";
+import type { AnswerEnd } from "../generation/answer-stream.ts";
 import type { GenerationRequest } from "./parse-request.ts";
 import type { AnswerHead, AnswerPart, Dialect } from "./schema.ts";
 import type { Answering, ServedModel } from "./served-model.ts";
@@ -14,24 +14,17 @@ export async function* partsOf(
   owner: string,
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
-  const { pieces, lastPromptId }: Answering = served.answer(request, owner, signal);
+  const { answer, lastPromptId }: Answering = served.answer(request, owner, signal);
   const logprobs =
     request.options.logprobs === undefined
       ? undefined
       : new TokenLogprobs(served.tokenizer, lastPromptId, served.endIdsOf(request));
-  try {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done) {
-        yield { text: "", logprobs: logprobs?.finish(next.value), end: unlessAborted(next.value) };
-        return;
-      }
-      const entries = logprobs?.push(next.value);
-      if (next.value.text !== "") yield { text: next.value.text, logprobs: entries };
-    }
-  } finally {
-    await pieces.return(undefined as never);
+  for await (const piece of answer) {
+    const entries = logprobs?.push(piece);
+    if (piece.text !== "") yield { text: piece.text, logprobs: entries };
   }
+  const end = await answer.end;
+  yield { text: "", logprobs: logprobs?.finish(end), end: unlessAborted(end) };
 }
 
 /** The chunks of a stream. @param first the part that was waited for */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { END_ID, lexicon } from "../../test/support/models.ts";
-import type { CachedContext } from "../model/cached-context.ts";
+import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { ContextPool } from "./context-pool.ts";
 

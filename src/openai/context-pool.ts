@@ -1,6 +1,6 @@
 /** KV caches of conversations that may go on: a request gets what has been read of its prompt. */
 
-import { CachedContext } from "../model/cached-context.ts";
+import { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 
 /** A context that would lose no more of what it holds is taken itself; else it is kept, and a copy is given. */

@@ -1,6 +1,6 @@
 /** The messages of a chat request as the chat template takes them. */
 
-import type { ChatMessage } from "../model/chat-template.ts";
+import type { ChatMessage } from "../text/chat-template.ts";
 import { badField } from "./api-error.ts";
 import { isObject, type JsonObject } from "./fields.ts";
 

@@ -1,6 +1,6 @@
 /** What may be written down of a request: how it went, never what was asked or answered. */
 
-import type { AnswerEnd } from "../model/answer-stream.ts";
+import type { AnswerEnd } from "../generation/answer.ts";
 
 export interface RequestEntry {
   /** "other" for what no route has. */

@@ -1,6 +1,6 @@
 /** The bodies of answers, whole and in chunks, of both endpoints. */
 
-import type { AnswerEnd } from "../model/answer-stream.ts";
+import type { AnswerEnd } from "../generation/answer-stream.ts";
 import { type ChosenEntry, chatLogprobs, completionLogprobs } from "./token-logprobs.ts";
 
 /** What all bodies of one answer have in common. */

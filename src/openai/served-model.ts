@@ -1,19 +1,20 @@
 /** A model under its public name, answering several requests at once. */
 
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import {
+  type Answer,
   type AnswerEnd,
-  type AnswerOptions,
   type AnswerPiece,
-  checkStopTokenIds,
-  roomFor,
-  streamAnswer,
-} from "../model/answer-stream.ts";
-import type { CachedContext } from "../model/cached-context.ts";
+  answerOf,
+  type PromptCounts,
+} from "../generation/answer.ts";
+import { type AnswerOptions, checkStopTokenIds, roomFor, writeAnswer } from "../generation/answer-stream.ts";
+import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatTemplate, loadChatTemplate } from "../model/chat-template.ts";
-import { readGenerationDefaults } from "../model/generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
@@ -38,8 +39,28 @@ export interface ServedModelOptions {
   readonly contexts: number;
 }
 
+const OPTIONS: OptionTypes<ServedModelOptions> = {
+  id: "string",
+  model: "object",
+  checkpoint: "object",
+  ownedBy: "string",
+  fingerprint: "string",
+  answers: "object",
+  passes: "object",
+  stopTokenIds: "list",
+  contexts: "number",
+};
+const REQUIRED = {
+  id: '"law"',
+  model: "law.privateModel.model",
+  checkpoint: "law.privateModel.checkpoint",
+  ownedBy: '"provider"',
+  answers: "new Turns(4, 64)",
+  contexts: "4",
+};
+
 export interface Answering {
-  readonly pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>;
+  readonly answer: Answer;
   /** Last id of the prompt: the answer's first token follows it. */
   readonly lastPromptId: number;
 }
@@ -94,8 +115,12 @@ export class ServedModel {
     this.#defaults = defaults;
   }
 
-  /** @throws TacetError bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint; bad_argument for a stop id */
+  /**
+   * @throws TacetError bad_argument for options that do not exist or are missing, or a stop id that the model does not
+   *   have; bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint
+   */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
+    checkOptions(options, OPTIONS, { of: "ServedModel.open", required: REQUIRED });
     const { checkpoint, model, stopTokenIds = [] } = options;
     checkStopTokenIds(stopTokenIds, model.config.vocabSize);
     const tokenizer = await tokenizerOf(checkpoint);
@@ -120,11 +145,11 @@ export class ServedModel {
   }
 
   /**
-   * The answer's pieces, in fair turns with other answers. Iterate to the end, or call return().
+   * An answer, in fair turns with other answers. It fails with too_many_requests, aborted if the signal fires while it
+   * waits, and what streamAnswer fails with.
    *
    * @param owner who asks: what was read for one is not used for another
-   * @throws ApiError or TacetError for a prompt that cannot be read; the pieces throw too_many_requests, aborted if the
-   *   signal fires while they wait, and what streamAnswer throws
+   * @throws ApiError or TacetError for a prompt that cannot be read
    */
   answer(request: GenerationRequest, owner: string, signal: AbortSignal): Answering {
     const { prompt, options } = request;
@@ -132,10 +157,9 @@ export class ServedModel {
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const eosIds = this.endIdsOf(request);
-    const wishes = { ...this.#defaults, ...options, eosIds, sampling, signal };
-    const pieces = this.#inTurns(ids, owner, wishes, signal);
-    return { pieces, lastPromptId: ids[ids.length - 1] };
+    const all = { ...this.#defaults, ...options, eosIds: this.endIdsOf(request), sampling, signal };
+    const answer = answerOf((counts) => this.#inTurns(ids, owner, all, signal, counts));
+    return { answer, lastPromptId: ids[ids.length - 1] };
   }
 
   /** Frees the kept contexts; the model stays. */
@@ -148,6 +172,7 @@ export class ServedModel {
     owner: string,
     options: AnswerOptions,
     signal: AbortSignal,
+    counts: PromptCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
@@ -155,7 +180,7 @@ export class ServedModel {
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);
-        const pieces = streamAnswer(context, this.tokenizer, ids, options);
+        const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
         return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
         this.#pool.giveBack(context, owner);

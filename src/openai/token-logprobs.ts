@@ -1,7 +1,7 @@
 /** Log-probabilities with the texts of their tokens, as OpenAI's answers have them. */
 
-import type { AnswerEnd, AnswerPiece } from "../model/answer-stream.ts";
-import type { Tokenizer } from "../model/tokenizer.ts";
+import type { AnswerEnd, AnswerPiece } from "../generation/answer-stream.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 
 export interface TokenEntry {
   readonly token: string;

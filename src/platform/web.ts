@@ -1,11 +1,11 @@
 /** Tacet in a browser or worker: files over HTTP, ONNX Runtime in WebAssembly, WebSockets. @module */
 import type * as Ort from "onnxruntime-web/wasm";
 import type { Platform } from "../base/platform.ts";
-import { connectSocket } from "./web-socket.ts";
-import { webTensorRuntime } from "./web-tensors.ts";
+import { connectSocket } from "./web/socket.ts";
+import { webTensorRuntime } from "./web/tensors.ts";
 
-export { webBundleCache } from "./web-bundle-cache.ts";
-export { loadWebFolder, type WebFile, type WebFolder } from "./web-files.ts";
+export { webBundleCache } from "./web/bundle-cache.ts";
+export { loadWebFolder, type WebFile, type WebFolder } from "./web/files.ts";
 
 /** @param ort the caller's onnxruntime-web, with its paths set */
 export function webPlatform(ort: typeof Ort): Platform {

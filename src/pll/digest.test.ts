@@ -14,12 +14,12 @@ import type { BundleManifest, OutputMode } from "../bundle/manifest.ts";
 import { encodePrivateState } from "../bundle/private-state.ts";
 import { type KernelBuild, Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { MaskSource } from "../rlwe/one-time-mask.ts";
+import { MaskSource } from "../rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, weightBits } from "../rlwe/parameters.ts";
 import { expandLayout } from "../rlwe/public-elements.ts";
 import { encodeClientFrame, encodeProviderFrame } from "../wire/frames.ts";
-import { ClientLayer } from "./client-steps.ts";
-import { ProviderLayer } from "./provider-steps.ts";
+import { ClientLayer } from "./client-layer.ts";
+import { ProviderLayer } from "./provider-layer.ts";
 import { SecretSampler } from "./secret-sampler.ts";
 
 const P = DEFAULT_PARAMETERS;

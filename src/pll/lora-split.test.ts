@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import { gaussianSource } from "../../test/support/pll-layer.ts";
 import { moments } from "../../test/support/statistics.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { type LoraPair, mergeLora, splitLora } from "./lora-split.ts";
 import { haarOrthogonal, multiply, transpose } from "./orthogonal.ts";
 

@@ -1,12 +1,12 @@
 /**
- * The orthogonal split of a LoRA module (DESIGN §3):
+ * The orthogonal split of a LoRA module (docs/paper.md §3):
  *   scale·B·A = B′·A′,   B′ = Q·Rᵀ (m, k),   A′ = R·T·(scale·A) (k, n),
  * with B = Q·T the thin QR of B, k = min(m, r), and R a fresh Haar-random orthogonal matrix. Q·Rᵀ is a uniformly
  * random orthonormal basis of B's column space whatever basis Q was, so B′ says that space and nothing else; the
  * singular values, and everything about A, are in A′, which stays private. (The SVD of BA would give another Q
  * and, after the rotation, the same distribution.)
  */
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import { haarOrthogonal, multiply, thinQr, transpose } from "./orthogonal.ts";
 import { SecretSampler } from "./secret-sampler.ts";
 

@@ -1,5 +1,5 @@
 /**
- * The noise of a result, predicted (HINTED-PLL-REVIEW.md "Recommended parameters"):
+ * The noise of a result, predicted (docs/parameters.md §Precision):
  *   u = W·S·x + W·(e + e_up + e_x) + P·(e_pad + e_up) − (E + E_round)·s + rounding of the reply.
  * All terms are independent and centred, so their variances add. Integer units of Z_q. For tests, tools and
  * documents; nothing here reaches the wire.

@@ -1,11 +1,11 @@
-/** Measured noise against predicted noise, and the precision that DESIGN §2 asks for, with the real code. */
+/** Measured noise against predicted noise, and the precision that docs/parameters.md promises, with the real code. */
 import { describe, expect, it } from "vitest";
 import { evaluate, exactProduct, gaussianSource, makeLayer } from "../../test/support/pll-layer.ts";
 import { predictedNoiseStddev } from "./noise.ts";
 
 const ROWS = 8;
 const VECTORS = 96;
-/** log2 of the relative error of the result: DESIGN §2, and 0.3 bit of tolerance. */
+/** log2 of the relative error of the result: docs/parameters.md §Precision, and 0.3 bit of tolerance. */
 const TARGETS: [number, number][] = [
   [256, -8.4],
   [896, -8.4],

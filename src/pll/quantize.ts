@@ -2,7 +2,7 @@
  * Fixed-point weights: row r of a real matrix becomes w-bit integers W and a scale,
  *   real[r][j] ≈ scale[r]·W[r][j],   |W[r][j]| ≤ 2^(w-1) − 1.
  * Scales and the norm bound are published, so they are rounded up to the grid 2^(k/4): they say the
- * magnitude of a row and no more (DESIGN §3, HINTED-PLL-REVIEW.md D5).
+ * magnitude of a row and no more (docs/security.md, rule 5).
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import { chiSquareZ, correlationZ, moments } from "../../test/support/statistics.ts";
 import { utf8 } from "../base/bytes.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { SecretSampler } from "./secret-sampler.ts";
 
 const COUNT = 200_000;

@@ -2,7 +2,7 @@
  * Randomness of the provider's setup: a ChaCha20 stream keyed by
  *   key = SHAKE256("tacet/v1/secrets" ‖ purpose ‖ fresh 32 bytes ‖ SHA-256 of everything the hint depends on).
  * The fresh bytes alone make P and E independent of every earlier hint; the hash makes sure that one P never
- * meets two weight matrices even if the random source repeats itself (HINTED-PLL-REVIEW.md D2).
+ * meets two weight matrices even if the random source repeats itself (docs/security.md, rule 2).
  *
  * Setup runs at the provider and offline; unlike the kernels its time may depend on the values drawn.
  */
@@ -10,7 +10,7 @@ import { chacha20 } from "@noble/ciphers/chacha.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { shake256 } from "@noble/hashes/sha3.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 
 const DOMAIN = "tacet/v1/secrets/";
 const CHUNK_BYTES = 1 << 16;

@@ -4,7 +4,7 @@ import { transposedProduct } from "../../test/oracle/ring.ts";
 import { randomIntegers, seededRandom } from "../../test/oracle/seeded-random.ts";
 import { byteCounts, chiSquareZ, correlationZ, moments } from "../../test/support/statistics.ts";
 import { Kernels, PUBLIC_ELEMENT_BYTES, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { DEFAULT_PARAMETERS, layoutOf, weightBits } from "../rlwe/parameters.ts";
 import { expandLayout, publicElementBytes } from "../rlwe/public-elements.ts";

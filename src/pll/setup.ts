@@ -2,14 +2,14 @@
  * Setup of a private linear layer, once per adapter version, at the provider:
  *   H = [W | P]·C + E mod 2^32,   P uniform in [low, high]^(R × n_pad),   E rounded Gaussian.
  * P is an LWE secret of dimension n_pad, so H is indistinguishable from uniform whatever W is. H is published,
- * its top `hintBits` bits of each word; W and P stay with the provider; E is forgotten (DESIGN §2).
+ * its top `hintBits` bits of each word; W and P stay with the provider; E is forgotten (docs/security.md, *The hint*).
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { bytesOf, utf8 } from "../base/bytes.ts";
 import { type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import type { RandomSource } from "../ring/random-source.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
-import { at } from "../rlwe/one-time-mask.ts";
+import { at } from "../rlwe/mask-source.ts";
 import {
   assertKernelParameters,
   type Layout,

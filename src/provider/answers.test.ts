@@ -12,8 +12,9 @@ const layer = {
   answerQuery: (query: Uint8Array) => query.slice(),
 };
 const adapter = { name: "a", layers: [layer] } as unknown as ServedAdapter;
-const task = (owner: object, bytes: number[]) => ({
+const task = (owner: object, bytes: number[], party: object | string = owner) => ({
   owner,
+  party,
   adapter,
   group: 0,
   vectors: bytes.length,
@@ -69,6 +70,21 @@ describe("Answers", () => {
     expect(queries()).toEqual([[1]]);
     await end();
     expect((await first).ms).toBe(3);
+  });
+
+  it("gives keys turns, however many connections one has, and within a key its connections", async () => {
+    const { pool, end, queries } = manualPool(1);
+    const answers = new Answers(pool);
+    for (let i = 1; i <= 20; i++) void answers.answer(task({}, [i, i, i, i, i], "busy"));
+    void answers.answer(task({}, [91, 91, 91, 91, 91], "calm"));
+    void answers.answer(task({}, [92, 92, 92, 92, 92]));
+    const order: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      order.push(queries()[0][0]);
+      await end();
+    }
+    // The first was begun before anybody else was there.
+    expect(order).toEqual([1, 1, 91, 92, 2, 91, 92, 3]);
   });
 
   it("fills a wide pool, with parts of one query too", async () => {

@@ -1,13 +1,13 @@
 /**
  * Who is computed for next. A short query is answered in the turn in which it came. A long one is cut into parts of
- * bounded work, and the connections that have any take turns, one part each: whoever asks a lot waits for itself.
+ * bounded work. The parties that have any (API keys; connections without one) take turns, one part each, and within a
+ * party its connections do: whoever asks a lot waits for itself, over however many connections.
  * Parts are computed in this thread, between which it does other things, or by a pool of others.
  *
- * A reply vector is a function of its query vector alone (pll/provider-steps.ts), so parts may be computed anywhere
+ * A reply vector is a function of its query vector alone (pll/provider-layer.ts), so parts may be computed anywhere
  * and in any order.
  */
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { Soon } from "./store.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;
@@ -40,9 +40,14 @@ export interface AnswerPool {
 }
 
 export interface AnswerTask extends AnswerPart {
-  /** Tasks of one owner share its turns. */
+  /** The connection. */
   readonly owner: object;
+  /** Owners of one party share its turns. */
+  readonly party: object | string;
 }
+
+/** Owners in the order of their turns, each with its tasks that have vectors left to hand out. */
+type Turns = Map<object, OpenTask[]>;
 
 interface OpenTask extends AnswerTask {
   readonly partVectors: number;
@@ -58,17 +63,21 @@ interface OpenTask extends AnswerTask {
 
 export class Answers {
   readonly #pool: AnswerPool;
-  /** Owners in the order of their turns, each with its tasks that have vectors left to hand out. */
-  readonly #waiting = new Map<object, OpenTask[]>();
+  /** Parties in the order of their turns. */
+  readonly #waiting = new Map<object | string, Turns>();
   #running = 0;
 
   constructor(pool: AnswerPool = inThisThread) {
     this.#pool = pool;
   }
 
-  /** @throws TacetError bad_query */
-  answer(task: AnswerTask): Soon<Computed> {
-    const { owner, adapter, group, vectors, query } = task;
+  /**
+   * A short query's answer is there at once, so that answers leave in the order in which queries came.
+   *
+   * @throws TacetError bad_query
+   */
+  answer(task: AnswerTask): Computed | Promise<Computed> {
+    const { adapter, group, vectors, query } = task;
     const layer = adapter.layers[group];
     layer.checkQuery(query, vectors);
     if (vectors <= Math.min(PART_VECTORS, layer.vectorsWithin(this.#pool.leastProducts))) {
@@ -77,31 +86,52 @@ export class Answers {
     const partVectors = Math.min(PART_VECTORS, layer.vectorsWithin(PART_PRODUCTS));
     return new Promise<Computed>((resolve, reject) => {
       const reply = new Uint8Array(vectors * layer.replyBytes);
-      const open = { ...task, partVectors, reply, next: 0, missing: vectors, ms: 0, resolve, reject };
-      const others = this.#waiting.get(owner);
-      if (others === undefined) this.#waiting.set(owner, [open]);
-      else others.push(open);
+      this.#wait({ ...task, partVectors, reply, next: 0, missing: vectors, ms: 0, resolve, reject });
       this.#fill();
     });
   }
 
   /** Forgets what an owner has asked: what it waits for never comes. */
   drop(owner: object): void {
-    this.#waiting.delete(owner);
+    for (const party of [...this.#waiting.keys()]) this.#remove(party, owner, () => true);
+  }
+
+  #wait(task: OpenTask): void {
+    let turns = this.#waiting.get(task.party);
+    if (turns === undefined) {
+      turns = new Map();
+      this.#waiting.set(task.party, turns);
+    }
+    const others = turns.get(task.owner);
+    if (others === undefined) turns.set(task.owner, [task]);
+    else others.push(task);
+  }
+
+  #remove(party: object | string, owner: object, which: (task: OpenTask) => boolean): void {
+    const turns = this.#waiting.get(party);
+    const tasks = turns?.get(owner)?.filter((task) => !which(task));
+    if (turns === undefined || tasks === undefined) return;
+    if (tasks.length > 0) turns.set(owner, tasks);
+    else turns.delete(owner);
+    if (turns.size === 0) this.#waiting.delete(party);
   }
 
   #fill(): void {
     while (this.#running < this.#pool.width) {
-      const turn = this.#waiting.entries().next();
-      if (turn.done) return;
-      const [owner, tasks] = turn.value;
+      const party = firstOf(this.#waiting);
+      if (party === undefined) return;
+      const [name, turns] = party;
+      const [owner, tasks] = firstOf(turns) as [object, OpenTask[]];
       const [task] = tasks;
-      this.#waiting.delete(owner);
       const first = task.next;
       const vectors = Math.min(task.partVectors, task.vectors - first);
       task.next += vectors;
       if (task.next === task.vectors) tasks.shift();
-      if (tasks.length > 0) this.#waiting.set(owner, tasks); // behind all others
+      // Behind all others.
+      turns.delete(owner);
+      if (tasks.length > 0) turns.set(owner, tasks);
+      this.#waiting.delete(name);
+      if (turns.size > 0) this.#waiting.set(name, turns);
       this.#compute(task, first, vectors);
     }
   }
@@ -126,11 +156,14 @@ export class Answers {
   }
 
   #abandon(task: OpenTask, error: unknown): void {
-    const tasks = this.#waiting.get(task.owner)?.filter((each) => each !== task) ?? [];
-    if (tasks.length === 0) this.#waiting.delete(task.owner);
-    else this.#waiting.set(task.owner, tasks);
+    this.#remove(task.party, task.owner, (each) => each === task);
     task.reject(error);
   }
+}
+
+function firstOf<K, V>(map: ReadonlyMap<K, V>): [K, V] | undefined {
+  const next = map.entries().next();
+  return next.done ? undefined : next.value;
 }
 
 function computeHere({ adapter, group, vectors, query }: AnswerPart): Computed {

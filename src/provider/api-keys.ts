@@ -4,12 +4,14 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex, utf8 } from "../base/bytes.ts";
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import type { RandomSource } from "../ring/prng.ts";
+import { type RandomSource, systemRandom } from "../ring/random-source.ts";
 import type { Budget, KeyRecord } from "./store.ts";
 
 const FILE_VERSION = 1;
 const PREFIX = "tacet_";
+const HASH_PREFIX = utf8("tacet/v1/api-key\n");
 
 export interface NewKey {
   readonly account?: string;
@@ -20,12 +22,30 @@ export interface NewKey {
   readonly expiresAt?: number | null;
 }
 
-/** A key, which is shown once, and the record that is stored in its place. */
+const NEW_KEY: OptionTypes<NewKey> = {
+  account: "string",
+  label: "string",
+  adapters: "list",
+  budget: "any",
+  vectorsPerSecond: "any",
+  expiresAt: "any",
+};
+
+/**
+ * A key, which is shown once, and the record that is stored instead of it.
+ *
+ * @param nowMs milliseconds since 1970
+ * @throws TacetError bad_argument for a field that does not exist, or a missing budget: null is none, and is to be said
+ */
 export function createApiKey(
   input: NewKey,
-  nowMs: number,
-  random: RandomSource,
+  nowMs: number = Date.now(),
+  random: RandomSource = systemRandom,
 ): { key: string; record: KeyRecord } {
+  checkOptions(input, NEW_KEY, {
+    of: "createApiKey",
+    required: { budget: "{ vectors: 500, windowSeconds: 86_400 }" },
+  });
   const bytes = new Uint8Array(32);
   random(bytes);
   const key = PREFIX + toHex(bytes);
@@ -47,9 +67,12 @@ export function createApiKey(
   return { key, record };
 }
 
-/** SHA-256("tacet/v1/api-key\n" ‖ key), in hex. */
+/** SHA-256("tacet/v1/api-key\n" ‖ key), in hex. Leaves no copy of the key behind. */
 export function hashApiKey(key: string): string {
-  return toHex(sha256(utf8(`tacet/v1/api-key\n${key}`)));
+  const bytes = utf8(key);
+  const digest = sha256.create().update(HASH_PREFIX).update(bytes).digest();
+  bytes.fill(0);
+  return toHex(digest);
 }
 
 /** Whether a key may ask an adapter now. */

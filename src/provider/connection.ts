@@ -1,12 +1,13 @@
 /**
- * One connection's protocol state: Hello → Welcome, then bundle requests and queries (docs/protocol.md §States).
+ * One connection's protocol state: Hello → Welcome, then bundle requests and queries (docs/protocol.md §Connection).
  * A fault in one query fails that query; a fault in framing or order closes the connection. A fault of ours is
  * reported as internal, without its text.
  */
-import { equalBytes } from "../base/bytes.ts";
+import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import type { ProviderLayer } from "../pll/provider-steps.ts";
+import type { WaitingShare } from "../base/waiting-bytes.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
   decodeClientFrame,
@@ -14,22 +15,35 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
-import type { Computed } from "./answers.ts";
+import type { Limits } from "../wire/limits.ts";
+import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
+import type { Answers, Computed } from "./answers.ts";
+import { atTime } from "./at-time.ts";
+import { framesOf } from "./bundle-frames.ts";
+import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
-import type { Admission, Provider } from "./provider.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { Soon } from "./store.ts";
+import type { KeyRecord } from "./store.ts";
 
-/** Parts of a bundle are sent while fewer bytes than this wait. */
-const BUNDLE_BUFFER_BYTES = 8 << 20;
+/** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
+const BUNDLE_BUFFER_BYTES = 256 << 10;
+/** How often that is looked at; less and less often while the client takes nothing. */
 const BUNDLE_POLL_MS = 5;
-/** A client that takes nothing of a bundle for so long is dropped. */
-const BUNDLE_STALL_MS = 30_000;
-/** A connection that has not said Hello may send no more than that. */
-const MAX_HELLO_BYTES = 64 << 10;
+const BUNDLE_POLL_MOST_MS = 320;
+/** A Hello has some 200 bytes and a token. */
+const MAX_HELLO_BYTES = 8 << 10;
+/** What may come after it until its key has been looked up, with what keeping it costs. */
+const MAX_EARLY_BYTES = 64 << 10;
+/** What is kept of a message that waits, besides its bytes. */
+const HELD_COST = 256;
+
+/** Failures that are no fault of the client's: it may go on asking. */
+const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
+
+/** A query that was taken, and the bytes that are kept for it. */
+type OpenQuery = Query & { readonly held: number };
 
 type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
 
@@ -41,35 +55,76 @@ type State =
       readonly name: "ready";
       readonly adapter: ServedAdapter;
       readonly meter: Meter | undefined;
+      readonly allowance: Allowance;
+      /** Whose turns long queries take: the key, or a connection without one. */
+      readonly party: object | string;
       sendingBundle: boolean;
     }
   /** We have closed; what the client still sends is not read. */
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
+/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+export interface Admission {
+  readonly adapter: ServedAdapter;
+  readonly meter: Meter | undefined;
+  /** Public name of the API key, where there is one. */
+  readonly keyId: string | undefined;
+}
+
+/** What a connection needs of its provider. */
+export interface ConnectionHost {
+  readonly limits: Limits;
+  readonly totals: ProviderTotals;
+  readonly answers: Answers;
+  readonly helloTimeoutMs: number;
+  readonly maxBufferedBytes: number;
+  /** Of connections that were welcomed. */
+  readonly allowances: KeyAllowances;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /**
+   * The adapter that a Hello asks for, and what counts its queries. Tells `onKey` the key that the token belongs to, also
+   * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
+   */
+  admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
+  /** Counts what waits for a socket that counts nothing itself. */
+  openShare(socket: MessageSocket): WaitingShare;
+  emit(event: ProviderEvent): void;
+}
+
 export class Connection {
   readonly id: number;
-  readonly #provider: Provider;
+  readonly #provider: ConnectionHost;
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
+  readonly #share: WaitingShare;
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
   #inFlight = 0;
   #draining = false;
   #drained: () => void = () => {};
   #leaveKey: () => void = () => {};
+  /** Who it is, for the log. */
+  #client: ClientName;
+  #unwatchKey: () => void = () => {};
 
-  constructor(provider: Provider, socket: MessageSocket, id: number, onClosed: () => void) {
+  constructor(provider: ConnectionHost, socket: MessageSocket, id: number, onClosed: () => void) {
     this.id = id;
     this.#provider = provider;
     this.#socket = socket;
     this.#onClosed = onClosed;
+    this.#client = socket.address === undefined ? {} : { address: socket.address };
     this.#helloTimer = setTimeout(() => {
       if (this.#state.name === "awaiting-hello" || this.#state.name === "admitting") {
         this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
       }
     }, provider.helloTimeoutMs);
+    this.#share = socket.share ?? provider.openShare(socket);
+    this.#share.onCut = (reason) => {
+      if (!this.#isOver()) this.#fail(reason, 0);
+    };
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
   }
@@ -103,11 +158,17 @@ export class Connection {
   recheckKey(): void {
     if (this.#state.name !== "ready" || this.#state.meter === undefined) return;
     const { meter } = this.#state;
-    this.#then(
-      () => meter.recheck(),
-      () => {},
-      0,
-    );
+    void this.#run(async () => {
+      await meter.recheck();
+      this.#watchKey(meter);
+    });
+  }
+
+  /** Looks again when the key ends: the connection ends with it, unless the key has been prolonged. */
+  #watchKey({ key: { expiresAt } }: Meter): void {
+    this.#unwatchKey();
+    if (this.#isOver() || expiresAt === null) return;
+    this.#unwatchKey = atTime(expiresAt, this.#provider.now, () => this.recheckKey());
   }
 
   #receive(message: Uint8Array): void {
@@ -121,12 +182,18 @@ export class Connection {
     try {
       if (this.#state.name === "admitting") {
         const { early } = this.#state;
-        early.push(message);
-        if (early.reduce((sum, { length }) => sum + length, 0) <= MAX_HELLO_BYTES) return;
+        early.push(message.slice()); // a view would keep the whole chunk alive that it came in
+        const bytes = costOf(early);
+        if (bytes <= MAX_EARLY_BYTES && this.#share.hold(HELD_COST + message.length)) return;
         throw new TacetError("not_ready", "too much came before the Welcome");
       }
       const { maxMessageBytes } = this.#provider.limits;
       const welcomed = this.#state.name === "ready";
+      if (this.#state.name === "ready" && this.#state.meter !== undefined) {
+        const { meter, allowance } = this.#state;
+        meter.check();
+        allowance.message(meter.key.vectorsPerSecond);
+      }
       this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
     } catch (error) {
       this.#fail(error, 0);
@@ -139,7 +206,7 @@ export class Connection {
         this.#hello(message.value);
         break;
       case "fetchBundle":
-        this.#sendBundle().catch((error: unknown) => this.#fail(error, 0));
+        void this.#run(() => this.#sendBundle());
         break;
       case "query":
         this.#query(message.value);
@@ -161,35 +228,37 @@ export class Connection {
         { hint: "use the same version of tacet on both sides" },
       );
     }
+    this.#share.greet();
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
-    this.#then(
-      () => this.#admit(hello),
-      ({ admission, budget }) => {
-        if (this.#isOver()) return;
-        this.#welcome(admission, budget);
-        for (const message of early) this.#read(message);
-      },
-      0,
-    );
+    void this.#run(async () => {
+      const { admission, budget } = await this.#admit(hello);
+      if (this.#isOver()) return;
+      this.#share.release(costOf(early));
+      this.#welcome(admission, budget);
+      for (const message of early) this.#read(message);
+    });
   }
 
-  #admit(hello: Hello): Soon<{ admission: Admission; budget: BudgetNow | undefined }> {
-    const check = (admission: Admission) => {
-      checkHello(hello, admission.adapter);
-      const budget = admission.meter?.budget();
-      if (budget instanceof Promise) return budget.then((found) => ({ admission, budget: found }));
-      return { admission, budget };
-    };
-    const admission = this.#provider.admit(hello.adapter, hello.token);
-    return admission instanceof Promise ? admission.then(check) : check(admission);
+  async #admit(hello: Hello): Promise<{ admission: Admission; budget: BudgetNow | undefined }> {
+    const admission = await this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
+      this.#client = { ...this.#client, keyId: id, account };
+    });
+    checkHello(hello, admission.adapter);
+    return { admission, budget: await admission.meter?.budget() };
   }
 
   #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
-    if (keyId !== undefined) this.#leaveKey = this.#provider.enter(keyId);
+    const allowance = this.#provider.allowances.enter(keyId);
+    this.#leaveKey = () => allowance.leave();
+    this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
-    this.#state = { name: "ready", adapter, meter, sendingBundle: false };
-    this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name });
+    this.#state = { name: "ready", adapter, meter, allowance, party: keyId ?? this, sendingBundle: false };
+    if (meter !== undefined) {
+      meter.onRepeated = (vectors) => allowance.repeated(vectors);
+      this.#watchKey(meter);
+    }
+    this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name, ...this.#client });
     const { digest, bytes } = adapter.bundle;
     const { signature } = adapter;
     this.#send({
@@ -213,21 +282,16 @@ export class Connection {
   }
 
   /**
-   * Goes on with what a step gives, at once where it is there. A failure is the query's (queryId ≠ 0), which is not in
-   * flight any more, or the connection's.
+   * Runs a step. If it fails, that is the query's failure, which is not in flight any more, or the connection's where
+   * there is none.
    */
-  #then<T>(step: () => Soon<T>, next: (value: T) => void, queryId: number): void {
-    const fail = (error: unknown) => {
-      if (queryId !== 0) this.#inFlight--;
-      this.#fail(error, queryId);
-      this.#closeIfDrained();
-    };
+  async #run(step: () => Promise<void>, query?: OpenQuery): Promise<void> {
     try {
-      const value = step();
-      if (!(value instanceof Promise)) next(value);
-      else value.then(next).catch(fail);
+      await step();
     } catch (error) {
-      fail(error);
+      if (query !== undefined) this.#ended(query);
+      this.#fail(error, query?.id ?? 0);
+      this.#closeIfDrained();
     }
   }
 
@@ -236,30 +300,27 @@ export class Connection {
     if (state.name !== "ready" || state.sendingBundle) {
       throw new TacetError("not_ready", "the bundle can't be asked for now");
     }
+    state.allowance.bundle();
     state.sendingBundle = true;
-    const { bytes } = state.adapter.bundle;
-    for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
+    const frames = framesOf(state.adapter.bundle);
+    for (let part = 0; part < frames.count; part++) {
       await this.#untilTaken();
       if (this.#isOver()) return;
-      const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
-      const last = offset + data.length === bytes.length;
-      this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
+      this.#sendBytes(frames.frame(part));
     }
     state.sendingBundle = false;
   }
 
-  /** Waits until little enough is buffered for the client. */
+  /** Waits until little enough is buffered for the client. One that takes nothing for long is cut off by its share. */
   async #untilTaken(): Promise<void> {
-    let least = this.#socket.bufferedBytes;
-    let since = performance.now();
-    while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES && !this.#isOver()) {
-      await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-      if (this.#socket.bufferedBytes < least) {
-        least = this.#socket.bufferedBytes;
-        since = performance.now();
-      } else if (performance.now() - since > BUNDLE_STALL_MS) {
-        this.#close(1008, "the client does not read");
-      }
+    let waitMs = BUNDLE_POLL_MS;
+    let before = this.#socket.bufferedBytes;
+    while (this.#socket.bufferedBytes >= BUNDLE_BUFFER_BYTES && !this.#isOver()) {
+      const ms = waitMs;
+      await new Promise<void>((resolve) => setTimeout(resolve, ms));
+      const now = this.#socket.bufferedBytes;
+      waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
+      before = now;
     }
   }
 
@@ -267,42 +328,58 @@ export class Connection {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { adapter, meter } = this.#state;
-    const layer = adapter.layers[query.group];
+    const { adapter, meter, party } = this.#state;
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
+    let open: OpenQuery;
     try {
-      this.#checkQuery(query, layer);
+      open = { ...query, held: this.#hold(query, this.#checkQuery(query, adapter)) };
     } catch (error) {
       this.#fail(error, query.id);
       return;
     }
     const since = performance.now();
     this.#inFlight++;
-    const answer = (left: number | undefined) => this.#answer(query, adapter, left, since);
-    this.#then(
-      () => (meter === undefined ? undefined : this.#charge(meter, query, adapter)),
-      answer,
-      query.id,
-    );
+    void this.#run(async () => {
+      const left = meter && (await this.#charge(meter, query, adapter));
+      if (this.#isOver()) return;
+      // A short query at once, a long one in parts with others' parts in between.
+      const { group, vectors, ciphertext } = query;
+      const task = { owner: this, party, adapter, group, vectors, query: ciphertext };
+      const answer = this.#provider.answers.answer(task);
+      const computed = answer instanceof Promise ? await answer : answer;
+      this.#sendAnswer(open, adapter.name, computed, left, since);
+    }, open);
+  }
+
+  /**
+   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
+   *
+   * @throws TacetError too_many_requests if there is none to be had; nothing has been charged
+   */
+  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
+    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
+    if (this.#share.hold(bytes)) return bytes;
+    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
+      hint: "read the answers, and ask again when some have come",
+    });
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  #charge(
+  async #charge(
     meter: Meter,
     { group, vectors, ciphertext }: Query,
     { name }: ServedAdapter,
-  ): Soon<number | undefined> {
-    const charged = (left: number | undefined) => {
-      this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
-      return left;
-    };
-    const left = meter.charge(group, vectors, ciphertext);
-    return left instanceof Promise ? left.then(charged) : charged(left);
+  ): Promise<number | undefined> {
+    const left = await meter.charge(group, vectors, ciphertext);
+    this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
+    return left;
   }
 
-  #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
+  /** The layer that answers it. Throws what is wrong with the query. */
+  #checkQuery({ group, vectors, ciphertext }: Query, { layers }: ServedAdapter): ProviderLayer {
     const { limits } = this.#provider;
+    const layer = group < layers.length ? layers[group] : undefined;
     if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
     if (vectors > limits.maxVectors) {
       const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
@@ -312,28 +389,19 @@ export class Connection {
       throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
     }
     layer.checkQuery(ciphertext, vectors);
-  }
-
-  /** Computes a short query at once, a long one in parts with others' parts in between. */
-  #answer(query: Query, adapter: ServedAdapter, left: number | undefined, since: number): void {
-    if (this.#isOver()) return;
-    const { group, vectors, ciphertext } = query;
-    this.#then(
-      () => this.#provider.answers.answer({ owner: this, adapter, group, vectors, query: ciphertext }),
-      (computed) => this.#sendAnswer(query, adapter.name, computed, left, since),
-      query.id,
-    );
+    return layer;
   }
 
   #sendAnswer(
-    { id, vectors }: Query,
+    query: OpenQuery,
     adapter: string,
     { words, ms }: Computed,
     left: number | undefined,
     since: number,
   ): void {
     if (this.#isOver()) return;
-    this.#inFlight--;
+    this.#ended(query);
+    const { id, vectors } = query;
     const { totals } = this.#provider;
     totals.queries++;
     totals.vectors += vectors;
@@ -347,6 +415,11 @@ export class Connection {
     const waited = performance.now() - since;
     this.#provider.emit({ type: "answered", connection: this.id, adapter, query: id, vectors, ms: waited });
     this.#closeIfDrained();
+  }
+
+  #ended({ held }: OpenQuery): void {
+    this.#inFlight--;
+    this.#share.release(held);
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
@@ -368,10 +441,18 @@ export class Connection {
       value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
     });
     if (queryId !== 0) {
-      this.#provider.emit({ type: "failed", connection: this.id, query: queryId, code: failure.code });
+      this.#provider.emit({
+        type: "failed",
+        connection: this.id,
+        query: queryId,
+        code: failure.code,
+        ...this.#client,
+      });
+      if (this.#state.name !== "ready" || OURS.has(failure.code) || this.#state.allowance.refused()) return;
+      this.#fail(refusedTooOften(), 0);
       return;
     }
-    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code });
+    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code, ...this.#client });
     this.#close(failure.kind.close ?? 1008, failure.code);
   }
 
@@ -381,13 +462,17 @@ export class Connection {
       this.#close(1008, "the client does not read");
       return;
     }
-    const bytes = encodeProviderFrame(frame);
+    this.#sendBytes(encodeProviderFrame(frame));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#provider.totals.bytesOut += bytes.length;
     this.#socket.send(bytes);
   }
 
   #close(code: number, reason: string): void {
     clearTimeout(this.#helloTimer);
+    this.#unwatchKey();
     this.#state = { name: "closing" };
     this.#socket.close(code, reason);
     this.#drained();
@@ -400,13 +485,20 @@ export class Connection {
   #closed(code: number): void {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
+    this.#unwatchKey();
     this.#state = { name: "closed" };
     this.#drained();
     this.#provider.answers.drop(this);
     this.#leaveKey();
+    this.#share.close();
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }
+}
+
+/** Memory that messages take while they wait. */
+function costOf(messages: readonly Uint8Array[]): number {
+  return messages.reduce((sum, { length }) => sum + HELD_COST + length, 0);
 }
 
 /** @throws TacetError wrong_base_model, bundle_changed */
@@ -419,9 +511,12 @@ function checkHello(hello: Hello, adapter: ServedAdapter): void {
     });
   }
   if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
-    throw new TacetError("bundle_changed", `adapter ${adapter.name} has a new bundle`, {
-      hint: "connect again without the old bundle",
-    });
+    const asked = hello.bundleDigest.length === 32 ? toHex(hello.bundleDigest) : "no SHA-256";
+    throw new TacetError(
+      "bundle_changed",
+      `adapter ${adapter.name} has the bundle ${toHex(digest)}, not ${asked}, which was asked for`,
+      { hint: "ask the provider, by another way, whether it has published this digest" },
+    );
   }
 }
 

@@ -1,7 +1,16 @@
-/** The store of a provider that runs alone: keys in memory, counts in a journal of its own. Answers at once. */
+/** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
 import type { Journal } from "../base/platform.ts";
+import { budgetsOf, keysByAccount } from "./account-budgets.ts";
+import { unauthorized } from "./api-keys.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
-import type { Budget, KeyRecord, ProviderStore, Reservation, Reserved, Soon } from "./store.ts";
+import {
+  type KeyRecord,
+  leastOf,
+  type ProviderStore,
+  type Remaining,
+  type Reservation,
+  type Reserved,
+} from "./store.ts";
 import { UsageLedger, type UsageOptions } from "./usage-ledger.ts";
 
 export interface EmbeddedStoreOptions extends UsageOptions {
@@ -24,18 +33,24 @@ export class EmbeddedStore implements ProviderStore {
   readonly #waits: boolean;
   readonly #rates = new RateLimiter();
   #keys = new Map<string, KeyRecord>();
+  #byAccount = new Map<string, KeyRecord[]>();
   #flushTimer: unknown;
   #closed = false;
 
-  /** @param records what the journal holds */
+  /**
+   * @param records what the journal holds
+   * @throws TacetError bad_state if they are not a ledger's; io_failed
+   */
   constructor(journal: Journal, records: readonly Uint8Array[], options: EmbeddedStoreOptions = {}) {
     this.#journal = journal;
     this.#ledger = new UsageLedger(journal, records, options);
+    this.#ledger.writeTimes();
     this.#waits = options.durability === "power";
   }
 
   setKeys(records: readonly KeyRecord[]): void {
     this.#keys = new Map(records.map((record) => [record.hash, record]));
+    this.#byAccount = keysByAccount(records);
     this.onKeysChanged();
   }
 
@@ -43,27 +58,34 @@ export class EmbeddedStore implements ProviderStore {
     return [...this.#keys.values()];
   }
 
-  findKey(hash: string): KeyRecord | undefined {
+  async findKey(hash: string): Promise<KeyRecord | undefined> {
     return this.#keys.get(hash);
   }
 
-  reserve(reservation: Reservation): Soon<Reserved> {
-    const { key, vectors, nowMs } = reservation;
+  async reserve(reservation: Reservation): Promise<Reserved> {
+    const { account, adapter, key, vectors, nowMs } = reservation;
+    if (key !== undefined && this.#keys.get(key.hash)?.revokedAt !== null) throw unauthorized();
     const rate = key?.vectorsPerSecond ?? null;
     const waitMs =
       rate === null || key === undefined
         ? 0
         : this.#rates.take(key.id, rate, vectors, nowMs, LONGEST_WAIT_MS);
-    const charged = this.#ledger.reserve(reservation);
-    const reserved = waitMs === 0 ? charged : { ...charged, waitMs };
+    const charged = this.#ledger.reserve(reservation, this.#budgets(account, adapter, nowMs));
+    const reserved = waitMs > 0 && charged.granted ? { ...charged, waitMs } : charged;
     // A replay too: the charge that it repeats may still be on its way to the disk.
-    if (this.#waits && reserved.granted) return this.#journal.flushed().then(() => reserved);
-    this.#flushTimer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    if (this.#waits && reserved.granted) await this.#journal.flushed();
+    else this.#flushTimer ??= setTimeout(() => this.#flush(), FLUSH_MS);
     return reserved;
   }
 
-  left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): number[] {
-    return this.#ledger.left(account, scopes, budget, nowMs);
+  async remaining(
+    account: string,
+    adapter: string,
+    scopes: readonly string[],
+    nowMs: number,
+  ): Promise<Remaining | undefined> {
+    const budgets = this.#budgets(account, adapter, nowMs);
+    return leastOf(scopes.map((scope) => this.#ledger.counts(account, scope).remaining(budgets, nowMs)));
   }
 
   check(): Promise<void> {
@@ -74,6 +96,10 @@ export class EmbeddedStore implements ProviderStore {
     this.#closed = true;
     clearTimeout(this.#flushTimer);
     this.#journal.close();
+  }
+
+  #budgets(account: string, adapter: string, nowMs: number) {
+    return budgetsOf(this.#byAccount.get(account) ?? [], adapter, nowMs);
   }
 
   #flush(): void {

@@ -1,16 +1,18 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { packedBytes } from "../ring/kernels.ts";
-import { systemRandom } from "../ring/prng.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import { createApiKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import {
-  type Admission,
   loadServedAdapter,
   Provider,
   type ProviderEvent,
@@ -76,10 +78,39 @@ describe("loadServedAdapter", () => {
 });
 
 describe("Provider", () => {
+  it("refuses options that do not exist, and shows nothing of its inside", () => {
+    for (const [options, hint] of [
+      [{ threads: 3 }, expect.stringContaining("it has: ")],
+      [{ limits: { maxVektors: 3 } }, "did you mean maxVectors?"],
+      [{ stor: {} }, "did you mean store?"],
+    ] as const) {
+      expect(() => new Provider([served], options as object)).toThrow(
+        expect.objectContaining({ code: "bad_argument", hint }),
+      );
+    }
+    expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    const { provider } = start();
+    expect(Object.keys(provider).sort()).toEqual(["limits", "totals", "waiting"]);
+    expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(
+      ["constructor", "accept", "adapterNames", "drain", "inFlight", "openConnections", "shutDown"].sort(),
+    );
+  });
+
   it("needs an adapter, and names that differ", () => {
     expect(() => new Provider([])).toThrow(expect.objectContaining({ code: "bad_state" }));
     expect(() => new Provider([served, served])).toThrow(expect.objectContaining({ code: "bad_state" }));
   });
+
+  it.each(["helloTimeoutMs", "maxBufferedBytes", "maxConnectionsPerKey"])(
+    "refuses a %s that would hold nothing back",
+    (name) => {
+      for (const value of [Number.NaN, 0, -1, "10", null]) {
+        expect(() => new Provider([served], { [name]: value })).toThrow(
+          expect.objectContaining({ code: "bad_argument", message: expect.stringContaining(name) }),
+        );
+      }
+    },
+  );
 
   it("welcomes, sends the bundle, answers, says goodbye; counts all of it", async () => {
     const { provider, events, open } = start();
@@ -138,15 +169,22 @@ describe("Provider", () => {
     const provider = new Provider([served, other, third], {
       authorize: (token, adapter) => may[token]?.includes(adapter) ?? false,
     });
-    const nameOf = (name: string, token: string) => (provider.admit(name, token) as Admission).adapter.name;
-    expect(nameOf("", "all")).toBe("tiny");
-    expect(nameOf("third", "all")).toBe("third");
-    expect(nameOf("", "two")).toBe("other");
+    const reply = async (adapter: string, token: string) => {
+      const [client, server] = memorySockets();
+      provider.accept(server);
+      say(client, hello({ adapter, token }));
+      await settle();
+      return heard(client)[0].value;
+    };
+    expect(await reply("", "all")).toMatchObject({ adapter: "tiny" });
+    expect(await reply("third", "all")).toMatchObject({ adapter: "third" });
+    expect(await reply("", "two")).toMatchObject({ adapter: "other" });
     for (const name of ["tiny", "nothing"]) {
-      expect(() => nameOf(name, "two")).toThrow(
-        expect.objectContaining({ code: "unknown_adapter", hint: "it has: other, third (--adapter-name)" }),
-      );
-      expect(() => nameOf(name, "none")).toThrow(expect.objectContaining({ code: "unauthorized" }));
+      expect(await reply(name, "two")).toMatchObject({
+        code: ERROR_KINDS.unknown_adapter.wire,
+        hint: "it has: other, third (--adapter-name)",
+      });
+      expect(await reply(name, "none")).toMatchObject({ code: ERROR_KINDS.unauthorized.wire });
     }
   });
 
@@ -171,11 +209,13 @@ describe("Provider", () => {
   });
 
   it("answers a long query with others in between, to the same words", async () => {
-    const { open } = start();
     const vectors = 1500;
+    const { open } = start({ limits: { maxVectors: vectors } });
     const ciphertext = Uint8Array.from({ length: vectors * QUERY_BYTES }, (_, i) => (i * 31) >> 3);
     const client = open();
-    say(client, hello(), query({ id: 1, vectors, ciphertext }), query({ id: 2 }));
+    say(client, hello());
+    await settle();
+    say(client, query({ id: 1, vectors, ciphertext }), query({ id: 2 }));
     for (let i = 0; i < 200 && client.received.length < 3; i++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -220,11 +260,11 @@ describe("Provider", () => {
   });
 
   it("drains: answers what is open, reads no more, says goodbye with the last answer", async () => {
-    const { provider, open } = start();
+    const vectors = 4096;
+    const { provider, open } = start({ limits: { maxVectors: vectors } });
     const [idle, busy] = [open(), open()];
     for (const client of [idle, busy]) say(client, hello());
     await settle();
-    const vectors = 4096;
     say(busy, query({ vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) }));
     await settle(1);
     expect(provider.inFlight).toBe(1);
@@ -241,13 +281,24 @@ describe("Provider", () => {
   });
 
   it("holds a key to its connections, and counts those that have gone as gone", async () => {
-    const { provider } = start({ maxConnectionsPerKey: 2 });
-    const leave = provider.enter("k");
-    provider.enter("k");
-    expect(() => provider.enter("k")).toThrow(expect.objectContaining({ code: "too_many_requests" }));
-    provider.enter("other");
-    leave();
-    provider.enter("k");
+    const store = new EmbeddedStore(memoryJournal(), []);
+    const [one, two] = [createApiKey({ budget: null }), createApiKey({ budget: null })];
+    store.setKeys([one.record, two.record]);
+    const { open } = start({ maxConnectionsPerKey: 2, store });
+    const enter = async (token: string) => {
+      const client = open();
+      say(client, hello({ token }));
+      await settle();
+      return client;
+    };
+    const first = await enter(one.key);
+    expect(cases(first)).toEqual(["welcome"]);
+    expect(cases(await enter(one.key))).toEqual(["welcome"]);
+    expect(heard(await enter(one.key))[0].value).toMatchObject({ code: ERROR_KINDS.too_many_requests.wire });
+    expect(cases(await enter(two.key))).toEqual(["welcome"]);
+    say(first, { case: "goodbye", value: {} });
+    await settle();
+    expect(cases(await enter(one.key))).toEqual(["welcome"]);
   });
 
   it("draining: says goodbye to all, and to who comes later", async () => {

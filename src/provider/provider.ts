@@ -5,54 +5,36 @@
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
+import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";
+import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
+import type { Limits } from "../wire/limits.ts";
+import { KeyAllowances } from "./allowance.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
-import { Connection } from "./connection.ts";
+import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
+import type { ProviderEvent, ProviderTotals } from "./events.ts";
+import { limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { KeyRecord, ProviderStore, Soon } from "./store.ts";
+import type { KeyRecord, ProviderStore } from "./store.ts";
 
 export type { AnswerPart, AnswerPool, Computed } from "./answers.ts";
+export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 
-/** What a provider tells its operator. Never activations, ciphertexts, keys or weights. */
-export type ProviderEvent =
-  | { readonly type: "connected"; readonly connection: number }
-  /** A query was paid for; a repeat is counted here and not charged again. */
-  | {
-      readonly type: "charged";
-      readonly connection: number;
-      readonly adapter: string;
-      readonly vectors: number;
-    }
-  | {
-      readonly type: "answered";
-      readonly connection: number;
-      readonly adapter: string;
-      /** The client's number of the query. */
-      readonly query: number;
-      readonly vectors: number;
-      /** From the query's arrival to its answer's departure, waiting included. */
-      readonly ms: number;
-    }
-  /** A query was refused; the connection goes on. */
-  | { readonly type: "failed"; readonly connection: number; readonly query: number; readonly code: string }
-  | { readonly type: "welcomed"; readonly connection: number; readonly adapter: string }
-  | { readonly type: "refused"; readonly connection: number; readonly code: string }
-  | { readonly type: "closed"; readonly connection: number; readonly code: number; readonly vectors: number }
-  | { readonly type: "fault"; readonly connection: number; readonly name: string };
-
 export interface ProviderOptions {
+  /** What is left out follows from the adapters and from what is given. */
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
   /** Bytes that may wait for a client that does not read before it is dropped. */
   readonly maxBufferedBytes?: number;
+  /** Account of the memory that waits, which sockets share; by default one for this provider. */
+  readonly waiting?: WaitingBytes;
   /** Most connections of one API key at a time; by default any number. */
   readonly maxConnectionsPerKey?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
@@ -68,25 +50,25 @@ export interface ProviderOptions {
   readonly onEvent?: (event: ProviderEvent) => void;
 }
 
-/** Totals since the start. */
-export interface ProviderTotals {
-  connections: number;
-  queries: number;
-  vectors: number;
-  bytesIn: number;
-  bytesOut: number;
-  failures: number;
-  /** Milliseconds spent on answers. */
-  computeMs: number;
-}
+const OPTIONS: OptionTypes<ProviderOptions> = {
+  waiting: "object",
+  limits: "object",
+  helloTimeoutMs: "number",
+  maxBufferedBytes: "number",
+  maxConnectionsPerKey: "number",
+  authorize: "function",
+  store: "object",
+  sha256: "function",
+  now: "function",
+  pool: "object",
+  onEvent: "function",
+};
 
-/** What a connection may ask, and what counts it; nothing counts where there is no store. */
-export interface Admission {
-  readonly adapter: ServedAdapter;
-  readonly meter: Meter | undefined;
-  /** Public name of the API key, where there is one. */
-  readonly keyId: string | undefined;
-}
+const LIMITS: OptionTypes<Limits> = {
+  maxMessageBytes: "number",
+  maxVectors: "number",
+  maxInFlight: "number",
+};
 
 const MAX_BUFFERED_BYTES = 64 << 20;
 const HELLO_TIMEOUT_MS = 10_000;
@@ -97,9 +79,8 @@ const MOST_NAMES = 20;
 
 export class Provider {
   readonly limits: Limits;
-  readonly answers: Answers;
-  readonly helloTimeoutMs: number;
-  readonly maxBufferedBytes: number;
+  /** Bytes that wait, in and out, for servers of sockets to count with. */
+  readonly waiting: WaitingBytes;
   readonly totals: ProviderTotals = {
     connections: 0,
     queries: 0,
@@ -112,13 +93,18 @@ export class Provider {
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
-  /** Key id → connections that were welcomed with it. */
-  readonly #ofKey = new Map<string, number>();
+  /** What connections see of the provider, and nobody else. */
+  readonly #host: ConnectionHost;
   #nextConnection = 1;
   #draining = false;
 
-  /** @throws TacetError bad_state if there is no adapter or two have one name */
+  /**
+   * @throws TacetError bad_state if there is no adapter or two have one name; bad_argument for options that do not exist
+   *   or are out of range
+   */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
+    checkOptions(options, OPTIONS, { of: "a provider" });
+    checkOptions(options.limits ?? {}, LIMITS, { of: "limits" });
     if (adapters.length === 0) throw new TacetError("bad_state", "a provider needs at least one adapter");
     for (const adapter of adapters) {
       if (this.#adapters.has(adapter.name)) {
@@ -128,11 +114,22 @@ export class Provider {
       }
       this.#adapters.set(adapter.name, adapter);
     }
+    checkNumbers(options);
     this.#options = options;
-    this.answers = new Answers(options.pool);
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
-    this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
+    this.limits = limitsFor(adapters, options.limits);
+    this.waiting = options.waiting ?? new WaitingBytes();
+    this.#host = {
+      limits: this.limits,
+      totals: this.totals,
+      answers: new Answers(options.pool),
+      allowances: new KeyAllowances(() => performance.now(), options.maxConnectionsPerKey),
+      now: options.now ?? Date.now,
+      maxBufferedBytes: options.maxBufferedBytes ?? MAX_BUFFERED_BYTES,
+      helloTimeoutMs: options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+      admit: (name, token, onKey) => this.#admit(name, token, onKey),
+      openShare: (socket) => this.#openShare(socket),
+      emit: (event) => this.#emit(event),
+    };
     const { store } = options;
     if (store === undefined) return;
     store.onKeysChanged = () => {
@@ -158,11 +155,11 @@ export class Provider {
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
-    const connection = new Connection(this, socket, this.#nextConnection++, () => {
+    const connection = new Connection(this.#host, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
     });
     this.#connections.add(connection);
-    this.emit({ type: "connected", connection: connection.id });
+    this.#emit({ type: "connected", connection: connection.id });
     if (this.#draining) connection.shutDown();
   }
 
@@ -170,43 +167,28 @@ export class Provider {
    * The adapter that a Hello asks for, the only or first one where it names none, and what counts its queries. A token
    * knows of the adapters that it may use and of no others: those are unknown to it, whether they exist or not.
    *
+   * @param onKey told the key that a token belongs to, also where it is refused then
    * @throws TacetError unauthorized for a token that may use none; unknown_adapter
    */
-  admit(name: string, token: string): Soon<Admission> {
-    const { authorize = () => true, store } = this.#options;
+  async #admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission> {
+    const { authorize = () => true, store, sha256 } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
       return { adapter, meter: undefined, keyId: undefined };
     }
-    const found = store.findKey(hashApiKey(token));
-    const use = (record: KeyRecord | undefined): Admission => {
-      const now = this.#options.now ?? Date.now;
-      const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
-      const { sha256 } = this.#options;
-      const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
-      const key = record as KeyRecord;
-      return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
-    };
-    return found instanceof Promise ? found.then(use) : use(found);
+    const record = await store.findKey(hashApiKey(token));
+    if (record !== undefined) onKey(record);
+    const { now } = this.#host;
+    const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
+    const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
+    const key = record as KeyRecord;
+    return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
   }
 
-  /**
-   * Counts a connection of a key. Returns what takes it back.
-   *
-   * @throws TacetError too_many_requests if the key has as many as it may
-   */
-  enter(keyId: string): () => void {
-    const open = this.#ofKey.get(keyId) ?? 0;
-    const { maxConnectionsPerKey: most = Number.POSITIVE_INFINITY } = this.#options;
-    if (open >= most) {
-      throw new TacetError("too_many_requests", `the key has ${open} connections open, and may have no more`);
-    }
-    this.#ofKey.set(keyId, open + 1);
-    return () => {
-      const left = (this.#ofKey.get(keyId) ?? 1) - 1;
-      if (left === 0) this.#ofKey.delete(keyId);
-      else this.#ofKey.set(keyId, left);
-    };
+  /** For a socket that was not given a share: it has no address, and can't be paused. */
+  #openShare(socket: MessageSocket): WaitingShare {
+    const destroy = () => socket.close(1008, "too much waits");
+    return this.waiting.open("", { pause: () => {}, resume: () => {}, destroy });
   }
 
   #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {
@@ -221,7 +203,7 @@ export class Provider {
     });
   }
 
-  emit(event: ProviderEvent): void {
+  #emit(event: ProviderEvent): void {
     this.#options.onEvent?.(event);
   }
 
@@ -238,6 +220,14 @@ export class Provider {
   shutDown(): void {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
+  }
+}
+
+/** A limit that is not a number would hold nothing back. */
+function checkNumbers({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey }: ProviderOptions): void {
+  for (const [name, value] of Object.entries({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey })) {
+    if (value === undefined || (typeof value === "number" && value > 0)) continue;
+    throw new TacetError("bad_argument", `the provider's option ${name} must be a number above 0`);
   }
 }
 

@@ -1,80 +1,170 @@
 /**
  * The Lua scripts of a store in Redis. A script runs whole before any other command, so each is one atomic step.
- * They count as usage-ledger.ts and rate-limiter.ts do; store.test.ts holds them to the same answers.
+ * They count as asked-counts.ts, account-budgets.ts and rate-limiter.ts do; budgets.test.ts and store.test.ts hold
+ * them to the same answers.
  *
- * An account's counts are a hash: scope → "total windowVectors window windowSeconds". Numbers are doubles here as
- * there, written with %.0f: Lua's own way drops digits from 10^14 on.
+ * An account's counts are a hash: scope → "2 total latest" and then "windowSeconds start before" for each mark.
+ * Version 0.1.0 wrote "total windowVectors window windowSeconds". Numbers are doubles here as there, written with
+ * %.0f: Lua's own way drops digits from 10^14 on.
  */
+import { MARKED_WINDOWS, MOST_MARKS } from "./asked-counts.ts";
 import { BURST_SECONDS, LONGEST_WAIT_MS } from "./rate-limiter.ts";
 
 /**
- * Charges a request.
- *
- *     KEYS  1 the account's counts  2 the request's mark  3 all keys  4 the key's rate
- *     ARGV  1 scope  2 vectors  3 budget or ""  4 windowSeconds  5 now  6 start of the window of now
- *           7 milliseconds to remember the request  8 hash of the key or ""  9 vectors a second or ""
- *
- * → ["ok", replayed 0/1, left or -1, waitMs], ["budget", left], ["rate", waitMs] or ["key"]: not there, or revoked
+ * Budgets of the account's keys that may ask the adapter now, and of the key that asks. A key that has expired stays
+ * in the account's set until it is revoked: a clock that is set back makes it valid again.
  */
-export const RESERVE = `
-local vectors, now = tonumber(ARGV[2]), tonumber(ARGV[5])
-local function whole(x) return string.format("%.0f", x) end
-
-if ARGV[8] ~= "" then
-  local record = redis.call("HGET", KEYS[3], ARGV[8])
-  if not record or cjson.decode(record).revokedAt ~= cjson.null then return {"key"} end
+const READ_BUDGETS = `
+local budgets = {}
+local function add_budget(record)
+  if record.revokedAt ~= cjson.null or record.account ~= account or record.budget == cjson.null then return end
+  if record.expiresAt ~= cjson.null and now >= record.expiresAt then return end
+  local may_ask = #record.adapters == 0
+  for _, name in ipairs(record.adapters) do may_ask = may_ask or name == adapter end
+  if may_ask then budgets[#budgets + 1] = record.budget end
 end
 
+if key_hash ~= "" then
+  local text = redis.call("HGET", KEYS[3], key_hash)
+  local record = text and cjson.decode(text)
+  if not record or record.revokedAt ~= cjson.null then return {"key"} end
+  add_budget(record)
+end
+for _, hash in ipairs(redis.call("SMEMBERS", KEYS[5])) do
+  local text = hash ~= key_hash and redis.call("HGET", KEYS[3], hash)
+  if text then add_budget(cjson.decode(text)) end
+end
+`;
+
+const TAKE_RATE = `
 local wait = 0
-if ARGV[9] ~= "" then
+if rate ~= "" then
   local before = math.max(tonumber(redis.call("GET", KEYS[4]) or "0"), now)
-  local after = before + 1000 * vectors / tonumber(ARGV[9])
+  local after = before + 1000 * vectors / tonumber(rate)
   wait = math.ceil(math.max(0, math.min(after - now - ${1000 * BURST_SECONDS}, before - now)))
   if wait > ${LONGEST_WAIT_MS} then return {"rate", wait} end
   redis.call("SET", KEYS[4], string.format("%.17g", after), "PX", whole(math.max(1, math.ceil(after - now))))
 end
+`;
 
-local total, inWindow, window, seconds = 0, 0, 0, 0
-local counts = redis.call("HGET", KEYS[1], ARGV[1])
-if counts then
-  local a, b, c, d = string.match(counts, "^(%d+) (%d+) (%d+) (%d+)$")
-  total, inWindow, window, seconds = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+/** AskedCounts: total, latest, marks {windowSeconds, start, before}, asked_since. */
+const READ_COUNTS = `
+local total, latest, marks = 0, 0, {}
+for i, seconds in ipairs({${MARKED_WINDOWS.join()}}) do marks[i] = {seconds, 0, 0} end
+local function write_counts()
+  local words = {"2", whole(total), whole(latest)}
+  for _, mark in ipairs(marks) do
+    for i = 1, 3 do words[#words + 1] = whole(mark[i]) end
+  end
+  redis.call("HSET", KEYS[1], scope, table.concat(words, " "))
+end
+local text = redis.call("HGET", KEYS[1], scope)
+if text then
+  local a, b, c, d = string.match(text, "^(%d+) (%d+) (%d+) (%d+)$")
+  if a then
+    total, latest = tonumber(a), now
+    local window, seconds = tonumber(c), tonumber(d)
+    if seconds > 0 and tonumber(b) >= total then latest = math.min(now, window + 1000 * seconds - 1) end
+    if total == 0 then latest = 0 end
+    -- Its time is given once, also if nothing is charged: else it would count as asked now, whenever that is.
+    write_counts()
+  else
+    local numbers = {}
+    for word in string.gmatch(text, "%S+") do numbers[#numbers + 1] = tonumber(word) end
+    if numbers[1] ~= 2 then return redis.error_reply("ERR counts of another version") end
+    total, latest = numbers[2], numbers[3]
+    for i = 4, #numbers, 3 do marks[(i - 1) / 3] = {numbers[i], numbers[i + 1], numbers[i + 2]} end
+  end
 end
 
-local windowSeconds, current = tonumber(ARGV[4]), 0
-if windowSeconds > 0 then
-  -- A clock that is behind another replica's does not open the last window again.
-  current = tonumber(ARGV[6])
-  local back = window - current
-  if seconds == windowSeconds and back > 0 and back <= 1000 * windowSeconds then current = window end
+local time = math.max(now, latest)
+local function start_of(seconds) return math.floor(time / (1000 * seconds)) * 1000 * seconds end
+local function asked_since(start)
+  if latest < start then return 0 end
+  local before = 0
+  for _, mark in ipairs(marks) do
+    if mark[2] <= start and mark[3] > before then before = mark[3] end
+  end
+  return total - before
 end
-local isSame = seconds == windowSeconds and window == current
-local left = -1
-if ARGV[3] ~= "" then
-  local asked = total
-  if windowSeconds > 0 then asked = isSame and inWindow or 0 end
-  left = math.max(0, tonumber(ARGV[3]) - asked)
-end
+`;
 
-if redis.call("EXISTS", KEYS[2]) == 1 then return {"ok", 1, left, wait} end
-if left >= 0 and vectors > left then return {"budget", left} end
-
-total = total + vectors
-if windowSeconds > 0 then
-  inWindow = (isSame and inWindow or 0) + vectors
-  window, seconds = current, windowSeconds
+const FIND_REMAINING = `
+local left, least, ends = -1, {vectors = 0, windowSeconds = 0}, 0
+for _, budget in ipairs(budgets) do
+  local seconds = budget.windowSeconds
+  local asked, its_end = total, math.huge
+  if seconds > 0 then
+    asked, its_end = asked_since(start_of(seconds)), start_of(seconds) + 1000 * seconds
+  end
+  local its_left = math.max(0, budget.vectors - asked)
+  local is_tighter = left < 0 or its_left < left
+  if its_left == left then
+    is_tighter = its_end > ends or (its_end == ends and budget.vectors < least.vectors)
+  end
+  if is_tighter then left, least, ends = its_left, budget, its_end end
 end
-local text = whole(total) .. " " .. whole(inWindow) .. " " .. whole(window) .. " " .. whole(seconds)
-redis.call("HSET", KEYS[1], ARGV[1], text)
-redis.call("SET", KEYS[2], "", "PX", ARGV[7])
-if left >= 0 then left = left - vectors end
-return {"ok", 0, left, wait}
+`;
+
+const ADD_CHARGE = `
+local function is_needed(seconds)
+  for _, budget in ipairs(budgets) do if budget.windowSeconds == seconds then return true end end
+  return false
+end
+local function mark_of(seconds)
+  local start = start_of(seconds)
+  return {seconds, start, total - asked_since(start)}
+end
+for _, budget in ipairs(budgets) do
+  local seconds, is_marked = budget.windowSeconds, budget.windowSeconds == 0
+  for _, mark in ipairs(marks) do is_marked = is_marked or mark[1] == seconds end
+  local place
+  if not is_marked then
+    if #marks < ${MOST_MARKS} then place = #marks + 1 end
+    for i = ${MARKED_WINDOWS.length + 1}, #marks do
+      if not place and not is_needed(marks[i][1]) then place = i end
+    end
+  end
+  if place then marks[place] = mark_of(seconds) end
+end
+for i, mark in ipairs(marks) do
+  if start_of(mark[1]) ~= mark[2] then marks[i] = mark_of(mark[1]) end
+end
+total, latest = total + vectors, time
+write_counts()
+redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
 /**
- * Puts a key's record in the place of another, or of none ("" for `before`), and says so to every provider.
+ * Charges a request.
  *
- *     KEYS  1 all keys  2 the version of all keys    ARGV  1 hash  2 before  3 after  4 channel
+ *     KEYS  1 the account's counts  2 the request's mark  3 all keys  4 the key's rate  5 hashes of the account's keys
+ *     ARGV  1 account  2 adapter  3 scope  4 vectors  5 now  6 milliseconds to remember the request
+ *           7 hash of the key or ""  8 vectors a second or ""
+ *
+ * → ["ok" or "budget", replayed 0/1, left or -1, vectors and windowSeconds of the budget that leaves least, time of
+ * the charge, waitMs], ["rate", waitMs] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
+ */
+export const RESERVE = `
+local account, adapter, scope = ARGV[1], ARGV[2], ARGV[3]
+local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local key_hash, rate = ARGV[7], ARGV[8]
+local function whole(x) return string.format("%.0f", x) end
+${READ_BUDGETS}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+local function reply(outcome, replayed, rest)
+  return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
+end
+if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
+if left >= 0 and vectors > left then return reply("budget", 0, left) end
+${ADD_CHARGE}
+return reply("ok", 0, left < 0 and left or left - vectors)
+`;
+
+/**
+ * Replaces a key's record by another, or puts one where none was ("" for `before`), and says so to every provider.
+ *
+ *     KEYS  1 all keys  2 the version of all keys  3 hashes of the account's keys
+ *     ARGV  1 hash  2 before  3 after  4 channel
  *
  * → 1, or 0 where the record is not `before` any more
  */
@@ -82,6 +172,30 @@ export const CHANGE_KEY = `
 local found = redis.call("HGET", KEYS[1], ARGV[1])
 if (found or "") ~= ARGV[2] then return 0 end
 redis.call("HSET", KEYS[1], ARGV[1], ARGV[3])
+if cjson.decode(ARGV[3]).revokedAt == cjson.null then
+  redis.call("SADD", KEYS[3], ARGV[1])
+else
+  redis.call("SREM", KEYS[3], ARGV[1])
+end
 redis.call("PUBLISH", ARGV[4], redis.call("INCR", KEYS[2]))
 return 1
+`;
+
+/**
+ * Makes a database the store of this version: an empty one, or one of version 0.1.0, which knew no keys by account.
+ *
+ *     KEYS  1 format  2 all keys    ARGV  1 this format  2 begins the names of the accounts' sets
+ *
+ * → the format that it has now
+ */
+export const OPEN = `
+local found = redis.call("GET", KEYS[1])
+if found and found ~= "1" then return found end
+local all = redis.call("HGETALL", KEYS[2])
+for i = 1, #all, 2 do
+  local record = cjson.decode(all[i + 1])
+  if record.revokedAt == cjson.null then redis.call("SADD", ARGV[2] .. record.account, all[i]) end
+end
+redis.call("SET", KEYS[1], ARGV[1])
+return ARGV[1]
 `;

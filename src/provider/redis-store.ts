@@ -5,33 +5,37 @@
  *
  * Keys in the database, after the prefix (tacet: by default):
  *
- *     format         "1"
- *     checked        written to see whether it can be
- *     keys           hash: hashApiKey → KeyRecord in JSON
- *     keys-version   counts changes of `keys`; also a channel that tells of them
- *     usage:ACCOUNT  hash: scope → counts (redis-scripts.ts)
- *     seen:DIGEST    "", for REMEMBER_MS: a request that was charged; DIGEST covers account, scope and request
- *     rate:KEY-ID    when the key's bucket is full again
+ *     format           "2"
+ *     checked          written to see whether it can be
+ *     keys             hash: hashApiKey → KeyRecord in JSON
+ *     keys-of:ACCOUNT  set: hashes of the account's keys that are not revoked; their budgets hold for one another
+ *     keys-version     counts changes of `keys`; also a channel that tells of them
+ *     usage:ACCOUNT    hash: scope → counts (redis-scripts.ts)
+ *     seen:DIGEST      "", for REMEMBER_MS: a request that was charged; DIGEST covers account, scope and request
+ *     rate:KEY-ID      when the key's bucket is full again
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
+import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
+import { AskedCounts, type Mark, MARKED_WINDOWS, windowStart } from "./asked-counts.ts";
 import { rateExceeded } from "./rate-limiter.ts";
-import { CHANGE_KEY, RESERVE } from "./redis-scripts.ts";
+import { checkRedisServer } from "./redis-server-check.ts";
+import { CHANGE_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import {
-  type Budget,
   type KeyRecord,
+  leastOf,
   type ProviderStore,
+  type Remaining,
   type Reservation,
   type Reserved,
-  windowStart,
 } from "./store.ts";
-import { type Counts, leftOf, type Usage } from "./usage-ledger.ts";
+import type { Usage } from "./usage-ledger.ts";
 
-const FORMAT = "1";
-/** A client that has lost its provider gives up long before; at 1,000 queries a second some 100 MB of marks. */
+const FORMAT = "2";
+/** A client that has lost its provider gives up long before; at 1,000 queries a second some 90 MB of marks. */
 const REMEMBER_MS = 600_000;
 /** A revocation whose message is lost closes idle connections after so long. */
 const POLL_MS = 400;
@@ -41,6 +45,8 @@ export interface RedisStoreOptions {
   /** Begins every key in the database. Default "tacet:". */
   readonly prefix?: string;
   readonly rememberMs?: number;
+  /** Told what the server does that makes budgets begin anew: one sentence. */
+  readonly onWarning?: (warning: string) => void;
 }
 
 export class RedisStore implements ProviderStore {
@@ -60,18 +66,19 @@ export class RedisStore implements ProviderStore {
   }
 
   /**
-   * The store in a database; an empty one becomes it.
+   * The store in a database; an empty one, or one of version 0.1.0, becomes it.
    *
-   * @throws TacetError bad_state for a store of another version; unavailable
+   * @throws TacetError bad_state for a store of another version, or a server that may evict it; unavailable
    */
   static async open(link: RedisLink, options: RedisStoreOptions = {}): Promise<RedisStore> {
     const store = new RedisStore(link, options);
+    const warnings = await checkRedisServer(link);
     const format = store.#name("format");
-    const [, found] = await Promise.all([
-      link.send(["SET", format, FORMAT, "NX"]),
-      link.send(["GET", format]),
-    ]);
-    if (found === FORMAT) return store;
+    const found = await link.run(OPEN, [format, store.#name("keys")], [FORMAT, store.#name("keys-of:")]);
+    if (found === FORMAT) {
+      for (const warning of warnings) options.onWarning?.(warning);
+      return store;
+    }
     throw new TacetError("bad_state", `the Redis database holds something else at ${format}`, {
       hint: "use another database or --redis-prefix, or the version of tacet that wrote it",
     });
@@ -102,53 +109,61 @@ export class RedisStore implements ProviderStore {
   }
 
   async reserve(reservation: Reservation): Promise<Reserved> {
-    const { account, scope, vectors, budget, nowMs, key } = reservation;
-    const windowSeconds = budget?.windowSeconds ?? 0;
+    const { account, adapter, scope, vectors, nowMs, key } = reservation;
     const rate = key?.vectorsPerSecond ?? null;
     const keys = [
       this.#name(`usage:${account}`),
       this.#seenName(reservation),
       this.#name("keys"),
       this.#name(`rate:${key?.id ?? ""}`),
+      this.#name(`keys-of:${account}`),
     ];
     const args = [
+      account,
+      adapter,
       scope,
       String(vectors),
-      budget === undefined ? "" : String(budget.vectors),
-      String(windowSeconds),
       String(nowMs),
-      String(windowStart(nowMs, windowSeconds)),
       this.#rememberMs,
       key?.hash ?? "",
       rate === null ? "" : String(rate),
     ];
-    const [outcome, first, left, waitMs] = (await this.#link.run(RESERVE, keys, args)) as [
-      string,
-      ...number[],
-    ];
-    switch (outcome) {
+    const reply = (await this.#link.run(RESERVE, keys, args)) as [string, ...unknown[]];
+    switch (reply[0]) {
       case "ok":
+      case "budget": {
+        const [replayed, left, budgetVectors, windowSeconds, time, waitMs] = reply.slice(1).map(Number);
         return {
-          granted: true,
-          replayed: first === 1,
-          left: left < 0 ? undefined : left,
-          ...(waitMs > 0 ? { waitMs } : {}),
+          granted: reply[0] === "ok",
+          replayed: replayed === 1,
+          remaining: left < 0 ? undefined : remainingOf(left, budgetVectors, windowSeconds, time),
+          ...(reply[0] === "ok" && waitMs > 0 ? { waitMs } : {}),
         };
-      case "budget":
-        return { granted: false, replayed: false, left: first };
+      }
       case "rate":
-        throw rateExceeded(rate ?? 0, first);
+        throw rateExceeded(rate ?? 0, Number(reply[1]));
       case "key":
         throw unauthorized();
       default:
-        throw new TypeError(`the script says ${outcome}`);
+        throw new TypeError(`the script says ${reply[0]}`);
     }
   }
 
-  async left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): Promise<number[]> {
-    if (scopes.length === 0) return [];
-    const found = (await this.#link.send(["HMGET", this.#name(`usage:${account}`), ...scopes])) as unknown[];
-    return found.map((text) => leftOf(decodeCounts(text), budget, nowMs));
+  async remaining(
+    account: string,
+    adapter: string,
+    scopes: readonly string[],
+    nowMs: number,
+  ): Promise<Remaining | undefined> {
+    const hashes = (await this.#link.send(["SMEMBERS", this.#name(`keys-of:${account}`)])) as string[];
+    if (hashes.length === 0 || scopes.length === 0) return undefined;
+    const [texts, counts] = (await Promise.all([
+      this.#link.send(["HMGET", this.#name("keys"), ...hashes]),
+      this.#link.send(["HMGET", this.#name(`usage:${account}`), ...scopes]),
+    ])) as [(string | null)[], (string | null)[]];
+    const keys = decodeRecords(texts.filter((text) => text !== null));
+    const budgets = budgetsOf(keys, adapter, nowMs);
+    return leastOf(counts.map((text) => decodeCounts(text, nowMs).remaining(budgets, nowMs)));
   }
 
   /** Every key, the oldest first. */
@@ -159,7 +174,7 @@ export class RedisStore implements ProviderStore {
 
   async addKey(record: KeyRecord): Promise<void> {
     const [checked] = decodeRecords([JSON.stringify(record)]);
-    if (await this.#change(checked.hash, "", JSON.stringify(checked))) return;
+    if (await this.#change(checked, "")) return;
     throw new TacetError("bad_state", "there is a key with this hash");
   }
 
@@ -171,19 +186,19 @@ export class RedisStore implements ProviderStore {
       if (i === -1) return false;
       const record = JSON.parse(texts[i]) as KeyRecord;
       if (record.revokedAt !== null) return true;
-      const revoked = JSON.stringify({ ...record, revokedAt: nowMs });
-      if (await this.#change(record.hash, texts[i], revoked)) return true;
+      if (await this.#change({ ...record, revokedAt: nowMs }, texts[i])) return true;
     }
     throw new TacetError("unavailable", `key ${id} is being changed by others all the time`);
   }
 
-  /** What accounts have asked. */
-  async usage(accounts: readonly string[]): Promise<Usage[]> {
+  /** What accounts have asked, seen from `nowMs`. */
+  async usage(accounts: readonly string[], nowMs = Date.now()): Promise<Usage[]> {
     const all = await Promise.all(
       [...new Set(accounts)].map(async (account) => {
         const flat = (await this.#link.send(["HGETALL", this.#name(`usage:${account}`)])) as string[];
         return Array.from({ length: flat.length / 2 }, (_, i): Usage => {
-          return { account, scope: flat[2 * i], total: decodeCounts(flat[2 * i + 1]).total };
+          const counts = decodeCounts(flat[2 * i + 1], nowMs);
+          return { account, scope: flat[2 * i], total: counts.total, counts };
         });
       }),
     );
@@ -206,12 +221,13 @@ export class RedisStore implements ProviderStore {
     return concatBytes(utf8(this.#name("seen:")), hash.subarray(0, 16));
   }
 
-  async #change(hash: string, before: string, after: string): Promise<boolean> {
+  /** Puts a record where the text `before` is. false where it is not any more. */
+  async #change(record: KeyRecord, before: string): Promise<boolean> {
     const version = this.#name("keys-version");
     const done = await this.#link.run(
       CHANGE_KEY,
-      [this.#name("keys"), version],
-      [hash, before, after, version],
+      [this.#name("keys"), version, this.#name(`keys-of:${record.account}`)],
+      [record.hash, before, JSON.stringify(record), version],
     );
     return done === 1;
   }
@@ -244,8 +260,25 @@ function decodeRecords(texts: readonly string[]): KeyRecord[] {
   return decodeKeyFile(`{"version":1,"keys":[${texts.join()}]}`, "the list of keys in Redis");
 }
 
-function decodeCounts(text: unknown): Counts {
-  const [total = 0, windowVectors = 0, window = 0, windowSeconds = 0] =
-    typeof text === "string" ? text.split(" ").map(Number) : [];
-  return { total, windowVectors, window, windowSeconds };
+/** @throws TacetError bad_state */
+function decodeCounts(text: unknown, nowMs: number): AskedCounts {
+  if (typeof text !== "string") return new AskedCounts();
+  const numbers = text.split(" ").map(Number);
+  if (numbers.length === 4) {
+    const [total, windowVectors, window, windowSeconds] = numbers;
+    return AskedCounts.fromVersion1(total, windowVectors, window, windowSeconds, nowMs);
+  }
+  const [version, total, latest, ...rest] = numbers;
+  const marks = Array.from({ length: rest.length / 3 }, (_, i): Mark => {
+    const [windowSeconds, start, before] = rest.slice(3 * i);
+    return { windowSeconds, start, before };
+  });
+  if (version === 2 && marks.length >= MARKED_WINDOWS.length) return new AskedCounts(total, latest, marks);
+  throw new TacetError("bad_state", "the Redis database holds counts of another version");
+}
+
+function remainingOf(left: number, vectors: number, windowSeconds: number, time: number): Remaining {
+  const end = windowStart(time, windowSeconds) + 1000 * windowSeconds;
+  const endsAt = windowSeconds === 0 ? Number.POSITIVE_INFINITY : end;
+  return { budget: { vectors, windowSeconds }, left, endsAt };
 }

@@ -5,7 +5,7 @@ import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { rowsOf } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
-import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-steps.ts";
+import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-layer.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 

@@ -2,18 +2,27 @@
  * The state that providers share and that outlives them: API keys, and what every account has asked. Everything else
  * a provider needs is in its state folders, so replicas with one store behind a load balancer are one provider.
  *
- * Two stores fit this interface: the embedded one (embedded-store.ts), which answers at once, and one behind a
- * network (redis-store.ts), which answers with promises; `reserve` is one atomic step, for Redis one script.
+ * Two stores fit this interface: the embedded one (embedded-store.ts), and one behind a network (redis-store.ts).
+ * `reserve` is one atomic step, for Redis one script.
  */
 
 /** A value now, from memory, or later, from a network. */
 export type Soon<T> = T | Promise<T>;
 
-/** How many activation vectors an account may ask of each group. */
+/** How many activation vectors an account may ask of each group, whichever of its keys asks (asked-counts.ts). */
 export interface Budget {
   readonly vectors: number;
   /** Seconds of a window, counted from 1970-01-01T00:00:00Z; 0: `vectors` in all. */
   readonly windowSeconds: number;
+}
+
+/** The budget that leaves least, and how much that is. */
+export interface Remaining {
+  readonly budget: Budget;
+  /** Vectors. */
+  readonly left: number;
+  /** When the window ends, in milliseconds since 1970; Infinity for a budget in all. */
+  readonly endsAt: number;
 }
 
 /** An API key as it is stored: without the key. */
@@ -22,7 +31,7 @@ export interface KeyRecord {
   readonly id: string;
   /** hashApiKey of the key, in hex. */
   readonly hash: string;
-  /** Whose budget is spent; keys of one account share its counts. */
+  /** Whose questions are counted; the budgets of all valid keys of an account hold for each of them. */
   readonly account: string;
   readonly label: string;
   /** Names of the adapters it may ask; empty: all. */
@@ -39,16 +48,16 @@ export interface KeyRecord {
 
 export interface Reservation {
   readonly account: string;
+  /** Name of the adapter that is asked: budgets of keys that may not ask it do not apply. */
+  readonly adapter: string;
   /** What is counted: scopeOf. */
   readonly scope: string;
   /** REQUEST_DIGEST_BYTES that name the request: requestDigest. */
   readonly digest: Uint8Array;
   readonly vectors: number;
-  /** undefined: counted, never refused. */
-  readonly budget: Budget | undefined;
   /** Milliseconds since 1970. */
   readonly nowMs: number;
-  /** The key that asks: its rate is taken from. A store behind a network also looks whether it is revoked. */
+  /** The key that asks: its rate is taken from, and it must not be revoked. */
   readonly key?: Pick<KeyRecord, "id" | "hash" | "vectorsPerSecond">;
 }
 
@@ -56,34 +65,34 @@ export interface Reserved {
   readonly granted: boolean;
   /** Whether the same request had been charged before; then it was not charged again. */
   readonly replayed: boolean;
-  /** Vectors left after this; undefined without a budget. */
-  readonly left: number | undefined;
+  /** What is left after this of the budget that leaves least; undefined where no budget applies. */
+  readonly remaining: Remaining | undefined;
   /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
   readonly waitMs?: number;
 }
 
 export interface ProviderStore {
   /** The key with this hash, also if it is revoked or has expired. */
-  findKey(hash: string): Soon<KeyRecord | undefined>;
+  findKey(hash: string): Promise<KeyRecord | undefined>;
   /** Called when keys may have changed; one listener. */
   onKeysChanged: () => void;
   /**
-   * Charges a request, all of it or none. When this returns, or resolves, the charge is as durable as the store
-   * promises: the answer may leave.
+   * Charges a request, all of it or none, if all budgets that apply bear it. When this resolves, the charge is as
+   * durable as the store promises: the answer may leave.
    *
    * @throws TacetError too_many_requests; unauthorized for a key that was revoked meanwhile; io_failed or unavailable
    *   where the charge can't be kept: no answer then
    */
-  reserve(reservation: Reservation): Soon<Reserved>;
-  /** Throws, or rejects, if queries could not be charged now. */
-  check(): Soon<void>;
-  /** Vectors left for each scope. */
-  left(account: string, scopes: readonly string[], budget: Budget, nowMs: number): Soon<readonly number[]>;
-}
-
-/** Start of the window that a time lies in, in milliseconds. */
-export function windowStart(nowMs: number, windowSeconds: number): number {
-  return windowSeconds === 0 ? 0 : Math.floor(nowMs / (1000 * windowSeconds)) * 1000 * windowSeconds;
+  reserve(reservation: Reservation): Promise<Reserved>;
+  /** Rejects if queries could not be charged now. */
+  check(): Promise<void>;
+  /** What is left to an account of the budget and the scope, of these, that leave least; undefined: no budget. */
+  remaining(
+    account: string,
+    adapter: string,
+    scopes: readonly string[],
+    nowMs: number,
+  ): Promise<Remaining | undefined>;
 }
 
 /**
@@ -92,4 +101,17 @@ export function windowStart(nowMs: number, windowSeconds: number): number {
  */
 export function scopeOf(adapter: string, baseFingerprint: string, modules: readonly string[]): string {
   return JSON.stringify([adapter, baseFingerprint.slice(0, 32), ...[...modules].sort()]);
+}
+
+/** The adapter of a scope. */
+export function adapterOf(scope: string): string {
+  return (JSON.parse(scope) as [string])[0];
+}
+
+/** Of several scopes' remainders the smallest; undefined where no budget applies. */
+export function leastOf(all: readonly (Remaining | undefined)[]): Remaining | undefined {
+  let least: Remaining | undefined;
+  for (const each of all)
+    if (least === undefined || (each !== undefined && each.left < least.left)) least = each;
+  return least;
 }

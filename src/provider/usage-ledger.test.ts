@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { TacetError } from "../base/errors.ts";
-import { type Budget, type Reservation, scopeOf, windowStart } from "./store.ts";
+import { windowStart } from "./asked-counts.ts";
+import { type Budget, type Reservation, scopeOf } from "./store.ts";
 import { UsageLedger } from "./usage-ledger.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 150;
@@ -12,78 +13,87 @@ const digest = (n: number) => new Uint8Array(16).fill(n & 255, 0, 8).fill(n >> 8
 let fresh = 1000;
 const ask = (change: Partial<Reservation> = {}): Reservation => ({
   account: "ada",
+  adapter: "law",
   scope: "group 0",
   digest: digest(fresh++),
   vectors: 1,
-  budget: { vectors: 10, windowSeconds: 0 },
   nowMs: 1e12,
   ...change,
 });
+const TEN = [{ vectors: 10, windowSeconds: 0 }];
+
+/** What a ledger says, in short. */
+function told(ledger: UsageLedger, request: Reservation, budgets: readonly Budget[] = TEN) {
+  const { granted, replayed, remaining } = ledger.reserve(request, budgets);
+  return { granted, replayed, left: remaining?.left };
+}
 
 describe("UsageLedger", () => {
   it("grants to the last vector and not one more, all of a request or none", () => {
     const ledger = new UsageLedger(memoryJournal(), []);
-    expect(ledger.reserve(ask({ vectors: 8 }))).toEqual({ granted: true, replayed: false, left: 2 });
-    expect(ledger.reserve(ask({ vectors: 3 }))).toEqual({ granted: false, replayed: false, left: 2 });
-    expect(ledger.reserve(ask({ vectors: 2 }))).toEqual({ granted: true, replayed: false, left: 0 });
-    expect(ledger.reserve(ask())).toMatchObject({ granted: false, left: 0 });
-    expect(ledger.reserve(ask({ scope: "group 1" }))).toMatchObject({ granted: true, left: 9 });
-    expect(ledger.reserve(ask({ account: "bob" }))).toMatchObject({ granted: true, left: 9 });
+    expect(told(ledger, ask({ vectors: 8 }))).toEqual({ granted: true, replayed: false, left: 2 });
+    expect(told(ledger, ask({ vectors: 3 }))).toEqual({ granted: false, replayed: false, left: 2 });
+    expect(told(ledger, ask({ vectors: 2 }))).toEqual({ granted: true, replayed: false, left: 0 });
+    expect(told(ledger, ask())).toMatchObject({ granted: false, left: 0 });
+    expect(told(ledger, ask({ scope: "group 1" }))).toMatchObject({ granted: true, left: 9 });
+    expect(told(ledger, ask({ account: "bob" }))).toMatchObject({ granted: true, left: 9 });
   });
 
   it("does not charge a request twice, not after a restart either, and answers it when the budget is spent", () => {
     const journal = memoryJournal();
     const request = ask({ vectors: 10 });
-    expect(new UsageLedger(journal, []).reserve(request)).toMatchObject({ granted: true, left: 0 });
+    expect(told(new UsageLedger(journal, []), request)).toMatchObject({ granted: true, left: 0 });
     const again = new UsageLedger(journal, journal.records);
-    expect(again.reserve(request)).toEqual({ granted: true, replayed: true, left: 0 });
-    expect(again.reserve({ ...request, scope: "group 1" })).toMatchObject({ replayed: false });
-    expect(again.reserve({ ...request, account: "bob" })).toMatchObject({ replayed: false });
+    expect(told(again, request)).toEqual({ granted: true, replayed: true, left: 0 });
+    expect(told(again, { ...request, scope: "group 1" })).toMatchObject({ replayed: false });
+    expect(told(again, { ...request, account: "bob" })).toMatchObject({ replayed: false });
   });
 
   it("grants nothing that is not written", () => {
     const journal = memoryJournal();
     const ledger = new UsageLedger(journal, []);
-    ledger.reserve(ask());
+    told(ledger, ask());
     journal.failure = new TacetError("io_failed", "full");
     const request = ask();
-    expect(() => ledger.reserve(request)).toThrow(journal.failure);
+    expect(() => told(ledger, request)).toThrow(journal.failure);
     journal.failure = undefined;
-    expect(ledger.reserve(request)).toEqual({ granted: true, replayed: false, left: 8 });
+    expect(told(ledger, request)).toEqual({ granted: true, replayed: false, left: 8 });
   });
 
   it("renews a window's budget when the next one begins, and not when the clock steps back a little", () => {
     const ledger = new UsageLedger(memoryJournal(), []);
     const budget: Budget = { vectors: 5, windowSeconds: DAY };
     const midnight = windowStart(1e12, DAY) + 1000 * DAY;
-    const at = (nowMs: number, vectors = 5) => ledger.reserve(ask({ vectors, budget, nowMs }));
+    const at = (nowMs: number, vectors = 5) => told(ledger, ask({ vectors, nowMs }), [budget]);
     expect(at(midnight - 1)).toMatchObject({ granted: true, left: 0 });
     expect(at(midnight - 1, 1)).toMatchObject({ granted: false, left: 0 });
     expect(at(midnight)).toMatchObject({ granted: true, left: 0 });
     expect(at(midnight - 1, 1)).toMatchObject({ granted: false, left: 0 });
-    expect(ledger.left("ada", ["group 0", "new"], budget, midnight + 5)).toEqual([0, 5]);
-    expect(ledger.left("ada", ["group 0"], budget, midnight + 1000 * DAY)).toEqual([5]);
+    const left = (scope: string, nowMs: number) =>
+      ledger.counts("ada", scope).remaining([budget], nowMs)?.left;
+    expect([left("group 0", midnight + 5), left("new", midnight + 5)]).toEqual([0, 5]);
+    expect(left("group 0", midnight + 1000 * DAY)).toBe(5);
   });
 
   it("counts what an unlimited account asks, so that a budget set later knows of it", () => {
     const ledger = new UsageLedger(memoryJournal(), []);
-    expect(ledger.reserve(ask({ vectors: 9, budget: undefined }))).toEqual({
+    expect(told(ledger, ask({ vectors: 9 }), [])).toEqual({
       granted: true,
       replayed: false,
       left: undefined,
     });
-    expect(ledger.reserve(ask({ vectors: 2 }))).toMatchObject({ granted: false, left: 1 });
+    expect(told(ledger, ask({ vectors: 2 }))).toMatchObject({ granted: false, left: 1 });
   });
 
   it("remembers the latest requests and no more than twice as many", () => {
     const journal = memoryJournal();
     const ledger = new UsageLedger(journal, [], { remembered: 4 });
-    const requests = Array.from({ length: 20 }, () => ask({ budget: undefined }));
-    for (const request of requests) ledger.reserve(request);
+    const requests = Array.from({ length: 20 }, () => ask());
+    for (const request of requests) told(ledger, request, []);
     const restored = new UsageLedger(journal, journal.records, { remembered: 4 });
     for (const from of [ledger, restored]) {
-      for (const request of requests.slice(-4)) expect(from.reserve(request).replayed).toBe(true);
-      expect(from.reserve(requests[10]).replayed).toBe(false);
+      for (const request of requests.slice(-4)) expect(told(from, request, []).replayed).toBe(true);
+      expect(told(from, requests[10], []).replayed).toBe(false);
     }
   });
 
@@ -119,7 +129,7 @@ describe("UsageLedger", () => {
             const before = used.get(name) ?? 0;
             const replayed = seen.has(`${name} ${id}`);
             const granted = replayed || before + vectors <= 20;
-            const got = ledger.reserve(ask({ account, scope, digest: digest(id), vectors, budget }));
+            const got = told(ledger, ask({ account, scope, digest: digest(id), vectors }), [budget]);
             expect(got).toMatchObject({ granted, replayed });
             if (granted && !replayed) {
               used.set(name, before + vectors);

@@ -2,10 +2,17 @@
  * Records of the usage journal, little-endian:
  *
  *     slot    1  u32 slot  u16 length  account (UTF-8)  scope (UTF-8, the rest)
+ *     charge  4  u32 slot  u32 vectors  f64 time  16 bytes digest
+ *     counts  5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
+ *
+ * A charge of 0 vectors only remembers its request. Version 0.1.0 wrote charges and sums without times; they are read
+ * and not written:
+ *
  *     charge  2  u32 slot  u32 vectors  f64 window  u32 windowSeconds  16 bytes digest
  *     sums    3  u32 slot  f64 total  f64 windowVectors  f64 window  u32 windowSeconds
  */
 import { concatBytes, utf8 } from "../base/bytes.ts";
+import { MARKED_WINDOWS, type Mark, MOST_MARKS } from "./asked-counts.ts";
 
 /** Bytes of a request's digest: nobody finds two requests with one in 2^64 tries. */
 export const REQUEST_DIGEST_BYTES = 16;
@@ -21,14 +28,31 @@ export interface ChargeRecord {
   readonly type: "charge";
   readonly slot: number;
   readonly vectors: number;
-  /** Start of the budget's window, in milliseconds; 0 without. */
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly digest: Uint8Array;
+}
+
+export interface CountsRecord {
+  readonly type: "counts";
+  readonly slot: number;
+  readonly total: number;
+  readonly latest: number;
+  readonly marks: readonly Mark[];
+}
+
+/** A charge of version 0.1.0: it happened in a window, or at any time (windowSeconds = 0). */
+export interface UndatedCharge {
+  readonly type: "undated-charge";
+  readonly slot: number;
+  readonly vectors: number;
   readonly window: number;
   readonly windowSeconds: number;
   readonly digest: Uint8Array;
 }
 
-export interface SumsRecord {
-  readonly type: "sums";
+export interface UndatedSums {
+  readonly type: "undated-sums";
   readonly slot: number;
   readonly total: number;
   readonly windowVectors: number;
@@ -36,41 +60,56 @@ export interface SumsRecord {
   readonly windowSeconds: number;
 }
 
-export type UsageRecord = SlotRecord | ChargeRecord | SumsRecord;
+export type WrittenRecord = SlotRecord | ChargeRecord | CountsRecord;
+export type UsageRecord = WrittenRecord | UndatedCharge | UndatedSums;
 
-const TYPES = { slot: 1, charge: 2, sums: 3 } as const;
-const CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
-const SUMS_BYTES = 33;
+const TYPES = { slot: 1, undatedCharge: 2, undatedSums: 3, charge: 4, counts: 5 } as const;
+const UNDATED_CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
+const UNDATED_SUMS_BYTES = 33;
+const CHARGE_BYTES = 17 + REQUEST_DIGEST_BYTES;
+const COUNTS_BYTES = 21;
+const MARK_BYTES = 20;
 
-export function encodeUsageRecord(record: UsageRecord): Uint8Array {
-  if (record.type === "slot") {
-    const account = utf8(record.account);
-    const head = new Uint8Array(7);
-    const view = new DataView(head.buffer);
-    view.setUint8(0, TYPES.slot);
-    view.setUint32(1, record.slot, true);
-    view.setUint16(5, account.length, true);
-    return concatBytes(head, account, utf8(record.scope));
+export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
+  switch (record.type) {
+    case "slot": {
+      const account = utf8(record.account);
+      const { bytes, view } = start(TYPES.slot, record.slot, 7);
+      view.setUint16(5, account.length, true);
+      return concatBytes(bytes, account, utf8(record.scope));
+    }
+    case "charge": {
+      const { bytes, view } = start(TYPES.charge, record.slot, CHARGE_BYTES);
+      view.setUint32(5, record.vectors, true);
+      view.setFloat64(9, record.time, true);
+      bytes.set(record.digest, 17);
+      return bytes;
+    }
+    case "counts": {
+      const { marks } = record;
+      const { bytes, view } = start(TYPES.counts, record.slot, COUNTS_BYTES + MARK_BYTES * marks.length);
+      view.setFloat64(5, record.total, true);
+      view.setFloat64(13, record.latest, true);
+      for (const [i, mark] of marks.entries()) {
+        const at = COUNTS_BYTES + MARK_BYTES * i;
+        view.setUint32(at, mark.windowSeconds, true);
+        view.setFloat64(at + 4, mark.start, true);
+        view.setFloat64(at + 12, mark.before, true);
+      }
+      return bytes;
+    }
   }
-  const bytes = new Uint8Array(record.type === "charge" ? CHARGE_BYTES : SUMS_BYTES);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, TYPES[record.type]);
-  view.setUint32(1, record.slot, true);
-  if (record.type === "charge") {
-    view.setUint32(5, record.vectors, true);
-    view.setFloat64(9, record.window, true);
-    view.setUint32(17, record.windowSeconds, true);
-    bytes.set(record.digest, 21);
-  } else {
-    view.setFloat64(5, record.total, true);
-    view.setFloat64(13, record.windowVectors, true);
-    view.setFloat64(21, record.window, true);
-    view.setUint32(29, record.windowSeconds, true);
-  }
-  return bytes;
 }
 
-/** undefined if the bytes are no record of this version */
+function start(type: number, slot: number, length: number): { bytes: Uint8Array; view: DataView } {
+  const bytes = new Uint8Array(length);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, type);
+  view.setUint32(1, slot, true);
+  return { bytes, view };
+}
+
+/** undefined if the bytes are no record of this version or of 0.1.0 */
 export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
   if (bytes.length < 7) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -89,14 +128,29 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
         type: "charge",
         slot,
         vectors: view.getUint32(5, true),
+        time: view.getFloat64(9, true),
+        digest: bytes.slice(17),
+      };
+    case TYPES.counts: {
+      const marks = decodeMarks(view);
+      if (marks === undefined) return undefined;
+      const [total, latest] = [view.getFloat64(5, true), view.getFloat64(13, true)];
+      return { type: "counts", slot, total, latest, marks };
+    }
+    case TYPES.undatedCharge:
+      if (bytes.length !== UNDATED_CHARGE_BYTES) return undefined;
+      return {
+        type: "undated-charge",
+        slot,
+        vectors: view.getUint32(5, true),
         window: view.getFloat64(9, true),
         windowSeconds: view.getUint32(17, true),
         digest: bytes.slice(21),
       };
-    case TYPES.sums:
-      if (bytes.length !== SUMS_BYTES) return undefined;
+    case TYPES.undatedSums:
+      if (bytes.length !== UNDATED_SUMS_BYTES) return undefined;
       return {
-        type: "sums",
+        type: "undated-sums",
         slot,
         total: view.getFloat64(5, true),
         windowVectors: view.getFloat64(13, true),
@@ -106,4 +160,19 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
     default:
       return undefined;
   }
+}
+
+function decodeMarks(view: DataView): Mark[] | undefined {
+  const count = (view.byteLength - COUNTS_BYTES) / MARK_BYTES;
+  if (!Number.isInteger(count) || count < MARKED_WINDOWS.length || count > MOST_MARKS) return undefined;
+  const marks = Array.from({ length: count }, (_, i): Mark => {
+    const at = COUNTS_BYTES + MARK_BYTES * i;
+    return {
+      windowSeconds: view.getUint32(at, true),
+      start: view.getFloat64(at + 4, true),
+      before: view.getFloat64(at + 12, true),
+    };
+  });
+  const areOurs = MARKED_WINDOWS.every((length, i) => marks[i].windowSeconds === length);
+  return areOurs && marks.every(({ windowSeconds }) => windowSeconds > 0) ? marks : undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * The estimator against every figure of HINTED-PLL-REVIEW section B and against the published HE standard.
+ * The estimator against an independent calculation of the same figures and against the published HE standard.
  *
  * The review computed its tables with an independent implementation of the same model, rounded to whole bits; the
  * margins cover that rounding and its slightly different rounding of m and beta.

@@ -179,7 +179,7 @@ export interface QueryLeak {
  * D(Q) = n + n_pad - max{k : the k cheapest entries of [W | P] have at most Q·b0 bits}.
  *
  * LWE dimension that is left in a row of the hint for a thief who spends all Q queries on stripping entries. He
- * chooses which; hence the cheapest first. (HINTED-PLL-REVIEW section B.)
+ * chooses which; hence the cheapest first. (docs/parameters.md §After queries)
  */
 export function remainingHintDimension(leak: QueryLeak): number {
   const kinds = [

@@ -1,6 +1,6 @@
 /** What the engine can compute: the checks on a literal that have nothing to do with security. */
 import { TacetError } from "../base/errors.ts";
-import type { Parameters, ParametersLiteral } from "./parameters.ts";
+import type { Parameters, ParametersLiteral } from "./parameter-set.ts";
 
 function fail(field: string, expected: string): never {
   throw new TacetError("bad_argument", `parameters: ${field} must be ${expected}`);

@@ -1,7 +1,7 @@
 /** The security of a parameter set, and the floor that createParameters enforces. */
 import { TacetError } from "../base/errors.ts";
 import { estimateAttacks, estimateLwe, type LweEstimate, type LweInstance } from "./lattice-estimate.ts";
-import type { Parameters } from "./parameters.ts";
+import type { Parameters } from "./parameter-set.ts";
 import { maxLogQ } from "./security-table.ts";
 
 /** Bits that both instances must have in the HE-standard cost model. */

@@ -6,33 +6,9 @@ import { assertInteger } from "../base/assert.ts";
 import { RING_DEGREE } from "../ring/constants.ts";
 import { checkParameterRanges } from "./parameter-ranges.ts";
 import { checkSecurity } from "./parameter-security.ts";
+import type { Parameters, ParametersLiteral } from "./parameter-set.ts";
 
-/** Plain fields, JSON in both directions; unchecked. */
-export interface ParametersLiteral {
-  readonly name: string;
-  /** N: coefficients of a polynomial in Z_q[X]/(X^N + 1); a power of two. */
-  readonly ringDegree: number;
-  /** log2 q. Words are u32 and wrap, so 32. */
-  readonly logQ: number;
-  /** eta of the user's error: CBD(eta), standard deviation sqrt(eta/2). */
-  readonly errorEta: number;
-  /** n_pad: secret columns P that the provider adds to W. */
-  readonly paddingLength: number;
-  /** P is uniform in the integers [paddingLow, paddingHigh]. */
-  readonly paddingLow: number;
-  readonly paddingHigh: number;
-  /** sigma_E: standard deviation of the hint's rounded Gaussian error. */
-  readonly hintErrorStddev: number;
-  /** w in the widest layers: weights are integers of {@link weightBits}(p, n) bits. */
-  readonly weightBits: number;
-  /** Top bits of each hint word that are published. */
-  readonly hintBits: number;
-}
-
-declare const checked: unique symbol;
-
-/** A literal that has passed {@link createParameters}; frozen. */
-export type Parameters = ParametersLiteral & { readonly [checked]: true };
+export type { Parameters, ParametersLiteral };
 
 /**
  * The literal, checked and frozen.
@@ -171,7 +147,7 @@ export interface Layout {
  * block and a public element of its own if not.
  *
  * Sharing the element changes nothing for the attacker: the same LWE instance, one polynomial product less.
- * (HINTED-PLL-REVIEW, "Layout saving".)
+ * (docs/parameters.md §Padding)
  *
  * @throws RangeError unless n is an integer in [1, 2^20]
  */

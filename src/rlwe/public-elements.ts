@@ -2,7 +2,7 @@
  * The public elements a_1 … a_κ, a_pad of one group, expanded by both sides from public data:
  * a = SHAKE128("tacet/v1/public-element" ‖ bundleId ‖ LE32(group) ‖ kind ‖ LE32(block)), read as N
  * little-endian u32 words, every word used. Neither side chooses them and they are never sent
- * (docs/protocol.md §Public elements; HINTED-PLL-REVIEW.md D8).
+ * (docs/protocol.md §Public elements; docs/security.md, rule 8).
  */
 import { shake128 } from "@noble/hashes/sha3.js";
 import { assertInteger, assertLength } from "../base/assert.ts";

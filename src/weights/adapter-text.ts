@@ -3,8 +3,6 @@
  * travels in the bundle's manifest, so that a client writes prompts as the adapter has learnt them.
  */
 
-import type { Checkpoint } from "./checkpoint.ts";
-
 export interface AdapterText {
   /** Ids that end an answer, besides those of the base model. */
   readonly endIds?: readonly number[];
@@ -41,9 +39,4 @@ export const ADAPTER_TEXT_LIMITS = { templateLength: 65_536, endIds: 32, addedTo
  */
 export function isControlTokenText(text: string): boolean {
   return /^(?:<[^\s<>\p{C}]{1,126}>|\[[^\s[\]\p{C}]{1,126}\])$/u.test(text);
-}
-
-/** The base model with an adapter's text. Its tensors, and so its fingerprint, stay what they are. */
-export function withAdapterText(checkpoint: Checkpoint, adapterText: AdapterText): Checkpoint {
-  return { ...checkpoint, adapterText };
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { memoryFileTree } from "./memory-files.ts";
 import { encodeSafetensors, readTensorF32 } from "./safetensors.ts";

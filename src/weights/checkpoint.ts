@@ -71,6 +71,11 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   };
 }
 
+/** The base model with an adapter's text. Its tensors, and so its fingerprint, stay what they are. */
+export function withAdapterText(checkpoint: Checkpoint, adapterText: AdapterText): Checkpoint {
+  return { ...checkpoint, adapterText };
+}
+
 /** One file if there is one, as Hugging Face chooses, else the files that the index names. */
 async function openTensors(tree: FileTree): Promise<ReadonlyMap<string, TensorInfo>> {
   if ((await tree.size(SINGLE)) !== undefined) return (await openSafetensors(tree, SINGLE)).tensors;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { toHex, utf8 } from "../base/bytes.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { fingerprintCheckpoint } from "./fingerprint.ts";
 import { memoryFileTree } from "./memory-files.ts";

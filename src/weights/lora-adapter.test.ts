@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesOf, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { openLoraAdapter } from "./lora-adapter.ts";
 import { memoryFileTree } from "./memory-files.ts";
 import { encodeSafetensors, openSafetensors, readTensorBytes, type TensorToEncode } from "./safetensors.ts";

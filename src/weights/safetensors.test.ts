@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { bytesOf, concatBytes, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
-import { nodeFileTree } from "../platform/node-files.ts";
+import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { memoryFileTree } from "./memory-files.ts";
 import {
   type Dtype,

@@ -1,9 +1,9 @@
 /**
  * The messages of protocol version 1 (docs/protocol.md is normative): one WebSocket binary message holds exactly
- * one frame. Frames are protobuf (proto/tacet/v1/wire.proto); unknown fields are ignored, anything that is not a
+ * one frame. Frames are protobuf (proto/tacet/v1/wire.proto), read strictly (strict-reader.ts); anything that is not a
  * frame is refused, sizes are checked before decoding.
  */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { TacetError } from "../base/errors.ts";
 import {
@@ -12,6 +12,7 @@ import {
   type ProviderFrame,
   ProviderFrameSchema,
 } from "./generated/tacet/v1/wire_pb.ts";
+import { BadFrame, frameReader } from "./strict-reader.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -104,82 +105,29 @@ function putField(target: Uint8Array, at: number, number: number, value: number)
   return putVarint(target, putVarint(target, at, (number << 3) | WireType.Varint), value);
 }
 
+const readClientFrame = frameReader(ClientFrameSchema);
+const readProviderFrame = frameReader(ProviderFrameSchema);
+
 /** @throws TacetError too_large, bad_frame */
 export function decodeClientFrame(bytes: Uint8Array, maxBytes: number): ClientMessage {
-  return payload(
-    () => fromBinary(ClientFrameSchema, bytes, { readUnknownFields: false }).frame,
-    bytes,
-    maxBytes,
-  );
+  return decode(readClientFrame, bytes, maxBytes) as unknown as ClientMessage;
 }
 
 /** @throws TacetError too_large, bad_frame */
 export function decodeProviderFrame(bytes: Uint8Array, maxBytes: number): ProviderMessage {
-  const answer = bytes.length <= maxBytes ? readPlainAnswer(bytes) : undefined;
-  if (answer !== undefined) return answer;
-  return payload(
-    () => fromBinary(ProviderFrameSchema, bytes, { readUnknownFields: false }).frame,
-    bytes,
-    maxBytes,
-  );
+  return decode(readProviderFrame, bytes, maxBytes) as unknown as ProviderMessage;
 }
 
-/**
- * An answer whose fields stand in order, each at most once, as providers write it; undefined for everything else,
- * which is the general decoder's. The one frame that a client reads at every layer.
- */
-function readPlainAnswer(bytes: Uint8Array): ProviderMessage | undefined {
-  let at = 0;
-  /** A value of at most 28 bits; −1: none. */
-  const varint = (): number => {
-    let value = 0;
-    for (let shift = 0; shift < 28; shift += 7) {
-      if (at >= bytes.length) return -1;
-      const byte = bytes[at++];
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-    return -1;
-  };
-  const number = (tag: number): number => {
-    if (bytes[at] !== tag) return 0;
-    at++;
-    return varint();
-  };
-  if (bytes[at++] !== ((3 << 3) | WireType.LengthDelimited)) return undefined;
-  if (varint() !== bytes.length - at) return undefined;
-  const id = number((1 << 3) | WireType.Varint);
-  let words = bytes.subarray(0, 0);
-  if (bytes[at] === ((2 << 3) | WireType.LengthDelimited)) {
-    at++;
-    const length = varint();
-    if (length < 0 || at + length > bytes.length) return undefined;
-    words = bytes.subarray(at, at + length);
-    at += length;
-  }
-  const computeMicros = number((3 << 3) | WireType.Varint);
-  if (id < 0 || computeMicros < 0 || at !== bytes.length) return undefined;
-  return { case: "answer", value: { $typeName: "tacet.v1.Answer", id, words, computeMicros } };
-}
-
-function payload<F extends { case: unknown }>(
-  decode: () => F,
-  bytes: Uint8Array,
-  maxBytes: number,
-): Exclude<F, { case: undefined }> {
+function decode<F>(read: (bytes: Uint8Array) => F, bytes: Uint8Array, maxBytes: number): F {
   if (bytes.length > maxBytes) {
     throw new TacetError("too_large", `a message of ${bytes.length} bytes exceeds the limit of ${maxBytes}`);
   }
-  let frame: F | undefined;
   try {
-    frame = decode();
-  } catch {
-    // The cause could quote the bytes: it is not passed on.
-  }
-  if (frame === undefined || frame.case === undefined) {
-    throw new TacetError("bad_frame", "the message is not a frame of this protocol", {
+    return read(bytes);
+  } catch (error) {
+    if (!(error instanceof BadFrame)) throw error;
+    throw new TacetError("bad_frame", `the message is not a frame of this protocol: ${error.message}`, {
       hint: "both ends must speak Tacet's protocol version 1 and nothing may alter the messages",
     });
   }
-  return frame as Exclude<F, { case: undefined }>;
 }

@@ -1,4 +1,4 @@
-/** What one side accepts from the other. All defaults in one literal. */
+/** What one side accepts from the other. */
 
 export interface Limits {
   /** Largest message in bytes. */
@@ -9,15 +9,17 @@ export interface Limits {
   readonly maxInFlight: number;
 }
 
-export const DEFAULT_LIMITS: Limits = Object.freeze({
-  maxMessageBytes: 64 << 20,
-  maxVectors: 4096,
+/** With these a prompt of 16,384 tokens is asked at once. The largest message follows from them: provider/limits.ts. */
+export const DEFAULT_LIMITS: Omit<Limits, "maxMessageBytes"> = Object.freeze({
+  maxVectors: 256,
   maxInFlight: 64,
 });
 
-/** Largest message a client accepts: an answer or a part of a bundle. */
-export const MAX_PROVIDER_MESSAGE_BYTES = 64 << 20;
+/** No side sends or reads a larger message. */
+export const MAX_MESSAGE_BYTES = 64 << 20;
+/** Room in a message for everything but a query's ciphertext. */
+export const FRAME_OVERHEAD_BYTES = 1024;
 /** Largest bundle a client accepts, in bytes. */
 export const MAX_BUNDLE_BYTES = 2 ** 31;
-/** Bytes of a bundle that one BundlePart carries. */
-export const BUNDLE_PART_BYTES = 1 << 20;
+/** Bytes of a bundle that one BundlePart carries: few, because each client that does not read has some of them waiting. */
+export const BUNDLE_PART_BYTES = 256 << 10;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { complete, connect } from "../../src/index-node.ts";
+import { connect } from "../../src/entry/node.ts";
 import { startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
 import { END_ID, LEXICON, lexiconEntries, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
@@ -71,10 +71,10 @@ describe("the adapter's own end and template", () => {
     const base = path("base");
     const provider = providers.chat.url;
     const client = await connect({ base, provider, cache: false });
-    const { text, reason } = await complete(client.generate("battery"));
+    const { text, reason } = await client.generate("battery").end;
     expect({ text, reason }).toEqual({ text: BATTERY.adapter.text, reason: "eos" });
     const session = await client.chat();
-    expect((await complete(session.send("battery"))).text).toBe(BATTERY.adapter.text);
+    expect(await session.send("battery").text()).toBe(BATTERY.adapter.text);
     session.dispose();
     await client.close();
 
@@ -121,9 +121,9 @@ describe("an adapter that says nothing of its end", () => {
     });
 
     const client = await connect({ base: path("base"), provider: providers.bare.url, cache: false });
-    const end = await complete(client.generate({ ids: BATTERY.prompt_ids }, { stopTokenIds: [END_ID] }));
+    const end = await client.generate({ ids: BATTERY.prompt_ids }, { stopTokenIds: [END_ID] }).end;
     expect(end).toMatchObject({ text, reason: "eos" });
-    const failing = complete(client.generate({ ids: BATTERY.prompt_ids }, { stopTokenIds: [4096] }));
+    const failing = client.generate({ ids: BATTERY.prompt_ids }, { stopTokenIds: [4096] }).end;
     await expect(failing).rejects.toMatchObject({ code: "bad_argument" });
     await client.close();
   });

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { OutputMode } from "../../src/bundle/manifest.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { chatGlmForward } from "../oracle/chatglm.ts";
 import type { Rows } from "../oracle/decoder-math.ts";
@@ -36,7 +36,7 @@ async function privateLogits(test: TestModel, name: string, output: OutputMode):
   const state = join(folder.path, `${name}-${output}`);
   await test.writeState(state, { output });
   const { url } = await startProvider(state);
-  const remote = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+  const remote = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
   try {
     return await logitsInTwoParts(remote.model, IDS);
   } finally {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { ERROR_KINDS } from "../../src/base/errors.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
@@ -36,7 +36,7 @@ beforeAll(async () => {
   provider = await startProvider(state, { args: ["--max-message-bytes", String(MAX_MESSAGE)] });
   // Recorded from an honest session.
   const proxy = await recordingProxy(provider.url);
-  const model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
+  const model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
   await model.model.forward(goldenOf(NAME).input_ids.slice(0, 1), model.model.newCache());
   const { messages } = readWebSocket(proxy.recordings()[0].up);
   [hello, query] = [messages[0], messages[2]];

@@ -1,12 +1,12 @@
-/** What a provider allows decides whether, and when, its groups are asked ahead (src/model/look-ahead.ts). */
+/** What a provider allows decides whether, and when, its groups are asked ahead (src/model/run/look-ahead.ts). */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/cli/data-folder.ts";
-import { connect, type PrivateModel } from "../../src/client/client.ts";
+import { changeKeys } from "../../src/cli/provider/data-folder.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { lexicon, lexiconEntries, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 
@@ -46,7 +46,7 @@ async function decode(
 
 it("is off where the provider takes one query at a time", async () => {
   const { url } = await startProvider(state, { args: ["--max-in-flight", "1"] });
-  const joined = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+  const joined = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
   const groups = joined.adapter.groups.length;
   expect(await decode(joined, 2)).toEqual({ runs: [2 * groups + 1, 2 * groups + 1], vectors: 2 * groups });
   await joined.close();
@@ -54,7 +54,7 @@ it("is off where the provider takes one query at a time", async () => {
 
 it("never has more queries open than the provider takes, however many contexts there are", async () => {
   const { url } = await startProvider(state);
-  const joined = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+  const joined = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
   let [open, most] = [0, 0];
   const query: QueryTransport["query"] = async (...asked) => {
     most = Math.max(most, ++open);
@@ -80,7 +80,7 @@ it.each([
   const { key, record } = createApiKey({ budget: { vectors, windowSeconds: 0 } }, Date.now(), systemRandom);
   await changeKeys(data, () => [record]);
   const { url } = await startProvider(state, { args: ["--data", data] });
-  const joined = await connect(nodePlatform(), { base: test.checkpoint, provider: url, token: key });
+  const joined = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url, token: key });
   const groups = joined.adapter.groups.length;
   expect((await decode(joined, 4 * RANK)).vectors).toBe(4 * RANK * groups);
   const cache = joined.model.newCache();

@@ -8,7 +8,7 @@ import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
-import { loadTokenizer } from "../../src/model/tokenizer.ts";
+import { loadTokenizer } from "../../src/text/tokenizer.ts";
 import {
   greedyIds,
   LEXICON,

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect, type PrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import {
@@ -99,7 +99,7 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
       const state = join(folder.path, `lexicon-${output}`);
       await test.writeState(state, { output });
       const { url } = await startProvider(state);
-      model = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+      model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
     });
     afterAll(() => model?.close());
 
@@ -151,7 +151,7 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
       const state = join(folder.path, `${name}-${output}`);
       await golden.writeState(state, { output });
       const { url } = await startProvider(state);
-      const model = await connect(nodePlatform(), { base: golden.checkpoint, provider: url });
+      const model = await openPrivateModel(nodePlatform(), { base: golden.checkpoint, provider: url });
       const options = { maxNewTokens: 16, eosIds: [] };
       expect(await greedyIds(plainGolden, want.input_ids, options)).toEqual(want.greedy_ids_adapter);
       expect(await greedyIds(model.model, want.input_ids, options)).toEqual(want.greedy_ids_adapter);

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../../src/base/errors.ts";
-import { type ConnectOptions, connect, type PrivateModel } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
@@ -31,7 +31,7 @@ afterEach(async () => {
 afterAll(() => folder.remove());
 
 async function connectTo(provider: string | string[], options: Partial<ConnectOptions> = {}) {
-  const model = await connect(platform, { base: test.checkpoint, provider, ...options });
+  const model = await openPrivateModel(platform, { base: test.checkpoint, provider, ...options });
   open.push(model);
   return model;
 }

@@ -4,11 +4,11 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/cli/data-folder.ts";
-import { connect } from "../../src/client/client.ts";
+import { changeKeys } from "../../src/cli/provider/data-folder.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { decodeClientFrame } from "../../src/wire/frames.ts";
 import { greedyIds, lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
@@ -20,6 +20,7 @@ const ACCOUNT = "account-of-nobody-7731";
 const LABEL = "label-of-nobody-9942";
 /** Name of a secret → forms that must not be found. */
 const secrets: Record<string, string[]> = {};
+let figures: string;
 let said = "";
 
 /** Bytes as text: hex, and base64 at each of its three places. */
@@ -42,18 +43,30 @@ beforeAll(async () => {
   const provider = await startProvider(state, { args });
   const status = String(/"type":"status","url":"([^"]+)"/.exec(provider.log())?.[1]);
   const proxy = await recordingProxy(provider.url);
-  const model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: key });
+  const model = await openPrivateModel(nodePlatform(), {
+    base: test.checkpoint,
+    provider: proxy.url,
+    token: key,
+  });
   const activations: number[] = [];
+  const note = (x: Float32Array) =>
+    activations.push(...x.filter((value) => Math.abs(value) > 1e-3).slice(0, 5));
   const begin = model.adapter.begin.bind(model.adapter);
   model.adapter.begin = (group, x, tokens) => {
-    activations.push(...[...x].filter((value) => Math.abs(value) > 1e-3).slice(0, 5));
+    note(x);
     return begin(group, x, tokens);
+  };
+  const beginPair = model.adapter.beginPair.bind(model.adapter);
+  model.adapter.beginPair = (first, second, tokens) => {
+    note(first.x);
+    note(second.x);
+    return beginPair(first, second, tokens);
   };
   const ids = await greedyIds(model.model, entry.prompt_ids, { maxNewTokens: 4 });
   // A budget that ends, a key that is wrong, a client that talks nonsense: failures are said too.
   await greedyIds(model.model, Array(60).fill(entry.prompt_ids[0]), { maxNewTokens: 2 }).catch(() => {});
   const wrong = "tacet_wrong-key-5550";
-  const open = connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: wrong });
+  const open = openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url, token: wrong });
   await expect(open).rejects.toMatchObject({ code: "unauthorized" });
   const metrics = await (await fetch(`${status}/metrics`)).text();
   const ready = await (await fetch(`${status}/readyz`)).text();
@@ -66,9 +79,10 @@ beforeAll(async () => {
   });
   await proxy.close();
   said = [provider.log(), provider.out(), metrics, ready].join("\n");
+  figures = [provider.out(), metrics, ready].join("\n");
 
   const prompt = [...entry.prompt_ids];
-  secrets.key = [key, key.slice(-20), record.hash, record.hash.slice(0, 16), wrong, ACCOUNT, LABEL];
+  secrets.key = [key, key.slice(-20), record.hash, record.hash.slice(0, 16), wrong, LABEL];
   secrets.text = [entry.word, entry.adapter.text.slice(0, 12), entry.adapter.text.slice(12, 24)];
   secrets.ids = [prompt, ids, [...prompt, ...ids]].flatMap((list) => [list.join(","), list.join(", ")]);
   secrets.activations = activations.flatMap((value) => {
@@ -100,6 +114,12 @@ it("says what happened", () => {
     expect(said).toContain(`"type":"${type}"`);
   expect(said).toMatch(/tacet_refusals_total\{code="unauthorized"\} 1/);
   expect(said).toMatch(/tacet_charged_vectors_total\{adapter="[\w-]+"\} [1-9]/);
+});
+
+it("names an account, as its operator does, in the log alone", () => {
+  const types = said.split("\n").flatMap((line) => (line.includes(ACCOUNT) ? JSON.parse(line).type : []));
+  expect(new Set(types)).toEqual(new Set(["welcomed", "failed"]));
+  expect(figures).not.toContain(ACCOUNT);
 });
 
 it("and nothing of keys, text, ids, activations or ciphertexts", () => {

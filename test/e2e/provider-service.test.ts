@@ -71,7 +71,7 @@ it("says how it is on a port of its own, and clients' port says only that it liv
   const status = statusOf(provider);
   const client = await greet(provider.url);
   client.ask(1, 3);
-  client.ask(2, 5000);
+  client.ask(2, 257);
   await until(() => client.heard[2]);
   const get = async (path: string) => await (await fetch(status + path)).text();
   expect([await get("/healthz"), await get("/readyz")]).toEqual(["ok\n", "ready\n"]);
@@ -98,7 +98,7 @@ it("says how it is on a port of its own, and clients' port says only that it liv
 });
 
 it("at SIGTERM answers what is open, is not ready, tells its clients, ends with 0", async () => {
-  const provider = await startProvider(state, { args: ["--metrics-port", "0"] });
+  const provider = await startProvider(state, { args: ["--metrics-port", "0", "--max-vectors", "1024"] });
   const status = statusOf(provider);
   const [busy, idle] = [await greet(provider.url), await greet(provider.url)];
   for (let id = 1; id <= 8; id++) busy.ask(id, 1024);

@@ -3,11 +3,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { changeKeys, readUsage } from "../../src/cli/data-folder.ts";
+import { changeKeys, readUsage } from "../../src/cli/provider/data-folder.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { loadServedAdapter } from "../../src/provider/provider.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
@@ -16,7 +16,7 @@ import { tallBundle } from "../support/tiny-bundle.ts";
 const folder = temporaryFolder();
 const [state, data] = [join(folder.path, "state"), join(folder.path, "data")];
 /** Short ones, of one part, of several. */
-const LENGTHS = [1, 40, 1, 300, 2, 64, 65, 1, 129, 1];
+const LENGTHS = [1, 40, 1, 250, 2, 64, 65, 1, 129, 1];
 const ROUNDS = 3;
 
 afterAll(async () => {

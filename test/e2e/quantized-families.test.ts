@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
-import { fitAdapter } from "../../src/model/fit-adapter.ts";
-import { LocalLora } from "../../src/model/local-lora.ts";
-import type { WeightFormat } from "../../src/model/weight-source.ts";
+import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
+import { LocalLora } from "../../src/model/adapter/local-lora.ts";
+import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { FAMILIES } from "../../tools/checkpoint/shapes.ts";
@@ -54,7 +54,11 @@ describe("with a provider", () => {
     await test.writeState(state);
     const { url } = await startProvider(state);
     const options = { weights: "int4", weightCache } as const;
-    const remote = await connect(nodePlatform(), { base: test.checkpoint, provider: url, ...options });
+    const remote = await openPrivateModel(nodePlatform(), {
+      base: test.checkpoint,
+      provider: url,
+      ...options,
+    });
     const deltas = new LocalLora(test.adapter, fitAdapter(test.adapter, test.checkpoint));
     const plain = await CausalLm.load(test.checkpoint, nodePlatform().tensors, { deltas, ...options });
     for (const { prompt_ids } of lexiconEntries().slice(0, 2)) {

@@ -1,11 +1,13 @@
 /** `tacet keys` and `tacet provider` with --redis: TLS, passwords, and what is refused; no password is ever shown. */
 import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePort } from "../support/free-port.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../support/redis-server.ts";
+import { tinyBundle } from "../support/tiny-bundle.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const PASSWORD = "open-sesame-42";
@@ -14,6 +16,7 @@ const NO_OPENSSL =
 const MISSING = NO_REDIS || NO_OPENSSL;
 const folder = temporaryFolder();
 const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(folder.path, name));
+const state = join(folder.path, "state");
 let redis: RedisServer;
 let tlsPort: number;
 
@@ -39,6 +42,10 @@ describe.skipIf(MISSING)(`--redis${MISSING || ""}`, () => {
     expect(made.status).toBe(0);
     tlsPort = await freePort();
     const tls = ["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key];
+    const bundle = await tinyBundle();
+    mkdirSync(state);
+    writeFileSync(join(state, "bundle.safetensors"), bundle.bundle);
+    writeFileSync(join(state, "private.safetensors"), bundle.privateState);
     redis = await startRedis({ args: [...tls, "--tls-auth-clients", "no", "--requirepass", PASSWORD] });
   });
   afterAll(async () => {
@@ -86,6 +93,32 @@ describe.skipIf(MISSING)(`--redis${MISSING || ""}`, () => {
     const result = await tacet(args, { TACET_REDIS_URL: "", ...env });
     expect(result).toMatchObject({ code, stdout: "" });
     expect(result.stderr).toMatch(message);
+  });
+
+  it("a server that may evict counts is refused, by provider and keys alike", async () => {
+    const evicting = await startRedis({ args: ["--maxmemory-policy", "allkeys-random"] });
+    for (const args of [
+      ["keys", "create", "--budget", "5", "--redis", evicting.url],
+      ["provider", "--state", state, "--port", "0", "--redis", evicting.url],
+    ]) {
+      const { code, stdout, stderr } = await tacet(args);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+      expect(stderr).toMatch(/^error: the Redis server may evict .*allkeys-random.*\nhint: .*noeviction/m);
+    }
+    await evicting.stop();
+  });
+
+  it("a server without a disk is warned of in the provider's log", async () => {
+    const env = { ...process.env, TACET_REDIS_PASSWORD: PASSWORD };
+    const args = [MAIN, "provider", "--state", state, "--port", "0", "--redis", redis.url];
+    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    let log = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    child.kill("SIGTERM");
+    await new Promise((resolve) => child.once("close", resolve));
+    expect(log).toMatch(/"level":40,.*"type":"redis-server","msg":"the Redis server keeps nothing on a disk/);
+    expect(log).not.toContain("sesame");
   });
 
   it("a wrong password is refused by its reason", async () => {

@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { TacetError } from "../../src/base/errors.ts";
 import type { BundleCache } from "../../src/client/bundle-cache.ts";
-import { type ConnectOptions, connect } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel } from "../../src/client/client.ts";
 import { nodeBundleCache, nodePlatform } from "../../src/platform/node.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
@@ -39,7 +40,7 @@ afterAll(async () => {
 });
 
 const open = (options: Partial<ConnectOptions> = {}) =>
-  connect(platform, { base: test.checkpoint, provider: provider.url, reconnectMs: 0, ...options });
+  openPrivateModel(platform, { base: test.checkpoint, provider: provider.url, reconnectMs: 0, ...options });
 
 async function expectServed(options: Partial<ConnectOptions> = {}) {
   const model = await open(options);
@@ -69,7 +70,7 @@ describe("the provider refuses", () => {
   });
 
   it("a wrong token or none, and repeats no token", async () => {
-    for (const token of [undefined, "", "wrong-token", TOKEN.slice(0, -1), `${TOKEN} `]) {
+    for (const token of [undefined, "wrong-token", TOKEN.slice(0, -1), `${TOKEN} `]) {
       const options = token === undefined ? {} : { token };
       const error = await open({ provider: guarded.url, ...options }).catch((cause: Error) => cause);
       expect(error).toMatchObject({ code: "unauthorized", hint: expect.stringContaining("token") });
@@ -89,9 +90,17 @@ describe("the provider refuses", () => {
 describe("the client", () => {
   it("refuses a provider whose bundle is not the pinned one", async () => {
     const pinnedDigest = "00".repeat(32);
-    await expect(open({ pinnedDigest })).rejects.toMatchObject({ code: "bundle_changed" });
+    const refused = await open({ pinnedDigest }).then(
+      () => expect.fail("connected"),
+      (error: TacetError) => error,
+    );
+    expect(refused.code).toBe("bundle_changed");
+    for (const each of [pinnedDigest, digest]) expect(refused.message).toContain(each);
+    // Who holds to a digest is never told to let go of it.
+    expect(refused.hint).toMatch(/^keep the digest unless/);
     await expect(open({ adapter: "second", pinnedDigest: digest })).rejects.toMatchObject({
       code: "bundle_changed",
+      message: expect.stringContaining(digest),
     });
   });
 

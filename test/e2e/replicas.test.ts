@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/base/bytes.ts";
 import type { Platform } from "../../src/base/platform.ts";
-import { type ConnectOptions, connect } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel } from "../../src/client/client.ts";
 import { connectRedis, nodePlatform } from "../../src/platform/node.ts";
 import { hashApiKey } from "../../src/provider/api-keys.ts";
 import { RedisStore } from "../../src/provider/redis-store.ts";
@@ -84,7 +84,7 @@ function counting(): { platform: Platform; asked(): number[] } {
 }
 
 const open = (url: string, token: string, more: Partial<ConnectOptions> = {}, platform = nodePlatform()) =>
-  connect(platform, { base: test.checkpoint, provider: url, token, ...more });
+  openPrivateModel(platform, { base: test.checkpoint, provider: url, token, ...more });
 
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   for (const start = Date.now(); !(await holds()); await new Promise((resolve) => setTimeout(resolve, 10))) {

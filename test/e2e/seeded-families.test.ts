@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { FAMILIES, type Family } from "../../tools/checkpoint/shapes.ts";
@@ -57,7 +57,7 @@ describe.each(FAMILIES)("%s", (family) => {
     const state = join(folder.path, `${family}-state`);
     await test.writeState(state);
     const { url } = await startProvider(state);
-    const remote = await connect(nodePlatform(), { base: test.checkpoint, provider: url });
+    const remote = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
     const got = await greedyIds(remote.model, PROMPT, GREEDY);
 
     const ids = [...PROMPT, ...want.slice(0, -1)];

@@ -1,5 +1,5 @@
 /**
- * What a client sends does not depend on what it decrypts (HINTED-PLL-REVIEW.md D6): bundles that pass every check and
+ * What a client sends does not depend on what it decrypts (docs/security.md, rule 6): bundles that pass every check and
  * are still hostile, and replies of any words, give the same messages in the same order and of the same lengths as an
  * honest session over the same token ids, each behind the same number of the provider's. No retry, no goodbye, no message
  * more or less. How long the steps in between take is measured by bench/timing-leak.ts: no test here depends on a clock.
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { connect } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { seededRandom } from "../oracle/seeded-random.ts";
 import { type EditableFile, editSafetensors } from "../support/edit-safetensors.ts";
@@ -45,13 +45,17 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
     if (served && message.case === "welcome") {
       return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
     }
-    if (served && message.case === "bundlePart") return [replaced(message, { data: served, last: true })];
+    if (served && message.case === "bundlePart") {
+      const { offset, data, last } = message.value;
+      const end = last ? served.length : Number(offset) + data.length;
+      return [replaced(message, { data: served.subarray(Number(offset), end) })];
+    }
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
     }
     return [bytes];
   };
-  const model = await connect(nodePlatform(), {
+  const model = await openPrivateModel(nodePlatform(), {
     base: test.checkpoint,
     provider: provider.url,
     reconnectMs: 0,

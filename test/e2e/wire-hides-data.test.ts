@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { connect, type PrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { HEADROOM, uploadBits } from "../../src/rlwe/parameters.ts";
 import { decodeClientFrame, decodeProviderFrame } from "../../src/wire/frames.ts";
@@ -45,11 +45,16 @@ beforeAll(async () => {
   const state = join(folder.path, "state");
   await test.writeState(state);
   proxy = await recordingProxy((await startProvider(state)).url);
-  model = await connect(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
+  model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
   const begin = model.adapter.begin.bind(model.adapter);
   model.adapter.begin = (group, x, tokens) => {
     asked.push({ group, x: x.slice(), tokens });
     return begin(group, x, tokens);
+  };
+  const beginPair = model.adapter.beginPair.bind(model.adapter);
+  model.adapter.beginPair = (first, second, tokens) => {
+    for (const { group, x } of [first, second]) asked.push({ group, x: x.slice(), tokens });
+    return beginPair(first, second, tokens);
   };
   answer = await greedyIds(model.model, entry.prompt_ids, { maxNewTokens: NEW_TOKENS });
   [raw] = proxy.recordings();
@@ -109,7 +114,7 @@ describe("a captured session", () => {
     expect(new Set(sent)).toEqual(new Set(["hello", "fetchBundle", "query"]));
     expect(new Set(received)).toEqual(new Set(["welcome", "bundlePart", "answer"]));
     const groups = model.bundle.manifest.groups.length;
-    // Once one for each pair of groups that is asked together (src/model/look-ahead.ts).
+    // Once one for each pair of groups that is asked together (src/model/run/look-ahead.ts).
     const pairs = groups / 2 - 1;
     expect(asked).toHaveLength(groups * NEW_TOKENS + pairs);
     expect(queries()).toHaveLength(groups * NEW_TOKENS + pairs);

@@ -2,7 +2,7 @@
 import { chacha20 } from "@noble/ciphers/chacha.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { utf8 } from "../../src/base/bytes.ts";
-import type { RandomSource } from "../../src/ring/prng.ts";
+import type { RandomSource } from "../../src/ring/random-source.ts";
 
 /** The ChaCha20 key stream under SHA-256(seed); each call goes on with a fresh nonce. */
 export function seededRandom(seed: string): RandomSource {

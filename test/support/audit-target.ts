@@ -6,20 +6,24 @@ import { seededActivations, seededAdapter, seededSource } from "../../src/audit/
 import { groupTruth } from "../../src/audit/truth.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
+import type { OutputMode } from "../../src/bundle/manifest.ts";
 import type { QueryTransport } from "../../src/client/remote-adapter.ts";
-import { ProviderLayer } from "../../src/pll/provider-steps.ts";
+import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
 
-export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n } = {}) {
+export async function auditTarget(
+  n: number,
+  { rank = 4, seed = 1, maxQueries = n, output = "public-basis" as OutputMode } = {},
+) {
   const { modules, groups } = seededAdapter(n, rank, seed);
   const input = {
     adapter: "seeded",
     baseFingerprint: new Uint8Array(32),
     groups,
     modules,
-    output: "public-basis",
+    output,
   } as const;
   const made = await createBundle(input, systemRandom);
   const other = await createBundle(input, systemRandom);

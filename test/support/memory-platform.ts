@@ -1,6 +1,6 @@
 /** A client's platform whose network is memory: each URL leads to what a test puts there. */
 import { TacetError } from "../../src/base/errors.ts";
-import type { MessageSocket, Platform } from "../../src/base/platform.ts";
+import type { MessageSocket, Platform, SocketOptions } from "../../src/base/platform.ts";
 import { memorySockets } from "./memory-socket.ts";
 
 export interface MemoryPlatform extends Platform {
@@ -8,19 +8,23 @@ export interface MemoryPlatform extends Platform {
   readonly hosts: Map<string, (socket: MessageSocket) => void>;
   /** URLs in the order in which they were tried. */
   readonly tried: string[];
+  /** What the last one was opened with. */
+  options: SocketOptions | undefined;
 }
 
 export function memoryPlatform(): MemoryPlatform {
   const hosts: MemoryPlatform["hosts"] = new Map();
   const tried: string[] = [];
-  return {
+  const platform: MemoryPlatform = {
     hosts,
     tried,
+    options: undefined,
     tensors: {
       createSession: () => Promise.reject(new TypeError("there is no tensor runtime in this test")),
     },
-    async connect(url) {
+    async connect(url, options) {
       tried.push(url);
+      platform.options = options;
       const accept = hosts.get(url);
       if (accept === undefined) throw new TacetError("connection_failed", `${url} cannot be reached`);
       const [client, server] = memorySockets();
@@ -28,6 +32,7 @@ export function memoryPlatform(): MemoryPlatform {
       return client;
     },
   };
+  return platform;
 }
 
 /** The other end of `socket`, each message changed, dropped (undefined) or answered with the end of the connection. */

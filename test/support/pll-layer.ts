@@ -1,12 +1,12 @@
 /** A random private linear layer with both ends in one process, for tests and benches. */
-import { ClientLayer } from "../../src/pll/client-steps.ts";
-import { ProviderLayer } from "../../src/pll/provider-steps.ts";
+import { ClientLayer } from "../../src/pll/client-layer.ts";
+import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { quantizeRows } from "../../src/pll/quantize.ts";
 import { setup } from "../../src/pll/setup.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
-import { type RandomSource, systemRandom } from "../../src/ring/prng.ts";
+import { type RandomSource, systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
-import { MaskSource } from "../../src/rlwe/one-time-mask.ts";
+import { MaskSource } from "../../src/rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, weightBits } from "../../src/rlwe/parameters.ts";
 import { expandLayout } from "../../src/rlwe/public-elements.ts";
 

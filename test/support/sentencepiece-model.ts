@@ -1,6 +1,6 @@
 /** Writes small valid sentencepiece models, with the fields of sentencepiece_model.proto. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { MODEL, PIECE } from "../../src/model/sentencepiece/model-file.ts";
+import { MODEL, PIECE } from "../../src/text/sentencepiece/model-file.ts";
 
 export interface PieceSpec {
   readonly text: string;

@@ -2,7 +2,7 @@
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../src/bundle/create-bundle.ts";
 import type { OutputMode } from "../../src/bundle/manifest.ts";
 import type { LoraPair } from "../../src/pll/lora-split.ts";
-import { type RandomSource, systemRandom } from "../../src/ring/prng.ts";
+import { type RandomSource, systemRandom } from "../../src/ring/random-source.ts";
 import { gaussianSource } from "./pll-layer.ts";
 
 function pair(rank: number, inFeatures: number, outFeatures: number, seed: number): LoraPair {

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { fitAdapter } from "../../src/model/fit-adapter.ts";
+import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";

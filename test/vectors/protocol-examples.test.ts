@@ -9,21 +9,23 @@ import { describe, expect, it } from "vitest";
 import { ERROR_KINDS } from "../../src/base/errors.ts";
 import type { MessageSocket } from "../../src/base/platform.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
-import { ClientLayer } from "../../src/pll/client-steps.ts";
+import { ClientLayer } from "../../src/pll/client-layer.ts";
 import { OneTimeMasks } from "../../src/pll/one-time-masks.ts";
-import { ProviderLayer } from "../../src/pll/provider-steps.ts";
+import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { Provider } from "../../src/provider/provider.ts";
 import { Kernels, NTT_POLY_BYTES, packedBytes } from "../../src/ring/kernels.ts";
-import { systemRandom } from "../../src/ring/prng.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
-import { at, MaskSource, wordStride } from "../../src/rlwe/one-time-mask.ts";
+import { at, MaskSource, wordStride } from "../../src/rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS, uploadBits } from "../../src/rlwe/parameters.ts";
 import { expandLayout } from "../../src/rlwe/public-elements.ts";
 import { decodeProviderFrame } from "../../src/wire/frames.ts";
+import { settle } from "../support/memory-socket.ts";
 import {
   BUNDLE,
   FAILURE,
   HELLO,
+  LIMITS,
   MANIFEST,
   protocolExamples,
   QUERY,
@@ -156,8 +158,9 @@ describe("the example session, by a provider", () => {
       onMessage: () => {},
       onClose: () => {},
     };
-    new Provider([{ name: "law", bundle, layers }]).accept(socket);
+    new Provider([{ name: "law", bundle, layers }], { limits: LIMITS }).accept(socket);
     for (const frame of [HELLO, QUERY, SHORT_QUERY]) socket.onMessage(frame);
+    await settle();
     socket.onClose(1000, "");
     expect(sent[0]).toEqual(WELCOME);
     const answer = decodeProviderFrame(sent[1], 1 << 20);

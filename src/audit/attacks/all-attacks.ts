@@ -3,6 +3,7 @@ import type { Attack } from "../attack.ts";
 import { amplitude } from "./amplitude.ts";
 import { collusion } from "./collusion.ts";
 import { guessableInit } from "./guessable-init.ts";
+import { lowRank } from "./low-rank.ts";
 import { nearReplay } from "./near-replay.ts";
 import { oneReply } from "./one-reply.ts";
 import { ordinaryPrompts } from "./ordinary-prompts.ts";
@@ -16,6 +17,7 @@ export const ALL_ATTACKS: readonly Attack[] = [
   ordinaryPrompts,
   unitQueries,
   packedQueries,
+  lowRank,
   amplitude,
   nearReplay,
   principalQueries,

@@ -5,7 +5,7 @@
  *   32 − b0 ≤ k ≤ 32 − w the reply is W_j exactly
  *   k > 32 − w           the sum wraps: W_j mod 2^(32−k)
  *
- * Source: HINTED-PLL-REVIEW A2. No amplitude gives more than min(w, b0) bits of a weight, nor more than b0 bits a reply.
+ * Source: our own. No amplitude gives more than min(w, b0) bits of a weight, nor more than b0 bits a reply.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 
@@ -64,6 +64,6 @@ function agrees(word: number, weight: number, k: number): boolean {
 export const amplitude: Attack = {
   name: "amplitude",
   title: "amplitude and wrap-around",
-  source: "review A2",
+  source: "Tacet's own",
   run,
 };

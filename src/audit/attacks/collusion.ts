@@ -2,7 +2,7 @@
  * Several accounts that share what they get. One bundle and one rotation serve all clients, so replies of all accounts
  * are about the same W and simply add up: k accounts with Q/k queries each know what one knows with Q.
  *
- * Source: HINTED-PLL-REVIEW A6. A budget for each account bounds a module group only if accounts are few; pool them.
+ * Source: our own. A budget for each account bounds a module group only if accounts are few; pool them.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 import { checkpoints, scoreCopy } from "../score.ts";
@@ -57,6 +57,6 @@ async function run({ view, truth, open, activations, maxQueries }: AttackContext
 export const collusion: Attack = {
   name: "collusion",
   title: "collusion of accounts",
-  source: "review A6",
+  source: "Tacet's own",
   run,
 };

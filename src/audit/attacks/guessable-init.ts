@@ -4,7 +4,7 @@
  *
  *   Y = M·(A_0·X)  →  M by least squares from Q ≥ r queries,   Ŵ = M·A_0
  *
- * Source: HINTED-PLL-REVIEW A7. The guess is the premise: the audit takes the true rows and moves them away by a drift
+ * Source: our own. The guess is the premise: the audit takes the true rows and moves them away by a drift
  * (relative size of what training added), since a thief's guess is right or it is not.
  */
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
@@ -103,6 +103,6 @@ function solve(
 export const guessableInit: Attack = {
   name: "init",
   title: "guessable initialisation of A, with B′",
-  source: "review A7",
+  source: "Tacet's own",
   run,
 };

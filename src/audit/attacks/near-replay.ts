@@ -5,7 +5,7 @@
  *   reply is an interval for W_i, and the intervals narrow to the missing bits, one by one and query by query;
  * - an honest query again under fresh masks: noise averages out, error falls as 1/√T on one and the same W·x.
  *
- * Source: HINTED-PLL-REVIEW A3. Either is worth far less than a fresh query, which gives up to b0 bits a row.
+ * Source: our own. Either is worth far less than a fresh query, which gives up to b0 bits a row.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 import type { Oracle } from "../oracle.ts";
@@ -109,6 +109,6 @@ async function average({ view, truth, activations }: AttackContext, oracle: Orac
 export const nearReplay: Attack = {
   name: "replay",
   title: "replays and near-replays",
-  source: "review A3",
+  source: "Tacet's own",
   run,
 };

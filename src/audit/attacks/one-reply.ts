@@ -3,7 +3,7 @@
  *
  *   reply_1 = Ŵ·c_1 and c_1 = a is known, so Ŵ = reply_1·a^−1.
  *
- * Source: DESIGN §5.2 (measured there on a prototype). The same on Tacet: H_r·(a*)^−1 = W_r + … + E·(a*)^−1 is uniform,
+ * Source: Tacet's own prototype. The same on Tacet: H_r·(a*)^−1 = W_r + … + E·(a*)^−1 is uniform,
  * and a reply has one word of b0 bits a row, so the best estimate of W from it is 0 nearly everywhere. *Guessing* is the
  * share of entries that somebody gets right who has no reply and always says 0, the likeliest value.
  */
@@ -145,6 +145,6 @@ function share(estimate: Float64Array, integers: Int16Array): number {
 export const oneReply: Attack = {
   name: "baseline",
   title: "one reply: plain HE layers, and Tacet",
-  source: "DESIGN §5.2",
+  source: "Tacet's own, on a prototype",
   run,
 };

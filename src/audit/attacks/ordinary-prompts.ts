@@ -1,8 +1,8 @@
 /**
  * Least squares from ordinary use: pairs (x, y) of real text, no chosen query at all.
  *
- * Source: Tramèr et al., "Stealing machine learning models via prediction APIs", USENIX Security 2016, §4.1; DESIGN
- * §5.4. With white activations the error of W is √(1 − Q/n); real ones are far from white, and a copy that is good on
+ * Source: Tramèr et al., "Stealing machine learning models via prediction APIs", USENIX Security 2016, §4.1;
+ * docs/audit.md. With white activations the error of W is √(1 − Q/n); real ones are far from white, and a copy that is good on
  * text comes sooner than the weights.
  */
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
@@ -62,6 +62,6 @@ function learn(
 export const ordinaryPrompts: Attack = {
   name: "prompts",
   title: "least squares from ordinary prompts",
-  source: "Tramèr et al. 2016, §4.1; DESIGN §5.4",
+  source: "Tramèr et al. 2016, §4.1; docs/audit.md",
   run,
 };

@@ -1,7 +1,7 @@
 /**
  * Several weights in each query: what a thief needs at least, Q_func = n·h_A/b0 (docs/parameters.md, After queries).
  *
- * Source: HINTED-PLL-REVIEW B ("The correct form of claim 3"); the packing is in lattice/packing.ts.
+ * Source: docs/parameters.md §After queries; the packing is in lattice/packing.ts.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 import { makePacking } from "../lattice/packing.ts";
@@ -44,6 +44,7 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
   if (points[points.length - 1]?.queries !== oracle.asked) score();
   const exact = exactWeights / (rows * columns);
   const formula = replyBits / weightEntropy;
+  const sealed = view.spec.output === "sealed";
   return [
     {
       attack: "packed",
@@ -55,10 +56,11 @@ async function run({ view, truth, open, activations, maxQueries, random, signal 
         exactOfAsked: exact,
         blocksRight: 1 - wrongBlocks / blocks,
         queries: oracle.asked,
-        functionQueries: (n * weightEntropy) / replyBits,
+        ...(sealed ? {} : { functionQueries: (n * weightEntropy) / replyBits }),
       },
       finding:
-        `${rate.toFixed(3)} weights of each row a query, the bound b0/h_A is ${formula.toFixed(3)}; ` +
+        `${rate.toFixed(3)} weights of each row a query, the bound b0/h_A is ${formula.toFixed(3)}` +
+        `${sealed ? " for a row alone" : ""}; ` +
         `${percent(exact)} of the weights asked for are exact after ${oracle.asked} queries`,
     },
   ];

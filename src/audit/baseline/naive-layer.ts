@@ -7,7 +7,7 @@
  * so that coefficient 0 of Ŵ_r·x is Σ_j W_rj·x_j. No hint, no re-randomisation. Only the audit has it, and
  * test/layers.test.ts keeps provider and client from importing it.
  */
-import type { RandomSource } from "../../ring/prng.ts";
+import type { RandomSource } from "../../ring/random-source.ts";
 import { conjugate, isUnit, multiplyNegacyclic } from "../plain-ring.ts";
 import { randomWords, uniformIntegers } from "../random-numbers.ts";
 

@@ -4,7 +4,7 @@
  *
  *   c_j = (⟨a_j, s⟩ + e_j + Δ·x_j, a_j) mod 2^32, LWE of a toy dimension: the attack does not touch the encryption.
  */
-import type { RandomSource } from "../../ring/prng.ts";
+import type { RandomSource } from "../../ring/random-source.ts";
 import { randomWords, uniformIntegers } from "../random-numbers.ts";
 
 const TOY_DIMENSION = 16;

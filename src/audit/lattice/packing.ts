@@ -5,9 +5,9 @@
  *
  * With random M the entries are the shortest solution of these congruences almost surely, found by closest-vector search
  * in a lattice of dimension k. One lattice serves all blocks and rows. This is how a thief reaches the information bound
- * of Q·b0 bits a row (HINTED-PLL-REVIEW B); the lattice is that of Lagarias and Odlyzko's low-density subset sums.
+ * of Q·b0 bits a row (docs/parameters.md §After queries); the lattice is that of Lagarias and Odlyzko's low-density subset sums.
  */
-import type { RandomSource } from "../../ring/prng.ts";
+import type { RandomSource } from "../../ring/random-source.ts";
 import { randomWords } from "../random-numbers.ts";
 import { closestRest } from "./closest-vector.ts";
 import { type GramSchmidt, lllReduce } from "./lll.ts";

@@ -2,7 +2,7 @@
  * Hints of toy layers, in a ring that lattice reduction can break: H = W·C [+ P·C_pad] + E mod 2^32, one row. The
  * parameter sets are the `insecure…` ones; N = 32, so that LLL takes seconds. Arithmetic is plain-ring.ts's.
  */
-import type { RandomSource } from "../../ring/prng.ts";
+import type { RandomSource } from "../../ring/random-source.ts";
 import { insecureParameters } from "../../rlwe/insecure-parameters.ts";
 import { type Parameters, paddingStddev } from "../../rlwe/parameters.ts";
 import { conjugate, multiplyNegacyclic } from "../plain-ring.ts";

@@ -10,7 +10,7 @@
  * | two versions, fresh P | not broken |
  * | 48 weights, the real σ_E, no padding | broken |
  */
-import type { RandomSource } from "../../ring/prng.ts";
+import type { RandomSource } from "../../ring/random-source.ts";
 import type { SmallLwe } from "./lattice-attack.ts";
 import {
   brokenShare,

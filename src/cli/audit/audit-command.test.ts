@@ -50,6 +50,17 @@ describe("tacet audit", () => {
     });
   });
 
+  it("gives no bound and no budget for sealed output, which its attacks do not attack at its weakest", () => {
+    const args = ["audit", "--seeded", "64", "--attacks", "unit,packed", "--output", "sealed"];
+    const json = join(folder, "sealed.json");
+    const table = execFileSync(process.execPath, [MAIN, ...args, "--json", json], { encoding: "utf8" });
+    expect(table).toContain("no figure for sealed output");
+    expect(table).not.toMatch(/chosen vectors can teach the function|core bits/);
+    const report = JSON.parse(readFileSync(json, "utf8")) as AuditReport;
+    expect(report.groups[0]).toMatchObject({ functionQueries: null, leak: [] });
+    expect(report.recommendation.budgets).toEqual([]);
+  });
+
   it("refuses attacks that do not exist and names those that do", () => {
     const { status, stderr } = spawnSync(process.execPath, [MAIN, "audit", "--attacks", "magic"], {
       encoding: "utf8",

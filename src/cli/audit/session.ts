@@ -15,17 +15,17 @@ import type { OutputMode } from "../../bundle/manifest.ts";
 import { RemoteAdapter } from "../../client/remote-adapter.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
-import { fitAdapter } from "../../model/fit-adapter.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE } from "../../provider/served-adapter.ts";
-import { systemRandom } from "../../ring/prng.ts";
+import { systemRandom } from "../../ring/random-source.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import type { LoraAdapter } from "../../weights/lora-adapter.ts";
-import { startProvider } from "../demo/provider-process.ts";
-import { onExit } from "../interrupt.ts";
-import { writeBundle } from "../make-bundle.ts";
-import { Progress } from "../progress.ts";
+import { startProvider } from "../shared/provider-process.ts";
+import { onExit } from "../shared/interrupt.ts";
+import { writeBundle } from "../bundle/make-bundle.ts";
+import { Progress } from "../shared/progress.ts";
 
 /** Vectors of real text that score a copy, and are not given to attacks. */
 const HELD_OUT = 256;
@@ -137,7 +137,7 @@ async function recordText(
   group: number,
   wanted: number,
 ): Promise<{ activations: Activations[]; recorded: { x: Float32Array; y: Float32Array } }> {
-  const remote = new RemoteAdapter(bundle, provider, provider.welcome.limits);
+  const remote = new RemoteAdapter(bundle, provider, provider.limits);
   const recorder = new Recorder(remote, [group]);
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: recorder });
   try {

@@ -1,10 +1,10 @@
 /** Text for an audit, as sequences of ids: a file of the user, or what comes with the package. */
 import { readFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
-import { loadTokenizer } from "../../model/tokenizer.ts";
+import { loadTokenizer } from "../../text/tokenizer.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
-import { EMBEDDED_EXPECTED, PACKAGE_LICENSE } from "../embedded.ts";
-import { errnoOf } from "../write-files.ts";
+import { EMBEDDED_EXPECTED, PACKAGE_LICENSE } from "../shared/embedded.ts";
+import { errnoOf } from "../shared/write-files.ts";
 
 /** Tokens of one sequence. */
 const SEQUENCE_TOKENS = 128;

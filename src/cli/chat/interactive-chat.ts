@@ -1,24 +1,37 @@
 /** A conversation on a terminal. Answers go to stdout, all else to the terminal beside it. */
 import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { AnswerEnd, AnswerOptions, AnswerPiece } from "../../model/answer-stream.ts";
-import type { ChatSession } from "../../model/chat-session.ts";
-import { reportFailure } from "../report-error.ts";
-import type { OpenedModel } from "../source.ts";
-import { paint, WIDTH, wrap } from "../terminal.ts";
-import { writeFiles } from "../write-files.ts";
-import { COMMANDS, type CommandName, parseLine } from "./commands.ts";
+import type { Answer, AnswerOptions } from "../../generation/answer-stream.ts";
+import type { ChatSession } from "../../generation/chat-session.ts";
+import { reportFailure } from "../shared/report-error.ts";
+import type { OpenedModel } from "../shared/source.ts";
+import { paint, WIDTH, wrap } from "../shared/terminal.ts";
+import { writeFiles } from "../shared/write-files.ts";
+import { COMMANDS, type CommandName, parseLine } from "./slash-commands.ts";
 import { LineTerminal } from "./line-terminal.ts";
+import { type AskedWord, askedWord, DICTIONARY_GREETING } from "./dictionary.ts";
 import { showAnswer, statusOf } from "./show-answer.ts";
+import type { SystemCheck } from "./system-message.ts";
 
 const PROMPT = "> ";
 /** Readable by its owner: a conversation is private. */
 const SAVED_MODE = 0o600;
 
+export interface ChatModel {
+  readonly source: OpenedModel;
+  readonly session: ChatSession;
+  /** Whether the model is a dictionary: it is asked words. */
+  readonly dictionary: boolean;
+  readonly checkSystem: SystemCheck;
+}
+
 export class InteractiveChat {
   readonly #source: OpenedModel;
   readonly #session: ChatSession;
+  readonly #dictionary: boolean;
+  readonly #checkSystem: SystemCheck;
   readonly #options: AnswerOptions;
   readonly #signal: AbortSignal;
   readonly #screen = process.stdout.isTTY ? process.stdout : process.stderr;
@@ -28,9 +41,11 @@ export class InteractiveChat {
   /** Whether the last key was Ctrl-C. */
   #interrupted = false;
 
-  constructor(source: OpenedModel, session: ChatSession, options: AnswerOptions, signal: AbortSignal) {
-    this.#source = source;
-    this.#session = session;
+  constructor(model: ChatModel, options: AnswerOptions, signal: AbortSignal) {
+    this.#source = model.source;
+    this.#session = model.session;
+    this.#dictionary = model.dictionary;
+    this.#checkSystem = model.checkSystem;
     this.#options = options;
     this.#signal = signal;
   }
@@ -45,8 +60,9 @@ export class InteractiveChat {
     this.#terminal.onInterrupt = (line) => this.#interrupt(line);
     try {
       this.#note(`${this.#greeting()} /help lists the commands.`);
+      if (this.#dictionary) this.#note(DICTIONARY_GREETING);
       for (;;) {
-        const line = await this.#terminal.line(PROMPT);
+        const line = await this.#terminal.message(PROMPT);
         if (line === undefined) break;
         this.#interrupted = false;
         if (line.trim() !== "" && (await this.#obey(line)) === "quit") return;
@@ -69,8 +85,13 @@ export class InteractiveChat {
   async #obey(line: string): Promise<"quit" | undefined> {
     try {
       const parsed = parseLine(line);
-      if (parsed.kind === "message") await this.#show((options) => this.#session.send(parsed.text, options));
-      else return await this.#run(parsed.name, parsed.argument);
+      if (parsed.kind === "message") {
+        const { text, note }: AskedWord = this.#dictionary
+          ? askedWord(parsed.text)
+          : { text: parsed.text, note: "" };
+        if (note !== "") this.#note(note);
+        await this.#show((options) => this.#session.send(text, options));
+      } else return await this.#run(parsed.name, parsed.argument);
     } catch (error) {
       if (!(error instanceof TacetError) || this.#signal.aborted) throw error;
       reportFailure(error, "tacet chat");
@@ -84,6 +105,7 @@ export class InteractiveChat {
         for (const [usage, help] of Object.values(COMMANDS)) this.#line(`${usage.padEnd(16)}${help}`);
         return undefined;
       case "system":
+        if (argument !== "") this.#checkSystem(argument);
         this.#session.setSystem(argument === "" ? undefined : argument);
         this.#note(argument === "" ? "There is no system message now." : "The system message is set.");
         return undefined;
@@ -102,7 +124,7 @@ export class InteractiveChat {
     }
   }
 
-  async #show(ask: (options: AnswerOptions) => AsyncGenerator<AnswerPiece, AnswerEnd, void>): Promise<void> {
+  async #show(ask: (options: AnswerOptions) => Answer): Promise<void> {
     const controller = new AbortController();
     this.#answer = controller;
     try {
@@ -120,6 +142,12 @@ export class InteractiveChat {
   async #save(path: string): Promise<void> {
     if (await stat(path).catch(() => undefined)) {
       throw new TacetError("bad_argument", `${path} exists`, { hint: "choose another name" });
+    }
+    const folder = dirname(path);
+    if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
+      throw new TacetError("bad_argument", `there is no folder ${folder}`, {
+        hint: "make it first, or choose a name in a folder that is there",
+      });
     }
     const { system, messages } = this.#session;
     const all = [...(system === undefined ? [] : [{ role: "system", content: system }]), ...messages];

@@ -1,8 +1,9 @@
 /** An answer of a conversation onto stdout, with what it took. */
-import type { AnswerEnd, AnswerPiece } from "../../model/answer-stream.ts";
-import { between, type Reading, readMeter } from "../meter.ts";
-import type { OpenedModel } from "../source.ts";
-import { grouped, showBytes, showMs, writeAnswer } from "../terminal.ts";
+import type { Answer, AnswerEnd } from "../../generation/answer.ts";
+import { between, type Reading, readMeter } from "../shared/counters.ts";
+import type { OpenedModel } from "../shared/source.ts";
+import { grouped, showBytes, showMs, WIDTH, writeAnswer } from "../shared/terminal.ts";
+import { WordWrap } from "./word-wrap.ts";
 
 export interface ShownAnswer {
   readonly end: AnswerEnd;
@@ -12,18 +13,23 @@ export interface ShownAnswer {
   readonly last: Reading;
 }
 
-export async function showAnswer(
-  source: OpenedModel,
-  pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
-): Promise<ShownAnswer> {
+export async function showAnswer(source: OpenedModel, answer: Answer): Promise<ShownAnswer> {
   const start = readMeter(source);
   let first: Reading | undefined;
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) return { end: next.value, start, first, last: readMeter(source) };
-    first ??= readMeter(source);
-    writeAnswer(next.value.text);
+  const wrap = process.stdout.isTTY
+    ? new WordWrap(writeAnswer, () => process.stdout.columns || WIDTH)
+    : undefined;
+  try {
+    for await (const { text } of answer) {
+      first ??= readMeter(source);
+      if (wrap) wrap.add(text);
+      else writeAnswer(text);
+    }
+  } finally {
+    wrap?.flush();
   }
+  const last = readMeter(source);
+  return { end: await answer.end, start, first, last };
 }
 
 /**

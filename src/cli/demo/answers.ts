@@ -1,9 +1,9 @@
 /** The demo's questions and their answers: base alone, plaintext adapter, private. */
 import { readFile } from "node:fs/promises";
-import { generate } from "../../model/generate.ts";
-import { between, type Reading, readMeter } from "../meter.ts";
-import type { TextSide } from "../prompt.ts";
-import type { OpenedModel } from "../source.ts";
+import { generate } from "../../generation/generate.ts";
+import { between, type Reading, readMeter } from "../shared/counters.ts";
+import type { TextSide } from "../shared/prompt.ts";
+import type { OpenedModel } from "../shared/source.ts";
 
 export interface Question {
   readonly word: string;

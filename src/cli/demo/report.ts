@@ -1,10 +1,10 @@
 /** What the demo prints. */
 import { toHex } from "../../base/bytes.ts";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
-import { SECURITY_PROMISE, type SecurityFacts, showFunctionVectors } from "../bundle-facts.ts";
-import type { LogitError } from "../compare-logits.ts";
-import { waitingMs } from "../meter.ts";
-import type { OpenedModel } from "../source.ts";
+import { securityPromise, type SecurityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
+import type { LogitError } from "../logits/compare-logits.ts";
+import { waitingMs } from "../shared/counters.ts";
+import type { OpenedModel } from "../shared/source.ts";
 import {
   grouped,
   oneLine,
@@ -16,9 +16,9 @@ import {
   showMs,
   WIDTH,
   wrap,
-} from "../terminal.ts";
+} from "../shared/terminal.ts";
 import type { Question, Timing } from "./answers.ts";
-import type { ProviderProcess } from "./provider-process.ts";
+import type { ProviderProcess } from "../shared/provider-process.ts";
 import type { Uniformity } from "./uniformity.ts";
 
 export interface AnsweredQuestion {
@@ -111,8 +111,8 @@ export function printSecurity(security: SecurityFacts): void {
     `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
   printField("your words", bits(security.query));
   printField("adapter: bundle", bits(security.hint));
-  printField("adapter: used", `${showFunctionVectors(security)}: chosen vectors for all`);
-  for (const line of wrap(SECURITY_PROMISE, WIDTH)) print(paint(line, "dim"));
+  printField("adapter: used", showFunctionVectors(security));
+  for (const line of wrap(securityPromise(security), WIDTH)) print(paint(line, "dim"));
 }
 
 export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedModel): void {

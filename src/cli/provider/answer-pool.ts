@@ -1,7 +1,7 @@
 /** Worker threads that compute parts of long queries, each with the layers of all adapters in a memory of its own. */
 import { extname } from "node:path";
 import { WorkerPool } from "../../platform/node.ts";
-import type { ProviderLayerInput } from "../../pll/provider-steps.ts";
+import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type { AnswerPart, AnswerPool, Computed, ServedAdapter } from "../../provider/provider.ts";
 
 /** The way to a worker and back takes some 0.1 ms: this is about ten times as much work. */

@@ -1,6 +1,6 @@
 /** The settings of `tacet provider` as options of the command line. */
 import { Option } from "commander";
-import { collect, integerIn, oneOf } from "../arguments.ts";
+import { collect, integerIn, oneOf } from "../shared/arguments.ts";
 import { flagOf, SETTING_NAMES, SETTINGS, type Setting } from "./settings.ts";
 
 /** None has a default here: a flag that was not given leaves the config file its say. */
@@ -16,7 +16,7 @@ export function settingOptions(): Option[] {
     ).helpGroup(setting.group);
     if (setting.kind === "integer") option.argParser(integerIn(flag, setting.low, setting.high));
     if (setting.kind === "choice") option.argParser(oneOf(flag, setting.values));
-    if (setting.kind === "paths") option.argParser(collect);
+    if (setting.kind === "paths" || setting.kind === "texts") option.argParser(collect);
     return option;
   });
 }

@@ -2,7 +2,8 @@
  * The one table of `tacet provider`: every setting is a flag and a field of the config file. Flags, checks of the file
  * and defaults are made of it; docs/provider.md describes each of them, and a test compares (settings.test.ts).
  */
-import { DEFAULT_LIMITS } from "../../wire/limits.ts";
+import { MIN_MESSAGE_BYTES } from "../../provider/limits.ts";
+import { DEFAULT_LIMITS, MAX_MESSAGE_BYTES } from "../../wire/limits.ts";
 
 export interface ProviderSettings {
   readonly state: readonly string[];
@@ -14,6 +15,8 @@ export interface ProviderSettings {
   readonly durability?: "process" | "power";
   readonly unmetered: boolean;
   readonly tokenFile?: string;
+  readonly allowOrigin?: readonly string[];
+  readonly hostName?: readonly string[];
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly trustProxy: boolean;
@@ -25,9 +28,10 @@ export interface ProviderSettings {
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerKey: number;
   readonly maxInFlight: number;
-  readonly maxVectors: number;
-  readonly maxMessageBytes: number;
+  readonly maxVectors?: number;
+  readonly maxMessageBytes?: number;
   readonly maxBufferedBytes: number;
+  readonly maxWaitingBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -45,7 +49,8 @@ export type SettingKind =
   /** A file or folder; in a config file relative to that file's folder. */
   | { readonly kind: "path" }
   /** Several; the flag may be repeated. */
-  | { readonly kind: "paths" };
+  | { readonly kind: "paths" }
+  | { readonly kind: "texts" };
 
 export type Setting = SettingKind & {
   /** Heading in --help. */
@@ -111,6 +116,18 @@ export const SETTINGS = {
     group: ACCESS,
     shown: "<file>",
     help: "without --data: tokens that are let in, one a line",
+  },
+  allowOrigin: {
+    kind: "texts",
+    group: ACCESS,
+    shown: "<origin>",
+    help: "without keys: pages of this origin may ask too, https://app.example; repeat for more",
+  },
+  hostName: {
+    kind: "texts",
+    group: ACCESS,
+    shown: "<name>",
+    help: "without keys: clients reach this provider under this name; repeat for more",
   },
   host: {
     kind: "text",
@@ -185,19 +202,24 @@ export const SETTINGS = {
     help: "most open queries of one connection",
   },
   maxVectors: {
-    ...integer(1, 1 << 20, DEFAULT_LIMITS.maxVectors),
+    ...integer(1, 1 << 20),
     group: LIMITS,
-    help: "most vectors in a query",
+    help: `most vectors in a query (default: ${DEFAULT_LIMITS.maxVectors}, or what the largest message holds)`,
   },
   maxMessageBytes: {
-    ...integer(1 << 16, 64 << 20, DEFAULT_LIMITS.maxMessageBytes),
+    ...integer(MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES),
     group: LIMITS,
-    help: "largest message that is read",
+    help: "largest message that is read (default: what queries of so many vectors need)",
   },
   maxBufferedBytes: {
     ...integer(16 << 20, 1 << 30, 64 << 20),
     group: LIMITS,
     help: "most bytes that wait for a client that does not read",
+  },
+  maxWaitingBytes: {
+    ...integer(4 << 20, 2 ** 36, 256 << 20),
+    group: LIMITS,
+    help: "most bytes that wait, in and out, of all connections; one connection, key or address may have half",
   },
   receiveSeconds: {
     ...integer(1, 3_600, 60),

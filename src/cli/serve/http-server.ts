@@ -1,8 +1,8 @@
 /** A function Request → Response on a port of this machine. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import { listenOn } from "../listen.ts";
-import { isOwnName } from "../own-name.ts";
+import { listenOn } from "../shared/listen.ts";
+import { foreignTo } from "../shared/own-name.ts";
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -39,7 +39,8 @@ export async function serveHttp({ host, port, handle, onRefused }: HttpServerOpt
         onRefused?.(incoming.method ?? "", status);
         refuse(outgoing, status, message);
       };
-      if (isOwnName(incoming.headers.host, host)) void answer(incoming, outgoing, handle, turnAway);
+      // Which pages may ask is the endpoint's to say (--cors-origin).
+      if (foreignTo(incoming, { host }) !== "host") void answer(incoming, outgoing, handle, turnAway);
       else turnAway(421, "this endpoint answers for this machine only");
     },
   );

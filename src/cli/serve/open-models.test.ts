@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Turns } from "../../openai/routes.ts";
+import { Turns } from "../../openai/endpoint.ts";
 import type { ModelSpec } from "./model-specs.ts";
 import { openModels } from "./open-models.ts";
 

@@ -1,11 +1,11 @@
 /** The endpoint's models: several adapters, one base model in memory. */
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { type AdapterOptions, connectShared, type SharedModels } from "../../client/client.ts";
-import { passTurns, ServedModel, type Turns } from "../../openai/routes.ts";
-import { collectLessOften } from "../../platform/node-heap.ts";
+import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/client.ts";
+import { passTurns, ServedModel, type Turns } from "../../openai/endpoint.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
-import { Progress } from "../progress.ts";
+import { Progress } from "../shared/progress.ts";
 import {
   announceReconnects,
   LoadProgress,
@@ -14,9 +14,9 @@ import {
   RECONNECT_SECONDS,
   type SourceOptions,
   warnOfClearToken,
-} from "../source.ts";
-import { warn } from "../terminal.ts";
-import { clientToken } from "../token.ts";
+} from "../shared/source.ts";
+import { warn } from "../shared/terminal.ts";
+import { clientToken } from "../shared/token.ts";
 import type { ModelSpec } from "./model-specs.ts";
 
 /** What the base model alone is called. */
@@ -101,7 +101,7 @@ async function connectAll(
         ...(spec.providerKey === undefined ? {} : { providerKey: spec.providerKey }),
       });
     }
-    const shared = await connectShared(platform, {
+    const shared = await openPrivateModels(platform, {
       base: await openBase(options, signal),
       adapters,
       withBase: options.serveBase === true,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { RequestEntry } from "../../openai/routes.ts";
+import type { RequestEntry } from "../../openai/endpoint.ts";
 import type { LogLevel } from "./log-level.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 

@@ -1,6 +1,6 @@
 /** The endpoint's log: a line of JSON for each request, without anything that was asked or answered. */
 import { type Logger, pino } from "pino";
-import type { RequestEntry } from "../../openai/routes.ts";
+import type { RequestEntry } from "../../openai/endpoint.ts";
 import type { LogLevel } from "./log-level.ts";
 
 /** Onto stderr; `destination` for tests. */

@@ -6,8 +6,8 @@ import { createReadStream } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { extname } from "node:path";
 import { pipeline } from "node:stream";
-import { listenOn } from "../listen.ts";
-import { isOwnName } from "../own-name.ts";
+import { listenOn } from "../shared/listen.ts";
+import { foreignTo } from "../shared/own-name.ts";
 
 /** Something that a path gives: a file on disk, or a text. */
 export type Served = { readonly file: string; readonly size: number } | { readonly json: unknown };
@@ -35,12 +35,20 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json; charset=utf-8",
 };
 
+/**
+ * What a browser may keep for good: its name changes with its content, and no policy hangs on it. A script is not among
+ * these: a worker takes its policy from the headers that its script came with, and they name this run's providers.
+ */
+const NEVER_CHANGES = /^assets\/.*\.(wasm|css)$/;
+/** Of what is kept: the same in every run. */
+const KEPT_POLICY = "default-src 'none'; frame-ancestors 'none'";
+
 /** @throws TacetError io_failed if the address cannot be listened on */
 export async function serveApp({ host, port, paths, connectTo }: AppServerOptions): Promise<AppServer> {
   const headers = securityHeaders(connectTo);
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    answer(request, response, paths, isOwnName(request.headers.host, host));
+    answer(request, response, paths, foreignTo(request, { host }));
   });
   const url = await listenOn(server, host, port);
   return {
@@ -80,15 +88,15 @@ function answer(
   request: IncomingMessage,
   response: ServerResponse,
   paths: AppServerOptions["paths"],
-  ownName: boolean,
+  foreign: ReturnType<typeof foreignTo>,
 ): void {
   const refuse = (status: number, text: string): void => {
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
   };
   const path = pathOf(request.url ?? "/");
   const served = path === undefined ? undefined : paths.get(path);
-  if (!ownName) {
-    refuse(421, "this server answers for this machine only");
+  if (foreign !== undefined) {
+    refuse(foreign === "host" ? 421 : 403, "this server answers for this machine only");
     return;
   }
   if (request.method !== "GET" && request.method !== "HEAD") {
@@ -100,8 +108,8 @@ function answer(
     return;
   }
   const type = TYPES[extname(path === "" ? "index.html" : path)] ?? "application/octet-stream";
-  // Names of assets change with their content; everything else is asked for again.
-  const cache = path.startsWith("assets/") ? "public, max-age=31536000, immutable" : "no-cache";
+  const cache = NEVER_CHANGES.test(path) ? "public, max-age=31536000, immutable" : "no-store";
+  if (NEVER_CHANGES.test(path)) response.setHeader("content-security-policy", KEPT_POLICY);
   if ("json" in served) {
     const body = Buffer.from(JSON.stringify(served.json));
     response.writeHead(200, { "content-type": type, "cache-control": cache, "content-length": body.length });

@@ -12,11 +12,11 @@ import {
   weightsOf,
   worstError,
 } from "../../../test/support/small-models.ts";
-import { nodeFileTree } from "../../platform/node-files.ts";
+import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import type { RawConfig } from "../config-fields.ts";
-import { architectureOf } from "./architecture.ts";
+import type { RawConfig } from "./config-fields.ts";
+import { architectureOf } from "./registry.ts";
 import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 
 const GOLDEN = "test/fixtures/golden/chatglm2-f32";

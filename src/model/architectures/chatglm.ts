@@ -7,17 +7,19 @@
  * Source: modeling_chatglm.py beside the released checkpoints.
  */
 
-import { addThenLinear } from "../blocks/add-then-linear.ts";
-import { CachedAttention } from "../blocks/attention.ts";
-import { embed } from "../blocks/embedding.ts";
-import { gatedSilu } from "../blocks/gated-mlp.ts";
-import { cachedHeadDim } from "../blocks/head-padding.ts";
-import { logits } from "../blocks/logits.ts";
-import { reshape } from "../blocks/reshape.ts";
-import { addRmsNorm, type RmsNorm, rmsNorm } from "../blocks/rms-norm.ts";
-import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
-import type { Architecture, Given } from "./architecture.ts";
+import type { PassInputs } from "../graph/pass-values.ts";
+import type { Value } from "../graph/onnx-graph.ts";
+import { addThenLinear } from "../graph/blocks/add-then-linear.ts";
+import { CachedAttention } from "../graph/blocks/attention.ts";
+import { embed } from "../graph/blocks/embedding.ts";
+import { gatedSilu } from "../graph/blocks/gated-mlp.ts";
+import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
+import { logits } from "../graph/blocks/logits.ts";
+import { reshape } from "../graph/blocks/reshape.ts";
+import { addRmsNorm, type RmsNorm, rmsNorm } from "../graph/blocks/rms-norm.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { SegmentBuilder } from "../graph/segment-builder.ts";
+import type { Architecture } from "./architecture.ts";
 import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 
 /** Released files name their base class; a file saved from the language model names that. */
@@ -63,7 +65,7 @@ function write(
   builder: SegmentBuilder,
   config: ChatGlmConfig,
   places: readonly LinearPlace[],
-  given: Given,
+  given: PassInputs,
 ): Value {
   const { layers, heads, kvHeads, headDim, hiddenSize, vocabSize, rope } = config;
   const norm = (name: string): RmsNorm => ({

@@ -1,8 +1,8 @@
 /** config.json of GPT-2. */
 
-import { ACTIVATIONS, type Activation } from "../blocks/activation.ts";
-import type { DecoderConfig } from "../config.ts";
-import { bad, choice, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "../config-fields.ts";
+import { ACTIVATIONS, type Activation } from "../graph/blocks/activation.ts";
+import type { DecoderConfig } from "./decoder-config.ts";
+import { bad, choice, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
 
 export interface Gpt2Config extends DecoderConfig {
   readonly positionLimit: number;

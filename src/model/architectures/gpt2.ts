@@ -6,16 +6,18 @@
  * Source: transformers, models/gpt2/modeling_gpt2.py.
  */
 
-import { activate } from "../blocks/activation.ts";
-import { CachedAttention } from "../blocks/attention.ts";
-import { embed } from "../blocks/embedding.ts";
-import { cachedHeadDim } from "../blocks/head-padding.ts";
-import { addLayerNorm, type LayerNorm, layerNorm } from "../blocks/layer-norm.ts";
-import { logits } from "../blocks/logits.ts";
-import { reshape } from "../blocks/reshape.ts";
-import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
-import type { Architecture, Given } from "./architecture.ts";
+import type { PassInputs } from "../graph/pass-values.ts";
+import type { Value } from "../graph/onnx-graph.ts";
+import { activate } from "../graph/blocks/activation.ts";
+import { CachedAttention } from "../graph/blocks/attention.ts";
+import { embed } from "../graph/blocks/embedding.ts";
+import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
+import { addLayerNorm, type LayerNorm, layerNorm } from "../graph/blocks/layer-norm.ts";
+import { logits } from "../graph/blocks/logits.ts";
+import { reshape } from "../graph/blocks/reshape.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { SegmentBuilder } from "../graph/segment-builder.ts";
+import type { Architecture } from "./architecture.ts";
 import { type Gpt2Config, parseGpt2Config } from "./gpt2-config.ts";
 
 export const gpt2: Architecture<Gpt2Config> = {
@@ -54,7 +56,7 @@ function write(
   builder: SegmentBuilder,
   config: Gpt2Config,
   places: readonly LinearPlace[],
-  given: Given,
+  given: PassInputs,
 ): Value {
   const { layers, heads, headDim, hiddenSize, vocabSize, scaleByWidth, scaleByLayer } = config;
   const norm = (name: string): LayerNorm => ({
@@ -88,7 +90,7 @@ function write(
 }
 
 /** past, past + 1, …, total - 1: (1, tokens) int32 */
-function positions(builder: SegmentBuilder, { past, total }: Given): Value {
+function positions(builder: SegmentBuilder, { past, total }: PassInputs): Value {
   const spec = { dims: [], type: "int32" } as const;
   const [start] = builder.node("Squeeze", [past], [spec]);
   const [end] = builder.node("Squeeze", [total], [spec]);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../../base/errors.ts";
-import type { RawConfig } from "../config-fields.ts";
-import { architectureOf } from "./architecture.ts";
+import type { RawConfig } from "./config-fields.ts";
+import { architectureOf } from "./registry.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { qwen2 } from "./qwen2.ts";

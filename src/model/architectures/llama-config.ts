@@ -1,9 +1,9 @@
 /** config.json of the Llama family. The families in it differ in what they leave out and in a few fixed choices. */
 
-import type { DecoderConfig } from "../config.ts";
-import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "../config-fields.ts";
-import type { Rope } from "../rope.ts";
-import { parseRope } from "../rope-config.ts";
+import type { DecoderConfig } from "./decoder-config.ts";
+import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
+import type { Rope } from "../graph/rope.ts";
+import { parseRope } from "./rope-config.ts";
 import type { ReadWindow, SlidingWindow } from "./sliding-window.ts";
 
 export interface LlamaConfig extends DecoderConfig {

@@ -1,15 +1,17 @@
 /** The decoder that Llama made common: RMS norm, rotary attention with grouped heads, gated MLP. */
 
-import { addThenLinear } from "../blocks/add-then-linear.ts";
-import { CachedAttention } from "../blocks/attention.ts";
-import { embed } from "../blocks/embedding.ts";
-import { gatedSilu } from "../blocks/gated-mlp.ts";
-import { cachedHeadDim } from "../blocks/head-padding.ts";
-import { logits } from "../blocks/logits.ts";
-import { addRmsNorm, type RmsNorm, rmsNorm, rmsNormHeads } from "../blocks/rms-norm.ts";
-import type { LinearPlace } from "../linear-place.ts";
-import type { SegmentBuilder, Value } from "../segment-builder.ts";
-import type { Architecture, Given } from "./architecture.ts";
+import type { PassInputs } from "../graph/pass-values.ts";
+import type { Value } from "../graph/onnx-graph.ts";
+import { addThenLinear } from "../graph/blocks/add-then-linear.ts";
+import { CachedAttention } from "../graph/blocks/attention.ts";
+import { embed } from "../graph/blocks/embedding.ts";
+import { gatedSilu } from "../graph/blocks/gated-mlp.ts";
+import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
+import { logits } from "../graph/blocks/logits.ts";
+import { addRmsNorm, type RmsNorm, rmsNorm, rmsNormHeads } from "../graph/blocks/rms-norm.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { SegmentBuilder } from "../graph/segment-builder.ts";
+import type { Architecture } from "./architecture.ts";
 import { type LlamaConfig, type LlamaFamily, parseLlamaConfig } from "./llama-config.ts";
 
 /** @param names as config.json has them */
@@ -61,7 +63,7 @@ function write(
   builder: SegmentBuilder,
   config: LlamaConfig,
   places: readonly LinearPlace[],
-  given: Given,
+  given: PassInputs,
 ): Value {
   const { layers, hiddenSize, mlpSize, vocabSize, headDim } = config;
   const rotary = { rope: config.rope, dims: headDim, pairs: "halves" } as const;

@@ -1,6 +1,6 @@
 /** Attention that sees only the latest keys: which layers have it, as each family reads it from config.json. */
 
-import { bad, count, demand, flag, present, type RawConfig, unsupported } from "../config-fields.ts";
+import { bad, count, demand, flag, present, type RawConfig, unsupported } from "./config-fields.ts";
 
 export interface SlidingWindow {
   /** How many keys a token sees, itself the last. */

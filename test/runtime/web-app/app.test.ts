@@ -2,50 +2,30 @@
  * The browser app in a real Chromium, served by a real `tacet web`, against a real provider: the private answer is
  * the expected one token for token, the page talks to nobody else, and it can be used by keyboard and on a phone.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import axe from "axe-core";
-import { type Browser, chromium, type Page } from "playwright";
+import type { Browser, Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  ask,
+  entries,
+  expected,
+  PATIENCE,
+  type RunningApp,
+  ready,
+  startApp,
+  startBrowser,
+  violations,
+} from "./support.ts";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const { entries } = JSON.parse(readFileSync(`${ROOT}models/lexicon/expected.json`, "utf8")) as {
-  entries: {
-    word: string;
-    base: { ids: number[]; text: string };
-    adapter: { ids: number[]; text: string };
-  }[];
-};
-
-let app: ChildProcess;
-let url: string;
+let app: RunningApp;
 let browser: Browser;
 
 beforeAll(async () => {
-  app = spawn(process.execPath, ["dist/cli/main.js", "web", "--port", "0"], {
-    cwd: ROOT,
-    stdio: ["ignore", "pipe", "inherit", "ipc"],
-  });
-  for await (const line of createInterface({ input: app.stdout! })) {
-    const match = /^open (http:\S+)$/.exec(line);
-    if (match) {
-      url = match[1];
-      break;
-    }
-  }
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-  });
+  app = await startApp();
+  browser = await startBrowser();
 });
-
 afterAll(async () => {
   await browser?.close();
-  app?.kill("SIGTERM");
-  if (app && app.exitCode === null) await once(app, "exit");
+  await app?.stop();
 });
 
 interface Opened {
@@ -59,13 +39,6 @@ interface Opened {
 interface Context {
   getImageData(x: number, y: number, width: number, height: number): { readonly data: Uint8ClampedArray };
 }
-interface Report {
-  readonly violations: readonly {
-    readonly id: string;
-    readonly nodes: readonly { readonly html: string }[];
-  }[];
-}
-
 async function open(): Promise<Opened> {
   const page = await browser.newPage();
   const complaints: string[] = [];
@@ -76,19 +49,9 @@ async function open(): Promise<Opened> {
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => requests.push(request.url()));
   page.on("websocket", (socket) => requests.push(socket.url()));
-  await page.goto(url);
-  await page.locator("#status", { hasText: /^Ready$/ }).waitFor({ timeout: 60_000 });
+  await page.goto(app.url);
+  await ready(page);
   return { page, complaints, requests };
-}
-
-/** Types a question and waits for both answers. */
-async function ask(page: Page, text: string): Promise<{ base: string; private: string }> {
-  await page.locator("#question").fill(text);
-  await page.keyboard.press("Enter");
-  const turn = page.locator(".turn").last();
-  await turn.locator('[data-side="private"][data-ids]').waitFor({ timeout: 60_000 });
-  const ids = (side: string) => turn.locator(`[data-side="${side}"]`).getAttribute("data-ids");
-  return { base: (await ids("base")) ?? "", private: (await ids("private")) ?? "" };
 }
 
 describe("the browser app", () => {
@@ -100,10 +63,7 @@ describe("the browser app", () => {
   it("answers privately, token for token as Node does, and talks to this machine and the provider only", async () => {
     const { page, complaints, requests } = opened;
     for (const entry of entries.slice(0, 2)) {
-      expect(await ask(page, entry.word)).toEqual({
-        base: entry.base.ids.join(","),
-        private: entry.adapter.ids.join(","),
-      });
+      expect(await ask(page, entry.word)).toEqual(expected(entry));
       const shown = await page.locator(".turn").last().locator(".private .text").textContent();
       expect(shown?.trim()).toBe(entry.adapter.text);
     }
@@ -137,8 +97,8 @@ describe("the browser app", () => {
     const turn = page.locator(".turn").last();
     await turn.locator('[data-side="private"] .text', { hasText: /\S/ }).waitFor();
     await page.keyboard.press("Escape");
-    await turn.locator('[data-side="private"][data-ids]').waitFor();
-    await page.locator("#send:not([disabled])").waitFor();
+    await turn.locator('[data-side="private"][data-ids]').waitFor(PATIENCE);
+    await page.locator("#send:not([disabled])").waitFor(PATIENCE);
     expect((await ask(page, entries[1].word)).private).toBe(entries[1].adapter.ids.join(","));
   });
 
@@ -147,17 +107,13 @@ describe("the browser app", () => {
     await page.locator("details").evaluateAll((all) => {
       for (const details of all) details.setAttribute("open", "");
     });
-    // Evaluated, not injected: the page's policy allows no foreign script.
-    await page.evaluate(axe.source);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
-      const found = await page.evaluate(async () => {
-        const { axe: checker } = globalThis as unknown as { axe: { run(): Promise<Report> } };
-        const { violations } = await checker.run();
-        return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 120)}`);
-      });
-      expect(found).toEqual([]);
+      expect(await violations(page)).toEqual([]);
     }
+    await page.locator("details").evaluateAll((all) => {
+      for (const details of all) details.removeAttribute("open");
+    });
   });
 
   it("fits a phone", async () => {
@@ -172,15 +128,14 @@ describe("the browser app", () => {
 
   it("opens again from its caches when only the provider is left", async () => {
     const { page } = opened;
-    const ready = page.locator("#status", { hasText: /^Ready$/ });
-    await page.reload(); // through the service worker, which now keeps the page
-    await ready.waitFor({ timeout: 60_000 });
+    await page.reload(); // through the service worker
+    await ready(page);
     await page.context().route(
-      (address) => address.origin === new URL(url).origin,
+      (address) => address.origin === new URL(app.url).origin,
       (route) => route.abort(),
     );
     await page.reload();
-    await ready.waitFor({ timeout: 60_000 });
+    await ready(page);
     expect((await ask(page, entries[2].word)).private).toBe(entries[2].adapter.ids.join(","));
   });
 });

@@ -1,0 +1,173 @@
+/** `tacet bundle`: prepares an adapter for serving. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { toHex } from "../../base/bytes.ts";
+import { TacetError } from "../../base/errors.ts";
+import { checkAdapterName, type OutputMode } from "../../bundle/manifest.ts";
+import { signBundle } from "../../bundle/signature.ts";
+import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import { nodeFileTree } from "../../platform/node.ts";
+import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../../provider/served-adapter.ts";
+import { readAdapterText } from "../../text/adapter-text.ts";
+import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import {
+  costOf,
+  type ModeCost,
+  securityPromise,
+  securityFacts,
+  shapesOf,
+  showFunctionVectors,
+} from "../shared/bundle-facts.ts";
+import { describeText } from "../shared/describe-text.ts";
+import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
+import { makeBundle, writeBundle } from "./make-bundle.ts";
+import { modelFolder, nameOf } from "../shared/model-folder.ts";
+import { readSigningKey } from "./signing-key.ts";
+import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+
+export interface BundleOptions {
+  readonly adapter: string;
+  readonly base?: string;
+  readonly out: string;
+  readonly name?: string;
+  readonly output: OutputMode;
+  readonly signingKey?: string;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
+  const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
+  const signaturePath = join(options.out, SIGNATURE_FILE);
+  if (!options.force) await refuseExisting(Object.values(paths));
+  const name = checkAdapterName(options.name ?? nameOf(options.adapter));
+  const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
+  const checkpoint = await openCheckpoint(nodeFileTree(base));
+  const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
+  const made = await makeBundle(checkpoint, adapter, {
+    ...{ name, output: options.output, signal },
+    ...(text === undefined ? {} : { text }),
+  });
+  const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
+  const signature = signingKey && signBundle(signingKey, made.digest);
+  await writeBundle(made, { ...paths, signature: signaturePath }, signature);
+  const signedBy = signature && toHex(signature.publicKey);
+
+  const groups = fitAdapter(adapter, checkpoint);
+  const signs = initializationSigns(
+    groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
+  );
+  if (!options.json) {
+    warnOfInitialization(signs);
+    if (signs.length > 0 && isEmbeddedAdapter(options.adapter)) {
+      for (const line of wrap(EMBEDDED_MAY, 80)) print(line);
+      print();
+    }
+  }
+  if (readsMessages) {
+    warn(
+      "the adapter's chat template writes other prompts where messages have other words; clients do not let it see " +
+        "them, and put every message in as it is",
+    );
+  }
+  const { manifest } = made;
+  const costs = (["public-basis", "sealed"] as const).map((output) =>
+    costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
+  );
+  const security = securityFacts(manifest);
+  if (options.json) {
+    printJson({
+      adapter: name,
+      digest: toHex(made.digest),
+      ...(signedBy === undefined ? {} : { signedBy }),
+      output: options.output,
+      baseFingerprint: manifest.baseFingerprint,
+      groups: groups.length,
+      modules: adapter.modules.size,
+      ...(text === undefined ? {} : { text }),
+      files: [
+        { path: paths.bundle, bytes: made.bundle.length, public: true },
+        { path: paths.private, bytes: made.privateState.length, public: false },
+      ],
+      costs,
+      security,
+      initialization: signs,
+    });
+    return;
+  }
+  printField("adapter", name, 16);
+  printField("digest", toHex(made.digest), 16);
+  if (signedBy !== undefined) printField("signed by", signedBy, 16);
+  printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
+  for (const line of describeText(text)) printField("text", line);
+  printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
+  printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
+  print();
+  printCosts(costs, options.output);
+  print();
+  printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
+  printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
+  printField("function", showFunctionVectors(security));
+  for (const line of wrap(securityPromise(security), 80)) print(line);
+}
+
+const EMBEDDED_MAY =
+  "The embedded example may be so: it is published with tacet, and so is its text. An adapter that is meant to stay " +
+  "secret must begin from a seed that nobody can guess (docs/models.md).";
+
+/** A that can be guessed is as good as public: docs/security.md, rule 5. */
+function warnOfInitialization(signs: readonly InitializationSign[]): void {
+  for (const sign of signs) {
+    if (sign.kind === "seed") {
+      const seed = sign.seed === "default" ? "the seed it has when none is set" : `seed ${sign.seed}`;
+      const how = `correlation ${sign.correlation.toFixed(2)}`;
+      warn(
+        `A of ${sign.module} began as PyTorch's random numbers under ${seed} (${how}): who guesses that needs ` +
+          "few queries for the rest; train again under a random seed of 32 bits, kept secret",
+      );
+    } else {
+      const law = sign.distribution === "uniform" ? "uniform in ±1/√n" : "Gaussian of deviation 1/r";
+      warn(
+        `A looks like its initialisation, ${law}: training moved it little, so whoever guesses the seed has ` +
+          "most of it; the seed must have been random and secret",
+      );
+    }
+  }
+}
+
+function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
+  const row = (cells: readonly string[]) =>
+    print(
+      cells[0].padEnd(16) +
+        cells
+          .slice(1)
+          .map((c) => c.padStart(15))
+          .join(""),
+    );
+  row(["cost of a token", "bundle", "bytes up", "bytes down", "provider MACs"]);
+  for (const cost of costs) {
+    row([
+      cost.output + (cost.output === chosen ? " *" : ""),
+      showBytes(cost.bundleBytes),
+      grouped(cost.bytesUp),
+      grouped(cost.bytesDown),
+      grouped(cost.providerMacs),
+    ]);
+  }
+  print("* as made here");
+}
+
+async function refuseExisting(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) continue;
+    throw new TacetError("bad_argument", `${path} exists`, {
+      hint: "choose another folder with --out, or replace it with --force",
+    });
+  }
+}

@@ -1,0 +1,239 @@
+/** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
+import { TacetError } from "../../base/errors.ts";
+import type { Platform } from "../../base/platform.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
+import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import { LocalLora } from "../../model/adapter/local-lora.ts";
+import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
+import type { WeightFormat } from "../../model/weights/weight-source.ts";
+import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
+import { readAdapterText } from "../../text/adapter-text.ts";
+import { withAdapterText } from "../../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { EMBEDDED_BASE } from "./embedded.ts";
+import { isLoopback } from "./loopback.ts";
+import { modelFolder } from "./model-folder.ts";
+import { Progress } from "./progress.ts";
+import { warn } from "./terminal.ts";
+import { clientToken } from "./token.ts";
+
+export interface SourceOptions {
+  readonly base?: string;
+  readonly adapter?: string;
+  readonly provider?: readonly string[];
+  readonly adapterName?: string;
+  readonly tokenFile?: string;
+  readonly bundleDigest?: string;
+  readonly providerKey?: string;
+  readonly reconnectSeconds?: number;
+  readonly pollMicros?: number;
+  readonly threads?: number;
+  readonly cache?: boolean;
+  readonly weights?: WeightFormat;
+  readonly weightsCache?: string;
+  readonly contextLength?: number;
+}
+
+export type SourceKind = "base" | "plaintext-adapter" | "provider";
+
+export interface OpenedModel {
+  readonly kind: SourceKind;
+  readonly model: CausalLm;
+  /** With what the adapter changes about text. */
+  readonly checkpoint: Checkpoint;
+  /** With a provider. */
+  readonly remote?: PrivateModel;
+  close(): Promise<void>;
+}
+
+/** @throws TacetError bad_argument for options that do not go together */
+export function checkSource(
+  options: SourceOptions,
+  both: "refuse-both" | "allow-both" = "refuse-both",
+): void {
+  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
+  if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
+    throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
+      hint: "--provider asks a provider, --adapter applies an adapter that you have here",
+    });
+  }
+  if (provider !== undefined) return;
+  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (stray === undefined) return;
+  const option = stray[0].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new TacetError("bad_argument", `--${option} needs --provider`);
+}
+
+export async function openBase({ base }: SourceOptions, signal?: AbortSignal): Promise<Checkpoint> {
+  return await openCheckpoint(
+    nodeFileTree(base === undefined ? EMBEDDED_BASE : await modelFolder(base, "base", signal)),
+  );
+}
+
+/** Opens what the options name, under a progress bar. Close it. */
+export async function openModel(options: SourceOptions, signal: AbortSignal): Promise<OpenedModel> {
+  checkSource(options);
+  const checkpoint = await openBase(options, signal);
+  if (options.provider !== undefined) return await openRemote(checkpoint, options, signal);
+  return await openLocal(checkpoint, options, signal);
+}
+
+export async function openLocal(
+  base: Checkpoint,
+  options: SourceOptions,
+  signal: AbortSignal,
+): Promise<OpenedModel> {
+  collectLessOften();
+  const local =
+    options.adapter === undefined ? undefined : await openLocalLora(base, options.adapter, signal);
+  const { deltas, checkpoint = base } = local ?? {};
+  const progress = new LoadProgress();
+  try {
+    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
+      ...modelOptions(options),
+      signal,
+      onWarning: warn,
+      onPrepare: progress.prepare,
+      onProgress: progress.load,
+      ...(deltas === undefined ? {} : { deltas }),
+    });
+    const kind = deltas === undefined ? "base" : "plaintext-adapter";
+    return { kind, model, checkpoint, close: () => model.dispose() };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** What all models are opened with. */
+export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
+  return {
+    weightCache: nodeFileCache(weightsCache),
+    ...(threads === undefined ? {} : { threads }),
+    ...(weights === undefined ? {} : { weights }),
+    ...(contextLength === undefined ? {} : { contextLength }),
+  };
+}
+
+/** A bar for each step of loading, one after the other. */
+export class LoadProgress {
+  readonly #bars = new Map<string, Progress>();
+
+  readonly prepare = ({ step, fraction }: PrepareProgress): void => {
+    this.#show(step === "quantizing" ? "quantizing, once" : "checking the weights", fraction);
+  };
+
+  readonly load = (fraction: number): void => this.#show("loading", fraction);
+
+  stop(): void {
+    for (const bar of this.#bars.values()) bar.stop();
+    this.#bars.clear();
+  }
+
+  #show(label: string, fraction: number): void {
+    if (!this.#bars.has(label)) {
+      this.stop();
+      this.#bars.set(label, new Progress(label));
+    }
+    this.#bars.get(label)!.update(fraction);
+  }
+}
+
+async function openLocalLora(
+  base: Checkpoint,
+  named: string,
+  signal: AbortSignal,
+): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+  const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
+  return {
+    deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
+    checkpoint: text === undefined ? base : withAdapterText(base, text),
+  };
+}
+
+export const RECONNECT_SECONDS = 10;
+
+export async function openRemote(
+  checkpoint: Checkpoint,
+  options: SourceOptions,
+  signal: AbortSignal,
+  runtime: Platform = nodePlatform(),
+): Promise<OpenedModel> {
+  collectLessOften();
+  const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;
+  const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
+  const token = await clientToken(options.tokenFile);
+  warnOfClearToken(token, provider);
+  const platform = announceReconnects(runtime, seconds);
+  const fetching = new Progress("fetching the bundle");
+  const loading = new LoadProgress();
+  try {
+    const remote = await openPrivateModel(platform, {
+      base: checkpoint,
+      provider,
+      signal,
+      reconnectMs: 1000 * seconds,
+      onBundleProgress: fetching.update,
+      onPrepare(progress) {
+        fetching.stop();
+        loading.prepare(progress);
+      },
+      onLoadProgress(fraction) {
+        fetching.stop();
+        loading.load(fraction);
+      },
+      onWarning: warn,
+      ...(adapterName === undefined ? {} : { adapter: adapterName }),
+      ...(token === undefined ? {} : { token }),
+      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
+      ...(providerKey === undefined ? {} : { providerKey }),
+      ...(pollMicros === undefined ? {} : { pollMicros }),
+      ...modelOptions(options),
+      ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
+    });
+    platform.connected();
+    const { model } = remote;
+    return { kind: "provider", model, checkpoint: remote.checkpoint, remote, close: () => remote.close() };
+  } finally {
+    fetching.stop();
+    loading.stop();
+  }
+}
+
+/** Whoever listens on the way can use a token that travels in clear. */
+export function warnOfClearToken(token: string | undefined, urls: readonly string[]): void {
+  if (token === undefined) return;
+  const open = urls.find((url) => {
+    const { protocol, hostname } = URL.canParse(url) ? new URL(url) : { protocol: "", hostname: "" };
+    return protocol === "ws:" && !isLoopback(hostname);
+  });
+  if (open === undefined) return;
+  warn(`the token travels in clear to ${new URL(open).host}: use wss:// if the provider offers it`);
+}
+
+/** A platform that says so when a connection that once stood is opened again. */
+export function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
+  let stood = false;
+  let waiting = false;
+  return {
+    ...runtime,
+    connected() {
+      stood = true;
+    },
+    async connect(url, options) {
+      if (stood && !waiting) {
+        warn(`the connection to the provider was lost; trying for ${seconds} s to get it back`);
+        waiting = true;
+      }
+      const socket = await runtime.connect(url, options);
+      waiting = false;
+      return socket;
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/** `tacet web`: the browser app, for this machine. */
+import { createHash } from "node:crypto";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TacetError } from "../../base/errors.ts";
+import { nodeFileTree } from "../../platform/node.ts";
+import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { EMBEDDED_BASE, EMBEDDED_EXAMPLES, isEmbeddedBase, PACKAGE_JSON } from "../shared/embedded.ts";
+import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
+import { untilStopped } from "../shared/interrupt.ts";
+import { isLoopback } from "../shared/loopback.ts";
+import { print, warn } from "../shared/terminal.ts";
+import { type Served, serveApp } from "./app-server.ts";
+import { type FoundFile, filesUnder, modelFilesOf } from "./model-files.ts";
+
+export interface WebOptions {
+  readonly base?: string;
+  readonly provider?: readonly string[];
+  readonly adapterName?: string;
+  readonly bundleDigest?: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The built app, beside dist/cli. */
+const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/web");
+export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<void> {
+  const { host, port, adapterName, bundleDigest } = options;
+  const base = options.base ?? EMBEDDED_BASE;
+  const app = await filesUnder(APP).catch(() => {
+    throw new TacetError("io_failed", "the browser app has not been built", { hint: "npm run build" });
+  });
+  await openCheckpoint(nodeFileTree(base)); // says what is wrong with the folder, before a page does
+  const model = await modelFilesOf(base);
+  const own = options.provider === undefined ? await startEmbeddedProvider(signal) : undefined;
+  try {
+    const provider = options.provider ?? [own?.url ?? ""];
+    const settings = {
+      model: {
+        name: isEmbeddedBase(options.base) ? "Lexicon, a small dictionary" : basename(resolve(base)),
+        files: model.map(({ path, size }) => ({ path, size })),
+        version: versionOf(model),
+      },
+      provider,
+      app: app.map(({ path }) => (path === "index.html" ? "" : path)),
+      ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
+      ...(adapterName === undefined ? {} : { adapter: adapterName }),
+      ...(bundleDigest === undefined ? {} : { bundleDigest }),
+    };
+    const paths = new Map<string, Served>([
+      ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),
+      ...model.map(({ path, ...file }) => [`model/${path}`, file] as const),
+      ["settings.json", { json: settings }],
+    ]);
+    const server = await serveApp({ host, port, paths, connectTo: provider.map(originOf) });
+    if (!isLoopback(host)) {
+      warn(`the page is open to everybody who reaches ${host}, without TLS`);
+    }
+    print(`open ${server.url}`);
+    await untilStopped(signal);
+    await server.close();
+  } finally {
+    await own?.stop();
+  }
+}
+
+/** Changes when a file does. */
+function versionOf(files: readonly FoundFile[]): string {
+  const hash = createHash("sha256");
+  for (const { path, size, changedMs } of files) hash.update(`${path}\0${size}\0${changedMs}\0`);
+  return hash.digest("hex").slice(0, 32);
+}
+
+/** @throws TacetError bad_argument */
+function originOf(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol === "ws:" || parsed?.protocol === "wss:") return `${parsed.protocol}//${parsed.host}`;
+  throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+    hint: "it looks like ws://host:port or wss://host",
+  });
+}

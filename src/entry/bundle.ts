@@ -1,0 +1,27 @@
+/**
+ * What a provider publishes for one adapter version, and what it keeps: made, signed, decoded. `writeStateFolder` of
+ * `tacet/platform/node` puts both into the folder that a provider loads.
+ * @module
+ */
+export type { FileTree } from "../base/platform.ts";
+export { type Bundle, type BundleTensors, decodeBundle } from "../bundle/bundle.ts";
+export {
+  type CreateBundleInput,
+  type CreatedBundle,
+  createBundle,
+  type GroupSpec,
+} from "../bundle/create-bundle.ts";
+export type { BundleGroup, BundleManifest, BundleModule, OutputMode } from "../bundle/manifest.ts";
+export { type PrivateGroup, readPrivateState } from "../bundle/private-state.ts";
+export {
+  type BundleSignature,
+  createSigningKey,
+  decodeSignature,
+  encodeSignature,
+  isSignedBy,
+  signBundle,
+} from "../bundle/signature.ts";
+export type { LoraPair } from "../pll/lora-split.ts";
+export { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
+export { type RandomSource, systemRandom } from "../ring/random-source.ts";
+export type { Parameters } from "../rlwe/parameters.ts";

@@ -1,0 +1,37 @@
+/**
+ * The user's side without text, for any runtime: a base model that runs here, an adapter that stays at its provider.
+ * @module
+ */
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
+export type {
+  FileCache,
+  FileCheckOptions,
+  FileTree,
+  FileWriter,
+  MessageSocket,
+  OnnxModel,
+  Platform,
+  SessionOptions,
+  TensorRuntime,
+} from "../base/platform.ts";
+export type { Bundle } from "../bundle/bundle.ts";
+export type { BundleManifest } from "../bundle/manifest.ts";
+export type { Budget } from "../client/budget.ts";
+export type { BundleCache } from "../client/bundle-cache.ts";
+export {
+  type ConnectOptions as PrivateModelOptions,
+  type AdapterOptions,
+  type BaseModelOptions,
+  openPrivateModel,
+  openPrivateModels,
+  type PrivateModel,
+  type SharedModels,
+  type SharedModelsOptions,
+} from "../client/client.ts";
+export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
+export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
+export { type Prompt, TextClient } from "../client/text-client.ts";
+export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
+export type { WeightFormat } from "../model/weights/weight-source.ts";
+export type { Checkpoint } from "../weights/checkpoint.ts";

@@ -1,0 +1,16 @@
+/** OpenAI's API as a function Request → Response, over any loaded model. docs/openai.md. @module */
+export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
+export type { CausalLm } from "../model/causal-lm.ts";
+export type { AccessOptions } from "../openai/access.ts";
+export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.ts";
+export {
+  Endpoint,
+  type EndpointOptions,
+  passTurns,
+  type RequestEntry,
+  ServedModel,
+  type ServedModelOptions,
+  Turns,
+} from "../openai/endpoint.ts";
+export type { Answering } from "../openai/served-model.ts";
+export type { Checkpoint } from "../weights/checkpoint.ts";

@@ -1,0 +1,38 @@
+/**
+ * Node for `tacet/client`, `tacet/model` and `tacet/provider`: files, hub downloads, ONNX Runtime, sockets, and the
+ * folder or server that keeps a provider's keys and counts.
+ * @module
+ */
+export type { FileCache, FileTree, MessageSocket, Platform, RedisLink } from "../base/platform.ts";
+export {
+  changeKeys,
+  nodeSha256,
+  type OpenedData,
+  openDataFolder,
+  readKeys,
+  readUsage,
+} from "../cli/provider/data-folder.ts";
+export { writeStateFolder } from "../library/node-state-folder.ts";
+export {
+  connectRedis,
+  type DownloadOptions,
+  downloadFromHub,
+  type HubId,
+  nodeBundleCache,
+  nodeFileCache,
+  nodeFileTree,
+  nodePlatform,
+  parseHubId,
+  type RedisLinkOptions,
+  type ServeOptions,
+  type SocketServer,
+  serveSockets,
+  type TlsFiles,
+} from "../platform/node.ts";
+export type { Rejection } from "../platform/node/sockets/admission.ts";
+export type { RepoKind } from "../platform/node/hub/names.ts";
+export type { RetryOptions } from "../platform/node/hub/request.ts";
+export type { HubSettings } from "../platform/node/hub/settings.ts";
+export type { EmbeddedStore, EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+export type { KeyRecord } from "../provider/store.ts";
+export type { UsageLedger } from "../provider/usage-ledger.ts";

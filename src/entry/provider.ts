@@ -1,0 +1,26 @@
+/**
+ * A provider inside a program: adapters, API keys, budgets. What opens sockets, folders and a Redis server for it is in
+ * `tacet/platform/node`. docs/library.md, *A provider*.
+ * @module
+ */
+export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
+export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type { Bundle } from "../bundle/bundle.ts";
+export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
+export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+export {
+  type AnswerPart,
+  type AnswerPool,
+  type Computed,
+  Provider,
+  type ProviderEvent,
+  type ProviderOptions,
+  type ProviderTotals,
+  type Sha256,
+} from "../provider/provider.ts";
+export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
+export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";
+export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved, Soon } from "../provider/store.ts";
+export { type Usage, UsageLedger, type UsageOptions } from "../provider/usage-ledger.ts";
+export type { RandomSource } from "../ring/random-source.ts";
+export { DEFAULT_LIMITS, type Limits } from "../wire/limits.ts";

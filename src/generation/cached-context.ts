@@ -1,0 +1,116 @@
+/** A KV cache that knows which ids it holds, so that a prompt that begins like the last one is read from there on. */
+
+import type { CausalLm } from "../model/causal-lm.ts";
+import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
+import type { KvCache } from "../model/kv-cache.ts";
+
+export type CachedGenerateOptions = Omit<GenerateOptions, "cache" | "cachedIds">;
+
+export interface CachedGenerateEnd extends GenerateEnd {
+  /** Ids of the prompt that the cache held already. */
+  readonly cachedTokens: number;
+}
+
+/**
+ * What is generated after a prompt does not depend on what was read before: the cache is cut back to the longest
+ * prefix that it has in common with the prompt. After an abort or an error it holds all that was read until then.
+ */
+export class CachedContext {
+  readonly model: CausalLm;
+  readonly #cache: KvCache;
+  /** What the cache holds. */
+  #ids: number[];
+  #busy = false;
+
+  /** @param cache that is the context's own from now on, with the ids that it holds; default: an empty one */
+  constructor(model: CausalLm, cache: KvCache = model.newCache(), ids: number[] = []) {
+    this.model = model;
+    this.#cache = cache;
+    this.#ids = ids;
+  }
+
+  /** What the cache holds. */
+  get ids(): readonly number[] {
+    return this.#ids;
+  }
+
+  /** How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. */
+  reusable(promptIds: readonly number[]): number {
+    const most = Math.min(this.#ids.length, promptIds.length - 1);
+    let common = 0;
+    while (common < most && this.#ids[common] === promptIds[common]) common++;
+    return common;
+  }
+
+  /**
+   * Another context, with what this one has in common with a prompt; this one keeps all that it has.
+   * @throws TypeError while an answer is generated
+   */
+  fork(promptIds: readonly number[]): CachedContext {
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    const length = this.reusable(promptIds);
+    return new CachedContext(this.model, this.#cache.fork(length), this.#ids.slice(0, length));
+  }
+
+  /**
+   * Reads at most so many ids of a prompt, behind those that it has in common with the context, and not the last one:
+   * a long prompt can be read in parts, and generate then reads what is left.
+   *
+   * @throws TypeError while an answer is generated; TacetError aborted; whatever a DeltaSource fails with
+   */
+  async read(promptIds: readonly number[], most: number, signal?: AbortSignal): Promise<void> {
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    const held = this.reusable(promptIds);
+    const part = promptIds.slice(held, Math.min(held + most, promptIds.length - 1));
+    if (part.length === 0) return;
+    this.#busy = true;
+    this.#cache.truncate(held);
+    try {
+      await this.model.forward(part, this.#cache, signal ? { signal } : {});
+    } finally {
+      this.#ids = promptIds.slice(0, this.#cache.length);
+      this.#busy = false;
+    }
+  }
+
+  /**
+   * As {@link generate} with the whole prompt.
+   *
+   * @throws RangeError for an empty prompt, TypeError while another answer is generated; what generate throws
+   */
+  async *generate(
+    promptIds: readonly number[],
+    options: CachedGenerateOptions,
+  ): AsyncGenerator<GeneratedToken, CachedGenerateEnd, void> {
+    if (promptIds.length === 0) throw new RangeError("a prompt needs at least one id");
+    if (this.#busy) throw new TypeError("the context is in use by another answer");
+    this.#busy = true;
+    const cache = this.#cache;
+    const cachedTokens = this.reusable(promptIds);
+    cache.truncate(cachedTokens);
+    const ids = [...promptIds];
+    const tokens = generate(this.model, ids.slice(cachedTokens), {
+      ...options,
+      cache,
+      cachedIds: ids.slice(0, cachedTokens),
+    });
+    try {
+      for (;;) {
+        const next = await tokens.next();
+        if (next.done) return { ...next.value, cachedTokens };
+        ids.push(next.value.id);
+        yield next.value;
+      }
+    } finally {
+      // The last new token is not read, nor is anything of a pass that was broken off.
+      this.#ids = ids.slice(0, cache.length);
+      this.#busy = false;
+    }
+  }
+
+  /** Forgets everything and frees the memory. */
+  dispose(): void {
+    this.#ids = [];
+    this.#cache.dispose();
+  }
+}

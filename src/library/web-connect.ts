@@ -1,0 +1,76 @@
+/** `connect` for pages and workers. */
+import type { OptionTypes } from "../base/check-options.ts";
+import { TacetError } from "../base/errors.ts";
+import type { FileTree } from "../base/platform.ts";
+import {
+  CONNECT_OPTIONS,
+  type ConnectOptions,
+  checkConnectOptions,
+  openPrivateModel,
+} from "../client/client.ts";
+import { TextClient } from "../client/text-client.ts";
+import { loadWebFolder, type WebFolder, webBundleCache, webPlatform } from "../platform/web.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+
+export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {
+  /**
+   * onnxruntime-web as the page imports it, `onnxruntime-web/wasm`, with `ort.env.wasm.wasmPaths` set: only the page
+   * knows where its bundler has put the WebAssembly file.
+   */
+  readonly ort: Parameters<typeof webPlatform>[0];
+  /** The base model: a folder behind a web server, by its URL and files, or what it was opened as. */
+  readonly base: WebFolder | FileTree | Checkpoint;
+  /** How much of the base model has been fetched, from 0 to 1. */
+  readonly onDownloadProgress?: (fraction: number) => void;
+  /** Where bundles are kept. Default: the browser's cache storage; false: nowhere. */
+  readonly cache?: ConnectOptions["cache"] | false;
+}
+
+const OPTIONS: OptionTypes<WebConnectOptions> = {
+  ...CONNECT_OPTIONS,
+  ort: "any",
+  cache: "any",
+  onDownloadProgress: "function",
+};
+
+/**
+ * Fetches and opens the base model, connects to the provider and joins the two. Close what it gives. Generation takes
+ * the thread that it runs in: call this in a worker.
+ *
+ * @throws TacetError bad_argument for options that do not exist, are missing or have another type; io_failed,
+ *   bad_checkpoint, unsupported_model for the base; wrong_base_model if the adapter belongs to another;
+ *   connection_failed, unauthorized; bad_bundle, unsupported_adapter
+ */
+export async function connect(options: WebConnectOptions): Promise<TextClient> {
+  checkConnectOptions(options, OPTIONS, {
+    of: "connect",
+    required: { ort: "ort", base: '{ url: "/model/", files, version: "1" }' },
+  });
+  const { ort, base, cache = webBundleCache(), onDownloadProgress, ...rest } = options;
+  return new TextClient(
+    await openPrivateModel(webPlatform(ort), {
+      ...rest,
+      base: await baseOf(base, onDownloadProgress),
+      ...(cache === false ? {} : { cache }),
+    }),
+  );
+}
+
+async function baseOf(
+  base: WebConnectOptions["base"],
+  onProgress: WebConnectOptions["onDownloadProgress"],
+): Promise<FileTree | Checkpoint> {
+  if (typeof base !== "object" || base === null) {
+    throw new TacetError(
+      "bad_argument",
+      "base of connect must be a folder with its files, or an opened one",
+      {
+        hint: 'as in { url: "/model/", files: [{ path: "config.json", size: 612 }, …], version: "1" }',
+      },
+    );
+  }
+  if (!("files" in base && "url" in base)) return base;
+  // Relative to the page, or to the worker's own file.
+  const url = new URL(base.url, (globalThis as { location?: { href: string } }).location?.href).href;
+  return await loadWebFolder({ ...base, url }, onProgress);
+}

@@ -1,0 +1,72 @@
+/** From one block of a decoder to the next: a linear layer adds to the residual, another one reads its norm. */
+
+import type { LinearPlace } from "../linear-place.ts";
+import type { Value } from "../onnx-graph.ts";
+import type { PairValue } from "../pair.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
+import { addRmsNorm, type RmsNorm } from "./rms-norm.ts";
+
+/** A linear layer with its input. */
+interface PlaceInput {
+  readonly place: LinearPlace;
+  readonly x: Value;
+}
+
+/**
+ * h' = h + W₁·x + b₁ + delta₁, y = W₂·norm(h') + b₂ + delta₂: [y, h']. Where both places may be a pair, with one cut
+ * for both deltas.
+ */
+export function addThenLinear(
+  builder: SegmentBuilder,
+  residual: Value,
+  first: PlaceInput,
+  norm: RmsNorm,
+  second: LinearPlace,
+): [Value, Value] {
+  const { pairable } = builder.plan;
+  if (pairable.has(first.place) && pairable.has(second))
+    return writePair(builder, residual, first, norm, second);
+  const [normed, sum] = addRmsNorm(builder, residual, builder.linear(first.place, first.x), norm);
+  return [builder.linear(second, normed), sum];
+}
+
+/** W₂ is computed while both deltas are on their way. */
+function writePair(
+  builder: SegmentBuilder,
+  residual: Value,
+  { place, x }: PlaceInput,
+  norm: RmsNorm,
+  second: LinearPlace,
+): [Value, Value] {
+  const { groupAt } = builder.plan;
+  const group = groupAt.get(second)!;
+  const out = second.outFeatures.reduce((total, length) => total + length, 0);
+  const { dims } = residual;
+  const [sum] = builder.node("Add", [residual, builder.placeProduct(place, x)], [{ dims }]);
+  builder.expose(x);
+  builder.expose(sum);
+  const normed = builder.given(`normed.${group}`, "float32", dims);
+  const hidden = builder.given(`hidden.${group}`, "float32", dims);
+  const factor = builder.given(`factor.${group}`, "float32", [1, "tokens", 1]);
+  const delta = builder.given(`delta.${group}`, "float32", [1, "tokens", out]);
+  const names: Record<PairValue, string> = {
+    x: x.name,
+    sum: sum.name,
+    normed: normed.name,
+    product: builder.graph.freshName("product"),
+    hidden: hidden.name,
+    factor: factor.name,
+    delta: delta.name,
+  };
+  const pair = { first: groupAt.get(place)!, second: group, norm, names };
+  builder.step({ kind: "ask-pair", pair });
+  builder.cut();
+  const product = builder.weightsProduct(second, normed, names.product);
+  builder.expose(product);
+  builder.step({ kind: "take-pair", pair });
+  builder.cut();
+  const spec = { dims: product.dims };
+  const [whole] = builder.node("Add", [product, delta], [spec]);
+  const [y] = builder.node("Mul", [whole, factor], [spec]);
+  return [builder.addBias(second, y), hidden];
+}

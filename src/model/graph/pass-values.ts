@@ -1,0 +1,40 @@
+/** The values that every forward pass is given and gives, by name: what graphs and whoever runs them agree on. */
+
+import type { Value } from "./onnx-graph.ts";
+
+/** Names of the tensors that every pass is given, and of the one that it is for. */
+export const IDS = "ids";
+export const PAST = "past";
+export const TOTAL = "total";
+export const FIRST_ROW = "first_row";
+export const LOGITS = "logits";
+
+/** Names of a layer's graph inputs, (1, kvHeads, capacity, headDim). */
+export const pastKeyName = (layer: number): string => `past.${layer}.key`;
+export const pastValueName = (layer: number): string => `past.${layer}.value`;
+
+/** Name of a layer's graph output: the new tokens' keys, then their values, (1, 2·kvHeads, tokens, headDim). */
+export const newRowsName = (layer: number): string => `new.${layer}`;
+
+/** What the caller of each run gives. T tokens are read. */
+export interface PassInputs {
+  /** (1, T) int64 */
+  readonly ids: Value;
+  /** (1) int32: tokens in the cache. */
+  readonly past: Value;
+  /** (1) int32: past + T. */
+  readonly total: Value;
+  /** (1) int64: logits are made for the rows from this one on; -1 is the last row only. */
+  readonly firstRow: Value;
+  /** Positions that the rotary tables must cover. */
+  readonly maxPositions: number;
+}
+
+/** The memory of keys and values that a model's graphs read. */
+export interface CacheShape {
+  readonly layers: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Tokens that a cache may grow to. */
+  readonly maxTokens: number;
+}

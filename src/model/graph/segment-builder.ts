@@ -1,0 +1,239 @@
+/**
+ * Writes a forward pass as a chain of graphs that is cut where someone else adds to a linear layer.
+ *
+ * An architecture writes the pass once, as if it were one graph. A value that is used after a cut becomes an
+ * output of the graph that made it and an input of each graph that uses it; where nothing is adapted, nothing is
+ * cut.
+ */
+
+import { TacetError } from "../../base/errors.ts";
+import { quoteName } from "../../weights/json-file.ts";
+import { BLOCK } from "../../weights/quantize-blocks.ts";
+import { addLora, type LoraModules } from "./graph-lora.ts";
+import type { LinearPlace } from "./linear-place.ts";
+import type { Pair } from "./pair.ts";
+import {
+  type Attribute,
+  CONTRIB,
+  type Dims,
+  type ElementType,
+  elementTypeOf,
+  OnnxGraph,
+  type OutputSpec,
+  type Value,
+} from "./onnx-graph.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "../weights/weight-source.ts";
+
+/** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
+export type SegmentStep =
+  | {
+      readonly kind: "begin" | "wait";
+      readonly group: number;
+      /** begin: the name of x; wait: the name that the deltas get. */
+      readonly value: string;
+    }
+  | { readonly kind: "ask-pair" | "take-pair"; readonly pair: Pair };
+
+export interface Segment {
+  readonly graph: OnnxGraph;
+  readonly steps: readonly SegmentStep[];
+}
+
+export interface SegmentPlan {
+  /** Place → index of the DeltaSource's group there. */
+  readonly groupAt: ReadonlyMap<LinearPlace, number>;
+  /** Whether base products are computed while a delta is on its way, or with the next segment. */
+  readonly overlap: boolean;
+  /** Two such places with only a residual and a norm between them become a pair (pair.ts). */
+  readonly pairable: ReadonlySet<LinearPlace>;
+  /** Adapted inside the graph, none of them at a place of `groupAt`. */
+  readonly loras: LoraModules;
+}
+
+/** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
+const INT8_ACTIVATIONS = 4;
+
+export class SegmentBuilder {
+  readonly plan: SegmentPlan;
+  readonly #weights: WeightSource;
+  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
+    { graph: new OnnxGraph("s0"), steps: [] },
+  ];
+
+  constructor(weights: WeightSource, plan: SegmentPlan) {
+    this.#weights = weights;
+    this.plan = plan;
+  }
+
+  finish(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** The graph that nodes go into now. */
+  get graph(): OnnxGraph {
+    return this.#segments[this.#segments.length - 1].graph;
+  }
+
+  /** A tensor that the caller of each run gives. */
+  given(name: string, type: ElementType, dims: Dims): Value {
+    return { name, type, dims, segment: -1 };
+  }
+
+  /** Adds a node. Strings among the inputs are initializers of the current graph, "" an optional one left out. */
+  node(
+    opType: string,
+    inputs: readonly (Value | string)[],
+    outputs: readonly OutputSpec[],
+    options: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string } = {},
+  ): Value[] {
+    const segment = this.#segments.length - 1;
+    const values = outputs.map((spec) => ({
+      name: spec ? (spec.name ?? this.graph.freshName(opType)) : "",
+      type: spec?.type ?? "float32",
+      dims: spec?.dims ?? [],
+      segment,
+    }));
+    this.graph.node(
+      opType,
+      inputs.map((input) => (typeof input === "string" ? input : this.#use(input))),
+      values.map(({ name }) => name),
+      options,
+    );
+    return values;
+  }
+
+  /** Makes a value an output that the caller of each run gets, under the name it has. */
+  expose(value: Value): void {
+    this.#segments[value.segment].graph.output(value);
+  }
+
+  /** A weight as float32, widened by the runtime when it loads. */
+  weight(name: string, shape: readonly number[]): string {
+    const { stored, type } = this.storedWeight(name, shape);
+    return type === "float32" ? stored : this.graph.cast(stored, "float32");
+  }
+
+  /** A weight as it is in the file. */
+  storedWeight(name: string, shape: readonly number[]): { stored: string; type: ElementType } {
+    const { tree, info } = this.#weights.tensor(name, shape);
+    const type = elementTypeOf(info);
+    if (!type) {
+      const what = `${info.path}: tensor ${quoteName(name)} is stored as ${info.dtype}`;
+      throw new TacetError("unsupported_model", what, { hint: "weights in F32, F16 and BF16 can be read" });
+    }
+    return { stored: this.graph.weight(tree, info, type), type };
+  }
+
+  /**
+   * y = [W_1; W_2; …]·x + b + delta for the modules of a place, side by side: x (1, tokens, in) → y (1, tokens, Σ out).
+   * Cuts the graph if a DeltaSource adds to one of them.
+   */
+  linear(place: LinearPlace, x: Value): Value {
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x));
+    const width = sum(place.outFeatures);
+    const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
+    this.expose(x);
+    this.step({ kind: "begin", group, value: x.name });
+    let base: Value;
+    if (this.plan.overlap) {
+      this.cut();
+      base = this.placeProduct(place, x);
+      this.step({ kind: "wait", group, value: delta.name });
+      this.cut();
+    } else {
+      this.step({ kind: "wait", group, value: delta.name });
+      this.cut();
+      base = this.placeProduct(place, x);
+    }
+    return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
+  }
+
+  /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
+  placeProduct(place: LinearPlace, x: Value): Value {
+    return this.addBias(place, this.weightsProduct(place, x));
+  }
+
+  /** y = [W_1; W_2; …]·x, without a bias. */
+  weightsProduct(
+    { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
+    x: Value,
+    name?: string,
+  ): Value {
+    const tensors = modules.map((module) => `${module}.weight`);
+    const dims = [1, "tokens", sum(outFeatures)];
+    const output = name === undefined ? { dims } : { dims, name };
+    return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
+  }
+
+  addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {
+    if (!bias) return y;
+    const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
+    return this.node("Add", [y, this.#join(biases, 0)], [{ dims: y.dims }])[0];
+  }
+
+  /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */
+  product(matrix: Matrix, x: Value, output: NonNullable<OutputSpec>): Value {
+    const quantized = this.#weights.quantized(matrix);
+    if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
+    const weights = matrix.tensors.map((name, i) => this.weight(name, storedShape(matrix, i)));
+    // The runtime joins them once, at load.
+    const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
+    // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
+    if (matrix.storedInOut) return this.node("MatMul", [x, joined], [output])[0];
+    return this.node("FusedMatMul", [x, joined], [output], { domain: CONTRIB, attributes: { transB: 1 } })[0];
+  }
+
+  #quantizedProduct(
+    matrix: Matrix,
+    { tree, bits, codes, scales }: QuantizedMatrix,
+    x: Value,
+    output: NonNullable<OutputSpec>,
+  ): Value {
+    const operands = [this.graph.weight(tree, codes, "uint8"), this.graph.weight(tree, scales, "float32")];
+    return this.node("MatMulNBits", [x, ...operands], [output], {
+      domain: CONTRIB,
+      attributes: {
+        K: matrix.inFeatures,
+        N: rowsOf(matrix),
+        bits,
+        block_size: BLOCK,
+        accuracy_level: INT8_ACTIVATIONS,
+      },
+    })[0];
+  }
+
+  #join(parts: readonly string[], axis: number): string {
+    if (parts.length === 1) return parts[0];
+    const joined = this.graph.freshName("joined");
+    this.graph.node("Concat", parts, [joined], { attributes: { axis } });
+    return joined;
+  }
+
+  #use(value: Value): string {
+    if (value.segment === this.#segments.length - 1) return value.name;
+    if (value.segment >= 0) this.expose(value);
+    this.graph.input(value);
+    return value.name;
+  }
+
+  /** What happens after the segment that nodes go into now. */
+  step(step: SegmentStep): void {
+    this.#segments[this.#segments.length - 1].steps.push(step);
+  }
+
+  /** From here on nodes go into a new segment. */
+  cut(): void {
+    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

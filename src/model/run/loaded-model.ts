@@ -1,0 +1,106 @@
+/** A model whose segments are loaded, with a number for each value that moves between them. */
+
+import type { TensorSession } from "../../base/platform.ts";
+import type { DeltaSource } from "../delta-source.ts";
+import type { Pair, PairValue } from "../graph/pair.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import { LOGITS, newRowsName } from "../graph/pass-values.ts";
+import type { Segment } from "../graph/segment-builder.ts";
+
+/** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
+export type Slot = number;
+
+interface SlotOf {
+  readonly name: string;
+  readonly slot: Slot;
+}
+
+/** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
+export type LoadedStep = GroupStep | PairStep;
+
+export interface GroupStep {
+  readonly kind: "begin" | "wait";
+  readonly group: number;
+  /** begin: x; wait: where the deltas go. */
+  readonly slot: Slot;
+}
+
+export interface PairStep {
+  readonly kind: "ask-pair" | "take-pair";
+  readonly pair: Pair;
+  readonly slots: Readonly<Record<PairValue, Slot>>;
+}
+
+/** A segment whose session is loaded. */
+export interface LoadedSegment {
+  readonly session: TensorSession;
+  readonly inputs: readonly SlotOf[];
+  readonly outputs: readonly SlotOf[];
+  /** Outputs that belong into the cache. */
+  readonly newRows: readonly { readonly layer: number; readonly slot: Slot }[];
+  readonly steps: readonly LoadedStep[];
+  /** Values that nothing after this segment reads. */
+  readonly release: readonly Slot[];
+}
+
+/** A model in segments. */
+export interface LoadedModel {
+  readonly segments: readonly LoadedSegment[];
+  readonly slotOf: ReadonlyMap<string, Slot>;
+  readonly deltas: DeltaSource | undefined;
+  /** By group of the DeltaSource. */
+  readonly places: readonly LinearPlace[];
+  /** By group of the DeltaSource: the pair that it is the second of. */
+  readonly pairs: ReadonlyMap<number, LoadedPair>;
+}
+
+/** Numbers the values of a chain of segments. */
+export function numberValues(
+  segments: readonly Segment[],
+  layers: number,
+): { readonly slotOf: Map<string, Slot>; readonly numbered: readonly Omit<LoadedSegment, "session">[] } {
+  const slotOf = new Map<string, Slot>();
+  const number = (name: string): Slot => {
+    if (!slotOf.has(name)) slotOf.set(name, slotOf.size);
+    return slotOf.get(name)!;
+  };
+  const layerOf = new Map(Array.from({ length: layers }, (_, layer) => [newRowsName(layer), layer]));
+  const lastRead = new Map<Slot, number>([[number(LOGITS), segments.length]]);
+  const numbered = segments.map(({ graph, steps }, index) => {
+    const slots = (values: readonly { readonly name: string }[]): SlotOf[] =>
+      values.map(({ name }) => ({ name, slot: number(name) }));
+    const inputs = slots(graph.inputs);
+    for (const { slot } of inputs) lastRead.set(slot, index);
+    return {
+      inputs,
+      outputs: slots(graph.outputs),
+      newRows: graph.outputs.flatMap(({ name }) => {
+        const layer = layerOf.get(name);
+        return layer === undefined ? [] : { layer, slot: number(name) };
+      }),
+      steps: steps.map((step): LoadedStep => {
+        if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
+        const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);
+        return { ...step, slots: Object.fromEntries(slots) as Record<PairValue, Slot> };
+      }),
+    };
+  });
+  return {
+    slotOf,
+    numbered: numbered.map((segment, index) => ({
+      ...segment,
+      release: [...segment.inputs, ...segment.outputs]
+        .map(({ slot }) => slot)
+        .filter((slot) => (lastRead.get(slot) ?? -1) <= index),
+    })),
+  };
+}
+
+/** A pair whose segments are loaded. */
+export interface LoadedPair extends Pair {
+  readonly slots: Readonly<Record<PairValue, Slot>>;
+  /** g */
+  readonly gain: Float32Array;
+  /** normed → product */
+  readonly session: TensorSession;
+}

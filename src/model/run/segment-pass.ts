@@ -1,0 +1,115 @@
+/** The tensors of one forward pass, on their way through the segments. */
+
+import type { Tensor } from "../../base/platform.ts";
+import type { KvCache } from "../kv-cache.ts";
+import { joinDeltas, partsOf } from "../graph/linear-place.ts";
+import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
+
+/** Which tokens to read, and which rows of logits to make. */
+export interface PassInput {
+  readonly ids: readonly number[];
+  /** First row to make logits for; -1 is the last row only. */
+  readonly firstRow: number;
+}
+
+/** A value that is given to a segment. */
+interface GivenTensor extends Tensor {
+  readonly data: Float32Array;
+  /** Of deltas, in a decode step: the part of `data` of each of the group's modules. */
+  readonly parts?: readonly Float32Array[] | undefined;
+}
+
+/** Memory for what decode steps give to segments, by slot: made once and used by one pass after the other. */
+export type GivenMemory = Map<Slot, GivenTensor>;
+
+export class SegmentPass {
+  readonly tokens: number;
+  readonly #model: LoadedModel;
+  readonly #cache: KvCache;
+  readonly #memory: GivenMemory;
+  /** By slot. */
+  readonly #values: (Tensor | undefined)[];
+
+  /** @param memory of this cache */
+  constructor(model: LoadedModel, cache: KvCache, memory: GivenMemory, { ids, firstRow }: PassInput) {
+    this.#model = model;
+    this.#cache = cache;
+    this.#memory = memory;
+    this.tokens = ids.length;
+    this.#values = new Array(model.slotOf.size).fill(undefined);
+    const give = (name: string, tensor: Tensor) => {
+      const slot = model.slotOf.get(name);
+      if (slot !== undefined) this.#values[slot] = tensor;
+    };
+    for (const [name, tensor] of cache.tensors()) give(name, tensor);
+    give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
+    give(PAST, { type: "int32", dims: [1], data: Int32Array.of(cache.length) });
+    give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(cache.length + ids.length) });
+    give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
+  }
+
+  async runSegment({ session, inputs, outputs, newRows }: LoadedSegment): Promise<void> {
+    const values = this.#values;
+    const feeds: Record<string, Tensor> = {};
+    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
+    const results = await session.run(feeds);
+    for (const { name, slot } of outputs) values[slot] = results[name];
+    for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot));
+  }
+
+  /** Lets go of what nothing after the segment reads. */
+  release({ release }: LoadedSegment): void {
+    for (const slot of release) this.#values[slot] = undefined;
+  }
+
+  /** A value that a segment has made. */
+  data(slot: Slot): Float32Array {
+    return this.#values[slot]!.data as Float32Array;
+  }
+
+  logits(): Float32Array {
+    return this.data(this.#model.slotOf.get(LOGITS)!);
+  }
+
+  /** Memory for a value that is given, (tokens, width) row-major; it holds what an earlier step put there. */
+  give(slot: Slot, width: number): Float32Array {
+    return this.#given(slot, () => ({
+      type: "float32",
+      dims: [1, this.tokens, width],
+      data: new Float32Array(this.tokens * width),
+    })).data;
+  }
+
+  /**
+   * Has a source's answer written where a segment will read it, (tokens, Σ outFeatures) row-major, zero where nothing
+   * is adapted.
+   */
+  async giveDeltas(
+    slot: Slot,
+    group: number,
+    wait: (targets?: readonly Float32Array[]) => Promise<readonly Float32Array[]>,
+  ): Promise<void> {
+    const place = this.#model.places[group];
+    const { modules } = this.#model.deltas!.groups[group];
+    const { data, parts } = this.#given(slot, () => {
+      const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
+      const data = new Float32Array(this.tokens * width);
+      const parts = this.tokens === 1 ? partsOf(place, modules, data) : undefined;
+      return { type: "float32", dims: [1, this.tokens, width], data, parts };
+    });
+    const deltas = await wait(parts);
+    if (deltas !== parts) joinDeltas(place, modules, deltas, data);
+  }
+
+  /** In a decode step memory that was used before. */
+  #given(slot: Slot, make: () => GivenTensor): GivenTensor {
+    let tensor = this.tokens === 1 ? this.#memory.get(slot) : undefined;
+    if (!tensor) {
+      tensor = make();
+      if (this.tokens === 1) this.#memory.set(slot, tensor);
+    }
+    this.#values[slot] = tensor;
+    return tensor;
+  }
+}

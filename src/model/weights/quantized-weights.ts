@@ -1,0 +1,180 @@
+/**
+ * A quantized copy of a checkpoint: one safetensors file with all that a forward pass uses, made once and kept.
+ *
+ *   for each matrix "a+b" of tensors a, b:  "a+b codes" U8, "a+b scales" F32 (src/weights/quantize-blocks.ts)
+ *   each other tensor as it is in the checkpoint, wide types first, so that all are aligned
+ *   "sha256" U8 [32], of all bytes before it: the last bytes of the file, which the FileCache writes and checks
+ */
+
+import { toHex } from "../../base/bytes.ts";
+import { TacetError } from "../../base/errors.ts";
+import type { FileCache, FileWriter } from "../../base/platform.ts";
+import type { Checkpoint } from "../../weights/checkpoint.ts";
+import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
+import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
+import {
+  type Dtype,
+  encodeSafetensorsHeader,
+  openSafetensors,
+  readTensorBytes,
+  type TensorInfo,
+} from "../../weights/safetensors.ts";
+import { writeQuantizedMatrix } from "./quantize-matrix.ts";
+import { type DemandedMatrix, matrixName, quantizedShapes, type WeightDemand } from "./weight-demand.ts";
+import type { WeightFormat, WeightSource } from "./weight-source.ts";
+
+/** Changes with the contents of the file, the rounding included. */
+const FORMAT_VERSION = 1;
+const DIGEST_NAME = "sha256";
+const DIGEST_BYTES = 32;
+const COPY_BYTES = 16 << 20;
+
+export interface PrepareProgress {
+  /** "quantizing" is done once for a checkpoint; "checking" each time. */
+  readonly step: "quantizing" | "checking";
+  readonly fraction: number;
+}
+
+export interface QuantizedOptions {
+  readonly cache: FileCache;
+  readonly signal?: AbortSignal | undefined;
+  readonly onPrepare?: ((progress: PrepareProgress) => void) | undefined;
+  /** Something that the user should know, and that is repaired. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/**
+ * The quantized copy of a checkpoint, checked, which takes the reading of the file; made if there is none or a
+ * damaged one. While it is made a few MiB of weights are in memory, or one tensor that is stored (in, out).
+ *
+ * @throws TacetError bad_checkpoint for a weight that is not finite, io_failed on a full disk, aborted
+ */
+export async function quantizedWeights(
+  checkpoint: Checkpoint,
+  format: Exclude<WeightFormat, "original">,
+  demand: WeightDemand,
+  options: QuantizedOptions,
+): Promise<WeightSource> {
+  const { cache } = options;
+  // The checkpoint, the format and the version: nothing else decides what is in the file.
+  const fingerprint = toHex(await fingerprintCheckpoint(checkpoint));
+  const name = `${fingerprint}-${format}-v${FORMAT_VERSION}.safetensors`;
+  const found = await findCopy(name, demand, options);
+  if (found) return found;
+  const entries = entriesOf(demand);
+  const header = encodeSafetensorsHeader(entries);
+  const bytes = entries.reduce((sum, entry) => sum + entry.bytes, header.length - DIGEST_BYTES);
+  const writer = await cache.create(name, bytes);
+  try {
+    await writer.append(header);
+    await writeTensors(writer, demand, options);
+    await writer.finish();
+  } finally {
+    await writer.discard();
+  }
+  return sourceOf(cache, (await openSafetensors(cache.files, name)).tensors, demand);
+}
+
+async function findCopy(
+  name: string,
+  demand: WeightDemand,
+  { cache, onPrepare, onWarning, signal }: QuantizedOptions,
+): Promise<WeightSource | undefined> {
+  const state = await cache.check(name, {
+    signal,
+    onProgress: (fraction) => onPrepare?.({ step: "checking", fraction }),
+  });
+  if (state === "damaged") {
+    onWarning?.(`the quantized weights in ${cache.files.label} were damaged and are made again`);
+  }
+  if (state !== "whole") return undefined;
+  const { tensors } = await openSafetensors(cache.files, name);
+  const fits = entriesOf(demand).every(({ name, dtype, shape }) => {
+    const found = tensors.get(name);
+    return found?.dtype === dtype && String(found.shape) === String(shape);
+  });
+  if (fits) return sourceOf(cache, tensors, demand);
+  onWarning?.(`the quantized weights in ${cache.files.label} are of another version and are made again`);
+  return undefined;
+}
+
+const codesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} codes`;
+const scalesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} scales`;
+
+/** All tensors of the file, in its order. */
+function entriesOf(demand: WeightDemand): Entry[] {
+  const matrices = demand.matrices.flatMap((demanded): Entry[] => {
+    const shapes = quantizedShapes(demanded.matrix, demanded.bits as QuantizedBits);
+    return [
+      { name: codesName(demanded), dtype: "U8", shape: shapes.codes, bytes: product(shapes.codes) },
+      { name: scalesName(demanded), dtype: "F32", shape: shapes.scales, bytes: 4 * product(shapes.scales) },
+    ];
+  });
+  const stored = storedInOrder(demand).map(({ info: { name, dtype, shape, bytes } }) => ({
+    name,
+    dtype,
+    shape,
+    bytes,
+  }));
+  const digest: Entry = { name: DIGEST_NAME, dtype: "U8", shape: [DIGEST_BYTES], bytes: DIGEST_BYTES };
+  return [...matrices, ...stored, digest];
+}
+
+function storedInOrder({ tensors }: WeightDemand): WeightDemand["tensors"] {
+  const wide = ({ info }: { info: TensorInfo }) => (info.dtype === "F32" ? 0 : 1);
+  return [...tensors].sort((a, b) => wide(a) - wide(b));
+}
+
+async function writeTensors(
+  writer: FileWriter,
+  demand: WeightDemand,
+  { signal, onPrepare }: QuantizedOptions,
+): Promise<void> {
+  const stored = storedInOrder(demand);
+  const parts = demand.matrices.flatMap((matrix) => matrix.parts);
+  const total = [...parts, ...stored].reduce((sum, { info }) => sum + info.bytes, 0);
+  let done = 0;
+  const step = (bytes: number): void => {
+    if (signal?.aborted) throw new TacetError("aborted", "stopped on request");
+    onPrepare?.({ step: "quantizing", fraction: (done += bytes) / total });
+  };
+  for (const demanded of demand.matrices) await writeQuantizedMatrix(writer, demanded, step);
+  for (const { tree, info } of stored) {
+    for (let at = 0; at < info.bytes; at += COPY_BYTES) {
+      const bytes = Math.min(COPY_BYTES, info.bytes - at);
+      await writer.append(await readTensorBytes(tree, { ...info, offset: info.offset + at, bytes }));
+      step(bytes);
+    }
+  }
+}
+
+function sourceOf(
+  { files }: FileCache,
+  tensors: ReadonlyMap<string, TensorInfo>,
+  demand: WeightDemand,
+): WeightSource {
+  const matrices = new Map(demand.matrices.map((demanded) => [matrixName(demanded.matrix), demanded]));
+  return {
+    tensor: (name) => ({ tree: files, info: tensors.get(name)! }),
+    quantized(matrix) {
+      const demanded = matrices.get(matrixName(matrix))!;
+      return {
+        tree: files,
+        bits: demanded.bits as QuantizedBits,
+        codes: tensors.get(codesName(demanded))!,
+        scales: tensors.get(scalesName(demanded))!,
+      };
+    },
+  };
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((all, size) => all * size, 1);
+}

@@ -1,0 +1,78 @@
+/** ONNX Runtime in Node. */
+
+import { dirname } from "node:path";
+import type * as Ort from "onnxruntime-node";
+import { TacetError } from "../../base/errors.ts";
+import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
+import { availableMemory } from "./memory.ts";
+import { OrtSession, refusedModel } from "../ort-session.ts";
+
+/** The library is loaded with the first session: commands that run no model start without it. */
+export function nodeTensorRuntime(): TensorRuntime {
+  return {
+    availableMemory,
+    async createSession(model, options = {}) {
+      // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
+      // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
+      process.env.ORT_DISABLE_TELEMETRY = "1";
+      const ort = await import("onnxruntime-node").catch((cause: unknown) => {
+        throw cannotLoad(cause);
+      });
+      const sessionOptions = ortOptions(model, options);
+      try {
+        return new OrtSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
+      } catch (error) {
+        throw refusedModel(error);
+      }
+    },
+  };
+}
+
+/** The package is optional, and npm leaves it out where its install script fails: on a closed network it does. */
+function cannotLoad(cause: unknown): TacetError {
+  const code = (cause as { code?: unknown } | null)?.code;
+  const what = code === "ERR_MODULE_NOT_FOUND" ? "is not installed" : `cannot be loaded (${String(code)})`;
+  return new TacetError("io_failed", `onnxruntime-node ${what}: without it no model runs`, {
+    hint: "npm install --ignore-scripts installs it: its script only fetches files for GPUs",
+    cause,
+  });
+}
+
+function ortOptions(model: OnnxModel, { threads }: SessionOptions): Ort.InferenceSession.SessionOptions {
+  // A model has many sessions, each with threads of its own: they must sleep, not spin, while others run.
+  const session: Record<string, unknown> = {
+    intra_op: { allow_spinning: "0" },
+    inter_op: { allow_spinning: "0" },
+  };
+  const folder = folderOf(model);
+  if (folder !== undefined) session.model_external_initializers_file_folder_path = folder;
+  return {
+    executionProviders: ["cpu"],
+    graphOptimizationLevel: "all",
+    interOpNumThreads: 1,
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+    // Fatal only: an error is thrown too, and shall not also be printed.
+    logSeverityLevel: 4,
+    extra: { session },
+  };
+}
+
+/** The folder that all files of the model lie in: ONNX Runtime opens them there. */
+function folderOf({ externalFiles }: OnnxModel): string | undefined {
+  let folder: string | undefined;
+  for (const { tree, path } of externalFiles) {
+    const native = tree.nativePath(path);
+    if (native === undefined) {
+      throw new TacetError("io_failed", `${path} is not a file on this machine`, {
+        hint: "in Node, models are read from a folder on disk",
+      });
+    }
+    folder ??= dirname(native);
+    if (folder !== dirname(native)) {
+      throw new TacetError("io_failed", "the model's weights lie in more than one folder", {
+        hint: "put all safetensors files into one folder",
+      });
+    }
+  }
+  return folder;
+}

@@ -1,0 +1,461 @@
+/**
+ * What the package exports, name by name: a name that comes, goes or becomes a type only is a change of the public
+ * interface, and is made here on purpose.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const ENTRIES = join(ROOT, "src/entry");
+const PACKAGE = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+interface Exported {
+  readonly values: readonly string[];
+  readonly types: readonly string[];
+}
+
+/** The names after `export`, as others see them. Anything else in the file is an error. */
+function exportsOf(source: string): Exported {
+  const names: { name: string; isType: boolean }[] = [];
+  const rest = source
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/export (type )?\{([^}]*)\} from "[^"]+";/g, (_, type: string | undefined, list: string) => {
+      for (const item of list.split(",").map((each) => each.trim())) {
+        if (item === "") continue;
+        const isType = type !== undefined || item.startsWith("type ");
+        names.push({ name: item.split(" ").at(-1)!, isType });
+      }
+      return "";
+    });
+  expect(rest.trim()).toBe("");
+  const sorted = (isType: boolean) =>
+    names
+      .filter((each) => each.isType === isType)
+      .map(({ name }) => name)
+      .sort();
+  return { values: sorted(false), types: sorted(true) };
+}
+
+/** Entry → file of src/entry. */
+const FILES: Record<string, string> = {
+  ".": "node",
+  "./web": "web",
+  "./client": "client",
+  "./provider": "provider",
+  "./openai": "openai",
+  "./model": "model",
+  "./bundle": "bundle",
+  "./pll": "pll",
+  "./rlwe": "rlwe",
+  "./platform/node": "platform-node",
+};
+
+describe("the package's entries", () => {
+  it("are the files of src/entry, each with its types", () => {
+    const { "./package.json": own, ...entries } = PACKAGE.exports;
+    expect(own).toBe("./package.json");
+    expect(entries).toEqual(
+      Object.fromEntries(
+        Object.entries(FILES).map(([entry, file]) => [
+          entry,
+          { types: `./dist/entry/${file}.d.ts`, default: `./dist/entry/${file}.js` },
+        ]),
+      ),
+    );
+    expect(
+      readdirSync(ENTRIES)
+        .map((name) => name.replace(/\.ts$/, ""))
+        .sort(),
+    ).toEqual(Object.values(FILES).sort());
+  });
+
+  it.each(Object.entries(FILES))("%s exports these names", async (entry, file) => {
+    const exported = exportsOf(readFileSync(join(ENTRIES, `${file}.ts`), "utf8"));
+    expect(exported).toEqual(EXPORTS[entry]);
+    const loaded = await import(join(ENTRIES, `${file}.ts`));
+    expect(Object.keys(loaded).sort()).toEqual(exported.values);
+  });
+
+  it("are built", () => {
+    for (const file of Object.values(FILES)) {
+      for (const ending of ["js", "d.ts"])
+        expect(existsSync(join(ROOT, `dist/entry/${file}.${ending}`)), file).toBe(true);
+    }
+  });
+});
+
+describe("package-lock.json", () => {
+  it("marks no install script but that of bufferutil, so that `npm ci` runs none of the others", () => {
+    // npm runs scripts of the packages that the lock marks. onnxruntime-node's downloads GPU files, and fails on a
+    // closed network; those of the others only check what npm has installed. After a new version of one of them
+    // remove the "hasInstallScript" that npm has written.
+    const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
+    const marked = Object.entries<{ hasInstallScript?: boolean }>(packages).filter(
+      ([, { hasInstallScript }]) => hasInstallScript,
+    );
+    expect(marked.map(([path]) => path)).toEqual(["node_modules/bufferutil"]);
+  });
+});
+
+const TEXT_TYPES = [
+  "Answer",
+  "AnswerEnd",
+  "AnswerOptions",
+  "AnswerPiece",
+  "Budget",
+  "BundleCache",
+  "ChatMessage",
+  "ChatSessionOptions",
+  "Checkpoint",
+  "ConnectOptions",
+  "ErrorCode",
+  "ErrorKind",
+  "FileCache",
+  "FileTree",
+  "GeneratedToken",
+  "Logprobs",
+  "PrepareProgress",
+  "PrivateModel",
+  "Prompt",
+  "SamplingOptions",
+  "TokenLogprob",
+  "Traffic",
+  "WeightFormat",
+];
+const TEXT_VALUES = ["ChatSession", "TacetError", "TextClient", "connect"];
+
+const EXPORTS: Record<string, Exported> = {
+  ".": { values: TEXT_VALUES, types: TEXT_TYPES },
+  "./web": {
+    values: [...TEXT_VALUES, "loadWebFolder", "webBundleCache", "webPlatform"].sort(),
+    types: [...TEXT_TYPES, "Platform", "WebFile", "WebFolder"].sort(),
+  },
+  "./client": {
+    values: ["TacetError", "TextClient", "openPrivateModel", "openPrivateModels"],
+    types: [
+      "AdapterOptions",
+      "BaseModelOptions",
+      "Budget",
+      "Bundle",
+      "BundleCache",
+      "BundleManifest",
+      "Checkpoint",
+      "ErrorCode",
+      "ErrorKind",
+      "FileCache",
+      "FileCheckOptions",
+      "FileTree",
+      "FileWriter",
+      "MessageSocket",
+      "OnnxModel",
+      "Platform",
+      "PrepareProgress",
+      "PrivacyTimings",
+      "PrivateModel",
+      "PrivateModelOptions",
+      "Prompt",
+      "QueryAnswer",
+      "QueryTransport",
+      "RemoteAdapter",
+      "RemoteProvider",
+      "RemoteProviderOptions",
+      "SessionOptions",
+      "SharedModels",
+      "SharedModelsOptions",
+      "TensorRuntime",
+      "Traffic",
+      "WeightFormat",
+      "WelcomeInfo",
+    ],
+  },
+  "./provider": {
+    values: [
+      "DEFAULT_LIMITS",
+      "EmbeddedStore",
+      "Provider",
+      "RedisStore",
+      "TacetError",
+      "UsageLedger",
+      "createApiKey",
+      "hashApiKey",
+      "loadServedAdapter",
+    ],
+    types: [
+      "AnswerPart",
+      "AnswerPool",
+      "Budget",
+      "Bundle",
+      "Computed",
+      "EmbeddedStoreOptions",
+      "ErrorCode",
+      "ErrorKind",
+      "FileTree",
+      "Journal",
+      "KeyRecord",
+      "Limits",
+      "MessageSocket",
+      "NewKey",
+      "ProviderEvent",
+      "ProviderOptions",
+      "ProviderStore",
+      "ProviderTotals",
+      "RandomSource",
+      "RedisArgument",
+      "RedisLink",
+      "RedisStoreOptions",
+      "Reservation",
+      "Reserved",
+      "ServedAdapter",
+      "Sha256",
+      "Soon",
+      "Usage",
+      "UsageOptions",
+    ],
+  },
+  "./openai": {
+    values: ["Endpoint", "ServedModel", "Turns", "passTurns"],
+    types: [
+      "AccessOptions",
+      "Answer",
+      "AnswerEnd",
+      "AnswerPiece",
+      "Answering",
+      "CausalLm",
+      "Checkpoint",
+      "EndpointOptions",
+      "GenerationRequest",
+      "RequestEntry",
+      "RequestPrompt",
+      "ServedModelOptions",
+    ],
+  },
+  "./model": {
+    values: [
+      "AnswerText",
+      "CachedContext",
+      "CausalLm",
+      "ChatSession",
+      "KvCache",
+      "LocalLora",
+      "StreamingDetokenizer",
+      "fingerprintCheckpoint",
+      "fitAdapter",
+      "generate",
+      "groupAdaptedModules",
+      "hasChatTemplate",
+      "inputGroupsOf",
+      "loadChatTemplate",
+      "loadTokenizer",
+      "openCheckpoint",
+      "openLoraAdapter",
+      "readAdapterText",
+      "readGenerationDefaults",
+      "renderChat",
+      "streamAnswer",
+      "vocabSizeOf",
+      "withAdapterText",
+    ],
+    types: [
+      "AdaptedGroup",
+      "AdaptedModule",
+      "AdapterText",
+      "AddedControlToken",
+      "Answer",
+      "AnswerEnd",
+      "AnswerOptions",
+      "AnswerPiece",
+      "BaseOptions",
+      "CacheShape",
+      "CachedGenerateEnd",
+      "CachedGenerateOptions",
+      "ChatMessage",
+      "ChatSessionOptions",
+      "ChatTemplate",
+      "ChatText",
+      "Checkpoint",
+      "DecoderConfig",
+      "DeltaSource",
+      "DeltaUse",
+      "Dtype",
+      "FileCache",
+      "FileCheckOptions",
+      "FileTree",
+      "FileWriter",
+      "ForwardOptions",
+      "ForwardTimings",
+      "GenerateEnd",
+      "GenerateOptions",
+      "GeneratedToken",
+      "GenerationDefaults",
+      "GroupInput",
+      "JsonRecord",
+      "LoadOptions",
+      "Logprobs",
+      "LoraAdapter",
+      "LoraModule",
+      "LowRankSource",
+      "OnnxModel",
+      "PenaltyOptions",
+      "PendingDelta",
+      "PrepareProgress",
+      "ReadAdapterText",
+      "RenderOptions",
+      "SampleOptions",
+      "SamplingOptions",
+      "SessionOptions",
+      "Tensor",
+      "TensorData",
+      "TensorInfo",
+      "TensorRuntime",
+      "TensorSession",
+      "TokenLogprob",
+      "Tokenizer",
+      "WeightFormat",
+    ],
+  },
+  "./bundle": {
+    values: [
+      "BUNDLE_FILE",
+      "PRIVATE_FILE",
+      "SIGNATURE_FILE",
+      "createBundle",
+      "createSigningKey",
+      "decodeBundle",
+      "decodeSignature",
+      "encodeSignature",
+      "isSignedBy",
+      "readPrivateState",
+      "signBundle",
+      "systemRandom",
+    ],
+    types: [
+      "Bundle",
+      "BundleGroup",
+      "BundleManifest",
+      "BundleModule",
+      "BundleSignature",
+      "BundleTensors",
+      "CreateBundleInput",
+      "CreatedBundle",
+      "FileTree",
+      "GroupSpec",
+      "LoraPair",
+      "OutputMode",
+      "Parameters",
+      "PrivateGroup",
+      "RandomSource",
+    ],
+  },
+  "./pll": {
+    values: [
+      "BufferPool",
+      "ClientLayer",
+      "DEFAULT_PARAMETERS",
+      "Kernels",
+      "MaskSource",
+      "OneTimeMasks",
+      "ProviderLayer",
+      "PublicBasis",
+      "expandLayout",
+      "mergeLora",
+      "quantizeRows",
+      "setup",
+      "splitLora",
+      "systemRandom",
+    ],
+    types: [
+      "Address",
+      "ClientLayerInput",
+      "CoeffPoly",
+      "InnerProducts",
+      "KernelBuild",
+      "Layout",
+      "LayoutBlock",
+      "LoraPair",
+      "NttPoly",
+      "Parameters",
+      "ParametersLiteral",
+      "ProviderLayerInput",
+      "PublicElement",
+      "QuantizedMatrix",
+      "RandomSource",
+      "SetupInput",
+      "SetupResult",
+      "SplitLora",
+    ],
+  },
+  "./rlwe": {
+    values: [
+      "BufferPool",
+      "DEFAULT_PARAMETERS",
+      "MaskSource",
+      "SECURITY_TABLE",
+      "createParameters",
+      "estimateLwe",
+      "expandPublicElement",
+      "functionQueries",
+      "publicElementBytes",
+      "remainingHintDimension",
+      "securityOf",
+    ],
+    types: [
+      "Address",
+      "AttackEstimates",
+      "ElementId",
+      "Kernels",
+      "Layout",
+      "LayoutBlock",
+      "LweEstimate",
+      "LweInstance",
+      "ParameterSecurity",
+      "Parameters",
+      "ParametersLiteral",
+      "PublicElement",
+      "QueryLeak",
+      "RandomSource",
+      "SecurityTableRow",
+    ],
+  },
+  "./platform/node": {
+    values: [
+      "changeKeys",
+      "connectRedis",
+      "downloadFromHub",
+      "nodeBundleCache",
+      "nodeFileCache",
+      "nodeFileTree",
+      "nodePlatform",
+      "nodeSha256",
+      "openDataFolder",
+      "parseHubId",
+      "readKeys",
+      "readUsage",
+      "serveSockets",
+      "writeStateFolder",
+    ],
+    types: [
+      "DownloadOptions",
+      "EmbeddedStore",
+      "EmbeddedStoreOptions",
+      "FileCache",
+      "FileTree",
+      "HubId",
+      "HubSettings",
+      "KeyRecord",
+      "MessageSocket",
+      "OpenedData",
+      "Platform",
+      "RedisLink",
+      "RedisLinkOptions",
+      "Rejection",
+      "RepoKind",
+      "RetryOptions",
+      "ServeOptions",
+      "SocketServer",
+      "TlsFiles",
+      "UsageLedger",
+    ],
+  },
+};
