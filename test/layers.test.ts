@@ -62,7 +62,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["generation", "model", "text", "weights", "base"],
-  platform: ["base"],
+  platform: ["weights", "base"],
   // What joins layers for programs, for one runtime each.
   library: ["platform", "client", "provider", "generation", "text", "model", "bundle", "weights", "base"],
   cli: [

@@ -11,6 +11,7 @@ import type { RandomSource } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";
+import type { AdapterText } from "../weights/adapter-text.ts";
 import { type BundleTensors, encodeBundle } from "./bundle.ts";
 import {
   BUNDLE_VERSION,
@@ -38,6 +39,8 @@ export interface CreateBundleInput {
   readonly modules: ReadonlyMap<string, LoraPair>;
   readonly output: OutputMode;
   readonly parameters?: Parameters;
+  /** What the adapter changes about text: public. */
+  readonly text?: AdapterText;
 }
 
 export interface CreatedBundle {
@@ -56,6 +59,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   modules: "object",
   output: "string",
   parameters: "object",
+  text: "object",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -103,6 +107,7 @@ export async function createBundle(
     baseFingerprint: toHex(input.baseFingerprint),
     parameters,
     groups: results.map(({ spec }) => spec),
+    ...(input.text === undefined ? {} : { text: input.text }),
   };
   const bundle = encodeBundle(
     manifest,

@@ -1,10 +1,10 @@
 /** What a checkpoint's author wants where a user says nothing: generation_config.json. */
 
 import { TacetError } from "../base/errors.ts";
+import { loadEosIds } from "../text/end-ids.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import type { SamplingOptions } from "./generate.ts";
-import { loadEosIds } from "../text/tokenizer.ts";
 
 export interface GenerationDefaults {
   /** A user's wishes are spread over it. Temperature 0 unless the file says `do_sample`. */

@@ -22,6 +22,7 @@ export interface GenerationRequest {
 }
 
 const MOST_STOPS = 4;
+const MOST_STOP_IDS = 64;
 const MOST_TOKENS = 1 << 24;
 /** OpenAI's default for /v1/completions. */
 const COMPLETION_TOKENS = 16;
@@ -46,6 +47,7 @@ const COMMON = [
   "top_k",
   "min_p",
   "repetition_penalty",
+  "stop_token_ids",
 ];
 /** Without effect on an answer. */
 const IGNORED = ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"];
@@ -130,6 +132,7 @@ function parseRest(
   }
   const maxNewTokens = maxTokens ?? fields.integer("max_tokens", 1, MOST_TOKENS);
   const stop = parseStop(fields.get("stop"));
+  const stopTokenIds = parseStopIds(fields.get("stop_token_ids"));
   const stream = fields.boolean("stream");
   const streamOptions = fields.object("stream_options");
   if (streamOptions !== undefined && !stream) {
@@ -145,6 +148,7 @@ function parseRest(
       sampling: parseSampling(fields),
       ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
       ...(stop.length === 0 ? {} : { stop }),
+      ...(stopTokenIds.length === 0 ? {} : { stopTokenIds }),
       ...(logprobs === undefined ? {} : { logprobs }),
     },
   };
@@ -185,6 +189,17 @@ function parseStop(value: unknown): readonly string[] {
     );
   }
   return stops;
+}
+
+function parseStopIds(value: unknown): readonly number[] {
+  if (value === undefined) return [];
+  if (
+    Array.isArray(value) &&
+    value.length <= MOST_STOP_IDS &&
+    value.every((id) => Number.isInteger(id) && id >= 0)
+  )
+    return value;
+  throw badField("stop_token_ids", `stop_token_ids must be a list of at most ${MOST_STOP_IDS} token ids`);
 }
 
 function parsePrompt(value: unknown): RequestPrompt {

@@ -11,6 +11,7 @@ import {
   TemplateFault,
   TemplateRefusal,
 } from "./jinja/template.ts";
+import { insertingTemplate } from "./inserting-template.ts";
 import { tokenText } from "./special-tokens.ts";
 
 export interface ChatMessage {
@@ -46,11 +47,30 @@ export async function renderChat(
   return (await loadChatTemplate(checkpoint)).render(messages, options);
 }
 
-/** @throws TacetError bad_tokenizer if the checkpoint has no template, or it cannot be read */
+/**
+ * The base model's template, or that of the adapter on it, which does not get to see what messages say
+ * (inserting-template.ts).
+ *
+ * @throws TacetError bad_tokenizer if there is no template, or it cannot be read
+ */
 export async function loadChatTemplate(checkpoint: Checkpoint): Promise<ChatTemplate> {
+  const template = await loadDirectTemplate(checkpoint);
+  return checkpoint.adapterText?.chatTemplate === undefined ? template : insertingTemplate(template);
+}
+
+/** Whether a conversation can be written for this model, by its own template or by its adapter's. */
+export async function hasChatTemplate(checkpoint: Checkpoint): Promise<boolean> {
   const settings = await checkpoint.json("tokenizer_config.json");
-  const tokens = isRecord(settings) ? settings : {};
-  const source = await findTemplate(checkpoint, tokens);
+  if (checkpoint.adapterText?.chatTemplate !== undefined) return true;
+  return (await findTemplate(checkpoint, isRecord(settings) ? settings : {})) !== undefined;
+}
+
+/** The template as it is, for whoever trusts it. */
+export async function loadDirectTemplate(checkpoint: Checkpoint): Promise<ChatTemplate> {
+  const { adapterText } = checkpoint;
+  const settings = await checkpoint.json("tokenizer_config.json");
+  const tokens = { ...(isRecord(settings) ? settings : {}), ...adapterText?.specialTokens };
+  const source = adapterText?.chatTemplate ?? (await findTemplate(checkpoint, tokens));
   if (source === undefined) {
     throw new TacetError("bad_tokenizer", `${checkpoint.tree.label} has no chat template`, {
       hint: "the model was not trained for chat: give the whole prompt as text",
@@ -110,16 +130,22 @@ function checkVariables(
     }
   }
 }
+/** Where transformers keeps templates that have a name. */
+const NAMED_TEMPLATE = "additional_chat_templates/default.jinja";
 
 /** Its own file, as newer releases have it, before tokenizer_config.json, before what is known of the family. */
-async function findTemplate(checkpoint: Checkpoint, settings: JsonRecord): Promise<string | undefined> {
-  const file = await checkpoint.text("chat_template.jinja");
+export async function findTemplate(
+  files: Pick<Checkpoint, "text" | "json"> & Partial<Checkpoint>,
+  settings: JsonRecord,
+): Promise<string | undefined> {
+  const file = await files.text("chat_template.jinja");
   if (file !== undefined) return file;
-  const json = await checkpoint.json("chat_template.json");
+  const json = await files.json("chat_template.json");
   return (
     chooseTemplate(isRecord(json) ? json.chat_template : undefined) ??
     chooseTemplate(settings.chat_template) ??
-    (await chatGlmTemplate(checkpoint))
+    (await files.text(NAMED_TEMPLATE)) ??
+    (files.config === undefined ? undefined : await chatGlmTemplate(files as Checkpoint))
   );
 }
 

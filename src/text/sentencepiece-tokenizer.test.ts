@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PieceSpec, sentencePieceModel, wordPieces } from "../../test/support/sentencepiece-model.ts";
 import { utf8 } from "../base/bytes.ts";
+import { withAdapterText } from "../weights/checkpoint.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
@@ -79,6 +80,19 @@ describe("tokenizer.model", () => {
     expect(await encode({ bos_token: { content: "</s>" } }, "hello")).toEqual([2, ...hello]);
     expect(await encode({}, "<s>hello")).toEqual([1, ...hello]);
     expect(await encode({}, "<s>hello", false)).toEqual([1, ...hello]);
+  });
+
+  it("takes an adapter's control tokens and ends", async () => {
+    const base = await llama();
+    const id = 1000; // behind the pieces, as padded embeddings have it
+    const text = { addedTokens: [{ id, text: "<|im_end|>" }], endIds: [id] };
+    const tokenizer = await loadTokenizer(withAdapterText(base, text));
+    expect(tokenizer.eosIds).toEqual([2, id]);
+    const hello = tokenizer.encode("hello", { addSpecialTokens: false });
+    expect(tokenizer.encode("hello<|im_end|>", { addSpecialTokens: false })).toEqual([...hello, id]);
+    expect(tokenizer.detokenize([...hello, id])).toBe("hello");
+    expect(tokenizer.detokenize([...hello, id], { skipSpecialTokens: false })).toBe("hello<|im_end|>");
+    expect((await loadTokenizer(base)).eosIds).toEqual([2]);
   });
 
   it("legacy decides whether a space is put behind a special token", async () => {

@@ -14,6 +14,7 @@ import {
   isChatGlm,
 } from "./chatglm-text.ts";
 import { type LeastTokens, leastTokensOf, refuseTooLong } from "./least-tokens.ts";
+import { withAdapterEnds } from "./end-ids.ts";
 import { MAX_MODEL_BYTES, PIECE } from "./sentencepiece/model-file.ts";
 import { SentencePiece } from "./sentencepiece/sentencepiece.ts";
 import {
@@ -23,7 +24,7 @@ import {
   splitAtSpecials,
   tokenText,
 } from "./special-tokens.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./tokenizer-type.ts";
 
 export const SENTENCEPIECE_FILE = "tokenizer.model";
 
@@ -39,9 +40,11 @@ export async function loadSentencePieceTokenizer(
 ): Promise<Tokenizer> {
   const piece = new SentencePiece(await readModel(checkpoint), SENTENCEPIECE_FILE);
   const chatGlm = isChatGlm(checkpoint);
-  const specials = chatGlm
+  const own = chatGlm
     ? chatGlmTokens(piece.size, await hasRoleTokens(checkpoint, settings))
     : [...controlPieces(piece), ...(await readAddedTokens(checkpoint, settings))];
+  const added = (checkpoint.adapterText?.addedTokens ?? []).map(({ text, id }) => controlToken(text, id));
+  const specials = [...own.filter(({ id }) => !added.some((token) => token.id === id)), ...added];
   const idOf = new Map(specials.map(({ text, id }) => [text, id]));
   const idOfToken = (token: string) => idOf.get(token) ?? piece.idOf(token);
   const idOfSetting = (name: string, fallback: number) => {
@@ -62,7 +65,7 @@ export async function loadSentencePieceTokenizer(
   return wrap(piece, specials, {
     prefix,
     suffix,
-    eosIds: [...new Set([...ends, ...turnEnds])],
+    eosIds: withAdapterEnds([...new Set([...ends, ...turnEnds])], checkpoint),
     least: leastOf(piece, specials),
     // Before "legacy" was settled, every stretch behind a special token began with a space of its own.
     spaceBehindSpecials: settings.legacy !== false,

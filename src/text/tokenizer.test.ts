@@ -7,8 +7,9 @@ import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
 import { loadChatTemplate, renderChat } from "./chat-template.ts";
+import { loadEosIds } from "./end-ids.ts";
 import { StreamingDetokenizer } from "./streaming-detokenizer.ts";
-import { loadEosIds, loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 interface Entry {
   messages: { role: string; content: string }[];

@@ -5,31 +5,15 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
+import { baseEosIds, withAdapterEnds } from "./end-ids.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
 import { tokenText } from "./special-tokens.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
+import { withAddedTokens, withConfiguredEnds } from "./tokenizer-definition.ts";
 
 const DEFINITION = "tokenizer.json";
 
-export interface EncodeOptions {
-  readonly addSpecialTokens?: boolean;
-  readonly atMost?: number | undefined;
-}
-
-export interface Tokenizer {
-  /**
-   * @param options addSpecialTokens: begin- and end-of-text tokens as the tokenizer's template says (default true);
-   *   a text that begins with the begin token does not get it twice. atMost: tokens that the context has; a text that
-   *   surely has more is refused before it is tokenized
-   * @throws TacetError context_overflow with `atMost`; bad_tokenizer for characters that no token expresses
-   */
-  encode(text: string, options?: EncodeOptions): number[];
-  /** @param options skipSpecialTokens: leave out control tokens (default true) */
-  detokenize(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
-  /** The id of a whole token, such as "<|end|>". */
-  idOf(token: string): number | undefined;
-  /** Ids that end an answer. */
-  readonly eosIds: readonly number[];
-}
+export type { EncodeOptions, Tokenizer };
 
 /** Whether the checkpoint has a tokenizer that {@link loadTokenizer} reads. */
 export async function hasTokenizer({ tree }: Checkpoint): Promise<boolean> {
@@ -50,30 +34,22 @@ export async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> 
   const definition = await checkpoint.json(DEFINITION);
   const settings = (await checkpoint.json("tokenizer_config.json")) ?? {};
   if (!isRecord(settings)) throw unusable();
-  const eosIds = await loadEosIds(checkpoint);
+  const eosIds = await baseEosIds(checkpoint);
   if (definition === undefined) return await loadSentencePieceTokenizer(checkpoint, settings, eosIds);
   if (!isRecord(definition)) throw unusable();
-  const inner = create(definition, settings);
+  const { addedTokens = [] } = checkpoint.adapterText ?? {};
+  const whole = withAddedTokens(withConfiguredEnds(definition, settings), addedTokens);
+  const inner = create(whole, settings);
   const idOf = (name: string) => {
     const token = tokenText(settings[name]);
     return token === undefined ? undefined : inner.token_to_id(token);
   };
   const endId = idOf("eos_token");
-  return wrap(inner, eosIds.length > 0 || endId === undefined ? eosIds : [endId], idOf("bos_token"), {
+  const ends = eosIds.length > 0 || endId === undefined ? eosIds : [endId];
+  return wrap(inner, withAdapterEnds(ends, checkpoint), idOf("bos_token"), {
     least: leastTokensOfDefinition(definition),
     byteFallback: JSON.stringify(definition.decoder ?? null).includes('"ByteFallback"'),
   });
-}
-
-/** End ids that generation_config.json gives, else config.json; empty if neither does. Needs no tokenizer. */
-export async function loadEosIds(checkpoint: Checkpoint): Promise<readonly number[]> {
-  const generation = await checkpoint.json("generation_config.json");
-  for (const source of [generation, checkpoint.config]) {
-    const value = isRecord(source) ? source.eos_token_id : undefined;
-    const ids = (Array.isArray(value) ? value : [value]).filter((id) => Number.isInteger(id) && id >= 0);
-    if (ids.length > 0) return ids;
-  }
-  return [];
 }
 
 /** What is used of the library, whose own declarations do not resolve under NodeNext. */

@@ -1,9 +1,10 @@
 /** From an adapter's folder to the two files that a provider serves. */
 import { setImmediate } from "node:timers/promises";
-import { type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
+import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
 import type { OutputMode } from "../../bundle/manifest.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { systemRandom } from "../../ring/random-source.ts";
+import type { AdapterText } from "../../weights/adapter-text.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import type { LoraAdapter } from "../../weights/lora-adapter.ts";
@@ -13,20 +14,21 @@ import { Progress } from "../shared/progress.ts";
 export async function makeBundle(
   checkpoint: Checkpoint,
   adapter: LoraAdapter,
-  options: { name: string; output: OutputMode; signal: AbortSignal },
+  options: { name: string; output: OutputMode; text?: AdapterText; signal: AbortSignal },
 ): Promise<CreatedBundle> {
   const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  const { name, output, text } = options;
+  const input: CreateBundleInput = {
+    ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules, output },
+    ...(text === undefined ? {} : { text }),
+  };
   return await Progress.during("making the bundle", (update) =>
-    createBundle(
-      { adapter: options.name, baseFingerprint, groups, modules: adapter.modules, output: options.output },
-      systemRandom,
-      async (done, total) => {
-        update(done / total);
-        // Setup does not yield: Ctrl-C and the bar get their turn here.
-        await setImmediate();
-        options.signal.throwIfAborted();
-      },
-    ),
+    createBundle(input, systemRandom, async (done, total) => {
+      update(done / total);
+      // Setup does not yield: Ctrl-C and the bar get their turn here.
+      await setImmediate();
+      options.signal.throwIfAborted();
+    }),
   );
 }

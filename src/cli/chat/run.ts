@@ -1,6 +1,6 @@
 /** `tacet chat`: a conversation on a terminal, or one message a line from a pipe. */
 import { createInterface } from "node:readline";
-import type { AnswerOptions } from "../../generation/answer-stream.ts";
+import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
 import { askedWord } from "./dictionary.ts";
 import { InteractiveChat } from "./interactive-chat.ts";
@@ -34,12 +34,14 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
       overflow: options.dropOldest ? "drop-oldest" : "error",
       onDropped: (messages) => warn(`the model no longer sees the oldest ${messages} messages`),
     });
-    const { maxNewTokens, stop } = options;
+    const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
       ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
       ...(stop === undefined ? {} : { stop }),
+      ...(stopId === undefined ? {} : { stopTokenIds: stopId }),
     };
+    checkStopTokenIds(stopId ?? [], source.model.config.vocabSize);
     if (process.stdin.isTTY && (process.stdout.isTTY || process.stderr.isTTY)) {
       await new InteractiveChat({ source, session, dictionary, checkSystem }, answering, signal).run();
     } else {

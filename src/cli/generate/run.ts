@@ -1,6 +1,7 @@
 /** `tacet generate`: an answer, token by token. */
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
+import { checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { AnswerText } from "../../generation/answer-text.ts";
 import { generate } from "../../generation/generate.ts";
 import { readGenerationDefaults } from "../../generation/generation-defaults.ts";
@@ -51,7 +52,9 @@ export async function runGenerate(
   const source = await openModel(options, signal);
   const loadMs = performance.now() - loadStart;
   try {
-    const side = await openTextSide(source.checkpoint);
+    checkStopTokenIds(options.stopId ?? [], source.model.config.vocabSize);
+    const own = await openTextSide(source.checkpoint);
+    const side = { ...own, eosIds: [...own.eosIds, ...(options.stopId ?? [])] };
     const start = resumed ?? {
       promptIds: await promptIds(source.checkpoint, side, text, options, source.model.contextLength),
       ids: [],

@@ -179,6 +179,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     output,
     cost: costOf(output, manifest.parameters, manifest.groups),
     security: shownSecurity(manifest),
+    ...(manifest.text === undefined ? {} : { text: manifest.text }),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

@@ -55,17 +55,25 @@ export function collectText(option: string): (text: string, before: string[] | u
 }
 
 /**
+ * For token ids that may be given several times, each time one or a list.
+ * @throws TacetError bad_argument
+ */
+export function collectIds(option: string): (text: string, before: number[] | undefined) => number[] {
+  return (text, before) => [...(before ?? []), ...tokenIds(option)(text)];
+}
+
+/**
  * "1,2,3" or "1 2 3" → ids.
  * @throws TacetError bad_argument
  */
-export function tokenIds(text: string): number[] {
-  const parts = text.split(/[\s,]+/).filter((part) => part !== "");
-  if (parts.length === 0 || !parts.every((part) => /^\d{1,9}$/.test(part))) {
-    throw new TacetError("bad_argument", "--ids must be token ids", {
-      hint: "separate them with commas, as in --ids 1,2227,318",
+export function tokenIds(option: string): Parse<number[]> {
+  return (text) => {
+    const parts = text.split(/[\s,]+/).filter((part) => part !== "");
+    if (parts.length > 0 && parts.every((part) => /^\d{1,9}$/.test(part))) return parts.map(Number);
+    throw new TacetError("bad_argument", `${option} must be token ids`, {
+      hint: `separate them with commas, as in ${option} 1,2227,318`,
     });
-  }
-  return parts.map(Number);
+  };
 }
 
 /**

@@ -1,7 +1,8 @@
 /** The prompt as token ids: from words, from stdin, from ids. */
 import { TacetError } from "../../base/errors.ts";
 import { loadChatTemplate } from "../../text/chat-template.ts";
-import { hasTokenizer, loadEosIds, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
+import { loadEosIds } from "../../text/end-ids.ts";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import type { TemplateFlags } from "./template-options.ts";
 

@@ -28,6 +28,22 @@ export async function clientToken(path: string | undefined): Promise<string | un
   return token === "" ? undefined : token;
 }
 
+/**
+ * The name of an allowed key: "key-1" for the first, and so on; nothing of the key itself, since names go into logs. All
+ * of them are compared, by their SHA-256.
+ */
+export function keyNames(allowed: readonly string[]): (key: string) => string | undefined {
+  const digests = allowed.map(sha256);
+  return (key) => {
+    const digest = sha256(key);
+    let name: string | undefined;
+    for (const [i, candidate] of digests.entries()) {
+      if (timingSafeEqual(candidate, digest)) name ??= `key-${i + 1}`;
+    }
+    return name;
+  };
+}
+
 /** Whether a token is among the allowed ones; all of them are compared, by their SHA-256. */
 export function tokenCheck(allowed: readonly string[]): (token: string) => boolean {
   const digests = allowed.map(sha256);
