@@ -81,34 +81,68 @@ export class Meter {
    * Charges a query that is well-formed. What it resolves to are the vectors left; the answer may leave then and not
    * before.
    *
-   * @throws TacetError budget_exhausted; too_many_requests; unauthorized if the key has expired; what reserve throws
+   * @throws TacetError unknown_key, worn_key; budget_exhausted; too_many_requests; unauthorized if the key has expired; what reserve throws
    */
-  async charge(group: number, vectors: number, ciphertext: Uint8Array): Promise<number | undefined> {
+  async charge(
+    group: number,
+    vectors: number,
+    ciphertext: Uint8Array,
+    keyId: Uint8Array,
+  ): Promise<number | undefined> {
     const { store, now } = this.#tools;
     const key = this.#key;
     const nowMs = now();
     if (!keyAllows(key, this.#adapter.name, nowMs)) throw unauthorized();
-    const { granted, replayed, remaining, waitMs } = await store.reserve({
+    const { granted, replayed, remaining, waitMs, keyRefused } = await store.reserve({
       account: key.account,
       adapter: this.#adapter.name,
       scope: this.#scopes[group],
-      digest: this.#digest(group, ciphertext),
+      digest: this.#digest(group, ciphertext, keyId),
       vectors,
       nowMs,
       key,
+      keyUse: { keyId, limit: this.#adapter.bundle.manifest.parameters.vectorsPerKey },
     });
+    if (keyRefused !== undefined) throw refusedKey(keyRefused);
     if (!granted && remaining !== undefined) throw exhausted(vectors, remaining);
     if (replayed) this.onRepeated(vectors);
     if (waitMs !== undefined) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
     return remaining?.left;
   }
 
-  /** The request: the same bytes for the same bundle and group get the same answer. */
-  #digest(group: number, ciphertext: Uint8Array): Uint8Array {
+  /** A new key of the account. Throws TacetError unauthorized if the API key has expired; what allocateKey throws. */
+  async allocateKey(): Promise<Uint8Array> {
+    this.check();
+    return await this.#tools.store.allocateKey(this.#key.account);
+  }
+
+  async keyIsLive(keyId: Uint8Array): Promise<boolean> {
+    return await this.#tools.store.keyIsLive(this.#key.account, keyId);
+  }
+
+  /** By key: vectors left of the group that has fewest; undefined: it may not be used. */
+  async keysLeft(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
+    const { vectorsPerKey } = this.#adapter.bundle.manifest.parameters;
+    return await this.#tools.store.keysLeft(this.#key.account, keyIds, this.#scopes, vectorsPerKey);
+  }
+
+  /** The request: the same bytes for the same bundle, group and key get the same answer. */
+  #digest(group: number, ciphertext: Uint8Array, keyId: Uint8Array): Uint8Array {
     const hash = this.#tools.sha256 ?? portableSha256;
     const head = new Uint8Array(new Uint32Array([group]).buffer);
-    return hash([this.#adapter.bundle.digest, head, ciphertext]).subarray(0, REQUEST_DIGEST_BYTES);
+    return hash([this.#adapter.bundle.digest, head, keyId, ciphertext]).subarray(0, REQUEST_DIGEST_BYTES);
   }
+}
+
+function refusedKey(code: "unknown_key" | "worn_key"): TacetError {
+  const [message, hint] =
+    code === "worn_key"
+      ? ["the key does not answer so many vectors any more", "fetch another key, and ask again"]
+      : [
+          "there is no such key of this account, or it is of an earlier time",
+          "fetch another key, and ask again",
+        ];
+  return new TacetError(code, message, { hint });
 }
 
 function exhausted(vectors: number, { budget, left, endsAt }: Remaining): TacetError {
