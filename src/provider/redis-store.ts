@@ -241,7 +241,8 @@ export class RedisStore implements ProviderStore {
   async #renewEpoch(): Promise<void> {
     const fresh = new Uint8Array(EPOCH_BYTES);
     systemRandom(fresh);
-    const runId = await runIdOf(this.#link);
+    // One that does not tell is another one each time: clients fetch keys anew more often than they need.
+    const runId = (await runIdOf(this.#link)) ?? toHex(fresh);
     // Not by its hash: that would ask here again.
     await this.#link.send(["EVAL", RENEW_EPOCH, "1", this.#name("epoch"), runId, toHex(fresh)]);
   }
