@@ -2,7 +2,6 @@
 import { rm } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
-import type { OutputMode } from "../../bundle/manifest.ts";
 import { type BundleSignature, encodeSignature } from "../../bundle/signature.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { systemRandom } from "../../ring/random-source.ts";
@@ -16,13 +15,13 @@ import { type FileToWrite, writeFiles } from "../shared/write-files.ts";
 export async function makeBundle(
   checkpoint: Checkpoint,
   adapter: LoraAdapter,
-  options: { name: string; output: OutputMode; signal: AbortSignal },
+  options: { name: string; signal: AbortSignal },
 ): Promise<CreatedBundle> {
   const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   return await Progress.during("making the bundle", (update) =>
     createBundle(
-      { adapter: options.name, baseFingerprint, groups, modules: adapter.modules, output: options.output },
+      { adapter: options.name, baseFingerprint, groups, modules: adapter.modules },
       systemRandom,
       async (done, total) => {
         update(done / total);

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { checkAdapterName, type OutputMode } from "../../bundle/manifest.ts";
+import { checkAdapterName } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../platform/node.ts";
@@ -13,10 +13,9 @@ import { type InitializationSign, initializationSigns } from "../../audit/initia
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
-  type ModeCost,
-  securityPromise,
+  SECURITY_PROMISE,
   securityFacts,
-  shapesOf,
+  showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
@@ -30,7 +29,6 @@ export interface BundleOptions {
   readonly base?: string;
   readonly out: string;
   readonly name?: string;
-  readonly output: OutputMode;
   readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -44,7 +42,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(options.adapter, "adapter", signal)));
-  const made = await makeBundle(checkpoint, adapter, { name, output: options.output, signal });
+  const made = await makeBundle(checkpoint, adapter, { name, signal });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
   await writeBundle(made, { ...paths, signature: signaturePath }, signature);
@@ -62,16 +60,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     }
   }
   const { manifest } = made;
-  const costs = (["public-basis", "sealed"] as const).map((output) =>
-    costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
-  );
+  const cost = costOf(manifest.parameters, manifest.groups);
   const security = securityFacts(manifest);
   if (options.json) {
     printJson({
       adapter: name,
       digest: toHex(made.digest),
       ...(signedBy === undefined ? {} : { signedBy }),
-      output: options.output,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
@@ -79,7 +74,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
       ],
-      costs,
+      cost,
       security,
       initialization: signs,
     });
@@ -88,16 +83,19 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("adapter", name, 16);
   printField("digest", toHex(made.digest), 16);
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
-  printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
+  printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();
-  printCosts(costs, options.output);
+  printField("a token", `${grouped(cost.bytesUp)} bytes up, ${grouped(cost.bytesDown)} down`);
+  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.vectorsPerKey} tokens`);
+  printField("provider", `${grouped(cost.providerMacs)} multiply-adds a token`);
   print();
-  printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
-  printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
+  printField("query", showBits(security.query));
+  printField("key", showBits(security.key));
+  printField("key, worn out", showBits(security.wornKey));
   printField("function", showFunctionVectors(security));
-  for (const line of wrap(securityPromise(security), 80)) print(line);
+  for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
 }
 
 const EMBEDDED_MAY =
@@ -122,28 +120,6 @@ function warnOfInitialization(signs: readonly InitializationSign[]): void {
       );
     }
   }
-}
-
-function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
-  const row = (cells: readonly string[]) =>
-    print(
-      cells[0].padEnd(16) +
-        cells
-          .slice(1)
-          .map((c) => c.padStart(15))
-          .join(""),
-    );
-  row(["cost of a token", "bundle", "bytes up", "bytes down", "provider MACs"]);
-  for (const cost of costs) {
-    row([
-      cost.output + (cost.output === chosen ? " *" : ""),
-      showBytes(cost.bundleBytes),
-      grouped(cost.bytesUp),
-      grouped(cost.bytesDown),
-      grouped(cost.providerMacs),
-    ]);
-  }
-  print("* as made here");
 }
 
 async function refuseExisting(paths: readonly string[]): Promise<void> {

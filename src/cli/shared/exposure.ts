@@ -7,8 +7,8 @@ import { grouped } from "./terminal.ts";
 /** What is public of an adapter and says how many vectors it bears. */
 export interface AdapterFigures {
   readonly adapter: string;
-  /** Chosen vectors to one group after which its function is known, by width; null: no figure holds (sealed). */
-  readonly functionVectors: readonly FunctionVectors[] | null;
+  /** Chosen vectors to one group after which its function is known, by width. */
+  readonly functionVectors: readonly FunctionVectors[];
 }
 
 export function figuresOf(manifest: BundleManifest): AdapterFigures {
@@ -29,12 +29,6 @@ export function exposureOf(
   { functionVectors }: AdapterFigures,
   nowMs: number,
 ): Exposure {
-  if (functionVectors === null) {
-    return {
-      text: "sealed output: after how many vectors its function is known cannot be said, and it may be few",
-      givesAway: true,
-    };
-  }
   const needed = neededFor(functionVectors);
   if (budget === null) return { text: `${needed}; without a limit all of it is given away`, givesAway: true };
   const shares = functionVectors.map(({ vectors }) => percent(budget.vectors / vectors));
