@@ -1,7 +1,12 @@
 /** What the demo prints. */
 import { toHex } from "../../base/bytes.ts";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
-import { SECURITY_PROMISE, type SecurityFacts, showBits, showFunctionVectors } from "../shared/bundle-facts.ts";
+import {
+  SECURITY_PROMISE,
+  type SecurityFacts,
+  showBits,
+  showFunctionVectors,
+} from "../shared/bundle-facts.ts";
 import type { LogitError } from "../logits/compare-logits.ts";
 import { waitingMs } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
