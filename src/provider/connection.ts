@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
@@ -14,27 +15,35 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES, type Limits } from "../wire/limits.ts";
+import type { Limits } from "../wire/limits.ts";
 import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
 import type { Answers, Computed } from "./answers.ts";
 import { atTime } from "./at-time.ts";
+import { framesOf } from "./bundle-frames.ts";
 import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
 import type { BudgetNow, Meter } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord } from "./store.ts";
 
-/** Parts of a bundle are sent while fewer bytes than this wait. */
-const BUNDLE_BUFFER_BYTES = 8 << 20;
+/** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
+const BUNDLE_BUFFER_BYTES = 256 << 10;
+/** How often that is looked at; less and less often while the client takes nothing. */
 const BUNDLE_POLL_MS = 5;
-/** A client that takes nothing of a bundle for so long is dropped. */
-const BUNDLE_STALL_MS = 30_000;
-/** A connection that has not said Hello may send no more than that. */
-const MAX_HELLO_BYTES = 64 << 10;
+const BUNDLE_POLL_MOST_MS = 320;
+/** A Hello has some 200 bytes and a token. */
+const MAX_HELLO_BYTES = 8 << 10;
+/** What may come after it until its key has been looked up, with what keeping it costs. */
+const MAX_EARLY_BYTES = 64 << 10;
+/** What is kept of a message that waits, besides its bytes. */
+const HELD_COST = 256;
 
 /** Failures that are no fault of the client's: it may go on asking. */
 const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
+
+/** A query that was taken, and the bytes that are kept for it. */
+type OpenQuery = Query & { readonly held: number };
 
 type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
 
@@ -79,6 +88,8 @@ export interface ConnectionHost {
    * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
    */
   admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
+  /** Counts what waits for a socket that counts nothing itself. */
+  openShare(socket: MessageSocket): WaitingShare;
   emit(event: ProviderEvent): void;
 }
 
@@ -88,6 +99,7 @@ export class Connection {
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
+  readonly #share: WaitingShare;
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
   #inFlight = 0;
@@ -109,6 +121,10 @@ export class Connection {
         this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
       }
     }, provider.helloTimeoutMs);
+    this.#share = socket.share ?? provider.openShare(socket);
+    this.#share.onCut = (reason) => {
+      if (!this.#isOver()) this.#fail(reason, 0);
+    };
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
   }
@@ -145,7 +161,7 @@ export class Connection {
     void this.#run(async () => {
       await meter.recheck();
       this.#watchKey(meter);
-    }, 0);
+    });
   }
 
   /** Looks again when the key ends: the connection ends with it, unless the key has been prolonged. */
@@ -166,8 +182,9 @@ export class Connection {
     try {
       if (this.#state.name === "admitting") {
         const { early } = this.#state;
-        early.push(message);
-        if (early.reduce((sum, { length }) => sum + length, 0) <= MAX_HELLO_BYTES) return;
+        early.push(message.slice()); // a view would keep the whole chunk alive that it came in
+        const bytes = costOf(early);
+        if (bytes <= MAX_EARLY_BYTES && this.#share.hold(HELD_COST + message.length)) return;
         throw new TacetError("not_ready", "too much came before the Welcome");
       }
       const { maxMessageBytes } = this.#provider.limits;
@@ -189,7 +206,7 @@ export class Connection {
         this.#hello(message.value);
         break;
       case "fetchBundle":
-        void this.#run(() => this.#sendBundle(), 0);
+        void this.#run(() => this.#sendBundle());
         break;
       case "query":
         this.#query(message.value);
@@ -211,14 +228,16 @@ export class Connection {
         { hint: "use the same version of tacet on both sides" },
       );
     }
+    this.#share.greet();
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
     void this.#run(async () => {
       const { admission, budget } = await this.#admit(hello);
       if (this.#isOver()) return;
+      this.#share.release(costOf(early));
       this.#welcome(admission, budget);
       for (const message of early) this.#read(message);
-    }, 0);
+    });
   }
 
   async #admit(hello: Hello): Promise<{ admission: Admission; budget: BudgetNow | undefined }> {
@@ -232,6 +251,7 @@ export class Connection {
   #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
     const allowance = this.#provider.allowances.enter(keyId);
     this.#leaveKey = () => allowance.leave();
+    this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
     this.#state = { name: "ready", adapter, meter, allowance, party: keyId ?? this, sendingBundle: false };
     if (meter !== undefined) {
@@ -262,15 +282,15 @@ export class Connection {
   }
 
   /**
-   * Runs a step. If it fails, that is the query's failure (queryId ≠ 0), which is not in flight any more, or the
-   * connection's.
+   * Runs a step. If it fails, that is the query's failure, which is not in flight any more, or the connection's where
+   * there is none.
    */
-  async #run(step: () => Promise<void>, queryId: number): Promise<void> {
+  async #run(step: () => Promise<void>, query?: OpenQuery): Promise<void> {
     try {
       await step();
     } catch (error) {
-      if (queryId !== 0) this.#inFlight--;
-      this.#fail(error, queryId);
+      if (query !== undefined) this.#ended(query);
+      this.#fail(error, query?.id ?? 0);
       this.#closeIfDrained();
     }
   }
@@ -282,29 +302,25 @@ export class Connection {
     }
     state.allowance.bundle();
     state.sendingBundle = true;
-    const { bytes } = state.adapter.bundle;
-    for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
+    const frames = framesOf(state.adapter.bundle);
+    for (let part = 0; part < frames.count; part++) {
       await this.#untilTaken();
       if (this.#isOver()) return;
-      const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
-      const last = offset + data.length === bytes.length;
-      this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
+      this.#sendBytes(frames.frame(part));
     }
     state.sendingBundle = false;
   }
 
-  /** Waits until little enough is buffered for the client. */
+  /** Waits until little enough is buffered for the client. One that takes nothing for long is cut off by its share. */
   async #untilTaken(): Promise<void> {
-    let least = this.#socket.bufferedBytes;
-    let since = performance.now();
-    while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES && !this.#isOver()) {
-      await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-      if (this.#socket.bufferedBytes < least) {
-        least = this.#socket.bufferedBytes;
-        since = performance.now();
-      } else if (performance.now() - since > BUNDLE_STALL_MS) {
-        this.#close(1008, "the client does not read");
-      }
+    let waitMs = BUNDLE_POLL_MS;
+    let before = this.#socket.bufferedBytes;
+    while (this.#socket.bufferedBytes >= BUNDLE_BUFFER_BYTES && !this.#isOver()) {
+      const ms = waitMs;
+      await new Promise<void>((resolve) => setTimeout(resolve, ms));
+      const now = this.#socket.bufferedBytes;
+      waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
+      before = now;
     }
   }
 
@@ -313,11 +329,11 @@ export class Connection {
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
     const { adapter, meter, party } = this.#state;
-    const layer = adapter.layers[query.group];
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
+    let open: OpenQuery;
     try {
-      this.#checkQuery(query, layer);
+      open = { ...query, held: this.#hold(query, this.#checkQuery(query, adapter)) };
     } catch (error) {
       this.#fail(error, query.id);
       return;
@@ -332,8 +348,21 @@ export class Connection {
       const task = { owner: this, party, adapter, group, vectors, query: ciphertext };
       const answer = this.#provider.answers.answer(task);
       const computed = answer instanceof Promise ? await answer : answer;
-      this.#sendAnswer(query, adapter.name, computed, left, since);
-    }, query.id);
+      this.#sendAnswer(open, adapter.name, computed, left, since);
+    }, open);
+  }
+
+  /**
+   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
+   *
+   * @throws TacetError too_many_requests if there is none to be had; nothing has been charged
+   */
+  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
+    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
+    if (this.#share.hold(bytes)) return bytes;
+    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
+      hint: "read the answers, and ask again when some have come",
+    });
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
@@ -347,8 +376,10 @@ export class Connection {
     return left;
   }
 
-  #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
+  /** The layer that answers it. Throws what is wrong with the query. */
+  #checkQuery({ group, vectors, ciphertext }: Query, { layers }: ServedAdapter): ProviderLayer {
     const { limits } = this.#provider;
+    const layer = group < layers.length ? layers[group] : undefined;
     if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
     if (vectors > limits.maxVectors) {
       const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
@@ -358,17 +389,19 @@ export class Connection {
       throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
     }
     layer.checkQuery(ciphertext, vectors);
+    return layer;
   }
 
   #sendAnswer(
-    { id, vectors }: Query,
+    query: OpenQuery,
     adapter: string,
     { words, ms }: Computed,
     left: number | undefined,
     since: number,
   ): void {
     if (this.#isOver()) return;
-    this.#inFlight--;
+    this.#ended(query);
+    const { id, vectors } = query;
     const { totals } = this.#provider;
     totals.queries++;
     totals.vectors += vectors;
@@ -382,6 +415,11 @@ export class Connection {
     const waited = performance.now() - since;
     this.#provider.emit({ type: "answered", connection: this.id, adapter, query: id, vectors, ms: waited });
     this.#closeIfDrained();
+  }
+
+  #ended({ held }: OpenQuery): void {
+    this.#inFlight--;
+    this.#share.release(held);
   }
 
   /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
@@ -424,7 +462,10 @@ export class Connection {
       this.#close(1008, "the client does not read");
       return;
     }
-    const bytes = encodeProviderFrame(frame);
+    this.#sendBytes(encodeProviderFrame(frame));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#provider.totals.bytesOut += bytes.length;
     this.#socket.send(bytes);
   }
@@ -449,9 +490,15 @@ export class Connection {
     this.#drained();
     this.#provider.answers.drop(this);
     this.#leaveKey();
+    this.#share.close();
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }
+}
+
+/** Memory that messages take while they wait. */
+function costOf(messages: readonly Uint8Array[]): number {
+  return messages.reduce((sum, { length }) => sum + HELD_COST + length, 0);
 }
 
 /** @throws TacetError wrong_base_model, bundle_changed */

@@ -5,9 +5,8 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { TacetError } from "../base/errors.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
-import type { Remaining } from "./asked-counts.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
+import { type KeyRecord, type ProviderStore, type Remaining, scopeOf } from "./store.ts";
 import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
 
 /** SHA-256 of byte strings one after another. Node's own is several times as fast as one in JavaScript. */

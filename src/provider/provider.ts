@@ -8,6 +8,7 @@
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
@@ -32,6 +33,8 @@ export interface ProviderOptions {
   readonly helloTimeoutMs?: number;
   /** Bytes that may wait for a client that does not read before it is dropped. */
   readonly maxBufferedBytes?: number;
+  /** Account of the memory that waits, which sockets share; by default one for this provider. */
+  readonly waiting?: WaitingBytes;
   /** Most connections of one API key at a time; by default any number. */
   readonly maxConnectionsPerKey?: number;
   /** Whether a bearer token may use an adapter; without it everybody may. */
@@ -48,6 +51,7 @@ export interface ProviderOptions {
 }
 
 const OPTIONS: OptionTypes<ProviderOptions> = {
+  waiting: "object",
   limits: "object",
   helloTimeoutMs: "number",
   maxBufferedBytes: "number",
@@ -75,6 +79,8 @@ const MOST_NAMES = 20;
 
 export class Provider {
   readonly limits: Limits;
+  /** Bytes that wait, in and out, for servers of sockets to count with. */
+  readonly waiting: WaitingBytes;
   readonly totals: ProviderTotals = {
     connections: 0,
     queries: 0,
@@ -111,6 +117,7 @@ export class Provider {
     checkNumbers(options);
     this.#options = options;
     this.limits = limitsFor(adapters, options.limits);
+    this.waiting = options.waiting ?? new WaitingBytes();
     this.#host = {
       limits: this.limits,
       totals: this.totals,
@@ -120,6 +127,7 @@ export class Provider {
       maxBufferedBytes: options.maxBufferedBytes ?? MAX_BUFFERED_BYTES,
       helloTimeoutMs: options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
       admit: (name, token, onKey) => this.#admit(name, token, onKey),
+      openShare: (socket) => this.#openShare(socket),
       emit: (event) => this.#emit(event),
     };
     const { store } = options;
@@ -175,6 +183,12 @@ export class Provider {
     const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
     const key = record as KeyRecord;
     return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
+  }
+
+  /** For a socket that was not given a share: it has no address, and can't be paused. */
+  #openShare(socket: MessageSocket): WaitingShare {
+    const destroy = () => socket.close(1008, "too much waits");
+    return this.waiting.open("", { pause: () => {}, resume: () => {}, destroy });
   }
 
   #find(name: string, mayUse: (adapter: string) => boolean): ServedAdapter {

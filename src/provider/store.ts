@@ -6,8 +6,6 @@
  * `reserve` is one atomic step, for Redis one script.
  */
 
-import type { Remaining } from "./asked-counts.ts";
-
 /** A value now, from memory, or later, from a network. */
 export type Soon<T> = T | Promise<T>;
 
@@ -16,6 +14,15 @@ export interface Budget {
   readonly vectors: number;
   /** Seconds of a window, counted from 1970-01-01T00:00:00Z; 0: `vectors` in all. */
   readonly windowSeconds: number;
+}
+
+/** The budget that leaves least, and how much that is. */
+export interface Remaining {
+  readonly budget: Budget;
+  /** Vectors. */
+  readonly left: number;
+  /** When the window ends, in milliseconds since 1970; Infinity for a budget in all. */
+  readonly endsAt: number;
 }
 
 /** An API key as it is stored: without the key. */

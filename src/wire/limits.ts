@@ -21,5 +21,5 @@ export const MAX_MESSAGE_BYTES = 64 << 20;
 export const FRAME_OVERHEAD_BYTES = 1024;
 /** Largest bundle a client accepts, in bytes. */
 export const MAX_BUNDLE_BYTES = 2 ** 31;
-/** Bytes of a bundle that one BundlePart carries. */
-export const BUNDLE_PART_BYTES = 1 << 20;
+/** Bytes of a bundle that one BundlePart carries: few, because each client that does not read has some of them waiting. */
+export const BUNDLE_PART_BYTES = 256 << 10;
