@@ -12,8 +12,8 @@ import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { CausalLm, type LoadOptions } from "../src/model/causal-lm.ts";
 import type { WeightFormat } from "../src/model/weights/weight-source.ts";
-import { nodeFileCache, nodeFileTree, nodePlatform, writeAtomically } from "../src/platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform } from "../src/platform/node.ts";
+import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
@@ -56,8 +56,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
   const cleanUp: (() => unknown)[] = [() => rmSync(state, { recursive: true, force: true })];
   try {
-    await writeAtomically(join(state, BUNDLE_FILE), made.bundle, 0o644, state);
-    await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
+    await writeStateFolder(state, made);
     const { child, url } = await startProvider(state);
     cleanUp.push(() => child.kill());
     clock();

@@ -8,8 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import type { OutputMode } from "../src/bundle/manifest.ts";
-import { writeAtomically } from "../src/platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../src/provider/served-adapter.ts";
+import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../src/rlwe/parameters.ts";
@@ -35,8 +34,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
     for (const output of ["public-basis", "sealed"] as const) {
       const state = join(folder, output);
       const made = await createBundle(input(output), systemRandom);
-      await writeAtomically(join(state, BUNDLE_FILE), made.bundle, 0o644, state);
-      await writeAtomically(join(state, PRIVATE_FILE), made.privateState, 0o600, state);
+      await writeStateFolder(state, made);
       const threads = availableParallelism() - 1;
       for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [LONG, 0, threads] : [LONG, 0]]) {
         for (const count of counts) {

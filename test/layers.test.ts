@@ -62,10 +62,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["generation", "model", "text", "weights", "base"],
-  platform: ["base"],
+  platform: ["weights", "base"],
   // What joins layers for programs, for one runtime each.
   library: ["platform", "client", "provider", "generation", "text", "model", "bundle", "weights", "base"],
   cli: [
+    "library",
     "platform",
     "openai",
     "audit",
@@ -84,13 +85,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // The package's entries, of which each only says what it exports.
   entry: [
-    "cli",
     "library",
     "platform",
     "openai",
     "client",
     "provider",
+    "generation",
     "model",
+    "text",
     "bundle",
     "weights",
     "wire",

@@ -4,7 +4,7 @@ import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
 import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm, ChatSession, openCheckpoint } from "../src/entry/model.ts";
+import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { Checkpoint } from "../src/weights/checkpoint.ts";
@@ -30,7 +30,9 @@ interface Joined {
 }
 
 interface Opened {
-  readonly chat: ChatSession;
+  readonly base: CausalLm;
+  /** With the base model alone; of one without a chat template undefined until an adapter brings one. */
+  chat: ChatSession | undefined;
   readonly link: ProviderLink<Joined>;
 }
 
@@ -57,7 +59,7 @@ scope.onmessage = ({ data }) => {
       stop.abort();
       break;
     case "reset":
-      opened?.chat.reset();
+      opened?.chat?.reset();
       privateChat?.reset();
       break;
     case "ask":
@@ -77,12 +79,14 @@ async function start(settings: Settings, page: string): Promise<void> {
   const base = await CausalLm.load(checkpoint, platform.tensors, {
     onProgress: progress("Preparing the model"),
   });
-  const chat = await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" });
+  const chat = (await hasChatTemplate(checkpoint))
+    ? await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" })
+    : undefined;
   const link = new ProviderLink<Joined>(
     (token) => join(settings, checkpoint, token),
     (state) => say({ type: "link", link: state }),
   );
-  opened = { chat, link };
+  opened = { base, chat, link };
   say({ type: "base" });
   void link.join();
 }
@@ -99,9 +103,12 @@ async function join(settings: Settings, checkpoint: Checkpoint, token: string): 
     ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
     ...(token === "" ? {} : { token }),
   });
+  const overflow = "drop-oldest";
+  // A base that was not trained for chat is asked as the adapter is.
+  opened!.chat ??= await ChatSession.open(opened!.base, remote.checkpoint, { overflow });
   // What was said before, by the base model alone or over a connection that is gone, stays said.
   const { messages } = privateChat ?? opened!.chat;
-  const chat = await ChatSession.open(remote.model, checkpoint, { overflow: "drop-oldest", messages });
+  const chat = await ChatSession.open(remote.model, remote.checkpoint, { overflow, messages });
   privateChat = chat;
   tap.setGroups(remote.bundle.manifest.groups.map(groupName));
   say({ type: "link", link: { state: "ready", ready: factsOf(remote) } });
@@ -127,10 +134,15 @@ function factsOf({ bundle, model }: PrivateModel): Ready {
   };
 }
 
+async function baseChat(): Promise<ChatSession> {
+  if (opened!.chat === undefined) await opened!.link.current(stop.signal);
+  return opened!.chat!;
+}
+
 /** The base model's answer first, then the private one, so that neither slows the other down. */
 async function ask(question: Extract<ToWorker, { type: "ask" }>): Promise<void> {
   stop = new AbortController();
-  if (await askSide(question, "base", () => opened!.chat)) {
+  if (await askSide(question, "base", baseChat)) {
     await askSide(question, "private", async () => {
       const { remote, chat } = await opened!.link.current(stop.signal);
       await remote.adapter.ready();

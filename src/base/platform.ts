@@ -2,6 +2,7 @@
  * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
+import type { WaitingShare } from "./waiting-bytes.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
 export interface FileTree {
@@ -57,6 +58,8 @@ export interface MessageSocket {
   readonly copies?: boolean;
   /** Bytes accepted by send and not yet handed to the network. */
   readonly bufferedBytes: number;
+  /** At a server: where what waits for this connection is counted. */
+  readonly share?: WaitingShare;
   close(code: number, reason: string): void;
   onMessage: (message: Uint8Array) => void;
   /** Called once, after the last message. */

@@ -227,6 +227,42 @@ describe("the manifest", () => {
     expectRefused(withManifest((m) => void Object.assign(m.groups[1], change))),
   );
 
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["a list", []],
+    ["no end id in the list", { endIds: [] }],
+    ["33 ends", { endIds: Array.from({ length: 33 }, (_, i) => i) }],
+    ["an end below 0", { endIds: [-1] }],
+    ["half an id", { endIds: [1.5] }],
+    ["an id of 2^31", { endIds: [2 ** 31] }],
+    ["a template that is no text", { chatTemplate: 7 }],
+    ["an empty template", { chatTemplate: "" }],
+    ["a template of 65,537 characters", { chatTemplate: "x".repeat(65_537) }],
+    ["special tokens that are a list", { specialTokens: [] }],
+    ["a special token that nobody knows", { specialTokens: { messages: "x" } }],
+    ["a special token with a line's end", { specialTokens: { eos_token: "a\nb" } }],
+    ["a special token of 129 letters", { specialTokens: { eos_token: "a".repeat(129) } }],
+    ["a word as control token", { addedTokens: [{ id: 1, text: "secret" }] }],
+    ["a control token with a space", { addedTokens: [{ id: 1, text: "<a b>" }] }],
+    ["a control token twice", { addedTokens: Array(2).fill({ id: 1, text: "<a>" }) }],
+    [
+      "513 control tokens",
+      { addedTokens: Array.from({ length: 513 }, (_, id) => ({ id, text: `<${id}>` })) },
+    ],
+  ])("a text with %s is refused", (_, text) => expectRefused(withManifest((m) => void (m.text = text))));
+
+  it("a text is kept as it is, and nothing of what is not known in it", async () => {
+    const text = {
+      endIds: [3, 7],
+      chatTemplate: "{{ messages }}",
+      specialTokens: { eos_token: "<|end|>" },
+      addedTokens: [{ id: 9, text: "<|im_end|>" }],
+    };
+    const bytes = withManifest((m) => void (m.text = { ...text, later: 1 }));
+    expect((await decodeBundle(bytes)).manifest.text).toEqual(text);
+    expect((await decodeBundle(made.bundle)).manifest).not.toHaveProperty("text");
+  });
+
   it("that is missing is refused", () => expectRefused(edited((file) => void delete file.metadata.tacet)));
 });
 

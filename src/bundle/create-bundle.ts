@@ -9,6 +9,7 @@ import { quantizeRows } from "../pll/quantize.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES } from "../rlwe/public-elements.ts";
+import type { AdapterText } from "../weights/adapter-text.ts";
 import { type BundleTensors, encodeBundle } from "./bundle.ts";
 import {
   BUNDLE_VERSION,
@@ -35,6 +36,8 @@ export interface CreateBundleInput {
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
   readonly parameters?: Parameters;
+  /** What the adapter changes about text: public. */
+  readonly text?: AdapterText;
 }
 
 export interface CreatedBundle {
@@ -52,6 +55,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   groups: "list",
   modules: "object",
   parameters: "object",
+  text: "object",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -98,6 +102,7 @@ export async function createBundle(
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
+    ...(input.text === undefined ? {} : { text: input.text }),
   };
   const bundle = encodeBundle(
     manifest,

@@ -5,10 +5,15 @@
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
-import { PUBLIC_KEY_BYTES } from "./signature.ts";
+import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
+import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
+import { decodeAdapterText } from "./manifest-text.ts";
+import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
+export { refusal } from "./manifest-fields.ts";
+
 const MAX_GROUPS = 65_536;
 const MAX_DIMENSION = 1 << 20;
 /** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
@@ -39,6 +44,8 @@ export interface BundleManifest {
   readonly keySigner: string;
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
+  /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
+  readonly text?: AdapterText;
 }
 
 /** Σ rows of the modules: R. */
@@ -51,8 +58,8 @@ export function encodeManifest(manifest: BundleManifest): string {
 }
 
 /** @throws TacetError bad_bundle, naming the field, if the text is not a manifest of this version */
-export function decodeManifest(text: string): BundleManifest {
-  const fields = parseJsonRecord(text, "the bundle's manifest", "bad_bundle");
+export function decodeManifest(json: string): BundleManifest {
+  const fields = parseJsonRecord(json, "the bundle's manifest", "bad_bundle");
   if (fields.version !== BUNDLE_VERSION) {
     throw new TacetError(
       "bad_bundle",
@@ -63,6 +70,7 @@ export function decodeManifest(text: string): BundleManifest {
     );
   }
   const groups = array(fields.groups, "groups", MAX_GROUPS);
+  const text = decodeAdapterText(fields.text);
   return {
     version: BUNDLE_VERSION,
     adapter: string(fields.adapter, "adapter"),
@@ -71,6 +79,7 @@ export function decodeManifest(text: string): BundleManifest {
     keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
+    ...(text === undefined ? {} : { text }),
   };
 }
 
@@ -109,35 +118,6 @@ function decodeGroup(raw: unknown, at: string): BundleGroup {
   };
 }
 
-export function refusal(what: string): TacetError {
-  return new TacetError("bad_bundle", `not a usable bundle: ${what}`, {
-    hint: "the file is damaged or was made by something else: ask the provider for it again",
-  });
-}
-
-function record(value: unknown, at: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw refusal(`${at} is not an object`);
-  return value as Record<string, unknown>;
-}
-
-function array(value: unknown, at: string, most: number): unknown[] {
-  if (!Array.isArray(value) || value.length < 1 || value.length > most) {
-    throw refusal(`${at} is not a list of 1 to ${most} entries`);
-  }
-  return value;
-}
-
-function string(value: unknown, at: string): string {
-  if (!isName(value)) throw refusal(`${at} is not a name`);
-  return value;
-}
-
-/** 1 to 512 characters that can be seen: names reach terminals and logs, so no controls, formats, lone surrogates. */
-function isName(value: unknown): value is string {
-  return typeof value === "string" && value.length <= 512 && /^\P{C}+$/u.test(value);
-}
-
 /**
  * What a bundle may be called: a name of at most 128 characters.
  * @throws TacetError bad_argument
@@ -158,20 +138,6 @@ export function checkModuleName(name: string): string {
   throw new TacetError("bad_adapter", `the adapter has a module named ${quoteName(name)}`, {
     hint: "a name has 1 to 512 printable characters",
   });
-}
-
-function integer(value: unknown, at: string, low: number, high: number): number {
-  if (!Number.isInteger(value) || (value as number) < low || (value as number) > high) {
-    throw refusal(`${at} is not an integer in [${low}, ${high}]`);
-  }
-  return value as number;
-}
-
-function hex(value: unknown, at: string, bytes: number): string {
-  if (typeof value !== "string" || value.length !== 2 * bytes || !/^[0-9a-f]*$/.test(value)) {
-    throw refusal(`${at} is not ${bytes} bytes in hex`);
-  }
-  return value;
 }
 
 export function bundleIdBytes(manifest: BundleManifest): Uint8Array {

@@ -230,6 +230,23 @@ describe("generate", () => {
     expect(text.stderr).toMatch(/hint: give token ids with --ids/);
   });
 
+  it("says that a prompt is longer than the checkpoint's max_length", async () => {
+    const dir = join(home, "short");
+    mkdirSync(dir);
+    const base = join(ROOT, "models/lexicon/base");
+    for (const name of readdirSync(base)) writeFileSync(join(dir, name), readFileSync(join(base, name)));
+    writeFileSync(join(dir, "generation_config.json"), JSON.stringify({ eos_token_id: 3, max_length: 2 }));
+    const { code, stderr } = await tacet("generate", "battery", "--base", dir);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /^error: the prompt has \d+ tokens, .* at 2 \(max_length\)\nhint: --max-new-tokens/,
+      ),
+    ]);
+    const longer = await tacetJson("generate", "battery", "--base", dir, "--max-new-tokens", "4");
+    expect(longer.ids).toEqual(EXPECTED.base.ids.slice(0, 4));
+  });
+
   it("draws the same tokens for the same seed", async () => {
     const args = ["generate", "battery", "--temperature", "1.5", "--seed", "7", "--max-new-tokens", "12"];
     expect((await tacetJson(...args)).ids).toEqual((await tacetJson(...args)).ids);
@@ -478,6 +495,17 @@ describe("mistakes", () => {
     [2, ["generate", "x", "--stop", ""], /^error: --stop must not be empty\n$/],
     [2, ["generate", "--base", GOLDEN, "--ids", "1", "--stop", "x"], /^error: --stop is about text/],
     [2, ["generate", "x", "--system", "y"], /^error: the model's chat template refuses the messages/],
+    [
+      2,
+      ["generate", "x", "--template-arg", "enable_thinking=off"],
+      /^error: --template-arg must be a name, "=" and a JSON value\nhint: as in --template-arg enable_thinking=false/,
+    ],
+    [
+      2,
+      ["generate", "x", "--template-arg", "enable_thinking=false"],
+      /^error: the model's chat template does not read the variable "enable_thinking"\nhint: /,
+    ],
+    [2, ["generate", "x", "--raw", "--template-arg", "a=1"], /^error: .* exclude --template-arg\n$/],
     [5, ["generate", "x", "--provider", "ws://127.0.0.1:1"], /^error: .*ECONNREFUSED.*\nhint: /],
     [2, ["generate", "x", "--provider", "http://127.0.0.1:1"], /^error: .*is not a provider's URL\nhint: /],
     [2, ["generate", "x", "--token-file", "t"], /^error: --token-file needs --provider\n$/],

@@ -12,29 +12,23 @@ import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-o
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { CausalLm, inputGroupsOf } from "../model/causal-lm.ts";
+import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
+import { joinAdapterText } from "../text/adapter-text.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { checkGroups } from "./check-groups.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
-export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerprint" | "url"> {
+/** How the base model is opened. */
+export interface BaseModelOptions {
   /** The base model's folder in the Hugging Face layout, or the opened checkpoint. */
   readonly base: FileTree | Checkpoint;
-  /** URL of the provider, or of several replicas. */
-  readonly provider: string | readonly string[];
   /** Threads that one operator of the base model may use. */
   readonly threads?: number;
   readonly contextLength?: number;
-  /**
-   * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
-   * vectors of some groups as the adapter has ranks, once (model/run/look-ahead.ts). Where there is a budget they are asked
-   * for only after four times as many decode steps.
-   */
-  readonly lookAhead?: boolean;
   readonly onLoadProgress?: (fraction: number) => void;
   /**
    * How the base model's weights are held (docs/models.md). The provider knows the model by the original weights,
@@ -45,11 +39,54 @@ export interface ConnectOptions extends Omit<RemoteProviderOptions, "baseFingerp
   readonly weightCache?: FileCache;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
   readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onWarning?: (message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** An adapter, and the provider that has it. */
+export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerprint" | "url"> {
+  /** URL of the provider, or of several replicas. */
+  readonly provider: string | readonly string[];
+  /**
+   * Ask adapted layers that follow each other together (default): fewer waits for each token, for as many activation
+   * vectors of some groups as the adapter has ranks, once (model/run/look-ahead.ts). Where there is a budget they are asked
+   * for only after four times as many decode steps.
+   */
+  readonly lookAhead?: boolean;
+}
+
+export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
+
+export interface SharedModelsOptions extends BaseModelOptions {
+  /** At least one. */
+  readonly adapters: readonly AdapterOptions[];
+  /** Also the base model alone. */
+  readonly withBase?: boolean;
+}
+
+/** Private models on one base model in memory. */
+export interface SharedModels {
+  /** In the order of the adapters. */
+  readonly models: readonly PrivateModel[];
+  /** Where it was asked for. */
+  readonly base?: CausalLm;
+  readonly checkpoint: Checkpoint;
+  close(): Promise<void>;
 }
 
 /** For every way to connect: what it takes besides. */
-export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = {
+const BASE_OPTIONS: OptionTypes<BaseModelOptions> = {
   base: "any",
+  threads: "number",
+  contextLength: "number",
+  onLoadProgress: "function",
+  weights: "string",
+  weightCache: "object",
+  onPrepare: "function",
+  onWarning: "function",
+  signal: "object",
+};
+const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = {
   provider: "any",
   adapter: "string",
   token: "string",
@@ -61,16 +98,16 @@ export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = {
   silenceMs: "number",
   reconnectMs: "number",
   pollMicros: "number",
-  signal: "object",
-  threads: "number",
-  contextLength: "number",
   lookAhead: "boolean",
-  weights: "string",
-  weightCache: "object",
-  onLoadProgress: "function",
   onBundleProgress: "function",
-  onPrepare: "function",
   onWarning: "function",
+  signal: "object",
+};
+export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = { ...BASE_OPTIONS, ...ADAPTER_OPTIONS };
+const SHARED_OPTIONS: OptionTypes<SharedModelsOptions> = {
+  ...BASE_OPTIONS,
+  adapters: "list",
+  withBase: "boolean",
 };
 
 /** @throws TacetError bad_argument for options that do not exist, are missing or have another type */
@@ -113,6 +150,7 @@ export interface PrivateModel {
   readonly adapter: RemoteAdapter;
   readonly provider: RemoteProvider;
   readonly bundle: Bundle;
+  /** The base model with what the adapter changes about text: what tokenizer and chat template are loaded from. */
   readonly checkpoint: Checkpoint;
   /** Closes the connection, forgets all key material, frees the model. */
   close(): Promise<void>;
@@ -124,62 +162,147 @@ const STEPS_FOR_A_RANK = 4;
 /**
  * Opens the base model, connects to the provider and joins the two.
  *
- * @throws TacetError: bad_argument for options that do not exist; wrong_base_model if the adapter belongs to another base; connection_failed; bad_bundle;
- *   bad_checkpoint; unsupported_model; unsupported_adapter
+ * @throws TacetError: bad_argument for options that do not exist; wrong_base_model if the adapter belongs to another
+ *   base; connection_failed; bad_bundle; bad_checkpoint; unsupported_model; unsupported_adapter
  */
 export async function openPrivateModel(platform: Platform, options: ConnectOptions): Promise<PrivateModel> {
   const required = { base: 'nodeFileTree("./model")' };
   checkConnectOptions(options, CONNECT_OPTIONS, { of: "openPrivateModel", required });
-  const checkpoint = "config" in options.base ? options.base : await openCheckpoint(options.base);
-  const inputGroups = inputGroupsOf(checkpoint);
-  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { provider, bundle } = await RemoteProvider.connect(platform, {
-    ...options,
-    url: options.provider,
-    baseFingerprint,
-  });
-  let adapter: RemoteAdapter | undefined;
+  const { models } = await openAll(platform, { ...options, adapters: [options] });
+  return models[0];
+}
+
+/**
+ * As {@link openPrivateModel} for several adapters, of one provider or several, with one base model in memory.
+ * @throws as openPrivateModel, and RangeError without an adapter
+ */
+export async function openPrivateModels(
+  platform: Platform,
+  options: SharedModelsOptions,
+): Promise<SharedModels> {
+  const required = { base: 'nodeFileTree("./model")', adapters: '[{ provider: "wss://provider.example" }]' };
+  checkOptions(options, SHARED_OPTIONS, { of: "openPrivateModels", required, known: CONNECT_NAMES });
+  for (const each of options.adapters)
+    checkConnectOptions(each, ADAPTER_OPTIONS, { of: "an adapter of openPrivateModels" });
+  return await openAll(platform, options);
+}
+
+async function openAll(platform: Platform, options: SharedModelsOptions): Promise<SharedModels> {
+  const { adapters, base, withBase = false } = options;
+  if (adapters.length === 0) throw new RangeError("there is no adapter to connect to");
+  const checkpoint = "config" in base ? base : await openCheckpoint(base);
+  const joined: JoinedAdapter[] = [];
   try {
-    checkGroups(bundle.manifest, baseFingerprint, inputGroups);
-    adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
-    // While the model is loaded.
-    const restored = adapter.restoreKeys();
-    restored.catch(() => {}); // the await below reports it
-    const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
-    const weightCache = options.weightCache ?? platform.weightCache;
-    const model = await CausalLm.load(checkpoint, platform.tensors, {
-      deltas: adapter,
-      lookAhead: options.lookAhead !== false && provider.welcome.limits.maxInFlight > 1,
-      lookAheadAfter: provider.welcome.budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
-      ...(threads === undefined ? {} : { threads }),
-      ...(contextLength === undefined ? {} : { contextLength }),
-      ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
-      ...(weights === undefined ? {} : { weights }),
-      ...(weightCache === undefined ? {} : { weightCache }),
-      ...(onPrepare === undefined ? {} : { onPrepare }),
-      ...(onWarning === undefined ? {} : { onWarning }),
-      ...(signal === undefined ? {} : { signal }),
+    const inputGroups = inputGroupsOf(checkpoint);
+    const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+    for (const each of adapters)
+      joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, baseFingerprint }));
+    const loaded = await loadShared(platform, checkpoint, options, [
+      ...joined.map(({ use }) => use),
+      ...(withBase ? [{}] : []),
+    ]);
+    for (const { restored } of joined) await restored;
+    const models = joined.map((each, i): PrivateModel => {
+      const { adapter, provider, bundle } = each;
+      const model = loaded[i];
+      const close = async (): Promise<void> => {
+        each.close();
+        await model.dispose();
+      };
+      return { model, adapter, provider, bundle, checkpoint: each.checkpoint, close };
     });
-    await restored;
-    const joined = adapter;
     return {
-      model,
-      adapter,
-      provider,
-      bundle,
+      models,
+      ...(withBase ? { base: loaded[joined.length] } : {}),
       checkpoint,
       async close() {
+        await Promise.all(models.map((model) => model.close()));
+        await loaded[joined.length]?.dispose();
+      },
+    };
+  } catch (error) {
+    for (const each of joined) each.close();
+    throw asBundleError(error);
+  }
+}
+
+/** A connection and the adapter behind it, before there is a model. */
+interface JoinedAdapter {
+  readonly provider: RemoteProvider;
+  readonly bundle: Bundle;
+  readonly adapter: RemoteAdapter;
+  /** Keys that were kept are back, and one is on its way where there are few. */
+  readonly restored: Promise<void>;
+  /** The base with the adapter's text. */
+  readonly checkpoint: Checkpoint;
+  readonly use: DeltaUse;
+  close(): void;
+}
+
+interface BaseFacts {
+  readonly checkpoint: Checkpoint;
+  readonly inputGroups: readonly (readonly string[])[];
+  readonly baseFingerprint: Uint8Array;
+}
+
+async function joinAdapter(
+  platform: Platform,
+  options: AdapterOptions,
+  { checkpoint, inputGroups, baseFingerprint }: BaseFacts,
+): Promise<JoinedAdapter> {
+  const url = options.provider;
+  const { provider, bundle } = await RemoteProvider.connect(platform, { ...options, url, baseFingerprint });
+  try {
+    checkGroups(bundle.manifest, baseFingerprint, inputGroups);
+    const joined = await joinAdapterText(checkpoint, bundle.manifest.text, vocabSizeOf(checkpoint));
+    const { limits, budget } = provider.welcome;
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    // While the model is loaded.
+    const restored = adapter.restoreKeys();
+    restored.catch(() => {}); // whoever awaits it is told
+    return {
+      provider,
+      bundle,
+      adapter,
+      restored,
+      checkpoint: joined,
+      use: {
+        deltas: adapter,
+        lookAhead: options.lookAhead !== false && limits.maxInFlight > 1,
+        lookAheadAfter: budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
+      },
+      close() {
         provider.close();
-        joined.dispose();
-        await model.dispose();
+        adapter.dispose();
       },
     };
   } catch (error) {
     provider.close();
-    adapter?.dispose();
-    if (error instanceof RangeError) {
-      throw new TacetError("bad_bundle", `the bundle cannot be used: ${error.message}`, { cause: error });
-    }
-    throw error;
+    throw asBundleError(error);
   }
+}
+
+async function loadShared(
+  platform: Platform,
+  checkpoint: Checkpoint,
+  options: BaseModelOptions,
+  uses: readonly DeltaUse[],
+): Promise<CausalLm[]> {
+  const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
+  const weightCache = options.weightCache ?? platform.weightCache;
+  return await CausalLm.loadShared(checkpoint, platform.tensors, uses, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(contextLength === undefined ? {} : { contextLength }),
+    ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
+    ...(weights === undefined ? {} : { weights }),
+    ...(weightCache === undefined ? {} : { weightCache }),
+    ...(onPrepare === undefined ? {} : { onPrepare }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+function asBundleError(error: unknown): unknown {
+  if (!(error instanceof RangeError)) return error;
+  return new TacetError("bad_bundle", `the bundle cannot be used: ${error.message}`, { cause: error });
 }

@@ -12,46 +12,13 @@ import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
-import type { BundleCache } from "./bundle-cache.ts";
-import { checkOptions } from "./check-options.ts";
+import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
-import { type KeyCache, KeptKeys } from "./key-cache.ts";
+import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./key-ring.ts";
 
-export interface RemoteProviderOptions {
-  /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
-  readonly url: string | readonly string[];
-  /** Name of the adapter; by default the provider's only or first one. */
-  readonly adapter?: string;
-  readonly baseFingerprint: Uint8Array;
-  readonly token?: string;
-  /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
-  readonly pinnedDigest?: string;
-  /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
-  readonly providerKey?: string;
-  readonly cache?: BundleCache;
-  /**
-   * Where keys are kept between sessions, by default nowhere. Without a token there is no account that they could belong
-   * to, and they are not kept.
-   */
-  readonly keyCache?: KeyCache;
-  /** Milliseconds for one handshake. Default 10,000. */
-  readonly handshakeMs?: number;
-  /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
-  readonly silenceMs?: number;
-  /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
-  readonly reconnectMs?: number;
-  /**
-   * Longest time awake for an answer that usually comes soon, in microseconds; 0: never. For platforms that can poll
-   * (Node). Default 2,000.
-   */
-  readonly pollMicros?: number;
-  readonly signal?: AbortSignal;
-  readonly onBundleProgress?: (fraction: number) => void;
-  /** Something that went wrong without harm: one line. */
-  readonly onWarning?: (message: string) => void;
-}
+export type { RemoteProviderOptions };
 
 const HANDSHAKE_MS = 10_000;
 const SILENCE_MS = 60_000;
@@ -87,7 +54,7 @@ export class RemoteProvider implements KeySource {
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
-    this.#options = checkOptions(options);
+    this.#options = checkProviderOptions(options);
     this.#urls = typeof options.url === "string" ? [options.url] : options.url;
     if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
   }

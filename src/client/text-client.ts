@@ -11,7 +11,12 @@ import {
 import { type AnswerOptions, checkAnswerOptions, writeAnswer } from "../generation/answer-stream.ts";
 import { CachedContext } from "../generation/cached-context.ts";
 import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Budget } from "./budget.ts";
@@ -24,6 +29,12 @@ export type Prompt =
   | readonly ChatMessage[]
   | { readonly text: string }
   | { readonly ids: readonly number[] };
+
+/** How one prompt is answered. */
+export interface GenerateOptions extends AnswerOptions {
+  /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
+  readonly templateVariables?: TemplateVariables | undefined;
+}
 
 export class TextClient {
   /** Everything below text: the model, its counters, the provider. */
@@ -69,17 +80,17 @@ export class TextClient {
    * or if the chat template refuses the messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template
    * where one is needed; connection_lost, timed_out; what the provider refuses with.
    */
-  generate(prompt: Prompt, options: AnswerOptions = {}): Answer {
+  generate(prompt: Prompt, options: GenerateOptions = {}): Answer {
     return answerOf((counts) => this.#write(prompt, options, counts));
   }
 
   async *#write(
     prompt: Prompt,
-    options: AnswerOptions,
+    { templateVariables, ...options }: GenerateOptions,
     counts: PromptCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     checkAnswerOptions(options);
-    const ids = await this.#idsOf(prompt);
+    const ids = await this.#idsOf(prompt, templateVariables);
     const defaults = await (this.#defaults ??= this.#readDefaults());
     const context = new CachedContext(this.privateModel.model);
     const all = { ...defaults, ...options, sampling: { ...defaults.sampling, ...options.sampling } };
@@ -105,14 +116,19 @@ export class TextClient {
     await this.privateModel.close();
   }
 
-  async #idsOf(prompt: Prompt): Promise<readonly number[]> {
+  async #idsOf(prompt: Prompt, variables: TemplateVariables | undefined): Promise<readonly number[]> {
     checkPrompt(prompt);
+    const past = typeof prompt === "object" && ("ids" in prompt || "text" in prompt);
+    if (past && variables !== undefined) {
+      throw new TacetError("bad_argument", "a prompt past the chat template has no templateVariables");
+    }
     if (typeof prompt === "object" && "ids" in prompt) return prompt.ids;
     const tokenizer = await this.#loadTokenizer();
-    if (typeof prompt === "object" && "text" in prompt) return tokenizer.encode(prompt.text);
+    if (typeof prompt === "object" && "text" in prompt)
+      return tokenizer.encode(prompt.text, { atMost: this.contextLength });
     const messages = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
-    const text = (await this.#loadTemplate()).render(messages);
-    return tokenizer.encode(text, { addSpecialTokens: false });
+    const text = (await this.#loadTemplate()).render(messages, { variables });
+    return tokenizer.encode(text, { addSpecialTokens: false, atMost: this.contextLength });
   }
 
   #loadTokenizer(): Promise<Tokenizer> {

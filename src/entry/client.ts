@@ -20,8 +20,13 @@ export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export {
   type ConnectOptions as PrivateModelOptions,
+  type AdapterOptions,
+  type BaseModelOptions,
   openPrivateModel,
+  openPrivateModels,
   type PrivateModel,
+  type SharedModels,
+  type SharedModelsOptions,
 } from "../client/client.ts";
 export type { KeyLeft, QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
 export type { KeptKeyName, KeyCache } from "../client/key-cache.ts";

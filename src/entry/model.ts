@@ -20,17 +20,33 @@ export {
   type CachedGenerateEnd,
   type CachedGenerateOptions,
 } from "../generation/cached-context.ts";
-export { CausalLm, type ForwardOptions, inputGroupsOf, type LoadOptions } from "../model/causal-lm.ts";
+export {
+  type BaseOptions,
+  CausalLm,
+  type DeltaUse,
+  type ForwardOptions,
+  inputGroupsOf,
+  type LoadOptions,
+  vocabSizeOf,
+} from "../model/causal-lm.ts";
 export { ChatSession, type ChatSessionOptions, type ChatText } from "../generation/chat-session.ts";
 export {
   type ChatMessage,
   type ChatTemplate,
+  hasChatTemplate,
   loadChatTemplate,
   type RenderOptions,
   renderChat,
+  type TemplateVariables,
 } from "../text/chat-template.ts";
 export type { DecoderConfig } from "../model/architectures/decoder-config.ts";
-export type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../model/delta-source.ts";
+export type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  LowRankSource,
+  PendingDelta,
+} from "../model/delta-source.ts";
 export { fitAdapter } from "../model/adapter/fit-adapter.ts";
 export {
   type GeneratedToken,
@@ -48,10 +64,12 @@ export type { PenaltyOptions } from "../generation/logit-penalties.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { SampleOptions } from "../generation/sample-token.ts";
 export type { ForwardTimings } from "../model/run/segment-runner.ts";
+export { type ReadAdapterText, readAdapterText } from "../text/adapter-text.ts";
 export { StreamingDetokenizer } from "../text/streaming-detokenizer.ts";
 export { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts";
+export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
 export { type LoraAdapter, type LoraModule, openLoraAdapter } from "../weights/lora-adapter.ts";

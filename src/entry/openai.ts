@@ -6,6 +6,8 @@ export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.t
 export {
   Endpoint,
   type EndpointOptions,
+  passTurns,
+  type RequestEntry,
   ServedModel,
   type ServedModelOptions,
   Turns,

@@ -11,7 +11,7 @@ export {
   openDataFolder,
   readKeys,
   readUsage,
-} from "../cli/provider/data-folder.ts";
+} from "../library/node-data-folder.ts";
 export { writeStateFolder } from "../library/node-state-folder.ts";
 export {
   connectRedis,

@@ -13,10 +13,12 @@ export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 export interface AnswerOptions {
   /** Longest answer in tokens. Default: what the context has room for. */
   readonly maxNewTokens?: number;
-  /** The answer ends before the first of these that turns up in its text. */
+  /** The answer ends before the first of these that turns up in its text, control tokens such as "<|end|>" included. */
   readonly stop?: readonly string[];
   /** Ids that end the answer. Default: the tokenizer's. */
   readonly eosIds?: readonly number[];
+  /** Ids that end the answer besides those. */
+  readonly stopTokenIds?: readonly number[];
   /** Default: the likeliest token each time. */
   readonly sampling?: SamplingOptions;
   /** With each token its log-probability, and those of this many of the likeliest. */
@@ -28,6 +30,7 @@ const ANSWER: OptionTypes<AnswerOptions> = {
   maxNewTokens: "number",
   stop: "list",
   eosIds: "list",
+  stopTokenIds: "list",
   sampling: "object",
   logprobs: "number",
   signal: "object",
@@ -64,7 +67,8 @@ export async function* writeAnswer(
   counts: PromptCounts,
 ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
   checkAnswerOptions(options);
-  const { maxNewTokens, stop, eosIds = tokenizer.eosIds, sampling = {}, logprobs, signal } = options;
+  const { maxNewTokens, stop, sampling = {}, logprobs, signal } = options;
+  const eosIds = endIdsOf(options, tokenizer, context.model.config.vocabSize);
   checkSampling(sampling);
   const answer = new AnswerText(tokenizer, stop);
   const room = roomFor(promptIds.length, context.model.contextLength);
@@ -115,12 +119,32 @@ export async function* writeAnswer(
   };
 }
 
+/** @throws TacetError bad_argument for an id that the model does not have: it would never end anything */
+function endIdsOf(
+  { eosIds, stopTokenIds = [] }: AnswerOptions,
+  tokenizer: Tokenizer,
+  vocabSize: number,
+): readonly number[] {
+  checkStopTokenIds(stopTokenIds, vocabSize);
+  return [...(eosIds ?? tokenizer.eosIds), ...stopTokenIds];
+}
+
+/** @throws TacetError bad_argument */
+export function checkStopTokenIds(ids: readonly number[], vocabSize: number): void {
+  if (ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize)) return;
+  throw new TacetError("bad_argument", `a stop token id is not an integer from 0 to ${vocabSize - 1}`, {
+    hint: "that is the size of the model's vocabulary",
+  });
+}
+
 /** New tokens that fit behind a prompt: the last one is never read. */
 export function roomFor(promptTokens: number, contextLength: number): number {
   if (promptTokens <= contextLength) return contextLength + 1 - promptTokens;
   throw new TacetError(
     "context_overflow",
     `the prompt has ${promptTokens} tokens, and the model's context ${contextLength}`,
-    { hint: "shorten the conversation, or load the model with a larger contextLength" },
+    {
+      hint: "shorten the conversation, or load the model with a larger context: contextLength, --context-length",
+    },
   );
 }

@@ -70,4 +70,16 @@ describe("AnswerText", () => {
       }
     }
   });
+
+  it("stops at a control token, alone or within a longer stop string", () => {
+    const words = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
+    const ids = words("one two<|end|>\n<|user|>three<|end|>four");
+    expect(run(ids, ["<|end|>"])).toEqual({ text: "one two", stop: "<|end|>" });
+    expect(run(ids, ["<|user|>"])).toEqual({ text: "one two\n", stop: "<|user|>" });
+    expect(run(ids, ["<|end|>\n<|user|>"])).toEqual({ text: "one two", stop: "<|end|>\n<|user|>" });
+    expect(run(ids, ["two<|end|>"])).toEqual({ text: "one ", stop: "two<|end|>" });
+    expect(run(ids, ["<|end|>four"])).toEqual({ text: "one two\nthree", stop: "<|end|>four" });
+    expect(run(ids, ["<|end|>x"])).toEqual({ text: "one two\nthreefour", stop: undefined });
+    expect(run(ids, ["twothree"])).toEqual({ text: "one two\nthreefour", stop: undefined });
+  });
 });

@@ -300,6 +300,37 @@ describe("a conversation that outgrows the context", () => {
     expect((await read(session.retry({ maxNewTokens: full.ids.length }))).reason).toBe("length");
   });
 
+  it("loses an oldest turn that is refused before it is tokenized", async () => {
+    const small = await load({ contextLength: 40 });
+    const template = withSystem(false);
+    const session = open(small, template, {
+      messages: [
+        { role: "user", content: "word ".repeat(20_000) },
+        { role: "assistant", content: "yes" },
+      ],
+      overflow: "drop-oldest",
+    });
+    expect((await read(session.send("cat", { maxNewTokens: 3 }))).ids).toEqual(
+      await fromNothing(template, session, 3),
+    );
+    expect(session.droppedMessages).toBe(2);
+    await expect(session.send("word ".repeat(20_000)).end).rejects.toMatchObject({
+      code: "context_overflow",
+      message: expect.stringMatching(/at least/),
+    });
+  });
+
+  it("hands its variables to the template", async () => {
+    const template: ChatTemplate = {
+      render: (messages, { variables } = {}) => lexicon.render(messages) + String(variables?.ending ?? ""),
+    };
+    const session = open(model, template, { templateVariables: { ending: "a" } });
+    const { promptTokens } = await read(session.send("cat", { maxNewTokens: 1 }));
+    expect(promptTokens).toBeGreaterThan(
+      tokenizer.encode(lexicon.render([{ role: "user", content: "cat" }])).length,
+    );
+  });
+
   it("loses its oldest turns where that is wanted, never the system message or the last one", async () => {
     const small = await load({ contextLength: 40 });
     const template = withSystem(false);

@@ -7,13 +7,20 @@ import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCou
 import { type AnswerOptions, checkAnswerOptions, roomFor, writeAnswer } from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "./generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 export interface ChatSessionOptions {
   /** Stands before the conversation and is never dropped. */
   readonly system?: string;
+  /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
+  readonly templateVariables?: TemplateVariables | undefined;
   /** A conversation to go on with. */
   readonly messages?: readonly ChatMessage[];
   /**
@@ -33,6 +40,7 @@ export interface ChatSessionOptions {
 
 const SESSION: OptionTypes<ChatSessionOptions> = {
   system: "string",
+  templateVariables: "object",
   messages: "list",
   overflow: "string",
   reserveTokens: "number",
@@ -211,13 +219,15 @@ export class ChatSession {
     const quarter = Math.max(1, Math.floor(contextLength / 4));
     const reserve = reserveTokens ?? Math.min(maxNewTokens ?? USUAL_ANSWER, quarter);
     let dropped = this.#dropped;
-    let ids = this.#render(dropped);
+    let ids: readonly number[] | undefined;
     for (;;) {
       const next = this.#nextTurn(dropped);
-      if (ids.length + reserve <= contextLength + 1 || next === undefined) break;
+      // Of what has to fit in any case, the error is the answer; of the others, the next try.
+      ids = next === undefined ? this.#render(dropped) : this.#renderIfShort(dropped);
+      if (next === undefined || (ids !== undefined && ids.length + reserve <= contextLength + 1)) break;
       dropped = next;
-      ids = this.#render(dropped);
     }
+    ids ??= [];
     // The system message and the last one do not fit by themselves.
     roomFor(ids.length, contextLength);
     if (dropped > this.#dropped) onDropped?.(dropped - this.#dropped);
@@ -234,8 +244,19 @@ export class ChatSession {
   #render(dropped: number): readonly number[] {
     const { tokenizer, template } = this.#text;
     const system = this.#system === undefined ? [] : [{ role: "system", content: this.#system }];
-    const text = template.render([...system, ...this.#messages.slice(dropped)]);
-    return tokenizer.encode(text, { addSpecialTokens: false });
+    const { templateVariables: variables } = this.#options;
+    const text = template.render([...system, ...this.#messages.slice(dropped)], { variables });
+    return tokenizer.encode(text, { addSpecialTokens: false, atMost: this.#context.model.contextLength });
+  }
+
+  /** Undefined: it is far too long. */
+  #renderIfShort(dropped: number): readonly number[] | undefined {
+    try {
+      return this.#render(dropped);
+    } catch (error) {
+      if (error instanceof TacetError && error.code === "context_overflow") return undefined;
+      throw error;
+    }
   }
 
   #assertIdle(): void {

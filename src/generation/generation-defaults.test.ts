@@ -33,6 +33,11 @@ describe("readGenerationDefaults", () => {
     });
   });
 
+  it("takes a top_k of -1 for none, as vLLM writes it", async () => {
+    expect((await read({ do_sample: true, top_k: -1 })).sampling).toEqual({ temperature: 1, topK: 0 });
+    await expect(read({ top_k: -2 })).rejects.toMatchObject({ message: expect.stringMatching(/top_k/) });
+  });
+
   it("takes the likeliest unless do_sample is set, and says nothing without the file", async () => {
     expect(await read({ temperature: 0.6, top_p: null })).toEqual({
       sampling: { temperature: 0 },

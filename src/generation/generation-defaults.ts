@@ -1,10 +1,10 @@
 /** What a checkpoint's author wants where a user says nothing: generation_config.json. */
 
 import { TacetError } from "../base/errors.ts";
+import { loadEosIds } from "../text/end-ids.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import type { SamplingOptions } from "./generate.ts";
-import { loadEosIds } from "../text/tokenizer.ts";
 
 export interface GenerationDefaults {
   /** A user's wishes are spread over it. Temperature 0 unless the file says `do_sample`. */
@@ -18,14 +18,27 @@ export interface GenerationDefaults {
 
 const FILE = "generation_config.json";
 
+interface Field {
+  readonly field: string;
+  readonly name: keyof SamplingOptions;
+  fits(value: number): boolean;
+  read?(value: number): number;
+}
+
 /** Field in the file → our name, and the range that {@link SamplingOptions} allows. */
-const FIELDS = [
+const FIELDS: readonly Field[] = [
   { field: "temperature", name: "temperature", fits: (x: number) => x >= 0 },
   { field: "top_p", name: "topP", fits: (x: number) => x > 0 && x <= 1 },
-  { field: "top_k", name: "topK", fits: (x: number) => Number.isInteger(x) && x >= 0 },
+  // -1 is what vLLM writes for none.
+  {
+    field: "top_k",
+    name: "topK",
+    fits: (x: number) => Number.isInteger(x) && x >= -1,
+    read: (x: number) => Math.max(x, 0),
+  },
   { field: "min_p", name: "minP", fits: (x: number) => x >= 0 && x <= 1 },
   { field: "repetition_penalty", name: "repetitionPenalty", fits: (x: number) => x > 0 },
-] as const;
+];
 
 /**
  * Empty where there is no such file. Fields that are missing or null are left out: nothing is taken from the
@@ -38,9 +51,9 @@ export async function readGenerationDefaults(checkpoint: Checkpoint): Promise<Ge
   const file = value === undefined ? {} : value;
   if (!isRecord(file)) throw new TacetError("bad_checkpoint", `${FILE} does not hold a JSON object`);
   const given: Record<string, number> = {};
-  for (const { field, name, fits } of FIELDS) {
+  for (const { field, name, fits, read } of FIELDS) {
     const number = numberOf(file, field, fits);
-    if (number !== undefined) given[name] = number;
+    if (number !== undefined) given[name] = read?.(number) ?? number;
   }
   const temperature = file.do_sample === true ? (given.temperature ?? 1) : 0;
   const isCount = (x: number) => Number.isInteger(x) && x > 0;

@@ -76,6 +76,29 @@ describe("StopStrings", () => {
     expect(filter.finish()).toBe("");
   });
 
+  it("matches hidden text as it matches any other, and never gives it out", () => {
+    const part = fc.record({ text: word(0, 4), hidden: fc.boolean() });
+    fc.assert(
+      fc.property(
+        fc.array(part, { maxLength: 8 }),
+        fc.array(word(1, 5), { maxLength: 4 }),
+        (parts, stops) => {
+          const filter = new StopStrings(stops);
+          const out = parts.map(({ text, hidden }) => filter.push(text, hidden)).join("") + filter.finish();
+          const whole = reference(parts.map(({ text }) => text).join(""), stops);
+          let [shown, at] = ["", 0];
+          for (const { text, hidden } of parts) {
+            const kept = text.slice(0, Math.max(0, whole.text.length - at));
+            if (!hidden) shown += kept;
+            at += text.length;
+          }
+          expect({ out, found: filter.found }).toEqual({ out: shown, found: whole.found });
+        },
+      ),
+      { numRuns: RUNS },
+    );
+  });
+
   it("refuses empty stop strings and too many", () => {
     for (const stops of [[""], Array.from({ length: 65 }, (_, i) => `${i}`)]) {
       expect(() => new StopStrings(stops)).toThrow(expect.objectContaining({ code: "bad_argument" }));

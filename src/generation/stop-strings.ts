@@ -17,11 +17,15 @@ interface Matcher {
  * Text goes in in pieces, and comes out up to the stop string that is complete first; of several that end at the same
  * place, the longest counts. The stop string itself does not come out, nor does text that may be its begin until it
  * turns out not to be. What comes out does not depend on how the text is cut.
+ *
+ * Hidden text, that of control tokens, counts as text for the match and never comes out.
  */
 export class StopStrings {
   readonly #matchers: readonly Matcher[];
   /** Text that may be the begin of a stop string. */
   #held = "";
+  /** Of each unit of it, whether it is hidden. */
+  #hidden: readonly boolean[] = [];
   #found: string | undefined;
 
   /** @throws TacetError bad_argument for an empty stop string, or too many of them */
@@ -38,28 +42,39 @@ export class StopStrings {
     return this.#found;
   }
 
+  /** Whether anything is looked for. */
+  get isEmpty(): boolean {
+    return this.#matchers.length === 0;
+  }
+
   /** The text that is certain to belong to the answer once this piece is known. */
-  push(piece: string): string {
+  push(piece: string, isHidden = false): string {
     if (this.#found !== undefined) return "";
-    if (this.#matchers.length === 0) return piece;
+    if (this.#matchers.length === 0) return isHidden ? "" : piece;
     const text = this.#held + piece;
+    const hidden = [...this.#hidden, ...Array.from({ length: piece.length }, () => isHidden)];
     for (let i = this.#held.length; i < text.length; i++) {
       const stop = this.#advance(text[i]);
       if (stop === undefined) continue;
       this.#found = stop;
-      this.#held = "";
-      return text.slice(0, i + 1 - stop.length);
+      this.#hold("", []);
+      return visible(text.slice(0, i + 1 - stop.length), hidden);
     }
-    const held = Math.max(...this.#matchers.map(({ matched }) => matched));
-    this.#held = text.slice(text.length - held);
-    return text.slice(0, text.length - held);
+    const certain = text.length - Math.max(...this.#matchers.map(({ matched }) => matched));
+    this.#hold(text.slice(certain), hidden.slice(certain));
+    return visible(text.slice(0, certain), hidden);
   }
 
   /** What was held back, when no more text comes. */
   finish(): string {
-    const rest = this.#held;
-    this.#held = "";
+    const rest = visible(this.#held, this.#hidden);
+    this.#hold("", []);
     return rest;
+  }
+
+  #hold(text: string, hidden: readonly boolean[]): void {
+    this.#held = text;
+    this.#hidden = hidden;
   }
 
   /** The longest stop string that this UTF-16 unit completes. */
@@ -74,6 +89,13 @@ export class StopStrings {
     }
     return longest;
   }
+}
+
+function visible(text: string, hidden: readonly boolean[]): string {
+  if (!hidden.includes(true)) return text;
+  let shown = "";
+  for (let i = 0; i < text.length; i++) if (!hidden[i]) shown += text[i];
+  return shown;
 }
 
 /** By length of a prefix: the length of its longest proper suffix that is a prefix too. */

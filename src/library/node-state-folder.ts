@@ -1,15 +1,26 @@
 /** The folder of one adapter version, as `tacet bundle` writes it and `loadServedAdapter` reads it, in Node. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { TacetError } from "../base/errors.ts";
 import type { CreatedBundle } from "../bundle/create-bundle.ts";
 import { type BundleSignature, encodeSignature } from "../bundle/signature.ts";
-import { writeAtomically } from "../platform/node.ts";
+import { writeFiles } from "../platform/node.ts";
 import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 
+/** Paths of a state folder's files. */
+export function stateFiles(dir: string): {
+  readonly bundle: string;
+  readonly private: string;
+  readonly signature: string;
+} {
+  return {
+    bundle: join(dir, BUNDLE_FILE),
+    private: join(dir, PRIVATE_FILE),
+    signature: join(dir, SIGNATURE_FILE),
+  };
+}
+
 /**
- * Writes a bundle, its private state (readable by its owner alone) and its signature if it has one. The bundle comes
- * last: a folder whose writing broke off is refused when it is loaded.
+ * Writes a bundle, its private state (readable by its owner alone) and its signature if it has one, all or none.
  *
  * @throws TacetError io_failed
  */
@@ -18,16 +29,12 @@ export async function writeStateFolder(
   { bundle, privateState }: CreatedBundle,
   signature?: BundleSignature,
 ): Promise<void> {
-  const write = (name: string, bytes: Uint8Array, mode: number) =>
-    writeAtomically(join(dir, name), bytes, mode, dir);
-  try {
-    await write(PRIVATE_FILE, privateState, 0o600);
-    // A former bundle's signature would not belong to this one.
-    if (signature === undefined) await rm(join(dir, SIGNATURE_FILE), { force: true });
-    else await write(SIGNATURE_FILE, encodeSignature(signature), 0o644);
-    await write(BUNDLE_FILE, bundle, 0o644);
-  } catch (cause) {
-    const code = String((cause as { code?: unknown } | null)?.code ?? "unknown error");
-    throw new TacetError("io_failed", `the state folder ${dir} cannot be written (${code})`, { cause });
-  }
+  const paths = stateFiles(dir);
+  await writeFiles([
+    ...(signature ? [{ path: paths.signature, bytes: encodeSignature(signature), mode: 0o644 }] : []),
+    { path: paths.private, bytes: privateState, mode: 0o600 },
+    { path: paths.bundle, bytes: bundle, mode: 0o644 },
+  ]);
+  // A former bundle's would not belong to this one.
+  if (!signature) await rm(paths.signature, { force: true });
 }

@@ -14,20 +14,32 @@ import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
 import { KvCache } from "./kv-cache.ts";
+import { refuseMoreLayers } from "./layer-count.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
 import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
 import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
+import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
-export interface LoadOptions {
-  /** Adds to linear layers; the model is cut into segments at its groups. */
+/** Who adds to a base model's linear layers. */
+export interface DeltaUse {
+  /** The model is cut into segments at its groups. */
   readonly deltas?: DeltaSource;
-  /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
-  readonly adapter?: LoraAdapter;
+  /**
+   * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
+   * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
+   */
+  readonly lookAhead?: boolean;
+  /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
+  readonly lookAheadAfter?: number;
+}
+
+/** How a base model is held in memory. */
+export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
   readonly threads?: number;
   /**
@@ -37,13 +49,6 @@ export interface LoadOptions {
   readonly contextLength?: number;
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
-  /**
-   * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
-   * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
-   */
-  readonly lookAhead?: boolean;
-  /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
-  readonly lookAheadAfter?: number;
   /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
@@ -61,14 +66,15 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
 }
 
-const LOAD: OptionTypes<LoadOptions> = {
-  deltas: "object",
-  adapter: "object",
+export interface LoadOptions extends BaseOptions, DeltaUse {
+  /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
+  readonly adapter?: LoraAdapter;
+}
+
+const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
   contextLength: "number",
   overlap: "boolean",
-  lookAhead: "boolean",
-  lookAheadAfter: "number",
   passTokens: "number",
   onProgress: "function",
   weights: "string",
@@ -77,6 +83,8 @@ const LOAD: OptionTypes<LoadOptions> = {
   onWarning: "function",
   signal: "object",
 };
+const USE: OptionTypes<DeltaUse> = { deltas: "object", lookAhead: "boolean", lookAheadAfter: "number" };
+const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
@@ -106,6 +114,14 @@ export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string
   const architecture = architectureOf(checkpoint.config);
   const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
   return places.map(({ modules }) => modules);
+}
+
+/**
+ * Rows of the base model's embeddings: every id is below it.
+ * @throws TacetError unsupported_model, bad_checkpoint
+ */
+export function vocabSizeOf({ config }: Checkpoint): number {
+  return architectureOf(config).parseConfig(config).vocabSize;
 }
 
 export class CausalLm {
@@ -146,15 +162,56 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
+    const [model] = await CausalLm.#load(
+      checkpoint,
+      runtime,
+      [options],
+      options,
+      fittingModules(options, checkpoint),
+    );
+    return model;
+  }
+
+  /**
+   * One base model in memory for several that add to it: a model for each use, in their order, on the same sessions and
+   * weights. It is cut wherever one of them adds, so each has the cuts of all, and results as if it were alone. The
+   * memory is free when the last of them is disposed.
+   *
+   * @throws as {@link load}; RangeError without a use
+   */
+  static async loadShared(
+    checkpoint: Checkpoint,
+    runtime: TensorRuntime,
+    uses: readonly DeltaUse[],
+    options: BaseOptions = {},
+  ): Promise<CausalLm[]> {
+    checkOptions(options, BASE, { of: "CausalLm.loadShared", known: { onLoadProgress: "onProgress" } });
+    for (const use of uses) checkOptions(use, USE, { of: "a use of CausalLm.loadShared" });
+    if (uses.length === 0) throw new RangeError("a shared model needs a use");
+    return await CausalLm.#load(checkpoint, runtime, uses, options, new Map());
+  }
+
+  static async #load(
+    checkpoint: Checkpoint,
+    runtime: TensorRuntime,
+    uses: readonly DeltaUse[],
+    options: BaseOptions,
+    loras: LoraModules,
+  ): Promise<CausalLm[]> {
     const architecture = architectureOf(checkpoint.config);
     const config = architecture.parseConfig(checkpoint.config);
     const places = architecture.linearPlaces(config);
+    refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
-    const loras = fittingModules(options, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
-    const { deltas, threads, overlap = true } = options;
+    const { threads, overlap = true } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);
-    const groupAt = matchGroups(places, deltas);
+    const groups = unitedGroups(
+      places,
+      uses.map(({ deltas }) => deltas),
+    );
+    const sources = uses.map((use) => new SharedSource(groups, use.deltas));
+    const groupAt = matchGroups(places, sources[0]);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
       writeSegments(new SegmentBuilder(source, plan), architecture, config, places, positions);
     const source = await openWeights(checkpoint, options, {
@@ -162,21 +219,35 @@ export class CausalLm {
       cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const pairable = new Set(options.lookAhead === false ? [] : pairablePlaces(groupAt, deltas));
+    const looksAhead = uses.some(
+      ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
+    );
+    const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
     const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
-    const runner = await SegmentRunner.load(segments, runtime, {
-      deltas,
-      places: [...groupAt.keys()],
-      layers: config.layers,
-      lookAheadAfter: options.lookAheadAfter ?? 0,
-      readWeight(name, shape) {
-        const { tree, info } = source.tensor(name, shape);
-        return readTensorF32(tree, info, "bad_checkpoint");
+    const runners = await SegmentRunner.load(
+      segments,
+      runtime,
+      {
+        places: [...groupAt.keys()],
+        layers: config.layers,
+        readWeight(name, shape) {
+          const { tree, info } = source.tensor(name, shape);
+          return readTensorF32(tree, info, "bad_checkpoint");
+        },
+        threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+        onProgress: options.onProgress,
       },
-      threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
-      onProgress: options.onProgress,
-    });
-    return new CausalLm(config, places, contextLength, architecture.cacheShape(config), runner, passTokens);
+      uses.map(({ lookAhead = true, lookAheadAfter = 0 }, i) => ({
+        deltas: sources[i],
+        lookAheadAfter,
+        canPair: (first, second) =>
+          lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
+      })),
+    );
+    const cacheShape = architecture.cacheShape(config);
+    return runners.map(
+      (runner) => new CausalLm(config, places, contextLength, cacheShape, runner, passTokens),
+    );
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -240,17 +311,20 @@ export class CausalLm {
 }
 
 /**
- * Places that are adapted in all their modules, by a source whose directions are known: what a first one's answer does
- * to a module that is not adapted would be nobody's to add.
+ * Places that a source whose directions are known adapts in all their modules: what a first one's answer does to a
+ * module that is not adapted would be nobody's to add. Other sources take the same cuts one after the other.
  */
 function pairablePlaces(
   groupAt: ReadonlyMap<LinearPlace, number>,
-  deltas: DeltaSource | undefined,
+  sources: readonly SharedSource[],
 ): LinearPlace[] {
-  if (!deltas?.lowRank) return [];
-  return [...groupAt.keys()].filter(
-    (place) => deltas.groups[groupAt.get(place)!].modules.length === place.modules.length,
-  );
+  return [...groupAt].flatMap(([place, group]) => {
+    const isWhole = (source: SharedSource) =>
+      source.lowRank !== undefined &&
+      source.groups[group].modules.length === place.modules.length &&
+      source.adaptsAll(group);
+    return sources.some(isWhole) ? [place] : [];
+  });
 }
 
 /** @throws TypeError with `deltas` too; TacetError bad_adapter, unsupported_adapter if it is not this model's */

@@ -3,8 +3,11 @@
 import { ApiError } from "./api-error.ts";
 
 export interface AccessOptions {
-  /** Whether a key is right; takes as long for a wrong one. Default: no key is needed. */
-  readonly authorize?: (key: string) => boolean;
+  /**
+   * The name of a key, undefined for a wrong one; takes as long for that. The name goes into logs, and what was read for
+   * one name is not used for another. Default: no key is needed, and all who ask are one.
+   */
+  readonly authorize?: (key: string) => string | undefined;
   /** Origins whose pages may ask. Default: none. */
   readonly corsOrigins?: readonly string[];
 }
@@ -19,11 +22,15 @@ export function checkOrigin({ headers }: Request, { corsOrigins = [] }: AccessOp
   });
 }
 
-/** @throws ApiError 401 */
-export function checkKey({ headers }: Request, { authorize }: AccessOptions): void {
-  if (authorize === undefined) return;
+/**
+ * Who asks; "" where no key is needed.
+ * @throws ApiError 401
+ */
+export function checkKey({ headers }: Request, { authorize }: AccessOptions): string {
+  if (authorize === undefined) return "";
   const key = /^bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1] ?? "";
-  if (authorize(key.trim())) return;
+  const name = authorize(key.trim());
+  if (name !== undefined) return name;
   throw new ApiError(
     401,
     {

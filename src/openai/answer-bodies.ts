@@ -11,11 +11,14 @@ import { type ChosenEntry, TokenLogprobs } from "./token-logprobs.ts";
 export async function* partsOf(
   served: ServedModel,
   request: GenerationRequest,
+  owner: string,
   signal: AbortSignal,
 ): AsyncGenerator<AnswerPart, void, void> {
-  const { answer, lastPromptId }: Answering = served.answer(request, signal);
+  const { answer, lastPromptId }: Answering = served.answer(request, owner, signal);
   const logprobs =
-    request.options.logprobs === undefined ? undefined : new TokenLogprobs(served.tokenizer, lastPromptId);
+    request.options.logprobs === undefined
+      ? undefined
+      : new TokenLogprobs(served.tokenizer, lastPromptId, served.endIdsOf(request));
   for await (const piece of answer) {
     const entries = logprobs?.push(piece);
     if (piece.text !== "") yield { text: piece.text, logprobs: entries };

@@ -6,15 +6,22 @@ import type { CausalLm } from "../model/causal-lm.ts";
 /** A context that would lose no more of what it holds is taken itself; else it is kept, and a copy is given. */
 const SMALL_LOSS = 0.1;
 
+interface Kept {
+  readonly owner: string;
+  readonly context: CachedContext;
+}
+
 /**
- * What is generated does not depend on which context it is: only how much has to be read does. At most `most` contexts
- * are kept; of those the one that has been quiet longest goes first.
+ * What is generated does not depend on which context it is: only how much has to be read does, and that is seen, in
+ * counts and in time. So nobody gets a context, or a copy of one, that another owner has read.
+ *
+ * At most `most` contexts are kept; beyond them goes the one that has been quiet longest of the owner who has most.
  */
 export class ContextPool {
   readonly #model: CausalLm;
   readonly #most: number;
   /** Not in use; the one that was used last is the last. */
-  readonly #idle: CachedContext[] = [];
+  readonly #idle: Kept[] = [];
   #disposed = false;
 
   constructor(model: CausalLm, most: number) {
@@ -22,42 +29,60 @@ export class ContextPool {
     this.#most = most;
   }
 
-  /** A context of the caller's own until it is given back. */
-  take(promptIds: readonly number[]): CachedContext {
-    const best = this.#longestMatch(promptIds);
+  /**
+   * A context of the caller's own until it is given back.
+   * @param owner who asks: the name of an API key
+   */
+  take(promptIds: readonly number[], owner: string): CachedContext {
+    const best = this.#longestMatch(promptIds, owner);
     if (best === undefined) return new CachedContext(this.#model);
-    const at = this.#idle.indexOf(best);
-    const loss = 1 - best.reusable(promptIds) / best.ids.length;
-    const isNext = at === 0 && this.#idle.length >= this.#most; // it would go anyway
-    if (loss > SMALL_LOSS && !isNext) return best.fork(promptIds);
-    this.#idle.splice(at, 1);
-    return best;
+    const { context } = best;
+    const loss = 1 - context.reusable(promptIds) / context.ids.length;
+    const isNext = this.#idle.length >= this.#most && this.#victim(owner) === best; // it would go anyway
+    if (loss > SMALL_LOSS && !isNext) return context.fork(promptIds);
+    this.#idle.splice(this.#idle.indexOf(best), 1);
+    return context;
   }
 
-  giveBack(context: CachedContext): void {
+  /** @param owner as it was taken */
+  giveBack(context: CachedContext, owner: string): void {
     if (this.#disposed || context.ids.length === 0) {
       context.dispose();
       return;
     }
-    this.#idle.push(context);
-    while (this.#idle.length > this.#most) this.#idle.shift()?.dispose();
+    this.#idle.push({ owner, context });
+    while (this.#idle.length > this.#most) {
+      const victim = this.#victim();
+      this.#idle.splice(this.#idle.indexOf(victim), 1);
+      victim.context.dispose();
+    }
   }
 
   /** Frees all that is idle now, and the rest when it is given back. */
   dispose(): void {
     this.#disposed = true;
-    for (const context of this.#idle.splice(0)) context.dispose();
+    for (const { context } of this.#idle.splice(0)) context.dispose();
+  }
+
+  /** What has to go: of the owner who has most the oldest; with `joining`, when that one gives another one back. */
+  #victim(joining?: string): Kept {
+    const counts = new Map<string, number>(joining === undefined ? [] : [[joining, 1]]);
+    for (const { owner } of this.#idle) counts.set(owner, (counts.get(owner) ?? 0) + 1);
+    const most = Math.max(...counts.values());
+    return this.#idle.find(({ owner }) => counts.get(owner) === most) ?? this.#idle[0];
   }
 
   /** Of several that have as much of the prompt, the one with the least besides. */
-  #longestMatch(promptIds: readonly number[]): CachedContext | undefined {
-    let best: CachedContext | undefined;
+  #longestMatch(promptIds: readonly number[], owner: string): Kept | undefined {
+    let best: Kept | undefined;
     let most = 0;
-    for (const context of this.#idle) {
-      const reusable = context.reusable(promptIds);
+    for (const kept of this.#idle) {
+      if (kept.owner !== owner) continue;
+      const reusable = kept.context.reusable(promptIds);
       if (reusable < most || reusable === 0) continue;
-      if (reusable === most && best !== undefined && best.ids.length < context.ids.length) continue;
-      [best, most] = [context, reusable];
+      if (reusable === most && best !== undefined && best.context.ids.length < kept.context.ids.length)
+        continue;
+      [best, most] = [kept, reusable];
     }
     return best;
   }

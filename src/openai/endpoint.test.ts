@@ -1,11 +1,15 @@
 /** The endpoint as a function, on the real model with the adapter in this process: no port, no provider. */
 
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { lexicon, lexiconEntries } from "../../test/support/models.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import type { Checkpoint } from "../weights/checkpoint.ts";
-import { Endpoint, type EndpointOptions, ServedModel, Turns } from "./endpoint.ts";
+import { nodeFileTree } from "../platform/node.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { Endpoint, type EndpointOptions, type RequestEntry, ServedModel, Turns } from "./endpoint.ts";
 
 const ORIGIN = "https://app.example";
 /** The shortest answers first. */
@@ -334,7 +338,10 @@ describe("refusals", () => {
   });
 
   it("a wrong key, and pages of other origins", async () => {
-    const options = { authorize: (key: string) => key === "right", corsOrigins: [ORIGIN] };
+    const options = {
+      authorize: (key: string) => (key === "right" ? "key-1" : undefined),
+      corsOrigins: [ORIGIN],
+    };
     const authorization = "Bearer right";
     expect(await ask("/v1/models", undefined, { options })).toMatchObject({
       status: 401,
@@ -532,5 +539,252 @@ describe("several at once", () => {
     );
     await endpoint.stop(0);
     expect(eventsOf(await stream.text()).at(-1)).toMatch(/^{"error":/);
+  });
+});
+
+describe("chat_template_kwargs", () => {
+  let dir: string;
+  let templated: ServedModel;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "tacet-template-"));
+    cpSync("models/lexicon/base", dir, { recursive: true });
+    writeFileSync(
+      join(dir, "chat_template.jinja"),
+      "<|user|>{{ messages[0].content }}{{ ending }}<|end|><|assistant|>",
+    );
+    templated = await ServedModel.open({
+      id: "law",
+      model,
+      checkpoint: await openCheckpoint(nodeFileTree(dir)),
+      ownedBy: "test",
+      answers: new Turns(4, 32),
+      contexts: 1,
+      templateVariables: { ending: "ttery" },
+    });
+  });
+  afterAll(() => {
+    templated.dispose();
+    rmSync(dir, { recursive: true });
+  });
+  const asked = (word: string, kwargs?: unknown) =>
+    ask(
+      "/v1/chat/completions",
+      chat(word, { max_tokens: 64, ...(kwargs === undefined ? {} : { chat_template_kwargs: kwargs }) }),
+      { options: { models: [templated] } },
+    );
+
+  it("reach the template, over what the endpoint was started with", async () => {
+    for (const [word, kwargs] of [
+      ["ba", undefined],
+      ["ba", null],
+      ["batt", { ending: "ery" }],
+      ["battery", { ending: "" }],
+    ] as const) {
+      const { body } = await asked(word, kwargs);
+      expect(body.choices[0].message.content).toBe(BATTERY.adapter.text);
+    }
+  });
+
+  it("are refused where they would change nothing", async () => {
+    expect(await asked("ba", { endin: "ttery" })).toMatchObject({
+      status: 400,
+      body: {
+        error: { message: expect.stringMatching(/does not read the variable "endin" .*reads ending/) },
+      },
+    });
+    expect(await asked("ba", { messages: [] })).toMatchObject({ status: 400 });
+    expect(await asked("ba", "ending")).toMatchObject({
+      status: 400,
+      body: { error: { param: "chat_template_kwargs" } },
+    });
+    const completion = { model: "law", prompt: "x", chat_template_kwargs: { ending: "" } };
+    expect(await ask("/v1/completions", completion)).toMatchObject({ status: 400 });
+  });
+});
+
+describe("ends, and fields that are null", () => {
+  it("ends at what a request names where the checkpoint names another end: a control token, or an id", async () => {
+    const generation = {
+      ...((await checkpoint.json("generation_config.json")) as object),
+      eos_token_id: 4000,
+    };
+    const other: Checkpoint = {
+      ...checkpoint,
+      json: async (name) => (name === "generation_config.json" ? generation : await checkpoint.json(name)),
+    };
+    const answers = new Turns(4, 32);
+    const models = [
+      await ServedModel.open({
+        ...{ id: "law", model, ownedBy: "test" },
+        checkpoint: other,
+        answers,
+        contexts: 4,
+      }),
+    ];
+    const reply = async (more: object) => {
+      const { status, body } = await ask(
+        "/v1/chat/completions",
+        chat("battery", { max_tokens: 60, temperature: 0, ...more }),
+        { options: { models } },
+      );
+      return status === 200
+        ? [body.choices[0].finish_reason, body.choices[0].message.content, body.usage.completion_tokens]
+        : [status, body.error.param, body.error.code];
+    };
+    const whole = ["stop", BATTERY.adapter.text, BATTERY.adapter.ids.length];
+    expect((await reply({}))[0]).toBe("length");
+    expect(await reply({ stop: ["<|end|>"] })).toEqual(whole);
+    expect(await reply({ stop: "<|end|>" })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [3] })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [7, 3], stop: null })).toEqual(whole);
+    expect(await reply({ stop_token_ids: [] })).toEqual(await reply({}));
+    expect(await reply({ stop_token_ids: [4096] })).toEqual([400, null, "invalid_value"]);
+    for (const wrong of [3, ["3"], [-1], [0.5], [null], Array(65).fill(3)])
+      expect(await reply({ stop_token_ids: wrong })).toEqual([400, "stop_token_ids", null]);
+    for (const stop of [{ stop_token_ids: [3] }, { stop: "<|end|>" }]) {
+      const logged = await ask(
+        "/v1/chat/completions",
+        chat("battery", { max_tokens: 60, logprobs: true, ...stop }),
+        { options: { models } },
+      );
+      const tokens = logged.body.choices[0].logprobs.content.map(({ token }: { token: string }) => token);
+      expect(tokens.join("")).toBe(BATTERY.adapter.text);
+    }
+    models[0].dispose();
+  });
+
+  it("takes every field that is null for left out, known or not", async () => {
+    const { body } = await ask("/v1/chat/completions", chat("battery"));
+    const nulls = {
+      reasoning_effort: null,
+      verbosity: null,
+      later: null,
+      n: null,
+      stop: null,
+      stop_token_ids: null,
+    };
+    const same = await ask("/v1/chat/completions", chat("battery", nulls));
+    expect(same.body.choices).toEqual(body.choices);
+    const stream = { stream: true, stream_options: { include_usage: null, later: null } };
+    expect((await ask("/v1/chat/completions", chat("battery", stream))).status).toBe(200);
+    const refused = await ask("/v1/chat/completions", chat("battery", { reasoning_effort: "high" }));
+    expect(refused.body.error).toMatchObject({ param: "reasoning_effort", code: "unknown_parameter" });
+  });
+});
+
+describe("several keys", () => {
+  const authorize = (key: string) => (key.startsWith("key-") ? key : undefined);
+  const as = (key: string) => ({ authorization: `Bearer ${key}` });
+
+  it("one learns nothing of what another one has asked: the attack by cached_tokens", async () => {
+    const secret = ENTRIES[3].word;
+    const guesses = ENTRIES.slice(0, 8).map(({ word }) => word);
+    /** What an attacker sees, guess by guess, with and without the victim's request before. */
+    const attack = async (victimAsks: boolean): Promise<unknown[]> => {
+      const model = await serve(new Turns(4, 32), 8);
+      const options = { models: [model], authorize };
+      const cached = async (key: string, word: string): Promise<number> => {
+        const { status, body } = await ask("/v1/chat/completions", chat(word, { max_tokens: 1 }), {
+          options,
+          headers: as(key),
+        });
+        expect(status).toBe(200);
+        return body.usage.prompt_tokens_details.cached_tokens;
+      };
+      if (victimAsks) {
+        expect(await cached("key-victim", secret)).toBe(0);
+        // To the victim itself its context is of use: the attack would work on it.
+        expect(await cached("key-victim", secret)).toBeGreaterThan(1);
+      }
+      const seen = [];
+      for (const guess of guesses) seen.push(await cached("key-attacker", guess));
+      model.dispose();
+      return seen;
+    };
+    expect(await attack(true)).toEqual(await attack(false));
+  });
+
+  it("without keys all who ask are one, and go on from what was read", async () => {
+    const model = await serve(new Turns(4, 32), 8);
+    const word = ENTRIES[5].word;
+    for (const expected of [0, ENTRIES[5].prompt_ids.length - 1]) {
+      const { body } = await ask("/v1/chat/completions", chat(word), { options: { models: [model] } });
+      expect(body.usage.prompt_tokens_details.cached_tokens).toBe(expected);
+    }
+    model.dispose();
+  });
+});
+
+describe("health, context length and log", () => {
+  const authorize = (key: string) => (key === "secret-key" ? "key-1" : undefined);
+
+  it("health needs no key, and says when the endpoint is being stopped", async () => {
+    const endpoint = new Endpoint({ models: [served], authorize });
+    for (const path of ["/health", "/healthz"]) {
+      const response = await endpoint.handle(request(path));
+      expect([response.status, await response.json()]).toEqual([200, { status: "ok" }]);
+    }
+    expect((await endpoint.handle(request("/health", {}))).status).toBe(405);
+    const page = request("/health", undefined, { headers: { origin: ORIGIN } });
+    expect((await endpoint.handle(page)).status).toBe(403);
+    await endpoint.stop(0);
+    expect((await endpoint.handle(request("/health"))).status).toBe(503);
+  });
+
+  it("models have the length of their context, as vLLM gives it", async () => {
+    const { body } = await ask("/v1/models");
+    expect(body.data[0].max_model_len).toBe(model.contextLength);
+    expect((await ask("/v1/models/law")).body.max_model_len).toBe(model.contextLength);
+  });
+
+  it("every request is one entry, without anything that was asked, answered or sent as a key", async () => {
+    const entries: RequestEntry[] = [];
+    const options = { authorize, onRequest: (entry: RequestEntry) => void entries.push(entry) };
+    const headers = { authorization: "Bearer secret-key" };
+    const say = (path: string, body?: unknown, more: Ask = {}) =>
+      ask(path, body, { options, headers, ...more });
+    await say("/v1/chat/completions", chat("battery"));
+    await say("/v1/chat/completions", chat("battery", { stream: true }));
+    await say("/v1/completions", { model: "law", prompt: [...BATTERY.prompt_ids], max_tokens: 2 });
+    await say("/v1/models");
+    await say("/v1/models/battery");
+    await say("/battery?prompt=battery", undefined, { method: "BATTERY" });
+    await say("/v1/chat/completions", chat("battery", { battery: "battery" }));
+    await say("/v1/chat/completions", { ...chat("battery"), model: "battery" });
+    await say("/v1/chat/completions", chat("battery"), { headers: { authorization: "Bearer battery" } });
+    await say("/health", undefined, { headers: {} });
+    const key = "key-1";
+    const path = "/v1/chat/completions";
+    const post = { method: "POST", path, key, status: 200, model: "law" };
+    const counts = { promptTokens: BATTERY.prompt_ids.length, completionTokens: BATTERY.adapter.ids.length };
+    expect(entries).toMatchObject([
+      { ...post, stream: false, ...counts },
+      { ...post, stream: true, ...counts },
+      { ...post, path: "/v1/completions", completionTokens: 2 },
+      { method: "GET", path: "/v1/models", key, status: 200 },
+      { method: "GET", path: "/v1/models/{model}", key, status: 404, error: "model_not_found" },
+      { method: "other", path: "other", key, status: 404, error: "unknown_url" },
+      { method: "POST", path, key, status: 400, error: "unknown_parameter" },
+      { method: "POST", path, key, status: 404, error: "model_not_found" },
+      { method: "POST", path, status: 401, error: "invalid_api_key" },
+      { method: "GET", path: "/health", status: 200 },
+    ]);
+    for (const entry of entries) expect(entry.milliseconds).toBeGreaterThanOrEqual(0);
+    const all = JSON.stringify(entries);
+    for (const secret of ["battery", "secret-key", BATTERY.adapter.text.slice(0, 12)])
+      expect(all.toLowerCase()).not.toContain(secret.toLowerCase());
+  });
+
+  it("an answer that its reader leaves is one entry too", async () => {
+    const entries: RequestEntry[] = [];
+    const endpoint = new Endpoint({ models: [served], onRequest: (entry) => void entries.push(entry) });
+    const response = await endpoint.handle(
+      request("/v1/chat/completions", chat("battery", { ...LONG_TEXT, stream: true })),
+    );
+    const reader = response.body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    await vi.waitFor(() => expect(entries).toHaveLength(1));
+    expect(entries[0]).toMatchObject({ status: 200, stream: true, error: "broken_off" });
   });
 });

@@ -1,6 +1,6 @@
 /**
- * An OpenAI-compatible endpoint as a function, Request → Response: /v1/models, /v1/chat/completions and
- * /v1/completions, as https://platform.openai.com/docs/api-reference has them. docs/openai.md says what is not
+ * An OpenAI-compatible endpoint as a function, Request → Response: /v1/models, /v1/chat/completions,
+ * /v1/completions and /health, as https://platform.openai.com/docs/api-reference has them. docs/openai.md says what is not
  * supported. Opens no port.
  * @module
  */
@@ -12,11 +12,13 @@ import { chunksOf, partsOf, wholeOf } from "./answer-bodies.ts";
 import { ApiError, asApiError } from "./api-error.ts";
 import { type GenerationRequest, parseChatRequest, parseCompletionRequest } from "./parse-request.ts";
 import { readJson } from "./read-body.ts";
-import { type AnswerHead, CHAT, COMPLETION, type Dialect, modelObject } from "./schema.ts";
+import { OpenRequest, type RequestEntry } from "./request-log.ts";
+import { type AnswerHead, type AnswerPart, CHAT, COMPLETION, type Dialect, modelObject } from "./schema.ts";
 import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
-export { ServedModel, type ServedModelOptions } from "./served-model.ts";
+export { OpenRequest, type RequestEntry } from "./request-log.ts";
+export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
 export { Turns } from "./turns.ts";
 
 export interface EndpointOptions extends AccessOptions {
@@ -26,6 +28,8 @@ export interface EndpointOptions extends AccessOptions {
   readonly maxBodyBytes?: number;
   /** A failure that nobody expected; the client is told nothing of it. */
   readonly onFault?: (error: unknown) => void;
+  /** Called when a request has been answered, for a log. */
+  readonly onRequest?: (entry: RequestEntry) => void;
 }
 
 const OPTIONS: OptionTypes<EndpointOptions> = {
@@ -34,6 +38,7 @@ const OPTIONS: OptionTypes<EndpointOptions> = {
   corsOrigins: "list",
   maxBodyBytes: "number",
   onFault: "function",
+  onRequest: "function",
 };
 
 const LEAST_BODY_LIMIT = 1 << 20;
@@ -41,8 +46,18 @@ const BODY_BYTES_PER_TOKEN = 64;
 
 /** A path's method, and what it gives. */
 interface Route {
+  /** As logs have it. */
+  readonly path: string;
   readonly method: "GET" | "POST";
-  answer(request: Request): Promise<Response> | Response;
+  readonly needsKey?: false;
+  answer(asked: Asked): Promise<Response> | Response;
+}
+
+interface Asked {
+  readonly request: Request;
+  /** Name of the API key. */
+  readonly owner: string;
+  readonly open: OpenRequest;
 }
 
 export class Endpoint {
@@ -68,14 +83,17 @@ export class Endpoint {
   /** Never rejects. */
   async handle(request: Request): Promise<Response> {
     let response: Response;
+    const open = new OpenRequest(request.method, (entry) => this.#options.onRequest?.(entry));
     try {
       checkOrigin(request, this.#options);
       const isPreflight = request.method === "OPTIONS" && request.headers.get("origin") !== null;
-      response = isPreflight ? preflight(request) : await this.#answer(request);
+      response = isPreflight ? preflight(request) : await this.#answer(request, open);
     } catch (error) {
-      response = this.#failure(error);
+      response = this.#failure(error, open);
     }
     allowOrigin(request, response, this.#options);
+    // A streamed answer goes on.
+    if (!isStream(response)) open.end(response.status);
     return response;
   }
 
@@ -94,10 +112,12 @@ export class Endpoint {
     for (const controller of this.#open) controller.abort();
   }
 
-  async #answer(request: Request): Promise<Response> {
-    checkKey(request, this.#options);
+  async #answer(request: Request, open: OpenRequest): Promise<Response> {
     const { pathname } = new URL(request.url);
     const route = this.#routeOf(pathname);
+    if (route !== undefined) open.add({ path: route.path });
+    const owner = route?.needsKey === false ? "" : checkKey(request, this.#options);
+    if (owner !== "") open.add({ key: owner });
     if (route === undefined) {
       throw new ApiError(404, { message: "there is no such path here", code: "unknown_url" });
     }
@@ -105,30 +125,40 @@ export class Endpoint {
       const message = `this path takes ${route.method} only`;
       throw new ApiError(405, { message, code: "method_not_supported" }, { allow: route.method });
     }
-    return await route.answer(request);
+    return await route.answer({ request, owner, open });
   }
 
   #routeOf(path: string): Route | undefined {
     switch (path) {
+      case "/health":
+      case "/healthz":
+        return { path, method: "GET", needsKey: false, answer: () => this.#health() };
       case "/v1/models":
-        return { method: "GET", answer: () => this.#listModels() };
+        return { path, method: "GET", answer: () => this.#listModels() };
       case "/v1/chat/completions":
-        return { method: "POST", answer: (request) => this.#generate(request, CHAT, parseChatRequest) };
+        return { path, method: "POST", answer: (asked) => this.#generate(asked, CHAT, parseChatRequest) };
       case "/v1/completions":
         return {
+          path,
           method: "POST",
-          answer: (request) => this.#generate(request, COMPLETION, parseCompletionRequest),
+          answer: (asked) => this.#generate(asked, COMPLETION, parseCompletionRequest),
         };
       default: {
         const name = /^\/v1\/models\/(.+)$/.exec(path)?.[1];
         return name === undefined
           ? undefined
           : {
+              path: "/v1/models/{model}",
               method: "GET",
               answer: () => json(modelObject(this.#modelNamed(decoded(name)), this.#created)),
             };
       }
     }
+  }
+
+  /** Whether requests are taken; whether a provider answers is seen with the next one. */
+  #health(): Response {
+    return this.#stopping ? json({ status: "stopping" }, 503) : json({ status: "ok" });
   }
 
   #listModels(): Response {
@@ -149,13 +179,14 @@ export class Endpoint {
   }
 
   async #generate(
-    request: Request,
+    { request, owner, open }: Asked,
     dialect: Dialect,
     parse: (body: unknown) => GenerationRequest,
   ): Promise<Response> {
     if (this.#stopping) throw new TacetError("shutting_down", "the endpoint is being stopped");
     const asked = parse(await readJson(request, this.#maxBodyBytes));
     const served = this.#modelNamed(asked.model);
+    open.add({ model: served.id, stream: asked.stream });
     const head: AnswerHead = {
       id: dialect.idPrefix + randomName(),
       created: now(),
@@ -163,13 +194,18 @@ export class Endpoint {
       fingerprint: served.fingerprint,
     };
     const controller = this.#begin(request);
-    const parts = closing(partsOf(served, asked, controller.signal), () => this.#end(controller));
+    const parts = counting(partsOf(served, asked, owner, controller.signal), open, () =>
+      this.#end(controller),
+    );
     if (!asked.stream) return json(await wholeOf(dialect, head, parts));
     // What fails before the first text has a status of its own.
     const first = await parts.next();
     if (first.done) throw new TypeError("an answer has an end");
     const chunks = chunksOf(dialect, head, first.value, parts, asked.includeUsage);
-    const stream = eventStream(this.#reporting(chunks), () => controller.abort());
+    const stream = eventStream(this.#reporting(chunks, open), () => {
+      open.fail("broken_off");
+      controller.abort();
+    });
     return new Response(stream, {
       headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" },
     });
@@ -189,18 +225,21 @@ export class Endpoint {
     if (this.#open.size === 0) this.#allAnswered();
   }
 
-  async *#reporting(chunks: AsyncIterable<object>): AsyncGenerator<object, void, void> {
+  async *#reporting(chunks: AsyncIterable<object>, open: OpenRequest): AsyncGenerator<object, void, void> {
     try {
       yield* chunks;
     } catch (error) {
-      this.#report(error);
+      this.#failure(error, open);
       throw error;
+    } finally {
+      open.end(200);
     }
   }
 
-  #failure(error: unknown): Response {
+  #failure(error: unknown, open: OpenRequest): Response {
     this.#report(error);
     const { status, body, headers } = asApiError(error);
+    open.fail(body.code ?? body.type);
     return json({ error: body }, status, headers);
   }
 
@@ -209,16 +248,24 @@ export class Endpoint {
   }
 }
 
-/** Runs `close` when the generator has ended, however it ends. */
-async function* closing<T>(
-  inner: AsyncGenerator<T, void, void>,
+/** Counts the answer's tokens, and runs `close` when the generator has ended, however it ends. */
+async function* counting(
+  parts: AsyncGenerator<AnswerPart, void, void>,
+  open: OpenRequest,
   close: () => void,
-): AsyncGenerator<T, void, void> {
+): AsyncGenerator<AnswerPart, void, void> {
   try {
-    yield* inner;
+    for await (const part of parts) {
+      if (part.end !== undefined) open.count(part.end);
+      yield part;
+    }
   } finally {
     close();
   }
+}
+
+function isStream(response: Response): boolean {
+  return response.headers.get("content-type")?.startsWith("text/event-stream") === true;
 }
 
 function json(body: object, status = 200, headers: Readonly<Record<string, string>> = {}): Response {

@@ -23,10 +23,10 @@ export class Fields {
     return Object.hasOwn(this.#object, name) ? (this.#object[name] ?? undefined) : undefined;
   }
 
-  /** @throws ApiError for a field that is in none of the lists */
+  /** @throws ApiError for a field that is in none of the lists, and not null */
   refuseOthers(...known: readonly (readonly string[])[]): void {
     for (const name of Object.keys(this.#object)) {
-      if (known.some((names) => names.includes(name))) continue;
+      if (this.get(name) === undefined || known.some((names) => names.includes(name))) continue;
       const param = this.#param(name.slice(0, 64));
       throw badField(param, `the parameter ${JSON.stringify(param)} is not known here`, "unknown_parameter");
     }

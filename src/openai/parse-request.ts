@@ -1,14 +1,14 @@
 /** What a request asks for. Whatever would change the answer and is not supported is refused, never passed over. */
 
 import type { AnswerOptions } from "../generation/answer-stream.ts";
-import type { ChatMessage } from "../text/chat-template.ts";
+import type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
 import type { SamplingOptions } from "../generation/generate.ts";
 import { badField } from "./api-error.ts";
 import { Fields, isObject } from "./fields.ts";
 import { parseMessages } from "./parse-messages.ts";
 
 export type RequestPrompt =
-  | { readonly messages: readonly ChatMessage[] }
+  | { readonly messages: readonly ChatMessage[]; readonly templateVariables: TemplateVariables }
   | { readonly text: string }
   | { readonly ids: readonly number[] };
 
@@ -22,6 +22,7 @@ export interface GenerationRequest {
 }
 
 const MOST_STOPS = 4;
+const MOST_STOP_IDS = 64;
 const MOST_TOKENS = 1 << 24;
 /** OpenAI's default for /v1/completions. */
 const COMPLETION_TOKENS = 16;
@@ -46,10 +47,17 @@ const COMMON = [
   "top_k",
   "min_p",
   "repetition_penalty",
+  "stop_token_ids",
 ];
 /** Without effect on an answer. */
 const IGNORED = ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"];
-const CHAT = ["messages", "max_completion_tokens", "top_logprobs"];
+const CHAT = [
+  "messages",
+  "max_completion_tokens",
+  "top_logprobs",
+  // Not OpenAI's either: what the chat template reads besides the conversation.
+  "chat_template_kwargs",
+];
 const COMPLETION = ["prompt"];
 
 /** Not supported: allowed only with the value that asks for nothing. */
@@ -83,7 +91,10 @@ export function parseChatRequest(body: unknown): GenerationRequest {
   }
   return parseRest(
     fields,
-    { messages: parseMessages(fields.get("messages")) },
+    {
+      messages: parseMessages(fields.get("messages")),
+      templateVariables: parseTemplateVariables(fields.get("chat_template_kwargs")),
+    },
     most,
     logprobs ? (top ?? 0) : undefined,
   );
@@ -121,6 +132,7 @@ function parseRest(
   }
   const maxNewTokens = maxTokens ?? fields.integer("max_tokens", 1, MOST_TOKENS);
   const stop = parseStop(fields.get("stop"));
+  const stopTokenIds = parseStopIds(fields.get("stop_token_ids"));
   const stream = fields.boolean("stream");
   const streamOptions = fields.object("stream_options");
   if (streamOptions !== undefined && !stream) {
@@ -136,6 +148,7 @@ function parseRest(
       sampling: parseSampling(fields),
       ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
       ...(stop.length === 0 ? {} : { stop }),
+      ...(stopTokenIds.length === 0 ? {} : { stopTokenIds }),
       ...(logprobs === undefined ? {} : { logprobs }),
     },
   };
@@ -144,12 +157,14 @@ function parseRest(
 /** What the client said, and nothing else: to be spread over the checkpoint's defaults. */
 function parseSampling(fields: Fields): SamplingOptions {
   const topP = fields.number("top_p", 0, 1);
+  // -1 is none, as vLLM has it.
+  const topK = fields.integer("top_k", -1, MOST_TOKENS);
   const repetition = fields.number("repetition_penalty", 0, 100);
   if (repetition === 0) throw badField("repetition_penalty", "repetition_penalty must be over 0");
   const wishes: [keyof SamplingOptions, number | undefined][] = [
     ["temperature", fields.number("temperature", 0, 2)],
     ["topP", topP === undefined ? undefined : Math.max(topP, LEAST_TOP_P)],
-    ["topK", fields.integer("top_k", 0, MOST_TOKENS)],
+    ["topK", topK === undefined ? undefined : Math.max(topK, 0)],
     ["minP", fields.number("min_p", 0, 1)],
     ["repetitionPenalty", repetition],
     ["frequencyPenalty", fields.number("frequency_penalty", -2, 2)],
@@ -157,6 +172,12 @@ function parseSampling(fields: Fields): SamplingOptions {
     ["seed", fields.integer("seed", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)],
   ];
   return Object.fromEntries(wishes.filter(([, value]) => value !== undefined));
+}
+
+function parseTemplateVariables(value: unknown): TemplateVariables {
+  if (value === undefined) return {};
+  if (isObject(value)) return value;
+  throw badField("chat_template_kwargs", "chat_template_kwargs must be an object");
 }
 
 function parseStop(value: unknown): readonly string[] {
@@ -168,6 +189,17 @@ function parseStop(value: unknown): readonly string[] {
     );
   }
   return stops;
+}
+
+function parseStopIds(value: unknown): readonly number[] {
+  if (value === undefined) return [];
+  if (
+    Array.isArray(value) &&
+    value.length <= MOST_STOP_IDS &&
+    value.every((id) => Number.isInteger(id) && id >= 0)
+  )
+    return value;
+  throw badField("stop_token_ids", `stop_token_ids must be a list of at most ${MOST_STOP_IDS} token ids`);
 }
 
 function parsePrompt(value: unknown): RequestPrompt {

@@ -77,8 +77,12 @@ export const COMPLETION: Dialect = {
   usageChunk: (head, end) => ({ ...common(head, "text_completion"), choices: [], usage: usageOf(end) }),
 };
 
-export function modelObject({ id, ownedBy }: { id: string; ownedBy: string }, created: number): object {
-  return { id, object: "model", created, owned_by: ownedBy };
+/** `max_model_len` is vLLM's: most tokens of prompt and answer. */
+export function modelObject(
+  { id, ownedBy, contextLength }: { id: string; ownedBy: string; contextLength: number },
+  created: number,
+): object {
+  return { id, object: "model", created, owned_by: ownedBy, max_model_len: contextLength };
 }
 
 function common({ id, created, model, fingerprint }: AnswerHead, object: string): object {

@@ -9,10 +9,10 @@ import {
   answerOf,
   type PromptCounts,
 } from "../generation/answer.ts";
-import { type AnswerOptions, roomFor, writeAnswer } from "../generation/answer-stream.ts";
+import { type AnswerOptions, checkStopTokenIds, roomFor, writeAnswer } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -31,8 +31,14 @@ export interface ServedModelOptions {
   readonly fingerprint?: string;
   /** Who is answered now; may be shared by several models. */
   readonly answers: Turns;
+  /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
+  readonly passes?: Turns;
+  /** Ids that end every answer, besides those of base model and adapter. */
+  readonly stopTokenIds?: readonly number[];
   /** Conversations whose KV cache is kept for their next turn. */
   readonly contexts: number;
+  /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
+  readonly templateVariables?: TemplateVariables | undefined;
 }
 
 const OPTIONS: OptionTypes<ServedModelOptions> = {
@@ -40,8 +46,11 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   model: "object",
   checkpoint: "object",
   ownedBy: "string",
+  templateVariables: "object",
   fingerprint: "string",
   answers: "object",
+  passes: "object",
+  stopTokenIds: "list",
   contexts: "number",
 };
 const REQUIRED = {
@@ -64,17 +73,33 @@ const PASSES = 2;
 /** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
 const PASS_TOKENS = 512;
 
+/** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
+const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
+
+async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
+  const loading = TOKENIZERS.get(checkpoint) ?? loadTokenizer(checkpoint);
+  TOKENIZERS.set(checkpoint, loading);
+  return await loading;
+}
+
+/** For models that share a base, and so a processor. */
+export function passTurns(): Turns {
+  return new Turns(PASSES);
+}
+
 export class ServedModel {
   readonly id: string;
   readonly ownedBy: string;
   readonly fingerprint: string | undefined;
   readonly tokenizer: Tokenizer;
+  readonly #stopTokenIds: readonly number[];
   readonly #template: ChatTemplate | undefined;
+  readonly #templateVariables: TemplateVariables;
   readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
   readonly #answers: Turns;
-  readonly #passes = new Turns(PASSES);
+  readonly #passes: Turns;
 
   private constructor(
     options: ServedModelOptions,
@@ -86,17 +111,24 @@ export class ServedModel {
     this.fingerprint = options.fingerprint;
     this.#model = options.model;
     this.#answers = options.answers;
+    this.#stopTokenIds = options.stopTokenIds ?? [];
+    this.#passes = options.passes ?? passTurns();
     this.#pool = new ContextPool(options.model, options.contexts);
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
+    this.#templateVariables = options.templateVariables ?? {};
     this.#defaults = defaults;
   }
 
-  /** @throws TacetError bad_argument for options that do not exist or are missing; bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint */
+  /**
+   * @throws TacetError bad_argument for options that do not exist or are missing, or a stop id that the model does not
+   *   have; bad_tokenizer if the checkpoint has no tokenizer; bad_checkpoint
+   */
   static async open(options: ServedModelOptions): Promise<ServedModel> {
     checkOptions(options, OPTIONS, { of: "ServedModel.open", required: REQUIRED });
-    const { checkpoint } = options;
-    const tokenizer = await loadTokenizer(checkpoint);
+    const { checkpoint, model, stopTokenIds = [] } = options;
+    checkStopTokenIds(stopTokenIds, model.config.vocabSize);
+    const tokenizer = await tokenizerOf(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
       // A model that was not trained for chat completes texts.
       if (error instanceof TacetError && error.code === "bad_tokenizer") return undefined;
@@ -105,6 +137,11 @@ export class ServedModel {
     const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
     const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
     return new ServedModel(options, { tokenizer, template }, defaults);
+  }
+
+  /** Ids that end an answer, those that a request names included. */
+  endIdsOf({ options }: GenerationRequest): readonly number[] {
+    return [...this.tokenizer.eosIds, ...this.#stopTokenIds, ...(options.stopTokenIds ?? [])];
   }
 
   /** Most tokens of prompt and answer. */
@@ -116,14 +153,17 @@ export class ServedModel {
    * An answer, in fair turns with other answers. It fails with too_many_requests, aborted if the signal fires while it
    * waits, and what streamAnswer fails with.
    *
+   * @param owner who asks: what was read for one is not used for another
    * @throws ApiError or TacetError for a prompt that cannot be read
    */
-  answer({ prompt, options }: GenerationRequest, signal: AbortSignal): Answering {
+  answer(request: GenerationRequest, owner: string, signal: AbortSignal): Answering {
+    const { prompt, options } = request;
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
+    checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
     const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const all = { ...this.#defaults, ...options, sampling, signal };
-    const answer = answerOf((counts) => this.#inTurns(ids, all, signal, counts));
+    const all = { ...this.#defaults, ...options, eosIds: this.endIdsOf(request), sampling, signal };
+    const answer = answerOf((counts) => this.#inTurns(ids, owner, all, signal, counts));
     return { answer, lastPromptId: ids[ids.length - 1] };
   }
 
@@ -134,20 +174,21 @@ export class ServedModel {
 
   async *#inTurns(
     ids: readonly number[],
+    owner: string,
     options: AnswerOptions,
     signal: AbortSignal,
     counts: PromptCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
-      const context = this.#pool.take(ids);
+      const context = this.#pool.take(ids, owner);
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);
         const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
         return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
       } finally {
-        this.#pool.giveBack(context);
+        this.#pool.giveBack(context, owner);
       }
     } finally {
       leave();
@@ -189,10 +230,12 @@ export class ServedModel {
 
   #encode(prompt: RequestPrompt): readonly number[] {
     if ("ids" in prompt) return prompt.ids;
-    if ("text" in prompt) return this.tokenizer.encode(prompt.text);
+    if ("text" in prompt) return this.tokenizer.encode(prompt.text, { atMost: this.contextLength });
     if (this.#template === undefined) {
       throw badField("messages", "the model has no chat template: give the whole prompt to /v1/completions");
     }
-    return this.tokenizer.encode(this.#template.render(prompt.messages), { addSpecialTokens: false });
+    const variables = { ...this.#templateVariables, ...prompt.templateVariables };
+    const text = this.#template.render(prompt.messages, { variables });
+    return this.tokenizer.encode(text, { addSpecialTokens: false, atMost: this.contextLength });
   }
 }

@@ -25,6 +25,7 @@ const IMPOSSIBLE = -9999;
  */
 export class TokenLogprobs {
   readonly #tokenizer: Tokenizer;
+  readonly #endIds: readonly number[];
   #previous: number;
   #held: ChosenEntry[] = [];
   /** UTF-16 units of the tokens so far. */
@@ -33,15 +34,17 @@ export class TokenLogprobs {
   #certain = 0;
   #withinCharacter = false;
 
-  constructor(tokenizer: Tokenizer, lastPromptId: number) {
+  /** @param endIds that may end the answer */
+  constructor(tokenizer: Tokenizer, lastPromptId: number, endIds: readonly number[] = tokenizer.eosIds) {
     this.#tokenizer = tokenizer;
+    this.#endIds = endIds;
     this.#previous = lastPromptId;
   }
 
   /** The tokens that this piece's text has reached. */
   push({ text, token }: AnswerPiece): readonly ChosenEntry[] {
     this.#certain += text.length;
-    if (token?.logprobs !== undefined && !this.#tokenizer.eosIds.includes(token.id)) {
+    if (token?.logprobs !== undefined && !this.#endIds.includes(token.id)) {
       const { top, ...chosen } = token.logprobs;
       const entry = this.#entry(chosen);
       this.#held.push({ ...entry, top: top.map((each) => this.#entry(each)), offset: this.#offset });

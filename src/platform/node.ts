@@ -4,7 +4,9 @@ import { nodeFileCache } from "./node/files/file-cache.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
-export { defaultCacheDir, nodeBundleCache, writeAtomically } from "./node/files/bundle-cache.ts";
+export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
+export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
+export { errnoOf } from "./node/files/errno.ts";
 export { nodeKeyCache } from "./node/files/key-cache.ts";
 export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";

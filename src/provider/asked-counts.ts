@@ -24,7 +24,7 @@
  * those, also right after a budget has changed from one length to another. A length that is new counts too much at
  * most until its next window begins.
  */
-import type { Budget } from "./store.ts";
+import type { Budget, Remaining } from "./store.ts";
 
 /** What `tacet keys --budget` can say, in seconds: always marked. */
 export const MARKED_WINDOWS = [60, 3_600, 86_400, 604_800] as const;
@@ -37,15 +37,6 @@ export interface Mark {
   readonly start: number;
   /** At least so many vectors were asked before `start`. */
   readonly before: number;
-}
-
-/** The budget that leaves least, and how much that is. */
-export interface Remaining {
-  readonly budget: Budget;
-  /** Vectors. */
-  readonly left: number;
-  /** When the window ends, in milliseconds since 1970; Infinity for a budget in all. */
-  readonly endsAt: number;
 }
 
 /** Start of the window that a time lies in, in milliseconds. */

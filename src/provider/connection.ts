@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
+import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
@@ -14,27 +15,46 @@ import {
   PROTOCOL_VERSION,
   type ProviderMessageInit,
 } from "../wire/frames.ts";
-import { BUNDLE_PART_BYTES, type Limits } from "../wire/limits.ts";
+import type { Limits } from "../wire/limits.ts";
 import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
 import type { Answers, Computed } from "./answers.ts";
 import { atTime } from "./at-time.ts";
+import { framesOf } from "./bundle-frames.ts";
 import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
-import type { BudgetNow, Meter } from "./meter.ts";
+import { groupKeyOf } from "./group-keys.ts";
+import type { Charged, KeyLedger } from "./key-ledger.ts";
+import { KeySender, type KeyTools } from "./key-sender.ts";
+import { type BudgetNow, Meter } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { KeyRecord } from "./store.ts";
+import { KEY_ID_BYTES, type KeyRecord } from "./store.ts";
 
-/** Parts of a bundle are sent while fewer bytes than this wait. */
-const BUNDLE_BUFFER_BYTES = 8 << 20;
+/** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
+const BUNDLE_BUFFER_BYTES = 256 << 10;
+/** How often that is looked at; less and less often while the client takes nothing. */
 const BUNDLE_POLL_MS = 5;
-/** A client that takes nothing of a bundle for so long is dropped. */
-const BUNDLE_STALL_MS = 30_000;
-/** A connection that has not said Hello may send no more than that. */
-const MAX_HELLO_BYTES = 64 << 10;
+const BUNDLE_POLL_MOST_MS = 320;
+/** A Hello has some 200 bytes and a token. */
+const MAX_HELLO_BYTES = 8 << 10;
+/** What may come after it until its key has been looked up, with what keeping it costs. */
+const MAX_EARLY_BYTES = 64 << 10;
+/** What is kept of a message that waits, besides its bytes. */
+const HELD_COST = 256;
 
 /** Failures that are no fault of the client's: it may go on asking. */
 const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
+
+type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
+
+/** What a failure is about; the connection where it is neither. */
+interface About {
+  readonly queryId?: number;
+  readonly keyRequestId?: number;
+}
+
+/** A query that was taken, and the bytes that are kept for it. */
+type OpenQuery = Query & { readonly held: number };
 
 type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
 
@@ -46,6 +66,8 @@ type State =
       readonly name: "ready";
       readonly adapter: ServedAdapter;
       readonly meter: Meter | undefined;
+      readonly ledger: KeyLedger;
+      readonly keys: KeySender;
       readonly allowance: Allowance;
       /** Whose turns long queries take: the key, or a connection without one. */
       readonly party: object | string;
@@ -55,12 +77,23 @@ type State =
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
-/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+/** What a connection may ask, and what counts it. */
 export interface Admission {
   readonly adapter: ServedAdapter;
+  /** Undefined where there is no store, and so no budget. */
   readonly meter: Meter | undefined;
+  /** The meter, or what counts for this connection alone. */
+  readonly ledger: KeyLedger;
   /** Public name of the API key, where there is one. */
   readonly keyId: string | undefined;
+}
+
+/** What is known of a connection that is let in. */
+interface WelcomeFacts {
+  readonly admission: Admission;
+  readonly budget: BudgetNow | undefined;
+  /** Of the keys that Hello named, those that may still be used. */
+  readonly keys: readonly { readonly keyId: Uint8Array; readonly vectorsLeft: number }[];
 }
 
 /** What a connection needs of its provider. */
@@ -68,6 +101,7 @@ export interface ConnectionHost {
   readonly limits: Limits;
   readonly totals: ProviderTotals;
   readonly answers: Answers;
+  readonly keys: KeyTools;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
   /** Of connections that were welcomed. */
@@ -79,6 +113,8 @@ export interface ConnectionHost {
    * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
    */
   admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
+  /** Counts what waits for a socket that counts nothing itself. */
+  openShare(socket: MessageSocket): WaitingShare;
   emit(event: ProviderEvent): void;
 }
 
@@ -88,6 +124,7 @@ export class Connection {
   readonly #socket: MessageSocket;
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
+  readonly #share: WaitingShare;
   #state: State = { name: "awaiting-hello" };
   #vectors = 0;
   #inFlight = 0;
@@ -106,9 +143,13 @@ export class Connection {
     this.#client = socket.address === undefined ? {} : { address: socket.address };
     this.#helloTimer = setTimeout(() => {
       if (this.#state.name === "awaiting-hello" || this.#state.name === "admitting") {
-        this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
+        this.#fail(new TacetError("not_ready", "no Hello came in time"));
       }
     }, provider.helloTimeoutMs);
+    this.#share = socket.share ?? provider.openShare(socket);
+    this.#share.onCut = (reason) => {
+      if (!this.#isOver()) this.#fail(reason);
+    };
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
   }
@@ -145,7 +186,7 @@ export class Connection {
     void this.#run(async () => {
       await meter.recheck();
       this.#watchKey(meter);
-    }, 0);
+    });
   }
 
   /** Looks again when the key ends: the connection ends with it, unless the key has been prolonged. */
@@ -166,8 +207,9 @@ export class Connection {
     try {
       if (this.#state.name === "admitting") {
         const { early } = this.#state;
-        early.push(message);
-        if (early.reduce((sum, { length }) => sum + length, 0) <= MAX_HELLO_BYTES) return;
+        early.push(message.slice()); // a view would keep the whole chunk alive that it came in
+        const bytes = costOf(early);
+        if (bytes <= MAX_EARLY_BYTES && this.#share.hold(HELD_COST + message.length)) return;
         throw new TacetError("not_ready", "too much came before the Welcome");
       }
       const { maxMessageBytes } = this.#provider.limits;
@@ -179,7 +221,7 @@ export class Connection {
       }
       this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
     } catch (error) {
-      this.#fail(error, 0);
+      this.#fail(error);
     }
   }
 
@@ -189,10 +231,13 @@ export class Connection {
         this.#hello(message.value);
         break;
       case "fetchBundle":
-        void this.#run(() => this.#sendBundle(), 0);
+        void this.#run(() => this.#sendBundle());
         break;
       case "query":
         this.#query(message.value);
+        break;
+      case "fetchKey":
+        this.#fetchKey(message.value);
         break;
       case "goodbye":
         this.#close(1000, "goodbye");
@@ -211,29 +256,48 @@ export class Connection {
         { hint: "use the same version of tacet on both sides" },
       );
     }
+    this.#share.greet();
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
     void this.#run(async () => {
-      const { admission, budget } = await this.#admit(hello);
+      const welcome = await this.#admit(hello);
       if (this.#isOver()) return;
-      this.#welcome(admission, budget);
+      this.#share.release(costOf(early));
+      this.#welcome(welcome);
       for (const message of early) this.#read(message);
-    }, 0);
+    });
   }
 
-  async #admit(hello: Hello): Promise<{ admission: Admission; budget: BudgetNow | undefined }> {
+  async #admit(hello: Hello): Promise<WelcomeFacts> {
     const admission = await this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
       this.#client = { ...this.#client, keyId: id, account };
     });
     checkHello(hello, admission.adapter);
-    return { admission, budget: await admission.meter?.budget() };
+    const { ledger, meter } = admission;
+    const budget = await meter?.budget();
+    // Copies: views would keep the message alive.
+    const keyIds = hello.keyIds.filter(({ length }) => length === KEY_ID_BYTES).map((id) => id.slice());
+    const left = keyIds.length === 0 ? [] : await ledger.left(keyIds);
+    const keys = keyIds.flatMap((keyId, i) => {
+      const vectorsLeft = left[i];
+      return vectorsLeft === undefined ? [] : [{ keyId, vectorsLeft }];
+    });
+    return { admission, budget, keys };
   }
 
-  #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
+  #welcome({ admission, budget, keys }: WelcomeFacts): void {
+    const { adapter, meter, ledger, keyId } = admission;
     const allowance = this.#provider.allowances.enter(keyId);
     this.#leaveKey = () => allowance.leave();
+    this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
-    this.#state = { name: "ready", adapter, meter, allowance, party: keyId ?? this, sendingBundle: false };
+    const party = keyId ?? this;
+    const sender = this.#keySender(admission, allowance, party);
+    this.#state = {
+      ...{ name: "ready", adapter, meter, ledger, allowance, party },
+      keys: sender,
+      sendingBundle: false,
+    };
     if (meter !== undefined) {
       meter.onRepeated = (vectors) => allowance.repeated(vectors);
       this.#watchKey(meter);
@@ -257,20 +321,49 @@ export class Connection {
           },
         }),
         ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
+        keys,
+        vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
       },
     });
   }
 
-  /**
-   * Runs a step. If it fails, that is the query's failure (queryId ≠ 0), which is not in flight any more, or the
-   * connection's.
-   */
-  async #run(step: () => Promise<void>, queryId: number): Promise<void> {
+  #keySender({ adapter, ledger }: Admission, allowance: Allowance, party: object | string): KeySender {
+    return new KeySender(this.#provider.keys, adapter, ledger, {
+      owner: this,
+      party,
+      share: this.#share,
+      repeated: () => allowance.bundle(),
+      untilTaken: () => this.#untilTaken(),
+      isOver: () => this.#isOver(),
+      send: (frame) => this.#send(frame),
+    });
+  }
+
+  #fetchKey(request: FetchKey): void {
+    if (this.#state.name !== "ready") throw new TacetError("not_ready", "a key was asked for before Hello");
+    // Another replica makes the same key, or the client's next one.
+    if (this.#draining) return;
+    const { adapter, keys } = this.#state;
+    const sending = keys.fetch(request);
+    void this.#run(
+      async () => {
+        const sent = await sending;
+        if (sent === undefined) return;
+        const { totals } = this.#provider;
+        totals.keys++;
+        totals.keyMs += sent.ms;
+        this.#provider.emit({ type: "key", connection: this.id, adapter: adapter.name, ...sent });
+      },
+      { keyRequestId: request.id },
+    );
+  }
+
+  /** Runs a step. If it fails, that is a failure of what it is about. */
+  async #run(step: () => Promise<void>, about: About = {}): Promise<void> {
     try {
       await step();
     } catch (error) {
-      if (queryId !== 0) this.#inFlight--;
-      this.#fail(error, queryId);
+      this.#fail(error, about);
       this.#closeIfDrained();
     }
   }
@@ -282,29 +375,25 @@ export class Connection {
     }
     state.allowance.bundle();
     state.sendingBundle = true;
-    const { bytes } = state.adapter.bundle;
-    for (let offset = 0; offset < bytes.length; offset += BUNDLE_PART_BYTES) {
+    const frames = framesOf(state.adapter.bundle);
+    for (let part = 0; part < frames.count; part++) {
       await this.#untilTaken();
       if (this.#isOver()) return;
-      const data = bytes.subarray(offset, offset + BUNDLE_PART_BYTES);
-      const last = offset + data.length === bytes.length;
-      this.#send({ case: "bundlePart", value: { offset: BigInt(offset), data, last } });
+      this.#sendBytes(frames.frame(part));
     }
     state.sendingBundle = false;
   }
 
-  /** Waits until little enough is buffered for the client. */
+  /** Waits until little enough is buffered for the client. One that takes nothing for long is cut off by its share. */
   async #untilTaken(): Promise<void> {
-    let least = this.#socket.bufferedBytes;
-    let since = performance.now();
-    while (this.#socket.bufferedBytes > BUNDLE_BUFFER_BYTES && !this.#isOver()) {
-      await new Promise<void>((resolve) => setTimeout(resolve, BUNDLE_POLL_MS));
-      if (this.#socket.bufferedBytes < least) {
-        least = this.#socket.bufferedBytes;
-        since = performance.now();
-      } else if (performance.now() - since > BUNDLE_STALL_MS) {
-        this.#close(1008, "the client does not read");
-      }
+    let waitMs = BUNDLE_POLL_MS;
+    let before = this.#socket.bufferedBytes;
+    while (this.#socket.bufferedBytes >= BUNDLE_BUFFER_BYTES && !this.#isOver()) {
+      const ms = waitMs;
+      await new Promise<void>((resolve) => setTimeout(resolve, ms));
+      const now = this.#socket.bufferedBytes;
+      waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
+      before = now;
     }
   }
 
@@ -312,43 +401,77 @@ export class Connection {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { adapter, meter, party } = this.#state;
-    const layer = adapter.layers[query.group];
+    const { adapter, ledger, party } = this.#state;
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
+    let open: OpenQuery;
     try {
-      this.#checkQuery(query, layer);
+      open = { ...query, held: this.#hold(query, this.#checkQuery(query, adapter)) };
     } catch (error) {
-      this.#fail(error, query.id);
+      this.#fail(error, { queryId: query.id });
       return;
     }
     const since = performance.now();
     this.#inFlight++;
-    void this.#run(async () => {
-      const left = meter && (await this.#charge(meter, query, adapter));
-      if (this.#isOver()) return;
-      // A short query at once, a long one in parts with others' parts in between.
-      const { group, vectors, ciphertext } = query;
-      const task = { owner: this, party, adapter, group, vectors, query: ciphertext };
-      const answer = this.#provider.answers.answer(task);
-      const computed = answer instanceof Promise ? await answer : answer;
-      this.#sendAnswer(query, adapter.name, computed, left, since);
-    }, query.id);
+    void this.#run(
+      async () => {
+        try {
+          const charging = this.#charge(ledger, query, adapter);
+          const charged = charging instanceof Promise ? await charging : charging;
+          if (this.#isOver()) return;
+          // A short query at once, a long one in parts with others' parts in between.
+          const { group, vectors, ciphertext, keyId } = query;
+          const key = groupKeyOf(adapter, ledger.account, keyId, group);
+          const task = { owner: this, party, adapter, group, vectors, query: ciphertext, key };
+          const answer = this.#provider.answers.answer(task);
+          const computed = answer instanceof Promise ? await answer : answer;
+          this.#sendAnswer(open, adapter.name, computed, charged.left, since);
+        } catch (error) {
+          this.#ended(open);
+          throw error;
+        }
+      },
+      { queryId: query.id },
+    );
+  }
+
+  /**
+   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
+   *
+   * @throws TacetError too_many_requests if there is none to be had; nothing has been charged
+   */
+  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
+    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
+    if (this.#share.hold(bytes)) return bytes;
+    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
+      hint: "read the answers, and ask again when some have come",
+    });
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  async #charge(
-    meter: Meter,
-    { group, vectors, ciphertext }: Query,
-    { name }: ServedAdapter,
-  ): Promise<number | undefined> {
-    const left = await meter.charge(group, vectors, ciphertext);
-    this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
-    return left;
+  #charge(
+    ledger: KeyLedger,
+    { group, vectors, ciphertext, keyId }: Query,
+    { name, bundle }: ServedAdapter,
+  ): Charged | Promise<Charged> {
+    const provider = this.#provider;
+    const note = (charged: Charged): Charged => {
+      if (ledger instanceof Meter) {
+        provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
+      }
+      if (charged.replayed) return charged;
+      const { vectorsPerKey } = bundle.manifest.parameters;
+      provider.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
+      return charged;
+    };
+    const charging = ledger.charge(group, vectors, ciphertext, keyId);
+    return charging instanceof Promise ? charging.then(note) : note(charging);
   }
 
-  #checkQuery({ group, vectors, ciphertext }: Query, layer: ProviderLayer | undefined): void {
+  /** The layer that answers it. Throws what is wrong with the query. */
+  #checkQuery({ group, vectors, ciphertext, keyId }: Query, { layers }: ServedAdapter): ProviderLayer {
     const { limits } = this.#provider;
+    const layer = group < layers.length ? layers[group] : undefined;
     if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
     if (vectors > limits.maxVectors) {
       const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
@@ -358,17 +481,23 @@ export class Connection {
       throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
     }
     layer.checkQuery(ciphertext, vectors);
+    if (keyId.length !== KEY_ID_BYTES) {
+      const what = `a query names a key with ${KEY_ID_BYTES} bytes, got ${keyId.length}`;
+      throw new TacetError("bad_query", what, { hint: "ask for a key first, and name it in each query" });
+    }
+    return layer;
   }
 
   #sendAnswer(
-    { id, vectors }: Query,
+    query: OpenQuery,
     adapter: string,
     { words, ms }: Computed,
     left: number | undefined,
     since: number,
   ): void {
     if (this.#isOver()) return;
-    this.#inFlight--;
+    this.#ended(query);
+    const { id, vectors } = query;
     const { totals } = this.#provider;
     totals.queries++;
     totals.vectors += vectors;
@@ -384,8 +513,13 @@ export class Connection {
     this.#closeIfDrained();
   }
 
-  /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
-  #fail(error: unknown, queryId: number): void {
+  #ended({ held }: OpenQuery): void {
+    this.#inFlight--;
+    this.#share.release(held);
+  }
+
+  /** Reports a failure: of a query or of a request for a key, which leaves the connection open, or of the connection. */
+  #fail(error: unknown, { queryId = 0, keyRequestId = 0 }: About = {}): void {
     this.#provider.totals.failures++;
     if (!(error instanceof TacetError)) {
       this.#provider.emit({
@@ -398,24 +532,17 @@ export class Connection {
       error instanceof TacetError && error.kind.wire !== 0
         ? error
         : new TacetError("internal", "the provider failed to answer");
-    this.#send({
-      case: "failure",
-      value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
-    });
-    if (queryId !== 0) {
-      this.#provider.emit({
-        type: "failed",
-        connection: this.id,
-        query: queryId,
-        code: failure.code,
-        ...this.#client,
-      });
-      if (this.#state.name !== "ready" || OURS.has(failure.code) || this.#state.allowance.refused()) return;
-      this.#fail(refusedTooOften(), 0);
+    const { code, message, hint = "", kind } = failure;
+    this.#send({ case: "failure", value: { code: kind.wire, message, hint, queryId, keyRequestId } });
+    if (queryId !== 0 || keyRequestId !== 0) {
+      const about = queryId !== 0 ? { query: queryId } : { keyRequest: keyRequestId };
+      this.#provider.emit({ type: "failed", connection: this.id, ...about, code, ...this.#client });
+      if (this.#state.name !== "ready" || OURS.has(code) || this.#state.allowance.refused()) return;
+      this.#fail(refusedTooOften());
       return;
     }
-    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code, ...this.#client });
-    this.#close(failure.kind.close ?? 1008, failure.code);
+    this.#provider.emit({ type: "refused", connection: this.id, code, ...this.#client });
+    this.#close(kind.close ?? 1008, code);
   }
 
   #send(frame: NonNullable<ProviderMessageInit>): void {
@@ -424,7 +551,10 @@ export class Connection {
       this.#close(1008, "the client does not read");
       return;
     }
-    const bytes = encodeProviderFrame(frame);
+    this.#sendBytes(encodeProviderFrame(frame));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#provider.totals.bytesOut += bytes.length;
     this.#socket.send(bytes);
   }
@@ -432,9 +562,18 @@ export class Connection {
   #close(code: number, reason: string): void {
     clearTimeout(this.#helloTimer);
     this.#unwatchKey();
+    this.#stopKeys();
     this.#state = { name: "closing" };
     this.#socket.close(code, reason);
     this.#drained();
+  }
+
+  /** Keys that are on their way end here. */
+  #stopKeys(): void {
+    if (this.#state.name !== "ready") return;
+    const { keys, meter, ledger } = this.#state;
+    keys.close();
+    if (meter === undefined) this.#provider.keys.rates.forget(ledger.account);
   }
 
   #isOver(): boolean {
@@ -445,13 +584,20 @@ export class Connection {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
     this.#unwatchKey();
+    this.#stopKeys();
     this.#state = { name: "closed" };
     this.#drained();
     this.#provider.answers.drop(this);
     this.#leaveKey();
+    this.#share.close();
     this.#onClosed();
     this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
   }
+}
+
+/** Memory that messages take while they wait. */
+function costOf(messages: readonly Uint8Array[]): number {
+  return messages.reduce((sum, { length }) => sum + HELD_COST + length, 0);
 }
 
 /** @throws TacetError wrong_base_model, bundle_changed */

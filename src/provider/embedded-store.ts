@@ -2,9 +2,15 @@
 import type { Journal } from "../base/platform.ts";
 import { budgetsOf, keysByAccount } from "./account-budgets.ts";
 import { unauthorized } from "./api-keys.ts";
-import type { Remaining } from "./asked-counts.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
-import { type KeyRecord, leastOf, type ProviderStore, type Reservation, type Reserved } from "./store.ts";
+import {
+  type KeyRecord,
+  leastOf,
+  type ProviderStore,
+  type Remaining,
+  type Reservation,
+  type Reserved,
+} from "./store.ts";
 import { UsageLedger, type UsageOptions } from "./usage-ledger.ts";
 
 export interface EmbeddedStoreOptions extends UsageOptions {

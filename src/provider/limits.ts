@@ -1,6 +1,12 @@
 /** The limits of a provider: what it was given, and what follows from that and from the adapters it serves. */
 import { TacetError } from "../base/errors.ts";
-import { DEFAULT_LIMITS, FRAME_OVERHEAD_BYTES, type Limits, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
+import {
+  DEFAULT_LIMITS,
+  FRAME_OVERHEAD_BYTES,
+  type Limits,
+  MAX_MESSAGE_BYTES,
+  MAX_PROVIDER_MESSAGE_BYTES,
+} from "../wire/limits.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
 /** Room for a Hello with a long token, however small the adapters are. */
@@ -41,4 +47,23 @@ export function limitsFor(adapters: readonly ServedAdapter[], given: Partial<Lim
     maxVectors,
     maxInFlight: given.maxInFlight ?? DEFAULT_LIMITS.maxInFlight,
   };
+}
+
+/**
+ * Bytes of the largest part of a key: B and H of the widest group.
+ *
+ * @throws TacetError bad_state if no message holds it
+ */
+export function largestKeyPart(adapters: readonly ServedAdapter[]): number {
+  let largest = 0;
+  for (const { name, layers } of adapters) {
+    const bytes = Math.max(...layers.map(({ keyBytes }) => keyBytes));
+    if (bytes > MAX_PROVIDER_MESSAGE_BYTES - FRAME_OVERHEAD_BYTES) {
+      throw new TacetError("bad_state", `a key of adapter ${name} has a part of ${bytes} bytes`, {
+        hint: `parts may have up to ${MAX_PROVIDER_MESSAGE_BYTES >> 20} MiB: its rank is too large for its widest layer`,
+      });
+    }
+    largest = Math.max(largest, bytes);
+  }
+  return largest;
 }

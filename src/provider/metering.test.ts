@@ -192,11 +192,12 @@ describe("a store behind a network", () => {
   it("counts queries that wait for it as open", async () => {
     const { open } = start({ budget: null }, slow);
     const client = open();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await expect.poll(() => heard(client).length, { interval: 1 }).toBe(1); // the Welcome
     for (let id = 1; id <= 70; id++) say(client, query(id));
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    const codes = heard(client).flatMap((frame) => (frame.case === "failure" ? [frame.value.code] : []));
-    expect(codes).toEqual(Array(6).fill(ERROR_KINDS.too_many_requests.wire));
+    const codes = () =>
+      heard(client).flatMap((frame) => (frame.case === "failure" ? [frame.value.code] : []));
+    await expect.poll(() => codes().length, { interval: 1 }).toBe(6);
+    expect(codes()).toEqual(Array(6).fill(ERROR_KINDS.too_many_requests.wire));
   });
 });
 

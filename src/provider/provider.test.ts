@@ -90,7 +90,7 @@ describe("Provider", () => {
     }
     expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
     const { provider } = start();
-    expect(Object.keys(provider).sort()).toEqual(["limits", "totals"]);
+    expect(Object.keys(provider).sort()).toEqual(["limits", "totals", "waiting"]);
     expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(
       ["constructor", "accept", "adapterNames", "drain", "inFlight", "openConnections", "shutDown"].sort(),
     );

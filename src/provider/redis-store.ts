@@ -20,11 +20,18 @@ import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
 import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
-import { AskedCounts, type Mark, MARKED_WINDOWS, type Remaining, windowStart } from "./asked-counts.ts";
+import { AskedCounts, type Mark, MARKED_WINDOWS, windowStart } from "./asked-counts.ts";
 import { rateExceeded } from "./rate-limiter.ts";
 import { checkRedisServer } from "./redis-server-check.ts";
 import { CHANGE_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
-import { type KeyRecord, leastOf, type ProviderStore, type Reservation, type Reserved } from "./store.ts";
+import {
+  type KeyRecord,
+  leastOf,
+  type ProviderStore,
+  type Remaining,
+  type Reservation,
+  type Reserved,
+} from "./store.ts";
 import type { Usage } from "./usage-ledger.ts";
 
 const FORMAT = "2";

@@ -6,8 +6,6 @@
  * `reserve` is one atomic step, for Redis one script.
  */
 
-import type { Remaining } from "./asked-counts.ts";
-
 /** A value now, from memory, or later, from a network. */
 export type Soon<T> = T | Promise<T>;
 
@@ -16,6 +14,15 @@ export interface Budget {
   readonly vectors: number;
   /** Seconds of a window, counted from 1970-01-01T00:00:00Z; 0: `vectors` in all. */
   readonly windowSeconds: number;
+}
+
+/** The budget that leaves least, and how much that is. */
+export interface Remaining {
+  readonly budget: Budget;
+  /** Vectors. */
+  readonly left: number;
+  /** When the window ends, in milliseconds since 1970; Infinity for a budget in all. */
+  readonly endsAt: number;
 }
 
 /** An API key as it is stored: without the key. */
@@ -39,6 +46,18 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
 }
 
+/** A key's id: 8 bytes of the store's epoch, then the account's serial, big-endian. */
+export const KEY_ID_BYTES = 16;
+/** Keys of an account that may be used: the newest ones. */
+export const LIVE_KEYS = 64;
+
+/** A query under a key. */
+export interface KeyUse {
+  readonly keyId: Uint8Array;
+  /** Vectors that one key answers of each scope. */
+  readonly limit: number;
+}
+
 export interface Reservation {
   readonly account: string;
   /** Name of the adapter that is asked: budgets of keys that may not ask it do not apply. */
@@ -52,6 +71,8 @@ export interface Reservation {
   readonly nowMs: number;
   /** The key that asks: its rate is taken from, and it must not be revoked. */
   readonly key?: Pick<KeyRecord, "id" | "hash" | "vectorsPerSecond">;
+  /** The key of the private layer, counted for (account, scope, serial) in the same atomic step. */
+  readonly keyUse?: KeyUse;
 }
 
 export interface Reserved {
@@ -60,6 +81,8 @@ export interface Reserved {
   readonly replayed: boolean;
   /** What is left after this of the budget that leaves least; undefined where no budget applies. */
   readonly remaining: Remaining | undefined;
+  /** Why the key of the private layer was refused; then `granted` is false and nothing is charged. */
+  readonly keyRefused?: "unknown_key" | "worn_key";
   /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
   readonly waitMs?: number;
 }
@@ -86,6 +109,17 @@ export interface ProviderStore {
     scopes: readonly string[],
     nowMs: number,
   ): Promise<Remaining | undefined>;
+  /** A new key id, durable when this resolves. */
+  allocateKey(account: string): Promise<Uint8Array>;
+  /** Vectors left of the scope that has fewest; undefined: unknown or not live. */
+  keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]>;
+  /** Whether a key may be sent again. */
+  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
 }
 
 /**

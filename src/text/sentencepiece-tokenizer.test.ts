@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PieceSpec, sentencePieceModel, wordPieces } from "../../test/support/sentencepiece-model.ts";
 import { utf8 } from "../base/bytes.ts";
+import { withAdapterText } from "../weights/checkpoint.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
@@ -42,6 +43,34 @@ describe("tokenizer.model", () => {
     expect(tokenizer.detokenize([1_000_000])).toBe("");
   });
 
+  it("says that a file of that name is a vocabulary of tiktoken", async () => {
+    const base64 = (text: string) => Buffer.from(text).toString("base64");
+    const lines = ["\0", "\x01", "hello", " world"].map((piece, rank) => `${base64(piece)} ${rank}\n`);
+    for (const text of [
+      lines.join(""),
+      "AAA= 0\nAQA= 1\naGVsbG8= 2\n",
+      `${lines.join("").repeat(50)}aGVsbG8`,
+    ]) {
+      await expect(loadTokenizer(await folder({ "tokenizer.model": text }))).rejects.toMatchObject({
+        code: "bad_tokenizer",
+        message: expect.stringMatching(/is a tiktoken vocabulary/),
+        hint: expect.stringMatching(/tokenizer\.json/),
+      });
+    }
+  });
+
+  it("refuses a text that surely has more tokens than the context, before it is tokenized", async () => {
+    const tokenizer = await loadTokenizer(await llama());
+    const text = "hello world ".repeat(20_000);
+    expect(() => tokenizer.encode(text, { atMost: 5_000 })).toThrow(
+      expect.objectContaining({
+        code: "context_overflow",
+        message: expect.stringMatching(/at least \d+ tokens/),
+      }),
+    );
+    expect(tokenizer.encode("hello world", { atMost: 3 })).toHaveLength(3);
+  });
+
   it("puts begin and end tokens as tokenizer_config says, the begin token once", async () => {
     const encode = async (settings: Record<string, unknown>, text: string, addSpecialTokens = true) =>
       (await loadTokenizer(await llama(settings))).encode(text, { addSpecialTokens });
@@ -51,6 +80,19 @@ describe("tokenizer.model", () => {
     expect(await encode({ bos_token: { content: "</s>" } }, "hello")).toEqual([2, ...hello]);
     expect(await encode({}, "<s>hello")).toEqual([1, ...hello]);
     expect(await encode({}, "<s>hello", false)).toEqual([1, ...hello]);
+  });
+
+  it("takes an adapter's control tokens and ends", async () => {
+    const base = await llama();
+    const id = 1000; // behind the pieces, as padded embeddings have it
+    const text = { addedTokens: [{ id, text: "<|im_end|>" }], endIds: [id] };
+    const tokenizer = await loadTokenizer(withAdapterText(base, text));
+    expect(tokenizer.eosIds).toEqual([2, id]);
+    const hello = tokenizer.encode("hello", { addSpecialTokens: false });
+    expect(tokenizer.encode("hello<|im_end|>", { addSpecialTokens: false })).toEqual([...hello, id]);
+    expect(tokenizer.detokenize([...hello, id])).toBe("hello");
+    expect(tokenizer.detokenize([...hello, id], { skipSpecialTokens: false })).toBe("hello<|im_end|>");
+    expect((await loadTokenizer(base)).eosIds).toEqual([2]);
   });
 
   it("legacy decides whether a space is put behind a special token", async () => {

@@ -5,7 +5,7 @@
 
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import type { JsonRecord } from "../weights/json-file.ts";
+import { type JsonRecord, refuseLfsPointer } from "../weights/json-file.ts";
 import {
   CHATGLM_PREFIX,
   CHATGLM_TURN_ENDS,
@@ -13,6 +13,8 @@ import {
   hasRoleTokens,
   isChatGlm,
 } from "./chatglm-text.ts";
+import { type LeastTokens, leastTokensOf, refuseTooLong } from "./least-tokens.ts";
+import { withAdapterEnds } from "./end-ids.ts";
 import { MAX_MODEL_BYTES, PIECE } from "./sentencepiece/model-file.ts";
 import { SentencePiece } from "./sentencepiece/sentencepiece.ts";
 import {
@@ -22,7 +24,7 @@ import {
   splitAtSpecials,
   tokenText,
 } from "./special-tokens.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./tokenizer-type.ts";
 
 export const SENTENCEPIECE_FILE = "tokenizer.model";
 
@@ -38,9 +40,11 @@ export async function loadSentencePieceTokenizer(
 ): Promise<Tokenizer> {
   const piece = new SentencePiece(await readModel(checkpoint), SENTENCEPIECE_FILE);
   const chatGlm = isChatGlm(checkpoint);
-  const specials = chatGlm
+  const own = chatGlm
     ? chatGlmTokens(piece.size, await hasRoleTokens(checkpoint, settings))
     : [...controlPieces(piece), ...(await readAddedTokens(checkpoint, settings))];
+  const added = (checkpoint.adapterText?.addedTokens ?? []).map(({ text, id }) => controlToken(text, id));
+  const specials = [...own.filter(({ id }) => !added.some((token) => token.id === id)), ...added];
   const idOf = new Map(specials.map(({ text, id }) => [text, id]));
   const idOfToken = (token: string) => idOf.get(token) ?? piece.idOf(token);
   const idOfSetting = (name: string, fallback: number) => {
@@ -61,7 +65,8 @@ export async function loadSentencePieceTokenizer(
   return wrap(piece, specials, {
     prefix,
     suffix,
-    eosIds: [...new Set([...ends, ...turnEnds])],
+    eosIds: withAdapterEnds([...new Set([...ends, ...turnEnds])], checkpoint),
+    least: leastOf(piece, specials),
     // Before "legacy" was settled, every stretch behind a special token began with a space of its own.
     spaceBehindSpecials: settings.legacy !== false,
     spaceAtStart: settings.add_prefix_space !== false,
@@ -69,7 +74,15 @@ export async function loadSentencePieceTokenizer(
   });
 }
 
+/** Undefined where a text may shrink, or one token cover any of it. */
+function leastOf(piece: SentencePiece, specials: readonly SpecialToken[]): LeastTokens | undefined {
+  const { model } = piece;
+  if (!model.byteFallback || model.removeExtraWhitespaces || model.charsMap.length > 0) return undefined;
+  return leastTokensOf([...model.pieces.map(({ text }) => text), ...specials.map(({ text }) => text)]);
+}
+
 interface Habits {
+  readonly least: LeastTokens | undefined;
   readonly prefix: readonly number[];
   readonly suffix: readonly number[];
   readonly eosIds: readonly number[];
@@ -90,7 +103,8 @@ function wrap(piece: SentencePiece, specials: readonly SpecialToken[], habits: H
   return {
     eosIds: habits.eosIds,
     idOf: habits.idOf,
-    encode(text, { addSpecialTokens = true } = {}) {
+    encode(text, { addSpecialTokens = true, atMost } = {}) {
+      refuseTooLong(text, habits.least, atMost);
       const ids = encode(text);
       if (!addSpecialTokens) return ids;
       const begun = habits.prefix.length > 0 && habits.prefix.every((id, i) => ids[i] === id);
@@ -135,9 +149,29 @@ function controlPieces(piece: SentencePiece): SpecialToken[] {
 
 async function readModel({ tree }: Checkpoint): Promise<Uint8Array> {
   const size = (await tree.size(SENTENCEPIECE_FILE)) ?? 0;
-  if (size <= MAX_MODEL_BYTES) return await tree.read(SENTENCEPIECE_FILE, 0, size);
+  if (size <= MAX_MODEL_BYTES) {
+    const bytes = await tree.read(SENTENCEPIECE_FILE, 0, size);
+    refuseLfsPointer(bytes, SENTENCEPIECE_FILE, "bad_tokenizer");
+    refuseTiktoken(bytes);
+    return bytes;
+  }
   throw new TacetError(
     "bad_tokenizer",
     `${SENTENCEPIECE_FILE} has ${size} bytes, at most ${MAX_MODEL_BYTES} are read`,
+  );
+}
+
+/** GLM-4, Llama 3 in Meta's own layout and others have a vocabulary of tiktoken under the same name. */
+function refuseTiktoken(bytes: Uint8Array): void {
+  const start = String.fromCharCode(...bytes.subarray(0, 400));
+  if (!/^(?:[A-Za-z0-9+/]+=* \d+\r?\n)+/.test(start)) return;
+  throw new TacetError(
+    "bad_tokenizer",
+    `${SENTENCEPIECE_FILE} is a tiktoken vocabulary, not a sentencepiece model`,
+    {
+      hint:
+        "tiktoken files are not read: put the tokenizer.json of the model's release for transformers beside it " +
+        "(for GLM-4 that is in the repository whose name ends in -hf)",
+    },
   );
 }

@@ -26,7 +26,10 @@ export function tokenText(value: unknown): string | undefined {
 }
 
 /** Those of tokenizer_config.json (`added_tokens_decoder`) and, where it has none, of added_tokens.json. */
-export async function readAddedTokens(checkpoint: Checkpoint, settings: JsonRecord): Promise<SpecialToken[]> {
+export async function readAddedTokens(
+  files: Pick<Checkpoint, "json">,
+  settings: JsonRecord,
+): Promise<SpecialToken[]> {
   if (isRecord(settings.added_tokens_decoder)) {
     return Object.entries(settings.added_tokens_decoder).flatMap(([key, value]) => {
       const id = Number(key);
@@ -42,7 +45,7 @@ export async function readAddedTokens(checkpoint: Checkpoint, settings: JsonReco
       ];
     });
   }
-  const added = await checkpoint.json("added_tokens.json");
+  const added = await files.json("added_tokens.json");
   if (!isRecord(added)) return [];
   return Object.entries(added).flatMap(([text, id]) =>
     text !== "" && isId(id) ? [{ ...controlToken(text, id), control: /^<.*>$|^\[.*\]$/s.test(text) }] : [],

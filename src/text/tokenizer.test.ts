@@ -7,8 +7,9 @@ import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
 import { loadChatTemplate, renderChat } from "./chat-template.ts";
+import { loadEosIds } from "./end-ids.ts";
 import { StreamingDetokenizer } from "./streaming-detokenizer.ts";
-import { loadEosIds, loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 interface Entry {
   messages: { role: string; content: string }[];
@@ -254,10 +255,103 @@ describe("StreamingDetokenizer", () => {
     expect(stream(marking, [0xff, 0xff, 0xff, 0xff, 0xff]).join("")).toBe("\ufffd".repeat(5));
   });
 
+  it("keeps byte order marks, wherever they stand", () => {
+    const mark = [0xef, 0xbb, 0xbf].map(byteId);
+    const euro = [0xe2, 0x82, 0xac].map(byteId);
+    for (const [ids, text] of [
+      [[...mark, 263], "\ufeffa"],
+      [[263, ...mark], "a\ufeff"],
+      [[...mark, ...mark], "\ufeff\ufeff"],
+      [[...euro, ...mark], "€\ufeff"],
+      [[...mark, ...euro, 263, ...mark], "\ufeff€a\ufeff"],
+    ] as const) {
+      expect(sentencePiece.detokenize(ids)).toBe(text);
+      expect(stream(sentencePiece, ids).join("")).toBe(text);
+    }
+  });
+
   it("keeps the space of a word that follows a control token", () => {
     const ids = [260, 261, 2, 262]; // ▁he llo </s> ▁world
     expect(sentencePiece.detokenize(ids)).toBe("hello world");
     expect(stream(sentencePiece, ids)).toEqual(["he", "llo", "", " world", ""]);
+  });
+});
+
+describe("GPT-2's split", () => {
+  it("takes U+0085 for white space and U+FEFF for none, as the reference does", async () => {
+    // Of the reference (tokenizers 0.22.2), whose merges cross from a letter to a mark: only a split keeps them apart.
+    const definition = (preTokenizer: unknown) => ({
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: preTokenizer,
+      post_processor: null,
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+      model: {
+        type: "BPE",
+        vocab: Object.fromEntries(
+          [..."ĠĊa!ï»¿Âħ", "ï»", "ï»¿", "Ġï»¿", "ï»¿!", "Âħ", "!Âħ"].map((token, id) => [token, id]),
+        ),
+        merges: ["ï »", "ï» ¿", "Ġ ï»¿", "ï»¿ !", "Â ħ", "! Âħ"],
+      },
+    });
+    const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+    for (const step of [
+      level,
+      { ...level, add_prefix_space: true },
+      { type: "Sequence", pretokenizers: [level] },
+    ]) {
+      const split = await loadTokenizer(await checkpointWith({ "tokenizer.json": definition(step) }));
+      const pieces = (text: string) => split.encode(text).map((id) => split.detokenize([id]));
+      // A mark joins what is neither letter nor space, and takes the space before it.
+      expect(pieces(" a \ufeff")).toEqual([" ", "a", " \ufeff"]);
+      expect(pieces(" a\ufeff!")).toEqual([" ", "a", "\ufeff!"]);
+      // White space ends what is none.
+      expect(pieces(" a!\u0085")).toEqual([" ", "a", "!", "\u0085"]);
+    }
+  });
+});
+
+describe("texts that cannot fit", () => {
+  it("are tokenized where one token may cover any text, or none of it counts", async () => {
+    const spaces = " ".repeat(5_000);
+    for (const change of [
+      { pre_tokenizer: { type: "WhitespaceSplit" } },
+      { pre_tokenizer: { type: "Split", pattern: { String: " " }, behavior: "Removed", invert: false } },
+      { normalizer: { type: "Strip", strip_left: true, strip_right: true } },
+      { added_tokens: [{ ...SENTENCE_PIECE.added_tokens[0], rstrip: true }, SENTENCE_PIECE.added_tokens[1]] },
+    ]) {
+      const other = await loadTokenizer(
+        await checkpointWith({ "tokenizer.json": { ...SENTENCE_PIECE, normalizer: null, ...change } }),
+      );
+      const ids = other.encode(`<s>${spaces}`, { addSpecialTokens: false });
+      expect(other.encode(`<s>${spaces}`, { addSpecialTokens: false, atMost: ids.length })).toEqual(ids);
+    }
+  });
+
+  it("are refused before they are tokenized, and never one that fits", async () => {
+    for (const text of ["word ".repeat(200_000), "x".repeat(1_000_000), "我们".repeat(500_000)]) {
+      expect(() => tokenizer.encode(text, { atMost: 8_192 })).toThrow(
+        expect.objectContaining({
+          code: "context_overflow",
+          message: expect.stringMatching(/at least \d+ tokens/),
+        }),
+      );
+    }
+    for (const each of [tokenizer, sentencePiece]) {
+      fc.assert(
+        fc.property(
+          fc.array(fc.constantFrom(" ", "\n", "a", "he", "llo", "▁", " ▁", "€", "Ġ", "  ", "hello world "), {
+            minLength: 400,
+            maxLength: 1200,
+          }),
+          (parts) => {
+            const whole = parts.join("");
+            const ids = each.encode(whole);
+            expect(each.encode(whole, { atMost: ids.length })).toEqual(ids);
+          },
+        ),
+      );
+    }
   });
 });
 
@@ -295,6 +389,52 @@ describe("chat template", () => {
     const source =
       "\n  {%- if tools is not none %}tools{% endif %}\n  x {{ messages[0]['content'] }}\n{% if true %}\ny\n{% endif %}\n";
     expect(await render({ "chat_template.jinja": source })).toBe("  x hi\ny\n");
+  });
+
+  it("reads line ends as jinja2 does", async () => {
+    const source =
+      "{%- for m in messages -%}\r\n<|user|>\r\n{{ m.content }}\r\n{%- endfor %}\r\n<|assistant|>\r\n";
+    expect(await render({ "chat_template.jinja": source })).toBe("<|user|>\nhi<|assistant|>");
+    expect(await render({ "chat_template.jinja": "a\rb\r" })).toBe("a\nb");
+  });
+
+  it("keeps the indentation of an earlier answer", async () => {
+    const source = "{{ messages[0].content.split('</think>')[-1].lstrip('\\n') }}|";
+    const messages = [{ role: "user", content: "<think>\na\n</think>\n\n  x" }];
+    expect(await renderChat(await checkpointWith({ "chat_template.jinja": source }), messages)).toBe("  x|");
+  });
+
+  it("hands variables to the template, and refuses those that would change nothing", async () => {
+    const source =
+      "{{ messages[0].content }}{% if enable_thinking is defined and enable_thinking is false %}!{% endif %}{{ effort }}";
+    const template = await loadChatTemplate(await checkpointWith({ "chat_template.jinja": source }));
+    const withVariables = (variables: Record<string, unknown>) => template.render(user, { variables });
+    expect(template.render(user)).toBe("hi");
+    expect(withVariables({ enable_thinking: false })).toBe("hi!");
+    expect(withVariables({ enable_thinking: true, effort: "high" })).toBe("hihigh");
+    expect(withVariables({ effort: { a: [1, 2.5, null] } })).toBe("hi{'a': [1, 2.5, None]}");
+    expect(() => withVariables({ enable_thinkin: false })).toThrow(
+      expect.objectContaining({
+        code: "bad_argument",
+        hint: expect.stringMatching(/reads effort, enable_thinking$/),
+      }),
+    );
+    for (const variables of [{ messages: [] }, { tools: [] }, { effort: 1e300 }, { effort: () => 1 }]) {
+      expect(() => withVariables(variables)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+    }
+  });
+
+  it("names what it does not support", async () => {
+    await expect(render({ "chat_template.jinja": "{% include 'other' %}" })).rejects.toMatchObject({
+      code: "bad_tokenizer",
+      message: expect.stringMatching(/"include" is not supported/),
+    });
+    await expect(
+      render({ "chat_template.jinja": "{{ messages[0].content|wordwrap }}" }),
+    ).rejects.toMatchObject({
+      code: "bad_tokenizer",
+      message: expect.stringMatching(/the filter "wordwrap" is not supported/),
+    });
   });
 
   it("says when there is none, when it refuses and when it fails", async () => {

@@ -4,24 +4,16 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
+import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
+import { baseEosIds, withAdapterEnds } from "./end-ids.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
 import { tokenText } from "./special-tokens.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
+import { withAddedTokens, withConfiguredEnds } from "./tokenizer-definition.ts";
 
 const DEFINITION = "tokenizer.json";
 
-export interface Tokenizer {
-  /**
-   * @param options addSpecialTokens: begin- and end-of-text tokens as the tokenizer's template says (default true);
-   *   a text that begins with the begin token does not get it twice
-   */
-  encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
-  /** @param options skipSpecialTokens: leave out control tokens (default true) */
-  detokenize(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
-  /** The id of a whole token, such as "<|end|>". */
-  idOf(token: string): number | undefined;
-  /** Ids that end an answer. */
-  readonly eosIds: readonly number[];
-}
+export type { EncodeOptions, Tokenizer };
 
 /** Whether the checkpoint has a tokenizer that {@link loadTokenizer} reads. */
 export async function hasTokenizer({ tree }: Checkpoint): Promise<boolean> {
@@ -42,27 +34,22 @@ export async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> 
   const definition = await checkpoint.json(DEFINITION);
   const settings = (await checkpoint.json("tokenizer_config.json")) ?? {};
   if (!isRecord(settings)) throw unusable();
-  const eosIds = await loadEosIds(checkpoint);
+  const eosIds = await baseEosIds(checkpoint);
   if (definition === undefined) return await loadSentencePieceTokenizer(checkpoint, settings, eosIds);
   if (!isRecord(definition)) throw unusable();
-  const inner = create(definition, settings);
+  const { addedTokens = [] } = checkpoint.adapterText ?? {};
+  const whole = withAddedTokens(withConfiguredEnds(definition, settings), addedTokens);
+  const inner = create(whole, settings);
   const idOf = (name: string) => {
     const token = tokenText(settings[name]);
     return token === undefined ? undefined : inner.token_to_id(token);
   };
   const endId = idOf("eos_token");
-  return wrap(inner, eosIds.length > 0 || endId === undefined ? eosIds : [endId], idOf("bos_token"));
-}
-
-/** End ids that generation_config.json gives, else config.json; empty if neither does. Needs no tokenizer. */
-export async function loadEosIds(checkpoint: Checkpoint): Promise<readonly number[]> {
-  const generation = await checkpoint.json("generation_config.json");
-  for (const source of [generation, checkpoint.config]) {
-    const value = isRecord(source) ? source.eos_token_id : undefined;
-    const ids = (Array.isArray(value) ? value : [value]).filter((id) => Number.isInteger(id) && id >= 0);
-    if (ids.length > 0) return ids;
-  }
-  return [];
+  const ends = eosIds.length > 0 || endId === undefined ? eosIds : [endId];
+  return wrap(inner, withAdapterEnds(ends, checkpoint), idOf("bos_token"), {
+    least: leastTokensOfDefinition(definition),
+    byteFallback: JSON.stringify(definition.decoder ?? null).includes('"ByteFallback"'),
+  });
 }
 
 /** What is used of the library, whose own declarations do not resolve under NodeNext. */
@@ -78,10 +65,26 @@ interface InnerTokenizer {
 
 function create(definition: JsonRecord, settings: JsonRecord): InnerTokenizer {
   try {
-    return new HuggingFaceTokenizer(definition, settings);
+    const tokenizer = new HuggingFaceTokenizer(definition, settings);
+    splitAtUnicodeSpaces(tokenizer.pre_tokenizer);
+    return tokenizer;
   } catch (cause) {
     throw unusable(cause);
   }
+}
+
+/**
+ * GPT-2's own split, which the library's byte-level pre-tokenizer has built in with JavaScript's \s: that has U+FEFF
+ * and lacks U+0085. Expressions of the file get Unicode's white space from the library; this one gets it here.
+ */
+const GPT2_SPLIT =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+/** @param step a pre-tokenizer of the library, or a sequence with a list of them */
+function splitAtUnicodeSpaces(step: unknown): void {
+  if ((typeof step !== "object" && typeof step !== "function") || step === null) return;
+  if ("use_regex" in step && "pattern" in step) step.pattern = GPT2_SPLIT;
+  for (const parts of Object.values(step)) if (Array.isArray(parts)) parts.forEach(splitAtUnicodeSpaces);
 }
 
 function unusable(cause?: unknown): TacetError {
@@ -91,11 +94,34 @@ function unusable(cause?: unknown): TacetError {
   });
 }
 
-function wrap(inner: InnerTokenizer, eosIds: readonly number[], bosId: number | undefined): Tokenizer {
+/** What is known of tokenizer.json besides what the library does. */
+interface Known {
+  readonly least: LeastTokens | undefined;
+  /** Whether bytes without a token of their own are written as <0x00> to <0xFF>. */
+  readonly byteFallback: boolean;
+}
+
+function wrap(
+  inner: InnerTokenizer,
+  eosIds: readonly number[],
+  bosId: number | undefined,
+  definition: Known,
+): Tokenizer {
+  const mark = ["<0xEF>", "<0xBB>", "<0xBF>"].map((token) => inner.token_to_id(token));
+  const isByte = (id: number | undefined): boolean =>
+    id !== undefined && /^<0x[0-9A-F]{2}>$/.test(inner.id_to_token(id) ?? "");
+  /** The library takes a byte order mark at the beginning of bytes for none of the text: of two, one stays. */
+  const keepMarks = (ids: number[]): number[] =>
+    ids.flatMap((id, i) =>
+      id === mark[0] && ids[i + 1] === mark[1] && ids[i + 2] === mark[2] && !isByte(ids[i - 1])
+        ? [...(mark as number[]), id]
+        : [id],
+    );
   return {
     eosIds,
     idOf: (token) => inner.token_to_id(token),
-    encode(text, { addSpecialTokens = true } = {}) {
+    encode(text, { addSpecialTokens = true, atMost } = {}) {
+      refuseTooLong(text, definition.least, atMost);
       const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
       // A tokenizer without an unknown token has no id for what its vocabulary does not cover.
       if (ids.every((id) => id !== undefined)) {
@@ -112,7 +138,7 @@ function wrap(inner: InnerTokenizer, eosIds: readonly number[], bosId: number | 
       // Ids past the vocabulary (padded embeddings have some) stand for no text.
       const known = ids.filter((id) => inner.id_to_token(id) !== undefined);
       if (known.length === 0) return "";
-      return inner.decode(known, {
+      return inner.decode(definition.byteFallback ? keepMarks(known) : known, {
         skip_special_tokens: skipSpecialTokens,
         // The clean-up takes spaces before punctuation away: meant for BERT, and wrong for byte-exact vocabularies.
         clean_up_tokenization_spaces: false,

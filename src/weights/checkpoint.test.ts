@@ -34,6 +34,85 @@ describe("openCheckpoint", () => {
     expect(await checkpoint.json("expected.json")).toHaveProperty("greedy_ids");
   });
 
+  it("says that a file is a Git LFS pointer, whichever it is", async () => {
+    const pointer = utf8("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345678\n");
+    for (const name of ["config.json", "model.safetensors"]) {
+      const files = { "config.json": config, "model.safetensors": oneTensor("a"), [name]: pointer };
+      const error = await errorOf(files);
+      expect(error.message).toBe(`${name} is a Git LFS pointer, not the file itself`);
+      expect(error.hint).toMatch(/git lfs pull/);
+    }
+    const checkpoint = await openCheckpoint(
+      memoryFileTree({
+        "config.json": config,
+        "model.safetensors": oneTensor("a"),
+        "tokenizer.json": pointer,
+      }),
+    );
+    await expect(checkpoint.json("tokenizer.json")).rejects.toMatchObject({
+      message: expect.stringMatching(/LFS pointer/),
+    });
+  });
+
+  it("reads the numbers that Python writes into JSON, and no others", async () => {
+    const read = async (text: string) =>
+      (
+        await openCheckpoint(
+          memoryFileTree({ "config.json": utf8(text), "model.safetensors": oneTensor("a") }),
+        )
+      ).config;
+    expect(await read('{"a": [0.0, Infinity, -Infinity, NaN], "b": "NaN, Infinity \\" -Infinity"}')).toEqual({
+      a: [0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN],
+      b: 'NaN, Infinity " -Infinity',
+    });
+    for (const text of [
+      '{"a": Infinit}',
+      '{"a": -NaN}',
+      '{"a": NaN',
+      '{"a": Infinity1}',
+      '{"a": +Infinity}',
+    ]) {
+      expect(
+        (await errorOf({ "config.json": utf8(text), "model.safetensors": oneTensor("a") })).message,
+      ).toMatch(/is not JSON/);
+    }
+  });
+
+  it.each<[string, Record<string, unknown>, "F32" | "F8_E4M3" | "U32", RegExp]>([
+    [
+      "bitsandbytes",
+      { quantization_config: { quant_method: "bitsandbytes", load_in_4bit: true } },
+      "F32",
+      /bitsandbytes, 4 bits/,
+    ],
+    ["GPTQ", { quantization_config: { quant_method: "gptq", bits: 4 } }, "F32", /gptq, 4 bits/],
+    ["AWQ", { quantization_config: { quant_method: "awq", bits: 4 } }, "F32", /awq, 4 bits/],
+    ["FP8, by its configuration", { quantization_config: { quant_method: "fp8" } }, "F8_E4M3", /fp8/],
+    ["FP8, by its tensors", {}, "F8_E4M3", /"a\.weight" is stored as F8_E4M3/],
+    ["MLX", { quantization: { group_size: 64, bits: 4 } }, "U32", /MLX, 4 bits/],
+  ])("refuses %s, and says what to give instead", async (_, fields, dtype, message) => {
+    const bytes = dtype === "F8_E4M3" ? 1 : 4;
+    const files = {
+      "config.json": utf8(JSON.stringify({ model_type: "llama", ...fields })),
+      "model.safetensors": encodeSafetensors([
+        { name: "a.weight", dtype, shape: [1], data: new Uint8Array(bytes) },
+      ]),
+    };
+    for (const [label, sibling] of [
+      ["unsloth/llama-3-8b-bnb-4bit", "unsloth/llama-3-8b,"],
+      ["Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen/Qwen2.5-7B-Instruct,"],
+      ["mlx-community/Qwen3-8B-4bit", "mlx-community/Qwen3-8B,"],
+      ["/c/hub/models--Qwen--Qwen3-8B-AWQ/snapshots/0123abc", "Qwen/Qwen3-8B,"],
+      ["folder", "the model that it was quantized from"],
+    ]) {
+      await expect(openCheckpoint(memoryFileTree(files, label))).rejects.toMatchObject({
+        code: "unsupported_model",
+        message: expect.stringMatching(message),
+        hint: expect.stringMatching(`give ${sibling}`),
+      });
+    }
+  });
+
   it("opens shards", async () => {
     const checkpoint = await openCheckpoint(nodeFileTree("test/fixtures/golden/llama-bf16-sharded"));
     expect(checkpoint.names.length).toBe(3 * 9 + 2);

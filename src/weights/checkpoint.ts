@@ -2,7 +2,10 @@
 
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
+import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
+import { refuseQuantized } from "./quantized-checkpoint.ts";
+import { isShardName, MODEL_FILES } from "./model-files.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
 export interface Checkpoint {
@@ -21,17 +24,22 @@ export interface Checkpoint {
   /** Another file of the folder as text or JSON, undefined if there is none (the tokenizer's files, mostly). */
   text(name: string): Promise<string | undefined>;
   json(name: string): Promise<unknown>;
+  /** What an adapter on this base changes about text (adapter-text.ts); the folder's own files know nothing of it. */
+  readonly adapterText?: AdapterText;
 }
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+const SINGLE = MODEL_FILES.base.weights;
+const INDEX = MODEL_FILES.base.index;
 /**
  * What a language model calls the decoder inside it. A file that was saved from the decoder alone, as GPT-2 was
  * released, leaves it out; transformers reads both (`base_model_prefix`).
  */
 const WRAPPER = /^(?:transformer|model)\./;
 
-/** @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled */
+/**
+ * @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled; unsupported_model if
+ *   they are quantized
+ */
 export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const configText = await readText(tree, "config.json", "bad_checkpoint");
   if (configText === undefined) {
@@ -41,6 +49,7 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
+  refuseQuantized(tree.label, config, tensors.values());
   const find = (name: string): TensorInfo | undefined => {
     const exact = tensors.get(name);
     if (exact) return exact;
@@ -67,6 +76,11 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   };
 }
 
+/** The base model with an adapter's text. Its tensors, and so its fingerprint, stay what they are. */
+export function withAdapterText(checkpoint: Checkpoint, adapterText: AdapterText): Checkpoint {
+  return { ...checkpoint, adapterText };
+}
+
 /** One file if there is one, as Hugging Face chooses, else the files that the index names. */
 async function openTensors(tree: FileTree): Promise<ReadonlyMap<string, TensorInfo>> {
   if ((await tree.size(SINGLE)) !== undefined) return (await openSafetensors(tree, SINGLE)).tensors;
@@ -85,7 +99,7 @@ async function openShards(tree: FileTree, indexText: string): Promise<Map<string
   const tensors = new Map<string, TensorInfo>();
   for (const [name, path] of Object.entries(weightMap)) {
     // A plain file name: an index may not reach into other folders.
-    if (typeof path !== "string" || path.length > 255 || !/^[\w.\-+=@ ]+\.safetensors$/.test(path)) {
+    if (!isShardName(path)) {
       throw badIndex(`for tensor ${quoteName(name)} it does not name a safetensors file of this folder`);
     }
     let file = files.get(path);

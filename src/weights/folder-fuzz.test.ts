@@ -152,7 +152,7 @@ describe("configurations", () => {
     );
   });
 
-  it("with any regular expression, in bounded time", async () => {
+  it("with any regular expression", async () => {
     const part = fc.constantFrom(
       "a",
       ".",
@@ -181,14 +181,5 @@ describe("configurations", () => {
       }),
       RUNS,
     );
-  });
-
-  it("with an expression that would take years", async () => {
-    for (const source of [".*".repeat(15), "a?".repeat(60), "(a|a)".repeat(60), "(.*m.*|.*l.*)".repeat(5)]) {
-      expect(await open(json({ ...CONFIG, target_modules: `${source}!` }), WEIGHTS)).toBe("refused");
-      expect(await open(json({ ...CONFIG, layers_to_transform: [0], layers_pattern: source }), WEIGHTS)).toBe(
-        "refused",
-      );
-    }
   });
 });

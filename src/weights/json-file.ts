@@ -27,7 +27,21 @@ export async function readText(tree: FileTree, path: string, code: ErrorCode): P
     throw new TacetError(code, `${path} has ${size} bytes, at most ${MAX_TEXT_BYTES} are read`, {
       hint: "this is not the file that its name says",
     });
-  return decodeUtf8(await tree.read(path, 0, size), path, code);
+  const bytes = await tree.read(path, 0, size);
+  refuseLfsPointer(bytes, path, code);
+  return decodeUtf8(bytes, path, code);
+}
+
+/** What `git clone` leaves where a large file should be, without git-lfs. */
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
+/** @param bytes of the file's beginning @throws TacetError `code` if they are a Git LFS pointer */
+export function refuseLfsPointer(bytes: Uint8Array, path: string, code: ErrorCode): void {
+  const start = String.fromCharCode(...bytes.subarray(0, LFS_POINTER.length));
+  if (start !== LFS_POINTER) return;
+  throw new TacetError(code, `${path} is a Git LFS pointer, not the file itself`, {
+    hint: "run 'git lfs install' and 'git lfs pull' in the folder, or download the file",
+  });
 }
 
 /** @throws TacetError `code` unless the bytes are UTF-8 */
@@ -44,8 +58,28 @@ export function parseJson(text: string, path: string, code: ErrorCode): unknown 
   try {
     return JSON.parse(text);
   } catch {
+    const python = parsePythonJson(text);
+    if (python !== undefined) return python;
     // Without the cause: the parser's message quotes the file.
     throw new TacetError(code, `${path} is not JSON`, { hint: "download the file again" });
+  }
+}
+
+/** A string, or one of the numbers that Python writes and JSON does not have. */
+const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\bInfinity\b|\bNaN\b/gs;
+const NAN = "\u0000NaN";
+
+/** JSON with Infinity and NaN, as Python's json module writes and reads it; undefined: it is not even that. */
+function parsePythonJson(text: string): unknown {
+  if (!/\b(?:Infinity|NaN)\b/.test(text)) return undefined;
+  const plain = text.replace(STRING_OR_NUMBER, (found) => {
+    if (found.startsWith('"')) return found;
+    return found === "NaN" ? JSON.stringify(NAN) : found.replace("Infinity", "1e999");
+  });
+  try {
+    return JSON.parse(plain, (_, value) => (value === NAN ? Number.NaN : value));
+  } catch {
+    return undefined;
   }
 }
 

@@ -130,7 +130,13 @@ async function readModule(
   ): never => {
     throw new TacetError("bad_adapter", `${WEIGHTS}: module ${quoteName(name)} ${what}`, { hint });
   };
-  if (!config.targets(name)) refuse("is not one of the configuration's target_modules");
+  if (a.bytes === 0 || b.bytes === 0) {
+    throw new TacetError("bad_adapter", `${WEIGHTS}: module ${quoteName(name)} has empty tensors`, {
+      hint:
+        "DeepSpeed ZeRO-3 saves empty tensors where the weights are not gathered: save it again with " +
+        "stage3_gather_16bit_weights_on_model_save, or from the checkpoint with zero_to_fp32.py",
+    });
+  }
   if (a.shape.length !== 2 || b.shape.length !== 2) {
     throw new TacetError(
       "unsupported_adapter",

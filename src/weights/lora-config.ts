@@ -3,18 +3,15 @@
  * Source: PEFT `src/peft/tuners/lora/config.py`; fields keep their spelling in messages.
  *
  * Whatever would change the adapter's function in a way that Tacet does not compute is refused, also when it
- * is a field that Tacet has never heard of.
+ * is a field that Tacet has never heard of. Which modules are adapted is not asked here: the tensors say that.
  */
 
 import { type ErrorCode, TacetError } from "../base/errors.ts";
-import { expressionCost } from "./expression-cost.ts";
 import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
 
 const PATH = "adapter_config.json";
 
 export interface LoraConfig {
-  /** Whether the configuration adapts the module of this path: `target_modules` and what narrows it. */
-  targets(module: string): boolean;
   /** The rank that the configuration gives this module. */
   rankOf(module: string): number;
   /** alpha/rank, or alpha/√rank with `use_rslora`. */
@@ -28,10 +25,17 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
   "corda_config",
   "ensure_weight_tying",
   "eva_config",
+  "exclude_modules",
   "inference_mode",
+  "layers_pattern",
+  "layers_to_transform",
   "loftq_config",
   "lora_dropout",
+  // ms-swift's: how it trained.
+  "lora_dtype",
   "lora_ga_config",
+  "lorap_emb_lr",
+  "lorap_lr_ratio",
   "megatron_config",
   "megatron_core",
   "parent_library",
@@ -39,23 +43,21 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
   "qalora_group_size",
   "revision",
   "runtime_config",
+  "target_modules",
   "task_type",
+  "velora_config",
 ]);
 
 const HANDLED_FIELDS: ReadonlySet<string> = new Set([
   "alpha_pattern",
   "bias",
-  "exclude_modules",
   // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
   "fan_in_fan_out",
   "init_lora_weights",
-  "layers_pattern",
-  "layers_to_transform",
   "lora_alpha",
   "peft_type",
   "r",
   "rank_pattern",
-  "target_modules",
   "use_rslora",
 ]);
 
@@ -77,6 +79,12 @@ const RETRAIN = "train or merge the adapter into a plain LoRA with bias none and
 
 /** @throws TacetError bad_adapter for a field of the wrong type, unsupported_adapter for a function Tacet lacks */
 export function readLoraConfig(config: JsonRecord): LoraConfig {
+  if (config.peft_type === undefined && ("lora_parameters" in config || "fine_tune_type" in config)) {
+    throw unsupported(
+      "was trained with mlx-lm: its configuration has lora_parameters, and its tensors have MLX's layout",
+      "fuse it into the base model with mlx_lm.fuse, or train a LoRA with PEFT",
+    );
+  }
   if (config.peft_type !== "LORA") {
     throw new TacetError(
       "unsupported_adapter",
@@ -95,7 +103,6 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   readBoolean(config, "fan_in_fan_out");
   const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
   return {
-    targets: readTargets(config),
     rankOf,
     scaleOf(module) {
       const r = rankOf(module);
@@ -161,115 +168,31 @@ function checkAlpha(value: unknown, field: string): number {
   return value;
 }
 
-interface Pattern {
-  readonly matches: (module: string) => boolean;
-  readonly value: number;
-}
+/** PEFT takes a key for a regular expression; of those, names are read, which mean themselves. */
+const PLAIN_NAME = /^[\w-]+(?:\.[\w-]+)*$/;
 
-/** A key is a regular expression that must match the end of a module's path from a dot (or the start) on. */
+/**
+ * A value for each module whose path is the key, or ends in it from a dot on. The first that fits counts.
+ * @throws TacetError unsupported_adapter for a key that is no plain name
+ */
 function readPatterns(
   value: unknown,
   field: string,
   check: (value: unknown, field: string) => number,
-): Pattern[] {
+): [name: string, value: number][] {
   if (value === undefined || value === null) return [];
   if (!isRecord(value)) throw bad(`${field} is not an object`);
-  return Object.entries(value).map(([key, entry]) => ({
-    matches: compile(`(?:.*\\.)?(?:${checkedSource(key, field)})`, field),
-    value: check(entry, `${field} ${quoteName(key)}`),
-  }));
+  return Object.entries(value).map(([key, entry]) => {
+    if (!PLAIN_NAME.test(key)) {
+      const what = `${PATH}: ${field} has the key ${quoteName(key)}, which is not the name of a module`;
+      throw new TacetError("unsupported_adapter", what, {
+        hint: "regular expressions are not read: write the names of the modules out",
+      });
+    }
+    return [key, check(entry, `${field} ${quoteName(key)}`)];
+  });
 }
 
-function firstMatch(patterns: readonly Pattern[], module: string): number | undefined {
-  return patterns.find(({ matches }) => matches(module))?.value;
-}
-
-/** As PEFT decides it (`check_target_module_exists` in `tuners/tuners_utils.py`). */
-function readTargets(config: JsonRecord): (module: string) => boolean {
-  // Left out, PEFT takes its default for the architecture; the tensors then say which that was.
-  const targets = config.target_modules === "all-linear" ? null : config.target_modules;
-  const named = readNames(targets, "target_modules") ?? (() => true);
-  const excluded = isOff(config.exclude_modules)
-    ? undefined
-    : readNames(config.exclude_modules, "exclude_modules");
-  const inLayers = Array.isArray(targets) ? readLayers(config) : () => true;
-  return (module) => named(module) && !excluded?.(module) && inLayers(module);
-}
-
-/** A list names modules by their path or the end of it from a dot on; a text is a regular expression for the whole path. */
-function readNames(value: unknown, field: string): ((module: string) => boolean) | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === "string") return compile(checkedSource(value, field), field);
-  if (!Array.isArray(value) || !value.every((entry) => typeof entry === "string")) {
-    throw bad(`${field} is neither a list of names nor a regular expression`);
-  }
-  return (module) => value.some((entry: string) => module === entry || module.endsWith(`.${entry}`));
-}
-
-/** Which layers `layers_to_transform` keeps; a layer's number follows a name that `layers_pattern` may give. */
-function readLayers({
-  layers_to_transform: layers,
-  layers_pattern: pattern,
-}: JsonRecord): (module: string) => boolean {
-  if (layers === undefined || isOff(layers)) return () => true;
-  const kept = Array.isArray(layers) ? layers : [layers];
-  if (!kept.every((layer) => Number.isInteger(layer) && layer >= 0)) {
-    throw bad("layers_to_transform is neither a layer's number nor a list of them");
-  }
-  const names =
-    pattern === undefined || isOff(pattern) ? ["[^.]*"] : Array.isArray(pattern) ? pattern : [pattern];
-  if (!names.every((name) => typeof name === "string"))
-    throw bad("layers_pattern is not a name or a list of names");
-  const numbers = names.map((name) =>
-    parse(`^.*\\.(?:${checkedSource(name, "layers_pattern")})\\.(\\d+)\\.`, "layers_pattern"),
-  );
-  return (module) => {
-    // Two more quantifiers than the file's own: ".*" before it, and the number.
-    if (names.some((name) => expressionCost(`.*(?:${name})\\d+`, module.length) > MOST_TRIES))
-      throw tooIntricate("layers_pattern");
-    const found = numbers.map((number) => number.exec(module)).find((match) => match !== null);
-    return found !== undefined && kept.includes(Number(found.at(-1)));
-  };
-}
-
-const SIMPLIFY = `write the module names out in ${PATH}`;
-
-/** Ways to match one name that an expression may have: some seconds at worst. What trainers write has fewer. */
-const MOST_TRIES = 1e9;
-
-/**
- * An expression of a file, if it is safe to try on names of a file: short, and no repeated group, which is what
- * makes matching exponential in the length of the name.
- */
-function checkedSource(source: string, field: string): string {
-  if (source.length > 2000 || /\)[*+{]/.test(source)) throw tooIntricate(field);
-  parse(source, field); // by itself: inside a group, an unbalanced bracket could close ours
-  return source;
-}
-
-function tooIntricate(field: string): TacetError {
-  const what = `${PATH}: the regular expression in ${field} is too intricate`;
-  return new TacetError("unsupported_adapter", what, { hint: SIMPLIFY });
-}
-
-/** @throws TacetError unsupported_adapter, also when a name is tried that is too long for the expression */
-function compile(source: string, field: string): (module: string) => boolean {
-  const expression = parse(`^(?:${source})$`, field);
-  return (module) => {
-    if (expressionCost(source, module.length) > MOST_TRIES) throw tooIntricate(field);
-    return expression.test(module);
-  };
-}
-
-/** The u flag refuses what Python and JavaScript read differently, as \A and \Z. */
-function parse(source: string, field: string): RegExp {
-  try {
-    return new RegExp(source, "u");
-  } catch {
-    throw new TacetError(
-      "unsupported_adapter",
-      `${PATH}: the regular expression in ${field} cannot be read`,
-      { hint: SIMPLIFY },
-    );
-  }
+function firstMatch(patterns: readonly [string, number][], module: string): number | undefined {
+  return patterns.find(([name]) => module === name || module.endsWith(`.${name}`))?.[1];
 }

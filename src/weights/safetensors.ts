@@ -9,7 +9,7 @@
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { type ErrorCode, TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
-import { decodeUtf8, isRecord, parseJsonRecord, quoteName } from "./json-file.ts";
+import { decodeUtf8, isRecord, parseJsonRecord, quoteName, refuseLfsPointer } from "./json-file.ts";
 
 /** Bits of one element. Types below 8 bits are packed; a tensor of them must fill whole bytes. */
 // biome-ignore format: a table
@@ -64,6 +64,8 @@ export async function openSafetensors(
 
   const prefix = await tree.read(path, 0, 8);
   const words = new DataView(prefix.buffer, prefix.byteOffset, 8);
+  // "version ", as a Git LFS pointer begins, would be a header of exabytes.
+  if (prefix[0] === 0x76) refuseLfsPointer(await tree.read(path, 0, Math.min(size, 64)), path, code);
   const headerBytes = words.getUint32(0, true) + words.getUint32(4, true) * 2 ** 32;
   if (headerBytes > MAX_HEADER_BYTES)
     return refuse(`a header of ${headerBytes} bytes is over the limit of ${MAX_HEADER_BYTES}`);

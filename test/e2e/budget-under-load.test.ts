@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
-import { changeKeys, readUsage } from "../../src/cli/provider/data-folder.ts";
+import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";

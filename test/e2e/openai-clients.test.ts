@@ -8,7 +8,15 @@ import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
-import { LEXICON, lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
+import { loadTokenizer } from "../../src/text/tokenizer.ts";
+import {
+  greedyIds,
+  LEXICON,
+  lexicon,
+  lexiconEntries,
+  temporaryFolder,
+  testModel,
+} from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 
 const MAIN = join(LEXICON, "../../dist/cli/main.js");
@@ -145,6 +153,99 @@ describe("the Vercel AI SDK", () => {
     for await (const part of result.textStream) streamedText += part;
     expect(streamedText).toBe(BATTERY.adapter.text);
     expect((await result.usage).inputTokens).toBe(BATTERY.prompt_ids.length);
+  });
+});
+
+describe("several adapters under names of their own", () => {
+  let several: EndpointProcess;
+  let client: OpenAI;
+  let other: ProviderProcess;
+  /** What each model answers to a word, computed here in plaintext. */
+  const wanted = new Map<string, string>();
+
+  beforeAll(async () => {
+    const law = await lexicon();
+    // Two more adapters, of other modules, at the same provider and at another one.
+    const parts = { keys: /\.[kv]_proj$/, mlp: /\.(up|down)_proj$/ };
+    const tokenizer = await loadTokenizer(law.checkpoint);
+    for (const [name, pattern] of Object.entries(parts)) {
+      const modules = new Map([...law.adapter.modules].filter(([module]) => pattern.test(module)));
+      const model = testModel(law.checkpoint, { modules });
+      await model.writeState(join(folder.path, `state-${name}`), { name });
+      const plain = await model.plaintext();
+      for (const { word, prompt_ids: ids } of WORDS)
+        wanted.set(`${name} ${word}`, tokenizer.detokenize(await greedyIds(plain, ids)));
+      await plain.dispose();
+    }
+    for (const { word, adapter } of WORDS) wanted.set(`law ${word}`, adapter.text);
+    const both = await startProvider(state, { args: ["--state", join(folder.path, "state-keys")] });
+    other = await startProvider(join(folder.path, "state-mlp"));
+    several = await startEndpoint(
+      ...["--base", BASE, "--serve-base", "--context-length", "120", "--reconnect-seconds", "0"],
+      ...["--model", `law=${both.url}`, "--model", `second=${both.url}#keys`],
+      ...["--model", JSON.stringify({ name: "third", provider: [other.url], adapter: "mlp" })],
+    );
+    client = new OpenAI({ baseURL: several.url, apiKey: "any", maxRetries: 0 });
+  });
+
+  const nameOf: Record<string, string> = { law: "law", second: "keys", third: "mlp" };
+  const answer = async (model: string, word: string) => {
+    const chat = await client.chat.completions.create({ model, messages: messages(word) });
+    expect(chat.model).toBe(model);
+    return chat.choices[0].message.content;
+  };
+
+  it("lists them with the length of their context", async () => {
+    const models = [];
+    for await (const model of client.models.list()) models.push(model);
+    expect(models.map(({ id }) => id)).toEqual(["law", "second", "third", "base"]);
+    for (const model of models) expect(model).toMatchObject({ max_model_len: 120 });
+  });
+
+  it("answers by the model's name, all at once, each as if it were alone", async () => {
+    const asked = Object.keys(nameOf).flatMap((model) => WORDS.map(({ word }) => ({ model, word })));
+    const texts = await Promise.all(asked.map(({ model, word }) => answer(model, word)));
+    expect(texts).toEqual(asked.map(({ model, word }) => wanted.get(`${nameOf[model]} ${word}`)));
+    expect(wanted.get("keys battery")).not.toBe(wanted.get("law battery"));
+    const alone = await answer("base", "battery");
+    expect(alone).not.toContain("(law)");
+    const tacet = createOpenAICompatible({ name: "tacet", baseURL: several.url });
+    const { text } = await generateText({ model: tacet("third"), prompt: "battery" });
+    expect(text).toBe(wanted.get("mlp battery"));
+    await expect(answer("mlp", "battery")).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  });
+
+  it("is healthy, and logs requests with counts and without contents", async () => {
+    const health = await fetch(new URL("/health", several.url));
+    expect([health.status, await health.json()]).toEqual([200, { status: "ok" }]);
+    await answer("second", "battery");
+    const lines = several
+      .output()
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line));
+    expect(lines.at(-1)).toMatchObject({
+      type: "request",
+      method: "POST",
+      path: "/v1/chat/completions",
+      status: 200,
+      model: "second",
+      promptTokens: BATTERY.prompt_ids.length,
+      completionTokens: expect.any(Number),
+      milliseconds: expect.any(Number),
+    });
+    for (const { word, adapter } of WORDS) {
+      expect(several.output()).not.toContain(word);
+      expect(several.output()).not.toContain(adapter.text.slice(0, 16));
+    }
+  });
+
+  it("goes on with the others when one provider is gone", async () => {
+    await other.kill();
+    await expect(answer("third", "battery")).rejects.toMatchObject({ status: 503 });
+    expect(await answer("law", "battery")).toBe(BATTERY.adapter.text);
+    expect(await answer("second", "battery")).toBe(wanted.get("keys battery"));
+    expect(await several.stop()).toBe(0);
   });
 });
 

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { changeKeys, readUsage } from "../../src/cli/provider/data-folder.ts";
+import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { loadServedAdapter } from "../../src/provider/provider.ts";

@@ -45,7 +45,11 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
     if (served && message.case === "welcome") {
       return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
     }
-    if (served && message.case === "bundlePart") return [replaced(message, { data: served, last: true })];
+    if (served && message.case === "bundlePart") {
+      const { offset, data, last } = message.value;
+      const end = last ? served.length : Number(offset) + data.length;
+      return [replaced(message, { data: served.subarray(Number(offset), end) })];
+    }
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
     }

@@ -43,6 +43,7 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
       onMessage: () => {},
       onClose: () => {},
       bufferedBytes: 0,
+      ...(socket.share && { share: socket.share }),
       send(bytes) {
         const out = hostile.tamper(decodeProviderFrame(bytes, MAX), bytes);
         if (out === "close") socket.close(1011, "\u001b[31mgone");

@@ -19,7 +19,7 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "../shared/embedded.ts";
 import { Progress } from "../shared/progress.ts";
 import { printJson } from "../shared/terminal.ts";
-import { writeFiles } from "../shared/write-files.ts";
+import { writeFiles } from "../../platform/node.ts";
 import { printAudit } from "./print.ts";
 import { type AuditSession, type AuditSource, openAuditSession } from "./session.ts";
 import { auditText, embeddedAnswers } from "./text.ts";

@@ -17,14 +17,13 @@ import { RemoteProvider } from "../../client/remote-provider.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodePlatform } from "../../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../../provider/served-adapter.ts";
+import { writeStateFolder } from "../../library/node-state-folder.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import type { LoraAdapter } from "../../weights/lora-adapter.ts";
 import { startProvider } from "../shared/provider-process.ts";
 import { onExit } from "../shared/interrupt.ts";
-import { writeBundle } from "../bundle/make-bundle.ts";
 import { Progress } from "../shared/progress.ts";
 
 /** Vectors of real text that score a copy, and are not given to attacks. */
@@ -67,7 +66,7 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
   const removeState = (): void => rmSync(state, { recursive: true, force: true });
   const forget = onExit(removeState);
   chmodSync(state, 0o700);
-  await writeBundle(made, { bundle: join(state, BUNDLE_FILE), private: join(state, PRIVATE_FILE) });
+  await writeStateFolder(state, made);
   const provider = await startProvider(state).catch((error: unknown) => {
     removeState();
     throw error;

@@ -4,7 +4,7 @@ import { TacetError } from "../../base/errors.ts";
 import { loadTokenizer } from "../../text/tokenizer.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { EMBEDDED_EXPECTED, PACKAGE_LICENSE } from "../shared/embedded.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 /** Tokens of one sequence. */
 const SEQUENCE_TOKENS = 128;

@@ -1,13 +1,14 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
+import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../../provider/served-adapter.ts";
+import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
+import { readAdapterText } from "../../text/adapter-text.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
@@ -18,8 +19,9 @@ import {
   showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
+import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
-import { makeBundle, writeBundle } from "./make-bundle.ts";
+import { makeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
 import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
@@ -35,17 +37,21 @@ export interface BundleOptions {
 }
 
 export async function runBundle(options: BundleOptions, signal: AbortSignal): Promise<void> {
-  const paths = { bundle: join(options.out, BUNDLE_FILE), private: join(options.out, PRIVATE_FILE) };
-  const signaturePath = join(options.out, SIGNATURE_FILE);
-  if (!options.force) await refuseExisting(Object.values(paths));
+  const paths = stateFiles(options.out);
+  if (!options.force) await refuseExisting([paths.bundle, paths.private]);
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
-  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(options.adapter, "adapter", signal)));
-  const made = await makeBundle(checkpoint, adapter, { name, signal });
+  const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
+  const made = await makeBundle(checkpoint, adapter, {
+    ...{ name, signal },
+    ...(text === undefined ? {} : { text }),
+  });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
-  await writeBundle(made, { ...paths, signature: signaturePath }, signature);
+  await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
   const groups = fitAdapter(adapter, checkpoint);
@@ -59,6 +65,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       print();
     }
   }
+  if (readsMessages) {
+    warn(
+      "the adapter's chat template writes other prompts where messages have other words; clients do not let it see " +
+        "them, and put every message in as it is",
+    );
+  }
   const { manifest } = made;
   const cost = costOf(manifest.parameters, manifest.groups);
   const security = securityFacts(manifest);
@@ -70,6 +82,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
+      ...(text === undefined ? {} : { text }),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -84,6 +97,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("digest", toHex(made.digest), 16);
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
+  for (const line of describeText(text)) printField("text", line);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

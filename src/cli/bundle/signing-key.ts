@@ -4,7 +4,7 @@ import { fromHex, toHex, utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { createSigningKey } from "../../bundle/signature.ts";
 import { systemRandom } from "../../ring/random-source.ts";
-import { errnoOf, writeFiles } from "../shared/write-files.ts";
+import { errnoOf, writeFiles } from "../../platform/node.ts";
 
 const PREFIX = "tacet-signing-key-1 ";
 

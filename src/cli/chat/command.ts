@@ -2,10 +2,11 @@ import type { Command } from "commander";
 import type { ChatOptions } from "./run.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
+import { addTemplateOption } from "../shared/template-options.ts";
 
 export function registerChat(program: Command, signal: AbortSignal): void {
   const command = program.command("chat").description("talk to a model, privately where a provider is given");
-  addSamplingOptions(addSourceOptions(command), "the model's, or what fits")
+  addTemplateOption(addSamplingOptions(addSourceOptions(command), "the model's, or what fits"))
     .option("--system <text>", "system message for the chat template")
     .option("--drop-oldest", "let go of the oldest turns when the context is full")
     .option("--no-history", "each message stands by itself (so always with the embedded dictionary)")

@@ -8,7 +8,7 @@ import type { ChatSession } from "../../generation/chat-session.ts";
 import { reportFailure } from "../shared/report-error.ts";
 import type { OpenedModel } from "../shared/source.ts";
 import { paint, WIDTH, wrap } from "../shared/terminal.ts";
-import { writeFiles } from "../shared/write-files.ts";
+import { writeFiles } from "../../platform/node.ts";
 import { COMMANDS, type CommandName, parseLine } from "./slash-commands.ts";
 import { LineTerminal } from "./line-terminal.ts";
 import { type AskedWord, askedWord, DICTIONARY_GREETING } from "./dictionary.ts";

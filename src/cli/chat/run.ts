@@ -1,6 +1,6 @@
 /** `tacet chat`: a conversation on a terminal, or one message a line from a pipe. */
 import { createInterface } from "node:readline";
-import type { AnswerOptions } from "../../generation/answer-stream.ts";
+import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
 import { askedWord } from "./dictionary.ts";
 import { InteractiveChat } from "./interactive-chat.ts";
@@ -9,10 +9,11 @@ import { loadSystemCheck } from "./system-message.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
 
-export interface ChatOptions extends SourceOptions, SamplingFlags {
+export interface ChatOptions extends SourceOptions, SamplingFlags, TemplateFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
   /** False with --no-history. */
@@ -28,16 +29,19 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     if (options.system !== undefined) checkSystem(options.system);
     const session = await ChatSession.open(source.model, source.checkpoint, {
       ...(options.system === undefined ? {} : { system: options.system }),
+      templateVariables: options.templateArg,
       remember: options.history !== false && !dictionary,
       overflow: options.dropOldest ? "drop-oldest" : "error",
       onDropped: (messages) => warn(`the model no longer sees the oldest ${messages} messages`),
     });
-    const { maxNewTokens, stop } = options;
+    const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
       ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
       ...(stop === undefined ? {} : { stop }),
+      ...(stopId === undefined ? {} : { stopTokenIds: stopId }),
     };
+    checkStopTokenIds(stopId ?? [], source.model.config.vocabSize);
     if (process.stdin.isTTY && (process.stdout.isTTY || process.stderr.isTTY)) {
       await new InteractiveChat({ source, session, dictionary, checkSystem }, answering, signal).run();
     } else {

@@ -2,12 +2,14 @@ import type { Command } from "commander";
 import type { GenerateOptions } from "./run.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
+import { addTemplateOption } from "../shared/template-options.ts";
 
 export function registerGenerate(program: Command, signal: AbortSignal): void {
   const command = program
     .command("generate")
     .description("answer a prompt, privately where a provider is given");
-  addSamplingOptions(addSourceOptions(addPromptOptions(command)), "the model's, or 256, or what fits")
+  const prompted = addTemplateOption(addPromptOptions(command));
+  addSamplingOptions(addSourceOptions(prompted), "the model's, or 256, or what fits")
     .option("--resume <file>", "go on with an answer that --json printed")
     .option("--json", "one JSON object: ids, text, timings, bytes, round trips")
     .addHelpText(

@@ -1,7 +1,7 @@
 /** Going on with an answer that broke off: what `tacet generate --json` printed is where it was. */
 import { readFile } from "node:fs/promises";
 import { type ErrorCode, TacetError } from "../../base/errors.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 export interface Resumed {
   readonly promptIds: readonly number[];

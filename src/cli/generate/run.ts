@@ -1,6 +1,7 @@
 /** `tacet generate`: an answer, token by token. */
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
+import { checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { AnswerText } from "../../generation/answer-text.ts";
 import { generate } from "../../generation/generate.ts";
 import { readGenerationDefaults } from "../../generation/generation-defaults.ts";
@@ -51,9 +52,11 @@ export async function runGenerate(
   const source = await openModel(options, signal);
   const loadMs = performance.now() - loadStart;
   try {
-    const side = await openTextSide(source.checkpoint);
+    checkStopTokenIds(options.stopId ?? [], source.model.config.vocabSize);
+    const own = await openTextSide(source.checkpoint);
+    const side = { ...own, eosIds: [...own.eosIds, ...(options.stopId ?? [])] };
     const start = resumed ?? {
-      promptIds: await promptIds(source.checkpoint, side, text, options),
+      promptIds: await promptIds(source.checkpoint, side, text, options, source.model.contextLength),
       ids: [],
     };
     if (side.tokenizer === undefined && options.stop !== undefined) {
@@ -85,7 +88,13 @@ export async function runGenerate(
 
 async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
   if (options.resume === undefined) return undefined;
-  if (words.length > 0 || options.ids !== undefined || options.raw || options.system !== undefined) {
+  if (
+    words.length > 0 ||
+    options.ids !== undefined ||
+    options.raw ||
+    options.system !== undefined ||
+    options.templateArg !== undefined
+  ) {
     throw new TacetError("bad_argument", "--resume has the prompt, and excludes another one");
   }
   return await readResume(options.resume);
@@ -117,6 +126,13 @@ async function answer(
   const room = Math.max(1, source.model.contextLength + 1 - prompt.length);
   const defaults = await readGenerationDefaults(source.checkpoint);
   const { maxNewTokens: usual = DEFAULT_NEW_TOKENS, maxLength = Number.POSITIVE_INFINITY } = defaults;
+  if (options.maxNewTokens === undefined && state.promptIds.length >= maxLength) {
+    throw new TacetError(
+      "context_overflow",
+      `the prompt has ${state.promptIds.length} tokens, and the model's generation_config.json ends prompt and answer at ${maxLength} (max_length)`,
+      { hint: "--max-new-tokens N says how long the answer may be instead" },
+    );
+  }
   const most = options.maxNewTokens ?? Math.min(usual, Math.max(1, maxLength - state.promptIds.length), room);
   try {
     if (state.ids.some(take)) return;

@@ -6,6 +6,7 @@ import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { architectureOf } from "../../model/architectures/registry.ts";
+import { refuseMoreLayers } from "../../model/layer-count.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";
@@ -21,7 +22,7 @@ import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 export interface InspectOptions {
   readonly base?: string;
@@ -71,7 +72,9 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
       checkWeights(checkpoint, { signal, onProgress }),
     );
   }
-  const config = architectureOf(checkpoint.config).parseConfig(checkpoint.config);
+  const architecture = architectureOf(checkpoint.config);
+  const config = architecture.parseConfig(checkpoint.config);
+  refuseMoreLayers(architecture.linearPlaces(config), checkpoint);
   let parameters = 0;
   let weightBytes = 0;
   const dtypes = new Set<string>();
@@ -174,6 +177,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
+    ...(manifest.text === undefined ? {} : { text: manifest.text }),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

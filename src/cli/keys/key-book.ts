@@ -4,7 +4,7 @@ import { connectRedis, type RedisLinkOptions } from "../../platform/node.ts";
 import { RedisStore, type RedisStoreOptions } from "../../provider/redis-store.ts";
 import type { KeyRecord, Soon } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
-import { changeKeys, checkDataFolder, readKeys, readUsage } from "../provider/data-folder.ts";
+import { changeKeys, checkDataFolder, readKeys, readUsage } from "../../library/node-data-folder.ts";
 
 export interface StoreOptions {
   readonly data?: string;

@@ -10,11 +10,11 @@ import { BUNDLE_FILE } from "../../provider/served-adapter.ts";
 import { adapterOf, type Budget, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
-import { readFigures } from "../provider/data-folder.ts";
-import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
+import { type AdapterFigures, readFigures } from "../../library/node-data-folder.ts";
+import { exposureOf, figuresOf } from "../shared/exposure.ts";
 import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 export interface CreateKeyOptions extends StoreOptions {
   readonly budget?: string;

@@ -38,7 +38,7 @@ async function show(text: string, options: LogitsOptions, signal: AbortSignal): 
   const source = await openModel(options, signal);
   try {
     const side = await openTextSide(source.checkpoint);
-    const ids = await promptIds(source.checkpoint, side, text, options);
+    const ids = await promptIds(source.checkpoint, side, text, options, source.model.contextLength);
     checkIds(ids, source.model.config.vocabSize);
     const cache = source.model.newCache();
     const logits = await source.model.forward(ids, cache, { signal });

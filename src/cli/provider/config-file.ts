@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 import {
   DEFAULTS,
   flagOf,
@@ -86,11 +86,13 @@ function checkField(name: string, value: unknown, file: string): unknown {
     case "path":
       if (isPath(value)) return resolve(folder, value);
       throw wrong(name, "a path");
-    case "paths": {
-      if (!Array.isArray(value) || value.length === 0) throw wrong(name, "a list of paths");
+    case "paths":
+    case "texts": {
+      const what = setting.kind === "paths" ? "path" : "text";
+      if (!Array.isArray(value) || value.length === 0) throw wrong(name, `a list of ${what}s`);
       const bad = value.findIndex((item) => !isPath(item));
-      if (bad >= 0) throw wrong(`${name}[${bad}]`, "a path");
-      return value.map((item: string) => resolve(folder, item));
+      if (bad >= 0) throw wrong(`${name}[${bad}]`, `a ${what}`);
+      return what === "path" ? value.map((item: string) => resolve(folder, item)) : value;
     }
   }
 }

@@ -16,7 +16,7 @@ export function settingOptions(): Option[] {
     ).helpGroup(setting.group);
     if (setting.kind === "integer") option.argParser(integerIn(flag, setting.low, setting.high));
     if (setting.kind === "choice") option.argParser(oneOf(flag, setting.values));
-    if (setting.kind === "paths") option.argParser(collect);
+    if (setting.kind === "paths" || setting.kind === "texts") option.argParser(collect);
     return option;
   });
 }

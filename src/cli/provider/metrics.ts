@@ -78,6 +78,7 @@ export class ProviderMetrics {
     total("sent_bytes_total", "Bytes of messages sent.", () => totals.bytesOut);
     total("compute_seconds_total", "Time spent computing answers.", () => totals.computeMs / 1000);
     gauge("connections", "Connections open.", () => provider.openConnections);
+    gauge("waiting_bytes", "Bytes that wait, in and out.", () => provider.waiting.bytes);
     gauge("in_flight_queries", "Queries that wait or are computed.", () => provider.inFlight);
     // Every series exists from the start: rates of what happens first are not lost.
     for (const adapter of provider.adapterNames) {

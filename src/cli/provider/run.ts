@@ -2,16 +2,24 @@
 import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
+import { WaitingBytes } from "../../base/waiting-bytes.ts";
 import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
 import { keyAllows } from "../../provider/api-keys.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
 import type { Limits } from "../../wire/limits.ts";
-import { nodeSha256, type OpenedData, openDataFolder, writeFigures } from "./data-folder.ts";
-import { type AdapterFigures, exposureOf, figuresOf } from "../shared/exposure.ts";
+import {
+  type AdapterFigures,
+  nodeSha256,
+  openDataFolder,
+  type OpenedData,
+  writeFigures,
+} from "../../library/node-data-folder.ts";
+import { exposureOf, figuresOf } from "../shared/exposure.ts";
 import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";
+import { foreignTo, type OwnNames } from "../shared/own-name.ts";
 import { ThreadedAnswers } from "./answer-pool.ts";
 import { readSettings } from "./config-file.ts";
 import { ProviderMetrics } from "./metrics.ts";
@@ -58,6 +66,7 @@ export async function runProvider(
       limits: limitsOf(settings),
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
+      waiting: new WaitingBytes({ total: settings.maxWaitingBytes }),
       onEvent(event) {
         metrics.record(event);
         if (event.type === "failed" || event.type === "refused") refusals.record(event);
@@ -67,6 +76,7 @@ export async function runProvider(
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
       ...(data === undefined ? {} : { store: data.store }),
     });
+    checkWaiting(settings, provider.limits);
     metrics.watch(provider);
     server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
@@ -141,6 +151,10 @@ function socketOptions(
     maxConnectionsPerAddress,
     trustProxy,
     receiveMs: 1000 * receiveSeconds,
+    waiting: provider.waiting,
+    ...(hasKeys(settings)
+      ? {}
+      : { admits: (request) => foreignTo(request, ownNames(settings)) === undefined }),
     maxMessageBytes: provider.limits.maxMessageBytes,
     ...(tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certFile: tlsCert, keyFile: tlsKey } }),
     onConnection: (socket) => provider.accept(socket),
@@ -156,11 +170,36 @@ function socketOptions(
   };
 }
 
+/** Whether clients must bring something that a page of another origin does not have. */
+function hasKeys(settings: ProviderSettings): boolean {
+  return (
+    settings.data !== undefined || settings.tokenFile !== undefined || redisUrlOf(settings) !== undefined
+  );
+}
+
+function ownNames({ host, hostName = [], allowOrigin = [] }: ProviderSettings): OwnNames {
+  return { host, hostNames: hostName, origins: allowOrigin };
+}
+
+/** @throws TacetError bad_argument if a connection's share of the memory does not hold a message and its answer */
+function checkWaiting({ maxWaitingBytes }: ProviderSettings, { maxMessageBytes }: Limits): void {
+  if (maxWaitingBytes >= 4 * maxMessageBytes) return;
+  const least = `${4 * maxMessageBytes}, four times the largest message`;
+  throw new TacetError("bad_argument", `--max-waiting-bytes must be at least ${least}`, {
+    hint: "half of it is one connection's share, which a message and its answer must fit in (--max-message-bytes, --max-vectors)",
+  });
+}
+
 /** @throws TacetError bad_argument for settings that do not go together, or a choice that was not made */
 function checkTogether(settings: ProviderSettings): void {
   const { host, data, durability, tokenFile, unmetered, tlsCert, tlsKey } = settings;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new TacetError("bad_argument", "--tls-cert and --tls-key go together");
+  }
+  if (hasKeys(settings) && (settings.allowOrigin ?? settings.hostName) !== undefined) {
+    throw new TacetError("bad_argument", "--allow-origin and --host-name are for a provider without keys", {
+      hint: "with keys pages of any origin may connect, and must bring one",
+    });
   }
   if (redisUrlOf(settings) !== undefined) {
     if (durability !== undefined) {

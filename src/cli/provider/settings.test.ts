@@ -57,6 +57,7 @@ describe("the config file", () => {
       text: ["", 1, null],
       path: ["", 1, null, ["a"]],
       paths: ["a", [], null],
+      texts: ["a", [], null],
     };
     for (const name of SETTING_NAMES) {
       for (const value of wrong[SETTINGS[name].kind]) {

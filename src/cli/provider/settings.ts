@@ -15,6 +15,8 @@ export interface ProviderSettings {
   readonly durability?: "process" | "power";
   readonly unmetered: boolean;
   readonly tokenFile?: string;
+  readonly allowOrigin?: readonly string[];
+  readonly hostName?: readonly string[];
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly trustProxy: boolean;
@@ -29,6 +31,7 @@ export interface ProviderSettings {
   readonly maxVectors?: number;
   readonly maxMessageBytes?: number;
   readonly maxBufferedBytes: number;
+  readonly maxWaitingBytes: number;
   readonly receiveSeconds: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -46,7 +49,8 @@ export type SettingKind =
   /** A file or folder; in a config file relative to that file's folder. */
   | { readonly kind: "path" }
   /** Several; the flag may be repeated. */
-  | { readonly kind: "paths" };
+  | { readonly kind: "paths" }
+  | { readonly kind: "texts" };
 
 export type Setting = SettingKind & {
   /** Heading in --help. */
@@ -112,6 +116,18 @@ export const SETTINGS = {
     group: ACCESS,
     shown: "<file>",
     help: "without --data: tokens that are let in, one a line",
+  },
+  allowOrigin: {
+    kind: "texts",
+    group: ACCESS,
+    shown: "<origin>",
+    help: "without keys: pages of this origin may ask too, https://app.example; repeat for more",
+  },
+  hostName: {
+    kind: "texts",
+    group: ACCESS,
+    shown: "<name>",
+    help: "without keys: clients reach this provider under this name; repeat for more",
   },
   host: {
     kind: "text",
@@ -199,6 +215,11 @@ export const SETTINGS = {
     ...integer(16 << 20, 1 << 30, 64 << 20),
     group: LIMITS,
     help: "most bytes that wait for a client that does not read",
+  },
+  maxWaitingBytes: {
+    ...integer(4 << 20, 2 ** 36, 256 << 20),
+    group: LIMITS,
+    help: "most bytes that wait, in and out, of all connections; one connection, key or address may have half",
   },
   receiveSeconds: {
     ...integer(1, 3_600, 60),

@@ -2,7 +2,9 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "../shared/write-files.ts";
+import { isLoopback } from "../shared/loopback.ts";
+import { foreignTo } from "../shared/own-name.ts";
+import { errnoOf } from "../../platform/node.ts";
 import type { ProviderMetrics } from "./metrics.ts";
 
 /** A store that does not answer for so long is not reachable. */
@@ -56,6 +58,11 @@ export async function serveStatus(
     plain(response, reason === undefined ? 200 : 503, `${reason ?? "ready"}\n`);
   };
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 }, (request, response) => {
+    // On other addresses it is asked under names that we do not know, and whoever reaches them reads it anyway.
+    const foreign = foreignTo(request, { host });
+    if (foreign === "origin" || (foreign === "host" && isLoopback(host))) {
+      return plain(response, 403, "not for pages of other machines\n");
+    }
     if (request.method !== "GET" && request.method !== "HEAD") return plain(response, 405, "GET only\n");
     answer((request.url ?? "").split("?")[0], response).catch(() => plain(response, 500, "failed\n"));
   });

@@ -1,13 +1,21 @@
-import type { Command } from "commander";
-import { collect, integerIn } from "../shared/arguments.ts";
-import type { ServeOptions } from "./run.ts";
+import { type Command, Option } from "commander";
+import { collect, collectIds, integerIn } from "../shared/arguments.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
+import { addTemplateOption } from "../shared/template-options.ts";
+import { LOG_LEVELS } from "./log-level.ts";
+import { collectModels } from "./model-specs.ts";
+import type { ServeOptions } from "./run.ts";
 
 export function registerServe(program: Command, signal: AbortSignal): void {
   const command = program
     .command("serve")
     .description("an OpenAI-compatible endpoint on this machine, for other programs");
-  addSourceOptions(command, "without-adapter")
+  addTemplateOption(addSourceOptions(command, "without-adapter"))
+    .option(
+      "--model <spec>",
+      "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, in place of --provider",
+      collectModels,
+    )
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8789)
     .option("--api-key-file <file>", "programs must send a key of this file, one a line")
@@ -16,10 +24,22 @@ export function registerServe(program: Command, signal: AbortSignal): void {
     .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 4)
     .option("--queue <n>", "requests that may wait beyond these", integerIn("--queue", 0, 65_536), 32)
     .option("--contexts <n>", "conversations kept in memory to go on", integerIn("--contexts", 0, 256), 8)
+    .option(
+      "--stop-id <id>",
+      "end every answer at this token id too; may be repeated",
+      collectIds("--stop-id"),
+    )
+    .addOption(
+      new Option("--log-level <level>", "least severe line of the log on stderr; requests are info")
+        .choices([...LOG_LEVELS])
+        .default("info"),
+    )
     .addHelpText(
       "after",
       `
-The model has the adapter's name: what is asked of it is asked privately.
+The model has the adapter's name: what is asked of it is asked privately. With
+--model several adapters on one base model are served at once, each under its
+name, from one or several providers; the base is in memory once.
 Without --base and --provider one is started here, with the embedded law
 adapter. Prints "listening on URL"; Ctrl-C stops it, after what is being
 answered. docs/openai.md says what is supported, with examples.
@@ -27,6 +47,8 @@ answered. docs/openai.md says what is supported, with examples.
 Examples:
   tacet serve
   tacet serve --base ./model --provider wss://provider.example
+  tacet serve --base ./model --model law=wss://provider.example#law-v2 \\
+    --model tax=wss://other.example
   curl 127.0.0.1:8789/v1/chat/completions -H content-type:application/json \\
     -d '{"model":"law","messages":[{"role":"user","content":"tender"}]}'`,
     )

@@ -2,13 +2,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { listenOn } from "../shared/listen.ts";
-import { isOwnName } from "../shared/own-name.ts";
+import { foreignTo } from "../shared/own-name.ts";
 
 export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
   /** Never rejects. */
   readonly handle: (request: Request) => Promise<Response>;
+  /** A request that `handle` does not see: asked under another name (421), or malformed (400). */
+  readonly onRefused?: (method: string, status: number) => void;
 }
 
 export interface HttpServer {
@@ -29,12 +31,17 @@ const LIMITS = {
 const SWEEP_MS = 20;
 
 /** @throws TacetError io_failed if the address cannot be listened on */
-export async function serveHttp({ host, port, handle }: HttpServerOptions): Promise<HttpServer> {
+export async function serveHttp({ host, port, handle, onRefused }: HttpServerOptions): Promise<HttpServer> {
   const server = createServer(
     { headersTimeout: LIMITS.headersMs, requestTimeout: LIMITS.requestMs },
     (incoming, outgoing) => {
-      if (isOwnName(incoming.headers.host, host)) void answer(incoming, outgoing, handle);
-      else refuse(outgoing, 421, "this endpoint answers for this machine only");
+      const turnAway = (status: number, message: string): void => {
+        onRefused?.(incoming.method ?? "", status);
+        refuse(outgoing, status, message);
+      };
+      // Which pages may ask is the endpoint's to say (--cors-origin).
+      if (foreignTo(incoming, { host }) !== "host") void answer(incoming, outgoing, handle, turnAway);
+      else turnAway(421, "this endpoint answers for this machine only");
     },
   );
   server.maxConnections = LIMITS.connections;
@@ -57,12 +64,13 @@ async function answer(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   handle: HttpServerOptions["handle"],
+  turnAway: (status: number, message: string) => void,
 ): Promise<void> {
   const gone = new AbortController();
   outgoing.once("close", () => gone.abort());
   outgoing.on("error", () => {});
   const request = requestOf(incoming, gone.signal);
-  if (request === undefined) return refuse(outgoing, 400, "the request is malformed");
+  if (request === undefined) return turnAway(400, "the request is malformed");
   const response = await handle(request);
   response.headers.set("x-content-type-options", "nosniff");
   // What has not been read of a request is in the way of the next one.

@@ -1,12 +1,21 @@
 import { describe, expect, it } from "vitest";
 import { runServe, type ServeOptions } from "./run.ts";
 
-const OPTIONS: ServeOptions = { host: "127.0.0.1", port: 0, parallel: 1, queue: 1, contexts: 1 };
+const OPTIONS: ServeOptions = {
+  host: "127.0.0.1",
+  port: 0,
+  parallel: 1,
+  queue: 1,
+  contexts: 1,
+  logLevel: "silent",
+};
 
 describe("tacet serve refuses", () => {
   it.each<[string, Partial<ServeOptions>, RegExp]>([
-    ["a base without a provider", { base: "./model" }, /--base needs --provider/],
+    ["a base without a provider", { base: "./model" }, /--base needs --provider or --model/],
     ["a provider's options without one", { tokenFile: "token" }, /--token-file needs --provider/],
+    ["a provider beside models", { provider: ["ws://a"], model: [] }, /--provider and --model exclude/],
+    ["an adapter's name beside models", { adapterName: "a", model: [] }, /--adapter-name and --model/],
     ["an open address without keys", { host: "0.0.0.0" }, /needs --api-key-file/],
     ["an origin with a path", { corsOrigin: ["https://app.example/x"] }, /--cors-origin must be an origin/],
     ["every origin", { corsOrigin: ["*"] }, /--cors-origin must be an origin/],

@@ -1,25 +1,22 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
-import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { Endpoint, ServedModel, Turns } from "../../openai/endpoint.ts";
+import { Endpoint, OpenRequest, Turns } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { describeFailure } from "../shared/report-error.ts";
-import { serveHttp } from "./http-server.ts";
-import {
-  checkSource,
-  type OpenedModel,
-  openBase,
-  openLocal,
-  openRemote,
-  type SourceOptions,
-} from "../shared/source.ts";
+import { checkSource, type SourceOptions } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
-import { readTokens, tokenCheck } from "../shared/token.ts";
+import { keyNames, readTokens } from "../shared/token.ts";
+import { serveHttp } from "./http-server.ts";
+import type { LogLevel } from "./log-level.ts";
+import type { ModelSpec } from "./model-specs.ts";
+import { type OpenedModels, openModels } from "./open-models.ts";
+import { endpointLog, logRequest } from "./request-lines.ts";
 
-export interface ServeOptions extends SourceOptions {
+export interface ServeOptions extends SourceOptions, TemplateFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -28,10 +25,13 @@ export interface ServeOptions extends SourceOptions {
   readonly parallel: number;
   readonly queue: number;
   readonly contexts: number;
+  /** In place of --provider and what belongs to it. */
+  readonly model?: readonly ModelSpec[];
+  readonly logLevel: LogLevel;
+  /** Ids that end every answer, besides the models' own. */
+  readonly stopId?: readonly number[];
 }
 
-/** What the base model alone is called. */
-const BASE_NAME = "base";
 /** What is being answered may end within this; the process gives all of its stopping 3 s (interrupt.ts). */
 const GRACE_MS = 1_500;
 const CLOSE_MS = 500;
@@ -39,38 +39,72 @@ const CLOSE_MS = 500;
 export async function runServe(options: ServeOptions, signal: AbortSignal): Promise<void> {
   checkOptions(options);
   const keys = options.apiKeyFile === undefined ? undefined : await readTokens(options.apiKeyFile);
-  const own = options.provider === undefined ? await startEmbeddedProvider(signal) : undefined;
-  const opened: OpenedModel[] = [];
+  const log = endpointLog(options.logLevel);
+  const isOwn = options.provider === undefined && options.model === undefined;
+  const own = isOwn ? await startEmbeddedProvider(signal) : undefined;
+  let models: OpenedModels | undefined;
   try {
-    const source = own === undefined ? options : { ...options, provider: [own.url] };
-    const models = await openModels(source, signal, opened);
+    const specs = options.model ?? [
+      specOf(own === undefined ? options : { ...options, provider: [own.url] }),
+    ];
+    models = await openModels(specs, options, new Turns(options.parallel, options.queue), signal);
+    const { served } = models;
     const endpoint = new Endpoint({
-      models,
-      ...(keys === undefined ? {} : { authorize: tokenCheck(keys) }),
+      models: served,
+      ...(keys === undefined ? {} : { authorize: keyNames(keys) }),
       corsOrigins: options.corsOrigin ?? [],
-      onFault: (error) => warn(describeFailure(error).message),
+      onFault: (error) => log.error({ type: "fault" }, describeFailure(error).message),
+      onRequest: (entry) => logRequest(log, entry),
     });
     const { host, port } = options;
-    const server = await serveHttp({ host, port, handle: (request) => endpoint.handle(request) });
+    const server = await serveHttp({
+      ...{ host, port, handle: (request) => endpoint.handle(request) },
+      onRefused: (method, status) => new OpenRequest(method, (entry) => logRequest(log, entry)).end(status),
+    });
     if (!isLoopback(host)) warn("keys, prompts and answers travel in clear on the way to this endpoint");
-    print(`listening on ${server.url}/v1 (${models.map(({ id }) => id).join(", ")})`);
+    print(`listening on ${server.url}/v1 (${served.map(({ id }) => id).join(", ")})`);
     await untilStopped(signal);
     const closed = server.close(GRACE_MS + CLOSE_MS);
     await endpoint.stop(GRACE_MS);
     await closed;
-    for (const model of models) model.dispose();
   } finally {
-    await Promise.all(opened.map((model) => model.close()));
+    await models?.close();
     await own?.stop();
   }
 }
 
+/** --provider and what belongs to it. */
+function specOf({ provider = [], adapterName, bundleDigest, providerKey }: ServeOptions): ModelSpec {
+  return {
+    provider,
+    ...(adapterName === undefined ? {} : { adapter: adapterName }),
+    ...(bundleDigest === undefined ? {} : { bundleDigest }),
+    ...(providerKey === undefined ? {} : { providerKey }),
+  };
+}
+
+/** @throws TacetError bad_argument for options that are another one's, or a model's own */
+function checkModels(options: ServeOptions): void {
+  if (options.model === undefined) {
+    checkSource(options);
+    return;
+  }
+  const { provider, adapterName, bundleDigest, providerKey } = options;
+  const others = { provider, adapterName, bundleDigest, providerKey };
+  const stray = Object.entries(others).find(([, value]) => value !== undefined)?.[0];
+  if (stray === undefined) return;
+  const option = stray.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new TacetError("bad_argument", `--${option} and --model exclude each other`, {
+    hint: "a model has its own: --model NAME=URL#ADAPTER, or a JSON object with bundleDigest and providerKey",
+  });
+}
+
 /** @throws TacetError bad_argument */
 function checkOptions(options: ServeOptions): void {
-  checkSource(options);
-  const { base, provider, host, apiKeyFile, corsOrigin = [] } = options;
-  if (base !== undefined && provider === undefined) {
-    throw new TacetError("bad_argument", "--base needs --provider here", {
+  checkModels(options);
+  const { base, host, apiKeyFile, corsOrigin = [] } = options;
+  if (base !== undefined && options.provider === undefined && options.model === undefined) {
+    throw new TacetError("bad_argument", "--base needs --provider or --model here", {
       hint: "the endpoint asks a provider; 'tacet generate' and 'tacet chat' run a base model alone",
     });
   }
@@ -89,31 +123,4 @@ function checkOptions(options: ServeOptions): void {
       hint: "as in https://app.example or http://localhost:3000, without a path",
     });
   }
-}
-
-/** The adapter under its name, and the base alone where it was asked for. */
-async function openModels(
-  options: ServeOptions & SourceOptions,
-  signal: AbortSignal,
-  opened: OpenedModel[],
-): Promise<ServedModel[]> {
-  const { contexts } = options;
-  const answers = new Turns(options.parallel, options.queue);
-  const checkpoint = await openBase(options, signal);
-  const remote = await openRemote(checkpoint, options, signal);
-  opened.push(remote);
-  const { bundle, model } = remote.remote!;
-  const id = bundle.manifest.adapter;
-  const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
-  const shared = { checkpoint, answers, contexts };
-  const models = [await ServedModel.open({ ...shared, id, model, fingerprint, ownedBy: "provider" })];
-  if (options.serveBase) {
-    if (id === BASE_NAME) {
-      throw new TacetError("bad_argument", `--serve-base: the adapter itself is called ${BASE_NAME}`);
-    }
-    const base = await openLocal(checkpoint, options, signal);
-    opened.push(base);
-    models.push(await ServedModel.open({ ...shared, id: BASE_NAME, model: base.model, ownedBy: "local" }));
-  }
-  return models;
 }

@@ -55,17 +55,25 @@ export function collectText(option: string): (text: string, before: string[] | u
 }
 
 /**
+ * For token ids that may be given several times, each time one or a list.
+ * @throws TacetError bad_argument
+ */
+export function collectIds(option: string): (text: string, before: number[] | undefined) => number[] {
+  return (text, before) => [...(before ?? []), ...tokenIds(option)(text)];
+}
+
+/**
  * "1,2,3" or "1 2 3" → ids.
  * @throws TacetError bad_argument
  */
-export function tokenIds(text: string): number[] {
-  const parts = text.split(/[\s,]+/).filter((part) => part !== "");
-  if (parts.length === 0 || !parts.every((part) => /^\d{1,9}$/.test(part))) {
-    throw new TacetError("bad_argument", "--ids must be token ids", {
-      hint: "separate them with commas, as in --ids 1,2227,318",
+export function tokenIds(option: string): Parse<number[]> {
+  return (text) => {
+    const parts = text.split(/[\s,]+/).filter((part) => part !== "");
+    if (parts.length > 0 && parts.every((part) => /^\d{1,9}$/.test(part))) return parts.map(Number);
+    throw new TacetError("bad_argument", `${option} must be token ids`, {
+      hint: `separate them with commas, as in ${option} 1,2227,318`,
     });
-  }
-  return parts.map(Number);
+  };
 }
 
 /**
@@ -77,6 +85,24 @@ export function hex32(option: string): Parse<string> {
     if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
     throw new TacetError("bad_argument", `${option} must be 64 hex digits`, {
       hint: "'tacet inspect' of a bundle, state folder or provider prints its digest and who signed it",
+    });
+  };
+}
+
+/**
+ * "NAME=JSON", may be given several times.
+ * @throws TacetError bad_argument
+ */
+export function collectJson(option: string) {
+  return (text: string, before: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => {
+    const [, name, json] = /^([A-Za-z_]\w*)=([\s\S]*)$/.exec(text) ?? [];
+    try {
+      if (name !== undefined) return { ...before, [name]: JSON.parse(json) };
+    } catch {
+      // Said below.
+    }
+    throw new TacetError("bad_argument", `${option} must be a name, "=" and a JSON value`, {
+      hint: `as in ${option} enable_thinking=false, or ${option} 'effort="high"'`,
     });
   };
 }

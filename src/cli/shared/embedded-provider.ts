@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
 import { nodeFileTree } from "../../platform/node.ts";
-import { BUNDLE_FILE, PRIVATE_FILE } from "../../provider/served-adapter.ts";
+import { writeStateFolder } from "../../library/node-state-folder.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { startProvider } from "./provider-process.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "./embedded.ts";
 import { onExit } from "./interrupt.ts";
-import { makeBundle, writeBundle } from "../bundle/make-bundle.ts";
+import { makeBundle } from "../bundle/make-bundle.ts";
 
 /** Makes the embedded adapter's bundle and writes both files into a folder that is there. */
 export async function writeEmbeddedState(
@@ -20,7 +20,7 @@ export async function writeEmbeddedState(
 ): Promise<CreatedBundle> {
   const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
   const made = await makeBundle(checkpoint, adapter, { name: "law", signal });
-  await writeBundle(made, { bundle: join(state, BUNDLE_FILE), private: join(state, PRIVATE_FILE) });
+  await writeStateFolder(state, made);
   return made;
 }
 

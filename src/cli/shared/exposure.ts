@@ -1,15 +1,9 @@
 /** How much of an adapter's function a key's budget gives to whoever asks what teaches most. */
 import type { BundleManifest } from "../../bundle/manifest.ts";
+import type { AdapterFigures } from "../../library/node-data-folder.ts";
 import type { Budget, KeyRecord } from "../../provider/store.ts";
 import { type FunctionVectors, securityFacts } from "./bundle-facts.ts";
 import { grouped } from "./terminal.ts";
-
-/** What is public of an adapter and says how many vectors it bears. */
-export interface AdapterFigures {
-  readonly adapter: string;
-  /** Chosen vectors to one group after which its function is known, by width. */
-  readonly functionVectors: readonly FunctionVectors[];
-}
 
 export function figuresOf(manifest: BundleManifest): AdapterFigures {
   return { adapter: manifest.adapter, functionVectors: securityFacts(manifest).functionVectors };

@@ -2,7 +2,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "./write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 /**
  * @param port 0: any free one

@@ -1,10 +1,12 @@
 /** The prompt as token ids: from words, from stdin, from ids. */
 import { TacetError } from "../../base/errors.ts";
 import { loadChatTemplate } from "../../text/chat-template.ts";
-import { hasTokenizer, loadEosIds, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
+import { loadEosIds } from "../../text/end-ids.ts";
+import { hasTokenizer, loadTokenizer, type Tokenizer } from "../../text/tokenizer.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
+import type { TemplateFlags } from "./template-options.ts";
 
-export interface PromptOptions {
+export interface PromptOptions extends TemplateFlags {
   readonly ids?: readonly number[];
   readonly raw?: boolean;
   readonly system?: string;
@@ -33,8 +35,14 @@ export async function openTextSide(checkpoint: Checkpoint): Promise<TextSide> {
  */
 export async function readPrompt(
   words: readonly string[],
-  { ids, raw, system }: PromptOptions,
+  { ids, raw, system, templateArg }: PromptOptions,
 ): Promise<string> {
+  if ((raw || ids !== undefined) && templateArg !== undefined) {
+    throw new TacetError(
+      "bad_argument",
+      "--raw and --ids go past the chat template, and exclude --template-arg",
+    );
+  }
   if (raw && system !== undefined)
     throw new TacetError("bad_argument", "--raw and --system exclude each other");
   if (ids !== undefined) {
@@ -65,17 +73,21 @@ async function readStdin(): Promise<string> {
     .replace(/\r?\n$/, "");
 }
 
-/** @throws TacetError bad_tokenizer, bad_argument */
+/**
+ * @param atMost tokens that the context has
+ * @throws TacetError bad_tokenizer, bad_argument, context_overflow
+ */
 export async function promptIds(
   checkpoint: Checkpoint,
   { tokenizer }: TextSide,
   text: string,
-  { ids, raw, system }: PromptOptions,
+  { ids, raw, system, templateArg }: PromptOptions,
+  atMost?: number,
 ): Promise<readonly number[]> {
   if (ids !== undefined) return ids;
   // Says what is missing and what to do.
   const encoder = tokenizer ?? (await loadTokenizer(checkpoint));
-  if (raw) return encoder.encode(text);
+  if (raw) return encoder.encode(text, { atMost });
   const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
     if (!(error instanceof TacetError) || error.code !== "bad_tokenizer") throw error;
     throw new TacetError(error.code, error.message, { hint: "--raw gives the model the text as it is" });
@@ -84,7 +96,10 @@ export async function promptIds(
     ...(system === undefined ? [] : [{ role: "system", content: system }]),
     { role: "user", content: text },
   ];
-  return encoder.encode(template.render(messages), { addSpecialTokens: false });
+  return encoder.encode(template.render(messages, { variables: templateArg }), {
+    addSpecialTokens: false,
+    atMost,
+  });
 }
 
 /** @throws TacetError bad_argument for ids that the model does not have */

@@ -1,7 +1,7 @@
 /** The options that say how an answer is chosen and where it ends; the same for `generate` and `chat`. */
 import type { Command } from "commander";
 import type { SamplingOptions } from "../../generation/generate.ts";
-import { collectText, decimalIn, integerIn } from "./arguments.ts";
+import { collectIds, collectText, decimalIn, integerIn } from "./arguments.ts";
 
 export interface SamplingFlags {
   readonly temperature?: number;
@@ -13,6 +13,7 @@ export interface SamplingFlags {
   readonly presencePenalty?: number;
   readonly seed?: number;
   readonly stop?: readonly string[];
+  readonly stopId?: readonly number[];
   readonly maxNewTokens?: number;
 }
 
@@ -52,7 +53,16 @@ export function addSamplingOptions(command: Command, usual: string): Command {
       decimalIn("--presence-penalty", -2, 2),
     )
     .option("--seed <n>", "the same draws for the same seed", integerIn("--seed", 0, Number.MAX_SAFE_INTEGER))
-    .option("--stop <text>", "end the answer before this text; may be repeated", collectText("--stop"));
+    .option(
+      "--stop <text>",
+      "end the answer before this text, or at this control token; may be repeated",
+      collectText("--stop"),
+    )
+    .option(
+      "--stop-id <id>",
+      "end the answer at this token id too; may be repeated",
+      collectIds("--stop-id"),
+    );
 }
 
 const SAMPLING = [

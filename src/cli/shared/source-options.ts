@@ -48,7 +48,7 @@ export function addSourceOptions(
 export function addPromptOptions(command: Command): Command {
   return command
     .argument("[prompt...]", "the prompt; without it and --ids, stdin is read")
-    .option("--ids <list>", "token ids instead of text, as they are: 1,2227,318", tokenIds)
+    .option("--ids <list>", "token ids instead of text, as they are: 1,2227,318", tokenIds("--ids"))
     .option("--raw", "text as it is, without the model's chat template")
     .option("--system <text>", "system message for the chat template");
 }

@@ -2,12 +2,11 @@
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
-import { CausalLm } from "../../model/causal-lm.ts";
+import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
-import { collectLessOften } from "../../platform/node/heap.ts";
 import {
   nodeBundleCache,
   nodeFileCache,
@@ -15,6 +14,9 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
+import { readAdapterText } from "../../text/adapter-text.ts";
+import { withAdapterText } from "../../weights/checkpoint.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
@@ -47,6 +49,7 @@ export type SourceKind = "base" | "plaintext-adapter" | "provider";
 export interface OpenedModel {
   readonly kind: SourceKind;
   readonly model: CausalLm;
+  /** With what the adapter changes about text. */
   readonly checkpoint: Checkpoint;
   /** With a provider. */
   readonly remote?: PrivateModel;
@@ -88,13 +91,14 @@ export async function openModel(options: SourceOptions, signal: AbortSignal): Pr
 }
 
 export async function openLocal(
-  checkpoint: Checkpoint,
+  base: Checkpoint,
   options: SourceOptions,
   signal: AbortSignal,
 ): Promise<OpenedModel> {
   collectLessOften();
-  const { adapter } = options;
-  const deltas = adapter === undefined ? undefined : await openLocalLora(checkpoint, adapter, signal);
+  const local =
+    options.adapter === undefined ? undefined : await openLocalLora(base, options.adapter, signal);
+  const { deltas, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
     const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
@@ -113,7 +117,7 @@ export async function openLocal(
 }
 
 /** What all models are opened with. */
-function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
+export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
     ...(threads === undefined ? {} : { threads }),
@@ -123,7 +127,7 @@ function modelOptions({ threads, weights, weightsCache, contextLength }: SourceO
 }
 
 /** A bar for each step of loading, one after the other. */
-class LoadProgress {
+export class LoadProgress {
   readonly #bars = new Map<string, Progress>();
 
   readonly prepare = ({ step, fraction }: PrepareProgress): void => {
@@ -146,12 +150,21 @@ class LoadProgress {
   }
 }
 
-async function openLocalLora(checkpoint: Checkpoint, named: string, signal: AbortSignal): Promise<LocalLora> {
-  const adapter = await openLoraAdapter(nodeFileTree(await modelFolder(named, "adapter", signal)));
-  return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+async function openLocalLora(
+  base: Checkpoint,
+  named: string,
+  signal: AbortSignal,
+): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+  const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
+  const adapter = await openLoraAdapter(tree);
+  const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
+  return {
+    deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
+    checkpoint: text === undefined ? base : withAdapterText(base, text),
+  };
 }
 
-const RECONNECT_SECONDS = 10;
+export const RECONNECT_SECONDS = 10;
 
 export async function openRemote(
   checkpoint: Checkpoint,
@@ -193,7 +206,8 @@ export async function openRemote(
       ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),
     });
     platform.connected();
-    return { kind: "provider", model: remote.model, checkpoint, remote, close: () => remote.close() };
+    const { model } = remote;
+    return { kind: "provider", model, checkpoint: remote.checkpoint, remote, close: () => remote.close() };
   } finally {
     fetching.stop();
     loading.stop();
@@ -212,7 +226,7 @@ export function warnOfClearToken(token: string | undefined, urls: readonly strin
 }
 
 /** A platform that says so when a connection that once stood is opened again. */
-function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
+export function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
   let stood = false;
   let waiting = false;
   return {

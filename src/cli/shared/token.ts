@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
-import { errnoOf } from "./write-files.ts";
+import { errnoOf } from "../../platform/node.ts";
 
 const sha256 = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest();
 
@@ -26,6 +26,22 @@ export async function clientToken(path: string | undefined): Promise<string | un
   if (path !== undefined) return (await readTokens(path))[0];
   const token = process.env.TACET_TOKEN?.trim();
   return token === "" ? undefined : token;
+}
+
+/**
+ * The name of an allowed key: "key-1" for the first, and so on; nothing of the key itself, since names go into logs. All
+ * of them are compared, by their SHA-256.
+ */
+export function keyNames(allowed: readonly string[]): (key: string) => string | undefined {
+  const digests = allowed.map(sha256);
+  return (key) => {
+    const digest = sha256(key);
+    let name: string | undefined;
+    for (const [i, candidate] of digests.entries()) {
+      if (timingSafeEqual(candidate, digest)) name ??= `key-${i + 1}`;
+    }
+    return name;
+  };
 }
 
 /** Whether a token is among the allowed ones; all of them are compared, by their SHA-256. */

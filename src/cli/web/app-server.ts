@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { extname } from "node:path";
 import { pipeline } from "node:stream";
 import { listenOn } from "../shared/listen.ts";
-import { isOwnName } from "../shared/own-name.ts";
+import { foreignTo } from "../shared/own-name.ts";
 
 /** Something that a path gives: a file on disk, or a text. */
 export type Served = { readonly file: string; readonly size: number } | { readonly json: unknown };
@@ -48,7 +48,7 @@ export async function serveApp({ host, port, paths, connectTo }: AppServerOption
   const headers = securityHeaders(connectTo);
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    answer(request, response, paths, isOwnName(request.headers.host, host));
+    answer(request, response, paths, foreignTo(request, { host }));
   });
   const url = await listenOn(server, host, port);
   return {
@@ -88,15 +88,15 @@ function answer(
   request: IncomingMessage,
   response: ServerResponse,
   paths: AppServerOptions["paths"],
-  ownName: boolean,
+  foreign: ReturnType<typeof foreignTo>,
 ): void {
   const refuse = (status: number, text: string): void => {
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
   };
   const path = pathOf(request.url ?? "/");
   const served = path === undefined ? undefined : paths.get(path);
-  if (!ownName) {
-    refuse(421, "this server answers for this machine only");
+  if (foreign !== undefined) {
+    refuse(foreign === "host" ? 421 : 403, "this server answers for this machine only");
     return;
   }
   if (request.method !== "GET" && request.method !== "HEAD") {

@@ -1,6 +1,5 @@
 /** `tacet web`: the browser app, for this machine. */
 import { createHash } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TacetError } from "../../base/errors.ts";
@@ -12,6 +11,7 @@ import { untilStopped } from "../shared/interrupt.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { type Served, serveApp } from "./app-server.ts";
+import { type FoundFile, filesUnder, modelFilesOf } from "./model-files.ts";
 
 export interface WebOptions {
   readonly base?: string;
@@ -24,10 +24,6 @@ export interface WebOptions {
 
 /** The built app, beside dist/cli. */
 const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/web");
-/** What a client reads of a model's folder; other files in it are nobody's business. */
-const MODEL_FILES =
-  /^((config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json|chat_template\.(jinja|json)|tokenizer\.model|[^/]*\.safetensors(\.index\.json)?)$/;
-
 export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<void> {
   const { host, port, adapterName, bundleDigest } = options;
   const base = options.base ?? EMBEDDED_BASE;
@@ -35,7 +31,7 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
     throw new TacetError("io_failed", "the browser app has not been built", { hint: "npm run build" });
   });
   await openCheckpoint(nodeFileTree(base)); // says what is wrong with the folder, before a page does
-  const model = (await filesUnder(base)).filter(({ path }) => MODEL_FILES.test(path));
+  const model = await modelFilesOf(base);
   const own = options.provider === undefined ? await startEmbeddedProvider(signal) : undefined;
   try {
     const provider = options.provider ?? [own?.url ?? ""];
@@ -68,27 +64,8 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
   }
 }
 
-interface Found {
-  readonly path: string;
-  readonly file: string;
-  readonly size: number;
-  readonly changedMs: number;
-}
-
-/** All files under a folder, with their paths below it, "/" between the parts. */
-async function filesUnder(folder: string): Promise<Found[]> {
-  const found: Found[] = [];
-  for (const path of (await readdir(folder, { recursive: true })).sort()) {
-    const file = join(folder, path);
-    const stats = await stat(file).catch(() => undefined);
-    if (!stats?.isFile()) continue;
-    found.push({ path: path.replaceAll("\\", "/"), file, size: stats.size, changedMs: stats.mtimeMs });
-  }
-  return found;
-}
-
 /** Changes when a file does. */
-function versionOf(files: readonly Found[]): string {
+function versionOf(files: readonly FoundFile[]): string {
   const hash = createHash("sha256");
   for (const { path, size, changedMs } of files) hash.update(`${path}\0${size}\0${changedMs}\0`);
   return hash.digest("hex").slice(0, 32);

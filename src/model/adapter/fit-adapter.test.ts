@@ -24,6 +24,22 @@ function adapter(
 }
 
 describe("fitAdapter", () => {
+  it("says that a base without lm_head shares it with the embeddings", async () => {
+    const llama = await checkpointOf("llama-f32");
+    const tied = {
+      ...llama,
+      config: { ...llama.config, tie_word_embeddings: true },
+      has: (name: string) => name !== "lm_head.weight" && llama.has(name),
+    };
+    expect(() => fitAdapter(adapter(["lm_head", 96, 300]), tied)).toThrow(
+      expect.objectContaining({
+        code: "unsupported_adapter",
+        message: expect.stringMatching(/"lm_head".* shares with its embeddings/),
+        hint: expect.stringMatching(/without lm_head/),
+      }),
+    );
+  });
+
   it("groups what shares an input, in forward order", async () => {
     const groups = fitAdapter(
       await adapterOf("llama-bf16-sharded"),

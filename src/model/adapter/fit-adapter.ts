@@ -36,7 +36,14 @@ export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Adapte
 const ANOTHER_BASE =
   "the adapter was made for another base model: give the one that its adapter_config.json names (base_model_name_or_path)";
 
-function noSuchModule(name: string, { tree }: Checkpoint): TacetError {
+function noSuchModule(name: string, { tree, config }: Checkpoint): TacetError {
+  if (/(?:^|\.)lm_head$/.test(name) && config.tie_word_embeddings !== false) {
+    return new TacetError(
+      "unsupported_adapter",
+      `the adapter changes ${quoteName(name)}, which the base model ${tree.label} shares with its embeddings`,
+      { hint: "train the adapter without lm_head: only linear modules of the layers are run privately" },
+    );
+  }
   return new TacetError(
     "bad_adapter",
     `the base model ${tree.label} has no tensor ${quoteName(`${name}.weight`)}, whose module the adapter changes`,

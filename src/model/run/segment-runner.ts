@@ -30,17 +30,28 @@ export interface ForwardTimings {
 }
 
 export interface RunnerOptions {
-  readonly deltas: DeltaSource | undefined;
-  /** By group of the DeltaSource. */
+  /** By group of the DeltaSources. */
   readonly places: readonly LinearPlace[];
   /** How many layers the cache has. */
   readonly layers: number;
   readonly threads: number | undefined;
-  /** Decode steps before the effects of look-ahead are asked for. */
-  readonly lookAheadAfter: number;
   /** A vector of the checkpoint. */
   readonly readWeight: (name: string, shape: readonly number[]) => Promise<Float32Array>;
   readonly onProgress: ((fraction: number) => void) | undefined;
+}
+
+/** Who adds to the model, and how. */
+export interface RunnerUse {
+  readonly deltas: DeltaSource | undefined;
+  /** Decode steps before the effects of look-ahead are asked for. */
+  readonly lookAheadAfter: number;
+  /** Whether two groups can be asked together. Default: all can that the segments have a pair for. */
+  readonly canPair?: (first: number, second: number) => boolean;
+}
+
+/** Sessions in memory, and how many use them. */
+interface Loaded extends Omit<LoadedModel, "deltas"> {
+  users: number;
 }
 
 /** What has been asked for and not been waited for. */
@@ -51,21 +62,29 @@ interface Open {
 
 export class SegmentRunner {
   readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
+  readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
 
-  private constructor(model: LoadedModel, lookAheadAfter: number) {
-    this.#model = model;
-    this.#lookAhead = new LookAhead(model, lookAheadAfter);
+  private constructor(loaded: Loaded, { deltas, lookAheadAfter, canPair = () => true }: RunnerUse) {
+    this.#loaded = loaded;
+    this.#model = { ...loaded, deltas };
+    const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
+    this.#lookAhead = new LookAhead({ ...this.#model, pairs: new Map(pairs) }, lookAheadAfter);
+    loaded.users++;
   }
 
-  /** @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of */
+  /**
+   * One runner for each use, on the same sessions: the last one that is disposed frees them.
+   * @throws TacetError bad_checkpoint, io_failed: what a session or a norm's weight can't be made of
+   */
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { deltas, places, layers, threads, lookAheadAfter, readWeight, onProgress }: RunnerOptions,
-  ): Promise<SegmentRunner> {
+    { places, layers, threads, readWeight, onProgress }: RunnerOptions,
+    uses: readonly RunnerUse[],
+  ): Promise<SegmentRunner[]> {
     const { slotOf, numbered } = numberValues(segments, layers);
     const loaded: LoadedSegment[] = [];
     const pairs = new Map<number, LoadedPair>();
@@ -85,7 +104,8 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    return new SegmentRunner({ segments: loaded, slotOf, deltas, places, pairs }, lookAheadAfter);
+    const shared: Loaded = { segments: loaded, slotOf, places, pairs, users: 0 };
+    return uses.map((use) => new SegmentRunner(shared, use));
   }
 
   /**
@@ -121,7 +141,9 @@ export class SegmentRunner {
     return pass.logits();
   }
 
+  /** To be called once. */
   async dispose(): Promise<void> {
+    if (--this.#loaded.users > 0) return;
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
   }
 

@@ -1,8 +1,8 @@
 /** Bundles kept on disk between sessions: $XDG_CACHE_HOME/tacet/bundles/<digest>.safetensors. */
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { writeFiles } from "./atomic-write.ts";
 
 export function defaultCacheDir(): string {
   const base = process.env.XDG_CACHE_HOME;
@@ -21,27 +21,8 @@ export function nodeBundleCache(dir = join(defaultCacheDir(), "bundles")) {
       // No Buffer leaves this layer: its slice is a view where a Uint8Array's is a copy.
       return file && new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
     },
-    /** Written beside and renamed, so that a full disk or a crash leaves no half of a file under the name. */
     async put(digest: string, bytes: Uint8Array): Promise<void> {
-      await writeAtomically(pathOf(digest), bytes, 0o644, dir);
+      await writeFiles([{ path: pathOf(digest), bytes, mode: 0o644 }]);
     },
   };
-}
-
-/** Writes a file whole or not at all. */
-export async function writeAtomically(
-  path: string,
-  bytes: Uint8Array,
-  mode: number,
-  dir: string,
-): Promise<void> {
-  await mkdir(dir, { recursive: true });
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    await writeFile(temporary, bytes, { mode, flush: true });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }

@@ -6,6 +6,7 @@ import { TacetError } from "../../../base/errors.ts";
 import type { FileCache, FileCheckOptions, FileWriter } from "../../../base/platform.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
 import { nodeFileTree } from "./file-tree.ts";
+import { errnoOf } from "./errno.ts";
 
 const DIGEST_BYTES = 32;
 const READ_BYTES = 4 << 20;
@@ -149,10 +150,6 @@ const ROOM_HINT = "free some space, or give another folder with --weights-cache 
 
 function megabytes(bytes: number): string {
   return `${Math.ceil(bytes / 1e6)} MB`;
-}
-
-function errnoOf(cause: unknown): string {
-  return String((cause as { code?: unknown } | null)?.code ?? "");
 }
 
 function fail(path: string, done: string, cause: unknown): never {

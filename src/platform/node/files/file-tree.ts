@@ -5,6 +5,7 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileTree } from "../../../base/platform.ts";
+import { errnoOf } from "./errno.ts";
 
 /** Most bytes asked of one read call: Node refuses 2 GiB and more. */
 const MAX_READ = 1 << 30;
@@ -100,13 +101,9 @@ function tooShort(name: string, offset: number, length: number, size: number): T
   return new TacetError("io_failed", `${name} has ${size} bytes, ${length} at ${offset} were asked for`);
 }
 
-function errnoOf(cause: unknown): string {
-  return String((cause as { code?: unknown } | null)?.code ?? "");
-}
-
 function fail(name: string, cause: unknown): never {
   if (cause instanceof TacetError) throw cause;
-  throw new TacetError("io_failed", `${name} cannot be read (${errnoOf(cause) || "unknown error"})`, {
+  throw new TacetError("io_failed", `${name} cannot be read (${errnoOf(cause)})`, {
     cause,
   });
 }

@@ -23,6 +23,7 @@ import { dirname } from "node:path";
 import { crc32 } from "../../../base/crc32.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { Journal } from "../../../base/platform.ts";
+import { errnoOf } from "./errno.ts";
 
 const MAGIC = Buffer.from("tacet-journal/1\n", "latin1");
 const HEADER_BYTES = 8;
@@ -258,6 +259,6 @@ function parse(path: string, file: Buffer): { records: Uint8Array[]; end: number
 
 function failed(path: string, cause: unknown): Error {
   if (cause instanceof TacetError || cause instanceof RangeError) return cause;
-  const code = String((cause as { code?: unknown } | null)?.code ?? "unknown error");
+  const code = errnoOf(cause);
   return new TacetError("io_failed", `${path} cannot be read or written (${code})`, { cause });
 }

@@ -4,7 +4,8 @@
  */
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { defaultCacheDir, writeAtomically } from "./bundle-cache.ts";
+import { writeFiles } from "./atomic-write.ts";
+import { defaultCacheDir } from "./bundle-cache.ts";
 
 /** Keys of an account that are kept; the oldest go. */
 const MOST_KEPT = 32;
@@ -43,11 +44,9 @@ export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
       const file = await readFile(pathOf(name)).catch(() => undefined);
       return file && new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
     },
-    /** Written beside and renamed, so that a full disk or a crash leaves no half of a file under the name. */
     async put(name: Name, bytes: Uint8Array): Promise<void> {
-      const folder = folderOf(name);
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await writeAtomically(pathOf(name), bytes, 0o600, folder);
+      await mkdir(folderOf(name), { recursive: true, mode: 0o700 });
+      await writeFiles([{ path: pathOf(name), bytes, mode: 0o600 }]);
     },
     async remove(name: Name): Promise<void> {
       await rm(pathOf(name), { force: true });

@@ -18,6 +18,7 @@ import {
 import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../../../base/errors.ts";
 import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
+import { errnoOf } from "./errno.ts";
 
 /** A holder touches its lock so often. */
 const TOUCH_MS = 2_000;
@@ -84,7 +85,7 @@ export async function lockFile(path: string, options: LockOptions): Promise<File
     }
   } catch (cause) {
     if (cause instanceof TacetError || signal?.aborted) throw cause;
-    const code = String((cause as { code?: unknown }).code);
+    const code = errnoOf(cause);
     throw new TacetError("io_failed", `the lock ${path} cannot be made (${code})`, { cause });
   } finally {
     rmSync(own, { force: true });
@@ -125,7 +126,7 @@ function look(path: string): Found | undefined {
   try {
     file = openSync(path, "r");
   } catch (cause) {
-    if ((cause as { code?: unknown }).code === "ENOENT") return undefined;
+    if (errnoOf(cause) === "ENOENT") return undefined;
     throw cause;
   }
   try {
@@ -183,7 +184,7 @@ function tryLink(from: string, to: string): boolean {
     linkSync(from, to);
     return true;
   } catch (cause) {
-    if ((cause as { code?: unknown }).code === "EEXIST") return false;
+    if (errnoOf(cause) === "EEXIST") return false;
     throw cause;
   }
 }

@@ -6,6 +6,7 @@
  */
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
+import { errnoOf } from "./errno.ts";
 
 export interface Holder {
   readonly pid: number;
@@ -99,6 +100,6 @@ function isTaken(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as { code?: unknown }).code !== "ESRCH";
+    return errnoOf(error) !== "ESRCH";
   }
 }

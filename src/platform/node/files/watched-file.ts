@@ -1,6 +1,7 @@
 /** A small file that another process replaces: read at the start and again within a second of a change. */
 import { unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { errnoOf } from "./errno.ts";
 
 const LOOK_EVERY_MS = 250;
 
@@ -19,7 +20,7 @@ export function watchTextFile(
   const look = () => {
     readFile(path, "utf8")
       .catch((error: unknown) => {
-        if ((error as { code?: unknown }).code === "ENOENT") return undefined;
+        if (errnoOf(error) === "ENOENT") return undefined;
         throw error;
       })
       .then(onText)

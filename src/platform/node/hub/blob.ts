@@ -9,6 +9,7 @@ import type { HubFile } from "./names.ts";
 import { hubGet, PassingFailure, type RetryOptions, SILENCE_MS, withRetries } from "./request.ts";
 import type { HubSettings } from "./settings.ts";
 import { lockFile } from "../files/lock-file.ts";
+import { errnoOf } from "../files/errno.ts";
 
 export interface FetchOptions extends RetryOptions {
   /** Bytes of the file that are there; falls when a file has to begin anew. */
@@ -196,7 +197,7 @@ async function readInTime(
 
 export function failDisk(name: string, cause: unknown): never {
   if (cause instanceof TacetError) throw cause;
-  const code = String((cause as { code?: unknown } | null)?.code ?? "unknown error");
+  const code = errnoOf(cause);
   if (code === "ENOSPC" || code === "EDQUOT") {
     throw new TacetError("io_failed", `the disk is full: ${name} is not whole`, {
       hint: "make room, or set HF_HUB_CACHE to another disk; what has come so far is kept, and the next run goes on from it",

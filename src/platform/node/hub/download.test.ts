@@ -181,6 +181,25 @@ describe("downloadFromHub", () => {
     await expect(fetchModel()).rejects.toThrow(/not safe/);
   });
 
+  it("fetches an adapter's own tokenizer files and templates, also where the cache has its weights alone", async () => {
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const weights = { "adapter_config.json": bytes("{}"), "adapter_model.safetensors": bytes("w") };
+    hub.files = weights;
+    const commit = { ...ID, revision: COMMIT };
+    const folder = await fetchModel(commit, {}, "adapter");
+    const text = {
+      "tokenizer_config.json": bytes('{"eos_token": "<|im_end|>"}'),
+      "chat_template.jinja": bytes("t"),
+      "additional_chat_templates/default.jinja": bytes("n"),
+      "added_tokens.json": bytes("{}"),
+    };
+    hub.files = { ...weights, ...text, "README.md": bytes("r") };
+    expect(await fetchModel(commit, {}, "adapter")).toBe(folder);
+    for (const [name, content] of Object.entries(text))
+      expect(new Uint8Array(readFileSync(join(folder, name)))).toEqual(content);
+    expect(existsSync(join(folder, "README.md"))).toBe(false);
+  });
+
   it("without a network: from the cache, or an error that says what was tried", async () => {
     const closed = createServer();
     await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));

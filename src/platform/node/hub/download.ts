@@ -6,7 +6,7 @@
 import { copyFile, mkdir, readFile, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
-import { writeAtomically } from "../files/bundle-cache.ts";
+import { writeFiles } from "../files/atomic-write.ts";
 import { completeSnapshot } from "./snapshot.ts";
 import { blobPath, failDisk, fetchBlob, sizeOf } from "./blob.ts";
 import { listFiles } from "./file-list.ts";
@@ -32,8 +32,9 @@ export interface DownloadOptions extends RetryOptions {
 }
 
 /**
- * The folder of a model or adapter, downloaded where the cache does not have it. A commit that is in the cache needs
- * no network; a branch is asked for, and taken from the cache where the hub is not reached.
+ * The folder of a model or adapter, downloaded where the cache does not have it. A base model's commit that is in the
+ * cache needs no network; a branch is asked for, and taken from the cache where the hub is not reached, and so is an
+ * adapter, of which the cache may have the weights without the tokenizer's files.
  *
  * @throws TacetError connection_failed, io_failed, bad_checkpoint, bad_adapter
  */
@@ -45,7 +46,8 @@ export async function downloadFromHub(
   const settings = options.settings ?? (await readHubSettings());
   const repoDir = join(settings.cacheDir, `models--${id.repo.replace("/", "--")}`);
   const cached = await completeSnapshot(repoDir, id.revision, kind);
-  if (cached !== undefined && (isCommit(id.revision) || settings.offline)) return cached;
+  const isWhole = kind === "base" && isCommit(id.revision);
+  if (cached !== undefined && (isWhole || settings.offline)) return cached;
   if (settings.offline) {
     throw new TacetError("io_failed", `${id.repo}@${id.revision} is not in ${settings.cacheDir}`, {
       hint: "HF_HUB_OFFLINE forbids to fetch it: give a folder, or unset HF_HUB_OFFLINE",
@@ -83,7 +85,7 @@ async function download(
   await fetchAll(heavy, place, options);
   if (id.revision !== commit) {
     const ref = join(repoDir, "refs", ...id.revision.split("/"));
-    await writeAtomically(ref, new TextEncoder().encode(commit), 0o644, dirname(ref));
+    await writeFiles([{ path: ref, bytes: new TextEncoder().encode(commit), mode: 0o644 }]);
   }
   return snapshot;
 }
@@ -107,7 +109,7 @@ async function fetchAll(files: readonly HubFile[], place: Place, options: Downlo
   let before = 0;
   for (const file of missing) {
     const blob = blobPath(repoDir, file);
-    const url = `${settings.endpoint}/${id.repo}/resolve/${commit}/${encodeURIComponent(file.name)}`;
+    const url = `${settings.endpoint}/${id.repo}/resolve/${commit}/${file.name.split("/").map(encodeURIComponent).join("/")}`;
     await fetchBlob(url, file, blob, settings, {
       ...options,
       onBytes: (bytes) => options.onProgress?.(before + bytes, total),

@@ -1,6 +1,7 @@
 /** Names of the Hugging Face hub: ids that a user gives, file names that a server gives. Neither may lead anywhere. */
 
 import { TacetError } from "../../../base/errors.ts";
+import { type FolderKind, isShardName, MODEL_FILES } from "../../../weights/model-files.ts";
 
 export interface HubId {
   /** org/name */
@@ -43,24 +44,8 @@ export interface HubFile {
   readonly digest: string;
 }
 
-export type RepoKind = "base" | "adapter";
-
-const SMALL: Record<RepoKind, readonly string[]> = {
-  base: [
-    "config.json",
-    "generation_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "tokenizer.json",
-    "tokenizer.model",
-  ],
-  adapter: ["adapter_config.json"],
-};
-const WEIGHTS: Record<RepoKind, string> = { base: "model.safetensors", adapter: "adapter_model.safetensors" };
-export const SHARD_INDEX = "model.safetensors.index.json";
+export type RepoKind = FolderKind;
+export const SHARD_INDEX = MODEL_FILES.base.index;
 
 export interface WantedFiles {
   /** To fetch first. */
@@ -72,18 +57,19 @@ export interface WantedFiles {
 /** @throws TacetError bad_checkpoint or bad_adapter if the repository has no such files, or pickled weights only */
 export function chooseFiles(files: ReadonlyMap<string, HubFile>, kind: RepoKind, repo: string): WantedFiles {
   const code = kind === "base" ? "bad_checkpoint" : "bad_adapter";
-  const small = SMALL[kind].flatMap((name) => files.get(name) ?? []);
-  if (small[0]?.name !== SMALL[kind][0]) {
-    throw new TacetError(code, `${repo} has no ${SMALL[kind][0]}`, {
+  const { config, others, weights: single } = MODEL_FILES[kind];
+  const small = [config, ...others].flatMap((name) => files.get(name) ?? []);
+  if (small[0]?.name !== config) {
+    throw new TacetError(code, `${repo} has no ${config}`, {
       hint: kind === "base" ? "give the id of a model" : "give the id of a PEFT adapter",
     });
   }
-  const weights = files.get(WEIGHTS[kind]) ?? (kind === "base" ? files.get(SHARD_INDEX) : undefined);
+  const weights = files.get(single) ?? (kind === "base" ? files.get(SHARD_INDEX) : undefined);
   if (weights !== undefined) return { small, weights };
   const pickled = [...files.keys()].some((name) => /\.(bin|pt|pth)$/.test(name));
   throw new TacetError(
     code,
-    `${repo} has no ${WEIGHTS[kind]}${pickled ? ", only pickled weights: reading them can run code" : ""}`,
+    `${repo} has no ${single}${pickled ? ", only pickled weights: reading them can run code" : ""}`,
     {
       hint: "convert it with save_pretrained(..., safe_serialization=True), or look for a revision that has it",
     },
@@ -102,8 +88,7 @@ export function shardsOf(indexText: string, files: ReadonlyMap<string, HubFile>,
   const map = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== "object" || map === null) throw bad("has no weight_map");
   return [...new Set(Object.values(map as Record<string, unknown>))].map((name) => {
-    if (typeof name !== "string" || !/^[\w.\-+=@ ]+\.safetensors$/.test(name) || name.startsWith("."))
-      throw bad("names a file that is no plain safetensors file");
+    if (!isShardName(name)) throw bad("names a file that is no plain safetensors file");
     const file = files.get(name);
     if (file === undefined) throw bad(`names ${name}, which the repository does not have`);
     return file;

@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isShardName, MODEL_FILES, TOKENIZERS } from "../../../weights/model-files.ts";
 import { sizeOf } from "./blob.ts";
 import { isCommit, type RepoKind, SHARD_INDEX } from "./names.ts";
 
@@ -20,13 +21,11 @@ export async function completeSnapshot(
   if (!isCommit(commit)) return undefined;
   const snapshot = join(repoDir, "snapshots", commit);
   const has = async (name: string) => (await sizeOf(join(snapshot, name))) !== undefined;
-  if (kind === "adapter") {
-    const whole = (await has("adapter_config.json")) && (await has("adapter_model.safetensors"));
-    return whole ? snapshot : undefined;
-  }
-  if (!(await has("config.json"))) return undefined;
-  if (!(await has("tokenizer.json")) && !(await has("tokenizer.model"))) return undefined;
-  if (await has("model.safetensors")) return snapshot;
+  const { config, weights } = MODEL_FILES[kind];
+  if (!(await has(config))) return undefined;
+  if (kind === "adapter") return (await has(weights)) ? snapshot : undefined;
+  if (!(await Promise.all(TOKENIZERS.map(has))).includes(true)) return undefined;
+  if (await has(weights)) return snapshot;
   for (const shard of await shardNames(join(snapshot, SHARD_INDEX)))
     if (!(await has(shard))) return undefined;
   return (await has(SHARD_INDEX)) ? snapshot : undefined;
@@ -36,9 +35,7 @@ export async function completeSnapshot(
 async function shardNames(path: string): Promise<string[]> {
   try {
     const { weight_map: map } = JSON.parse(await readFile(path, "utf8")) as { weight_map: object };
-    return [...new Set<unknown>(Object.values(map))].map((name) =>
-      typeof name === "string" && /^[\w.\-+=@ ]+$/.test(name) ? name : "\0",
-    );
+    return [...new Set<unknown>(Object.values(map))].map((name) => (isShardName(name) ? name : "\0"));
   } catch {
     return ["\0"];
   }

@@ -1,6 +1,10 @@
 /** How many connections there are, of whom, and which of them take too long over a message. */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import type { WebSocket } from "ws";
+import type { WaitingBytes, WaitingShare } from "../../../base/waiting-bytes.ts";
+import { networkOf } from "./address.ts";
+import { joinChunks } from "./chunk-joiner.ts";
 import { FrameProgress } from "./frame-progress.ts";
 
 /** Why a connection was turned away or cut off below the protocol. */
@@ -8,7 +12,7 @@ export type Rejection =
   | "too-many-connections"
   | "too-many-of-address"
   | "slow-message"
-  | "too-much-unfinished"
+  | "foreign-page"
   | "bad-handshake";
 
 const LOOK_EVERY_MS = 1_000;
@@ -18,8 +22,6 @@ export interface AdmissionLimits {
   readonly maxConnectionsPerAddress: number;
   /** Longest time from the first to the last byte of a message. */
   readonly receiveMs: number;
-  /** Of all messages together that are not complete; above it the longest are cut off, looked at every second. */
-  readonly maxUnfinishedBytes: number;
 }
 
 export class Admission {
@@ -29,17 +31,19 @@ export class Admission {
   /** Address → connections that have not asked for a WebSocket yet. */
   readonly #early = new Map<string, number>();
   readonly #progress = new Map<Socket, FrameProgress>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #waiting: WaitingBytes;
+  readonly #timers: readonly NodeJS.Timeout[];
   #open = 0;
 
-  constructor(limits: AdmissionLimits, onRejected: (reason: Rejection) => void) {
+  /** @param waiting account of the memory that their messages take */
+  constructor(limits: AdmissionLimits, waiting: WaitingBytes, onRejected: (reason: Rejection) => void) {
     this.#limits = limits;
+    this.#waiting = waiting;
     this.#onRejected = onRejected;
-    const every = Math.min(LOOK_EVERY_MS, limits.receiveMs);
-    this.#timer = setInterval(() => {
-      this.#cutSlow();
-      this.#cutLongest();
-    }, every).unref();
+    this.#timers = [
+      setInterval(() => this.#cutSlow(), Math.min(LOOK_EVERY_MS, limits.receiveMs)).unref(),
+      setInterval(() => waiting.look(), LOOK_EVERY_MS).unref(),
+    ];
   }
 
   /** Counts a socket of an address until it closes; a reason if it is one too many, which was reported. */
@@ -85,29 +89,23 @@ export class Admission {
     return leave;
   }
 
-  /** From now on this socket's messages must arrive in time. */
-  watch(socket: Socket): void {
+  /** From now on this socket's messages must arrive in time, and have a share of the memory. */
+  watch(socket: Socket, address: string, ws: WebSocket): WaitingShare {
     const progress = new FrameProgress();
     this.#progress.set(socket, progress);
-    socket.on("data", (chunk: Buffer) => progress.push(chunk, performance.now()));
+    const share = this.#waiting.open(address, {
+      pause: () => ws.pause(),
+      resume: () => ws.resume(),
+      destroy: () => socket.destroy(),
+    });
+    const end = joinChunks(socket, progress, () => share.receiving(progress.incompleteCost));
+    ws.on("error", end);
+    socket.once("close", () => share.close());
+    return share;
   }
 
   close(): void {
-    clearInterval(this.#timer);
-  }
-
-  #cutLongest(): void {
-    let sum = 0;
-    for (const { incompleteBytes } of this.#progress.values()) sum += incompleteBytes;
-    if (sum <= this.#limits.maxUnfinishedBytes) return;
-    const longest = [...this.#progress].sort(([, a], [, b]) => b.incompleteBytes - a.incompleteBytes);
-    for (const [socket, { incompleteBytes }] of longest) {
-      if (sum <= this.#limits.maxUnfinishedBytes) return;
-      sum -= incompleteBytes;
-      this.#progress.delete(socket);
-      this.#onRejected("too-much-unfinished");
-      socket.destroy();
-    }
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   #cutSlow(): void {
@@ -126,11 +124,14 @@ function add(counts: Map<string, number>, key: string, change: number): void {
   else counts.delete(key);
 }
 
-/** The peer's address, or behind a proxy that is trusted what it says last: earlier entries a client may invent. */
+/**
+ * The network that limits by address count ({@link networkOf}): the peer's, or behind a proxy that is trusted what it
+ * says last: earlier entries a client may invent.
+ */
 export function addressOf(request: IncomingMessage, trustProxy: boolean): string {
-  const peer = request.socket.remoteAddress ?? "";
+  const peer = networkOf(request.socket.remoteAddress ?? "");
   if (!trustProxy) return peer;
   const forwarded = request.headers["x-forwarded-for"];
-  const last = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",").at(-1)?.trim();
-  return last || peer;
+  const last = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",").at(-1) ?? "";
+  return networkOf(last) || peer;
 }

@@ -9,6 +9,10 @@ const CONTROL = 0x8;
 const FIN = 0x80;
 const MASK = 0x80;
 const LONGEST_HEAD = 14;
+/** What `ws` and we keep for a message that is not complete, besides its bytes. */
+const MESSAGE_COST = 512;
+/** A Buffer for each frame of a message in several: two objects, a store of at least 64 bytes, places in lists. */
+const FRAME_COST = 320;
 
 export class FrameProgress {
   readonly #head = new Uint8Array(LONGEST_HEAD);
@@ -19,34 +23,49 @@ export class FrameProgress {
   #fragmented = false;
   #since: number | undefined;
   #bytes = 0;
+  #frames = 0;
 
   /** When the message began that is not complete, undefined between messages. */
   get incompleteSince(): number | undefined {
     return this.#since;
   }
 
-  /** Bytes of it that have come: `ws` holds them. */
-  get incompleteBytes(): number {
-    return this.#bytes;
+  /**
+   * Memory that the incomplete message takes, 0 between messages: all bytes since it began, control frames among them
+   * too, because a frame keeps the chunk alive that it came in.
+   */
+  get incompleteCost(): number {
+    return this.#since === undefined ? 0 : MESSAGE_COST + this.#bytes + FRAME_COST * this.#frames;
   }
 
-  push(chunk: Uint8Array, now: number): void {
+  /** Bytes of the frame's payload that are still to come, 0 where its head is not complete. */
+  get payloadToCome(): number {
+    return this.#payload;
+  }
+
+  /** Returns how many of the chunk's bytes belong to frames that are complete now. */
+  push(chunk: Uint8Array, now: number): number {
     let at = 0;
+    let complete = 0;
     while (at < chunk.length) {
       if (this.#payload > 0) {
         const taken = Math.min(this.#payload, chunk.length - at);
         this.#payload -= taken;
         this.#bytes += taken;
         at += taken;
-        if (this.#payload === 0) this.#frameEnded();
-        continue;
+        if (this.#payload > 0) break;
+      } else {
+        this.#since ??= now;
+        this.#bytes++;
+        this.#head[this.#headBytes++] = chunk[at++];
+        if (this.#headBytes < this.#headLength()) continue;
+        this.#payload = this.#payloadLength();
+        if (this.#payload > 0) continue;
       }
-      this.#since ??= now;
-      this.#head[this.#headBytes++] = chunk[at++];
-      if (this.#headBytes < this.#headLength()) continue;
-      this.#payload = this.#payloadLength();
-      if (this.#payload === 0) this.#frameEnded();
+      this.#frameEnded();
+      complete = at;
     }
+    return complete;
   }
 
   #headLength(): number {
@@ -68,8 +87,12 @@ export class FrameProgress {
     const first = this.#head[0];
     this.#headBytes = 0;
     if ((first & 0x0f) < CONTROL) this.#fragmented = (first & FIN) === 0;
-    if (this.#fragmented) return;
+    if (this.#fragmented) {
+      this.#frames++;
+      return;
+    }
     this.#since = undefined;
     this.#bytes = 0;
+    this.#frames = 0;
   }
 }

@@ -15,6 +15,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
+import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { nodeBundleCache } from "../files/bundle-cache.ts";
 import { FrameProgress } from "./frame-progress.ts";
 import { type ServeOptions, type SocketServer, serveSockets } from "./server.ts";
@@ -33,6 +34,7 @@ async function serve(onConnection: (socket: MessageSocket) => void): Promise<Soc
 }
 
 const echo = (socket: MessageSocket) => {
+  socket.share?.welcome();
   socket.onMessage = (message) => socket.send(message);
 };
 const closeOf = (socket: MessageSocket) =>
@@ -162,6 +164,16 @@ describe("limits", () => {
     }
   });
 
+  it("count an IPv6 network of 64 bits as one address, and an IPv4 address however it is written", async () => {
+    const { url } = await limited({ maxConnectionsPerAddress: 1, trustProxy: true });
+    const from = (address: string) => open(url, { "x-forwarded-for": address });
+    await from("2001:db8:0:1::1");
+    expect(await from("2001:db8:0:1:ffff::2")).toBe(429);
+    expect(await from("2001:db8:0:2::1")).toBeInstanceOf(WebSocket);
+    await from("192.0.2.1");
+    expect(await from("::ffff:192.0.2.1")).toBe(429);
+  });
+
   it("do not take a client's word for its address without a proxy", async () => {
     const { url } = await limited({ maxConnectionsPerAddress: 1 });
     await open(url, { "x-forwarded-for": "1.1.1.1" });
@@ -218,15 +230,18 @@ describe("limits", () => {
 });
 
 describe("messages that are not finished", () => {
-  it("take no more memory together than is allowed: the longest are cut off", async () => {
-    const rejected: string[] = [];
+  it("take no more memory than a connection's share: it is told, cut off, and others are served", async () => {
+    const cut: string[] = [];
+    const waiting = new WaitingBytes({ total: 100_000 });
     const server = await serveSockets({
       host: "127.0.0.1",
       port: 0,
       maxMessageBytes: LIMIT,
-      maxUnfinishedBytes: 50_000,
-      onConnection: echo,
-      onRejected: (reason) => rejected.push(reason),
+      waiting,
+      onConnection(socket) {
+        echo(socket);
+        socket.share!.onCut = ({ code }) => cut.push(code);
+      },
     });
     servers.push(server);
     const open = async () => {
@@ -240,7 +255,8 @@ describe("messages that are not finished", () => {
     long._socket.write(Uint8Array.from([0x82, 0xfe, 60_000 >> 8, 60_000 & 255, 1, 2, 3, 4]));
     long._socket.write(new Uint8Array(59_999));
     expect(await closed).toBe(1006);
-    expect(rejected).toEqual(["too-much-unfinished"]);
+    expect(cut).toEqual(["too_many_requests"]);
+    expect(waiting.bytes).toBe(0);
     const back = new Promise((resolve) => idle.once("message", resolve));
     idle.send(Uint8Array.of(1));
     await back;

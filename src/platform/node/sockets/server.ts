@@ -1,5 +1,10 @@
 /** A WebSocket server in Node: hands every connection over as a {@link MessageSocket}. */
-import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -7,6 +12,8 @@ import { type ServerOptions, WebSocketServer } from "ws";
 import { checkOptions, type OptionTypes } from "../../../base/check-options.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
+import { WaitingBytes } from "../../../base/waiting-bytes.ts";
+import { networkOf } from "./address.ts";
 import { Admission, addressOf, type Rejection } from "./admission.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
@@ -27,8 +34,10 @@ export interface ServeOptions {
   readonly trustProxy?: boolean;
   /** Longest time that a message may take to arrive. */
   readonly receiveMs?: number;
-  /** Of messages that are not complete, of all connections together. */
-  readonly maxUnfinishedBytes?: number;
+  /** Account of the memory that waits; by default one for this server. */
+  readonly waiting?: WaitingBytes;
+  /** Whether a request may become a WebSocket; others are refused with 403. By default all may. */
+  readonly admits?: (request: IncomingMessage) => boolean;
   /** Longest time that a connection may take to become a WebSocket. */
   readonly handshakeMs?: number;
   readonly onConnection: (socket: MessageSocket) => void;
@@ -56,7 +65,8 @@ const OPTIONS: OptionTypes<ServeOptions> = {
   maxConnectionsPerAddress: "number",
   trustProxy: "boolean",
   receiveMs: "number",
-  maxUnfinishedBytes: "number",
+  waiting: "object",
+  admits: "function",
   handshakeMs: "number",
   onConnection: "function",
   onRejected: "function",
@@ -74,7 +84,6 @@ const DEFAULTS = {
   maxConnectionsPerAddress: 20_000,
   trustProxy: false,
   receiveMs: 60_000,
-  maxUnfinishedBytes: 2 ** 30,
   handshakeMs: 10_000,
 } as const;
 const GRACE_MS = 2_000;
@@ -85,6 +94,18 @@ const KEEP_ALIVE_MS = 30_000;
 const MAX_HEADER_BYTES = 8 << 10;
 /** Of what a proxy says. */
 const LONGEST_ADDRESS = 64;
+/** Frames of a message: browsers cut long ones into pieces of 64 KiB and more. */
+const MAX_FRAMES = 4_096;
+/** Least bytes of the chunks of which `ws` keeps a frame (chunk-joiner.ts). */
+const CHUNK_BYTES = 4 << 10;
+/** Answers to pings that may wait for a client that does not read. */
+const MAX_PONGS = 4;
+const STATUS: Readonly<Partial<Record<Rejection, string>>> = {
+  "foreign-page": "403 Forbidden",
+  "too-many-of-address": "429 Too Many Requests",
+  "too-many-connections": "503 Service Unavailable",
+};
+
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   checkOptions(given, OPTIONS, { of: "serveSockets", required: REQUIRED });
@@ -92,7 +113,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);
-  const admission = new Admission(options, onRejected);
+  const admission = new Admission(options, options.waiting ?? new WaitingBytes(), onRejected);
   const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
   http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
   // A TLS stream has its address and port from the TCP socket below it.
@@ -100,7 +121,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
   http.on("connection", (socket: Socket) => {
     if (options.trustProxy) return;
-    const leave = admission.enterEarly(socket, socket.remoteAddress ?? "");
+    const leave = admission.enterEarly(socket, networkOf(socket.remoteAddress ?? ""));
     if (leave === undefined) {
       socket.destroy();
       return;
@@ -114,32 +135,38 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     onRejected("bad-handshake");
     socket.destroy();
   });
-  // closeTimeout: an option of ws 8.19 and later that its types do not have yet.
-  const socketOptions: ServerOptions & { closeTimeout: number } = {
+  // Options of ws 8.19 and later that its types do not have yet.
+  const socketOptions: ServerOptions &
+    Record<"closeTimeout" | "maxPendingAutoPongs" | "maxFragments" | "maxBufferedChunks", number> = {
     noServer: true,
     perMessageDeflate: false,
     closeTimeout: CLOSE_MS,
+    maxPendingAutoPongs: MAX_PONGS,
+    maxFragments: MAX_FRAMES,
+    maxBufferedChunks: Math.ceil(maxMessageBytes / CHUNK_BYTES) + MAX_FRAMES,
     // One byte more than a frame may have: what is larger is refused in the protocol where possible.
     maxPayload: maxMessageBytes + 1,
   };
   const sockets = new WebSocketServer(socketOptions);
+  const foreign = (): Rejection => {
+    onRejected("foreign-page");
+    return "foreign-page";
+  };
   http.on("upgrade", (request, stream: Duplex, head) => {
     const socket = stream as Socket;
     socket.on("error", () => {});
     early.get(nameOf(socket))?.();
     const address = addressOf(request, options.trustProxy);
-    const rejection = admission.enter(socket, address);
+    const rejection = options.admits?.(request) === false ? foreign() : admission.enter(socket, address);
     if (rejection !== undefined) {
-      const status =
-        rejection === "too-many-of-address" ? "429 Too Many Requests" : "503 Service Unavailable";
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      socket.end(`HTTP/1.1 ${STATUS[rejection]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       socket.destroySoon();
       return;
     }
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      admission.watch(socket);
-      onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS)));
+      const share = admission.watch(socket, address, ws);
+      onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS), share));
     });
   });
   try {

@@ -2,6 +2,7 @@
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket, SocketOptions } from "../../../base/platform.ts";
+import type { WaitingShare } from "../../../base/waiting-bytes.ts";
 import { Poller } from "./polling.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
@@ -37,7 +38,13 @@ export async function connectSocket(url: string, options: SocketOptions = {}): P
   });
 }
 
+/** A longer message travels as several WebSocket frames, so that it shows how much of it the network has taken. */
+const FRAME_BYTES = (256 << 10) + 1024; // a part of a bundle in one
+/** What a frame that waits takes besides its bytes: its head, the stream's entries for both, a callback. */
+const FRAME_COST = 512;
+
 /**
+ * @param share where a server counts what waits for this connection
  * @param poller expects a message after each that a server has handled, or a client has sent
  */
 export function wrapSocket(
@@ -45,6 +52,7 @@ export function wrapSocket(
   role: "client" | "server",
   poller: Poller,
   address?: string,
+  share?: WaitingShare,
 ): MessageSocket {
   /** Messages of a client that an answer is due for, as far as can be told from here. */
   let due = 0;
@@ -54,11 +62,12 @@ export function wrapSocket(
     onClose: () => {},
     // A client masks what it sends, and so has a copy; a server sends the memory it is given.
     copies: role === "client",
+    ...(share && { share }),
     send(message) {
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState !== WebSocket.OPEN) return;
+      if (share !== undefined) return sendCounted(socket, message, share);
       socket.send(message, { binary: true }, () => {});
-      if (role === "server") return;
       due++;
       poller.expect();
     },
@@ -80,6 +89,17 @@ export function wrapSocket(
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));
   return wrapped;
+}
+
+function sendCounted(socket: WebSocket, message: Uint8Array, share: WaitingShare): void {
+  let at = 0;
+  do {
+    const part = message.length <= FRAME_BYTES ? message : message.subarray(at, at + FRAME_BYTES);
+    at += part.length;
+    const cost = FRAME_COST + part.length;
+    socket.send(part, { binary: true, fin: at === message.length }, () => share.taken(cost));
+    share.sending(cost);
+  } while (at < message.length);
 }
 
 function checkUrl(url: string): string {

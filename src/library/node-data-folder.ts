@@ -6,16 +6,21 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { TacetError } from "../../base/errors.ts";
-import type { Journal } from "../../base/platform.ts";
-import { lockFile, openJournal, readJournal, watchTextFile } from "../../platform/node.ts";
-import { decodeKeyFile, encodeKeyFile } from "../../provider/api-keys.ts";
-import { EmbeddedStore, type EmbeddedStoreOptions } from "../../provider/embedded-store.ts";
-import type { Sha256 } from "../../provider/provider.ts";
-import type { KeyRecord } from "../../provider/store.ts";
-import { UsageLedger } from "../../provider/usage-ledger.ts";
-import type { AdapterFigures } from "../shared/exposure.ts";
-import { errnoOf, writeFiles } from "../shared/write-files.ts";
+import { TacetError } from "../base/errors.ts";
+import type { Journal } from "../base/platform.ts";
+import { errnoOf, lockFile, openJournal, readJournal, watchTextFile, writeFiles } from "../platform/node.ts";
+import { decodeKeyFile, encodeKeyFile } from "../provider/api-keys.ts";
+import { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+import type { Sha256 } from "../provider/provider.ts";
+import type { KeyRecord } from "../provider/store.ts";
+import { UsageLedger } from "../provider/usage-ledger.ts";
+
+/** What is public of an adapter and says how many vectors it bears. */
+export interface AdapterFigures {
+  readonly adapter: string;
+  /** Chosen vectors to one group after which its function is known, by width; null: no figure holds (sealed). */
+  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[];
+}
 
 const paths = (dir: string) => ({
   keys: join(dir, "keys.json"),

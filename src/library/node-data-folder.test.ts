@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { changeKeys, openDataFolder } from "./data-folder.ts";
+import { changeKeys, openDataFolder } from "./node-data-folder.ts";
 
 let dir: string;
 beforeEach(() => {

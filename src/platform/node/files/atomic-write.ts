@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { TacetError } from "../../base/errors.ts";
+import { TacetError } from "../../../base/errors.ts";
+import { errnoOf } from "./errno.ts";
 
 export interface FileToWrite {
   readonly path: string;
@@ -58,9 +59,4 @@ function writeFailed(path: string, cause: unknown): TacetError {
     cause,
     ...(hint === undefined ? {} : { hint }),
   });
-}
-
-/** "ENOENT", or "unknown error". */
-export function errnoOf(error: unknown): string {
-  return String((error as { code?: unknown } | null)?.code ?? "unknown error");
 }

@@ -1,0 +1,143 @@
+/** The endpoint's models: several adapters, one base model in memory. */
+import { toHex } from "../../base/bytes.ts";
+import { TacetError } from "../../base/errors.ts";
+import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/client.ts";
+import { passTurns, ServedModel, type Turns } from "../../openai/endpoint.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
+import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
+import { Progress } from "../shared/progress.ts";
+import {
+  announceReconnects,
+  LoadProgress,
+  modelOptions,
+  openBase,
+  RECONNECT_SECONDS,
+  type SourceOptions,
+  warnOfClearToken,
+} from "../shared/source.ts";
+import { warn } from "../shared/terminal.ts";
+import { clientToken } from "../shared/token.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
+import type { ModelSpec } from "./model-specs.ts";
+
+/** What the base model alone is called. */
+export const BASE_NAME = "base";
+
+export interface OpenOptions extends SourceOptions, TemplateFlags {
+  readonly serveBase?: boolean;
+  readonly contexts: number;
+  readonly stopId?: readonly number[];
+}
+
+export interface OpenedModels {
+  readonly served: readonly ServedModel[];
+  close(): Promise<void>;
+}
+
+/** @throws TacetError bad_argument for a name twice; as connect */
+export async function openModels(
+  specs: readonly ModelSpec[],
+  options: OpenOptions,
+  answers: Turns,
+  signal: AbortSignal,
+): Promise<OpenedModels> {
+  const shared = await connectAll(specs, options, signal);
+  const served: ServedModel[] = [];
+  const close = async (): Promise<void> => {
+    for (const model of served) model.dispose();
+    await shared.close();
+  };
+  try {
+    const { contexts, stopId: stopTokenIds = [], templateArg: templateVariables } = options;
+    const common = { answers, passes: passTurns(), contexts, stopTokenIds, templateVariables };
+    for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
+      const id = specs[i].name ?? bundle.manifest.adapter;
+      const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
+      served.push(
+        await ServedModel.open({ ...common, id, model, checkpoint, fingerprint, ownedBy: "provider" }),
+      );
+    }
+    if (shared.base !== undefined) {
+      const { base: model, checkpoint } = shared;
+      if (served.some(({ id }) => id === BASE_NAME)) {
+        throw new TacetError("bad_argument", `--serve-base: an adapter itself is called ${BASE_NAME}`);
+      }
+      served.push(await ServedModel.open({ ...common, id: BASE_NAME, model, checkpoint, ownedBy: "local" }));
+    }
+    return { served, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function connectAll(
+  specs: readonly ModelSpec[],
+  options: OpenOptions,
+  signal: AbortSignal,
+): Promise<SharedModels> {
+  collectLessOften();
+  const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
+  const platform = announceReconnects(nodePlatform(), seconds);
+  const fetching = new Progress(specs.length === 1 ? "fetching the bundle" : "fetching the bundles");
+  const loading = new LoadProgress();
+  const cache = options.cache === false ? {} : { cache: nodeBundleCache() };
+  try {
+    const usual = await clientToken(options.tokenFile);
+    if (usual !== undefined) refuseToSpread(specs);
+    const adapters: AdapterOptions[] = [];
+    for (const [i, spec] of specs.entries()) {
+      const token = spec.tokenFile === undefined ? usual : await clientToken(spec.tokenFile);
+      warnOfClearToken(token, spec.provider);
+      adapters.push({
+        ...cache,
+        provider: spec.provider,
+        signal,
+        reconnectMs: 1000 * seconds,
+        onBundleProgress: (fraction) => fetching.update((i + fraction) / specs.length),
+        onWarning: warn,
+        ...(spec.adapter === undefined ? {} : { adapter: spec.adapter }),
+        ...(token === undefined ? {} : { token }),
+        ...(spec.bundleDigest === undefined ? {} : { pinnedDigest: spec.bundleDigest }),
+        ...(spec.providerKey === undefined ? {} : { providerKey: spec.providerKey }),
+      });
+    }
+    const shared = await openPrivateModels(platform, {
+      base: await openBase(options, signal),
+      adapters,
+      withBase: options.serveBase === true,
+      signal,
+      onWarning: warn,
+      onPrepare(progress) {
+        fetching.stop();
+        loading.prepare(progress);
+      },
+      onLoadProgress(fraction) {
+        fetching.stop();
+        loading.load(fraction);
+      },
+      ...modelOptions(options),
+    });
+    platform.connected();
+    return shared;
+  } finally {
+    fetching.stop();
+    loading.stop();
+  }
+}
+
+/** A token is one provider's: no other one is told it. @throws TacetError bad_argument */
+function refuseToSpread(specs: readonly ModelSpec[]): void {
+  const withUsual = specs.filter(({ tokenFile }) => tokenFile === undefined);
+  const providers = new Set(withUsual.map(({ provider }) => provider.map(originOf).sort().join(" ")));
+  if (providers.size <= 1) return;
+  throw new TacetError("bad_argument", "one token would go to several providers", {
+    hint: 'give each its own: --model \'{"name":"law","provider":"wss://…","tokenFile":"…"}\'',
+  });
+}
+
+function originOf(url: string): string {
+  if (!URL.canParse(url)) return url;
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
+}

@@ -1,0 +1,108 @@
+/**
+ * Several sources of deltas on one base model: the model is cut wherever one of them adds to it, once, and each is seen
+ * as a source for all of these places. What a source does not adapt, it adds zeros to.
+ */
+
+import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
+import { type LinearPlace, matchGroups } from "../graph/linear-place.ts";
+
+/** At each place that some source adapts all modules that some source adapts, in the order of the model. */
+export function unitedGroups(
+  places: readonly LinearPlace[],
+  sources: readonly (DeltaSource | undefined)[],
+): AdaptedGroup[] {
+  const matched = sources.map((source) => ({
+    groups: source?.groups ?? [],
+    at: matchGroups(places, source),
+  }));
+  return places.flatMap((place): AdaptedGroup[] => {
+    const adapted = new Set(matched.flatMap(({ groups, at }) => groups[at.get(place) ?? -1]?.modules ?? []));
+    if (adapted.size === 0) return [];
+    const { layer, inFeatures } = place;
+    const modules = place.modules.filter((name) => adapted.has(name));
+    const outFeatures = modules.map((name) => place.outFeatures[place.modules.indexOf(name)]);
+    return [{ layer, inFeatures, modules, outFeatures }];
+  });
+}
+
+/**
+ * A source as one for the united groups. Their numbers are these groups' in `begin`, `basisOf` and the others.
+ *
+ * @param inner undefined: the base model alone
+ */
+export class SharedSource implements DeltaSource, LowRankSource {
+  readonly groups: readonly AdaptedGroup[];
+  readonly lowRank: LowRankSource | undefined;
+  readonly #inner: DeltaSource | undefined;
+  /** For each united group that of `inner`, and where its modules stand in the united one. */
+  readonly #own: readonly ({ readonly group: number; readonly at: readonly number[] } | undefined)[];
+
+  constructor(groups: readonly AdaptedGroup[], inner: DeltaSource | undefined) {
+    this.groups = groups;
+    this.#inner = inner;
+    this.lowRank = inner?.lowRank === undefined ? undefined : this;
+    const groupOf = new Map(
+      (inner?.groups ?? []).flatMap(({ modules }, group) => modules.map((name) => [name, group] as const)),
+    );
+    this.#own = groups.map(({ modules }) => {
+      const group = modules.map((name) => groupOf.get(name)).find((found) => found !== undefined);
+      if (group === undefined) return undefined;
+      return { group, at: inner!.groups[group].modules.map((name) => modules.indexOf(name)) };
+    });
+  }
+
+  /** Whether the source adapts all modules of a united group. */
+  adaptsAll(group: number): boolean {
+    return this.#own[group]?.at.length === this.groups[group].modules.length;
+  }
+
+  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
+    const own = this.#own[group];
+    const started = own === undefined ? undefined : this.#inner!.begin(own.group, x, tokens);
+    return this.#spread(group, tokens, started);
+  }
+
+  basisOf(group: number): Float32Array {
+    return this.#inner!.lowRank!.basisOf(this.#ownOf(group).group);
+  }
+
+  setEffects(first: number, second: number, effects: readonly Float32Array[]): void {
+    const { at, group } = this.#ownOf(second);
+    const parts = at.map((i) => effects[i]);
+    this.#inner!.lowRank!.setEffects(this.#ownOf(first).group, group, parts);
+  }
+
+  hasEffects(second: number): boolean {
+    const own = this.#own[second];
+    return own !== undefined && this.#inner!.lowRank!.hasEffects(own.group);
+  }
+
+  beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
+    const ownInput = ({ group, x }: GroupInput): GroupInput => ({ group: this.#ownOf(group).group, x });
+    const pair = this.#inner!.lowRank!.beginPair(ownInput(first), ownInput(second), tokens);
+    return [this.#spread(first.group, tokens, pair[0]), this.#spread(second.group, tokens, pair[1])];
+  }
+
+  /** The deltas of a united group from those of the source's own one, with zeros where it adapts nothing. */
+  #spread(group: number, tokens: number, started: PendingDelta | undefined): PendingDelta {
+    const { outFeatures } = this.groups[group];
+    const at = this.#own[group]?.at ?? [];
+    return {
+      wait: async (targets = outFeatures.map((out) => new Float32Array(tokens * out))) => {
+        for (const [i, target] of targets.entries()) if (!at.includes(i)) target.fill(0);
+        if (started === undefined) return targets;
+        const parts = at.map((i) => targets[i]);
+        const deltas = await started.wait(parts);
+        for (const [i, part] of parts.entries()) if (deltas[i] !== part) part.set(deltas[i]);
+        return targets;
+      },
+    };
+  }
+
+  /** @throws RangeError for a group of which the source adapts nothing */
+  #ownOf(group: number): { readonly group: number; readonly at: readonly number[] } {
+    const own = this.#own[group];
+    if (own !== undefined) return own;
+    throw new RangeError(`the source adapts nothing of group ${group}`);
+  }
+}
