@@ -321,7 +321,7 @@ export class Connection {
           },
         }),
         ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
-        keys,
+        keys: [...keys],
         vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
       },
     });

@@ -1,17 +1,18 @@
 /**
  * A connection's requests for keys: KeyMade, then a part for each group, in order (docs/protocol.md, section "Keys").
- * Of an account one key is made at a time; its parts take turns with long queries, and each is made when the client has
- * taken the one before.
+ * A connection's requests are served one after another. Each part is made when the client has taken the one before, of an
+ * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
-import type { AccountTurns, Place } from "./account-turns.ts";
 import type { Answers } from "./answers.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
+import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyRates } from "./key-rates.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import { OneAtATime, type Place } from "./one-at-a-time.ts";
 import { KEY_ID_BYTES } from "./store.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
@@ -20,7 +21,8 @@ type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 export interface KeyTools {
   readonly answers: Answers;
   readonly rates: KeyRates;
-  readonly turns: AccountTurns;
+  /** By account. */
+  readonly turns: OneAtATime;
 }
 
 /** The connection that keys are sent over. */
@@ -55,8 +57,11 @@ export class KeySender {
   readonly #adapter: ServedAdapter;
   readonly #ledger: KeyLedger;
   readonly #to: KeyReceiver;
-  /** By the client's number of the request. */
-  readonly #open = new Map<number, Place>();
+  /** Numbers of the requests that are open. */
+  readonly #open = new Set<number>();
+  readonly #requests = new OneAtATime();
+  /** In the account's queue. */
+  #place: Place | undefined;
 
   constructor(tools: KeyTools, adapter: ServedAdapter, ledger: KeyLedger, to: KeyReceiver) {
     this.#tools = tools;
@@ -82,24 +87,24 @@ export class KeySender {
 
   /** The client has gone: others of its account need not wait for what it has asked. */
   close(): void {
-    for (const place of this.#open.values()) place.leave();
-    this.#open.clear();
+    this.#place?.leave();
   }
 
   async #fetch(id: number, wanted: Uint8Array | undefined): Promise<SentKey | undefined> {
-    if (wanted !== undefined && wanted.length !== KEY_ID_BYTES) throw keyRefused("unknown_key");
-    this.#tools.rates.take(this.#ledger.account);
-    if (wanted !== undefined) this.#to.repeated();
-    if (!this.#to.share.hold(REQUEST_BYTES)) throw noRoom();
-    const place = this.#tools.turns.enter(this.#ledger.account);
-    this.#open.set(id, place);
+    const { share } = this.#to;
+    if (!share.hold(REQUEST_BYTES)) throw noRoom();
+    this.#open.add(id);
+    const place = this.#requests.enter("");
     try {
+      if (wanted !== undefined && wanted.length !== KEY_ID_BYTES) throw keyRefused("unknown_key");
+      this.#tools.rates.take(this.#ledger.account);
+      if (wanted !== undefined) this.#to.repeated();
       await place.ready;
       return this.#to.isOver() ? undefined : await this.#send(id, wanted);
     } finally {
-      this.#to.share.release(REQUEST_BYTES);
-      if (this.#open.get(id) === place) this.#open.delete(id);
       place.leave();
+      this.#open.delete(id);
+      share.release(REQUEST_BYTES);
     }
   }
 
@@ -114,20 +119,12 @@ export class KeySender {
     for (const [group, layer] of this.#adapter.layers.entries()) {
       await to.untilTaken();
       if (to.isOver()) return undefined;
-      const held = COPIES * layer.keyBytes;
-      if (!to.share.hold(held)) throw noRoom();
-      try {
-        const part = await this.#make(group, keyId);
-        if (to.isOver()) return undefined;
-        to.share.release(held);
-        const { weights, hint, signature } = part;
-        to.send({ case: "keyPart", value: { id, group, weights, hint, signature } });
-        ms += part.ms;
-        bytes += layer.keyBytes;
-      } catch (error) {
-        to.share.release(held);
-        throw error;
-      }
+      const part = await this.#make(group, keyId);
+      if (part === undefined || to.isOver()) return undefined;
+      const { weights, hint, signature } = part;
+      to.send({ case: "keyPart", value: { id, group, weights, hint, signature } });
+      ms += part.ms;
+      bytes += layer.keyBytes;
     }
     return { isRepeated: wanted !== undefined, ms, bytes };
   }
@@ -140,10 +137,25 @@ export class KeySender {
     return left;
   }
 
-  #make(group: number, keyId: Uint8Array) {
-    const { owner, party } = this.#to;
-    const key = groupKeyOf(this.#adapter, this.#ledger.account, keyId, group);
-    return this.#tools.answers.makeKeyPart({ owner, party, adapter: this.#adapter, group, keyId, key });
+  /** Undefined if the client has gone. */
+  async #make(group: number, keyId: Uint8Array): Promise<KeyPart | undefined> {
+    const { owner, party, share } = this.#to;
+    const adapter = this.#adapter;
+    const place = this.#tools.turns.enter(this.#ledger.account);
+    this.#place = place;
+    const held = COPIES * adapter.layers[group].keyBytes;
+    let isHeld = false;
+    try {
+      await place.ready;
+      if (this.#to.isOver()) return undefined;
+      isHeld = share.hold(held);
+      if (!isHeld) throw noRoom();
+      const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
+      return await this.#tools.answers.makeKeyPart({ owner, party, adapter, group, keyId, key });
+    } finally {
+      if (isHeld) share.release(held);
+      place.leave();
+    }
   }
 }
 

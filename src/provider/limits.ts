@@ -14,7 +14,7 @@ export const MIN_MESSAGE_BYTES = 64 << 10;
 
 /**
  * The largest message is what a query of maxVectors vectors of the widest group needs; with a largest message alone,
- * maxVectors is what it holds, if that is less than the default.
+ * maxVectors is what it holds, if that is less than the default. No query may have more vectors than a key answers.
  *
  * @throws TacetError bad_argument for a limit that is no positive integer, and for two that do not fit each other
  */
@@ -25,9 +25,13 @@ export function limitsFor(adapters: readonly ServedAdapter[], given: Partial<Lim
     }
   }
   const widest = Math.max(...adapters.flatMap(({ layers }) => layers.map(({ queryBytes }) => queryBytes)));
+  const perKey = Math.min(...adapters.map(({ bundle }) => bundle.manifest.parameters.vectorsPerKey));
+  if (given.maxVectors !== undefined && given.maxVectors > perKey) {
+    throw new TacetError("bad_argument", `maxVectors is more than ${perKey}, the vectors that one key answers`);
+  }
   const largest = given.maxMessageBytes ?? MAX_MESSAGE_BYTES;
   const fitting = Math.floor((largest - FRAME_OVERHEAD_BYTES) / widest);
-  const maxVectors = given.maxVectors ?? Math.min(DEFAULT_LIMITS.maxVectors, Math.max(1, fitting));
+  const maxVectors = given.maxVectors ?? Math.min(DEFAULT_LIMITS.maxVectors, perKey, Math.max(1, fitting));
   const needed = FRAME_OVERHEAD_BYTES + maxVectors * widest;
   if (largest > MAX_MESSAGE_BYTES) {
     throw new TacetError("bad_argument", `maxMessageBytes is more than ${MAX_MESSAGE_BYTES}`);

@@ -11,7 +11,6 @@ import type { MessageSocket } from "../base/platform.ts";
 import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { systemRandom } from "../ring/random-source.ts";
-import { AccountTurns } from "./account-turns.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
@@ -22,6 +21,7 @@ import { EPOCH_BYTES } from "./group-keys.ts";
 import { KeyRates } from "./key-rates.ts";
 import { largestKeyPart, limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
+import { OneAtATime } from "./one-at-a-time.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
@@ -141,7 +141,7 @@ export class Provider {
       limits: this.limits,
       totals: this.totals,
       answers: this.#answers,
-      keys: { answers: this.#answers, rates: new KeyRates(clock), turns: new AccountTurns() },
+      keys: { answers: this.#answers, rates: new KeyRates(clock), turns: new OneAtATime() },
       allowances: new KeyAllowances(clock, options.maxConnectionsPerKey),
       now: options.now ?? Date.now,
       maxBufferedBytes: (options.maxBufferedBytes ?? MAX_BUFFERED_BYTES) + this.keyPartBytes,

@@ -1,4 +1,4 @@
-/** One thing at a time for each account: requests for keys wait here for each other. */
+/** Of each name one thing at a time; others of the name wait. */
 
 export interface Place {
   /** Resolves when it is this one's turn. */
@@ -11,12 +11,12 @@ interface Waiting {
   begin(): void;
 }
 
-export class AccountTurns {
+export class OneAtATime {
   readonly #queues = new Map<string, Waiting[]>();
 
-  enter(account: string): Place {
-    const queue = this.#queues.get(account) ?? [];
-    this.#queues.set(account, queue);
+  enter(name: string): Place {
+    const queue = this.#queues.get(name) ?? [];
+    this.#queues.set(name, queue);
     let begin = () => {};
     const ready = new Promise<void>((resolve) => (begin = resolve));
     const waiting: Waiting = { begin };
@@ -28,7 +28,7 @@ export class AccountTurns {
         const at = queue.indexOf(waiting);
         if (at < 0) return;
         queue.splice(at, 1);
-        if (queue.length === 0) this.#queues.delete(account);
+        if (queue.length === 0) this.#queues.delete(name);
         else if (at === 0) queue[0].begin();
       },
     };
