@@ -18,8 +18,8 @@ import { UsageLedger } from "../provider/usage-ledger.ts";
 /** What is public of an adapter and says how many vectors it bears. */
 export interface AdapterFigures {
   readonly adapter: string;
-  /** Chosen vectors to one group after which its function is known, by width; null: no figure holds (sealed). */
-  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[] | null;
+  /** Chosen vectors to one group after which its function is known, by width. */
+  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[];
 }
 
 const paths = (dir: string) => ({
@@ -161,11 +161,10 @@ export function readFigures(dir: string): AdapterFigures[] | undefined {
     const { adapters } = JSON.parse(readFileSync(paths(dir).adapters, "utf8"));
     return (adapters as AdapterFigures[]).map(({ adapter, functionVectors }) => ({
       adapter: String(adapter),
-      functionVectors:
-        functionVectors?.map(({ inFeatures, vectors }) => ({
-          inFeatures: Number(inFeatures),
-          vectors: Number(vectors),
-        })) ?? null,
+      functionVectors: functionVectors.map(({ inFeatures, vectors }) => ({
+        inFeatures: Number(inFeatures),
+        vectors: Number(vectors),
+      })),
     }));
   } catch {
     return undefined;
