@@ -1,7 +1,7 @@
 /** Keys at the provider, without a socket: which bytes a key is, who may use it, for how much, and what it costs. */
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { KeyedStore, KeyMemory } from "../../test/support/keyed-store.ts";
-import { memoryJournal } from "../../test/support/memory-journal.ts";
+import { keyedStore } from "../../test/support/keyed-store.ts";
+import { type MemoryJournal, memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { cases, fetchKey, heard, heardOf, hello, say, until } from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
@@ -46,12 +46,13 @@ afterEach(() => {
 
 interface StartOptions extends ProviderOptions {
   readonly adapter?: ServedAdapter;
-  readonly memory?: KeyMemory;
+  /** What the store keeps. */
+  readonly journal?: MemoryJournal;
 }
 
 /** A provider with a store and two accounts. */
-function start({ adapter = served, memory = new KeyMemory(), ...options }: StartOptions = {}) {
-  const store = new KeyedStore(memoryJournal(), [], memory);
+function start({ adapter = served, journal = memoryJournal(), ...options }: StartOptions = {}) {
+  const store = keyedStore(journal);
   const accounts = ["ann", "bob"].map((account) => createApiKey({ budget: null, account }));
   store.setKeys(accounts.map(({ record }) => record));
   const events: ProviderEvent[] = [];
@@ -129,13 +130,13 @@ describe("a key", () => {
   });
 
   it("is the same bytes whenever it is asked for: again, elsewhere, after a restart", async () => {
-    const memory = new KeyMemory();
-    const first = start({ memory });
+    const journal = memoryJournal();
+    const first = start({ journal });
     const client = await first.open();
     const key = await fetched(client, 1);
     const again = await fetched(client, 2, key.id);
     const elsewhere = await fetched(await first.open(), 1, key.id);
-    const restarted = start({ memory, adapter: await load(made) });
+    const restarted = start({ journal, adapter: await load(made) });
     const after = await fetched(await restarted.open(), 1, key.id);
     for (const other of [again, elsewhere, after]) {
       expect(other.id).toEqual(key.id);
@@ -149,15 +150,15 @@ describe("a key", () => {
   });
 
   it("is another for another id, account, bundle and epoch", async () => {
-    const memory = new KeyMemory();
-    const { open } = start({ memory });
+    const journal = memoryJournal();
+    const { open } = start({ journal });
     const [ann, bob] = [await open(0), await open(1)];
     const key = await fetched(ann, 1);
     const others = [await fetched(ann, 2), await fetched(bob, 1)];
     // The first key of each account has the same id: what tells them apart is the account.
     expect(others[1].id).toEqual(key.id);
     const remade = await load(await tinyBundle());
-    others.push(await fetched(await start({ memory, adapter: remade }).open(), 1, key.id));
+    others.push(await fetched(await start({ journal, adapter: remade }).open(), 1, key.id));
     others.push(await fetched(await start().open(), 1));
     for (const other of others) {
       for (const [i, bytes] of bytesOf(other).entries()) expect(bytes).not.toBe(bytesOf(key)[i]);
@@ -165,12 +166,13 @@ describe("a key", () => {
   });
 
   it("answers as S·v: replicas agree, other accounts' keys of the same id do not", async () => {
-    const memory = new KeyMemory();
-    const first = start({ memory });
-    const second = start({ memory, adapter: await load(made) });
-    const clients = [await first.open(0), await second.open(0), await first.open(1)];
-    const { id: keyId } = await fetched(clients[0], 1);
-    await fetched(clients[2], 1);
+    const journal = memoryJournal();
+    const first = start({ journal });
+    const [ann, bob] = [await first.open(0), await first.open(1)];
+    const { id: keyId } = await fetched(ann, 1);
+    await fetched(bob, 1);
+    const second = start({ journal, adapter: await load(made) });
+    const clients = [ann, await second.open(0), bob];
     const ciphertext = crypto.getRandomValues(new Uint8Array(QUERY_BYTES));
     const words: Uint8Array[] = [];
     for (const client of clients) {

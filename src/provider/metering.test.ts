@@ -1,6 +1,6 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { KeyedStore } from "../../test/support/keyed-store.ts";
+import { keyedStore } from "../../test/support/keyed-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { heard, hello, say } from "../../test/support/provider-client.ts";
@@ -32,7 +32,7 @@ async function start(
   wrap: (store: ProviderStore) => ProviderStore = (store) => store,
 ) {
   const journal = memoryJournal();
-  const store = new KeyedStore(journal);
+  const store = keyedStore(journal);
   const { key, record } = createApiKey(
     { budget: { vectors: 10, windowSeconds: 0 }, ...change },
     NOW,

@@ -1,6 +1,6 @@
 /** Requests that no budget pays for, and keys that end, at a provider without a socket. */
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { KeyedStore } from "../../test/support/keyed-store.ts";
+import { keyedStore } from "../../test/support/keyed-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { hello, say } from "../../test/support/provider-client.ts";
@@ -31,7 +31,7 @@ afterEach(() => {
 });
 
 async function start(change: Partial<NewKey> = {}) {
-  const store = new KeyedStore(memoryJournal());
+  const store = keyedStore(memoryJournal());
   const { key, record } = createApiKey({ budget: null, ...change }, Date.now(), systemRandom);
   store.setKeys([record]);
   keyId = await store.allocateKey(record.account);

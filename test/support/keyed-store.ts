@@ -1,10 +1,19 @@
-/** An embedded store whose keys of the private layer are in memory, and outlive it where the memory is given again. */
-import type { Journal } from "../../src/base/platform.ts";
+/**
+ * An embedded store with keys of the private layer, which are in memory: as long-lived as the journal that they go with.
+ * Stands in for the store's own until that counts keys; then keyedStore is `new EmbeddedStore(journal, journal.records)`.
+ */
 import { EmbeddedStore } from "../../src/provider/embedded-store.ts";
-import { KEY_ID_BYTES, LIVE_KEYS, type Reservation, type Reserved } from "../../src/provider/store.ts";
+import {
+  KEY_ID_BYTES,
+  LIVE_KEYS,
+  type ProviderStore,
+  type Reservation,
+  type Reserved,
+} from "../../src/provider/store.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
+import type { MemoryJournal } from "./memory-journal.ts";
 
-export class KeyMemory {
+class KeyMemory {
   readonly epoch = new Uint8Array(8);
   readonly serials = new Map<string, number>();
   /** account, scope and serial → vectors. */
@@ -15,12 +24,20 @@ export class KeyMemory {
   }
 }
 
-export class KeyedStore extends EmbeddedStore {
+const memoryOf = new WeakMap<MemoryJournal, KeyMemory>();
+
+/** The store of a journal, as it is when a provider starts. */
+export function keyedStore(journal: MemoryJournal): EmbeddedStore & ProviderStore {
+  return new KeyedStore(journal);
+}
+
+class KeyedStore extends EmbeddedStore {
   readonly #keys: KeyMemory;
 
-  constructor(journal: Journal, records: readonly Uint8Array[] = [], keys = new KeyMemory()) {
-    super(journal, records);
-    this.#keys = keys;
+  constructor(journal: MemoryJournal) {
+    super(journal, journal.records);
+    this.#keys = memoryOf.get(journal) ?? new KeyMemory();
+    memoryOf.set(journal, this.#keys);
   }
 
   async allocateKey(account: string): Promise<Uint8Array> {
