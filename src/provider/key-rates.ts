@@ -10,7 +10,7 @@
  * In the memory of each provider, like all rates that no budget depends on.
  */
 import { TacetError } from "../base/errors.ts";
-import { LIVE_KEYS } from "./store.ts";
+import { LIVE_KEYS } from "./key-ids.ts";
 
 const AT_FIRST = 8;
 const EVERY_MS = 10_000;

@@ -1,6 +1,5 @@
 /** Keys at the provider, without a socket: which bytes a key is, who may use it, for how much, and what it costs. */
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { keyedStore } from "../../test/support/keyed-store.ts";
 import { type MemoryJournal, memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { cases, fetchKey, heard, heardOf, hello, say, until } from "../../test/support/provider-client.ts";
@@ -15,6 +14,7 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -52,7 +52,7 @@ interface StartOptions extends ProviderOptions {
 
 /** A provider with a store and two accounts. */
 function start({ adapter = served, journal = memoryJournal(), ...options }: StartOptions = {}) {
-  const store = keyedStore(journal);
+  const store = new EmbeddedStore(journal, journal.records);
   const accounts = ["ann", "bob"].map((account) => createApiKey({ budget: null, account }));
   store.setKeys(accounts.map(({ record }) => record));
   const events: ProviderEvent[] = [];
