@@ -13,7 +13,10 @@ const PART = { weights: new Uint8Array(3), hint: new Uint8Array(2), signature: n
 class Memory {
   readonly held = new Set<ClientKey>();
   released = 0;
-  constructor(readonly keyBytes = 1000) {}
+  readonly keyBytes: number;
+  constructor(keyBytes: number) {
+    this.keyBytes = keyBytes;
+  }
   loadKey(): ClientKey {
     const key = {} as ClientKey;
     this.held.add(key);

@@ -55,6 +55,8 @@ const QUERY_VECTORS = 64;
  * other processes may have used them up, or the provider began anew.
  */
 const MOST_KEYS_TRIED = 4;
+/** Of keys that are bound to a connection so many are lost with it before the query fails. */
+const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
 interface Sent {
@@ -254,7 +256,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    */
   async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
     const { layer } = this.#groups[group];
-    let tried = 0;
+    let [tried, losses] = [0, 0];
     let arrivals = Number.POSITIVE_INFINITY;
     for (;;) {
       const key = this.#keys.takeNow(group, query.vectors) ?? (await this.#keys.take(group, query.vectors));
@@ -263,6 +265,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       } catch (error) {
         if (!isRefusedKey(error)) throw error;
         this.#keys.drop(key);
+        // The key went with its connection: another one, unless connections go all the time.
+        const loss = error.cause instanceof TacetError ? error.cause : undefined;
+        if (loss && ++losses >= (loss.code === "timed_out" ? MOST_LOSSES.timed_out : MOST_LOSSES.others))
+          throw loss;
         if (key.arrival > arrivals && ++tried === MOST_KEYS_TRIED) throw refusesAll(error);
         arrivals = Math.min(arrivals, this.#keys.arrivals);
       } finally {
