@@ -45,7 +45,7 @@ export const HELLO = encodeClientFrame({
   case: "hello",
   value: { version: PROTOCOL_VERSION, adapter: "law", baseFingerprint: FINGERPRINT },
 });
-export const LIMITS = { maxMessageBytes: 1 << 26, maxVectors: 4096, maxInFlight: 64 };
+export const LIMITS = { maxMessageBytes: 1 << 26, maxVectors: 128, maxInFlight: 64 };
 export const WELCOME = encodeProviderFrame({
   case: "welcome",
   value: {
