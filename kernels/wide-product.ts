@@ -102,11 +102,14 @@ export function addWide(element: usize, small: usize, count: i32, first: bool): 
   forwardMultiply2(SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
 }
 
-/** v mod 2^32 of four coefficients: r ≡ v mod P centred, t ≡ (v - r)/P mod P2 centred, v = r + P·t. */
+/**
+ * v mod 2^32 of four coefficients, |v| ≤ 2^53: r ≡ v mod P in [-P/4, 5P/4), t ≡ (v - r)/P mod P2 centred, v = r + P·t.
+ * |v - r|/P ≤ 2^53/P + 5/4 is 3·10^4 below P2/2, so t is that very quotient, and r need not be centred.
+ */
 // @ts-ignore: decorator
 @inline
 function combine(i: usize, w: v128, q: v128): v128 {
-  const r = center(v128.load(WIDE_SUM + i), P);
+  const r = v128.load(WIDE_SUM + i);
   const difference = i32x4.sub(v128.load(WIDE_SUM + POLY_BYTES + i), r);
   const t = center(mulShoup(difference, w, q, P2), P2);
   return i32x4.add(r, i32x4.mul(t, i32x4.splat(P)));

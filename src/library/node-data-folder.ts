@@ -1,10 +1,11 @@
 /**
  * A provider's data folder (--data): keys.json, which `tacet keys` writes and a running provider watches;
- * usage.journal, which one provider writes; lock, while it does; adapters.json, what `tacet keys` may say of its
+ * usage.journal, which one provider writes; epoch, which tells the folder from a copy of it; lock, while a provider runs; adapters.json, what `tacet keys` may say of its
  * adapters.
  */
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { uptime } from "node:os";
 import { join } from "node:path";
 import { TacetError } from "../base/errors.ts";
 import type { Journal } from "../base/platform.ts";
@@ -13,7 +14,7 @@ import { decodeKeyFile, encodeKeyFile } from "../provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 import type { Sha256 } from "../provider/provider.ts";
 import type { KeyRecord } from "../provider/store.ts";
-import { UsageLedger } from "../provider/usage-ledger.ts";
+import { type JournalPlace, UsageLedger } from "../provider/usage-ledger.ts";
 
 /** What is public of an adapter and says how many vectors it bears. */
 export interface AdapterFigures {
@@ -27,6 +28,7 @@ const paths = (dir: string) => ({
   keysLock: join(dir, "keys.lock"),
   journal: join(dir, "usage.journal"),
   lock: join(dir, "lock"),
+  epoch: join(dir, "epoch"),
   adapters: join(dir, "adapters.json"),
 });
 
@@ -87,7 +89,7 @@ export async function openDataFolder(
     const opened = openJournal(journalPath);
     journal = opened.journal;
     held.push(() => opened.journal.close());
-    const store = new EmbeddedStore(opened.journal, opened.records, options);
+    const store = new EmbeddedStore(opened.journal, opened.records, { ...options, place: journalPlace(dir) });
     held.push(() => store.close());
     store.setKeys(readKeys(dir));
     store.onFault = onFault;
@@ -99,6 +101,39 @@ export async function openDataFolder(
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/**
+ * What tells a journal from a copy of it and from one that was put back: its folder's file `epoch`, which is written once.
+ * A copy of that has another inode, one that was overwritten another time of change.
+ *
+ * @throws TacetError io_failed
+ */
+function journalPlace(dir: string): JournalPlace {
+  const { epoch } = paths(dir);
+  try {
+    try {
+      writeFileSync(epoch, randomBytes(16).toString("hex"), { flag: "wx", mode: 0o600 });
+    } catch (error) {
+      if (errnoOf(error) !== "EEXIST") throw error;
+    }
+    const { dev, ino, ctimeMs } = statSync(epoch);
+    return {
+      identity: `${dev} ${ino} ${ctimeMs} ${readFileSync(epoch, "latin1").slice(0, 32)}`,
+      boot: bootOf(),
+    };
+  } catch (cause) {
+    throw new TacetError("io_failed", `${epoch} cannot be used (${errnoOf(cause)})`, { cause });
+  }
+}
+
+/** What tells this run of the machine from others; where the system has no id of it, when it began, to the minute. */
+function bootOf(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  } catch {
+    return `began ${Math.round((Date.now() / 1000 - uptime()) / 60)}`;
   }
 }
 

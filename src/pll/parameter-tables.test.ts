@@ -9,8 +9,9 @@ import { describe, expect, it } from "vitest";
 import { MEASURED_PRECISION } from "../../test/support/measured-precision.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
-import { answeredEntropy, estimateLwe, functionQueries } from "../rlwe/lattice-estimate.ts";
-import { keyAfter, readCoordinates, securityOf } from "../rlwe/parameter-security.ts";
+import { answeredEntropy, estimateAttacks, estimateLwe, functionQueries } from "../rlwe/lattice-estimate.ts";
+import { attacksOn, keyAfter, readCoordinates, securityOf } from "../rlwe/parameter-security.ts";
+import { uniformStddev } from "../rlwe/parameter-set.ts";
 import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
 import { SECURITY_TABLE } from "../rlwe/security-table.ts";
 import { predictedNoiseParts, predictedRelativeError, typicalResult } from "./noise.ts";
@@ -82,6 +83,29 @@ function wear(): string {
   return table(["chosen vectors", "coordinates read", "dimension left", "core", "std"], rows);
 }
 
+/** The same bits as exact values of combinations modulo 2^b0: the primal attack, which can use them. */
+function hints(): string {
+  const stddev = uniformStddev(P.secretBits);
+  const lwe = {
+    dimension: P.keyLength,
+    logQ: P.logQ,
+    secretStddev: stddev,
+    errorStddev: stddev,
+    samples: Number.POSITIVE_INFINITY,
+  };
+  const vectors = P.vectorsPerKey + 16;
+  const hinted = { ...lwe, modularHintBits: vectors * P.replyBits };
+  const rows = [
+    ["0", estimateAttacks(lwe).primal],
+    [`${vectors}, as modular hints`, estimateAttacks(hinted).primal],
+    [`${vectors}, as coordinates`, attacksOn(P).wornKey.primal],
+  ] as const;
+  return table(
+    ["chosen vectors", "core, primal attack", "std"],
+    rows.map(([name, e]) => [name, e.coreBits.toFixed(0), e.standardBits.toFixed(0)]),
+  );
+}
+
 function lengths(): string {
   const rows = [1408, 1424, 1440, 1456, 1472, 1488].map((keyLength) => {
     const set = insecureParameters({ keyLength });
@@ -142,7 +166,7 @@ function extraction(): string {
 }
 
 describe("docs/parameters.md", () => {
-  const tables = { check, security, wear, lengths, widths, precision, tails, extraction };
+  const tables = { check, security, wear, hints, lengths, widths, precision, tails, extraction };
   it.each(Object.entries(tables))("has the table %s as computed", (name, compute) => {
     const page = readFileSync(PAGE, "utf8");
     const [open, close] = [`<!-- table ${name} -->\n`, "\n<!-- end -->"];

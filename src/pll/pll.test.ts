@@ -101,6 +101,17 @@ describe("private linear layer", () => {
     expect(new Set(lengths)).toEqual(new Set([4550]));
   });
 
+  it("takes a vocabulary for its width: a one-hot x gives a column, for the same 4550 bytes", () => {
+    const [rows, n] = [2, 152_064];
+    const { real, layer } = gaussianLayer(rows, n);
+    const x = new Float32Array(2 * n);
+    x[151_935] = 1;
+    x[n + 7] = -2;
+    const y = evaluate(layer, x, 2);
+    expect(worstError(real, x, y, rows, n)).toBeLessThan(2 ** -10);
+    expect(layer.client.queryBytes).toBe(4550);
+  });
+
   it("survives weights that are zero, one huge entry, or all equal", () => {
     const [rows, n] = [3, 128];
     const x = Float32Array.from({ length: n }, gaussianSource(9));

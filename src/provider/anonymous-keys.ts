@@ -2,14 +2,14 @@
  * Keys where nothing is counted: a provider without a store. Each connection is an account of its own, and its keys end
  * with it. The epoch is drawn when the provider starts, so what an earlier process has given away is unknown to it.
  */
-import { equalBytes } from "../base/bytes.ts";
-import { EPOCH_BYTES, keyRefused } from "./group-keys.ts";
+import { keyRefused } from "./group-keys.ts";
+import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";
-import { KEY_ID_BYTES, LIVE_KEYS } from "./store.ts";
 
 export class AnonymousKeys implements KeyLedger {
   readonly account: string;
-  readonly #epoch: Uint8Array;
+  /** 16 hex digits. */
+  readonly #epoch: string;
   readonly #groups: number;
   readonly #vectorsPerKey: number;
   /** Vectors asked of each group, by serial; the newest LIVE_KEYS. */
@@ -17,11 +17,11 @@ export class AnonymousKeys implements KeyLedger {
   #serial = 0;
 
   /**
-   * @param epoch EPOCH_BYTES random bytes, the provider's
+   * @param epoch 16 random hex digits, the provider's
    * @param connection a number that no other connection of the provider has had
    */
   constructor(
-    epoch: Uint8Array,
+    epoch: string,
     connection: number,
     { groups, vectorsPerKey }: { readonly groups: number; readonly vectorsPerKey: number },
   ) {
@@ -35,10 +35,7 @@ export class AnonymousKeys implements KeyLedger {
     const serial = ++this.#serial;
     this.#asked.set(serial, new Uint32Array(this.#groups));
     this.#asked.delete(serial - LIVE_KEYS);
-    const id = new Uint8Array(KEY_ID_BYTES);
-    id.set(this.#epoch);
-    new DataView(id.buffer).setBigUint64(EPOCH_BYTES, BigInt(serial));
-    return id;
+    return keyIdOf({ epoch: this.#epoch, serial });
   }
 
   async left(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
@@ -58,7 +55,7 @@ export class AnonymousKeys implements KeyLedger {
   }
 
   #find(id: Uint8Array): Uint32Array | undefined {
-    if (id.length !== KEY_ID_BYTES || !equalBytes(id.subarray(0, EPOCH_BYTES), this.#epoch)) return undefined;
-    return this.#asked.get(Number(new DataView(id.buffer, id.byteOffset).getBigUint64(EPOCH_BYTES)));
+    const name = keyNameOf(id);
+    return name?.epoch === this.#epoch ? this.#asked.get(name.serial) : undefined;
   }
 }

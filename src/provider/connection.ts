@@ -26,7 +26,8 @@ import type { Charged, KeyLedger } from "./key-ledger.ts";
 import { KeySender, type KeyTools } from "./key-sender.ts";
 import { type BudgetNow, Meter } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { KEY_ID_BYTES, type KeyRecord } from "./store.ts";
+import { KEY_ID_BYTES } from "./key-ids.ts";
+import type { KeyRecord } from "./store.ts";
 
 /** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
 const BUNDLE_BUFFER_BYTES = 256 << 10;

@@ -1,7 +1,10 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
+import { toHex } from "../base/bytes.ts";
 import type { Journal } from "../base/platform.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf, keysByAccount } from "./account-budgets.ts";
 import { unauthorized } from "./api-keys.ts";
+import { EPOCH_BYTES } from "./key-ids.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import {
   type KeyRecord,
@@ -45,6 +48,9 @@ export class EmbeddedStore implements ProviderStore {
     this.#journal = journal;
     this.#ledger = new UsageLedger(journal, records, options);
     this.#ledger.writeTimes();
+    const epoch = new Uint8Array(EPOCH_BYTES);
+    systemRandom(epoch);
+    this.#ledger.openKeys(options.place ?? { identity: "", boot: "" }, toHex(epoch));
     this.#waits = options.durability === "power";
   }
 
@@ -88,6 +94,26 @@ export class EmbeddedStore implements ProviderStore {
     return leastOf(scopes.map((scope) => this.#ledger.counts(account, scope).remaining(budgets, nowMs)));
   }
 
+  async allocateKey(account: string): Promise<Uint8Array> {
+    const id = this.#ledger.allocateKey(account);
+    // Else a loss of power could give the serial to another key, with no count.
+    await this.#journal.flushed();
+    return id;
+  }
+
+  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
+    return this.#ledger.keyLeft(account, keyId, [], 0) !== undefined;
+  }
+
+  async keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]> {
+    return keyIds.map((keyId) => this.#ledger.keyLeft(account, keyId, scopes, limit));
+  }
+
   check(): Promise<void> {
     return this.#journal.flushed();
   }
@@ -95,6 +121,11 @@ export class EmbeddedStore implements ProviderStore {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#flushTimer);
+    try {
+      this.#ledger.end();
+    } catch (error) {
+      this.onFault(error); // keys in use are worn out if the power fails too
+    }
     this.#journal.close();
   }
 

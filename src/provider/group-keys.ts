@@ -3,12 +3,11 @@ import { shake256 } from "@noble/hashes/sha3.js";
 import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { keySeed, ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { EPOCH_BYTES } from "./key-ids.ts";
 import type { GroupKey } from "./layer-secrets.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
 const EPOCH_DOMAIN = utf8("tacet/v2/epoch");
-/** The first bytes of a key's id. */
-export const EPOCH_BYTES = 8;
 
 /**
  * The key of a group.

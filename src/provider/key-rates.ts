@@ -10,7 +10,7 @@
  * In the memory of each provider, like all rates that no budget depends on.
  */
 import { TacetError } from "../base/errors.ts";
-import { LIVE_KEYS } from "./store.ts";
+import { LIVE_KEYS } from "./key-ids.ts";
 
 const AT_FIRST = 8;
 const EVERY_MS = 10_000;
@@ -34,6 +34,11 @@ export class KeyRates {
   /** @param now milliseconds of a clock that never goes back */
   constructor(now: () => number) {
     this.#now = now;
+  }
+
+  /** Accounts that are remembered. */
+  get size(): number {
+    return this.#accounts.size;
   }
 
   /** @throws TacetError too_many_requests if the account has to wait for its next key */

@@ -13,7 +13,7 @@ import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyRates } from "./key-rates.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import { OneAtATime, type Place } from "./one-at-a-time.ts";
-import { KEY_ID_BYTES } from "./store.ts";
+import { KEY_ID_BYTES } from "./key-ids.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 

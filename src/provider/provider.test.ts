@@ -1,6 +1,5 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { KeyedStore } from "../../test/support/keyed-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { cases, enterWithKey, heard, hello, say, until } from "../../test/support/provider-client.ts";
@@ -13,6 +12,7 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -132,7 +132,7 @@ describe("Provider", () => {
   });
 
   it("is the same for every connection of an account: no state of one shows in another", async () => {
-    const store = new KeyedStore(memoryJournal());
+    const store = new EmbeddedStore(memoryJournal(), []);
     const { key, record } = createApiKey({ budget: null });
     store.setKeys([record]);
     const { open } = start({ store });
@@ -287,7 +287,7 @@ describe("Provider", () => {
   });
 
   it("holds a key to its connections, and counts those that have gone as gone", async () => {
-    const store = new KeyedStore(memoryJournal());
+    const store = new EmbeddedStore(memoryJournal(), []);
     const [one, two] = [createApiKey({ budget: null }), createApiKey({ budget: null })];
     store.setKeys([one.record, two.record]);
     const { open } = start({ maxConnectionsPerKey: 2, store });

@@ -46,15 +46,11 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
 }
 
-/** A key's id: 8 bytes of the store's epoch, then the account's serial, big-endian. */
-export const KEY_ID_BYTES = 16;
-/** Keys of an account that may be used: the newest ones. */
-export const LIVE_KEYS = 64;
-
-/** A query under a key. */
+/** The key that a query is asked under. */
 export interface KeyUse {
+  /** KEY_ID_BYTES (key-ids.ts). */
   readonly keyId: Uint8Array;
-  /** Vectors that one key answers of each scope. */
+  /** vectorsPerKey */
   readonly limit: number;
 }
 
@@ -71,7 +67,7 @@ export interface Reservation {
   readonly nowMs: number;
   /** The key that asks: its rate is taken from, and it must not be revoked. */
   readonly key?: Pick<KeyRecord, "id" | "hash" | "vectorsPerSecond">;
-  /** The key of the private layer, counted for (account, scope, serial) in the same atomic step. */
+  /** Counted for the account, the scope and this key, in the same step. */
   readonly keyUse?: KeyUse;
 }
 
@@ -81,10 +77,10 @@ export interface Reserved {
   readonly replayed: boolean;
   /** What is left after this of the budget that leaves least; undefined where no budget applies. */
   readonly remaining: Remaining | undefined;
-  /** Why the key of the private layer was refused; then `granted` is false and nothing is charged. */
-  readonly keyRefused?: "unknown_key" | "worn_key";
   /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
   readonly waitMs?: number;
+  /** Why the key does not answer: nothing is granted then, and nothing charged. */
+  readonly keyRefused?: "unknown_key" | "worn_key";
 }
 
 export interface ProviderStore {
@@ -100,6 +96,17 @@ export interface ProviderStore {
    *   where the charge can't be kept: no answer then
    */
   reserve(reservation: Reservation): Promise<Reserved>;
+  /** A new key of an account, its id. It is durable, through a loss of power too, when this resolves. */
+  allocateKey(account: string): Promise<Uint8Array>;
+  /** Whether a key of an account may still be used, as far as its id tells. */
+  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
+  /** By key: vectors left of the scope, of these, that has fewest; undefined: not a key that may be used. */
+  keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]>;
   /** Rejects if queries could not be charged now. */
   check(): Promise<void>;
   /** What is left to an account of the budget and the scope, of these, that leave least; undefined: no budget. */
@@ -109,17 +116,6 @@ export interface ProviderStore {
     scopes: readonly string[],
     nowMs: number,
   ): Promise<Remaining | undefined>;
-  /** A new key id, durable when this resolves. */
-  allocateKey(account: string): Promise<Uint8Array>;
-  /** Vectors left of the scope that has fewest; undefined: unknown or not live. */
-  keysLeft(
-    account: string,
-    keyIds: readonly Uint8Array[],
-    scopes: readonly string[],
-    limit: number,
-  ): Promise<(number | undefined)[]>;
-  /** Whether a key may be sent again. */
-  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
 }
 
 /**

@@ -6,9 +6,15 @@
 import { TacetError } from "../base/errors.ts";
 import type { Journal } from "../base/platform.ts";
 import { AskedCounts, endOf } from "./asked-counts.ts";
+import { KeyCounts } from "./key-counts.ts";
 import { RecentRequests } from "./recent-requests.ts";
 import type { Budget, Reservation, Reserved } from "./store.ts";
-import { decodeUsageRecord, encodeUsageRecord, type WrittenRecord } from "./usage-records.ts";
+import {
+  decodeUsageRecord,
+  encodeUsageRecord,
+  type UsageRecord,
+  type WrittenRecord,
+} from "./usage-records.ts";
 
 /** At least so many of the latest charges are remembered by digest, at most twice as many: 2.5 MiB of tables. */
 const REMEMBERED_REQUESTS = 1 << 15;
@@ -25,8 +31,18 @@ interface Slot {
 export interface UsageOptions {
   readonly remembered?: number;
   readonly compactBytes?: number;
+  /** What the journal and the machine are known by (UsageLedger.openKeys). Default: they never change. */
+  readonly place?: JournalPlace;
   /** Milliseconds since 1970: what version 0.1.0 wrote without a time counts as asked then. Default: the clock's. */
   readonly nowMs?: number;
+}
+
+/** Where a journal is. */
+export interface JournalPlace {
+  /** What tells the journal from a copy of it, or from one that was put back from a backup. */
+  readonly identity: string;
+  /** What tells this run of the machine from one before a loss of power. */
+  readonly boot: string;
 }
 
 /** What an account has asked in one scope. */
@@ -44,8 +60,12 @@ export class UsageLedger {
   readonly #slots: Slot[] = [];
   readonly #byName = new Map<string, Slot>();
   readonly #recent: RecentRequests;
+  readonly #keys = new KeyCounts();
   #compactAt: number;
   #hasUndated = false;
+  #place: JournalPlace | undefined;
+  /** Whether the last record is that of an end. */
+  #ended = false;
 
   /**
    * @param records what the journal holds
@@ -71,20 +91,82 @@ export class UsageLedger {
   }
 
   /**
+   * Goes on with the counts of keys, or begins an epoch. Both where a count may have been lost or doubled, so that no key
+   * answers more than it may: in a journal that is not the one that was written before (a copy, a backup) all keys end
+   * with their epoch; after a loss of power all that were given out are worn out.
+   *
+   * @param freshEpoch 16 hex digits that were never used
+   * @throws TacetError io_failed
+   */
+  openKeys(place: JournalPlace, freshEpoch: string): void {
+    const before = this.#place;
+    if (before === undefined || before.identity !== place.identity) this.#keys.begin(freshEpoch);
+    else if (!this.#ended && before.boot !== place.boot) this.#keys.wearAll();
+    this.#place = place;
+    this.#append({ type: "epoch", slot: 0, epoch: this.#keys.epoch, ...place });
+    for (const [account, { highest, floor }] of this.#keys.accounts()) {
+      this.#append({ type: "keys", slot: 0, account, highest, floor });
+    }
+  }
+
+  /** Says that nothing was lost. */
+  end(): void {
+    if (this.#place !== undefined) this.#append({ type: "end", slot: 0 });
+  }
+
+  /** The id of a new key. It may be given out when the journal is flushed. @throws TacetError io_failed */
+  allocateKey(account: string): Uint8Array {
+    const highest = this.#keys.nextSerial(account);
+    const floor = this.#floorOf(account);
+    this.#append({ type: "keys", slot: 0, account, highest, floor });
+    this.#keys.setAccount(account, { highest, floor });
+    return this.#keys.idOf(highest);
+  }
+
+  /** Vectors left of a key in the scope that has fewest; undefined: it may not be used. */
+  keyLeft(account: string, keyId: Uint8Array, scopes: readonly string[], limit: number): number | undefined {
+    const serial = this.#keys.live(account, keyId);
+    if (serial === undefined) return undefined;
+    const slots = scopes.map((scope) => this.#byName.get(nameOf(account, scope))?.id);
+    return Math.min(limit, ...slots.map((slot) => this.#keys.left(slot, serial, limit)));
+  }
+
+  #floorOf(account: string): number {
+    for (const [name, { floor }] of this.#keys.accounts()) if (name === account) return floor;
+    return 0;
+  }
+
+  /**
    * @param budgets all that hold for the account
    * @throws TacetError io_failed if the charge can't be written; nothing is granted then
    */
-  reserve({ account, scope, digest, vectors, nowMs }: Reservation, budgets: readonly Budget[]): Reserved {
+  reserve(
+    { account, scope, digest, vectors, nowMs, keyUse }: Reservation,
+    budgets: readonly Budget[],
+  ): Reserved {
+    const serial = keyUse && this.#keys.live(account, keyUse.keyId);
+    // Before anything is written: whoever names keys at random leaves nothing here.
+    if (keyUse && serial === undefined) {
+      const remaining = this.counts(account, scope).remaining(budgets, nowMs);
+      return { granted: false, replayed: false, remaining, keyRefused: "unknown_key" };
+    }
     const { id, counts } = this.#slot(account, scope);
     const remaining = counts.remaining(budgets, nowMs);
     if (this.#recent.has(id, digest)) return { granted: true, replayed: true, remaining };
+    if (keyUse && serial !== undefined && vectors > this.#keys.left(id, serial, keyUse.limit)) {
+      return { granted: false, replayed: false, remaining, keyRefused: "worn_key" };
+    }
     if (remaining !== undefined && vectors > remaining.left) {
       return { granted: false, replayed: false, remaining };
     }
     const time = counts.timeOf(nowMs);
     if (this.#journal.size > this.#compactAt) this.#compact();
     if (counts.mark(budgets, nowMs)) this.#append(countsRecord(id, counts));
-    this.#append({ type: "charge", slot: id, vectors, time, digest });
+    const charge = { slot: id, vectors, time, digest };
+    this.#append(
+      serial === undefined ? { type: "charge", ...charge } : { type: "key-charge", ...charge, serial },
+    );
+    if (serial !== undefined) this.#keys.add(id, serial, vectors);
     counts.add(vectors, time);
     this.#recent.add(id, digest);
     const left = remaining && { ...remaining, left: remaining.left - vectors };
@@ -121,11 +203,14 @@ export class UsageLedger {
   }
 
   #append(record: WrittenRecord): void {
+    this.#ended = record.type === "end";
     this.#journal.append(encodeUsageRecord(record));
   }
 
   #restore(bytes: Uint8Array, i: number, nowMs: number): void {
     const record = decodeUsageRecord(bytes);
+    this.#ended = record?.type === "end";
+    if (record !== undefined && this.#restoreKeys(record)) return;
     if (record?.type === "slot" && record.slot === this.#slots.length) {
       this.#addSlot(record.slot, record.account, record.scope);
       return;
@@ -133,6 +218,14 @@ export class UsageLedger {
     const slot = record && this.#slots[record.slot];
     if (slot === undefined) throw damaged(i);
     switch (record?.type) {
+      case "key-charge":
+        this.#keys.add(slot.id, record.serial, record.vectors);
+        slot.counts.add(record.vectors, record.time);
+        this.#recent.add(slot.id, record.digest);
+        break;
+      case "key-counts":
+        for (const [serial, vectors] of record.used) this.#keys.add(slot.id, serial, vectors);
+        break;
       case "charge":
         // One that only remembers its request is no charge.
         if (record.vectors > 0) slot.counts.add(record.vectors, record.time);
@@ -160,6 +253,23 @@ export class UsageLedger {
     }
   }
 
+  /** Whether a record is one of all keys, and has been read. */
+  #restoreKeys(record: UsageRecord): boolean {
+    switch (record.type) {
+      case "epoch":
+        if (record.epoch !== this.#keys.epoch) this.#keys.begin(record.epoch);
+        this.#place = { identity: record.identity, boot: record.boot };
+        return true;
+      case "keys":
+        this.#keys.setAccount(record.account, { highest: record.highest, floor: record.floor });
+        return true;
+      case "end":
+        return true;
+      default:
+        return false;
+    }
+  }
+
   /** Counts instead of charges; requests that are remembered stay, as charges of nothing. */
   #compact(): void {
     this.#journal.rewrite(this.#snapshot());
@@ -167,9 +277,17 @@ export class UsageLedger {
   }
 
   *#snapshot(): Generator<Uint8Array> {
+    if (this.#place !== undefined) {
+      yield encodeUsageRecord({ type: "epoch", slot: 0, epoch: this.#keys.epoch, ...this.#place });
+      for (const [account, { highest, floor }] of this.#keys.accounts()) {
+        yield encodeUsageRecord({ type: "keys", slot: 0, account, highest, floor });
+      }
+    }
     for (const { id, account, scope, counts } of this.#slots) {
       yield encodeUsageRecord({ type: "slot", slot: id, account, scope });
       yield encodeUsageRecord(countsRecord(id, counts));
+      const used = [...this.#keys.usedOf(id)];
+      if (used.length > 0) yield encodeUsageRecord({ type: "key-counts", slot: id, used });
     }
     for (const { slot, digest } of this.#recent.entries()) {
       yield encodeUsageRecord({ type: "charge", slot, vectors: 0, time: 0, digest });

@@ -1,9 +1,15 @@
 /**
  * Records of the usage journal, little-endian:
  *
- *     slot    1  u32 slot  u16 length  account (UTF-8)  scope (UTF-8, the rest)
- *     charge  4  u32 slot  u32 vectors  f64 time  16 bytes digest
- *     counts  5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
+ *     slot        1  u32 slot  u16 length  account (UTF-8)  scope (UTF-8, the rest)
+ *     charge      4  u32 slot  u32 vectors  f64 time  16 bytes digest
+ *     counts      5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
+ *
+ *     epoch       6  u32 0     8 bytes epoch  u16 length  what the journal is known by (UTF-8)  boot (UTF-8, the rest)
+ *     keys        7  u32 0     f64 highest  f64 floor  account (UTF-8, the rest)
+ *     key charge  8  u32 slot  u32 vectors  f64 time  16 bytes digest  f64 serial
+ *     key counts  9  u32 slot  pairs, each f64 serial  f64 vectors
+ *     end        10  u32 0     nothing more: the provider ended, and all that it wrote stands before
  *
  * A charge of 0 vectors only remembers its request. Version 0.1.0 wrote charges and sums without times; they are read
  * and not written:
@@ -11,7 +17,7 @@
  *     charge  2  u32 slot  u32 vectors  f64 window  u32 windowSeconds  16 bytes digest
  *     sums    3  u32 slot  f64 total  f64 windowVectors  f64 window  u32 windowSeconds
  */
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { concatBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { MARKED_WINDOWS, type Mark, MOST_MARKS } from "./asked-counts.ts";
 
 /** Bytes of a request's digest: nobody finds two requests with one in 2^64 tries. */
@@ -41,6 +47,47 @@ export interface CountsRecord {
   readonly marks: readonly Mark[];
 }
 
+/** Begins the counts of keys anew, or goes on with those before it where the epoch is the same. */
+export interface EpochRecord {
+  readonly type: "epoch";
+  readonly slot: 0;
+  /** 16 hex digits. */
+  readonly epoch: string;
+  /** What tells this journal from a copy of it. */
+  readonly identity: string;
+  /** What tells this run of the machine from another. */
+  readonly boot: string;
+}
+
+export interface KeysRecord {
+  readonly type: "keys";
+  readonly slot: 0;
+  readonly account: string;
+  readonly highest: number;
+  readonly floor: number;
+}
+
+/** A charge under a key. */
+export interface KeyChargeRecord {
+  readonly type: "key-charge";
+  readonly slot: number;
+  readonly vectors: number;
+  readonly time: number;
+  readonly digest: Uint8Array;
+  readonly serial: number;
+}
+
+export interface KeyCountsRecord {
+  readonly type: "key-counts";
+  readonly slot: number;
+  readonly used: readonly (readonly [serial: number, vectors: number])[];
+}
+
+export interface EndRecord {
+  readonly type: "end";
+  readonly slot: 0;
+}
+
 /** A charge of version 0.1.0: it happened in a window, or at any time (windowSeconds = 0). */
 export interface UndatedCharge {
   readonly type: "undated-charge";
@@ -60,15 +107,39 @@ export interface UndatedSums {
   readonly windowSeconds: number;
 }
 
-export type WrittenRecord = SlotRecord | ChargeRecord | CountsRecord;
+export type WrittenRecord =
+  | SlotRecord
+  | ChargeRecord
+  | CountsRecord
+  | EpochRecord
+  | KeysRecord
+  | KeyChargeRecord
+  | KeyCountsRecord
+  | EndRecord;
 export type UsageRecord = WrittenRecord | UndatedCharge | UndatedSums;
 
-const TYPES = { slot: 1, undatedCharge: 2, undatedSums: 3, charge: 4, counts: 5 } as const;
+const TYPES = {
+  slot: 1,
+  undatedCharge: 2,
+  undatedSums: 3,
+  charge: 4,
+  counts: 5,
+  epoch: 6,
+  keys: 7,
+  keyCharge: 8,
+  keyCounts: 9,
+  end: 10,
+} as const;
 const UNDATED_CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
 const UNDATED_SUMS_BYTES = 33;
 const CHARGE_BYTES = 17 + REQUEST_DIGEST_BYTES;
 const COUNTS_BYTES = 21;
 const MARK_BYTES = 20;
+const EPOCH_AT = 5;
+const IDENTITY_AT = EPOCH_AT + 8 + 2;
+const ACCOUNT_AT = 21;
+const KEY_CHARGE_BYTES = CHARGE_BYTES + 8;
+const PAIR_BYTES = 16;
 
 export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
   switch (record.type) {
@@ -98,6 +169,37 @@ export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
       }
       return bytes;
     }
+    case "epoch": {
+      const identity = utf8(record.identity);
+      const { bytes, view } = start(TYPES.epoch, 0, IDENTITY_AT);
+      bytes.set(fromHex(record.epoch), EPOCH_AT);
+      view.setUint16(EPOCH_AT + 8, identity.length, true);
+      return concatBytes(bytes, identity, utf8(record.boot));
+    }
+    case "keys": {
+      const { bytes, view } = start(TYPES.keys, 0, ACCOUNT_AT);
+      view.setFloat64(5, record.highest, true);
+      view.setFloat64(13, record.floor, true);
+      return concatBytes(bytes, utf8(record.account));
+    }
+    case "key-charge": {
+      const { bytes, view } = start(TYPES.keyCharge, record.slot, KEY_CHARGE_BYTES);
+      view.setUint32(5, record.vectors, true);
+      view.setFloat64(9, record.time, true);
+      bytes.set(record.digest, 17);
+      view.setFloat64(CHARGE_BYTES, record.serial, true);
+      return bytes;
+    }
+    case "key-counts": {
+      const { bytes, view } = start(TYPES.keyCounts, record.slot, 5 + PAIR_BYTES * record.used.length);
+      for (const [i, [serial, vectors]] of record.used.entries()) {
+        view.setFloat64(5 + PAIR_BYTES * i, serial, true);
+        view.setFloat64(13 + PAIR_BYTES * i, vectors, true);
+      }
+      return bytes;
+    }
+    case "end":
+      return start(TYPES.end, 0, 7).bytes;
   }
 }
 
@@ -157,6 +259,43 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
         window: view.getFloat64(21, true),
         windowSeconds: view.getUint32(29, true),
       };
+    case TYPES.epoch: {
+      if (bytes.length < IDENTITY_AT) return undefined;
+      const bootAt = IDENTITY_AT + view.getUint16(EPOCH_AT + 8, true);
+      if (bootAt > bytes.length) return undefined;
+      const decoder = new TextDecoder();
+      const epoch = toHex(bytes.subarray(EPOCH_AT, EPOCH_AT + 8));
+      const identity = decoder.decode(bytes.subarray(IDENTITY_AT, bootAt));
+      return { type: "epoch", slot: 0, epoch, identity, boot: decoder.decode(bytes.subarray(bootAt)) };
+    }
+    case TYPES.keys: {
+      if (bytes.length < ACCOUNT_AT) return undefined;
+      const account = new TextDecoder().decode(bytes.subarray(ACCOUNT_AT));
+      const [highest, floor] = [view.getFloat64(5, true), view.getFloat64(13, true)];
+      return { type: "keys", slot: 0, account, highest, floor };
+    }
+    case TYPES.keyCharge:
+      if (bytes.length !== KEY_CHARGE_BYTES) return undefined;
+      return {
+        type: "key-charge",
+        slot,
+        vectors: view.getUint32(5, true),
+        time: view.getFloat64(9, true),
+        digest: bytes.slice(17, CHARGE_BYTES),
+        serial: view.getFloat64(CHARGE_BYTES, true),
+      };
+    case TYPES.keyCounts: {
+      const count = (bytes.length - 5) / PAIR_BYTES;
+      if (!Number.isInteger(count)) return undefined;
+      const used = Array.from(
+        { length: count },
+        (_, i) =>
+          [view.getFloat64(5 + PAIR_BYTES * i, true), view.getFloat64(13 + PAIR_BYTES * i, true)] as const,
+      );
+      return { type: "key-counts", slot, used };
+    }
+    case TYPES.end:
+      return { type: "end", slot: 0 };
     default:
       return undefined;
   }

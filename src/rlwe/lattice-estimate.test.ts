@@ -153,6 +153,26 @@ describe("an independent review of the keys", () => {
   });
 });
 
+describe("modular hints", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  const key = { dimension: 1440, logQ: 32, secretStddev: uniform7, errorStddev: uniform7, samples: ALL };
+
+  it("of 256 vectors take 19 std bits off a key, as an independent review has it (216 to 197)", () => {
+    const plain = estimateAttacks(key).primal.standardBits;
+    const hinted = estimateAttacks({ ...key, modularHintBits: 256 * 14 }).primal.standardBits;
+    expectWithin(plain - hinted, 19, MARGIN_BITS);
+  });
+
+  it("help more the more there are, and less than coordinates for the same bits", () => {
+    const levels = [1, 1000, 3584, 7000].map(
+      (bits) => estimateAttacks({ ...key, modularHintBits: bits }).primal.coreBits,
+    );
+    expect(levels.toSorted((a, b) => b - a)).toEqual(levels);
+    const read = estimateAttacks({ ...key, dimension: 1440 - 3584 / 7 }).primal.coreBits;
+    expect(read).toBeLessThan(levels[2] - 50);
+  });
+});
+
 describe("queries for the function", () => {
   it("are n·h/b0", () => {
     expectWithin(functionQueries(4096, weightEntropy(WEIGHT), 14), 2702, 1);

@@ -22,6 +22,12 @@ export interface LweInstance {
   readonly errorStddev: number;
   /** Samples that the attacker has; Infinity: as many as help. */
   readonly samples: number;
+  /**
+   * Bits known of integer combinations of the secret, each modulo a power of two: every bit halves the lattice's
+   * density (Dachman-Soled, Ducas, Gong, Rossi, "LWE with side information", §4.2). The primal attack's estimate alone
+   * uses them.
+   */
+  readonly modularHintBits?: number;
 }
 
 export interface LweEstimate {
@@ -81,20 +87,23 @@ interface AttackCost {
  * sigma_e·sqrt(beta) ≤ delta^(2·beta - d - 1)·Vol^(1/d), d = m + n + 1, Vol = q^m·(sigma_e/sigma_s)^n.
  *
  * The ADPS16 §6.3 condition on the BG14 lattice, secret scaled to the size of the error, m ≤ samples optimal:
- * the logarithm of the right side is c - (d + 1)·log delta - V/d with V = (n + 1)·log q - n·log(sigma_e/sigma_s).
+ * the logarithm of the right side is c - (d + 1)·log delta - V/d with V = (n + 1)·log q - n·log(sigma_e/sigma_s), less
+ * the bits of modular hints.
  */
 function primal(lwe: LweInstance): AttackCost {
-  const { dimension: n, logQ, samples } = lwe;
+  const { dimension: n, logQ, samples, modularHintBits: hints = 0 } = lwe;
   const logError = Math.log2(lwe.errorStddev);
   const logScale = logError - Math.log2(lwe.secretStddev);
   const bestSamples = (beta: number) => {
-    const best = Math.sqrt(((n + 1) * logQ - n * logScale) / logDelta(beta)) - n - 1;
+    const best = Math.sqrt(((n + 1) * logQ - n * logScale - hints) / logDelta(beta)) - n - 1;
     return clamp(Math.round(best), 1, samples);
   };
   const beta = smallestBeta((b) => {
     const m = bestSamples(b);
     const d = m + n + 1;
-    return logError + Math.log2(b) / 2 <= (2 * b - d - 1) * logDelta(b) + (m * logQ + n * logScale) / d;
+    return (
+      logError + Math.log2(b) / 2 <= (2 * b - d - 1) * logDelta(b) + (m * logQ + n * logScale + hints) / d
+    );
   });
   return { beta, d: bestSamples(beta) + n + 1, repetitionBits: 0 };
 }

@@ -120,7 +120,13 @@ export function wordsSuite(build: KernelBuild): void {
     it("scale 0 gives 0, whatever x holds", () => {
       const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffffffff, 0x7fffffff, 0x7fc00000).buffer);
       const x = Float32Array.of(Number.POSITIVE_INFINITY, 3e38, Number.NEGATIVE_INFINITY, ...nan, 1, ...nan);
-      for (const scale of [0, -0]) expect(scaled(x, scale)).toEqual(new Array(x.length).fill(0));
+      for (const scale of [0, -0]) {
+        // every value in a lane, and in the rest of a row
+        for (let first = 0; first < x.length; first++) {
+          const part = x.subarray(first);
+          expect(scaled(part, scale)).toEqual(new Array(part.length).fill(0));
+        }
+      }
     });
 
     it("float32 at its ends: denormal, tiny and huge with a scale that brings them in", () => {

@@ -89,6 +89,13 @@ export function exactProduct(
   return y;
 }
 
+/** Math.hypot of any number of values: it takes them as arguments, of which there may be too many. */
+function normOf(values: Float32Array | Float64Array): number {
+  let norm = 0;
+  for (let i = 0; i < values.length; i += 4096) norm = Math.hypot(norm, ...values.subarray(i, i + 4096));
+  return norm;
+}
+
 /** Largest error relative to ‖x‖·(largest row norm): what a wrap would blow up to about 1. */
 export function worstError(
   real: Float64Array,
@@ -99,11 +106,11 @@ export function worstError(
 ): number {
   const vectors = x.length / n;
   const exact = exactProduct(real, x, rows, n, vectors);
-  const rowNorms = Array.from({ length: rows }, (_, r) => Math.hypot(...real.subarray(r * n, (r + 1) * n)));
+  const rowNorms = Array.from({ length: rows }, (_, r) => normOf(real.subarray(r * n, (r + 1) * n)));
   const rowNorm = Math.max(...rowNorms);
   let worst = 0;
   for (let t = 0; t < vectors; t++) {
-    const norm = Math.hypot(...x.subarray(t * n, (t + 1) * n));
+    const norm = normOf(x.subarray(t * n, (t + 1) * n));
     if (norm === 0) continue;
     for (let r = 0; r < rows; r++) {
       worst = Math.max(worst, Math.abs(y[t * rows + r] - exact[t * rows + r]) / (rowNorm * norm));
