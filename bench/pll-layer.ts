@@ -24,7 +24,7 @@ export interface PllLayer {
   readonly setup: Timing;
 }
 
-/** W (rows, n) as float; both sides get a kernel instance of their own, as in two processes. */
+/** W (rows, n) as float; both sides get a separate kernel instance, as in two processes. */
 export function makePllLayer(
   real: Float64Array,
   rows: number,

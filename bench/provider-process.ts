@@ -1,4 +1,4 @@
-// `tacet provider` in a process of its own, as benches start it, and what a process has used.
+// `tacet provider` in a separate process, as benches start it, and what a process has used.
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -4,7 +4,7 @@ import type { ClientLayer } from "../pll/client-layer.ts";
 import type { OneTimeMasks } from "../pll/one-time-masks.ts";
 import { MaskStock } from "./mask-stock.ts";
 
-/** Counts masks in place of making them. */
+/** Counts masks instead of making them. */
 class CountingLayer {
   readonly maskBytes: number;
   readonly made: OneTimeMasks[] = [];

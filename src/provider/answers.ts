@@ -1,5 +1,5 @@
 /**
- * Who is computed for next. A short query is answered in the turn in which it came. A long one is cut into parts of
+ * Schedules replies: who is computed for next. A short query is answered in the turn in which it came. A long one is cut into parts of
  * bounded work. The parties that have any (API keys; connections without one) take turns, one part each, and within a
  * party its connections do: whoever asks a lot waits for itself, over however many connections.
  * Parts are computed in this thread, between which it does other things, or by a pool of others.
@@ -172,7 +172,7 @@ function computeHere({ adapter, group, vectors, query }: AnswerPart): Computed {
   return { words, ms: performance.now() - start };
 }
 
-/** One part at a time, each in a turn of the event loop of its own. */
+/** One part at a time, each in a separate turn of the event loop. */
 const inThisThread: AnswerPool = {
   width: 1,
   leastProducts: PART_PRODUCTS,

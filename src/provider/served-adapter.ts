@@ -60,7 +60,7 @@ async function readSignature(tree: FileTree, digest: Uint8Array): Promise<Bundle
   });
 }
 
-/** Layers in a kernel memory of their own. Throws RangeError if it can't hold them. */
+/** Layers in a separate kernel memory. Throws RangeError if it can't hold them. */
 export function loadLayers(inputs: readonly ProviderLayerInput[]): ProviderLayer[] {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);

@@ -144,7 +144,7 @@ export interface Layout {
 
 /**
  * ⌈n/N⌉ data blocks; the padding follows the data in the last one if n_pad coefficients are free there, and has a
- * block and a public element of its own if not.
+ * block and a separate public element if not.
  *
  * Sharing the element changes nothing for the attacker: the same LWE instance, one polynomial product less.
  * (docs/parameters.md §Padding)

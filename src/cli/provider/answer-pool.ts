@@ -1,4 +1,4 @@
-/** Worker threads that compute parts of long queries, each with the layers of all adapters in a memory of its own. */
+/** Worker threads that compute parts of long queries, each with the layers of all adapters in a separate memory. */
 import { extname } from "node:path";
 import { WorkerPool } from "../../platform/node.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
@@ -42,7 +42,7 @@ export class ThreadedAnswers implements AnswerPool {
   }
 
   async compute({ adapter, group, vectors, query }: AnswerPart): Promise<Computed> {
-    // A copy of its own: a view would take all of the message with it.
+    // A separate copy: a view would take all of the message with it.
     const copy = query.slice();
     const request: WorkerRequest = { adapter: this.#adapters.indexOf(adapter), group, vectors, query: copy };
     const reply = (await this.#pool.run(request, [copy.buffer as ArrayBuffer])) as WorkerReply;
