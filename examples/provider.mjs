@@ -2,7 +2,14 @@
 // node examples/provider.mjs [STATE [DATA [PORT]]]
 import { fileURLToPath } from "node:url";
 import { createBundle, createSigningKey, signBundle, systemRandom } from "tacet/bundle";
-import { fingerprintCheckpoint, fitAdapter, openCheckpoint, openLoraAdapter } from "tacet/model";
+import {
+  fingerprintCheckpoint,
+  fitAdapter,
+  openCheckpoint,
+  openLoraAdapter,
+  readAdapterText,
+  vocabSizeOf,
+} from "tacet/model";
 import {
   changeKeys,
   nodeFileTree,
@@ -20,6 +27,8 @@ const folder = (/** @type {string} */ name) =>
 // Once for each version of an adapter. Keep the signing key: clients give its public half as `providerKey`.
 const checkpoint = await openCheckpoint(folder("base"));
 const adapter = await openLoraAdapter(folder("law-adapter"));
+// Its own ends of an answer and chat template; the embedded adapter has none.
+const { text } = await readAdapterText(folder("law-adapter"), checkpoint, vocabSizeOf(checkpoint));
 const made = await createBundle(
   {
     adapter: "law",
@@ -27,6 +36,7 @@ const made = await createBundle(
     groups: fitAdapter(adapter, checkpoint),
     modules: adapter.modules,
     output: "public-basis",
+    ...(text === undefined ? {} : { text }),
   },
   systemRandom,
 );
