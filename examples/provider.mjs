@@ -47,7 +47,7 @@ const { key, record } = createApiKey({ label: "example", budget: { vectors: 150,
 await changeKeys(data, (records) => [...records, record]);
 
 // The folder keeps keys and counts, also if this process is killed; with `RedisStore` replicas share them.
-const opened = openDataFolder(data, {}, (error) => console.error(error));
+const opened = await openDataFolder(data, {}, { onFault: (error) => console.error(error) });
 let vectors = 0;
 const provider = new Provider([await loadServedAdapter(nodeFileTree(state))], {
   store: opened.store,
