@@ -7,6 +7,7 @@ import { toHex, utf8 } from "../src/base/bytes.ts";
 import { ERROR_KINDS } from "../src/base/errors.ts";
 import { encodeBundle } from "../src/bundle/bundle.ts";
 import { BUNDLE_VERSION, type BundleManifest, encodeManifest } from "../src/bundle/manifest.ts";
+import { signKeyPart } from "../src/bundle/key-signature.ts";
 import { publicKeyOf, signBundle } from "../src/bundle/signature.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { publicElementBytes } from "../src/rlwe/public-elements.ts";
@@ -57,6 +58,29 @@ export const WELCOME = encodeProviderFrame({
     vectorsPerKey: DEFAULT_PARAMETERS.vectorsPerKey,
   },
 });
+export const FETCH_KEY = encodeClientFrame({ case: "fetchKey", value: { id: 5 } });
+/** The same key again. */
+export const FETCH_AGAIN = encodeClientFrame({ case: "fetchKey", value: { id: 6, keyId: KEY_ID } });
+const { vectorsPerKey } = DEFAULT_PARAMETERS;
+export const KEY_MADE = encodeProviderFrame({
+  case: "keyMade",
+  value: { id: 5, keyId: KEY_ID, vectorsLeft: vectorsPerKey },
+});
+const identity = { bundleDigest: sha256(BUNDLE), keyId: KEY_ID, group: 0 };
+export const KEY_SIGNATURE = signKeyPart(KEY_SIGNING_KEY, identity, layer);
+const part = { group: 0, weights: layer.weights, hint: layer.hint, signature: KEY_SIGNATURE };
+export const KEY_PART = encodeProviderFrame({ case: "keyPart", value: { id: 5, ...part } });
+/** Of a session later on: what Hello says of the key, and what comes back. */
+export const HELLO_AGAIN = encodeClientFrame({
+  case: "hello",
+  value: {
+    version: PROTOCOL_VERSION,
+    adapter: "law",
+    baseFingerprint: FINGERPRINT,
+    bundleDigest: sha256(BUNDLE),
+    keyIds: [KEY_ID],
+  },
+});
 export const QUERY = encodeClientFrame({
   case: "query",
   value: { id: 7, group: 0, vectors: 1, ciphertext: layer.query, keyId: KEY_ID },
@@ -81,6 +105,7 @@ export const METERED_WELCOME = encodeProviderFrame({
     bundleBytes: BigInt(BUNDLE.length),
     limits: LIMITS,
     vectorsPerKey: DEFAULT_PARAMETERS.vectorsPerKey,
+    keys: [{ keyId: KEY_ID, vectorsLeft: vectorsPerKey - 1 }],
     budget: { vectors: 5000n, windowSeconds: 86_400, left: 4321n },
     bundleSigner: SIGNATURE.publicKey,
     bundleSignature: SIGNATURE.signature,
@@ -97,6 +122,16 @@ export const FAILURE = encodeProviderFrame({
     message: `a query of 1 vectors for this group has ${layer.query.length} bytes, got 4`,
     hint: "client and provider must use the same bundle and protocol version",
     queryId: 8,
+  },
+});
+
+export const UNKNOWN_KEY = encodeProviderFrame({
+  case: "failure",
+  value: {
+    code: ERROR_KINDS.unknown_key.wire,
+    message: "the provider has no such key of this account, or not any more",
+    hint: "ask for another key; the query may be sent again under it",
+    keyRequestId: 6,
   },
 });
 
@@ -152,6 +187,18 @@ export function protocolExamples(): Record<string, string> {
       ["SHA-256", toHex(sha256(QUERY))],
     ]),
     answer: toHex(ANSWER),
+    "hello-again": toHex(HELLO_AGAIN),
+    "fetch-key": lines([
+      ["a new key", toHex(FETCH_KEY)],
+      ["the same again", toHex(FETCH_AGAIN)],
+    ]),
+    "key-made": toHex(KEY_MADE),
+    "key-part": lines([
+      [`frame, ${KEY_PART.length} bytes, first 24`, toHex(KEY_PART.subarray(0, 24))],
+      ["signature", toHex(KEY_SIGNATURE)],
+      ["SHA-256", toHex(sha256(KEY_PART))],
+    ]),
+    "unknown-key": toHex(UNKNOWN_KEY),
     "metered-welcome": toHex(METERED_WELCOME),
     "metered-answer": toHex(METERED_ANSWER),
     "short-query": toHex(SHORT_QUERY),

@@ -12,24 +12,36 @@ import type { MessageSocket } from "../../src/base/platform.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { publicKeyOf } from "../../src/bundle/signature.ts";
 import { ClientLayer } from "../../src/pll/client-layer.ts";
-import { ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { type EncryptedWeights, type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { createApiKey } from "../../src/provider/api-keys.ts";
+import { EmbeddedStore } from "../../src/provider/embedded-store.ts";
 import { Provider } from "../../src/provider/provider.ts";
+import type { KeyRecord, Reserved } from "../../src/provider/store.ts";
 import { Kernels, RING_DEGREE } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
 import { MaskSource, type OneTimeMasks } from "../../src/rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
 import { PublicElements } from "../../src/rlwe/public-elements.ts";
+import { decodeProviderFrame } from "../../src/wire/frames.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { settle } from "../support/memory-socket.ts";
 import {
   BUNDLE,
   FAILURE,
+  FETCH_AGAIN,
+  FETCH_KEY,
   HELLO,
+  KEY_ID,
+  KEY_MADE,
+  KEY_PART,
   KEY_SIGNING_KEY,
   LIMITS,
   MANIFEST,
   protocolExamples,
+  QUERY,
   SHORT_QUERY,
+  UNKNOWN_KEY,
   WELCOME,
 } from "../../tools/protocol-examples.ts";
 import {
@@ -111,14 +123,44 @@ it("the example bundle decodes to the example manifest", async () => {
   expect(toHex(publicKeyOf(KEY_SIGNING_KEY))).toBe(MANIFEST.keySigner);
 });
 
+/** Its keys are those of the example's seed, whichever seed it is given. */
+class ExampleLayer extends ProviderLayer {
+  override encryptWeights(): EncryptedWeights {
+    return super.encryptWeights(SEED);
+  }
+
+  override deriveSecret(): LayerSecret {
+    return super.deriveSecret(SEED);
+  }
+}
+
+/** A store whose next key is the example's. */
+class ExampleStore extends EmbeddedStore {
+  override async allocateKey(): Promise<Uint8Array> {
+    return KEY_ID;
+  }
+
+  override async keysLeft(_account: string, keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
+    return keyIds.map(() => undefined);
+  }
+
+  override async reserve(): Promise<Reserved> {
+    return { granted: true, replayed: false, remaining: undefined };
+  }
+
+  override async findKey(): Promise<KeyRecord> {
+    return createApiKey({ budget: null }).record;
+  }
+}
+
 describe("the example session, by a provider", () => {
-  it("answers Hello and a query that is too short with the frames of the page", async () => {
+  it("answers the frames of the page with the frames of the page", async () => {
     const bundle = await decodeBundle(BUNDLE);
     const kernels = Kernels.load();
     const pool = new BufferPool(kernels);
     const elements = new PublicElements(kernels, pool, BUNDLE_ID);
     const shape = { parameters: p, rows: ROWS, inFeatures: IN_FEATURES };
-    const layers = [new ProviderLayer(kernels, pool, elements, { ...shape, weights: WEIGHTS })];
+    const layers = [new ExampleLayer(kernels, pool, elements, { ...shape, weights: WEIGHTS })];
     const sent: Uint8Array[] = [];
     const socket: MessageSocket = {
       send: (message) => void sent.push(message),
@@ -127,17 +169,23 @@ describe("the example session, by a provider", () => {
       onMessage: () => {},
       onClose: () => {},
     };
-    const adapter = {
-      name: "law",
-      bundle,
-      layers,
-      rootSecret: new Uint8Array(32),
-      keySigningKey: KEY_SIGNING_KEY,
-    };
-    new Provider([adapter], { limits: LIMITS }).accept(socket);
-    for (const frame of [HELLO, SHORT_QUERY]) socket.onMessage(frame);
-    await settle();
+    const rootSecret = new Uint8Array(32);
+    const adapter = { name: "law", bundle, layers, rootSecret, keySigningKey: KEY_SIGNING_KEY };
+    const store = new ExampleStore(memoryJournal(), []);
+    new Provider([adapter], { limits: LIMITS, store }).accept(socket);
+    socket.onMessage(HELLO);
+    socket.onMessage(FETCH_KEY);
+    await expect.poll(() => sent.length, { interval: 1 }).toBe(3);
+    for (const frame of [QUERY, SHORT_QUERY, FETCH_AGAIN]) {
+      socket.onMessage(frame);
+      await settle();
+    }
     socket.onClose(1000, "");
-    expect(sent).toEqual([WELCOME, FAILURE]);
+    const [welcome, made, part, answer, ...failures] = sent;
+    expect([welcome, made, part]).toEqual([WELCOME, KEY_MADE, KEY_PART]);
+    // How long it computed is another number each time.
+    const value = { id: 7, words: worked.answer };
+    expect(decodeProviderFrame(answer, 1 << 20)).toMatchObject({ case: "answer", value });
+    expect(failures).toEqual([FAILURE, UNKNOWN_KEY]);
   });
 });
