@@ -1,57 +1,62 @@
-/** A seeded adapter under attack with both ends in one process: the provider's step, no socket. */
+/** A seeded adapter under attack with both ends in one process: the provider's layers and its keys, no socket. */
 import type { AttackContext } from "../../src/audit/attack.ts";
 import { groupView } from "../../src/audit/group-view.ts";
 import { Oracle } from "../../src/audit/oracle.ts";
 import { seededActivations, seededAdapter, seededSource } from "../../src/audit/seeded-adapter.ts";
 import { groupTruth } from "../../src/audit/truth.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
-import { createBundle } from "../../src/bundle/create-bundle.ts";
-import type { OutputMode } from "../../src/bundle/manifest.ts";
-import type { QueryTransport } from "../../src/client/remote-adapter.ts";
-import { ProviderLayer } from "../../src/pll/provider-layer.ts";
-import { Kernels } from "../../src/ring/kernels.ts";
+import { type CreatedBundle, createBundle } from "../../src/bundle/create-bundle.ts";
+import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
-import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
+import { memoryFileTree } from "../../src/weights/memory-files.ts";
+import { AuditProvider, AuditStore } from "./audit-provider.ts";
 
-export async function auditTarget(
-  n: number,
-  { rank = 4, seed = 1, maxQueries = n, output = "public-basis" as OutputMode } = {},
-) {
-  const { modules, groups } = seededAdapter(n, rank, seed);
-  const input = {
-    adapter: "seeded",
-    baseFingerprint: new Uint8Array(32),
-    groups,
-    modules,
-    output,
-  } as const;
-  const made = await createBundle(input, systemRandom);
-  const other = await createBundle(input, systemRandom);
+const FILE = "private.safetensors";
+
+/** Group 0 of a bundle, as its provider has it. */
+async function providerOf(made: CreatedBundle) {
   const bundle = await decodeBundle(made.bundle);
   const view = groupView(bundle, 0);
+  const tree = memoryFileTree({ [FILE]: made.privateState }, "private state");
+  const { rootSecret, groups } = await readPrivateState(tree, FILE, made.manifest, made.digest);
+  const { parameters, bundleId, rows, inFeatures } = view;
+  const { weights } = groups[0];
+  const bundleDigest = made.digest;
+  const input = { parameters, bundleId, bundleDigest, rootSecret, rows, inFeatures, weights };
+  return { view, start: (store: AuditStore) => new AuditProvider(input, store) };
+}
+
+export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n } = {}) {
+  const { modules, groups } = seededAdapter(n, rank, seed);
+  const input = { adapter: "seeded", baseFingerprint: new Uint8Array(32), groups, modules };
+  const made = await createBundle(input, systemRandom);
+  const [first, second] = [
+    await providerOf(made),
+    await providerOf(await createBundle(input, systemRandom)),
+  ];
+  const { view } = first;
   const truth = await groupTruth(made, modules, view);
-  const kernels = Kernels.load();
-  const layer = new ProviderLayer(kernels, new BufferPool(kernels), {
-    parameters: view.parameters,
-    rows: view.rows,
-    inFeatures: n,
-    weights: truth.integers,
-    padding: truth.padding,
-  });
-  const transport: QueryTransport = {
-    query: async (_group, vectors, ciphertext) => ({
-      words: layer.answerQuery(ciphertext, vectors),
-      providerMs: 0,
-    }),
+  const store = new AuditStore();
+  const provider = first.start(store);
+  const accounts = new Map<Oracle, string>();
+  const open = (at: AuditProvider, account: string, of = view): Oracle => {
+    const oracle = new Oracle(of, at.connect(account));
+    accounts.set(oracle, account);
+    return oracle;
   };
   const context: AttackContext = {
     view,
     truth,
-    open: async () => new Oracle(view, transport),
+    open: async () => open(provider, `account ${accounts.size}`),
+    situations: {
+      sameAccount: async (of) => open(provider, accounts.get(of)!),
+      replica: async (of) => open(first.start(store), accounts.get(of)!),
+      restarted: async (of) => open(first.start(store), accounts.get(of)!),
+      otherVersion: async () => open(second.start(new AuditStore()), "account 0", second.view),
+    },
     activations: seededActivations(n, Math.ceil(1.25 * n), seed + 1),
-    otherHint: async () => (await decodeBundle(other.bundle)).groups[0].hint,
     maxQueries,
     random: seededSource(seed + 2),
   };
-  return { context, layer, view, truth, transport };
+  return { context, provider, view, truth };
 }

@@ -1,0 +1,91 @@
+/** A provider with both ends in one process: the real private layers and the rules of keys, without a socket. */
+import { concatBytes, toHex, utf8 } from "../../src/base/bytes.ts";
+import { TacetError } from "../../src/base/errors.ts";
+import type { Access } from "../../src/audit/oracle.ts";
+import { keySeed } from "../../src/pll/key-secrets.ts";
+import { type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { Kernels } from "../../src/ring/kernels.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
+import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
+import type { Parameters } from "../../src/rlwe/parameters.ts";
+import { PublicElements } from "../../src/rlwe/public-elements.ts";
+
+/** What replicas share and a restart keeps: the epoch, and how much of each key is used. */
+export class AuditStore {
+  readonly epoch = new Uint8Array(8);
+  /** Account → key → vectors it has answered. */
+  readonly used = new Map<string, Map<string, number>>();
+
+  constructor() {
+    systemRandom(this.epoch);
+  }
+}
+
+export interface AuditLayer {
+  readonly parameters: Parameters;
+  readonly bundleId: Uint8Array;
+  readonly bundleDigest: Uint8Array;
+  readonly rootSecret: Uint8Array;
+  readonly rows: number;
+  readonly inFeatures: number;
+  readonly weights: Int32Array;
+}
+
+/** One group of one adapter, group 0. */
+export class AuditProvider {
+  readonly layer: ProviderLayer;
+  readonly #input: AuditLayer;
+  readonly #store: AuditStore;
+
+  constructor(input: AuditLayer, store: AuditStore) {
+    this.#input = input;
+    this.#store = store;
+    const kernels = Kernels.load();
+    const pool = new BufferPool(kernels);
+    this.layer = new ProviderLayer(kernels, pool, new PublicElements(kernels, pool, input.bundleId), input);
+  }
+
+  /** A connection of this account. */
+  connect(account: string): Access {
+    const secrets = new Map<string, LayerSecret>();
+    const { vectorsPerKey } = this.#input.parameters;
+    const used = this.#store.used.get(account) ?? new Map<string, number>();
+    this.#store.used.set(account, used);
+    const usedOf = (id: Uint8Array): number => {
+      const count = used.get(toHex(id));
+      if (count === undefined) throw new TacetError("unknown_key", "no such key");
+      return count;
+    };
+    return {
+      fetchKey: async (again) => {
+        const id = again ?? concatBytes(this.#store.epoch, serial(used.size + 1));
+        if (again === undefined) used.set(toHex(id), 0);
+        const vectorsLeft = vectorsPerKey - usedOf(id);
+        const part = this.layer.encryptWeights(this.#seed(account, id));
+        return { id, vectorsLeft, groups: [{ ...part, signature: new Uint8Array(64) }] };
+      },
+      query: async (_group, vectors, ciphertext, id) => {
+        const after = usedOf(id) + vectors;
+        if (after > vectorsPerKey) throw new TacetError("worn_key", "the key is worn out");
+        used.set(toHex(id), after);
+        const name = toHex(id);
+        const secret = secrets.get(name) ?? this.layer.deriveSecret(this.#seed(account, id));
+        secrets.set(name, secret);
+        return { words: this.layer.answerQuery(secret, ciphertext, vectors), providerMs: 0 };
+      },
+    };
+  }
+
+  #seed(account: string, keyId: Uint8Array): Uint8Array {
+    const { rootSecret, bundleDigest, parameters } = this.#input;
+    const { weightsDigest } = this.layer;
+    const owner = utf8(account);
+    return keySeed({ rootSecret, bundleDigest, weightsDigest, parameters, account: owner, keyId, group: 0 });
+  }
+}
+
+function serial(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setUint32(4, value);
+  return bytes;
+}
