@@ -17,12 +17,15 @@ import { percent } from "../show.ts";
 
 /** Rows that are tried: all are alike, and products at n = 4096 take tens of milliseconds. */
 const MOST_ROWS = 8;
+/** Largest weight of the plain layers. */
+const PLAIN_LARGEST = 2047;
 /** Vectors that read S, to compare with. */
 const SECRETS = 64;
 
 async function run(context: AttackContext) {
-  const plain = attackNaive(context);
-  const partial = attackPartialProducts(context);
+  const coarse = coarseWeights(context);
+  const plain = attackNaive(context, coarse);
+  const partial = attackPartialProducts(context, coarse);
   const divided = await divideHint(context);
   const one = await oneHonestReply(context);
   const { integers } = context.truth;
@@ -57,9 +60,15 @@ async function run(context: AttackContext) {
   ];
 }
 
-function attackNaive({ view, truth, random }: AttackContext) {
+/** W in the few bits that a plain layer has room for beside its noise. */
+function coarseWeights({ truth }: AttackContext): Int32Array {
+  const largest = truth.integers.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+  return truth.integers.map((value) => Math.round((value * PLAIN_LARGEST) / largest));
+}
+
+function attackNaive({ view, random }: AttackContext, weights: Int32Array) {
   const { rows, inFeatures: n } = view;
-  const layer = new NaiveLayer(truth.integers, rows, n);
+  const layer = new NaiveLayer(weights, rows, n);
   const x = uniformIntegers(random, n, -7, 7);
   const scale = 2 ** 14;
   const { key, ciphertext } = naiveEncrypt(x, layer.degree, scale, random);
@@ -73,10 +82,10 @@ function attackNaive({ view, truth, random }: AttackContext) {
     const start = performance.now();
     const row = conjugate(multiplyNegacyclic(reply.c1, inverse));
     milliseconds += performance.now() - start;
-    for (let j = 0; j < n; j++) if ((row[j] | 0) === truth.integers[r * n + j]) right++;
+    for (let j = 0; j < n; j++) if ((row[j] | 0) === weights[r * n + j]) right++;
     // The layer does what it is for: its answer is W·x up to noise and wrap-around.
     let exact = 0;
-    for (let j = 0; j < n; j++) exact += truth.integers[r * n + j] * x[j];
+    for (let j = 0; j < n; j++) exact += weights[r * n + j] * x[j];
     const modulus = 2 ** 32 / scale;
     const gap = naiveDecrypt(reply, key, scale) - exact;
     correct &&= Math.abs(gap - modulus * Math.round(gap / modulus)) <= 64;
@@ -84,17 +93,17 @@ function attackNaive({ view, truth, random }: AttackContext) {
   return { exact: right / (tried * n), correct, milliseconds: milliseconds / tried };
 }
 
-function attackPartialProducts({ view, truth, random }: AttackContext): number {
+function attackPartialProducts({ view, random }: AttackContext, weights: Int32Array): number {
   const { rows, inFeatures: n } = view;
   const scale = 2 ** 17;
   const x = Int32Array.from(uniformIntegers(random, n, 0, 1), (bit) => (bit === 0 ? -1 : 1));
   const { s, ciphertexts } = encryptEach(x, scale, random);
   const found = new Float64Array(rows * n);
   for (let r = 0; r < rows; r++) {
-    const products = partialProducts(ciphertexts, truth.integers.subarray(r * n, (r + 1) * n));
+    const products = partialProducts(ciphertexts, weights.subarray(r * n, (r + 1) * n));
     found.set(weightsOfProducts(products, s, x, scale), r * n);
   }
-  return share(found, truth.integers, 0);
+  return share(found, weights, 0);
 }
 
 /** H_r·(a_0*)^−1, its words read as entries of S; against some entries that queries read. */
