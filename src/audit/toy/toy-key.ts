@@ -16,13 +16,14 @@ import { gaussians, randomBytes } from "../random-numbers.ts";
 import type { StolenKey } from "../stolen-key.ts";
 import { attackSmallLwe, type SmallLwe, trimSamples } from "./lattice-attack.ts";
 
-/** S and E of 11 bits, two entries of S a reply. */
+/** S of 11 bits, errors of 16: as wide as can be, since dimensions are few. Two entries of S a reply. */
 export const TOY_PARAMETERS: Parameters = insecureParameters({
-  keyLength: 80,
+  keyLength: 112,
   secretBits: 11,
-  weightErrorBits: 11,
+  weightErrorBits: 16,
   hintErrorBits: 16,
   replyBits: 22,
+  rowNorm: 2 ** 26,
 });
 /** S, E and E_H as wide as the product's. */
 export const TOY_REAL_ERRORS: Parameters = insecureParameters({ keyLength: 48 });
@@ -30,7 +31,7 @@ export const TOY_REAL_ERRORS: Parameters = insecureParameters({ keyLength: 48 })
 /** Weights of the one row. */
 const WIDTH = 64;
 /** Samples that lattice reduction is given at most: more take minutes. */
-const MOST_SAMPLES = 48;
+const MOST_SAMPLES = 40;
 
 export interface ToyKey {
   readonly parameters: Parameters;
@@ -39,9 +40,12 @@ export interface ToyKey {
   readonly key: StolenKey;
   /** S, its last entries: those that queries have read. */
   readonly read: Int32Array;
+  /** S, for scoring alone. */
+  readonly secret: Int32Array;
 }
 
 export interface ToyLayer {
+  readonly kernels: Kernels;
   readonly parameters: Parameters;
   readonly bundleId: Uint8Array;
   readonly weights: Int32Array;
@@ -61,7 +65,7 @@ export function toyLayer(parameters: Parameters, random: RandomSource): ToyLayer
     inFeatures: WIDTH,
     weights,
   });
-  return { parameters, bundleId, weights, layer };
+  return { kernels, parameters, bundleId, weights, layer };
 }
 
 /** A new key of a layer, of which so many vectors have read S, from its end. */
@@ -84,8 +88,9 @@ export async function usedKey(toy: ToyLayer, vectors: number, random: RandomSour
   const { keyLength } = parameters;
   const places = Array.from({ length: 2 * vectors }, (_, i) => keyLength - 2 * vectors + i);
   const read = vectors === 0 ? new Int32Array(0) : await readSecret(oracle, key, places);
+  const truth = Int32Array.from(toy.kernels.shorts(secret, keyLength));
   layer.releaseSecret(secret);
-  return { parameters, bundleId, weights: toy.weights, key, read };
+  return { parameters, bundleId, weights: toy.weights, key, read, secret: truth };
 }
 
 /** LWE that is left: the entries of S that were not read, with H's words as samples. */
@@ -136,6 +141,11 @@ function lwe(
 /** What lattice reduction finds of the entries that were not read. */
 export function solve(instance: SmallLwe): Int32Array | undefined {
   return attackSmallLwe(trimSamples(instance)).secret;
+}
+
+/** Share of the entries that were not read that are right. A wrong secret may explain a few samples, too. */
+export function rightShare(found: Int32Array | undefined, secret: Int32Array): number {
+  return found === undefined ? 0 : found.filter((value, j) => value === secret[j]).length / found.length;
 }
 
 /** Share of W that comes out to within E once S is known: W + E = B − M·S. */

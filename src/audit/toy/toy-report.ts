@@ -12,16 +12,17 @@
  * | a key of 48 entries, not used, errors as wide as the product's | W comes out |
  */
 import type { RandomSource } from "../../ring/random-source.ts";
+import { bestMargin, type SmallLwe } from "./lattice-attack.ts";
 import {
   differenceLwe,
   hintLwe,
   knownWeightsLwe,
   openedShare,
+  rightShare,
   solve,
   TOY_PARAMETERS,
   TOY_REAL_ERRORS,
   toyLayer,
-  type ToyKey,
   usedKey,
 } from "./toy-key.ts";
 
@@ -29,15 +30,17 @@ export interface ToyRow {
   readonly what: string;
   /** LWE dimension of the instance. */
   readonly dimension: number;
+  /** By how many bits LLL should succeed with the best number of samples; below 0 it should not with any. */
+  readonly margin: number;
   /** Share of what is sought that lattice reduction found. */
   readonly found: number;
   /** Whether it should. */
   readonly expected: boolean;
 }
 
-/** Vectors that a toy key may answer, and too many of them: two entries of S each, of 80. */
-const IN_TIME = 12;
-const TOO_LONG = 26;
+/** Vectors that a toy key may answer, and too many of them: two entries of S each, of 112. */
+const IN_TIME = 6;
+const TOO_LONG = 42;
 /** Rows that {@link toyRows} gives. */
 export const TOY_ROWS = 7;
 
@@ -50,27 +53,27 @@ export async function* toyRows(random: RandomSource): AsyncGenerator<ToyRow, voi
   ] as const) {
     const when = expected ? `used for ${vectors} vectors` : `retired after ${vectors}`;
     const [one, two] = [await usedKey(toy, vectors, random), await usedKey(toy, vectors, random)];
-    const dimension = TOY_PARAMETERS.keyLength - one.read.length;
-    const row = (what: string, found: number): ToyRow => ({
+    const row = (what: string, lwe: SmallLwe, found: number): ToyRow => ({
       what: `${what}, ${when}`,
-      dimension,
+      dimension: lwe.dimension,
+      margin: bestMargin(lwe),
       found,
       expected,
     });
-    yield row("H alone", openedShare(one, solve(hintLwe(one))));
-    yield row("B, W known", openedShare(one, solve(knownWeightsLwe(one))));
-    yield row("B - B' of two keys", differenceShare(one, two));
+    const [hint, known, difference] = [hintLwe(one), knownWeightsLwe(one), differenceLwe(one, two)];
+    yield row("H alone", hint, openedShare(one, solve(hint)));
+    yield row("B, W known", known, rightShare(solve(known), one.secret));
+    // Then S − S̃ is known, and neither of them nor W.
+    const sought = one.secret.map((value, j) => value - two.secret[j]);
+    yield row("B - B' of two keys", difference, rightShare(solve(difference), sought));
   }
   const short = await usedKey(toyLayer(TOY_REAL_ERRORS, random), 0, random);
+  const lwe = hintLwe(short);
   yield {
     what: "H alone, real errors, 48 entries, unused",
-    dimension: TOY_REAL_ERRORS.keyLength,
-    found: openedShare(short, solve(hintLwe(short))),
+    dimension: lwe.dimension,
+    margin: bestMargin(lwe),
+    found: openedShare(short, solve(lwe)),
     expected: true,
   };
-}
-
-/** 1 if the difference of the secrets explains B − B̃: then S − S̃ is known, and neither S nor W. */
-function differenceShare(one: ToyKey, two: ToyKey): number {
-  return solve(differenceLwe(one, two)) === undefined ? 0 : 1;
 }
