@@ -196,3 +196,17 @@ describe("one reply", () => {
     above(tacet.facts.hintDivided, tacet.facts.secretGuessing, 128 * context.view.rows);
   });
 });
+
+describe("a provider that breaks the rules of keys", () => {
+  it("is found out: counts that replicas do not share, errors that are fresh each time", async () => {
+    const careless = await auditTarget(64, { rank: 2, fault: "separate counts" });
+    const [{ facts: separate }] = await keyAgain.run(careless.context);
+    expect(separate).toMatchObject({ again: 1, worn: 0, wornAfterRestart: 0 });
+    const fresh = await auditTarget(64, { rank: 2, fault: "fresh errors" });
+    const [{ facts: redrawn }] = await keyAgain.run(fresh.context);
+    expect(redrawn).toMatchObject({ again: 0, sameAccount: 0 });
+    const endless = await auditTarget(64, { rank: 2, fault: "no count" });
+    const [{ facts: worn }] = await keySecret.run(endless.context);
+    expect(worn.refused).toBe(0);
+  });
+});

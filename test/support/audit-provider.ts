@@ -21,6 +21,9 @@ export class AuditStore {
   }
 }
 
+/** What a provider may do wrong: audits must see it. */
+export type AuditFault = "separate counts" | "fresh errors" | "no count";
+
 export interface AuditLayer {
   readonly parameters: Parameters;
   readonly bundleId: Uint8Array;
@@ -36,9 +39,11 @@ export class AuditProvider {
   readonly layer: ProviderLayer;
   readonly #input: AuditLayer;
   readonly #store: AuditStore;
+  readonly #fault: AuditFault | undefined;
 
-  constructor(input: AuditLayer, store: AuditStore) {
+  constructor(input: AuditLayer, store: AuditStore, fault?: AuditFault) {
     this.#input = input;
+    this.#fault = fault;
     this.#store = store;
     const kernels = Kernels.load();
     const pool = new BufferPool(kernels);
@@ -49,24 +54,27 @@ export class AuditProvider {
   connect(account: string): Access {
     const secrets = new Map<string, LayerSecret>();
     const { vectorsPerKey } = this.#input.parameters;
-    const used = this.#store.used.get(account) ?? new Map<string, number>();
-    this.#store.used.set(account, used);
+    const stored = this.#store.used.get(account) ?? new Map<string, number>();
+    this.#store.used.set(account, stored);
+    const used = this.#fault === "separate counts" ? new Map<string, number>() : stored;
     const usedOf = (id: Uint8Array): number => {
-      const count = used.get(toHex(id));
+      const count = used.get(toHex(id)) ?? stored.get(toHex(id));
       if (count === undefined) throw new TacetError("unknown_key", "no such key");
       return count;
     };
     return {
       fetchKey: async (again) => {
-        const id = again ?? concatBytes(this.#store.epoch, serial(used.size + 1));
-        if (again === undefined) used.set(toHex(id), 0);
+        const id = again ?? concatBytes(this.#store.epoch, serial(stored.size + 1));
+        if (again === undefined) stored.set(toHex(id), 0);
         const vectorsLeft = vectorsPerKey - usedOf(id);
-        const part = this.layer.encryptWeights(this.#seed(account, id));
+        const seed = this.#seed(account, id);
+        if (this.#fault === "fresh errors") systemRandom(seed);
+        const part = this.layer.encryptWeights(seed);
         return { id, vectorsLeft, groups: [{ ...part, signature: new Uint8Array(64) }] };
       },
       query: async (_group, vectors, ciphertext, id) => {
         const after = usedOf(id) + vectors;
-        if (after > vectorsPerKey) throw new TacetError("worn_key", "the key is worn out");
+        if (after > vectorsPerKey && this.#fault !== "no count") throw new TacetError("worn_key", "the key is worn out");
         used.set(toHex(id), after);
         const name = toHex(id);
         const secret = secrets.get(name) ?? this.layer.deriveSecret(this.#seed(account, id));

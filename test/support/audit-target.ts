@@ -9,12 +9,12 @@ import { type CreatedBundle, createBundle } from "../../src/bundle/create-bundle
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { memoryFileTree } from "../../src/weights/memory-files.ts";
-import { AuditProvider, AuditStore } from "./audit-provider.ts";
+import { type AuditFault, AuditProvider, AuditStore } from "./audit-provider.ts";
 
 const FILE = "private.safetensors";
 
 /** Group 0 of a bundle, as its provider has it. */
-async function providerOf(made: CreatedBundle) {
+async function providerOf(made: CreatedBundle, fault?: AuditFault) {
   const bundle = await decodeBundle(made.bundle);
   const view = groupView(bundle, 0);
   const tree = memoryFileTree({ [FILE]: made.privateState }, "private state");
@@ -23,15 +23,22 @@ async function providerOf(made: CreatedBundle) {
   const { weights } = groups[0];
   const bundleDigest = made.digest;
   const input = { parameters, bundleId, bundleDigest, rootSecret, rows, inFeatures, weights };
-  return { view, start: (store: AuditStore) => new AuditProvider(input, store) };
+  return { view, start: (store: AuditStore) => new AuditProvider(input, store, fault) };
 }
 
-export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n } = {}) {
+interface TargetOptions {
+  readonly rank?: number;
+  readonly seed?: number;
+  readonly maxQueries?: number;
+  readonly fault?: AuditFault;
+}
+
+export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n, fault }: TargetOptions = {}) {
   const { modules, groups } = seededAdapter(n, rank, seed);
   const input = { adapter: "seeded", baseFingerprint: new Uint8Array(32), groups, modules };
   const made = await createBundle(input, systemRandom);
   const [first, second] = [
-    await providerOf(made),
+    await providerOf(made, fault),
     await providerOf(await createBundle(input, systemRandom)),
   ];
   const { view } = first;

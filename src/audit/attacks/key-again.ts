@@ -42,16 +42,15 @@ async function run(context: AttackContext): Promise<AttackResult[]> {
   // Half of the key here, half elsewhere, and then one more at each.
   const elsewhere = (await situations.replica?.(first)) ?? (await situations.sameAccount?.(first)) ?? first;
   const half = Math.floor(vectorsPerKey / 2);
-  const ask = (oracle: Oracle, of: StolenKey, count: number) =>
-    oracle.askSecret(of, count, (t, words) => void (words[t] = 2 ** 31 + t * 2 ** 8));
   const counted = await first.fetchKey();
-  await ask(first, counted, half);
-  const second = await refusalOf(() => askShifted(elsewhere, counted, vectorsPerKey - half));
+  await first.askSecret(counted, half, (t, words) => void (words[t] = 2 ** 31 + t * 2 ** 8));
+  const rest = vectorsPerKey - half;
+  const refused = await refusalOf(() => askShifted(elsewhere, counted, rest));
+  if (refused !== undefined) await askShifted(first, counted, rest);
   const worn = [await refusalOf(() => askOne(first, counted)), await refusalOf(() => askOne(elsewhere, counted))];
-  const isShared = second === undefined || elsewhere !== first;
   note(
     "worn",
-    isShared && worn.every((code) => code === "worn_key" || code === "unknown_key"),
+    worn.every((code) => code === "worn_key" || code === "unknown_key"),
     `refused after ${vectorsPerKey} vectors, wherever they were asked`,
   );
 
