@@ -89,15 +89,15 @@ export class Oracle {
         query.set(this.#pack(words, uploadBits, queryBytes), t * queryBytes);
       }
       key.left -= vectors;
-      open.push(
-        this.#access.query(index, vectors, query, key.id).then(({ words }) => {
-          for (let t = 0; t < vectors; t++) {
-            const row = this.#unpack(words.subarray(t * replyBytes, (t + 1) * replyBytes), rows, replyBits);
-            replies.set(row, (first + t) * rows);
-          }
-          this.asked += vectors;
-        }),
-      );
+      const answer = this.#access.query(index, vectors, query, key.id).then(({ words }) => {
+        for (let t = 0; t < vectors; t++) {
+          const row = this.#unpack(words.subarray(t * replyBytes, (t + 1) * replyBytes), rows, replyBits);
+          replies.set(row, (first + t) * rows);
+        }
+        this.asked += vectors;
+      });
+      answer.catch(() => {}); // the first one that fails is reported
+      open.push(answer);
       if (open.length >= MOST_OPEN) await open.shift();
     }
     await Promise.all(open);
@@ -154,7 +154,10 @@ export class Oracle {
         loaded = { of: key, key: this.#honest.loadKey(key.packed) };
       }
       const count = Math.min(CHUNK_VECTORS, key.left, vectors - first);
-      const query = this.#honest.makeQuery(this.#masks.make(count), x.subarray(first * n, (first + count) * n));
+      const query = this.#honest.makeQuery(
+        this.#masks.make(count),
+        x.subarray(first * n, (first + count) * n),
+      );
       key.left -= count;
       const { words } = await this.#access.query(index, count, query.bytes, key.id);
       this.#honest.applyKey(query, loaded.key);

@@ -74,7 +74,8 @@ export class AuditProvider {
       },
       query: async (_group, vectors, ciphertext, id) => {
         const after = usedOf(id) + vectors;
-        if (after > vectorsPerKey && this.#fault !== "no count") throw new TacetError("worn_key", "the key is worn out");
+        if (after > vectorsPerKey && this.#fault !== "no count")
+          throw new TacetError("worn_key", "the key is worn out");
         used.set(toHex(id), after);
         const name = toHex(id);
         const secret = secrets.get(name) ?? this.layer.deriveSecret(this.#seed(account, id));

@@ -33,7 +33,10 @@ interface TargetOptions {
   readonly fault?: AuditFault;
 }
 
-export async function auditTarget(n: number, { rank = 4, seed = 1, maxQueries = n, fault }: TargetOptions = {}) {
+export async function auditTarget(
+  n: number,
+  { rank = 4, seed = 1, maxQueries = n, fault }: TargetOptions = {},
+) {
   const { modules, groups } = seededAdapter(n, rank, seed);
   const input = { adapter: "seeded", baseFingerprint: new Uint8Array(32), groups, modules };
   const made = await createBundle(input, systemRandom);

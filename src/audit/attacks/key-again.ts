@@ -47,7 +47,10 @@ async function run(context: AttackContext): Promise<AttackResult[]> {
   const rest = vectorsPerKey - half;
   const refused = await refusalOf(() => askShifted(elsewhere, counted, rest));
   if (refused !== undefined) await askShifted(first, counted, rest);
-  const worn = [await refusalOf(() => askOne(first, counted)), await refusalOf(() => askOne(elsewhere, counted))];
+  const worn = [
+    await refusalOf(() => askOne(first, counted)),
+    await refusalOf(() => askOne(elsewhere, counted)),
+  ];
   note(
     "worn",
     worn.every((code) => code === "worn_key" || code === "unknown_key"),

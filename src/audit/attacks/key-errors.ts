@@ -21,7 +21,8 @@ const EQUATIONS = 16;
 
 async function run({ view, open }: AttackContext): Promise<AttackResult[]> {
   const { parameters, inFeatures: n, rows, bundleId, knownWithin } = view;
-  const { keyLength, replyBits, weightErrorBits, hintErrorBits, weightBits, hintBits, secretBits } = parameters;
+  const { keyLength, replyBits, weightErrorBits, hintErrorBits, weightBits, hintBits, secretBits } =
+    parameters;
   const oracle = await open();
   const count = Math.min(EQUATIONS, n);
   // W roughly, as anybody gets it: under another key.

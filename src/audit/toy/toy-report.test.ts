@@ -3,7 +3,9 @@ import { seededSource } from "../seeded-adapter.ts";
 import { TOY_ROWS, toyRows } from "./toy-report.ts";
 
 describe("lattice reduction at toy size", () => {
-  it("breaks keys that are used too long, and none that is retired in time", { timeout: 240_000 }, async () => {
+  it("breaks keys that are used too long, and none that is retired in time", {
+    timeout: 240_000,
+  }, async () => {
     const rows: unknown[] = [];
     for await (const { what, margin, found, expected } of toyRows(seededSource(11))) {
       rows.push(what);
