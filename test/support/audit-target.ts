@@ -5,7 +5,7 @@ import { Oracle } from "../../src/audit/oracle.ts";
 import { seededActivations, seededAdapter, seededSource } from "../../src/audit/seeded-adapter.ts";
 import { groupTruth } from "../../src/audit/truth.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
-import { type CreatedBundle, createBundle } from "../../src/bundle/create-bundle.ts";
+import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../src/bundle/create-bundle.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { memoryFileTree } from "../../src/weights/memory-files.ts";
@@ -13,17 +13,23 @@ import { type AuditFault, AuditProvider, AuditStore } from "./audit-provider.ts"
 
 const FILE = "private.safetensors";
 
-/** Group 0 of a bundle, as its provider has it. */
-async function providerOf(made: CreatedBundle, fault?: AuditFault) {
+/** One group of a bundle to attack, and its provider. */
+async function providerOf(made: CreatedBundle, group: number, fault?: AuditFault) {
   const bundle = await decodeBundle(made.bundle);
-  const view = groupView(bundle, 0);
+  const view = groupView(bundle, group);
   const tree = memoryFileTree({ [FILE]: made.privateState }, "private state");
   const { rootSecret, groups } = await readPrivateState(tree, FILE, made.manifest, made.digest);
-  const { parameters, bundleId, rows, inFeatures } = view;
-  const { weights } = groups[0];
-  const bundleDigest = made.digest;
-  const input = { parameters, bundleId, bundleDigest, rootSecret, rows, inFeatures, weights };
-  return { view, start: (store: AuditStore) => new AuditProvider(input, store, fault) };
+  const input = {
+    parameters: view.parameters,
+    bundleId: view.bundleId,
+    bundleDigest: made.digest,
+    rootSecret,
+    groups: groups.map(({ weights }, g) => {
+      const { inFeatures } = made.manifest.groups[g];
+      return { weights, inFeatures, rows: weights.length / inFeatures };
+    }),
+  };
+  return { bundle, view, start: (store: AuditStore) => new AuditProvider(input, store, fault) };
 }
 
 interface TargetOptions {
@@ -33,19 +39,28 @@ interface TargetOptions {
   readonly fault?: AuditFault;
 }
 
-export async function auditTarget(
-  n: number,
-  { rank = 4, seed = 1, maxQueries = n, fault }: TargetOptions = {},
-) {
+export async function auditTarget(n: number, options: TargetOptions = {}) {
+  const { rank = 4, seed = 1, maxQueries = n, fault } = options;
   const { modules, groups } = seededAdapter(n, rank, seed);
   const input = { adapter: "seeded", baseFingerprint: new Uint8Array(32), groups, modules };
+  const activations = seededActivations(n, Math.ceil(1.25 * n), seed + 1);
+  return await targetOf(input, { activations, maxQueries, seed, fault });
+}
+
+export interface TargetData extends Pick<AttackContext, "activations" | "maxQueries" | "recorded"> {
+  readonly group?: number;
+  readonly seed?: number;
+  readonly fault?: AuditFault | undefined;
+}
+
+/** A group of any adapter under attack. */
+export async function targetOf(input: CreateBundleInput, data: TargetData) {
+  const { group = 0, seed = 1, fault, ...given } = data;
   const made = await createBundle(input, systemRandom);
-  const [first, second] = [
-    await providerOf(made, fault),
-    await providerOf(await createBundle(input, systemRandom)),
-  ];
-  const { view } = first;
-  const truth = await groupTruth(made, modules, view);
+  const first = await providerOf(made, group, fault);
+  const second = await providerOf(await createBundle(input, systemRandom), group);
+  const { view, bundle } = first;
+  const truth = await groupTruth(made, input.modules, view);
   const store = new AuditStore();
   const provider = first.start(store);
   const accounts = new Map<Oracle, string>();
@@ -64,9 +79,8 @@ export async function auditTarget(
       restarted: async (of) => open(first.start(store), accounts.get(of)!),
       otherVersion: async () => open(second.start(new AuditStore()), "account 0", second.view),
     },
-    activations: seededActivations(n, Math.ceil(1.25 * n), seed + 1),
-    maxQueries,
+    ...given,
     random: seededSource(seed + 2),
   };
-  return { context, provider, view, truth };
+  return { context, bundle, provider, view, truth };
 }
