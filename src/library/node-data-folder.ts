@@ -1,10 +1,11 @@
 /**
  * A provider's data folder (--data): keys.json, which `tacet keys` writes and a running provider watches;
- * usage.journal, which one provider writes; lock, while it does; adapters.json, what `tacet keys` may say of its
- * adapters.
+ * usage.journal, which one provider writes; usage.mark, how it left that when it ended; lock, while a provider runs;
+ * adapters.json, what `tacet keys` may say of its adapters.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { uptime } from "node:os";
 import { join } from "node:path";
 import { TacetError } from "../base/errors.ts";
 import type { Journal } from "../base/platform.ts";
@@ -18,8 +19,8 @@ import { UsageLedger } from "../provider/usage-ledger.ts";
 /** What is public of an adapter and says how many vectors it bears. */
 export interface AdapterFigures {
   readonly adapter: string;
-  /** Chosen vectors to one group after which its function is known, by width; null: no figure holds (sealed). */
-  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[] | null;
+  /** Chosen vectors to one group after which its function is known, by width. */
+  readonly functionVectors: readonly { readonly inFeatures: number; readonly vectors: number }[];
 }
 
 const paths = (dir: string) => ({
@@ -27,6 +28,7 @@ const paths = (dir: string) => ({
   keysLock: join(dir, "keys.lock"),
   journal: join(dir, "usage.journal"),
   lock: join(dir, "lock"),
+  mark: join(dir, "usage.mark"),
   adapters: join(dir, "adapters.json"),
 });
 
@@ -84,10 +86,17 @@ export async function openDataFolder(
   });
   held.push(() => lock.release());
   try {
+    const isUntouched = takeMark(dir);
     const opened = openJournal(journalPath);
     journal = opened.journal;
+    let isOpen = false;
+    held.push(() => {
+      // A store that was not opened has not ended the epoch of a journal that was put back.
+      if (isOpen && lock.isHeld()) writeMark(dir);
+    });
     held.push(() => opened.journal.close());
-    const store = new EmbeddedStore(opened.journal, opened.records, options);
+    const store = new EmbeddedStore(opened.journal, opened.records, { ...options, isUntouched });
+    isOpen = true;
     held.push(() => store.close());
     store.setKeys(readKeys(dir));
     store.onFault = onFault;
@@ -99,6 +108,44 @@ export async function openDataFolder(
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/**
+ * Whether the journal is as the run before has left it when it ended, on a machine that has not begun anew since: not a
+ * copy, not put back from a backup, nothing cut off by a loss of power. Then keys go on; else they end with their epoch.
+ * The mark is good once: whoever kills this run leaves none.
+ *
+ * @throws TacetError io_failed
+ */
+function takeMark(dir: string): boolean {
+  const { mark } = paths(dir);
+  try {
+    const left = existsSync(mark) ? readFileSync(mark, "latin1") : undefined;
+    rmSync(mark, { force: true });
+    return left !== undefined && left === markOf(dir);
+  } catch (cause) {
+    throw new TacetError("io_failed", `${mark} cannot be used (${errnoOf(cause)})`, { cause });
+  }
+}
+
+/** The journal is closed and on the disk. */
+function writeMark(dir: string): void {
+  writeFileSync(paths(dir).mark, markOf(dir), { mode: 0o600 });
+}
+
+/** The time of change is the system's: neither cp nor tar nor rsync puts it back, as they may the rest. */
+function markOf(dir: string): string {
+  const { dev, ino, size, ctimeNs } = statSync(paths(dir).journal, { bigint: true });
+  return [bootOf(), dev, ino, size, ctimeNs].join(" ");
+}
+
+/** What tells this run of the machine from others; where the system has no id of it, when it began, to the minute. */
+function bootOf(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  } catch {
+    return `began ${Math.round((Date.now() / 1000 - uptime()) / 60)}`;
   }
 }
 
@@ -161,11 +208,10 @@ export function readFigures(dir: string): AdapterFigures[] | undefined {
     const { adapters } = JSON.parse(readFileSync(paths(dir).adapters, "utf8"));
     return (adapters as AdapterFigures[]).map(({ adapter, functionVectors }) => ({
       adapter: String(adapter),
-      functionVectors:
-        functionVectors?.map(({ inFeatures, vectors }) => ({
-          inFeatures: Number(inFeatures),
-          vectors: Number(vectors),
-        })) ?? null,
+      functionVectors: functionVectors.map(({ inFeatures, vectors }) => ({
+        inFeatures: Number(inFeatures),
+        vectors: Number(vectors),
+      })),
     }));
   } catch {
     return undefined;

@@ -75,6 +75,10 @@ export class ProviderLayer {
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
   readonly replyBytes: number;
+  /** Bytes of S of one key. */
+  readonly secretBytes: number;
+  /** Bytes of B and H of one key. */
+  readonly keyBytes: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
@@ -95,6 +99,9 @@ export class ProviderLayer {
     this.weightsDigest = sha256(bytesOf(weights));
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
+    this.secretBytes = 2 * rows * parameters.keyLength;
+    const part = encryptedWeightBytes(parameters, rows, inFeatures);
+    this.keyBytes = part.weights + part.hint;
   }
 
   /** What a client needs of the key with this seed; the same bytes whenever and wherever it is made. */
@@ -114,7 +121,7 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
-    const secret = this.#pool.acquire(2 * this.rows * keyLength);
+    const secret = this.#pool.acquire(this.secretBytes);
     this.#withStream(seed, (stream) => {
       for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
     });
@@ -123,7 +130,7 @@ export class ProviderLayer {
 
   /** Wipes a secret. */
   releaseSecret(secret: LayerSecret): void {
-    this.#pool.release(secret, 2 * this.rows * this.#parameters.keyLength);
+    this.#pool.release(secret, this.secretBytes);
   }
 
   /**

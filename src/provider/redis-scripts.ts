@@ -8,6 +8,7 @@
  * %.0f: Lua's own way drops digits from 10^14 on.
  */
 import { MARKED_WINDOWS, MOST_MARKS } from "./asked-counts.ts";
+import { LIVE_KEYS } from "./key-ids.ts";
 import { BURST_SECONDS, LONGEST_WAIT_MS } from "./rate-limiter.ts";
 
 /**
@@ -135,28 +136,52 @@ write_counts()
 redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
+/** Whether a key of the private layer is good (key-counts.ts), before anything is written. */
+const CHECK_KEY = `
+if serial ~= 0 then
+  local current = string.sub(redis.call("GET", KEYS[6]) or "", 1, 16)
+  local highest = tonumber(redis.call("GET", KEYS[7]) or "0")
+  if current ~= epoch or serial > highest or serial <= highest - ${LIVE_KEYS} then return {"unknown_key"} end
+end
+`;
+
+/** Before the rate is taken: what is refused here is asked again under another key. */
+const CHECK_WEAR = `
+if serial ~= 0 and redis.call("EXISTS", KEYS[2]) == 0 then
+  local used = tonumber(redis.call("HGET", KEYS[8], scope) or "0")
+  if used + vectors > key_limit then return {"worn_key"} end
+end
+`;
+
+const ADD_WEAR = `
+if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
+`;
+
 /**
  * Charges a request.
  *
  *     KEYS  1 the account's counts  2 the request's mark  3 all keys  4 the key's rate  5 hashes of the account's keys
+ *           6 the epoch  7 serial of the account's newest key of that epoch  8 what the key has answered
  *     ARGV  1 account  2 adapter  3 scope  4 vectors  5 now  6 milliseconds to remember the request
- *           7 hash of the key or ""  8 vectors a second or ""
+ *           7 hash of the API key or ""  8 vectors a second or ""
+ *           9 epoch of the key that is asked under  10 its serial, 0: none  11 vectors that a key answers
  *
  * → ["ok" or "budget", replayed 0/1, left or -1, vectors and windowSeconds of the budget that leaves least, time of
- * the charge, waitMs], ["rate", waitMs] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
+ * the charge, waitMs], ["rate", waitMs], ["unknown_key"], ["worn_key"] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
  */
 export const RESERVE = `
 local account, adapter, scope = ARGV[1], ARGV[2], ARGV[3]
 local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
+local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local function whole(x) return string.format("%.0f", x) end
-${READ_BUDGETS}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
   return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
 end
 if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
 if left >= 0 and vectors > left then return reply("budget", 0, left) end
-${ADD_CHARGE}
+${ADD_WEAR}${ADD_CHARGE}
 return reply("ok", 0, left < 0 and left or left - vectors)
 `;
 
@@ -198,4 +223,34 @@ for i = 1, #all, 2 do
 end
 redis.call("SET", KEYS[1], ARGV[1])
 return ARGV[1]
+`;
+
+/**
+ * The epoch of the database's keys: another one where the server is not the one that began it, since that may have
+ * forgotten what keys have answered.
+ *
+ *     KEYS  1 the epoch    ARGV  1 run id of the server  2 16 hex digits that were never used
+ *
+ * → "epoch run-id"
+ */
+export const RENEW_EPOCH = `
+local found = redis.call("GET", KEYS[1])
+if found and string.sub(found, 18) == ARGV[1] then return found end
+redis.call("SET", KEYS[1], ARGV[2] .. " " .. ARGV[1])
+return ARGV[2] .. " " .. ARGV[1]
+`;
+
+/**
+ * A new key of an account.
+ *
+ *     KEYS  1 the epoch    ARGV  1 begins the names of serials  2 account  3 begins the names of what keys have answered
+ *
+ * → ["epoch", serial]; what a key that is good no more has answered is forgotten
+ */
+export const ALLOCATE_KEY = `
+local epoch = string.sub(redis.call("GET", KEYS[1]) or "", 1, 16)
+local highest = redis.call("INCR", ARGV[1] .. epoch .. ":" .. ARGV[2])
+local old = highest - ${LIVE_KEYS}
+if old > 0 then redis.call("DEL", ARGV[3] .. epoch .. ":" .. string.format("%.0f", old) .. ":" .. ARGV[2]) end
+return {epoch, highest}
 `;

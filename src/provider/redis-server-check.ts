@@ -41,6 +41,12 @@ export async function checkRedisServer(link: RedisLink): Promise<string[]> {
   return warnings;
 }
 
+/** What tells this run of a server from another one, and from another server; undefined where it does not tell. */
+export async function runIdOf(link: RedisLink): Promise<string | undefined> {
+  const id = (await infoOf(link, "server"))?.get("run_id");
+  return id !== undefined && /^[0-9a-f]{40}$/.test(id) ? id : undefined;
+}
+
 async function readPolicy(link: RedisLink): Promise<string | undefined> {
   return (
     (await configOf(link, "maxmemory-policy")) ?? (await infoOf(link, "memory"))?.get("maxmemory_policy")

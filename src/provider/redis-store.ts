@@ -13,17 +13,22 @@
  *     usage:ACCOUNT    hash: scope → counts (redis-scripts.ts)
  *     seen:DIGEST      "", for REMEMBER_MS: a request that was charged; DIGEST covers account, scope and request
  *     rate:KEY-ID      when the key's bucket is full again
+ *     epoch            "EPOCH RUN-ID" of the keys of private layers, and of the server that it began on (key-ids.ts)
+ *     serial:EPOCH:ACCOUNT       serial of the account's newest such key
+ *     used:EPOCH:SERIAL:ACCOUNT  hash: scope → vectors that the key has answered
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
 import { AskedCounts, type Mark, MARKED_WINDOWS, windowStart } from "./asked-counts.ts";
+import { EPOCH_BYTES, type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
-import { checkRedisServer } from "./redis-server-check.ts";
-import { CHANGE_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
+import { checkRedisServer, runIdOf } from "./redis-server-check.ts";
+import { ALLOCATE_KEY, CHANGE_KEY, OPEN, RENEW_EPOCH, RESERVE } from "./redis-scripts.ts";
 import {
   type KeyRecord,
   leastOf,
@@ -76,6 +81,8 @@ export class RedisStore implements ProviderStore {
     const format = store.#name("format");
     const found = await link.run(OPEN, [format, store.#name("keys")], [FORMAT, store.#name("keys-of:")]);
     if (found === FORMAT) {
+      link.onForgotten = () => store.#renewEpoch();
+      await store.#renewEpoch();
       for (const warning of warnings) options.onWarning?.(warning);
       return store;
     }
@@ -109,7 +116,11 @@ export class RedisStore implements ProviderStore {
   }
 
   async reserve(reservation: Reservation): Promise<Reserved> {
-    const { account, adapter, scope, vectors, nowMs, key } = reservation;
+    const { account, adapter, scope, vectors, nowMs, key, keyUse } = reservation;
+    const name = keyUse && keyNameOf(keyUse.keyId);
+    if (keyUse && name === undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused: "unknown_key" };
+    }
     const rate = key?.vectorsPerSecond ?? null;
     const keys = [
       this.#name(`usage:${account}`),
@@ -117,6 +128,9 @@ export class RedisStore implements ProviderStore {
       this.#name("keys"),
       this.#name(`rate:${key?.id ?? ""}`),
       this.#name(`keys-of:${account}`),
+      this.#name("epoch"),
+      this.#serialName(account, name?.epoch ?? ""),
+      name === undefined ? "" : this.#usedName(account, name),
     ];
     const args = [
       account,
@@ -127,6 +141,9 @@ export class RedisStore implements ProviderStore {
       this.#rememberMs,
       key?.hash ?? "",
       rate === null ? "" : String(rate),
+      name?.epoch ?? "",
+      String(name?.serial ?? 0),
+      String(keyUse?.limit ?? 0),
     ];
     const reply = (await this.#link.run(RESERVE, keys, args)) as [string, ...unknown[]];
     switch (reply[0]) {
@@ -140,6 +157,9 @@ export class RedisStore implements ProviderStore {
           ...(reply[0] === "ok" && waitMs > 0 ? { waitMs } : {}),
         };
       }
+      case "unknown_key":
+      case "worn_key":
+        return { granted: false, replayed: false, remaining: undefined, keyRefused: reply[0] };
       case "rate":
         throw rateExceeded(rate ?? 0, Number(reply[1]));
       case "key":
@@ -164,6 +184,67 @@ export class RedisStore implements ProviderStore {
     const keys = decodeRecords(texts.filter((text) => text !== null));
     const budgets = budgetsOf(keys, adapter, nowMs);
     return leastOf(counts.map((text) => decodeCounts(text, nowMs).remaining(budgets, nowMs)));
+  }
+
+  async allocateKey(account: string): Promise<Uint8Array> {
+    const [epoch, serial] = (await this.#link.run(
+      ALLOCATE_KEY,
+      [this.#name("epoch")],
+      [this.#name("serial:"), account, this.#name("used:")],
+    )) as [string, number];
+    return keyIdOf({ epoch, serial });
+  }
+
+  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
+    return (await this.#liveNames(account, [keyId]))[0] !== undefined;
+  }
+
+  async keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]> {
+    const names = await this.#liveNames(account, keyIds);
+    return await Promise.all(
+      names.map(async (name) => {
+        if (name === undefined) return undefined;
+        const used = (await this.#link.send(["HMGET", this.#usedName(account, name), ...scopes])) as (
+          | string
+          | null
+        )[];
+        return Math.max(0, limit - Math.max(0, ...used.map(Number)));
+      }),
+    );
+  }
+
+  /** Names of those keys that may be used. */
+  async #liveNames(account: string, keyIds: readonly Uint8Array[]): Promise<(KeyName | undefined)[]> {
+    const epoch = String(await this.#link.send(["GET", this.#name("epoch")])).slice(0, 2 * EPOCH_BYTES);
+    const highest = Number((await this.#link.send(["GET", this.#serialName(account, epoch)])) ?? 0);
+    return keyIds.map((keyId) => {
+      const name = keyNameOf(keyId);
+      const isLive = name?.epoch === epoch && name.serial <= highest && name.serial > highest - LIVE_KEYS;
+      return isLive ? name : undefined;
+    });
+  }
+
+  #serialName(account: string, epoch: string): string {
+    return this.#name(`serial:${epoch}:${account}`);
+  }
+
+  #usedName(account: string, { epoch, serial }: KeyName): string {
+    return this.#name(`used:${epoch}:${serial}:${account}`);
+  }
+
+  /** Whether the server is the one that it was; another one may have forgotten what keys have answered. */
+  async #renewEpoch(): Promise<void> {
+    const fresh = new Uint8Array(EPOCH_BYTES);
+    systemRandom(fresh);
+    // One that does not tell is another one each time: clients fetch keys anew more often than they need.
+    const runId = (await runIdOf(this.#link)) ?? toHex(fresh);
+    // Not by its hash: that would ask here again.
+    await this.#link.send(["EVAL", RENEW_EPOCH, "1", this.#name("epoch"), runId, toHex(fresh)]);
   }
 
   /** Every key, the oldest first. */

@@ -24,6 +24,8 @@ export interface ServedAdapter {
   readonly layers: readonly ProviderLayer[];
   /** What all keys are derived from. Secret. */
   readonly rootSecret: Uint8Array;
+  /** Ed25519: signs each part of a key. Secret; its public half stands in the bundle. */
+  readonly keySigningKey: Uint8Array;
 }
 
 /**
@@ -40,7 +42,12 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
   }
   const bundle = await decodeBundle(await tree.read(BUNDLE_FILE, 0, size));
   const { manifest } = bundle;
-  const { rootSecret, groups } = await readPrivateState(tree, PRIVATE_FILE, manifest, bundle.digest);
+  const { rootSecret, keySigningKey, groups } = await readPrivateState(
+    tree,
+    PRIVATE_FILE,
+    manifest,
+    bundle.digest,
+  );
   const signature = await readSignature(tree, bundle.digest);
   const layers = loadLayers(
     bundleIdBytes(manifest),
@@ -51,7 +58,14 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
       ...groups[g],
     })),
   );
-  return { name: manifest.adapter, bundle, layers, rootSecret, ...(signature && { signature }) };
+  return {
+    name: manifest.adapter,
+    bundle,
+    layers,
+    rootSecret,
+    keySigningKey,
+    ...(signature && { signature }),
+  };
 }
 
 async function readSignature(tree: FileTree, digest: Uint8Array): Promise<BundleSignature | undefined> {

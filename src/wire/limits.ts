@@ -17,6 +17,8 @@ export const DEFAULT_LIMITS: Omit<Limits, "maxMessageBytes"> = Object.freeze({
 
 /** No side sends or reads a larger message. */
 export const MAX_MESSAGE_BYTES = 64 << 20;
+/** What a client reads of a provider: a part of a key has B and H of one group, whole. */
+export const MAX_PROVIDER_MESSAGE_BYTES = MAX_MESSAGE_BYTES;
 /** Room in a message for everything but a query's ciphertext. */
 export const FRAME_OVERHEAD_BYTES = 1024;
 /** Largest bundle a client accepts, in bytes. */

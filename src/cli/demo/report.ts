@@ -1,7 +1,12 @@
 /** What the demo prints. */
 import { toHex } from "../../base/bytes.ts";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
-import { securityPromise, type SecurityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
+import {
+  SECURITY_PROMISE,
+  type SecurityFacts,
+  showBits,
+  showFunctionVectors,
+} from "../shared/bundle-facts.ts";
 import type { LogitError } from "../logits/compare-logits.ts";
 import { waitingMs } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
@@ -107,12 +112,11 @@ export function printSeen(
 
 export function printSecurity(security: SecurityFacts): void {
   heading("Security of this bundle, estimated");
-  const bits = ({ standard, coreSvp }: SecurityFacts["query"]) =>
-    `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
-  printField("your words", bits(security.query));
-  printField("adapter: bundle", bits(security.hint));
+  printField("your words", showBits(security.query));
+  printField("adapter: key", showBits(security.key));
+  printField("  worn out", showBits(security.wornKey));
   printField("adapter: used", showFunctionVectors(security));
-  for (const line of wrap(securityPromise(security), WIDTH)) print(paint(line, "dim"));
+  for (const line of wrap(SECURITY_PROMISE, WIDTH)) print(paint(line, "dim"));
 }
 
 export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedModel): void {
@@ -138,5 +142,11 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
     "bytes",
     `${grouped(perToken.bytesUp)} up, ${grouped(perToken.bytesDown)} down, ` +
       `${perToken.roundTrips.toFixed(1)} queries (one a group: ${groups})`,
+  );
+  const { keys = 0, keyBytes = 0 } = remote?.provider.traffic ?? {};
+  const each = remote?.provider.welcome.vectorsPerKey ?? 0;
+  printField(
+    "keys",
+    `${showBytes(keyBytes / Math.max(1, keys))} down for each ${each} tokens; ${keys} so far`,
   );
 }
