@@ -26,7 +26,8 @@ import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
-import { type HeldKey, KeyRing, type KeySource } from "./key-ring.ts";
+import { type HeldKey, KeyRing } from "./key-ring.ts";
+import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";
 import { PairEffects } from "./pair-effects.ts";
 

@@ -16,7 +16,7 @@ import { checkProviderOptions, type RemoteProviderOptions } from "./provider-opt
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
-import type { FetchedKey, KeyHolder, KeySource } from "./key-ring.ts";
+import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
 
 export type { RemoteProviderOptions };
 

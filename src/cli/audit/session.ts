@@ -1,4 +1,4 @@
-/** A provider under attack: a bundle in a folder of its own, `tacet provider` in its own process, and what attacks need. */
+/** A provider under attack: a bundle in a separate folder, `tacet provider` in its own process, and what attacks need. */
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
