@@ -5,11 +5,11 @@
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
-import { PUBLIC_KEY_BYTES } from "./signature.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
 import { decodeAdapterText } from "./manifest-text.ts";
+import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
 export { refusal } from "./manifest-fields.ts";

@@ -231,11 +231,11 @@ interface JoinedAdapter {
   readonly provider: RemoteProvider;
   readonly bundle: Bundle;
   readonly adapter: RemoteAdapter;
+  /** Keys that were kept are back, and one is on its way where there are few. */
+  readonly restored: Promise<void>;
   /** The base with the adapter's text. */
   readonly checkpoint: Checkpoint;
   readonly use: DeltaUse;
-  /** Settled when the keys of former sessions are in hand. */
-  readonly restored: Promise<void>;
   close(): void;
 }
 
@@ -259,12 +259,12 @@ async function joinAdapter(
     const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
     // While the model is loaded.
     const restored = adapter.restoreKeys();
-    restored.catch(() => {}); // openAll reports it
+    restored.catch(() => {}); // whoever awaits it is told
     return {
-      restored,
       provider,
       bundle,
       adapter,
+      restored,
       checkpoint: joined,
       use: {
         deltas: adapter,

@@ -118,23 +118,23 @@ export class RemoteProvider implements KeySource {
   }
 
   /**
-   * Gets a new key, over a new connection if the old one is lost; a provider that makes no more keys for now is asked
-   * again.
+   * Gets a key, over a new connection if the old one is lost; a provider that makes no more keys for now is asked again.
    *
+   * @param again a key that was made before; by default a new one
    * @throws TacetError bad_key; as {@link query}
    */
-  async fetchKey(): Promise<FetchedKey> {
+  async fetchKey(again?: Uint8Array): Promise<FetchedKey> {
     const format = this.#keyFormat;
     if (format === undefined) throw new TypeError("there is no bundle yet");
     // Made, and lost with the connection: the same one again.
-    let keyId: Uint8Array | undefined;
+    let keyId = again;
     const onMade = (id: Uint8Array) => void (keyId = id);
     const key = await this.#persist(
       async (connection) => {
         try {
           return await connection.fetchKey({ format, keyId, onMade });
         } catch (error) {
-          if (keyId === undefined || !hasCode(error, "unknown_key", "worn_key")) throw error;
+          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key")) throw error;
           keyId = undefined; // it is of another time, or was bound to the connection
           return await connection.fetchKey({ format, onMade });
         }

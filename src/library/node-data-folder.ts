@@ -1,10 +1,10 @@
 /**
  * A provider's data folder (--data): keys.json, which `tacet keys` writes and a running provider watches;
- * usage.journal, which one provider writes; epoch, which tells the folder from a copy of it; lock, while a provider runs; adapters.json, what `tacet keys` may say of its
- * adapters.
+ * usage.journal, which one provider writes; usage.mark, how it left that when it ended; lock, while a provider runs;
+ * adapters.json, what `tacet keys` may say of its adapters.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
 import { TacetError } from "../base/errors.ts";
@@ -14,7 +14,7 @@ import { decodeKeyFile, encodeKeyFile } from "../provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 import type { Sha256 } from "../provider/provider.ts";
 import type { KeyRecord } from "../provider/store.ts";
-import { type JournalPlace, UsageLedger } from "../provider/usage-ledger.ts";
+import { UsageLedger } from "../provider/usage-ledger.ts";
 
 /** What is public of an adapter and says how many vectors it bears. */
 export interface AdapterFigures {
@@ -28,7 +28,7 @@ const paths = (dir: string) => ({
   keysLock: join(dir, "keys.lock"),
   journal: join(dir, "usage.journal"),
   lock: join(dir, "lock"),
-  epoch: join(dir, "epoch"),
+  mark: join(dir, "usage.mark"),
   adapters: join(dir, "adapters.json"),
 });
 
@@ -86,10 +86,17 @@ export async function openDataFolder(
   });
   held.push(() => lock.release());
   try {
+    const isUntouched = takeMark(dir);
     const opened = openJournal(journalPath);
     journal = opened.journal;
+    let isOpen = false;
+    held.push(() => {
+      // A store that was not opened has not ended the epoch of a journal that was put back.
+      if (isOpen && lock.isHeld()) writeMark(dir);
+    });
     held.push(() => opened.journal.close());
-    const store = new EmbeddedStore(opened.journal, opened.records, { ...options, place: journalPlace(dir) });
+    const store = new EmbeddedStore(opened.journal, opened.records, { ...options, isUntouched });
+    isOpen = true;
     held.push(() => store.close());
     store.setKeys(readKeys(dir));
     store.onFault = onFault;
@@ -105,27 +112,32 @@ export async function openDataFolder(
 }
 
 /**
- * What tells a journal from a copy of it and from one that was put back: its folder's file `epoch`, which is written once.
- * A copy of that has another inode, one that was overwritten another time of change.
+ * Whether the journal is as the run before has left it when it ended, on a machine that has not begun anew since: not a
+ * copy, not put back from a backup, nothing cut off by a loss of power. Then keys go on; else they end with their epoch.
+ * The mark is good once: whoever kills this run leaves none.
  *
  * @throws TacetError io_failed
  */
-function journalPlace(dir: string): JournalPlace {
-  const { epoch } = paths(dir);
+function takeMark(dir: string): boolean {
+  const { mark } = paths(dir);
   try {
-    try {
-      writeFileSync(epoch, randomBytes(16).toString("hex"), { flag: "wx", mode: 0o600 });
-    } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw error;
-    }
-    const { dev, ino, ctimeMs } = statSync(epoch);
-    return {
-      identity: `${dev} ${ino} ${ctimeMs} ${readFileSync(epoch, "latin1").slice(0, 32)}`,
-      boot: bootOf(),
-    };
+    const left = existsSync(mark) ? readFileSync(mark, "latin1") : undefined;
+    rmSync(mark, { force: true });
+    return left !== undefined && left === markOf(dir);
   } catch (cause) {
-    throw new TacetError("io_failed", `${epoch} cannot be used (${errnoOf(cause)})`, { cause });
+    throw new TacetError("io_failed", `${mark} cannot be used (${errnoOf(cause)})`, { cause });
   }
+}
+
+/** The journal is closed and on the disk. */
+function writeMark(dir: string): void {
+  writeFileSync(paths(dir).mark, markOf(dir), { mode: 0o600 });
+}
+
+/** The time of change is the system's: neither cp nor tar nor rsync puts it back, as they may the rest. */
+function markOf(dir: string): string {
+  const { dev, ino, size, ctimeNs } = statSync(paths(dir).journal, { bigint: true });
+  return [bootOf(), dev, ino, size, ctimeNs].join(" ");
 }
 
 /** What tells this run of the machine from others; where the system has no id of it, when it began, to the minute. */

@@ -7,6 +7,7 @@ import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
@@ -26,7 +27,6 @@ import type { Charged, KeyLedger } from "./key-ledger.ts";
 import { KeySender, type KeyTools } from "./key-sender.ts";
 import { type BudgetNow, Meter } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { KEY_ID_BYTES } from "./key-ids.ts";
 import type { KeyRecord } from "./store.ts";
 
 /** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */

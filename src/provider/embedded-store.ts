@@ -23,6 +23,11 @@ export interface EmbeddedStoreOptions extends UsageOptions {
    * answers wait for the flush, which many share.
    */
   readonly durability?: "process" | "power";
+  /**
+   * Whether the journal is known to be as the last run has left it, so that keys of that run may go on. Else some of what
+   * they have answered may be missing in it (a backup was put back, the power failed), and they end. Default: it is not.
+   */
+  readonly isUntouched?: boolean;
 }
 
 const FLUSH_MS = 1_000;
@@ -48,9 +53,11 @@ export class EmbeddedStore implements ProviderStore {
     this.#journal = journal;
     this.#ledger = new UsageLedger(journal, records, options);
     this.#ledger.writeTimes();
-    const epoch = new Uint8Array(EPOCH_BYTES);
-    systemRandom(epoch);
-    this.#ledger.openKeys(options.place ?? { identity: "", boot: "" }, toHex(epoch));
+    if (options.isUntouched !== true || !this.#ledger.hasEpoch) {
+      const epoch = new Uint8Array(EPOCH_BYTES);
+      systemRandom(epoch);
+      this.#ledger.beginEpoch(toHex(epoch));
+    }
     this.#waits = options.durability === "power";
   }
 
@@ -71,6 +78,11 @@ export class EmbeddedStore implements ProviderStore {
   async reserve(reservation: Reservation): Promise<Reserved> {
     const { account, adapter, key, vectors, nowMs } = reservation;
     if (key !== undefined && this.#keys.get(key.hash)?.revokedAt !== null) throw unauthorized();
+    const keyRefused = this.#ledger.keyRefusal(reservation);
+    // Before its rate is taken: it will be asked again under another key.
+    if (keyRefused !== undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused };
+    }
     const rate = key?.vectorsPerSecond ?? null;
     const waitMs =
       rate === null || key === undefined
@@ -121,11 +133,6 @@ export class EmbeddedStore implements ProviderStore {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#flushTimer);
-    try {
-      this.#ledger.end();
-    } catch (error) {
-      this.onFault(error); // keys in use are worn out if the power fails too
-    }
     this.#journal.close();
   }
 

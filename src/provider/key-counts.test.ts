@@ -2,7 +2,8 @@
  * No key of the private layer answers more vectors of a group than it may: not over keys, scopes, restarts, replicas,
  * compaction, replays, clocks, a loss of power or a copied folder; and one that may answer does.
  */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -190,46 +191,41 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))("%s",
 });
 
 describe("a journal", () => {
-  const place = (identity: string, boot: string) => ({ place: { identity, boot } });
-
-  it("that ended well, or on a machine that runs on, goes on with its keys", async () => {
-    for (const [ends, boot] of [
-      [true, "two"],
-      [false, "one"],
-    ] as const) {
+  it("goes on with its keys where it is as it was left, and ends them where it may not be", async () => {
+    for (const isUntouched of [true, false, undefined]) {
       const journal = memoryJournal();
-      const first = new EmbeddedStore(journal, [], place("here", "one"));
+      const first = new EmbeddedStore(journal, []);
       const key = await first.allocateKey("ada");
       await use(first, "ada", key, { vectors: LIMIT - 1 });
-      if (ends) first.close();
-      const second = new EmbeddedStore(journal, journal.records, place("here", boot));
-      expect(await use(second, "ada", key, { vectors: 2 })).toBe("worn_key");
-      expect(await use(second, "ada", key, { vectors: 1 })).toBe("yes");
+      first.close();
+      const options = isUntouched === undefined ? {} : { isUntouched };
+      const second = new EmbeddedStore(journal, journal.records, options);
+      if (isUntouched) {
+        expect(await use(second, "ada", key, { vectors: 2 })).toBe("worn_key");
+        expect(await use(second, "ada", key, { vectors: 1 })).toBe("yes");
+      } else {
+        expect(await use(second, "ada", key)).toBe("unknown_key");
+        const { epoch } = keyNameOf(await second.allocateKey("ada"))!;
+        expect(epoch).not.toBe(keyNameOf(key)!.epoch);
+      }
     }
   });
 
-  it("that a loss of power may have cut has worn all keys out", async () => {
-    const journal = memoryJournal();
-    const first = new EmbeddedStore(journal, [], place("here", "one"));
-    const key = await first.allocateKey("ada");
-    await use(first, "ada", key, { vectors: LIMIT });
-    // The latest charge was not flushed.
-    const cut = journal.records.slice(0, -1);
-    const second = new EmbeddedStore(journal, cut, place("here", "two"));
-    expect(await use(second, "ada", key)).toBe("unknown_key");
-    const next = await second.allocateKey("ada");
-    expect(keyNameOf(next)!.serial).toBe(keyNameOf(key)!.serial + 1);
-    expect(await use(second, "ada", next)).toBe("yes");
-  });
-
-  it("that is another one begins an epoch", async () => {
-    const journal = memoryJournal();
-    const first = new EmbeddedStore(journal, [], place("here", "one"));
-    const key = await first.allocateKey("ada");
-    first.close();
-    const second = new EmbeddedStore(journal, journal.records, place("there", "one"));
-    expect(await use(second, "ada", key)).toBe("unknown_key");
-    expect(keyNameOf(await second.allocateKey("ada"))!.epoch).not.toBe(keyNameOf(key)!.epoch);
+  it("takes nothing of the API key's rate for a query whose key is refused", async () => {
+    const store = new EmbeddedStore(memoryJournal(), []);
+    const record = newRecord({ account: "ada", vectorsPerSecond: 1 });
+    store.setKeys([record]);
+    const key = await store.allocateKey("ada");
+    const query = async (keyId: Uint8Array, vectors: number) => {
+      const { keyRefused, waitMs } = await store.reserve(
+        ask({ account: "ada", vectors, key: record, keyUse: { keyId, limit: LIMIT } }),
+      );
+      return keyRefused ?? waitMs ?? 0;
+    };
+    for (let i = 0; i < 5; i++) expect(await query(new Uint8Array(16), 10)).toBe("unknown_key");
+    for (let i = 0; i < 5; i++) expect(await query(key, LIMIT + 1)).toBe("worn_key");
+    expect(await query(key, 10)).toBe(0);
+    expect(await query(key, 1)).toBeGreaterThan(0);
   });
 
   it("is written and flushed before a key is given out", async () => {
@@ -260,29 +256,74 @@ describe("a data folder", () => {
   });
   const opened = async (dir: string) => await openDataFolder(dir, {}, { onFault: () => {} });
 
-  it("goes on with its keys, also after it was compacted; a copy, and one put back, begin an epoch", async () => {
+  const copy = (from: string, to: string) => {
+    for (const name of readdirSync(from)) copyFileSync(join(from, name), join(to, name));
+  };
+
+  it("goes on with its keys after a provider has ended", async () => {
     const dir = folder();
     const first = await opened(dir);
     const key = await first.store.allocateKey("ada");
     await use(first.store, "ada", key, { vectors: LIMIT });
     first.close();
-    const backup = folder();
-    for (const name of ["usage.journal", "epoch"]) copyFileSync(join(dir, name), join(backup, name));
-
-    const again = await opened(dir);
-    expect(await use(again.store, "ada", key)).toBe("worn_key");
-    again.close();
-    const copy = await opened(backup);
-    expect(await use(copy.store, "ada", key)).toBe("unknown_key");
-    copy.close();
-    // Put back over what is there, in place.
-    for (const name of ["usage.journal", "epoch"]) {
-      truncateSync(join(dir, name));
-      writeFileSync(join(dir, name), readFileSync(join(backup, name)));
+    for (let runs = 0; runs < 2; runs++) {
+      const again = await opened(dir);
+      expect(await use(again.store, "ada", key)).toBe("worn_key");
+      again.close();
     }
+  });
+
+  // A copy that is put back in place keeps device and inode, and cp -p and tar also the time of writing.
+  it.each([
+    ["cp -p over the files", (backup: string, dir: string) => execFileSync("cp", ["-pr", `${backup}/.`, dir])],
+    [
+      "rm, then cp -p",
+      (backup: string, dir: string) => {
+        rmSync(dir, { recursive: true });
+        execFileSync("cp", ["-pr", backup, dir]);
+      },
+    ],
+    [
+      "rm, then tar",
+      (backup: string, dir: string) => {
+        rmSync(dir, { recursive: true });
+        mkdirSync(dir);
+        execFileSync("sh", ["-c", 'tar -C "$0" -cf - . | tar -C "$1" -xf -', backup, dir]);
+      },
+    ],
+    ["the journal alone", (backup: string, dir: string) => copy(backup, dir)],
+  ])("begins an epoch after a backup was put back: %s", async (_, putBack) => {
+    const dir = folder();
+    const first = await opened(dir);
+    const key = await first.store.allocateKey("ada");
+    await use(first.store, "ada", key, { vectors: LIMIT - 2 });
+    first.close();
+    const backup = folder();
+    execFileSync("cp", ["-pr", `${dir}/.`, backup]);
+    const second = await opened(dir);
+    expect(await use(second.store, "ada", key, { vectors: 2 })).toBe("yes");
+    const later = await second.store.allocateKey("ada");
+    second.close();
+    putBack(backup, dir);
     const restored = await opened(dir);
-    expect(await use(restored.store, "ada", key)).toBe("unknown_key");
+    for (const each of [key, later]) expect(await use(restored.store, "ada", each)).toBe("unknown_key");
     restored.close();
+    const copied = await opened(backup);
+    expect(await use(copied.store, "ada", key)).toBe("unknown_key");
+    copied.close();
+  });
+
+  it("begins an epoch after a provider that did not end", async () => {
+    const dir = folder();
+    const first = await opened(dir);
+    const key = await first.store.allocateKey("ada");
+    const killed = folder();
+    copy(dir, killed);
+    rmSync(join(killed, "lock"), { force: true });
+    const again = await opened(killed);
+    expect(await use(again.store, "ada", key)).toBe("unknown_key");
+    again.close();
+    first.close();
   });
 });
 

@@ -1,25 +1,18 @@
 /**
  * What every key has answered (docs/security.md, *Worn keys*): vectors by account, scope and serial. A key answers so
  * many vectors of each group and no more, whatever budgets, windows, restarts and replicas do; so counts only grow, and
- * what may have been lost counts as used up.
+ * where some may have been lost an epoch ends, and all keys with it.
  *
- * A key is good while its serial is above the account's floor, among its newest LIVE_KEYS, and of this epoch.
+ * A key is good while its serial is among the account's newest LIVE_KEYS, and it is of this epoch.
  */
-import { KEY_ID_BYTES, type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
-import type { KeyUse } from "./store.ts";
-
-export interface AccountKeys {
-  /** Serial of the newest key; 0: none. */
-  highest: number;
-  /** Keys up to this one are worn out. */
-  floor: number;
-}
+import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 
 export type KeyRefusal = "unknown_key" | "worn_key";
 
 export class KeyCounts {
   #epoch = "";
-  readonly #accounts = new Map<string, AccountKeys>();
+  /** By account: serial of the newest key. */
+  readonly #accounts = new Map<string, number>();
   /** By scope slot: serial → vectors. */
   readonly #used = new Map<number, Map<number, number>>();
 
@@ -34,7 +27,8 @@ export class KeyCounts {
     this.#used.clear();
   }
 
-  accounts(): Iterable<[account: string, keys: Readonly<AccountKeys>]> {
+  /** Serial of every account's newest key. */
+  accounts(): ReadonlyMap<string, number> {
     return this.#accounts;
   }
 
@@ -43,37 +37,28 @@ export class KeyCounts {
     return this.#used.get(slot) ?? new Map();
   }
 
-  setAccount(account: string, keys: AccountKeys): void {
-    this.#accounts.set(account, keys);
+  setAccount(account: string, highest: number): void {
+    this.#accounts.set(account, highest);
   }
 
   /** The account's next serial; it is given out when it is written down. */
   nextSerial(account: string): number {
-    return (this.#accounts.get(account)?.highest ?? 0) + 1;
+    return (this.#accounts.get(account) ?? 0) + 1;
   }
 
   /** The serial of a key that is good. */
   live(account: string, id: Uint8Array): number | undefined {
-    const name = id.length === KEY_ID_BYTES ? keyNameOf(id) : undefined;
-    const keys = this.#accounts.get(account);
-    if (name === undefined || keys === undefined || name.epoch !== this.#epoch) return undefined;
+    const name = keyNameOf(id);
+    const highest = this.#accounts.get(account);
+    if (name === undefined || highest === undefined || name.epoch !== this.#epoch) return undefined;
     const { serial } = name;
-    return serial > keys.floor && serial <= keys.highest && serial > keys.highest - LIVE_KEYS
-      ? serial
-      : undefined;
+    return serial <= highest && serial > highest - LIVE_KEYS ? serial : undefined;
   }
 
   /** Vectors that a good key has left in a scope. */
   left(slot: number | undefined, serial: number, limit: number): number {
     const used = slot === undefined ? 0 : (this.#used.get(slot)?.get(serial) ?? 0);
     return Math.max(0, limit - used);
-  }
-
-  /** Why a key does not answer so many vectors; undefined: it does. */
-  refusal(account: string, slot: number, { keyId, limit }: KeyUse, vectors: number): KeyRefusal | undefined {
-    const serial = this.live(account, keyId);
-    if (serial === undefined) return "unknown_key";
-    return vectors > this.left(slot, serial, limit) ? "worn_key" : undefined;
   }
 
   add(slot: number, serial: number, vectors: number): void {
@@ -87,11 +72,6 @@ export class KeyCounts {
       .slice(0, LIVE_KEYS)
       .at(-1)!;
     for (const each of used.keys()) if (each < oldest) used.delete(each);
-  }
-
-  /** All keys that were ever given out are worn out from now on. */
-  wearAll(): void {
-    for (const keys of this.#accounts.values()) keys.floor = keys.highest;
   }
 
   nameOf(serial: number): KeyName {

@@ -4,8 +4,8 @@
  * LIVE_KEYS of an account are good. An epoch is new where counts may have been lost or doubled.
  */
 import { toHex } from "../base/bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 
-export const KEY_ID_BYTES = 16;
 export const EPOCH_BYTES = 8;
 /** Keys of an account that are good at a time: those of some clients, each with a few. */
 export const LIVE_KEYS = 64;

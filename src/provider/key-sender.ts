@@ -4,6 +4,7 @@
  * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
 import type { Answers } from "./answers.ts";
@@ -13,7 +14,6 @@ import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyRates } from "./key-rates.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import { OneAtATime, type Place } from "./one-at-a-time.ts";
-import { KEY_ID_BYTES } from "./key-ids.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 

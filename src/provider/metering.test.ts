@@ -1,5 +1,6 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { heard, hello, say } from "../../test/support/provider-client.ts";
@@ -11,7 +12,6 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
@@ -32,7 +32,7 @@ async function start(
   wrap: (store: ProviderStore) => ProviderStore = (store) => store,
 ) {
   const journal = memoryJournal();
-  const store = new EmbeddedStore(journal, journal.records);
+  const store = new EmbeddedStore(journal, []);
   const { key, record } = createApiKey(
     { budget: { vectors: 10, windowSeconds: 0 }, ...change },
     NOW,

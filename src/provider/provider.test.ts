@@ -1,5 +1,6 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { cases, enterWithKey, heard, hello, say, until } from "../../test/support/provider-client.ts";
@@ -12,7 +13,6 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey } from "./api-keys.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -82,15 +82,7 @@ describe("Provider", () => {
     expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
     const { provider } = start();
     expect(Object.keys(provider).sort()).toEqual(["keyPartBytes", "limits", "totals", "waiting"]);
-    const methods = [
-      "accept",
-      "adapterNames",
-      "drain",
-      "heldSecrets",
-      "inFlight",
-      "openConnections",
-      "shutDown",
-    ];
+    const methods = ["accept", "adapterNames", "drain", "heldSecrets", "inFlight", "openConnections", "shutDown"];
     expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(["constructor", ...methods].sort());
   });
 

@@ -145,8 +145,9 @@ if serial ~= 0 then
 end
 `;
 
+/** Before the rate is taken: what is refused here is asked again under another key. */
 const CHECK_WEAR = `
-if serial ~= 0 then
+if serial ~= 0 and redis.call("EXISTS", KEYS[2]) == 0 then
   local used = tonumber(redis.call("HGET", KEYS[8], scope) or "0")
   if used + vectors > key_limit then return {"worn_key"} end
 end
@@ -174,12 +175,12 @@ local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
 local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local function whole(x) return string.format("%.0f", x) end
-${CHECK_KEY}${READ_BUDGETS}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
   return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
 end
 if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
-${CHECK_WEAR}if left >= 0 and vectors > left then return reply("budget", 0, left) end
+if left >= 0 and vectors > left then return reply("budget", 0, left) end
 ${ADD_WEAR}${ADD_CHARGE}
 return reply("ok", 0, left < 0 and left or left - vectors)
 `;

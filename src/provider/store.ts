@@ -48,7 +48,7 @@ export interface KeyRecord {
 
 /** The key that a query is asked under. */
 export interface KeyUse {
-  /** KEY_ID_BYTES (key-ids.ts). */
+  /** KEY_ID_BYTES. */
   readonly keyId: Uint8Array;
   /** vectorsPerKey */
   readonly limit: number;

@@ -6,7 +6,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { Journal } from "../base/platform.ts";
 import { AskedCounts, endOf } from "./asked-counts.ts";
-import { KeyCounts } from "./key-counts.ts";
+import { KeyCounts, type KeyRefusal } from "./key-counts.ts";
 import { RecentRequests } from "./recent-requests.ts";
 import type { Budget, Reservation, Reserved } from "./store.ts";
 import {
@@ -31,18 +31,8 @@ interface Slot {
 export interface UsageOptions {
   readonly remembered?: number;
   readonly compactBytes?: number;
-  /** What the journal and the machine are known by (UsageLedger.openKeys). Default: they never change. */
-  readonly place?: JournalPlace;
   /** Milliseconds since 1970: what version 0.1.0 wrote without a time counts as asked then. Default: the clock's. */
   readonly nowMs?: number;
-}
-
-/** Where a journal is. */
-export interface JournalPlace {
-  /** What tells the journal from a copy of it, or from one that was put back from a backup. */
-  readonly identity: string;
-  /** What tells this run of the machine from one before a loss of power. */
-  readonly boot: string;
 }
 
 /** What an account has asked in one scope. */
@@ -63,9 +53,6 @@ export class UsageLedger {
   readonly #keys = new KeyCounts();
   #compactAt: number;
   #hasUndated = false;
-  #place: JournalPlace | undefined;
-  /** Whether the last record is that of an end. */
-  #ended = false;
 
   /**
    * @param records what the journal holds
@@ -90,36 +77,27 @@ export class UsageLedger {
     this.#hasUndated = false;
   }
 
-  /**
-   * Goes on with the counts of keys, or begins an epoch. Both where a count may have been lost or doubled, so that no key
-   * answers more than it may: in a journal that is not the one that was written before (a copy, a backup) all keys end
-   * with their epoch; after a loss of power all that were given out are worn out.
-   *
-   * @param freshEpoch 16 hex digits that were never used
-   * @throws TacetError io_failed
-   */
-  openKeys(place: JournalPlace, freshEpoch: string): void {
-    const before = this.#place;
-    if (before === undefined || before.identity !== place.identity) this.#keys.begin(freshEpoch);
-    else if (!this.#ended && before.boot !== place.boot) this.#keys.wearAll();
-    this.#place = place;
-    this.#append({ type: "epoch", slot: 0, epoch: this.#keys.epoch, ...place });
-    for (const [account, { highest, floor }] of this.#keys.accounts()) {
-      this.#append({ type: "keys", slot: 0, account, highest, floor });
-    }
+  /** Whether an epoch of keys has begun. */
+  get hasEpoch(): boolean {
+    return this.#keys.epoch !== "";
   }
 
-  /** Says that nothing was lost. */
-  end(): void {
-    if (this.#place !== undefined) this.#append({ type: "end", slot: 0 });
+  /**
+   * Begins an epoch: no key that was given out before is good any more, and no serial of it means one.
+   *
+   * @param epoch 16 hex digits that were never used
+   * @throws TacetError io_failed
+   */
+  beginEpoch(epoch: string): void {
+    this.#append({ type: "epoch", slot: 0, epoch });
+    this.#keys.begin(epoch);
   }
 
   /** The id of a new key. It may be given out when the journal is flushed. @throws TacetError io_failed */
   allocateKey(account: string): Uint8Array {
     const highest = this.#keys.nextSerial(account);
-    const floor = this.#floorOf(account);
-    this.#append({ type: "keys", slot: 0, account, highest, floor });
-    this.#keys.setAccount(account, { highest, floor });
+    this.#append({ type: "keys", slot: 0, account, highest });
+    this.#keys.setAccount(account, highest);
     return this.#keys.idOf(highest);
   }
 
@@ -131,31 +109,31 @@ export class UsageLedger {
     return Math.min(limit, ...slots.map((slot) => this.#keys.left(slot, serial, limit)));
   }
 
-  #floorOf(account: string): number {
-    for (const [name, { floor }] of this.#keys.accounts()) if (name === account) return floor;
-    return 0;
+  /** Why the key of a request does not answer it; undefined: it does, or the request was charged before. */
+  keyRefusal({ account, scope, digest, vectors, keyUse }: Reservation): KeyRefusal | undefined {
+    if (keyUse === undefined) return undefined;
+    const serial = this.#keys.live(account, keyUse.keyId);
+    if (serial === undefined) return "unknown_key";
+    const slot = this.#byName.get(nameOf(account, scope))?.id;
+    if (slot !== undefined && this.#recent.has(slot, digest)) return undefined;
+    return vectors > this.#keys.left(slot, serial, keyUse.limit) ? "worn_key" : undefined;
   }
 
   /**
    * @param budgets all that hold for the account
    * @throws TacetError io_failed if the charge can't be written; nothing is granted then
    */
-  reserve(
-    { account, scope, digest, vectors, nowMs, keyUse }: Reservation,
-    budgets: readonly Budget[],
-  ): Reserved {
-    const serial = keyUse && this.#keys.live(account, keyUse.keyId);
+  reserve(reservation: Reservation, budgets: readonly Budget[]): Reserved {
     // Before anything is written: whoever names keys at random leaves nothing here.
-    if (keyUse && serial === undefined) {
-      const remaining = this.counts(account, scope).remaining(budgets, nowMs);
-      return { granted: false, replayed: false, remaining, keyRefused: "unknown_key" };
+    const keyRefused = this.keyRefusal(reservation);
+    if (keyRefused !== undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused };
     }
+    const { account, scope, digest, vectors, nowMs, keyUse } = reservation;
+    const serial = keyUse && this.#keys.live(account, keyUse.keyId);
     const { id, counts } = this.#slot(account, scope);
     const remaining = counts.remaining(budgets, nowMs);
     if (this.#recent.has(id, digest)) return { granted: true, replayed: true, remaining };
-    if (keyUse && serial !== undefined && vectors > this.#keys.left(id, serial, keyUse.limit)) {
-      return { granted: false, replayed: false, remaining, keyRefused: "worn_key" };
-    }
     if (remaining !== undefined && vectors > remaining.left) {
       return { granted: false, replayed: false, remaining };
     }
@@ -203,13 +181,11 @@ export class UsageLedger {
   }
 
   #append(record: WrittenRecord): void {
-    this.#ended = record.type === "end";
     this.#journal.append(encodeUsageRecord(record));
   }
 
   #restore(bytes: Uint8Array, i: number, nowMs: number): void {
     const record = decodeUsageRecord(bytes);
-    this.#ended = record?.type === "end";
     if (record !== undefined && this.#restoreKeys(record)) return;
     if (record?.type === "slot" && record.slot === this.#slots.length) {
       this.#addSlot(record.slot, record.account, record.scope);
@@ -257,13 +233,10 @@ export class UsageLedger {
   #restoreKeys(record: UsageRecord): boolean {
     switch (record.type) {
       case "epoch":
-        if (record.epoch !== this.#keys.epoch) this.#keys.begin(record.epoch);
-        this.#place = { identity: record.identity, boot: record.boot };
+        this.#keys.begin(record.epoch);
         return true;
       case "keys":
-        this.#keys.setAccount(record.account, { highest: record.highest, floor: record.floor });
-        return true;
-      case "end":
+        this.#keys.setAccount(record.account, record.highest);
         return true;
       default:
         return false;
@@ -277,10 +250,10 @@ export class UsageLedger {
   }
 
   *#snapshot(): Generator<Uint8Array> {
-    if (this.#place !== undefined) {
-      yield encodeUsageRecord({ type: "epoch", slot: 0, epoch: this.#keys.epoch, ...this.#place });
-      for (const [account, { highest, floor }] of this.#keys.accounts()) {
-        yield encodeUsageRecord({ type: "keys", slot: 0, account, highest, floor });
+    if (this.hasEpoch) {
+      yield encodeUsageRecord({ type: "epoch", slot: 0, epoch: this.#keys.epoch });
+      for (const [account, highest] of this.#keys.accounts()) {
+        yield encodeUsageRecord({ type: "keys", slot: 0, account, highest });
       }
     }
     for (const { id, account, scope, counts } of this.#slots) {

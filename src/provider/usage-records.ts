@@ -5,11 +5,10 @@
  *     charge      4  u32 slot  u32 vectors  f64 time  16 bytes digest
  *     counts      5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
  *
- *     epoch       6  u32 0     8 bytes epoch  u16 length  what the journal is known by (UTF-8)  boot (UTF-8, the rest)
- *     keys        7  u32 0     f64 highest  f64 floor  account (UTF-8, the rest)
+ *     epoch       6  u32 0     8 bytes epoch
+ *     keys        7  u32 0     f64 highest  account (UTF-8, the rest)
  *     key charge  8  u32 slot  u32 vectors  f64 time  16 bytes digest  f64 serial
  *     key counts  9  u32 slot  pairs, each f64 serial  f64 vectors
- *     end        10  u32 0     nothing more: the provider ended, and all that it wrote stands before
  *
  * A charge of 0 vectors only remembers its request. Version 0.1.0 wrote charges and sums without times; they are read
  * and not written:
@@ -53,18 +52,14 @@ export interface EpochRecord {
   readonly slot: 0;
   /** 16 hex digits. */
   readonly epoch: string;
-  /** What tells this journal from a copy of it. */
-  readonly identity: string;
-  /** What tells this run of the machine from another. */
-  readonly boot: string;
 }
 
 export interface KeysRecord {
   readonly type: "keys";
   readonly slot: 0;
   readonly account: string;
+  /** Serial of its newest key. */
   readonly highest: number;
-  readonly floor: number;
 }
 
 /** A charge under a key. */
@@ -81,11 +76,6 @@ export interface KeyCountsRecord {
   readonly type: "key-counts";
   readonly slot: number;
   readonly used: readonly (readonly [serial: number, vectors: number])[];
-}
-
-export interface EndRecord {
-  readonly type: "end";
-  readonly slot: 0;
 }
 
 /** A charge of version 0.1.0: it happened in a window, or at any time (windowSeconds = 0). */
@@ -114,8 +104,7 @@ export type WrittenRecord =
   | EpochRecord
   | KeysRecord
   | KeyChargeRecord
-  | KeyCountsRecord
-  | EndRecord;
+  | KeyCountsRecord;
 export type UsageRecord = WrittenRecord | UndatedCharge | UndatedSums;
 
 const TYPES = {
@@ -128,7 +117,6 @@ const TYPES = {
   keys: 7,
   keyCharge: 8,
   keyCounts: 9,
-  end: 10,
 } as const;
 const UNDATED_CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
 const UNDATED_SUMS_BYTES = 33;
@@ -136,8 +124,8 @@ const CHARGE_BYTES = 17 + REQUEST_DIGEST_BYTES;
 const COUNTS_BYTES = 21;
 const MARK_BYTES = 20;
 const EPOCH_AT = 5;
-const IDENTITY_AT = EPOCH_AT + 8 + 2;
-const ACCOUNT_AT = 21;
+const EPOCH_RECORD_BYTES = EPOCH_AT + 8;
+const ACCOUNT_AT = 13;
 const KEY_CHARGE_BYTES = CHARGE_BYTES + 8;
 const PAIR_BYTES = 16;
 
@@ -170,16 +158,13 @@ export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
       return bytes;
     }
     case "epoch": {
-      const identity = utf8(record.identity);
-      const { bytes, view } = start(TYPES.epoch, 0, IDENTITY_AT);
+      const { bytes } = start(TYPES.epoch, 0, EPOCH_RECORD_BYTES);
       bytes.set(fromHex(record.epoch), EPOCH_AT);
-      view.setUint16(EPOCH_AT + 8, identity.length, true);
-      return concatBytes(bytes, identity, utf8(record.boot));
+      return bytes;
     }
     case "keys": {
       const { bytes, view } = start(TYPES.keys, 0, ACCOUNT_AT);
       view.setFloat64(5, record.highest, true);
-      view.setFloat64(13, record.floor, true);
       return concatBytes(bytes, utf8(record.account));
     }
     case "key-charge": {
@@ -198,8 +183,6 @@ export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
       }
       return bytes;
     }
-    case "end":
-      return start(TYPES.end, 0, 7).bytes;
   }
 }
 
@@ -260,19 +243,13 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
         windowSeconds: view.getUint32(29, true),
       };
     case TYPES.epoch: {
-      if (bytes.length < IDENTITY_AT) return undefined;
-      const bootAt = IDENTITY_AT + view.getUint16(EPOCH_AT + 8, true);
-      if (bootAt > bytes.length) return undefined;
-      const decoder = new TextDecoder();
-      const epoch = toHex(bytes.subarray(EPOCH_AT, EPOCH_AT + 8));
-      const identity = decoder.decode(bytes.subarray(IDENTITY_AT, bootAt));
-      return { type: "epoch", slot: 0, epoch, identity, boot: decoder.decode(bytes.subarray(bootAt)) };
+      if (bytes.length !== EPOCH_RECORD_BYTES) return undefined;
+      return { type: "epoch", slot: 0, epoch: toHex(bytes.subarray(EPOCH_AT)) };
     }
     case TYPES.keys: {
       if (bytes.length < ACCOUNT_AT) return undefined;
       const account = new TextDecoder().decode(bytes.subarray(ACCOUNT_AT));
-      const [highest, floor] = [view.getFloat64(5, true), view.getFloat64(13, true)];
-      return { type: "keys", slot: 0, account, highest, floor };
+      return { type: "keys", slot: 0, account, highest: view.getFloat64(5, true) };
     }
     case TYPES.keyCharge:
       if (bytes.length !== KEY_CHARGE_BYTES) return undefined;
@@ -294,8 +271,6 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
       );
       return { type: "key-counts", slot, used };
     }
-    case TYPES.end:
-      return { type: "end", slot: 0 };
     default:
       return undefined;
   }

@@ -7,7 +7,6 @@ import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
-import { collectLessOften } from "../../platform/node/heap.ts";
 import {
   nodeBundleCache,
   nodeFileCache,
@@ -15,6 +14,7 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { withAdapterText } from "../../weights/checkpoint.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";

@@ -45,8 +45,7 @@ export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
       return file && new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
     },
     async put(name: Name, bytes: Uint8Array): Promise<void> {
-      const folder = folderOf(name);
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await mkdir(folderOf(name), { recursive: true, mode: 0o700 });
       await writeFiles([{ path: pathOf(name), bytes, mode: 0o600 }]);
     },
     async remove(name: Name): Promise<void> {
