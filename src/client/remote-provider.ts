@@ -134,7 +134,8 @@ export class RemoteProvider implements KeySource {
         try {
           return await connection.fetchKey({ format, keyId, onMade });
         } catch (error) {
-          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key")) throw error;
+          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key"))
+            throw error;
           keyId = undefined; // it is of another time, or was bound to the connection
           return await connection.fetchKey({ format, onMade });
         }

@@ -275,7 +275,10 @@ describe("a data folder", () => {
 
   // A copy that is put back in place keeps device and inode, and cp -p and tar also the time of writing.
   it.each([
-    ["cp -p over the files", (backup: string, dir: string) => execFileSync("cp", ["-pr", `${backup}/.`, dir])],
+    [
+      "cp -p over the files",
+      (backup: string, dir: string) => execFileSync("cp", ["-pr", `${backup}/.`, dir]),
+    ],
     [
       "rm, then cp -p",
       (backup: string, dir: string) => {
