@@ -71,6 +71,8 @@ export class ProviderLayer {
   readonly inFeatures: number;
   /** SHA-256 of W, for {@link keySeed}. */
   readonly weightsDigest: Uint8Array;
+  /** SHA-256 of a_0, for {@link keySeed}. */
+  readonly elementsDigest: Uint8Array;
   /** Bytes of one packed query vector. */
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
@@ -97,6 +99,7 @@ export class ProviderLayer {
     this.#pool = pool;
     this.#elements = elements;
     this.weightsDigest = sha256(bytesOf(weights));
+    this.elementsDigest = elements.digest;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
     this.secretBytes = 2 * rows * parameters.keyLength;
@@ -237,33 +240,36 @@ export class ProviderLayer {
     const hi = pool.acquire(planeBytes);
     const sums = pool.acquire(4 * vectors * this.rows);
     const packedReply = pool.acquire(this.replyBytes);
-    kernels.bytes(packed, query.length).set(query);
-    for (let t = 0; t < vectors; t++) {
-      kernels.unpackTop(at(packed, t * this.queryBytes), keyLength, uploadBits, words);
-      const offset = 2 * t * keyLength;
-      kernels.splitWords(words, keyLength, at(lo, offset), at(hi, offset));
+    try {
+      kernels.bytes(packed, query.length).set(query);
+      for (let t = 0; t < vectors; t++) {
+        kernels.unpackTop(at(packed, t * this.queryBytes), keyLength, uploadBits, words);
+        const offset = 2 * t * keyLength;
+        kernels.splitWords(words, keyLength, at(lo, offset), at(hi, offset));
+      }
+      kernels.innerProducts({
+        lo,
+        hi,
+        planeRows: vectors,
+        small: secret,
+        smallRows: this.rows,
+        length: keyLength,
+        out: sums,
+        outPlaneStride: this.rows,
+        outSmallStride: 1,
+      });
+      for (let t = 0; t < vectors; t++) {
+        kernels.packTop(at(sums, 4 * t * this.rows), this.rows, replyBits, packedReply);
+        reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
+      }
+    } finally {
+      pool.release(packed, query.length);
+      pool.release(words, 4 * keyLength);
+      pool.release(lo, planeBytes);
+      pool.release(hi, planeBytes);
+      pool.release(sums, 4 * vectors * this.rows);
+      pool.release(packedReply, this.replyBytes);
     }
-    kernels.innerProducts({
-      lo,
-      hi,
-      planeRows: vectors,
-      small: secret,
-      smallRows: this.rows,
-      length: keyLength,
-      out: sums,
-      outPlaneStride: this.rows,
-      outSmallStride: 1,
-    });
-    for (let t = 0; t < vectors; t++) {
-      kernels.packTop(at(sums, 4 * t * this.rows), this.rows, replyBits, packedReply);
-      reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
-    }
-    pool.release(packed, query.length);
-    pool.release(words, 4 * keyLength);
-    pool.release(lo, planeBytes);
-    pool.release(hi, planeBytes);
-    pool.release(sums, 4 * vectors * this.rows);
-    pool.release(packedReply, this.replyBytes);
   }
 }
 
@@ -278,8 +284,9 @@ class SecretStream {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#parameters = parameters;
+    assertLength(seed, "seed", KEY_SEED_BYTES);
     this.#seed = pool.acquire(KEY_SEED_BYTES);
-    kernels.bytes(this.#seed, KEY_SEED_BYTES).set(assertLength(seed, "seed", KEY_SEED_BYTES));
+    kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
   }
 
   /** S_row to out, i16[k]. */
@@ -314,8 +321,11 @@ class SecretStream {
   #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
     const bytes = Math.ceil((2 * count) / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
     const random = this.#pool.acquire(bytes);
-    this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);
-    use(random);
-    this.#pool.release(random, bytes);
+    try {
+      this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);
+      use(random);
+    } finally {
+      this.#pool.release(random, bytes);
+    }
   }
 }

@@ -37,6 +37,7 @@ export function groupKeyOf(
         rootSecret,
         bundleDigest: adapter.bundle.digest,
         weightsDigest: adapter.layers[group].weightsDigest,
+        elementsDigest: adapter.layers[group].elementsDigest,
         parameters: adapter.bundle.manifest.parameters,
         account: utf8(account),
         keyId,

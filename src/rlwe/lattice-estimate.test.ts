@@ -10,6 +10,7 @@ import {
   estimateAttacks,
   estimateLwe,
   functionQueries,
+  logShortestNorm,
   weightEntropy,
 } from "./lattice-estimate.ts";
 
@@ -150,6 +151,69 @@ describe("an independent review of the keys", () => {
     const estimate = lwe(dimension, factor * uniform7, factor * uniform7, ALL);
     expectWithin(estimate.coreBits, core, MARGIN_BITS);
     expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+  });
+});
+
+/**
+ * Std bits that an independent review of the keys computed with its own estimator, by log2 of the number of keys K. A
+ * worn key has dimension 912. Of differences any pair counts, K²/2 instances.
+ */
+describe("many keys of one W, against an independent calculation", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  const LOG_KEYS = [0, 10, 20, 30, 40, 60];
+  const attacks = (dimension: number, factor: number, logInstances: number) => {
+    const stddev = factor * uniform7;
+    const key = { dimension, logQ: 32, secretStddev: stddev, errorStddev: stddev, samples: ALL };
+    return estimateAttacks({ ...key, logInstances });
+  };
+  const rows: [string, "primal" | "dual", number, number, number[]][] = [
+    ["worn", "dual", 912, 1, [134.1, 133.0, 132.1, 131.5, 130.6, 129.4]],
+    ["worn", "primal", 912, 1, [134.1, 132.4, 131.5, 130.6, 129.7, 128.6]],
+    ["difference of worn ones", "dual", 912, Math.SQRT2, [139.4, 137.7, 136.0, 134.7, 133.6, 131.8]],
+    ["difference of worn ones", "primal", 912, Math.SQRT2, [139.7, 136.8, 135.3, 133.8, 132.7, 130.9]],
+    ["unused", "dual", 1456, 1, [222.7, 221.7, 220.9, 220.0, 219.2, 217.8]],
+    ["unused", "primal", 1456, 1, [223.3, 220.9, 219.5, 218.6, 217.7, 216.2]],
+  ];
+  it.each(rows)("%s, %s attack", (_, attack, dimension, factor, standard) => {
+    for (const [i, logKeys] of LOG_KEYS.entries()) {
+      const logInstances = factor === 1 ? logKeys : Math.max(0, 2 * logKeys - 1);
+      expectWithin(attacks(dimension, factor, logInstances)[attack].standardBits, standard[i], 0.8);
+    }
+  });
+
+  it.each([
+    [912, [134.1, 132.4, 131.5, 130.6, 129.7]],
+    [944, [139.1, 137.4, 136.2, 135.6, 134.8]],
+    [960, [141.5, 140.0, 138.9, 138.0, 137.4]],
+    [976, [144.2, 142.4, 141.2, 140.6, 139.8]],
+  ])("the cheaper attack in dimension %d", (dimension, standard) => {
+    for (const [i, bits] of standard.entries()) {
+      const { primal, dual } = attacks(dimension, 1, LOG_KEYS[i]);
+      expectWithin(Math.min(primal.standardBits, dual.standardBits), bits, 0.8);
+    }
+  });
+
+  it("one key is one instance; more never help the defender (both attacks)", () => {
+    const one = { dimension: 944, logQ: 32, secretStddev: uniform7, errorStddev: uniform7, samples: ALL };
+    expect(attacks(944, 1, 0)).toEqual(estimateAttacks(one));
+    for (const attack of ["primal", "dual"] as const) {
+      const bits = [0, 1, 5, 10, 20, 40, 80, 120].map((log) => attacks(944, 1, log)[attack].coreBits);
+      expect(bits.toSorted((a, b) => b - a)).toEqual(bits);
+    }
+  });
+
+  it.each([
+    // SciPy's chi2.ppf(2^-bits, beta)
+    [100, 10, 61.84610033486019],
+    [100, 30, 36.827615107744606],
+    [360, 10, 282.58232695758693],
+    [360, 30, 221.37647108541393],
+  ])("the shortest of many projected norms is a quantile of chi²: beta %d, 2^%d", (beta, bits, quantile) => {
+    expectWithin(logShortestNorm(beta, bits), Math.log2(quantile / beta) / 2, 0.01);
+  });
+
+  it.each([-1, 121, Number.NaN])("refuses logInstances = %d", (logInstances) => {
+    expect(() => attacks(944, 1, logInstances)).toThrow(/logInstances/);
   });
 });
 

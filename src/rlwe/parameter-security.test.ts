@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { insecureParameters } from "./insecure-parameters.ts";
 import { estimateLwe } from "./lattice-estimate.ts";
-import { attacksOn, keyAfter, readCoordinates, securityOf } from "./parameter-security.ts";
+import { attacksOn, differenceAfter, keyAfter, readCoordinates, securityOf } from "./parameter-security.ts";
 import { uniformStddev } from "./parameter-set.ts";
 import { createParameters, DEFAULT_PARAMETERS, type ParametersLiteral } from "./parameters.ts";
 
@@ -15,24 +15,37 @@ describe("securityOf", () => {
     expect(Object.fromEntries(bits)).toEqual({
       user: 232,
       freshKey: 222,
-      wornKey: 139,
-      wornKeys: 136,
-      keyDifference: 144,
+      wornKey: 136,
+      keyDifference: 139,
     });
     expect(securityOf(DEFAULT_PARAMETERS)).toBe(security);
   });
 
   it("counts 16 vectors more than a key answers", () => {
-    const { vectorsPerKey } = DEFAULT_PARAMETERS;
-    expect(securityOf(DEFAULT_PARAMETERS).wornKey).toEqual(keyAfter(DEFAULT_PARAMETERS, vectorsPerKey + 16));
+    const { wornKey, keyDifference } = securityOf(DEFAULT_PARAMETERS);
+    const vectors = DEFAULT_PARAMETERS.vectorsPerKey + 16;
+    expect(wornKey).toEqual(keyAfter(DEFAULT_PARAMETERS, vectors, 30));
+    expect(keyDifference).toEqual(differenceAfter(DEFAULT_PARAMETERS, vectors, 30));
   });
 
-  it("takes the difference of two keys as LWE that is wider by the square root of 2", () => {
+  it("takes the difference of two keys as one LWE instance that is wider by the square root of 2", () => {
     const p = DEFAULT_PARAMETERS;
     const wide = Math.SQRT2 * uniformStddev(7);
     const lwe = { dimension: 1456 - 512, logQ: 32, secretStddev: wide, errorStddev: wide };
-    expect(securityOf(p).keyDifference).toEqual(estimateLwe({ ...lwe, samples: Number.POSITIVE_INFINITY }));
+    expect(differenceAfter(p, 256)).toEqual(
+      estimateLwe({ ...lwe, samples: Number.POSITIVE_INFINITY, logInstances: 1 }),
+    );
     expect(securityOf(p).keyDifference.coreBits).toBeGreaterThan(securityOf(p).wornKey.coreBits);
+  });
+
+  it("holds worn keys and their differences to 2^30 keys of one W, which cost some 3 and 5 bits", () => {
+    const p = DEFAULT_PARAMETERS;
+    const lost = (after: typeof keyAfter, one: number) =>
+      after(p, 256, one).standardBits - after(p, 256, 30).standardBits;
+    expect(lost(keyAfter, 0)).toBeGreaterThan(2.5);
+    expect(lost(keyAfter, 0)).toBeLessThan(4.3);
+    expect(lost(differenceAfter, 1)).toBeGreaterThan(4);
+    expect(lost(differenceAfter, 1)).toBeLessThan(6);
   });
 
   it("is the cheaper of both attacks for every instance", () => {
@@ -69,14 +82,14 @@ describe("readCoordinates", () => {
 
 describe("createParameters refuses", () => {
   const refused: [Partial<ParametersLiteral>, RegExp][] = [
-    [{ keyLength: 1424 }, /one of 2\^30 worn keys has 131\.\d bits, at least 132/],
-    [{ vectorsPerKey: 256 }, /one of 2\^30 worn keys has 131\.\d bits, at least 132/],
-    [{ vectorsPerKey: 272 }, /a worn key has 128\.\d bits, at least 132/],
-    [{ vectorsPerKey: 512 }, /a worn key has/],
-    [{ replyBits: 15 }, /one of 2\^30 worn keys has/],
-    [{ secretBits: 6 }, /a worn key has/],
-    [{ weightErrorBits: 6 }, /a worn key has/],
-    [{ hintErrorBits: 6 }, /a worn key has/],
+    [{ keyLength: 1424 }, /a worn key, one of 2\^30, has 130\.\d bits, at least 132/],
+    [{ vectorsPerKey: 256 }, /a worn key, one of 2\^30, has 130\.\d bits, at least 132/],
+    [{ vectorsPerKey: 272 }, /a worn key, one of 2\^30, has 12\d\.\d bits, at least 132/],
+    [{ vectorsPerKey: 512 }, /a worn key, one of 2\^30, has/],
+    [{ replyBits: 15 }, /a worn key, one of 2\^30, has/],
+    [{ secretBits: 6 }, /a worn key, one of 2\^30, has/],
+    [{ weightErrorBits: 6 }, /a worn key, one of 2\^30, has/],
+    [{ hintErrorBits: 6 }, /a worn key, one of 2\^30, has/],
     [{ keyLength: 800, vectorsPerKey: 1 }, /an unused key has/],
   ];
   it.each(refused)("%j", (changes, message) => {

@@ -6,13 +6,14 @@ import { maxLogQ } from "./security-table.ts";
 
 /** Bits that every instance must have in the HE-standard cost model. */
 export const SECURITY_FLOOR = 128;
-/** Bits that a worn key must have beyond the floor: what the estimator may have missed. */
+/** Bits that worn keys must have beyond the floor: what the estimator may have missed. */
 const BITS_IN_HAND = 4;
 /** Vectors that a key may have answered beyond its number, in the worst case that is counted. */
 const SPARE_VECTORS = 16;
-
-/** log2 of the worn keys of one adapter that an attacker may have, all accounts together. */
-const LOG_KEYS = 30;
+/** log2 of the worn keys of one adapter that are counted against it, all accounts together. */
+export const LOG_KEYS = 30;
+/** The same for their differences: 2^30 keys have 2^59 pairs. */
+const LOG_PAIRS = 2 * LOG_KEYS - 1;
 
 /** Variance of a uniform ternary entry: 2/3. */
 const TERNARY_STDDEV = Math.sqrt(2 / 3);
@@ -23,11 +24,15 @@ interface Instances<T> {
   readonly user: T;
   /** B = M·S + E + W: what protects the provider's weights under a key that has answered nothing. */
   readonly freshKey: T;
-  /** The same after {@link readCoordinates} entries of S have been read by queries. */
+  /**
+   * The same after {@link readCoordinates} entries of S have been read by queries, where an attacker has 2^30 such keys
+   * of one W and has all but guessed W: one key that is solved gives it away.
+   */
   readonly wornKey: T;
-  /** The same for who has 2^30 worn keys of one adapter. */
-  readonly wornKeys: T;
-  /** The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). */
+  /**
+   * The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). Of 2^30 keys, any
+   * pair.
+   */
   readonly keyDifference: T;
 }
 
@@ -63,9 +68,19 @@ function keyInstance(p: Parameters, read: number, factor = 1): LweInstance {
   };
 }
 
-/** LWE that is left of a key after so many vectors, in the worst case known. */
-export function keyAfter(p: Parameters, vectors: number): LweEstimate {
-  return estimateLwe(keyInstance(p, readCoordinates(p, vectors)));
+/**
+ * LWE that is left of a key after so many vectors, in the worst case known.
+ *
+ * @param logKeys log2 of the keys of the same W that an attacker has
+ */
+export function keyAfter(p: Parameters, vectors: number, logKeys = 0): LweEstimate {
+  return estimateLwe({ ...keyInstance(p, readCoordinates(p, vectors)), logInstances: logKeys });
+}
+
+/** LWE that is left of any difference of 2^logKeys keys after so many vectors each. */
+export function differenceAfter(p: Parameters, vectors: number, logKeys = 1): LweEstimate {
+  const instance = keyInstance(p, readCoordinates(p, vectors), Math.SQRT2);
+  return estimateLwe({ ...instance, logInstances: 2 * logKeys - 1 });
 }
 
 function instancesOf(p: Parameters): Instances<LweInstance> {
@@ -79,9 +94,8 @@ function instancesOf(p: Parameters): Instances<LweInstance> {
       samples: Number.POSITIVE_INFINITY,
     },
     freshKey: keyInstance(p, 0),
-    wornKey: keyInstance(p, worn),
-    wornKeys: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
-    keyDifference: keyInstance(p, worn, Math.SQRT2),
+    wornKey: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
+    keyDifference: { ...keyInstance(p, worn, Math.SQRT2), logInstances: LOG_PAIRS },
   };
 }
 
@@ -90,7 +104,6 @@ function mapInstances<T, U>(of: Instances<T>, change: (value: T) => U): Instance
     user: change(of.user),
     freshKey: change(of.freshKey),
     wornKey: change(of.wornKey),
-    wornKeys: change(of.wornKeys),
     keyDifference: change(of.keyDifference),
   };
 }
@@ -113,7 +126,7 @@ export function attacksOn(p: Parameters): Instances<AttackEstimates> {
   }));
 }
 
-/** @throws TacetError bad_argument if the tables or the estimates say less than 128 bits */
+/** @throws TacetError bad_argument if tables or estimates say less than 128 bits, or than 132 for worn keys */
 export function checkSecurity(p: Parameters): void {
   const limit = maxLogQ(p.ringDegree);
   if (limit === undefined) {
@@ -128,14 +141,14 @@ export function checkSecurity(p: Parameters): void {
       `parameters: logQ ${p.logQ} is above the published limit of ${limit} at ringDegree ${p.ringDegree}`,
     );
   }
-  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(p);
+  const { user, freshKey, wornKey, keyDifference } = securityOf(p);
   refuseBelow(SECURITY_FLOOR, user, "errorEta", "user encryption");
   const widths = "keyLength, secretBits, weightErrorBits";
   refuseBelow(SECURITY_FLOOR, freshKey, widths, "an unused key");
   const wear = `${widths}, or fewer vectorsPerKey or replyBits`;
-  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKey, wear, "a worn key");
-  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKeys, wear, "one of 2^30 worn keys");
-  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifference, wear, "the difference of two worn keys");
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKey, wear, `a worn key, one of 2^${LOG_KEYS},`);
+  const pair = `the difference of two worn keys, of 2^${LOG_KEYS},`;
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifference, wear, pair);
 }
 
 function refuseBelow(floor: number, estimate: LweEstimate, fields: string, what: string): void {

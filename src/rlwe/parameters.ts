@@ -26,7 +26,7 @@ export function createParameters(literal: ParametersLiteral): Parameters {
 
 /** 128-bit set for every layer width; the only one that bundles use. */
 export const DEFAULT_PARAMETERS: Parameters = createParameters({
-  name: "tacet-2048-32-k1456",
+  name: "tacet-2048-32-k1456-240",
   ringDegree: 2048,
   logQ: 32,
   errorEta: 21,

@@ -5,6 +5,7 @@
  * share them: each has its own secrets, as each row has. Neither side chooses them and they are never sent
  * (docs/protocol.md §Public elements; docs/security.md, rule 8).
  */
+import { sha256 } from "@noble/hashes/sha2.js";
 import { shake128 } from "@noble/hashes/sha3.js";
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { concatBytes, utf8 } from "../base/bytes.ts";
@@ -39,11 +40,18 @@ export class PublicElements {
   readonly #bundleId: Uint8Array;
   readonly #wide = new Map<string, WideElement>();
   #mask: PublicElement | undefined;
+  #digest: Uint8Array | undefined;
 
   constructor(kernels: Kernels, pool: BufferPool, bundleId: Uint8Array) {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#bundleId = bundleId;
+  }
+
+  /** SHA-256 of the bytes of a_0: what a key's seed knows of how elements are expanded from the bundle's id. */
+  get digest(): Uint8Array {
+    this.#digest ??= sha256(publicElementBytes(this.#bundleId, 0));
+    return this.#digest.slice();
   }
 
   /** a_0 for products with ternary secrets. */
@@ -66,9 +74,11 @@ export class PublicElements {
   #prepare<Element>(index: number, prepare: (words: Address, out: Address) => Element): Element {
     const out = this.#kernels.allocate(PUBLIC_ELEMENT_BYTES);
     const words = this.#pool.acquire(ELEMENT_BYTES);
-    this.#kernels.bytes(words, ELEMENT_BYTES).set(publicElementBytes(this.#bundleId, index));
-    const element = prepare(words, out);
-    this.#pool.release(words, ELEMENT_BYTES);
-    return element;
+    try {
+      this.#kernels.bytes(words, ELEMENT_BYTES).set(publicElementBytes(this.#bundleId, index));
+      return prepare(words, out);
+    } finally {
+      this.#pool.release(words, ELEMENT_BYTES);
+    }
   }
 }

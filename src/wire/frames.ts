@@ -14,7 +14,7 @@ import {
 } from "./generated/tacet/v1/wire_pb.ts";
 import { BadFrame, frameReader } from "./strict-reader.ts";
 
-export const PROTOCOL_VERSION = 2;
+export { PROTOCOL_VERSION } from "../base/protocol-version.ts";
 
 /** The payload of a frame: its case and value. */
 export type ClientMessage = Exclude<ClientFrame["frame"], { case: undefined }>;

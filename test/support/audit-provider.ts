@@ -102,9 +102,9 @@ export class AuditProvider {
 
   #seed(account: string, keyId: Uint8Array, group: number): Uint8Array {
     const { rootSecret, bundleDigest, parameters } = this.#input;
-    const { weightsDigest } = this.layers[group];
-    const owner = utf8(account);
-    return keySeed({ rootSecret, bundleDigest, weightsDigest, parameters, account: owner, keyId, group });
+    const { weightsDigest, elementsDigest } = this.layers[group];
+    const digests = { bundleDigest, weightsDigest, elementsDigest };
+    return keySeed({ rootSecret, ...digests, parameters, account: utf8(account), keyId, group });
   }
 }
 
