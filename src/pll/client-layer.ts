@@ -135,8 +135,13 @@ export class ClientLayer {
     assertLength(weights, "weights", bytes.weights);
     assertLength(hint, "hint", bytes.hint);
     const [weightsLo, weightsHi] = this.#loadPlanes(weights, this.inFeatures, this.#padded, weightBits);
-    const [hintLo, hintHi] = this.#loadPlanes(hint, RING_DEGREE, RING_DEGREE, hintBits);
-    return { weightsLo, weightsHi, hintLo, hintHi };
+    try {
+      const [hintLo, hintHi] = this.#loadPlanes(hint, RING_DEGREE, RING_DEGREE, hintBits);
+      return { weightsLo, weightsHi, hintLo, hintHi };
+    } catch (error) {
+      for (const plane of [weightsLo, weightsHi]) this.#pool.release(plane, 2 * this.rows * this.#padded);
+      throw error;
+    }
   }
 
   /** Gives a key's memory back. */
@@ -204,33 +209,36 @@ export class ClientLayer {
     const { rows } = this;
     const bytes = 4 * vectors * rows;
     const products = this.#pool.acquire(bytes);
-    // Written out twice: spreading a shared part costs more than the products of a token.
-    this.#kernels.innerProducts({
-      lo: key.weightsLo,
-      hi: key.weightsHi,
-      planeRows: rows,
-      small: query.activations,
-      smallRows: vectors,
-      length: this.#padded,
-      out: sums,
-      outPlaneStride: 1,
-      outSmallStride: rows,
-    });
-    this.#kernels.innerProducts({
-      lo: key.hintLo,
-      hi: key.hintHi,
-      planeRows: rows,
-      small: query.masks.secrets,
-      smallRows: vectors,
-      length: RING_DEGREE,
-      out: products,
-      outPlaneStride: 1,
-      outSmallStride: rows,
-    });
-    const total = this.#kernels.words(sums, vectors * rows);
-    const more = this.#kernels.words(products, vectors * rows);
-    for (let i = 0; i < total.length; i++) total[i] += more[i];
-    this.#pool.release(products, bytes);
+    try {
+      // Written out twice: spreading a shared part costs more than the products of a token.
+      this.#kernels.innerProducts({
+        lo: key.weightsLo,
+        hi: key.weightsHi,
+        planeRows: rows,
+        small: query.activations,
+        smallRows: vectors,
+        length: this.#padded,
+        out: sums,
+        outPlaneStride: 1,
+        outSmallStride: rows,
+      });
+      this.#kernels.innerProducts({
+        lo: key.hintLo,
+        hi: key.hintHi,
+        planeRows: rows,
+        small: query.masks.secrets,
+        smallRows: vectors,
+        length: RING_DEGREE,
+        out: products,
+        outPlaneStride: 1,
+        outSmallStride: rows,
+      });
+      const total = this.#kernels.words(sums, vectors * rows);
+      const more = this.#kernels.words(products, vectors * rows);
+      for (let i = 0; i < total.length; i++) total[i] += more[i];
+    } finally {
+      this.#pool.release(products, bytes);
+    }
     query.state = "keyed";
   }
 
@@ -297,14 +305,20 @@ export class ClientLayer {
     const [lo, hi] = [pool.acquire(planeBytes), pool.acquire(planeBytes)];
     const row = pool.acquire(rowBytes);
     const words = pool.acquire(4 * stride);
-    for (let r = 0; r < this.rows; r++) {
-      kernels.bytes(row, rowBytes).set(packed.subarray(r * rowBytes, (r + 1) * rowBytes));
-      kernels.unpackTop(row, count, bits, words);
-      const offset = 2 * r * stride;
-      kernels.splitWords(words, stride, at(lo, offset), at(hi, offset));
+    try {
+      for (let r = 0; r < this.rows; r++) {
+        kernels.bytes(row, rowBytes).set(packed.subarray(r * rowBytes, (r + 1) * rowBytes));
+        kernels.unpackTop(row, count, bits, words);
+        const offset = 2 * r * stride;
+        kernels.splitWords(words, stride, at(lo, offset), at(hi, offset));
+      }
+    } catch (error) {
+      for (const plane of [lo, hi]) pool.release(plane, planeBytes);
+      throw error;
+    } finally {
+      pool.release(row, rowBytes);
+      pool.release(words, 4 * stride);
     }
-    pool.release(row, rowBytes);
-    pool.release(words, 4 * stride);
     return [lo, hi];
   }
 }

@@ -38,16 +38,19 @@ it("a key's seed is SHAKE256 over all that the key belongs to", () => {
     rootSecret: bytes(1, 32),
     bundleDigest: bytes(2, 32),
     weightsDigest: bytes(3, 32),
+    elementsDigest: bytes(6, 32),
     parameters: P,
     account: bytes(4, 5),
     keyId: bytes(5, 16),
     group: 0x01020304,
   };
-  const { rootSecret, bundleDigest, weightsDigest, account, keyId } = identity;
+  const { rootSecret, bundleDigest, weightsDigest, elementsDigest, account, keyId } = identity;
   const parameters = utf8(JSON.stringify(P));
-  const numbers = [Uint8Array.of(4, 3, 2, 1), Uint8Array.of(1, 0, 0, 0)];
+  // Group, version of the protocol, version of keys.
+  const numbers = [Uint8Array.of(4, 3, 2, 1), Uint8Array.of(2, 0, 0, 0), Uint8Array.of(1, 0, 0, 0)];
+  const digests = [bundleDigest, weightsDigest, elementsDigest];
   expect(keySeed(identity)).toEqual(
-    keySeedOracle([rootSecret, bundleDigest, weightsDigest, parameters, account, keyId, ...numbers]),
+    keySeedOracle([rootSecret, ...digests, parameters, account, keyId, ...numbers]),
   );
 });
 

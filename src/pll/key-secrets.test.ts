@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { describe, expect, it, vi } from "vitest";
 import { makeLayer } from "../../test/support/pll-layer.ts";
 import { toHex } from "../base/bytes.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
@@ -10,6 +11,7 @@ const IDENTITY: KeyIdentity = {
   rootSecret: bytes(1, 32),
   bundleDigest: bytes(2, 32),
   weightsDigest: bytes(3, 32),
+  elementsDigest: bytes(7, 32),
   parameters: DEFAULT_PARAMETERS,
   account: bytes(4, 8),
   keyId: bytes(5, 16),
@@ -34,7 +36,14 @@ describe("keySeed", () => {
   });
 
   it("changes with every field, and with the first and last byte of each", () => {
-    const fields = ["rootSecret", "bundleDigest", "weightsDigest", "account", "keyId"] as const;
+    const fields = [
+      "rootSecret",
+      "bundleDigest",
+      "weightsDigest",
+      "elementsDigest",
+      "account",
+      "keyId",
+    ] as const;
     const seeds = [
       seed(),
       ...fields.flatMap((field) => {
@@ -58,11 +67,40 @@ describe("keySeed", () => {
   });
 
   it("refuses wrong lengths", () => {
-    for (const field of ["rootSecret", "bundleDigest", "weightsDigest", "keyId"] as const) {
+    for (const field of ["rootSecret", "bundleDigest", "weightsDigest", "elementsDigest", "keyId"] as const) {
       expect(() => seed({ [field]: IDENTITY[field].subarray(1) })).toThrow(new RegExp(field));
     }
     for (const group of [-1, 0.5, 2 ** 32]) expect(() => seed({ group })).toThrow(RangeError);
   });
+});
+
+it("a seed leaves no copy of the root secret, nor a state of the hash, on the heap", () => {
+  const made: Uint8Array[] = [];
+  const Real = globalThis.Uint8Array;
+  // The name: by it the hash library knows arrays of bytes.
+  const Recorded = {
+    Uint8Array: class extends Real {
+      constructor(...args: unknown[]) {
+        super(...(args as []));
+        made.push(this);
+      }
+    },
+  }.Uint8Array;
+  const identity = { ...IDENTITY, rootSecret: sha256(bytes(1, 3)) };
+  vi.stubGlobal("Uint8Array", Recorded);
+  try {
+    keySeed(identity);
+    // The control: a copy is seen.
+    Recorded.from(identity.rootSecret);
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  const copies = made.filter((array) => Buffer.from(array).includes(Buffer.from(identity.rootSecret)));
+  expect(copies).toHaveLength(1);
+  // The state of SHAKE256: 200 bytes, wiped.
+  const states = made.filter((array) => array.length === 200);
+  expect(states).toHaveLength(1);
+  expect(states[0].every((byte) => byte === 0)).toBe(true);
 });
 
 it("a layer's digest is that of its weights: another W, another S", () => {

@@ -1,6 +1,6 @@
 /** The steps together: what they compute, what they refuse, keys that change under an open query. */
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import {
   evaluate,
@@ -278,6 +278,33 @@ describe("keys", () => {
     expect(kernels.bytes(key.hintHi, 3 * 2 * 2048).every((byte) => byte === 0)).toBe(true);
     const top = kernels.allocate(0);
     for (let i = 0; i < 5; i++) client.releaseKey(client.loadKey(encrypted));
+    expect(kernels.allocate(0)).toBe(top);
+  });
+
+  it.each([
+    ["answerQuery", "innerProducts"],
+    ["encryptWeights", "wideProductOf"],
+    ["encryptWeights", "addUniform"],
+    ["deriveSecret", "sampleUniform"],
+    ["applyKey", "innerProducts"],
+    ["loadKey", "splitWords"],
+  ] as const)("go back to the pool when %s fails in the kernel's %s", (step, kernel) => {
+    const { layer } = gaussianLayer(2, 300);
+    const { client, provider, kernels, masks, encrypted, key, secret, seed } = layer;
+    const query = client.makeQuery(masks.make(1), new Float32Array(300).fill(1));
+    const steps = {
+      answerQuery: () => provider.answerQuery(secret, query.bytes, 1),
+      encryptWeights: () => provider.encryptWeights(seed),
+      deriveSecret: () => provider.deriveSecret(seed),
+      applyKey: () => client.applyKey(query, key),
+      loadKey: () => client.loadKey(encrypted),
+    };
+    vi.spyOn(kernels, kernel).mockImplementation(() => {
+      throw new WebAssembly.RuntimeError("a trap");
+    });
+    expect(steps[step]).toThrow("a trap");
+    const top = kernels.allocate(0);
+    for (let i = 0; i < 3; i++) expect(steps[step]).toThrow("a trap");
     expect(kernels.allocate(0)).toBe(top);
   });
 

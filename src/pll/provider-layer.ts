@@ -125,9 +125,14 @@ export class ProviderLayer {
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
     const secret = this.#pool.acquire(this.secretBytes);
-    this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
-    });
+    try {
+      this.#withStream(seed, (stream) => {
+        for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
+      });
+    } catch (error) {
+      this.#pool.release(secret, this.secretBytes);
+      throw error;
+    }
     return secret as LayerSecret;
   }
 

@@ -26,6 +26,15 @@ describe("publicElementBytes", () => {
     expect(toHex(sha256(bytes))).toBe(digest);
   });
 
+  it("has the digest of a_0 for the seeds of keys", () => {
+    const kernels = Kernels.load();
+    const elements = new PublicElements(kernels, new BufferPool(kernels), BUNDLE_ID);
+    const known = "413a46b7fd54e47e57821a6b74a62a72f634ebca2f4b41666fc5f905a440d8b0";
+    expect(toHex(elements.digest)).toBe(known);
+    elements.digest.fill(0);
+    expect(toHex(elements.digest)).toBe(known);
+  });
+
   it("is SHAKE128 over domain, bundle id and index, as docs/protocol.md writes it", () => {
     const domain = Buffer.from("tacet/v2/public-element");
     const input = Buffer.concat([domain, BUNDLE_ID, Buffer.from([4, 3, 2, 1])]);
