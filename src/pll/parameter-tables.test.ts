@@ -10,7 +10,13 @@ import { MEASURED_PRECISION } from "../../test/support/measured-precision.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
 import { answeredEntropy, estimateAttacks, estimateLwe, functionQueries } from "../rlwe/lattice-estimate.ts";
-import { attacksOn, keyAfter, readCoordinates, securityOf } from "../rlwe/parameter-security.ts";
+import {
+  differenceAfter,
+  keyAfter,
+  LOG_KEYS,
+  readCoordinates,
+  securityOf,
+} from "../rlwe/parameter-security.ts";
 import { uniformStddev } from "../rlwe/parameter-set.ts";
 import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
 import { SECURITY_TABLE } from "../rlwe/security-table.ts";
@@ -21,6 +27,8 @@ const PAGE = join(import.meta.dirname, "../../docs/parameters.md");
 const WIDTHS = [256, 704, 896, 2048, 4096, 8192, 13_696];
 const TERNARY = Math.sqrt(2 / 3);
 const ROWS = 8;
+/** Vectors of a key with the spare ones that are counted. */
+const WORN = P.vectorsPerKey + 16;
 
 function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
@@ -53,15 +61,16 @@ function check(): string {
 }
 
 function security(): string {
-  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(P);
-  const worn = P.keyLength - readCoordinates(P, P.vectorsPerKey + 16);
+  const { user, freshKey, wornKey, keyDifference } = securityOf(P);
+  const worn = P.keyLength - readCoordinates(P, WORN);
   const rows = (
     [
       ["client's query", P.ringDegree, user],
       ["key, unused", P.keyLength, freshKey],
-      [`key after ${P.vectorsPerKey} + 16 chosen vectors`, worn, wornKey],
-      ["one of 2^30 such keys", worn, wornKeys],
-      ["difference of two such keys", worn, keyDifference],
+      [`key after ${P.vectorsPerKey} + 16 chosen vectors`, worn, keyAfter(P, WORN)],
+      [`the same, one of 2^${LOG_KEYS}`, worn, wornKey],
+      ["difference of two such keys", worn, differenceAfter(P, WORN)],
+      [`the same, of 2^${LOG_KEYS}`, worn, keyDifference],
     ] as const
   ).map(([name, dimension, e]) => [
     name,
@@ -84,6 +93,33 @@ function wear(): string {
   return table(["chosen vectors", "coordinates read", "dimension left", "core", "std"], rows);
 }
 
+/** What more keys of one W take off. */
+function many(): string {
+  const columns = [0, 10, 20, 30, 40, 60];
+  const bits = (estimate: (logKeys: number) => { readonly standardBits: number }) =>
+    columns.map((logKeys) => estimate(logKeys).standardBits.toFixed(1));
+  const rows = [
+    ["worn key, any one", ...bits((logKeys) => keyAfter(P, WORN, logKeys))],
+    ["difference, any pair", "", ...bits((logKeys) => differenceAfter(P, WORN, Math.max(1, logKeys))).slice(1)],
+    ["unused key, any one", ...bits((logKeys) => keyAfter(P, 0, logKeys))],
+  ];
+  return table(["keys of one W", ...columns.map((log) => (log === 0 ? "1" : `2^${log}`))], rows);
+}
+
+/** The rows of both published tables in the same model. */
+function guidelines(): string {
+  const model = (dimension: number, logQ: number) => {
+    const samples = Number.POSITIVE_INFINITY;
+    const lwe = { dimension, logQ, secretStddev: TERNARY, errorStddev: 3.19, samples };
+    return estimateLwe(lwe).standardBits.toFixed(1);
+  };
+  const rows = SECURITY_TABLE.slice(0, 3).map((row) => {
+    const [allowed, refused] = [row.guidelines2024, row.guidelines2024 + 1];
+    return [row.ringDegree, allowed, model(row.ringDegree, allowed), refused, model(row.ringDegree, refused)];
+  });
+  return table(["N", "log q, 128 bits in 2024", "model, std", "log q, below 128", "model, std"], rows);
+}
+
 /** The same bits as exact values of combinations modulo 2^b0: the primal attack, which can use them. */
 function hints(): string {
   const stddev = uniformStddev(P.secretBits);
@@ -94,12 +130,12 @@ function hints(): string {
     errorStddev: stddev,
     samples: Number.POSITIVE_INFINITY,
   };
-  const vectors = P.vectorsPerKey + 16;
-  const hinted = { ...lwe, modularHintBits: vectors * P.replyBits };
+  const hinted = { ...lwe, modularHintBits: WORN * P.replyBits };
+  const read = { ...lwe, dimension: P.keyLength - readCoordinates(P, WORN) };
   const rows = [
     ["0", estimateAttacks(lwe).primal],
-    [`${vectors}, as modular hints`, estimateAttacks(hinted).primal],
-    [`${vectors}, as coordinates`, attacksOn(P).wornKey.primal],
+    [`${WORN}, as modular hints`, estimateAttacks(hinted).primal],
+    [`${WORN}, as coordinates`, estimateAttacks(read).primal],
   ] as const;
   return table(
     ["chosen vectors", "core, primal attack", "std"],
@@ -111,7 +147,8 @@ function lengths(): string {
   const rows = [1408, 1424, 1440, 1456, 1472, 1488].map((keyLength) => {
     const set = insecureParameters({ keyLength });
     const { freshKey, wornKey } = securityOf(set);
-    const bits = [freshKey, keyAfter(set, P.vectorsPerKey), wornKey].map((e) => e.standardBits.toFixed(1));
+    const one = [P.vectorsPerKey, WORN].map((vectors) => keyAfter(set, vectors));
+    const bits = [freshKey, ...one, wornKey].map((e) => e.standardBits.toFixed(1));
     return [keyLength, packedBytes(keyLength, P.uploadBits), ...bits];
   });
   const head = [
@@ -119,7 +156,8 @@ function lengths(): string {
     "bytes up a vector",
     "unused, std",
     `after ${P.vectorsPerKey} vectors`,
-    `after ${P.vectorsPerKey + 16}`,
+    `after ${WORN}`,
+    `after ${WORN}, one of 2^${LOG_KEYS}`,
   ];
   return table(head, rows);
 }
@@ -173,7 +211,7 @@ function extraction(): string {
 }
 
 describe("docs/parameters.md", () => {
-  const tables = { check, security, wear, hints, lengths, widths, precision, tails, extraction };
+  const tables = { check, guidelines, security, wear, many, hints, lengths, widths, precision, tails, extraction };
   it.each(Object.entries(tables))("has the table %s as computed", (name, compute) => {
     const page = readFileSync(PAGE, "utf8");
     const [open, close] = [`<!-- table ${name} -->\n`, "\n<!-- end -->"];
