@@ -100,7 +100,11 @@ function many(): string {
     columns.map((logKeys) => estimate(logKeys).standardBits.toFixed(1));
   const rows = [
     ["worn key, any one", ...bits((logKeys) => keyAfter(P, WORN, logKeys))],
-    ["difference, any pair", "", ...bits((logKeys) => differenceAfter(P, WORN, Math.max(1, logKeys))).slice(1)],
+    [
+      "difference, any pair",
+      "",
+      ...bits((logKeys) => differenceAfter(P, WORN, Math.max(1, logKeys))).slice(1),
+    ],
     ["unused key, any one", ...bits((logKeys) => keyAfter(P, 0, logKeys))],
   ];
   return table(["keys of one W", ...columns.map((log) => (log === 0 ? "1" : `2^${log}`))], rows);
@@ -211,7 +215,19 @@ function extraction(): string {
 }
 
 describe("docs/parameters.md", () => {
-  const tables = { check, guidelines, security, wear, many, hints, lengths, widths, precision, tails, extraction };
+  const tables = {
+    check,
+    guidelines,
+    security,
+    wear,
+    many,
+    hints,
+    lengths,
+    widths,
+    precision,
+    tails,
+    extraction,
+  };
   it.each(Object.entries(tables))("has the table %s as computed", (name, compute) => {
     const page = readFileSync(PAGE, "utf8");
     const [open, close] = [`<!-- table ${name} -->\n`, "\n<!-- end -->"];

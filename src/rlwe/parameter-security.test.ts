@@ -40,8 +40,8 @@ describe("securityOf", () => {
 
   it("holds worn keys and their differences to 2^30 keys of one W, which cost some 3 and 5 bits", () => {
     const p = DEFAULT_PARAMETERS;
-    const lost = (after: typeof keyAfter, one: number) =>
-      after(p, 256, one).standardBits - after(p, 256, 30).standardBits;
+    const lost = (estimate: typeof keyAfter, one: number) =>
+      estimate(p, 256, one).standardBits - estimate(p, 256, 30).standardBits;
     expect(lost(keyAfter, 0)).toBeGreaterThan(2.5);
     expect(lost(keyAfter, 0)).toBeLessThan(4.3);
     expect(lost(differenceAfter, 1)).toBeGreaterThan(4);
