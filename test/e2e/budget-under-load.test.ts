@@ -8,7 +8,7 @@ import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
 import type { BudgetClients, BudgetReport } from "../support/budget-clients.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
@@ -59,7 +59,7 @@ it("1,000 clients get exactly 10,000 vectors, though the provider is killed", {
       token: key,
       clients: CLIENTS,
       process,
-      queryBytes: packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS)),
+      queryBytes: packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits),
       mostVectors: 8,
     }),
   );
