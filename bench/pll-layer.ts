@@ -36,7 +36,7 @@ export interface PllLayer {
   readonly loadKey: Timing;
 }
 
-/** W (rows, n) as float; both sides get a kernel instance of their own, as in two processes. */
+/** W (rows, n) as float; both sides get a separate kernel instance, as in two processes. */
 export function makePllLayer(
   real: Float64Array,
   rows: number,

@@ -1,23 +1,14 @@
-// `tacet provider` in a process of its own, as benches start it, and what a process has used.
-import { type ChildProcess, spawn } from "node:child_process";
+// `tacet provider` in a separate process, as benches start it, and what a process has used.
+import type { ChildProcess } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { spawnTacet } from "../test/support/tacet-process.ts";
 
-const MAIN = join(fileURLToPath(new URL("..", import.meta.url)), "dist/cli/main.js");
-
+/** Kill the child when it is not wanted any more. */
 export async function startProvider(
   state: string,
   args: readonly string[] = [],
 ): Promise<{ child: ChildProcess; url: string }> {
-  const command = [MAIN, "provider", "--state", state, "--port", "0", ...args];
-  const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "ignore"] });
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const url = /listening on (ws:\S+)/.exec(line)?.[1];
-    if (url !== undefined) return { child, url };
-  }
-  throw new Error("the provider did not start");
+  return await spawnTacet(["provider", "--state", state, "--port", "0", ...args]);
 }
 
 /** Largest resident memory that a process has had, in bytes; NaN where the system has no /proc. */

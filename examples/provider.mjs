@@ -2,7 +2,14 @@
 // node examples/provider.mjs [STATE [DATA [PORT]]]
 import { fileURLToPath } from "node:url";
 import { createBundle, createSigningKey, signBundle, systemRandom } from "tacet/bundle";
-import { fingerprintCheckpoint, fitAdapter, openCheckpoint, openLoraAdapter } from "tacet/model";
+import {
+  fingerprintCheckpoint,
+  fitAdapter,
+  openCheckpoint,
+  openLoraAdapter,
+  readAdapterText,
+  vocabSizeOf,
+} from "tacet/model";
 import {
   changeKeys,
   nodeFileTree,
@@ -20,13 +27,15 @@ const folder = (/** @type {string} */ name) =>
 // Once for each version of an adapter. Keep the signing key: clients give its public half as `providerKey`.
 const checkpoint = await openCheckpoint(folder("base"));
 const adapter = await openLoraAdapter(folder("law-adapter"));
+// Its own ends of an answer and chat template; the embedded adapter has none.
+const { text } = await readAdapterText(folder("law-adapter"), checkpoint, vocabSizeOf(checkpoint));
 const made = await createBundle(
   {
     adapter: "law",
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
     groups: fitAdapter(adapter, checkpoint),
     modules: adapter.modules,
-    output: "public-basis",
+    ...(text === undefined ? {} : { text }),
   },
   systemRandom,
 );
@@ -37,7 +46,7 @@ const { key, record } = createApiKey({ label: "example", budget: { vectors: 150,
 await changeKeys(data, (records) => [...records, record]);
 
 // The folder keeps keys and counts, also if this process is killed; with `RedisStore` replicas share them.
-const opened = openDataFolder(data, {}, (error) => console.error(error));
+const opened = await openDataFolder(data, {}, { onFault: (error) => console.error(error) });
 let vectors = 0;
 const provider = new Provider([await loadServedAdapter(nodeFileTree(state))], {
   store: opened.store,

@@ -35,7 +35,7 @@ export function packTop(words: usize, count: i32, bits: i32, out: usize): i32 {
     }
   }
   for (; words < end; words += 4) {
-    // a local of its own: inside <u64>(…) the compiler would load and add in 64 bits, without the wrap
+    // a local variable: inside <u64>(…) the compiler would load and add in 64 bits, without the wrap
     const value: u32 = (load<u32>(words) + half) >> drop;
     pending |= (<u64>value) << held;
     held += bits;

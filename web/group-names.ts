@@ -12,7 +12,7 @@ interface Group {
   readonly modules: readonly { readonly name: string }[];
 }
 
-/** "layer 3, attention (q, k, v)"; a place without a word of its own keeps the checkpoint's name. */
+/** "layer 3, attention (q, k, v)"; a place without a separate word keeps the checkpoint's name. */
 export function groupName({ layer, modules }: Group): string {
   const parts = modules.map(({ name }) => (name.split(".").at(-1) ?? "").replace(/_proj$/, ""));
   return `layer ${layer + 1}, ${WORDS[parts.join(",")] ?? parts.join(", ")}`;

@@ -21,7 +21,7 @@ self.addEventListener("fetch", (event) => {
   const { request } = event as FetchEvent;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
-  // They have caches of their own, which are looked into before anybody is asked.
+  // They have separate caches, which are looked into before anybody is asked.
   if (/\/(model|bundle-cache)\//.test(url.pathname)) return;
   (event as FetchEvent).respondWith(fromNetworkOrCache(request));
 });

@@ -21,7 +21,7 @@ export interface AttackContext {
   readonly view: GroupView;
   /** For scoring alone. */
   readonly truth: GroupTruth;
-  /** Opens a further access to the same group: an account of its own. */
+  /** Opens a further access to the same group: a separate account. */
   readonly open: () => Promise<Oracle>;
   readonly situations: Situations;
   /** One or more kinds of activations; the first is the one that scores use. */

@@ -3,7 +3,7 @@
  * the public client has: the kernels, the public bundle and a connection.
  */
 import type { QueryAnswer } from "../client/connection.ts";
-import type { FetchedKey } from "../client/key-ring.ts";
+import type { FetchedKey } from "../client/keys.ts";
 import { type ClientKey, ClientLayer } from "../pll/client-layer.ts";
 import { type Address, at, Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";

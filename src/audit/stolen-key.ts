@@ -1,5 +1,5 @@
 /** A key as a thief reads it: B and H as words, a row after the other. */
-import type { FetchedKey } from "../client/key-ring.ts";
+import type { FetchedKey } from "../client/keys.ts";
 import { packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import type { GroupView } from "./group-view.ts";
 

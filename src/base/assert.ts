@@ -1,4 +1,4 @@
-/** Small checks that return their input, for arguments that only a programming error can get wrong. */
+/** Argument checks for programming errors; each returns its input. */
 
 /** @throws RangeError unless value is an integer in [low, high] */
 export function assertInteger(value: number, name: string, low: number, high: number): number {

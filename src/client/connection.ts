@@ -18,7 +18,7 @@ import {
 import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 import { KeyDownload, type KeyRequest } from "./key-download.ts";
-import type { FetchedKey } from "./key-ring.ts";
+import type { FetchedKey, KeyLeft } from "./keys.ts";
 
 export interface HelloInput {
   /** Empty: the provider's only or first adapter. */
@@ -29,13 +29,6 @@ export interface HelloInput {
   readonly token: string;
   /** Keys that the client still has. */
   readonly keyIds: readonly Uint8Array[];
-}
-
-/** What is left of a key, as the provider says. */
-export interface KeyLeft {
-  readonly keyId: Uint8Array;
-  /** Vectors left of the group that has fewest. */
-  readonly vectorsLeft: number;
 }
 
 export interface WelcomeInfo {

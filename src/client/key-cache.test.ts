@@ -12,7 +12,7 @@ import { nodeKeyCache } from "../platform/node.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type KeyCache, KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
-import type { FetchedKey } from "./key-ring.ts";
+import type { FetchedKey } from "./keys.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
 let format: KeyFormat;

@@ -8,9 +8,8 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { SIGNATURE_BYTES } from "../bundle/signature.ts";
-import type { KeyLeft } from "./connection.ts";
 import type { KeyFormat } from "./key-format.ts";
-import type { FetchedKey } from "./key-ring.ts";
+import type { FetchedKey, KeyLeft } from "./keys.ts";
 
 /** Names one kept key, all in hex. */
 export interface KeptKeyName {

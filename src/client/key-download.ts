@@ -3,7 +3,7 @@ import { equalBytes } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { KeyFormat } from "./key-format.ts";
-import type { FetchedKey, KeyPart } from "./key-ring.ts";
+import type { FetchedKey, KeyPart } from "./keys.ts";
 
 export interface KeyRequest {
   readonly format: KeyFormat;

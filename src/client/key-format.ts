@@ -5,7 +5,7 @@ import type { Bundle } from "../bundle/bundle.ts";
 import { isKeyPartSignedBy } from "../bundle/key-signature.ts";
 import { rowsOf } from "../bundle/manifest.ts";
 import { encryptedWeightBytes } from "../pll/provider-layer.ts";
-import type { KeyPart } from "./key-ring.ts";
+import type { KeyPart } from "./keys.ts";
 
 export interface KeyFormat {
   /** Bytes of B and of H, by group. */

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { ClientKey, ClientLayer } from "../pll/client-layer.ts";
-import { type FetchedKey, type HeldKey, KeyRing, type KeySource } from "./key-ring.ts";
+import { type HeldKey, KeyRing } from "./key-ring.ts";
+import type { FetchedKey, KeySource } from "./keys.ts";
 
 const PER_KEY = 256;
 const PART = { weights: new Uint8Array(3), hint: new Uint8Array(2), signature: new Uint8Array(64) };
@@ -13,7 +14,10 @@ const PART = { weights: new Uint8Array(3), hint: new Uint8Array(2), signature: n
 class Memory {
   readonly held = new Set<ClientKey>();
   released = 0;
-  constructor(readonly keyBytes = 1000) {}
+  readonly keyBytes: number;
+  constructor(keyBytes: number) {
+    this.keyBytes = keyBytes;
+  }
   loadKey(): ClientKey {
     const key = {} as ClientKey;
     this.held.add(key);

@@ -8,7 +8,11 @@ class CountingSource {
   readonly made: OneTimeMasks[] = [];
   readonly discarded: OneTimeMasks[] = [];
 
-  constructor(readonly maskBytes: number) {}
+  readonly maskBytes: number;
+
+  constructor(maskBytes: number) {
+    this.maskBytes = maskBytes;
+  }
 
   make(vectors: number): OneTimeMasks {
     const masks = { vectors, number: this.made.length } as unknown as OneTimeMasks;

@@ -26,7 +26,8 @@ import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
-import { type HeldKey, KeyRing, type KeySource } from "./key-ring.ts";
+import { type HeldKey, KeyRing } from "./key-ring.ts";
+import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";
 import { PairEffects } from "./pair-effects.ts";
 
@@ -55,6 +56,8 @@ const QUERY_VECTORS = 64;
  * other processes may have used them up, or the provider began anew.
  */
 const MOST_KEYS_TRIED = 4;
+/** Of keys that are bound to a connection so many are lost with it before the query fails. */
+const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
 interface Sent {
@@ -254,7 +257,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    */
   async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
     const { layer } = this.#groups[group];
-    let tried = 0;
+    let [tried, losses] = [0, 0];
     let arrivals = Number.POSITIVE_INFINITY;
     for (;;) {
       const key = this.#keys.takeNow(group, query.vectors) ?? (await this.#keys.take(group, query.vectors));
@@ -263,6 +266,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       } catch (error) {
         if (!isRefusedKey(error)) throw error;
         this.#keys.drop(key);
+        // The key went with its connection: another one, unless connections go all the time.
+        const loss = error.cause instanceof TacetError ? error.cause : undefined;
+        if (loss && ++losses >= (loss.code === "timed_out" ? MOST_LOSSES.timed_out : MOST_LOSSES.others))
+          throw loss;
         if (key.arrival > arrivals && ++tried === MOST_KEYS_TRIED) throw refusesAll(error);
         arrivals = Math.min(arrivals, this.#keys.arrivals);
       } finally {

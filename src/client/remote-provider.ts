@@ -16,7 +16,7 @@ import { checkProviderOptions, type RemoteProviderOptions } from "./provider-opt
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
-import type { FetchedKey, KeyHolder, KeySource } from "./key-ring.ts";
+import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
 
 export type { RemoteProviderOptions };
 
@@ -104,7 +104,8 @@ export class RemoteProvider implements KeySource {
    * again.
    *
    * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; unknown_key and worn_key if it
-   *   wants another key; what else the provider refuses with
+   *   wants another key, with the loss as its cause where the key was lost with a connection; what else the provider
+   *   refuses with
    */
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer> {
     return this.#persist(async (connection) => {
@@ -133,7 +134,8 @@ export class RemoteProvider implements KeySource {
         try {
           return await connection.fetchKey({ format, keyId, onMade });
         } catch (error) {
-          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key")) throw error;
+          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key"))
+            throw error;
           keyId = undefined; // it is of another time, or was bound to the connection
           return await connection.fetchKey({ format, onMade });
         }
@@ -170,6 +172,7 @@ export class RemoteProvider implements KeySource {
     const start = performance.now();
     const waits = { unavailable: this.#options.reconnectMs ?? RECONNECT_MS, ...patience };
     let backoff = FIRST_BACKOFF_MS;
+    let loss: TacetError | undefined;
     for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
@@ -183,7 +186,11 @@ export class RemoteProvider implements KeySource {
           attempt--;
           continue;
         }
+        if (loss && error instanceof TacetError && error.code === "unknown_key") {
+          throw new TacetError("unknown_key", error.message, { cause: loss });
+        }
         if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
+        loss = error;
         const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
         if (attempt >= most) throw error;
       }

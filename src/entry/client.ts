@@ -28,9 +28,9 @@ export {
   type SharedModels,
   type SharedModelsOptions,
 } from "../client/client.ts";
-export type { KeyLeft, QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
 export type { KeptKeyName, KeyCache } from "../client/key-cache.ts";
-export type { FetchedKey, KeyHolder, KeyPart, KeySource } from "../client/key-ring.ts";
+export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";

@@ -10,7 +10,7 @@ export {
   type LweInstance,
 } from "../rlwe/lattice-estimate.ts";
 export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
-export { securityOf } from "../rlwe/parameter-security.ts";
+export { type ParameterSecurity, securityOf } from "../rlwe/parameter-security.ts";
 export {
   createParameters,
   DEFAULT_PARAMETERS,

@@ -26,7 +26,7 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
   /**
    * A cache to go on with: the prompt is read behind what it holds. It then holds all ids but the last one that
-   * was generated. Default: a cache of its own.
+   * was generated. Default: a separate cache.
    */
   readonly cache?: KvCache;
   /** Ids that the given cache holds, where the repetition penalty is to know them. */

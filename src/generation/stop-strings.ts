@@ -22,7 +22,7 @@ interface Matcher {
  */
 export class StopStrings {
   readonly #matchers: readonly Matcher[];
-  /** Text that may be the begin of a stop string. */
+  /** Text that may be the beginning of a stop string. */
   #held = "";
   /** Of each unit of it, whether it is hidden. */
   #hidden: readonly boolean[] = [];

@@ -26,7 +26,7 @@ describe("openDataFolder", () => {
     expect(readdirSync(dir)).not.toContain("lock");
     rmSync(path, { recursive: true });
     (await open()).close();
-    expect(readdirSync(dir)).toEqual(["usage.journal"]);
+    expect(readdirSync(dir)).toEqual(["usage.journal", "usage.mark"]);
   });
 
   it("is refused while it is open", async () => {

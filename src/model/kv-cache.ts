@@ -45,7 +45,7 @@ export class KvCache {
     this.#length = assertInteger(length, "length", 0, this.#length);
   }
 
-  /** A cache of its own with the first `length` tokens of this one. */
+  /** A separate cache with the first `length` tokens of this one. */
   fork(length: number): KvCache {
     assertInteger(length, "length", 0, this.#length);
     const copy = new KvCache(this.shape, Math.max(1, length));

@@ -38,7 +38,7 @@ export class ContextPool {
     if (best === undefined) return new CachedContext(this.#model);
     const { context } = best;
     const loss = 1 - context.reusable(promptIds) / context.ids.length;
-    const isNext = this.#idle.length >= this.#most && this.#victim(owner) === best; // it would go anyway
+    const isNext = this.#idle.length >= this.#most && this.#victim(owner) === best; // it is the next to be evicted
     if (loss > SMALL_LOSS && !isNext) return context.fork(promptIds);
     this.#idle.splice(this.#idle.indexOf(best), 1);
     return context;

@@ -198,7 +198,7 @@ export class Endpoint {
       this.#end(controller),
     );
     if (!asked.stream) return json(await wholeOf(dialect, head, parts));
-    // What fails before the first text has a status of its own.
+    // What fails before the first text has a separate status.
     const first = await parts.next();
     if (first.done) throw new TypeError("an answer has an end");
     const chunks = chunksOf(dialect, head, first.value, parts, asked.includeUsage);

@@ -7,7 +7,7 @@ const eventOf = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`
 
 /**
  * The bodies as they come. Nobody waits for the reader: what it has not read is kept, so that an answer, its place and
- * its context are free again however slowly somebody reads. A failure is an event of its own, and then the end.
+ * its context are free again however slowly somebody reads. A failure is a separate event, and then the end.
  *
  * @param cancel called when the reader goes away
  */

@@ -1,4 +1,4 @@
-/** Who may go on: a fixed number at a time, the others in the order in which they came. */
+/** A FIFO semaphore with a bounded queue and cancellation. */
 
 import { TacetError } from "../base/errors.ts";
 

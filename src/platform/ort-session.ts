@@ -23,7 +23,7 @@ export class OrtSession implements TensorSession {
 
   /**
    * Outputs are new arrays. Giving ONNX Runtime memory for them would save nothing: the Node binding of this version
-   * copies every output into an array of its own all the same.
+   * copies every output into a separate array all the same.
    */
   async run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
     const feeds: Record<string, OrtTensor> = {};

@@ -24,28 +24,28 @@ const WIDTHS = [96, 4096, 4500] as const;
 
 const SESSIONS: Record<number, Record<string, string>> = {
   96: {
-    answer: "872312d18d476ab83ccfa32bfc7a63a9",
-    hint: "19286e0d8620a54fd3e2391818ae7913",
+    answer: "ea72658b7209715dcda2fdcebfeafa6a",
+    hint: "820829abc74d85a9cda4d4fc3bf03e0b",
     query: "b0324f46af9bc899e46c7cc0a913f9ce",
-    result: "9518a43a390976dfd780c29a6defa042",
-    seed: "02761daec334f9ad9490ecff434de7c2",
-    weights: "0e3f0676da0f992af352c6f2f9e4a065",
+    result: "8fc4939d2414f89928d1449fcff4997f",
+    seed: "31943ed7ac94f8e428a86eb8773319cb",
+    weights: "e669bc06f7f953f5bbd19b08c5cf24b1",
   },
   4096: {
-    answer: "964fe0363c5efa9ce2dd12f0463bcff2",
-    hint: "8db4580e85ff20dd0329a530ebf7ec45",
+    answer: "78ff34ae83dbf35ddce5679e3d7f2268",
+    hint: "0f244e7b76aa1ce8d348377109a0c583",
     query: "d73ee366b18647315bd68149509aff62",
-    result: "469ba5daec5c67c46ceb72038d314366",
-    seed: "35c977cb18f4dbef7e9b48c96d3ea97c",
-    weights: "2bf704847f53cf52d4958d8df1afcbee",
+    result: "8d9497f2bc8d0287cdf72eab8c488769",
+    seed: "87123bd464c965be0d2ccf01fb7ae744",
+    weights: "94fe8a49c937e07a02f25e0755aab30c",
   },
   4500: {
-    answer: "e356077ea3dfb6045194a37910587fb8",
-    hint: "0921cb4b97f776b24e8bc200725ae7c2",
+    answer: "78c4895eb42ab6334cb1bb02c24ef555",
+    hint: "081c58e9fd3979ee094e8a6fe7879050",
     query: "2f6e412579f8c5fdf9169ffcf1191abb",
-    result: "d9a361cc2e460dd329153e63649fd380",
-    seed: "1961bc7bc9718e56450affc4fa7ef070",
-    weights: "8eb57cd367810f639c9eadf1c083fef3",
+    result: "3dfcc77750b95f480a601b70288c6b92",
+    seed: "228313631350931b33f9058b39ababd8",
+    weights: "fb35ddec960dc621a98d437cd08e542e",
   },
 };
 

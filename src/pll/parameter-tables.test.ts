@@ -53,13 +53,14 @@ function check(): string {
 }
 
 function security(): string {
-  const { user, freshKey, wornKey, keyDifference } = securityOf(P);
+  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(P);
   const worn = P.keyLength - readCoordinates(P, P.vectorsPerKey + 16);
   const rows = (
     [
       ["client's query", P.ringDegree, user],
       ["key, unused", P.keyLength, freshKey],
       [`key after ${P.vectorsPerKey} + 16 chosen vectors`, worn, wornKey],
+      ["one of 2^30 such keys", worn, wornKeys],
       ["difference of two such keys", worn, keyDifference],
     ] as const
   ).map(([name, dimension, e]) => [
@@ -75,7 +76,7 @@ function security(): string {
 }
 
 function wear(): string {
-  const rows = [0, 64, 128, 192, 256, 272, 512].map((vectors) => {
+  const rows = [0, 64, 128, 192, 240, 256, 272, 360, 480].map((vectors) => {
     const read = readCoordinates(P, vectors);
     const { coreBits, standardBits } = keyAfter(P, vectors);
     return [vectors, read, P.keyLength - read, coreBits.toFixed(0), standardBits.toFixed(0)];
@@ -113,7 +114,13 @@ function lengths(): string {
     const bits = [freshKey, keyAfter(set, P.vectorsPerKey), wornKey].map((e) => e.standardBits.toFixed(1));
     return [keyLength, packedBytes(keyLength, P.uploadBits), ...bits];
   });
-  const head = ["k", "bytes up a vector", "unused, std", "after 256 vectors", "after 272"];
+  const head = [
+    "k",
+    "bytes up a vector",
+    "unused, std",
+    `after ${P.vectorsPerKey} vectors`,
+    `after ${P.vectorsPerKey + 16}`,
+  ];
   return table(head, rows);
 }
 

@@ -2,13 +2,13 @@
  * Keys where nothing is counted: a provider without a store. Each connection is an account of its own, and its keys end
  * with it. The epoch is drawn when the provider starts, so what an earlier process has given away is unknown to it.
  */
-import { toHex } from "../base/bytes.ts";
 import { keyRefused } from "./group-keys.ts";
-import type { Charged, KeyLedger } from "./key-ledger.ts";
 import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
+import type { Charged, KeyLedger } from "./key-ledger.ts";
 
 export class AnonymousKeys implements KeyLedger {
   readonly account: string;
+  /** 16 hex digits. */
   readonly #epoch: string;
   readonly #groups: number;
   readonly #vectorsPerKey: number;
@@ -17,16 +17,16 @@ export class AnonymousKeys implements KeyLedger {
   #serial = 0;
 
   /**
-   * @param epoch EPOCH_BYTES random bytes, the provider's
+   * @param epoch 16 random hex digits, the provider's
    * @param connection a number that no other connection of the provider has had
    */
   constructor(
-    epoch: Uint8Array,
+    epoch: string,
     connection: number,
     { groups, vectorsPerKey }: { readonly groups: number; readonly vectorsPerKey: number },
   ) {
     this.account = `connection ${connection}`;
-    this.#epoch = toHex(epoch);
+    this.#epoch = epoch;
     this.#groups = groups;
     this.#vectorsPerKey = vectorsPerKey;
   }

@@ -36,6 +36,11 @@ export class KeyRates {
     this.#now = now;
   }
 
+  /** Accounts that are remembered. */
+  get size(): number {
+    return this.#accounts.size;
+  }
+
   /** @throws TacetError too_many_requests if the account has to wait for its next key */
   take(name: string): void {
     const account = this.#find(name);

@@ -27,7 +27,10 @@ export function limitsFor(adapters: readonly ServedAdapter[], given: Partial<Lim
   const widest = Math.max(...adapters.flatMap(({ layers }) => layers.map(({ queryBytes }) => queryBytes)));
   const perKey = Math.min(...adapters.map(({ bundle }) => bundle.manifest.parameters.vectorsPerKey));
   if (given.maxVectors !== undefined && given.maxVectors > perKey) {
-    throw new TacetError("bad_argument", `maxVectors is more than ${perKey}, the vectors that one key answers`);
+    throw new TacetError(
+      "bad_argument",
+      `maxVectors is more than ${perKey}, the vectors that one key answers`,
+    );
   }
   const largest = given.maxMessageBytes ?? MAX_MESSAGE_BYTES;
   const fitting = Math.floor((largest - FRAME_OVERHEAD_BYTES) / widest);

@@ -68,8 +68,9 @@ export class Meter implements KeyLedger {
     return this.#adapter.bundle.manifest.parameters.vectorsPerKey;
   }
 
-  allocate(): Promise<Uint8Array> {
-    return this.#tools.store.allocateKey(this.account);
+  async allocate(): Promise<Uint8Array> {
+    this.check();
+    return await this.#tools.store.allocateKey(this.account);
   }
 
   left(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {

@@ -82,7 +82,15 @@ describe("Provider", () => {
     expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
     const { provider } = start();
     expect(Object.keys(provider).sort()).toEqual(["keyPartBytes", "limits", "totals", "waiting"]);
-    const methods = ["accept", "adapterNames", "drain", "heldSecrets", "inFlight", "openConnections", "shutDown"];
+    const methods = [
+      "accept",
+      "adapterNames",
+      "drain",
+      "heldSecrets",
+      "inFlight",
+      "openConnections",
+      "shutDown",
+    ];
     expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(["constructor", ...methods].sort());
   });
 

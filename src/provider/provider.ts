@@ -5,6 +5,7 @@
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
+import { toHex } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
@@ -79,7 +80,7 @@ const LIMITS: OptionTypes<Limits> = {
 
 const MAX_BUFFERED_BYTES = 64 << 20;
 const HELLO_TIMEOUT_MS = 10_000;
-/** Of a name that a client gave and that goes back to it in an error. */
+/** Longest client-supplied name quoted in an error, in characters. */
 const LONGEST_NAME = 80;
 /** Listed where a client asks for an adapter that is not there. */
 const MOST_NAMES = 20;
@@ -108,7 +109,7 @@ export class Provider {
   readonly #host: ConnectionHost;
   readonly #answers: Answers;
   /** Of keys that no store counts. */
-  readonly #epoch = new Uint8Array(EPOCH_BYTES);
+  readonly #epoch = newEpoch();
   #nextConnection = 1;
   #nextAnonymous = 1;
   #draining = false;
@@ -134,7 +135,6 @@ export class Provider {
     this.limits = limitsFor(adapters, options.limits);
     this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
-    systemRandom(this.#epoch);
     const clock = () => performance.now();
     this.#answers = new Answers({ pool: options.pool, sha256: options.sha256 });
     this.#host = {
@@ -267,4 +267,10 @@ function checkNumbers({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey }
 function listOf(names: readonly string[]): string {
   const shown = names.slice(0, MOST_NAMES).join(", ");
   return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
+}
+
+function newEpoch(): string {
+  const bytes = new Uint8Array(EPOCH_BYTES);
+  systemRandom(bytes);
+  return toHex(bytes);
 }

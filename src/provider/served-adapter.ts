@@ -78,7 +78,7 @@ async function readSignature(tree: FileTree, digest: Uint8Array): Promise<Bundle
   });
 }
 
-/** Layers in a kernel memory of their own. Throws RangeError if it can't hold them. */
+/** Layers in a separate kernel memory. Throws RangeError if it can't hold them. */
 export function loadLayers(bundleId: Uint8Array, inputs: readonly ProviderLayerInput[]): ProviderLayer[] {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);

@@ -63,7 +63,7 @@ export interface KernelExports {
 
 const modules = new Map<KernelBuild, WebAssembly.Module>();
 
-/** A new instance with a memory of its own; the module is compiled at the first call for a build. */
+/** A new instance with a separate memory; the module is compiled at the first call for a build. */
 export function instantiateKernels(build: KernelBuild): KernelExports {
   let module = modules.get(build);
   if (module === undefined) {

@@ -28,6 +28,11 @@ export interface LweInstance {
    * uses them.
    */
   readonly modularHintBits?: number;
+  /**
+   * log2 of how many instances with one W the attacker has (docs/security.md, *Worn keys*). A short dual vector gives
+   * one sample of each, so they stand for as many more vectors of the dual attack; its estimate alone uses them.
+   */
+  readonly logInstances?: number;
 }
 
 export interface LweEstimate {
@@ -123,7 +128,8 @@ function dual(lwe: LweInstance): AttackCost {
     const d = m + n;
     const tau = 2 ** (d * logDelta(beta) + logVolume / d + Math.log2(lwe.errorStddev) - logQ);
     const logAdvantage = 2 - 2 * Math.PI ** 2 * tau ** 2 * Math.LOG2E;
-    return { beta, d, repetitionBits: Math.max(0, -2 * logAdvantage - SIEVE_VECTORS * beta) };
+    const needed = -2 * logAdvantage - SIEVE_VECTORS * beta - (lwe.logInstances ?? 0);
+    return { beta, d, repetitionBits: Math.max(0, needed) };
   };
   const once = at(smallestBeta((b) => at(b).repetitionBits === 0));
   const below = at(Math.max(MIN_BETA, once.beta - 1));

@@ -12,7 +12,13 @@ describe("securityOf", () => {
   it("knows the default set, once", () => {
     const security = securityOf(DEFAULT_PARAMETERS);
     const bits = Object.entries(security).map(([name, e]) => [name, Math.round(e.standardBits)]);
-    expect(Object.fromEntries(bits)).toEqual({ user: 232, freshKey: 222, wornKey: 134, keyDifference: 139 });
+    expect(Object.fromEntries(bits)).toEqual({
+      user: 232,
+      freshKey: 222,
+      wornKey: 139,
+      wornKeys: 136,
+      keyDifference: 144,
+    });
     expect(securityOf(DEFAULT_PARAMETERS)).toBe(security);
   });
 
@@ -24,7 +30,7 @@ describe("securityOf", () => {
   it("takes the difference of two keys as LWE that is wider by the square root of 2", () => {
     const p = DEFAULT_PARAMETERS;
     const wide = Math.SQRT2 * uniformStddev(7);
-    const lwe = { dimension: 1456 - 544, logQ: 32, secretStddev: wide, errorStddev: wide };
+    const lwe = { dimension: 1456 - 512, logQ: 32, secretStddev: wide, errorStddev: wide };
     expect(securityOf(p).keyDifference).toEqual(estimateLwe({ ...lwe, samples: Number.POSITIVE_INFINITY }));
     expect(securityOf(p).keyDifference.coreBits).toBeGreaterThan(securityOf(p).wornKey.coreBits);
   });
@@ -63,10 +69,11 @@ describe("readCoordinates", () => {
 
 describe("createParameters refuses", () => {
   const refused: [Partial<ParametersLiteral>, RegExp][] = [
-    [{ keyLength: 1440 }, /a worn key has 131\.\d bits, at least 132/],
+    [{ keyLength: 1424 }, /one of 2\^30 worn keys has 131\.\d bits, at least 132/],
+    [{ vectorsPerKey: 256 }, /one of 2\^30 worn keys has 131\.\d bits, at least 132/],
     [{ vectorsPerKey: 272 }, /a worn key has 128\.\d bits, at least 132/],
     [{ vectorsPerKey: 512 }, /a worn key has/],
-    [{ replyBits: 15 }, /a worn key has 127\.\d bits/],
+    [{ replyBits: 15 }, /one of 2\^30 worn keys has/],
     [{ secretBits: 6 }, /a worn key has/],
     [{ weightErrorBits: 6 }, /a worn key has/],
     [{ hintErrorBits: 6 }, /a worn key has/],

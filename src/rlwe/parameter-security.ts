@@ -11,6 +11,9 @@ const BITS_IN_HAND = 4;
 /** Vectors that a key may have answered beyond its number, in the worst case that is counted. */
 const SPARE_VECTORS = 16;
 
+/** log2 of the worn keys of one adapter that an attacker may have, all accounts together. */
+const LOG_KEYS = 30;
+
 /** Variance of a uniform ternary entry: 2/3. */
 const TERNARY_STDDEV = Math.sqrt(2 / 3);
 
@@ -22,6 +25,8 @@ interface Instances<T> {
   readonly freshKey: T;
   /** The same after {@link readCoordinates} entries of S have been read by queries. */
   readonly wornKey: T;
+  /** The same for who has 2^30 worn keys of one adapter. */
+  readonly wornKeys: T;
   /** The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). */
   readonly keyDifference: T;
 }
@@ -75,6 +80,7 @@ function instancesOf(p: Parameters): Instances<LweInstance> {
     },
     freshKey: keyInstance(p, 0),
     wornKey: keyInstance(p, worn),
+    wornKeys: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
     keyDifference: keyInstance(p, worn, Math.SQRT2),
   };
 }
@@ -84,6 +90,7 @@ function mapInstances<T, U>(of: Instances<T>, change: (value: T) => U): Instance
     user: change(of.user),
     freshKey: change(of.freshKey),
     wornKey: change(of.wornKey),
+    wornKeys: change(of.wornKeys),
     keyDifference: change(of.keyDifference),
   };
 }
@@ -121,12 +128,13 @@ export function checkSecurity(p: Parameters): void {
       `parameters: logQ ${p.logQ} is above the published limit of ${limit} at ringDegree ${p.ringDegree}`,
     );
   }
-  const { user, freshKey, wornKey, keyDifference } = securityOf(p);
+  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(p);
   refuseBelow(SECURITY_FLOOR, user, "errorEta", "user encryption");
   const widths = "keyLength, secretBits, weightErrorBits";
   refuseBelow(SECURITY_FLOOR, freshKey, widths, "an unused key");
   const wear = `${widths}, or fewer vectorsPerKey or replyBits`;
   refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKey, wear, "a worn key");
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKeys, wear, "one of 2^30 worn keys");
   refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifference, wear, "the difference of two worn keys");
 }
 

@@ -39,7 +39,7 @@ export const DEFAULT_PARAMETERS: Parameters = createParameters({
   hintBits: 24,
   uploadBits: 25,
   replyBits: 14,
-  vectorsPerKey: 256,
+  vectorsPerKey: 240,
 });
 
 /** Factor by which |u| stays below q/2: the scale is c = (q/2)/(HEADROOM·R·‖x‖₂), rounding and noise included. */

@@ -67,7 +67,7 @@ export async function loadSentencePieceTokenizer(
     suffix,
     eosIds: withAdapterEnds([...new Set([...ends, ...turnEnds])], checkpoint),
     least: leastOf(piece, specials),
-    // Before "legacy" was settled, every stretch behind a special token began with a space of its own.
+    // Before "legacy" was settled, every stretch behind a special token began with an extra space.
     spaceBehindSpecials: settings.legacy !== false,
     spaceAtStart: settings.add_prefix_space !== false,
     idOf: idOfToken,

@@ -3,7 +3,7 @@
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
- * What a decoder writes for bytes that are not UTF-8, and so for the begin of a character: one U+FFFD for all its
+ * What a decoder writes for bytes that are not UTF-8, and so for the beginning of a character: one U+FFFD for all its
  * bytes, or one for each. The begin has at most three bytes, so what stands before these is certain.
  */
 const UNCERTAIN = /\ufffd{1,3}$/;

@@ -97,7 +97,7 @@ function unusable(cause?: unknown): TacetError {
 /** What is known of tokenizer.json besides what the library does. */
 interface Known {
   readonly least: LeastTokens | undefined;
-  /** Whether bytes without a token of their own are written as <0x00> to <0xFF>. */
+  /** Whether bytes that have no token are written as <0x00> to <0xFF>. */
   readonly byteFallback: boolean;
 }
 

@@ -8,7 +8,7 @@ export interface AdapterText {
   readonly endIds?: readonly number[];
   /** Jinja, as in chat_template.jinja. Absent: the base model's. */
   readonly chatTemplate?: string;
-  /** Texts that the template sees in place of the base model's; keys of {@link TEMPLATE_TOKENS}. */
+  /** Texts that the template sees instead of the base model's; keys of {@link TEMPLATE_TOKENS}. */
   readonly specialTokens?: Readonly<Record<string, string>>;
   /** Control tokens at ids that the base model has and its tokenizer does not use, or keeps in reserve. */
   readonly addedTokens?: readonly AddedControlToken[];

@@ -102,7 +102,7 @@ function pairTensors(tensors: Iterable<TensorInfo>): [string, { a: TensorInfo; b
 function severalAdapters(names: ReadonlySet<string>): TacetError {
   const list = [...names].map((name) => (name === "" ? "one without a name" : quoteName(name))).join(", ");
   return new TacetError("unsupported_adapter", `${WEIGHTS} holds more than one adapter: ${list}`, {
-    hint: "save each adapter into a folder of its own",
+    hint: "save each adapter into a separate folder",
   });
 }
 

@@ -32,7 +32,7 @@ export const MODEL_FILES = {
     config: "config.json",
     weights: "model.safetensors",
     index: "model.safetensors.index.json",
-    // ChatGLM's tokenizer source is read as text, to tell its versions apart (model/chatglm-text.ts).
+    // ChatGLM's tokenizer source is read as text, to tell its versions apart (text/chatglm-text.ts).
     others: [...TEXT_FILES, ...TOKENIZERS, "tokenization_chatglm.py"],
   },
   adapter: {

@@ -27,7 +27,7 @@ export interface QuantizedRows {
 /** x + ROUND − ROUND is x rounded to an integer: at 1.5·2^52 a double has no fraction. Faster than Math.round. */
 const ROUND = 1.5 * 2 ** 52;
 
-/** 4 bits: the starting point's range is [−8, 8]·|scale|; these are tried in place of the 8. Below 8.5, so that nothing is rounded below −8. */
+/** 4 bits: the starting point's range is [−8, 8]·|scale|; these are tried instead of the 8. Below 8.5, so that nothing is rounded below −8. */
 const DIVISORS = [6.8, 7.3, 7.7, 8, 8.4];
 
 export function blocksOf(columns: number): number {

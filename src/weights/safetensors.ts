@@ -156,7 +156,7 @@ export function readTensorBytes(tree: FileTree, info: TensorInfo): Promise<Uint8
 }
 
 /**
- * The tensor's elements as float32, in an array of its own: F32 as stored, F16 and BF16 widened exactly.
+ * The tensor's elements as float32, in a separate array: F32 as stored, F16 and BF16 widened exactly.
  * @throws TacetError `code` for another dtype
  */
 export async function readTensorF32(
@@ -170,7 +170,7 @@ export async function readTensorF32(
     });
   }
   const bytes = await readTensorBytes(tree, info);
-  // Aligned, in a buffer of its own: one more copy only where the tree gave a view of a larger buffer.
+  // Aligned, in a separate buffer: one more copy only where the tree gave a view of a larger buffer.
   const buffer = (bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes))
     .buffer as ArrayBuffer;
   if (info.dtype === "F32") return new Float32Array(buffer);

@@ -86,7 +86,7 @@ function fieldOf(field: DescField): FieldShape {
     throw new TypeError(`no message in a frame has a choice like ${field}`);
   const wireType = WIRE_TYPES.get(field.scalar);
   const isKnown = field.fieldKind !== "map" && (message !== undefined || field.scalar !== undefined);
-  // Lists of numbers have an encoding of their own.
+  // Lists of numbers have another encoding.
   const isPacked = isList && wireType === WireType.Varint;
   if (!isKnown || wireType === undefined || isPacked || number > LARGEST_NUMBER) {
     throw new TypeError(`no frame has a field like ${field}`);

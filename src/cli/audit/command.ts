@@ -22,7 +22,7 @@ export function registerAudit(program: Command, signal: AbortSignal): void {
     .addHelpText(
       "after",
       `
-Makes a bundle, starts a provider in a process of its own on this machine and asks it
+Makes a bundle, starts a provider in a separate process on this machine and asks it
 what a thief would ask, then compares with the adapter. docs/audit.md explains each row.
 
 Examples:

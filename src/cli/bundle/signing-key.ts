@@ -1,4 +1,4 @@
-/** The key that a provider signs its bundles with: a file of its own, made when it is first needed. */
+/** The key that a provider signs its bundles with: a separate file, made when it is first needed. */
 import { readFile } from "node:fs/promises";
 import { fromHex, toHex, utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";

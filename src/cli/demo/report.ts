@@ -107,7 +107,7 @@ export function printSeen(
   printField("  entropy", `${all.entropyBits.toFixed(6)} of 8 bits a byte`);
   const verdict = Math.abs(all.deviations) < 5 ? "as uniform bytes" : "NOT as uniform bytes";
   printField("  chi-square", `${all.chiSquare.toFixed(1)}, uniform bytes give 255 +- 23: ${verdict}`);
-  printField("also", "how many tokens, which layer, when; never a word, an id or a key");
+  printField("also", "how many tokens, which layer, when; never a word or an id");
 }
 
 export function printSecurity(security: SecurityFacts): void {

@@ -1,6 +1,6 @@
 /**
  * Worker threads that compute parts of long queries and make parts of keys, each with the layers of all adapters in a
- * memory of its own.
+ * separate memory.
  */
 import { extname } from "node:path";
 import { WorkerPool } from "../../platform/node.ts";
@@ -72,7 +72,7 @@ export class ThreadedAnswers implements AnswerPool {
   }
 
   async compute({ adapter, group, vectors, query, key }: AnswerPart): Promise<Computed> {
-    // A copy of its own: a view would take all of the message with it.
+    // A separate copy: a view would take all of the message with it.
     const copy = query.slice();
     const task = { ...this.#task(adapter, group, key.seed()), vectors, query: copy };
     return (await this.#run(task, [copy.buffer as ArrayBuffer])) as Computed;

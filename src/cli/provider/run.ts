@@ -57,7 +57,7 @@ export async function runProvider(
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
     data = await openStore(settings, log, signal);
-    // The main thread has a core of its own. Workers are started by the first long query.
+    // The main thread has a separate core. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
     pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);

@@ -1,4 +1,4 @@
-/** /healthz, /readyz and /metrics on a port of their own, which clients do not reach. */
+/** /healthz, /readyz and /metrics on a separate port, which clients do not reach. */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";

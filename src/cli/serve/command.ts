@@ -13,7 +13,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
   addTemplateOption(addSourceOptions(command, "without-adapter"))
     .option(
       "--model <spec>",
-      "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, in place of --provider",
+      "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, instead of --provider",
       collectModels,
     )
     .option("--host <address>", "address to listen on", "127.0.0.1")

@@ -1,4 +1,4 @@
-/** A provider of the embedded law adapter, in a process of its own: for commands that are tried without one. */
+/** A provider of the embedded law adapter, in a separate process: for commands that are tried without one. */
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** A provider in a process of its own, on a free port of this machine. It is given the state folder, nothing else. */
+/** A provider in a separate process, on a free port of this machine. It is given the state folder, nothing else. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { extname } from "node:path";

@@ -15,7 +15,7 @@ export interface ChatGlmConfig extends DecoderConfig {
   readonly bias: { readonly qkv: boolean; readonly others: boolean };
   /** Columns of query_key_value: all of q, k, v in turn; or head by head, the three of each. */
   readonly qkvOrder: "parts" | "heads";
-  /** Each block adds to the norm of its input in place of the input. */
+  /** Each block adds to the norm of its input instead of the input. */
   readonly residualAfterNorm: boolean;
   readonly finalNorm: boolean;
 }

@@ -1,4 +1,4 @@
-/** Which weights a forward pass uses, found by writing it once for nobody. */
+/** Which weights a forward pass uses, collected by a dry run of the graph writer. */
 
 import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
 import { blocksOf, bytesOfBlock } from "../../weights/quantize-blocks.ts";

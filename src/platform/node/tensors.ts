@@ -39,7 +39,7 @@ function cannotLoad(cause: unknown): TacetError {
 }
 
 function ortOptions(model: OnnxModel, { threads }: SessionOptions): Ort.InferenceSession.SessionOptions {
-  // A model has many sessions, each with threads of its own: they must sleep, not spin, while others run.
+  // A model has many sessions, each with separate threads: they must sleep, not spin, while others run.
   const session: Record<string, unknown> = {
     intra_op: { allow_spinning: "0" },
     inter_op: { allow_spinning: "0" },

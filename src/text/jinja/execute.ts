@@ -139,7 +139,7 @@ function runFor(node: ForNode, frame: Frame, output: string[]): Exit {
   return exit;
 }
 
-/** The elements for which the loop's condition holds, in a frame of its own. */
+/** The elements for which the loop's condition holds, in a separate frame. */
 function* filter(node: ForNode, iterator: Iterator<Value>, outer: Frame): Generator<Value> {
   const frame = outer.inner();
   frame.enter(node.testLoads);

@@ -138,7 +138,7 @@ export class Callable {
   }
 }
 
-/** An object with attributes of its own: namespace, loop, cycler. */
+/** An object with its own attributes: namespace, loop, cycler. */
 export abstract class ObjectValue {
   abstract readonly type: string;
   /** Undefined: there is none of that name. */

@@ -1,4 +1,4 @@
-/** Names of the Hugging Face hub: ids that a user gives, file names that a server gives. Neither may lead anywhere. */
+/** Names of the Hugging Face hub: ids that a user gives, file names that a server gives. Both are validated so that they cannot escape the cache folder. */
 
 import { TacetError } from "../../../base/errors.ts";
 import { type FolderKind, isShardName, MODEL_FILES } from "../../../weights/model-files.ts";

@@ -89,7 +89,7 @@ async function send(
       unreachable: /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)$/.test(reason),
     });
   } finally {
-    // The body has a clock of its own.
+    // The body has a separate clock.
     clearTimeout(timer);
   }
 }

@@ -26,7 +26,7 @@ export interface ServeOptions {
   readonly maxMessageBytes: number;
   /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
   readonly pollMicros?: number;
-  /** Serves wss:// in place of ws://. */
+  /** Serves wss:// instead of ws://. */
   readonly tls?: TlsFiles;
   readonly maxConnections?: number;
   readonly maxConnectionsPerAddress?: number;
