@@ -1,6 +1,6 @@
 /**
- * A bundle in a state folder that goes away with it, and `tacet provider` in a process of its own that serves it to accounts
- * of a data folder.
+ * A bundle in a state folder that goes away with it, and `tacet provider` in a separate process that serves it to accounts of a
+ * data folder.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
