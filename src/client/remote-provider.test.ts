@@ -328,6 +328,16 @@ describe("a key that is fetched", () => {
     expect((await provider.fetchKey()).vectorsLeft).toBe(256);
     provider.close();
   });
+
+  it("comes again as the same bytes, and a key that is not there is refused, not replaced", async () => {
+    const { provider } = await connect();
+    const key = await provider.fetchKey();
+    const again = await provider.fetchKey(key.id);
+    expect(again.id).toEqual(key.id);
+    expect(again.groups).toEqual(key.groups);
+    await expect(provider.fetchKey(new Uint8Array(16))).rejects.toMatchObject({ code: "unknown_key" });
+    provider.close();
+  });
 });
 
 describe("a replica with smaller limits", () => {
