@@ -61,16 +61,16 @@ function check(): string {
 }
 
 function security(): string {
-  const { user, freshKey, wornKey, keyDifference } = securityOf(P);
+  const { user, freshKey, wornKey, wornKeys, keyDifference, keyDifferences } = securityOf(P);
   const worn = P.keyLength - readCoordinates(P, WORN);
   const rows = (
     [
       ["client's query", P.ringDegree, user],
       ["key, unused", P.keyLength, freshKey],
-      [`key after ${P.vectorsPerKey} + 16 chosen vectors`, worn, keyAfter(P, WORN)],
-      [`the same, one of 2^${LOG_KEYS}`, worn, wornKey],
-      ["difference of two such keys", worn, differenceAfter(P, WORN)],
-      [`the same, of 2^${LOG_KEYS}`, worn, keyDifference],
+      [`key after ${P.vectorsPerKey} + 16 chosen vectors`, worn, wornKey],
+      [`the same, one of 2^${LOG_KEYS}`, worn, wornKeys],
+      ["difference of two such keys", worn, keyDifference],
+      [`the same, of 2^${LOG_KEYS}`, worn, keyDifferences],
     ] as const
   ).map(([name, dimension, e]) => [
     name,
@@ -150,9 +150,9 @@ function hints(): string {
 function lengths(): string {
   const rows = [1408, 1424, 1440, 1456, 1472, 1488].map((keyLength) => {
     const set = insecureParameters({ keyLength });
-    const { freshKey, wornKey } = securityOf(set);
+    const { freshKey, wornKeys } = securityOf(set);
     const one = [P.vectorsPerKey, WORN].map((vectors) => keyAfter(set, vectors));
-    const bits = [freshKey, ...one, wornKey].map((e) => e.standardBits.toFixed(1));
+    const bits = [freshKey, ...one, wornKeys].map((e) => e.standardBits.toFixed(1));
     return [keyLength, packedBytes(keyLength, P.uploadBits), ...bits];
   });
   const head = [

@@ -15,26 +15,28 @@ describe("securityOf", () => {
     expect(Object.fromEntries(bits)).toEqual({
       user: 232,
       freshKey: 222,
-      wornKey: 136,
-      keyDifference: 139,
+      wornKey: 139,
+      wornKeys: 136,
+      keyDifference: 144,
+      keyDifferences: 139,
     });
     expect(securityOf(DEFAULT_PARAMETERS)).toBe(security);
   });
 
   it("counts 16 vectors more than a key answers", () => {
-    const { wornKey, keyDifference } = securityOf(DEFAULT_PARAMETERS);
+    const { wornKey, wornKeys, keyDifference, keyDifferences } = securityOf(DEFAULT_PARAMETERS);
     const vectors = DEFAULT_PARAMETERS.vectorsPerKey + 16;
-    expect(wornKey).toEqual(keyAfter(DEFAULT_PARAMETERS, vectors, 30));
-    expect(keyDifference).toEqual(differenceAfter(DEFAULT_PARAMETERS, vectors, 30));
+    expect(wornKey).toEqual(keyAfter(DEFAULT_PARAMETERS, vectors));
+    expect(wornKeys).toEqual(keyAfter(DEFAULT_PARAMETERS, vectors, 30));
+    expect(keyDifference).toEqual(differenceAfter(DEFAULT_PARAMETERS, vectors));
+    expect(keyDifferences).toEqual(differenceAfter(DEFAULT_PARAMETERS, vectors, 30));
   });
 
   it("takes the difference of two keys as one LWE instance that is wider by the square root of 2", () => {
     const p = DEFAULT_PARAMETERS;
     const wide = Math.SQRT2 * uniformStddev(7);
     const lwe = { dimension: 1456 - 512, logQ: 32, secretStddev: wide, errorStddev: wide };
-    expect(differenceAfter(p, 256)).toEqual(
-      estimateLwe({ ...lwe, samples: Number.POSITIVE_INFINITY, logInstances: 1 }),
-    );
+    expect(differenceAfter(p, 256)).toEqual(estimateLwe({ ...lwe, samples: Number.POSITIVE_INFINITY }));
     expect(securityOf(p).keyDifference.coreBits).toBeGreaterThan(securityOf(p).wornKey.coreBits);
   });
 

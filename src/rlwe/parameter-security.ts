@@ -24,16 +24,14 @@ interface Instances<T> {
   readonly user: T;
   /** B = M·S + E + W: what protects the provider's weights under a key that has answered nothing. */
   readonly freshKey: T;
-  /**
-   * The same after {@link readCoordinates} entries of S have been read by queries, where an attacker has 2^30 such keys
-   * of one W and has all but guessed W: one key that is solved gives it away.
-   */
+  /** The same after {@link readCoordinates} entries of S have been read by queries. */
   readonly wornKey: T;
-  /**
-   * The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). Of 2^30 keys, any
-   * pair.
-   */
+  /** The same where an attacker has 2^30 such keys of one W: one that is solved gives it away. */
+  readonly wornKeys: T;
+  /** The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). */
   readonly keyDifference: T;
+  /** Any pair of 2^30 worn keys. */
+  readonly keyDifferences: T;
 }
 
 export type ParameterSecurity = Instances<LweEstimate>;
@@ -77,10 +75,11 @@ export function keyAfter(p: Parameters, vectors: number, logKeys = 0): LweEstima
   return estimateLwe({ ...keyInstance(p, readCoordinates(p, vectors)), logInstances: logKeys });
 }
 
-/** LWE that is left of any difference of 2^logKeys keys after so many vectors each. */
+/** LWE that is left of any difference of 2^logKeys keys, two at least, after so many vectors each. */
 export function differenceAfter(p: Parameters, vectors: number, logKeys = 1): LweEstimate {
   const instance = keyInstance(p, readCoordinates(p, vectors), Math.SQRT2);
-  return estimateLwe({ ...instance, logInstances: 2 * logKeys - 1 });
+  // Two keys have one difference; of K there are about K²/2.
+  return estimateLwe({ ...instance, logInstances: logKeys === 1 ? 0 : 2 * logKeys - 1 });
 }
 
 function instancesOf(p: Parameters): Instances<LweInstance> {
@@ -94,8 +93,10 @@ function instancesOf(p: Parameters): Instances<LweInstance> {
       samples: Number.POSITIVE_INFINITY,
     },
     freshKey: keyInstance(p, 0),
-    wornKey: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
-    keyDifference: { ...keyInstance(p, worn, Math.SQRT2), logInstances: LOG_PAIRS },
+    wornKey: keyInstance(p, worn),
+    wornKeys: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
+    keyDifference: keyInstance(p, worn, Math.SQRT2),
+    keyDifferences: { ...keyInstance(p, worn, Math.SQRT2), logInstances: LOG_PAIRS },
   };
 }
 
@@ -104,7 +105,9 @@ function mapInstances<T, U>(of: Instances<T>, change: (value: T) => U): Instance
     user: change(of.user),
     freshKey: change(of.freshKey),
     wornKey: change(of.wornKey),
+    wornKeys: change(of.wornKeys),
     keyDifference: change(of.keyDifference),
+    keyDifferences: change(of.keyDifferences),
   };
 }
 
@@ -141,14 +144,14 @@ export function checkSecurity(p: Parameters): void {
       `parameters: logQ ${p.logQ} is above the published limit of ${limit} at ringDegree ${p.ringDegree}`,
     );
   }
-  const { user, freshKey, wornKey, keyDifference } = securityOf(p);
+  const { user, freshKey, wornKeys, keyDifferences } = securityOf(p);
   refuseBelow(SECURITY_FLOOR, user, "errorEta", "user encryption");
   const widths = "keyLength, secretBits, weightErrorBits";
   refuseBelow(SECURITY_FLOOR, freshKey, widths, "an unused key");
   const wear = `${widths}, or fewer vectorsPerKey or replyBits`;
-  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKey, wear, `a worn key, one of 2^${LOG_KEYS},`);
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKeys, wear, `a worn key, one of 2^${LOG_KEYS},`);
   const pair = `the difference of two worn keys, of 2^${LOG_KEYS},`;
-  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifference, wear, pair);
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifferences, wear, pair);
 }
 
 function refuseBelow(floor: number, estimate: LweEstimate, fields: string, what: string): void {
