@@ -11,7 +11,7 @@ export interface Limits {
 
 /** With these a prompt of 16,384 tokens is asked at once. The largest message follows from them: provider/limits.ts. */
 export const DEFAULT_LIMITS: Omit<Limits, "maxMessageBytes"> = Object.freeze({
-  maxVectors: 256,
+  maxVectors: 240,
   maxInFlight: 64,
 });
 
