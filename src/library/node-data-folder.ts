@@ -86,13 +86,14 @@ export async function openDataFolder(
   });
   held.push(() => lock.release());
   try {
-    const isUntouched = takeMark(dir);
+    const isMarked = takeMark(dir);
     const opened = openJournal(journalPath);
+    const isUntouched = isMarked && opened.droppedBytes === 0;
     journal = opened.journal;
     let isOpen = false;
     held.push(() => {
       // A store that was not opened has not ended the epoch of a journal that was put back.
-      if (isOpen && lock.isHeld()) writeMark(dir);
+      if (isOpen && lock.isHeld() && opened.isWhole()) writeMark(dir);
     });
     held.push(() => opened.journal.close());
     const store = new EmbeddedStore(opened.journal, opened.records, { ...options, isUntouched });

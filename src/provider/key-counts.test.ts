@@ -18,8 +18,8 @@ import {
   redisSubject,
   type StoreSubject,
 } from "../../test/support/store-subjects.ts";
-import { connectRedis } from "../platform/node.ts";
 import { openDataFolder } from "../library/node-data-folder.ts";
+import { connectRedis } from "../platform/node.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import type { RedisStore } from "./redis-store.ts";

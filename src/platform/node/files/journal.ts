@@ -35,6 +35,11 @@ export interface OpenedJournal {
   readonly records: readonly Uint8Array[];
   /** Bytes of an unfinished record that were dropped. */
   readonly droppedBytes: number;
+  /**
+   * Whether nothing of it can have been lost. After a flush that failed the system may have dropped what was appended,
+   * and the next flush succeeds all the same.
+   */
+  isWhole(): boolean;
 }
 
 /**
@@ -54,7 +59,8 @@ export function openJournal(path: string): OpenedJournal {
       closeSync(fd);
       throw error;
     }
-    return { journal: new NodeJournal(path, fd, end), records, droppedBytes: size - end };
+    const journal = new NodeJournal(path, fd, end);
+    return { journal, records, droppedBytes: size - end, isWhole: () => journal.isWhole };
   } catch (cause) {
     throw failed(path, cause);
   }
@@ -80,6 +86,7 @@ class NodeJournal implements Journal {
   /** After a flush that failed nobody knows what the disk holds: nothing more is promised. */
   #broken: unknown;
   #closed = false;
+  #isWhole = true;
 
   constructor(path: string, fd: number, size: number) {
     this.#path = path;
@@ -90,6 +97,10 @@ class NodeJournal implements Journal {
 
   get size(): number {
     return this.#size;
+  }
+
+  get isWhole(): boolean {
+    return this.#isWhole;
   }
 
   append(record: Uint8Array): void {
@@ -128,6 +139,7 @@ class NodeJournal implements Journal {
         this.#flushing = undefined;
         if (error) {
           this.#broken = error;
+          this.#isWhole = false;
           reject(failed(this.#path, error));
         } else {
           this.#flushedSize = Math.max(this.#flushedSize, size);
@@ -162,6 +174,9 @@ class NodeJournal implements Journal {
     this.#broken ??= Object.assign(new Error("closed"), { code: "closed" });
     try {
       fsyncSync(this.#fd);
+    } catch (cause) {
+      this.#isWhole = false;
+      throw cause;
     } finally {
       closeSync(this.#fd);
     }
