@@ -1,12 +1,15 @@
 /** What opening a data folder takes it gives back when it fails, and keeps while it is open. */
 import {
+  appendFileSync,
   closeSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -84,6 +87,30 @@ it.skipIf(process.platform !== "linux")(
     expect(dupTo(copy, Number(fd), path)).toBe(true);
     first.close();
     const again = await open();
+    expect(await again.store.keyIsLive("ada", keyId)).toBe(false);
+    again.close();
+  },
+);
+
+it.skipIf(process.platform !== "linux")(
+  "a journal whose tail is no record does not go on with its keys, whatever its mark says",
+  async () => {
+    const first = await open();
+    const keyId = await first.store.allocateKey("ada");
+    first.close();
+    const path = join(dir, "usage.journal");
+    const mark = join(dir, "usage.mark");
+    const markOfNow = (former: string) => {
+      const { dev, ino, size, ctimeNs } = statSync(path, { bigint: true });
+      return [former.split(" ")[0], dev, ino, size, ctimeNs].join(" ");
+    };
+    // That the mark is made as a run makes it: else this shows nothing.
+    const former = readFileSync(mark, "latin1");
+    expect(markOfNow(former)).toBe(former);
+    appendFileSync(path, new Uint8Array(5));
+    writeFileSync(mark, markOfNow(former));
+    const again = await open();
+    expect(again.droppedBytes).toBe(5);
     expect(await again.store.keyIsLive("ada", keyId)).toBe(false);
     again.close();
   },
