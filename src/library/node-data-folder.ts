@@ -86,17 +86,20 @@ export async function openDataFolder(
   });
   held.push(() => lock.release());
   try {
-    const isMarked = takeMark(dir);
-    const opened = openJournal(journalPath);
-    const isUntouched = isMarked && opened.droppedBytes === 0;
+    const mark = new JournalMark(dir);
+    const opened = openJournal(journalPath, () => mark.withdraw());
     journal = opened.journal;
     let isOpen = false;
     held.push(() => {
       // A store that was not opened has not ended the epoch of a journal that was put back.
-      if (isOpen && lock.isHeld() && opened.isWhole()) writeMark(dir);
+      if (isOpen && lock.isHeld()) mark.end();
     });
     held.push(() => opened.journal.close());
-    const store = new EmbeddedStore(opened.journal, opened.records, { ...options, isUntouched });
+    const store = new EmbeddedStore(opened.journal, opened.records, {
+      ...options,
+      run: mark.run,
+      isUntouchedSince: (run) => opened.droppedBytes === 0 && mark.isUntouchedSince(run),
+    });
     isOpen = true;
     held.push(() => store.close());
     store.setKeys(readKeys(dir));
@@ -113,31 +116,63 @@ export async function openDataFolder(
 }
 
 /**
- * Whether the journal is as the run before has left it when it ended, on a machine that has not begun anew since: not a
- * copy, not put back from a backup, nothing cut off by a loss of power. Then keys go on; else they end with their epoch.
- * The mark is good once: whoever kills this run leaves none.
+ * How the journal was left, in the file `usage.mark`: keys may go on if nothing of what they have answered is missing.
  *
- * @throws TacetError io_failed
+ * - A run that ended has written what tells its journal from a copy, a backup or a cut-off one. The time of change is
+ *   the system's: neither cp nor tar nor rsync puts it back, as they may the rest.
+ * - A run that was killed has left the mark as it made it at its beginning, by whose time of change it is named in the
+ *   journal: a folder that was put back has another. What a loss of power takes, the machine's new run tells.
+ * - A run whose flush failed has left none: the system may have dropped what was appended, and says so once.
+ *
+ * Not seen: the journal alone, put back over itself after a kill; a disk that goes back under a machine that runs on.
  */
-function takeMark(dir: string): boolean {
-  const { mark } = paths(dir);
-  try {
-    const left = existsSync(mark) ? readFileSync(mark, "latin1") : undefined;
-    rmSync(mark, { force: true });
-    return left !== undefined && left === markOf(dir);
-  } catch (cause) {
-    throw new TacetError("io_failed", `${mark} cannot be used (${errnoOf(cause)})`, { cause });
+class JournalMark {
+  readonly #dir: string;
+  readonly #left: string | undefined;
+  readonly #before: readonly string[];
+  #isWithdrawn = false;
+  /** Name of the run that begins. */
+  readonly run: string;
+
+  /** @throws TacetError io_failed */
+  constructor(dir: string) {
+    this.#dir = dir;
+    const { mark, journal } = paths(dir);
+    try {
+      this.#left = existsSync(mark) ? readFileSync(mark, "latin1") : undefined;
+      this.#before = [mark, journal].map((path) => (existsSync(path) ? fileMark(path) : ""));
+      rmSync(mark, { force: true });
+      writeFileSync(mark, RUNNING, { mode: 0o600, flag: "wx" });
+      this.run = fileMark(mark);
+    } catch (cause) {
+      throw new TacetError("io_failed", `${mark} cannot be used (${errnoOf(cause)})`, { cause });
+    }
+  }
+
+  /** Whether the journal is as that run has left it. */
+  isUntouchedSince(run: string): boolean {
+    const [mark, journal] = this.#before;
+    return this.#left === RUNNING ? mark === run : this.#left === journal;
+  }
+
+  /** Some of the journal may be lost: whoever opens it next ends its keys, however this run ends. */
+  withdraw(): void {
+    this.#isWithdrawn = true;
+    rmSync(paths(this.#dir).mark, { force: true });
+  }
+
+  /** The journal is closed and on the disk. */
+  end(): void {
+    if (this.#isWithdrawn) return;
+    const { mark, journal } = paths(this.#dir);
+    writeFileSync(mark, fileMark(journal));
   }
 }
 
-/** The journal is closed and on the disk. */
-function writeMark(dir: string): void {
-  writeFileSync(paths(dir).mark, markOf(dir), { mode: 0o600 });
-}
+const RUNNING = "running";
 
-/** The time of change is the system's: neither cp nor tar nor rsync puts it back, as they may the rest. */
-function markOf(dir: string): string {
-  const { dev, ino, size, ctimeNs } = statSync(paths(dir).journal, { bigint: true });
+function fileMark(path: string): string {
+  const { dev, ino, size, ctimeNs } = statSync(path, { bigint: true });
   return [bootOf(), dev, ino, size, ctimeNs].join(" ");
 }
 

@@ -114,7 +114,13 @@ function lengths(): string {
     const bits = [freshKey, keyAfter(set, P.vectorsPerKey), wornKey].map((e) => e.standardBits.toFixed(1));
     return [keyLength, packedBytes(keyLength, P.uploadBits), ...bits];
   });
-  const head = ["k", "bytes up a vector", "unused, std", `after ${P.vectorsPerKey} vectors`, `after ${P.vectorsPerKey + 16}`];
+  const head = [
+    "k",
+    "bytes up a vector",
+    "unused, std",
+    `after ${P.vectorsPerKey} vectors`,
+    `after ${P.vectorsPerKey + 16}`,
+  ];
   return table(head, rows);
 }
 

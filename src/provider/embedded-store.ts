@@ -23,11 +23,14 @@ export interface EmbeddedStoreOptions extends UsageOptions {
    * answers wait for the flush, which many share.
    */
   readonly durability?: "process" | "power";
+  /** Name of this run. Default: "". */
+  readonly run?: string;
   /**
-   * Whether the journal is known to be as the last run has left it, so that keys of that run may go on. Else some of what
-   * they have answered may be missing in it (a backup was put back, the power failed), and they end. Default: it is not.
+   * Whether the journal is known to be as the run that wrote last has left it, so that its keys may go on. Else some of
+   * what they have answered may be missing in it (a backup was put back, the power failed), and they end. Default: it is
+   * not.
    */
-  readonly isUntouched?: boolean;
+  readonly isUntouchedSince?: (run: string) => boolean;
 }
 
 const FLUSH_MS = 1_000;
@@ -53,11 +56,13 @@ export class EmbeddedStore implements ProviderStore {
     this.#journal = journal;
     this.#ledger = new UsageLedger(journal, records, options);
     this.#ledger.writeTimes();
-    if (options.isUntouched !== true || !this.#ledger.hasEpoch) {
+    const before = this.#ledger.run;
+    if (before === undefined || options.isUntouchedSince?.(before) !== true) {
       const epoch = new Uint8Array(EPOCH_BYTES);
       systemRandom(epoch);
       this.#ledger.beginEpoch(toHex(epoch));
     }
+    this.#ledger.beginRun(options.run ?? "");
     this.#waits = options.durability === "power";
   }
 

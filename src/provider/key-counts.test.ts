@@ -2,8 +2,8 @@
  * No key of the private layer answers more vectors of a group than it may: not over keys, scopes, restarts, replicas,
  * compaction, replays, clocks, a loss of power or a copied folder; and one that may answer does.
  */
-import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -198,7 +198,7 @@ describe("a journal", () => {
       const key = await first.allocateKey("ada");
       await use(first, "ada", key, { vectors: LIMIT - 1 });
       first.close();
-      const options = isUntouched === undefined ? {} : { isUntouched };
+      const options = isUntouched === undefined ? {} : { isUntouchedSince: () => isUntouched };
       const second = new EmbeddedStore(journal, journal.records, options);
       if (isUntouched) {
         expect(await use(second, "ada", key, { vectors: 2 })).toBe("worn_key");
@@ -316,17 +316,61 @@ describe("a data folder", () => {
     copied.close();
   });
 
-  it("begins an epoch after a provider that did not end", async () => {
+  it.each([
+    ["in its place", (killed: string, dir: string) => execFileSync("cp", ["-pr", `${killed}/.`, dir])],
+    [
+      "by tar",
+      (killed: string, dir: string) => {
+        rmSync(dir, { recursive: true });
+        mkdirSync(dir);
+        execFileSync("sh", ["-c", 'tar -C "$0" -cf - . | tar -C "$1" -xf -', killed, dir]);
+      },
+    ],
+  ])("begins an epoch where the folder of a running provider was put back %s", async (_, putBack) => {
     const dir = folder();
     const first = await opened(dir);
     const key = await first.store.allocateKey("ada");
-    const killed = folder();
-    copy(dir, killed);
-    rmSync(join(killed, "lock"), { force: true });
-    const again = await opened(killed);
+    const backup = folder();
+    execFileSync("cp", ["-pr", `${dir}/.`, backup]);
+    rmSync(join(backup, "lock"), { force: true });
+    await use(first.store, "ada", key, { vectors: LIMIT });
+    first.close();
+    putBack(backup, dir);
+    const again = await opened(dir);
     expect(await use(again.store, "ada", key)).toBe("unknown_key");
     again.close();
-    first.close();
+  });
+
+  it("begins an epoch where there is no mark, or another machine's", async () => {
+    for (const change of [
+      (mark: string) => rmSync(mark),
+      (mark: string) => writeFileSync(mark, "running"),
+      (mark: string) => writeFileSync(mark, readFileSync(mark, "latin1").replace(/^\S+/, "other")),
+    ]) {
+      const dir = folder();
+      const first = await opened(dir);
+      const key = await first.store.allocateKey("ada");
+      first.close();
+      change(join(dir, "usage.mark"));
+      const again = await opened(dir);
+      expect(await use(again.store, "ada", key)).toBe("unknown_key");
+      again.close();
+    }
+  });
+
+  it("goes on with its keys after a provider that was killed", async () => {
+    const dir = folder();
+    const script = `
+      const { openDataFolder } = await import(${JSON.stringify(new URL("../library/node-data-folder.ts", import.meta.url).href)});
+      const { store } = await openDataFolder(${JSON.stringify(dir)}, {}, { onFault() {} });
+      console.log(Buffer.from(await store.allocateKey("ada")).toString("hex"));
+      process.kill(process.pid, "SIGKILL");`;
+    const { stdout } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script]);
+    const key = new Uint8Array(Buffer.from(stdout.toString().trim(), "hex"));
+    expect(key).toHaveLength(16);
+    const again = await opened(dir);
+    expect(await use(again.store, "ada", key)).toBe("yes");
+    again.close();
   });
 });
 

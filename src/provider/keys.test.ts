@@ -52,7 +52,7 @@ interface StartOptions extends ProviderOptions {
 
 /** A provider with a store and two accounts. */
 function start({ adapter = served, journal = memoryJournal(), ...options }: StartOptions = {}) {
-  const store = new EmbeddedStore(journal, journal.records, { isUntouched: true });
+  const store = new EmbeddedStore(journal, journal.records, { isUntouchedSince: () => true });
   const accounts = ["ann", "bob"].map((account) => createApiKey({ budget: null, account }));
   store.setKeys(accounts.map(({ record }) => record));
   const events: ProviderEvent[] = [];

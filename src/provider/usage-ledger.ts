@@ -53,6 +53,7 @@ export class UsageLedger {
   readonly #keys = new KeyCounts();
   #compactAt: number;
   #hasUndated = false;
+  #run: string | undefined;
 
   /**
    * @param records what the journal holds
@@ -77,9 +78,15 @@ export class UsageLedger {
     this.#hasUndated = false;
   }
 
-  /** Whether an epoch of keys has begun. */
-  get hasEpoch(): boolean {
-    return this.#keys.epoch !== "";
+  /** Name of the run that wrote last; undefined: none has said it. */
+  get run(): string | undefined {
+    return this.#run;
+  }
+
+  /** Begins a run. @throws TacetError io_failed */
+  beginRun(run: string): void {
+    this.#append({ type: "run", slot: 0, run });
+    this.#run = run;
   }
 
   /**
@@ -235,6 +242,9 @@ export class UsageLedger {
       case "epoch":
         this.#keys.begin(record.epoch);
         return true;
+      case "run":
+        this.#run = record.run;
+        return true;
       case "keys":
         this.#keys.setAccount(record.account, record.highest);
         return true;
@@ -250,7 +260,8 @@ export class UsageLedger {
   }
 
   *#snapshot(): Generator<Uint8Array> {
-    if (this.hasEpoch) {
+    if (this.#run !== undefined) yield encodeUsageRecord({ type: "run", slot: 0, run: this.#run });
+    if (this.#keys.epoch !== "") {
       yield encodeUsageRecord({ type: "epoch", slot: 0, epoch: this.#keys.epoch });
       for (const [account, highest] of this.#keys.accounts()) {
         yield encodeUsageRecord({ type: "keys", slot: 0, account, highest });

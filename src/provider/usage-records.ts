@@ -6,6 +6,7 @@
  *     counts      5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
  *
  *     epoch       6  u32 0     8 bytes epoch
+ *     run        10  u32 0     u16 0  name of a run of a provider (UTF-8, the rest)
  *     keys        7  u32 0     f64 highest  account (UTF-8, the rest)
  *     key charge  8  u32 slot  u32 vectors  f64 time  16 bytes digest  f64 serial
  *     key counts  9  u32 slot  pairs, each f64 serial  f64 vectors
@@ -52,6 +53,13 @@ export interface EpochRecord {
   readonly slot: 0;
   /** 16 hex digits. */
   readonly epoch: string;
+}
+
+/** A run of a provider begins. */
+export interface RunRecord {
+  readonly type: "run";
+  readonly slot: 0;
+  readonly run: string;
 }
 
 export interface KeysRecord {
@@ -102,6 +110,7 @@ export type WrittenRecord =
   | ChargeRecord
   | CountsRecord
   | EpochRecord
+  | RunRecord
   | KeysRecord
   | KeyChargeRecord
   | KeyCountsRecord;
@@ -117,6 +126,7 @@ const TYPES = {
   keys: 7,
   keyCharge: 8,
   keyCounts: 9,
+  run: 10,
 } as const;
 const UNDATED_CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
 const UNDATED_SUMS_BYTES = 33;
@@ -126,6 +136,7 @@ const MARK_BYTES = 20;
 const EPOCH_AT = 5;
 const EPOCH_RECORD_BYTES = EPOCH_AT + 8;
 const ACCOUNT_AT = 13;
+const RUN_AT = 7;
 const KEY_CHARGE_BYTES = CHARGE_BYTES + 8;
 const PAIR_BYTES = 16;
 
@@ -162,6 +173,8 @@ export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
       bytes.set(fromHex(record.epoch), EPOCH_AT);
       return bytes;
     }
+    case "run":
+      return concatBytes(start(TYPES.run, 0, RUN_AT).bytes, utf8(record.run));
     case "keys": {
       const { bytes, view } = start(TYPES.keys, 0, ACCOUNT_AT);
       view.setFloat64(5, record.highest, true);
@@ -246,6 +259,8 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
       if (bytes.length !== EPOCH_RECORD_BYTES) return undefined;
       return { type: "epoch", slot: 0, epoch: toHex(bytes.subarray(EPOCH_AT)) };
     }
+    case TYPES.run:
+      return { type: "run", slot: 0, run: new TextDecoder().decode(bytes.subarray(RUN_AT)) };
     case TYPES.keys: {
       if (bytes.length < ACCOUNT_AT) return undefined;
       const account = new TextDecoder().decode(bytes.subarray(ACCOUNT_AT));

@@ -11,7 +11,12 @@ import { openPrivateModel } from "../../src/client/client.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
-import { decodeProviderFrame, encodeClientFrame, type ProviderMessage } from "../../src/wire/frames.ts";
+import {
+  decodeClientFrame,
+  decodeProviderFrame,
+  encodeClientFrame,
+  type ProviderMessage,
+} from "../../src/wire/frames.ts";
 import { goldenModel, goldenOf, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { readWebSocket, recordingProxy } from "../support/recording-proxy.ts";
@@ -28,6 +33,7 @@ let query: Uint8Array;
 /** An encrypted vector of group 0, and the answer to it. */
 let vector: Uint8Array;
 let words: Uint8Array;
+let key: { readonly id: Uint8Array; left: number };
 
 beforeAll(async () => {
   const test = await goldenModel(NAME);
@@ -39,14 +45,15 @@ beforeAll(async () => {
   const model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
   await model.model.forward(goldenOf(NAME).input_ids.slice(0, 1), model.model.newCache());
   const { messages } = readWebSocket(proxy.recordings()[0].up);
-  [hello, query] = [messages[0], messages[2]];
-  const { queryBytes } = { queryBytes: Math.ceil(((96 + 1024) * 30) / 8) };
-  vector = query.subarray(query.length - queryBytes);
+  const asked = messages.map((message) => decodeClientFrame(message, MAX_MESSAGE));
+  const first = asked.findIndex((frame) => frame.case === "query");
+  [hello, query] = [messages[0], messages[first]];
+  vector = (asked[first].value as { ciphertext: Uint8Array }).ciphertext;
   await model.close();
   await proxy.close();
   const baseFingerprint = await fingerprintCheckpoint(test.checkpoint);
   honest = (await RemoteProvider.connect(nodePlatform(), { url: provider.url, baseFingerprint })).provider;
-  ({ words } = await honest.query(0, 1, vector));
+  await takeKey();
 });
 afterAll(async () => {
   honest?.close();
@@ -106,8 +113,16 @@ function expectDecent({ frames, closed }: Outcome): void {
   if (closed !== undefined) expect(CLOSES).toContain(closed);
 }
 
+/** The honest client's next key, and what it answers. */
+async function takeKey(): Promise<void> {
+  const { id, vectorsLeft } = await honest.fetchKey();
+  key = { id, left: vectorsLeft - 1 };
+  ({ words } = await honest.query(0, 1, vector, id));
+}
+
 async function expectServing(): Promise<void> {
-  expect((await honest.query(0, 1, vector)).words).toEqual(words);
+  if (key.left-- === 0) await takeKey();
+  expect((await honest.query(0, 1, vector, key.id)).words).toEqual(words);
 }
 
 const failures = ({ frames }: Outcome) =>

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
-import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
+import { decodeProviderFrame, encodeClientFrame, PROTOCOL_VERSION } from "../../src/wire/frames.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { tallBundle } from "../support/tiny-bundle.ts";
@@ -27,7 +27,7 @@ const ADDRESSES = 6;
 const MOST_BYTES = 2.5 * TOTAL_BYTES + (64 << 20);
 /** Measured: provider-crowd.test.ts prints 20 KiB; twice that. */
 const CONNECTION_BYTES = 40 << 10;
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 
 const folder = temporaryFolder();
 let provider: ProviderProcess;
@@ -48,7 +48,7 @@ afterAll(async () => {
 
 const hello = encodeClientFrame({
   case: "hello",
-  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+  value: { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
 });
 const query = (id: number, vectors: number) =>
   encodeClientFrame({

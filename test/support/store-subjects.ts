@@ -66,7 +66,7 @@ export async function embeddedSubject(options: EmbeddedStoreOptions = {}): Promi
     },
     async restart() {
       stores[0].close();
-      stores[0] = new EmbeddedStore(journal, journal.records, { ...options, isUntouched: true });
+      stores[0] = new EmbeddedStore(journal, journal.records, { ...options, isUntouchedSince: () => true });
       stores[0].setKeys([...records.values()]);
     },
   };

@@ -35,20 +35,17 @@ export interface OpenedJournal {
   readonly records: readonly Uint8Array[];
   /** Bytes of an unfinished record that were dropped. */
   readonly droppedBytes: number;
-  /**
-   * Whether nothing of it can have been lost. After a flush that failed the system may have dropped what was appended,
-   * and the next flush succeeds all the same.
-   */
-  isWhole(): boolean;
 }
 
 /**
  * Opens a journal for writing, and makes it where there is none. The caller sees to it that nobody else writes
  * (lock-file.ts).
  *
+ * @param onLost called when a flush has failed: the system may have dropped what was appended, and the next flush may
+ *   succeed all the same
  * @throws TacetError io_failed; bad_state if the file is damaged
  */
-export function openJournal(path: string): OpenedJournal {
+export function openJournal(path: string, onLost: () => void = () => {}): OpenedJournal {
   try {
     if (!existsSync(path)) closeSync(writeWhole(path, []).fd);
     const { records, end, size } = parse(path, readFileSync(path));
@@ -59,8 +56,7 @@ export function openJournal(path: string): OpenedJournal {
       closeSync(fd);
       throw error;
     }
-    const journal = new NodeJournal(path, fd, end);
-    return { journal, records, droppedBytes: size - end, isWhole: () => journal.isWhole };
+    return { journal: new NodeJournal(path, fd, end, onLost), records, droppedBytes: size - end };
   } catch (cause) {
     throw failed(path, cause);
   }
@@ -77,6 +73,7 @@ export function readJournal(path: string): readonly Uint8Array[] {
 
 class NodeJournal implements Journal {
   readonly #path: string;
+  readonly #onLost: () => void;
   readonly #frame = Buffer.alloc(HEADER_BYTES + MAX_RECORD_BYTES);
   #fd: number;
   #size: number;
@@ -86,10 +83,10 @@ class NodeJournal implements Journal {
   /** After a flush that failed nobody knows what the disk holds: nothing more is promised. */
   #broken: unknown;
   #closed = false;
-  #isWhole = true;
 
-  constructor(path: string, fd: number, size: number) {
+  constructor(path: string, fd: number, size: number, onLost: () => void) {
     this.#path = path;
+    this.#onLost = onLost;
     this.#fd = fd;
     this.#size = size;
     this.#flushedSize = size;
@@ -97,10 +94,6 @@ class NodeJournal implements Journal {
 
   get size(): number {
     return this.#size;
-  }
-
-  get isWhole(): boolean {
-    return this.#isWhole;
   }
 
   append(record: Uint8Array): void {
@@ -139,8 +132,8 @@ class NodeJournal implements Journal {
         this.#flushing = undefined;
         if (error) {
           this.#broken = error;
-          this.#isWhole = false;
           reject(failed(this.#path, error));
+          this.#onLost();
         } else {
           this.#flushedSize = Math.max(this.#flushedSize, size);
           resolve();
@@ -175,7 +168,7 @@ class NodeJournal implements Journal {
     try {
       fsyncSync(this.#fd);
     } catch (cause) {
-      this.#isWhole = false;
+      this.#onLost();
       throw cause;
     } finally {
       closeSync(this.#fd);
