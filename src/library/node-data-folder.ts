@@ -87,7 +87,13 @@ export async function openDataFolder(
   held.push(() => lock.release());
   try {
     const mark = new JournalMark(dir);
-    const opened = openJournal(journalPath, () => mark.withdraw());
+    const opened = openJournal(journalPath, () => {
+      try {
+        mark.withdraw();
+      } catch (error) {
+        onFault(error);
+      }
+    });
     journal = opened.journal;
     let isOpen = false;
     held.push(() => {
