@@ -10,7 +10,7 @@ import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { type Precision, SimulatedLayers } from "./simulated-layers.ts";
 
 export interface EffectRow {
-  /** "base alone", "plaintext adapter", or how b0 and E's width differ from the product's. */
+  /** "base alone", "plaintext adapter", "as the product", or how b0 and E's width differ from the product's. */
   readonly what: string;
   readonly precision: Precision | undefined;
   readonly tokens: number;
@@ -70,8 +70,9 @@ export async function answerEffects(
 
 function nameOf({ replyBits, weightErrorBits }: Precision): string {
   const part = (name: string, by: number) =>
-    by === 0 ? name : `${name} ${by > 0 ? "+" : "-"} ${Math.abs(by)}`;
-  return `${part("b0", replyBits)}, ${part("bits of E", weightErrorBits)}`;
+    by === 0 ? [] : [`${name} ${by > 0 ? "+" : "-"} ${Math.abs(by)}`];
+  const parts = [...part("b0", replyBits), ...part("bits of E", weightErrorBits)];
+  return parts.length === 0 ? "as the product" : parts.join(", ");
 }
 
 function firstTokens(text: readonly (readonly number[])[], most: number): (readonly number[])[] {

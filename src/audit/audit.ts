@@ -34,11 +34,12 @@ export async function auditGroup(
 
 /** The lattice problems of a parameter set. */
 export function securityRows(parameters: Parameters): SecurityRow[] {
-  const { user, freshKey, wornKey, keyDifference } = securityOf(parameters);
+  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(parameters);
   const rows = {
     "client's query": user,
     "unused key": freshKey,
     "worn-out key": wornKey,
+    "one of 2^30 of them": wornKeys,
     "two worn keys": keyDifference,
   };
   return Object.entries(rows).map(([what, e]) => ({

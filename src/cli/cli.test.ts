@@ -130,7 +130,7 @@ describe("bundle", () => {
     expect(stdout).toMatch(/^adapter +law-adapter$/m);
     expect(stdout).toMatch(/^digest +[0-9a-f]{64}$/m);
     expect(stdout).toMatch(/^a token +[\d,]+ bytes up, [\d,]+ down$/m);
-    expect(stdout).toMatch(/^a key +[\d.]+ MB down, for 256 tokens$/m);
+    expect(stdout).toMatch(/^a key +[\d.]+ MB down, for 240 tokens$/m);
     expect(stdout).toMatch(/^The embedded example may be so: it is published/);
     expect(stdout).toMatch(/chosen vectors/);
     for (const line of stdout.split("\n"))
@@ -363,7 +363,7 @@ describe("inspect", () => {
   it.each([
     ["base model", ["--base", join(ROOT, "models/lexicon/base")], { parameters: 5_475_584 }],
     ["adapter", ["--adapter", LAW], { parameters: 224_256 }],
-    ["bundle", ["--bundle", "state/bundle.safetensors"], { adapter: "law", cost: { vectorsPerKey: 256 } }],
+    ["bundle", ["--bundle", "state/bundle.safetensors"], { adapter: "law", cost: { vectorsPerKey: 240 } }],
     ["state folder", ["--state", "state"], { adapter: "law", servable: true }],
   ])("knows a %s", async (kind, args, facts) => {
     expect(await tacetJson("inspect", ...args)).toMatchObject({ kind, ...facts });
@@ -373,7 +373,7 @@ describe("inspect", () => {
 
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
-    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 256 } });
+    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 240 } });
     expect(facts.security.query.standard).toBeGreaterThan(128);
   });
 });

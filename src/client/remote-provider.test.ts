@@ -325,7 +325,17 @@ describe("a key that is fetched", () => {
       made.provider.accept(inner);
     });
     const { provider } = await connect();
-    expect((await provider.fetchKey()).vectorsLeft).toBe(256);
+    expect((await provider.fetchKey()).vectorsLeft).toBe(240);
+    provider.close();
+  });
+
+  it("comes again as the same bytes, and a key that is not there is refused, not replaced", async () => {
+    const { provider } = await connect();
+    const key = await provider.fetchKey();
+    const again = await provider.fetchKey(key.id);
+    expect(again.id).toEqual(key.id);
+    expect(again.groups).toEqual(key.groups);
+    await expect(provider.fetchKey(new Uint8Array(16))).rejects.toMatchObject({ code: "unknown_key" });
     provider.close();
   });
 });
@@ -371,7 +381,7 @@ describe("a replica with smaller limits", () => {
   it("gets an open query in parts, each vector the bytes that it was", async () => {
     const sent: ClientMessage[] = [];
     const { provider } = await moved({ maxVectors: 2 }, sent);
-    expect(provider.limits.maxVectors).toBe(256);
+    expect(provider.limits.maxVectors).toBe(240);
     await move(provider);
     expect(provider.limits.maxVectors).toBe(2);
     const queries = sent.flatMap((message) => (message.case === "query" ? [message.value] : []));

@@ -38,22 +38,22 @@ describe("KeyRates", () => {
     expect(takeAll("bob").taken).toBe(8);
   });
 
-  it("gives one more for every key's worth of vectors of the busiest group", () => {
+  it("gives one more for half a key's worth of vectors of the busiest group", () => {
     const { rates, takeAll } = start();
     takeAll();
-    rates.charged("ann", "0 law", 255, 256);
-    rates.charged("ann", "1 law", 255, 256);
+    rates.charged("ann", "0 law", 127, 256);
+    rates.charged("ann", "1 law", 127, 256);
     expect(takeAll().taken).toBe(0);
     rates.charged("ann", "1 law", 1, 256);
     rates.charged("ann", "0 law", 1, 256);
     expect(takeAll().taken).toBe(1);
     rates.charged("ann", "0 law", 1024, 256);
-    expect(takeAll().taken).toBe(4);
+    expect(takeAll().taken).toBe(8);
   });
 
   it("lets earned ones be saved, as many as an account can have in use", () => {
     const { rates, clock, takeAll } = start();
-    rates.charged("ann", "0 law", 20 * 256, 256);
+    rates.charged("ann", "0 law", 10 * 256, 256);
     clock.now += 3_600_000;
     expect(takeAll().taken).toBe(28);
     rates.charged("ann", "0 law", 200 * 256, 256);

@@ -3,8 +3,8 @@
  * vectors does not pay for it; what is asked under keys does. A bucket for each account:
  *
  * - 8 keys at first: several programs of one user may begin at once;
- * - one more for each `vectorsPerKey` vectors that were charged of the group that is asked most: a client that uses its
- *   keys up never waits;
+ * - one more for each half of `vectorsPerKey` vectors that were charged of the group that is asked most: a client that
+ *   uses its keys up never waits, also if each key's last vectors are fewer than its queries have;
  * - one more every 10 s, up to 8: keys may get lost, with a client's memory or its line.
  *
  * In the memory of each provider, like all rates that no budget depends on.
@@ -62,7 +62,8 @@ export class KeyRates {
     const sum = (account.vectors.get(group) ?? 0) + vectors;
     account.vectors.set(group, sum);
     if (sum <= account.busiest) return;
-    const earned = Math.floor(sum / vectorsPerKey) - Math.floor(account.busiest / vectorsPerKey);
+    const worth = vectorsPerKey / 2;
+    const earned = Math.floor(sum / worth) - Math.floor(account.busiest / worth);
     account.busiest = sum;
     // No account has more keys in use.
     account.keys = Math.min(Math.max(account.keys, LIVE_KEYS), account.keys + earned);

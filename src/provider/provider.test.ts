@@ -266,7 +266,7 @@ describe("Provider", () => {
   });
 
   it("drains: answers what is open, reads no more, says goodbye with the last answer", async () => {
-    const vectors = 255;
+    const vectors = 239;
     const { provider, open } = start();
     const [idle, busy] = [open(), open()];
     say(idle, hello());

@@ -1,7 +1,7 @@
 /**
  * Several accounts that share what they get. One rotation serves all clients, so what all accounts ask is about the same W
- * and simply adds up: k accounts with Q/k queries each know what one knows with Q. Each has keys of its own, with
- * another S: those do not add up (attack `secret`).
+ * and simply adds up: k accounts with Q/k queries each know what one knows with Q. Each has separate
+ * keys with another S: those do not add up (attack `secret`).
  *
  * Source: our own. A budget for each account bounds a module group only if accounts are few; pool them.
  */

@@ -14,7 +14,12 @@ import type { Oracle } from "../oracle.ts";
 import { percent } from "../show.ts";
 import type { StolenKey } from "../stolen-key.ts";
 
-const PLACES = 16;
+const PLACES = [
+  ["sameAccount", "over another connection"],
+  ["replica", "at another replica"],
+] as const;
+/** Vectors that read S, to compare versions. */
+const COMPARED = 16;
 
 async function run(context: AttackContext): Promise<AttackResult[]> {
   const { open, view, situations } = context;
@@ -30,9 +35,9 @@ async function run(context: AttackContext): Promise<AttackResult[]> {
 
   const again = await sameKey(first, key);
   note("again", again === "same", "the same bytes again");
-  for (const where of ["sameAccount", "replica"] as const) {
+  for (const [where, name] of PLACES) {
     const other = await situations[where]?.(first);
-    if (other) note(where, (await sameKey(other, key)) !== "other", `the same or refused (${where})`);
+    if (other) note(where, (await sameKey(other, key)) !== "other", `the same or refused ${name}`);
   }
   const stranger = await open();
   note("otherAccount", (await sameKey(stranger, key)) === "refused", "refused to another account");
@@ -95,7 +100,7 @@ const askShifted = (oracle: Oracle, key: StolenKey, count: number) =>
 async function compareVersions(one: Oracle, two: Oracle): Promise<[number, boolean]> {
   const [a, b] = [await one.fetchKey(), await two.fetchKey()];
   const mixed = await refusalOf(() => two.askSecret({ ...a }, 1, () => {}));
-  const places = Array.from({ length: PLACES * entriesPerQuery(one.view.parameters) }, (_, j) => j);
+  const places = Array.from({ length: COMPARED * entriesPerQuery(one.view.parameters) }, (_, j) => j);
   const [left, right] = [await readSecret(one, a, places), await readSecret(two, b, places)];
   const equal = left.filter((value, i) => value === right[i]).length;
   return [equal / left.length, mixed === "unknown_key"];

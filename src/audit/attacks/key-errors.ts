@@ -9,6 +9,7 @@
  *
  * Source: docs/parameters.md §Worn keys.
  */
+import { RING_DEGREE } from "../../ring/constants.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { hintRow, weightRow } from "../key-queries.ts";
 import type { Oracle } from "../oracle.ts";
@@ -31,7 +32,7 @@ async function run({ view, open }: AttackContext): Promise<AttackResult[]> {
 
   const key = await oracle.fetchKey();
   const hints = await equations(oracle, key, count, (i) => hintRow(bundleId, i, keyLength));
-  const hintRest = restOf(hints, (t, r) => key.hint[r * 2048 + t], rows, replyBits);
+  const hintRest = restOf(hints, (t, r) => key.hint[r * RING_DEGREE + t], rows, replyBits);
   const hintWidth = 2 ** (hintErrorBits - 1) + 2 ** (31 - hintBits);
   const sums = await equations(oracle, key, count, (i) => weightRow(bundleId, i, keyLength));
   const sumRest = restOf(sums, (t, r) => key.weights[r * n + t] - weights[t * rows + r], rows, replyBits);

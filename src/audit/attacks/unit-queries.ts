@@ -47,7 +47,7 @@ async function run({ view, truth, open, activations, maxQueries }: AttackContext
       points,
       facts: { knownOfAsked: known, errorOfAsked: error, maskedKnown: masked, keys: oracle.keys },
       finding:
-        `${done} queries under ${oracle.keys} keys gave ${percent(known)} of the ${grouped(done * rows)} weights that ` +
+        `${done} queries under ${oracle.keys === 1 ? "one key" : `${oracle.keys} keys`} gave ${percent(known)} of the ${grouped(done * rows)} weights that ` +
         `were asked for to within E (${percent(error)} of their size); hidden under masks, as honest queries are, ` +
         `${percent(masked)}`,
     },

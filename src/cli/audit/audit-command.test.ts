@@ -59,6 +59,7 @@ describe("tacet audit", () => {
     const factsOf = (name: string) => report.groups[0].attacks.find(({ attack }) => attack === name)?.facts;
     expect(factsOf("keys")).toMatchObject({
       again: 1,
+      sameAccount: 1,
       otherAccount: 1,
       otherAccountQuery: 1,
       worn: 1,

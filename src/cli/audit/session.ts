@@ -59,11 +59,12 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
   /** Another bundle of the same adapter, where an attack wants one. */
   let other: { readonly served: ServedBundle; readonly bundle: Bundle } | undefined;
   const connections: RemoteProvider[] = [];
-  const connect = async ({ url }: ServedBundle): Promise<RemoteProvider> => {
+  const connect = async (to: ServedBundle, token = to.newToken()): Promise<RemoteProvider> => {
     const { baseFingerprint } = input;
-    const opened = await RemoteProvider.connect(nodePlatform(), { url, baseFingerprint, signal });
-    connections.push(opened.provider);
-    return opened.provider;
+    const options = { url: to.url, baseFingerprint, token, signal };
+    const { provider } = await RemoteProvider.connect(nodePlatform(), options);
+    connections.push(provider);
+    return provider;
   };
   return {
     made,
@@ -76,16 +77,21 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
       const data = source.model
         ? await recordText(source.model, bundle, await connect(served), group, maxQueries + HELD_OUT)
         : { activations: seededActivations(view.inFeatures, maxQueries, 2) };
-      const open = async () => new Oracle(view, await connect(served));
+      const tokens = new Map<Oracle, string>();
+      const open = async (token = served.newToken()) => {
+        const oracle = new Oracle(view, await connect(served, token));
+        tokens.set(oracle, token);
+        return oracle;
+      };
       return {
         view,
         truth: await groupTruth(made, input.modules, view),
-        open,
+        open: () => open(),
         situations: {
-          // Without a list of accounts each connection is one, so nobody is the same account a second time.
-          restarted: async () => {
+          sameAccount: (of) => open(tokens.get(of)),
+          restarted: async (of) => {
             await served.restart();
-            return await open();
+            return await open(tokens.get(of));
           },
           otherVersion: async () => {
             if (other === undefined) {

@@ -80,7 +80,7 @@ export interface SecurityFacts {
   readonly query: SecurityBits;
   /** What hides the adapter from who has a key and asks nothing. */
   readonly key: SecurityBits;
-  /** The same of a key that is worn out, by the queries that take most of it. */
+  /** The same of keys that are worn out, by the queries that take most of them: one, two, or 2^30 of one adapter. */
   readonly wornKey: SecurityBits;
   /** Q_func for each width. */
   readonly functionVectors: readonly FunctionVectors[];
@@ -93,9 +93,9 @@ export interface FunctionVectors {
 }
 
 export function securityFacts({ parameters, groups }: BundleManifest): SecurityFacts {
-  const { user, freshKey, wornKey, keyDifference } = attacksOn(parameters);
+  const { user, freshKey, ...worn } = attacksOn(parameters);
   const widths = [...new Set(groups.map(({ inFeatures }) => inFeatures))].sort((a, b) => a - b);
-  const weakest = keyDifference.best.standardBits < wornKey.best.standardBits ? keyDifference : wornKey;
+  const weakest = Object.values(worn).reduce((a, b) => (b.best.standardBits < a.best.standardBits ? b : a));
   return {
     query: bitsOf(user),
     key: bitsOf(freshKey),
