@@ -142,11 +142,6 @@ export interface RedisLink {
   /** Called when the connection is back, and for each message on a subscribed channel. */
   onNews: () => void;
   /**
-   * Called, and waited for, before a script is sent to a server that does not know it: another server, or one that has
-   * started anew, maybe without what it was told last.
-   */
-  onForgotten: () => Promise<void>;
-  /**
    * @throws TacetError unavailable if the server can't be reached, refuses, or does not reply in time; then it is not
    *   known whether the command ran
    */

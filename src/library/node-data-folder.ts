@@ -87,7 +87,13 @@ export async function openDataFolder(
   held.push(() => lock.release());
   try {
     const mark = new JournalMark(dir);
-    const opened = openJournal(journalPath);
+    const opened = openJournal(journalPath, () => {
+      try {
+        mark.withdraw();
+      } catch (error) {
+        onFault(error);
+      }
+    });
     journal = opened.journal;
     let isOpen = false;
     held.push(() => {
@@ -98,7 +104,7 @@ export async function openDataFolder(
     const store = new EmbeddedStore(opened.journal, opened.records, {
       ...options,
       run: mark.run,
-      isUntouchedSince: (run) => mark.isUntouchedSince(run),
+      isUntouchedSince: (run) => opened.droppedBytes === 0 && mark.isUntouchedSince(run),
     });
     isOpen = true;
     held.push(() => store.close());
@@ -122,6 +128,7 @@ export async function openDataFolder(
  *   the system's: neither cp nor tar nor rsync puts it back, as they may the rest.
  * - A run that was killed has left the mark as it made it at its beginning, by whose time of change it is named in the
  *   journal: a folder that was put back has another. What a loss of power takes, the machine's new run tells.
+ * - A run whose flush failed has left none: the system may have dropped what was appended, and says so once.
  *
  * Not seen: the journal alone, put back over itself after a kill; a disk that goes back under a machine that runs on.
  */
@@ -129,6 +136,7 @@ class JournalMark {
   readonly #dir: string;
   readonly #left: string | undefined;
   readonly #before: readonly string[];
+  #isWithdrawn = false;
   /** Name of the run that begins. */
   readonly run: string;
 
@@ -153,8 +161,15 @@ class JournalMark {
     return this.#left === RUNNING ? mark === run : this.#left === journal;
   }
 
+  /** Some of the journal may be lost: whoever opens it next ends its keys, however this run ends. */
+  withdraw(): void {
+    this.#isWithdrawn = true;
+    rmSync(paths(this.#dir).mark, { force: true });
+  }
+
   /** The journal is closed and on the disk. */
   end(): void {
+    if (this.#isWithdrawn) return;
     const { mark, journal } = paths(this.#dir);
     writeFileSync(mark, fileMark(journal));
   }

@@ -3,7 +3,15 @@
  * compaction, replays, clocks, a loss of power or a copied folder; and one that may answer does.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -18,8 +26,8 @@ import {
   redisSubject,
   type StoreSubject,
 } from "../../test/support/store-subjects.ts";
-import { connectRedis } from "../platform/node.ts";
 import { openDataFolder } from "../library/node-data-folder.ts";
+import { connectRedis } from "../platform/node.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import type { RedisStore } from "./redis-store.ts";

@@ -136,10 +136,26 @@ write_counts()
 redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
+/**
+ * The present epoch, "" where none is good. It is bound to the run of the server and to the history of its data
+ * (master_replid): one that has started anew, or goes on from the data of a replica, may have forgotten what keys have
+ * answered, whatever it says of its disk. Asked in the script itself: between a look and a charge the server may change.
+ */
+const READ_EPOCH = `
+local function server_run()
+  return string.match(redis.call("INFO", "server"), "run_id:(%x+)") .. ":" ..
+    string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
+end
+local function read_epoch(name)
+  local found, run = string.match(redis.call("GET", name) or "", "^(%x+) (%S+)$")
+  return run == server_run() and found or ""
+end
+`;
+
 /** Whether a key of the private layer is good (key-counts.ts), before anything is written. */
 const CHECK_KEY = `
 if serial ~= 0 then
-  local current = string.sub(redis.call("GET", KEYS[6]) or "", 1, 16)
+  local current = read_epoch(KEYS[6])
   local highest = tonumber(redis.call("GET", KEYS[7]) or "0")
   if current ~= epoch or serial > highest or serial <= highest - ${LIVE_KEYS} then return {"unknown_key"} end
 end
@@ -175,7 +191,7 @@ local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
 local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local function whole(x) return string.format("%.0f", x) end
-${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+${READ_EPOCH}${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
   return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
 end
@@ -226,31 +242,36 @@ return ARGV[1]
 `;
 
 /**
- * The epoch of the database's keys: another one where the server is not the one that began it, since that may have
- * forgotten what keys have answered.
+ * A new key of an account; it begins an epoch where none is good.
  *
- *     KEYS  1 the epoch    ARGV  1 run id of the server  2 16 hex digits that were never used
- *
- * → "epoch run-id"
- */
-export const RENEW_EPOCH = `
-local found = redis.call("GET", KEYS[1])
-if found and string.sub(found, 18) == ARGV[1] then return found end
-redis.call("SET", KEYS[1], ARGV[2] .. " " .. ARGV[1])
-return ARGV[2] .. " " .. ARGV[1]
-`;
-
-/**
- * A new key of an account.
- *
- *     KEYS  1 the epoch    ARGV  1 begins the names of serials  2 account  3 begins the names of what keys have answered
+ *     KEYS  1 the epoch
+ *     ARGV  1 begins the names of serials  2 account  3 begins the names of what keys have answered
+ *           4 16 hex digits that were never used
  *
  * → ["epoch", serial]; what a key that is good no more has answered is forgotten
  */
 export const ALLOCATE_KEY = `
-local epoch = string.sub(redis.call("GET", KEYS[1]) or "", 1, 16)
+${READ_EPOCH}
+local epoch = read_epoch(KEYS[1])
+if epoch == "" then
+  epoch = ARGV[4]
+  redis.call("SET", KEYS[1], epoch .. " " .. server_run())
+end
 local highest = redis.call("INCR", ARGV[1] .. epoch .. ":" .. ARGV[2])
 local old = highest - ${LIVE_KEYS}
 if old > 0 then redis.call("DEL", ARGV[3] .. epoch .. ":" .. string.format("%.0f", old) .. ":" .. ARGV[2]) end
 return {epoch, highest}
+`;
+
+/**
+ * Which keys of an account are good.
+ *
+ *     KEYS  1 the epoch    ARGV  1 begins the names of serials  2 account
+ *
+ * → ["epoch", or "" where none is good, serial of the newest]
+ */
+export const NEWEST_KEY = `
+${READ_EPOCH}
+local epoch = read_epoch(KEYS[1])
+return {epoch, tonumber(redis.call("GET", ARGV[1] .. epoch .. ":" .. ARGV[2]) or "0")}
 `;

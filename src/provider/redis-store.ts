@@ -24,11 +24,11 @@ import type { RedisArgument, RedisLink } from "../base/platform.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
-import { AskedCounts, type Mark, MARKED_WINDOWS, windowStart } from "./asked-counts.ts";
+import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
 import { EPOCH_BYTES, type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
-import { checkRedisServer, runIdOf } from "./redis-server-check.ts";
-import { ALLOCATE_KEY, CHANGE_KEY, OPEN, RENEW_EPOCH, RESERVE } from "./redis-scripts.ts";
+import { ALLOCATE_KEY, CHANGE_KEY, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
+import { checkRedisServer } from "./redis-server-check.ts";
 import {
   type KeyRecord,
   leastOf,
@@ -81,8 +81,6 @@ export class RedisStore implements ProviderStore {
     const format = store.#name("format");
     const found = await link.run(OPEN, [format, store.#name("keys")], [FORMAT, store.#name("keys-of:")]);
     if (found === FORMAT) {
-      link.onForgotten = () => store.#renewEpoch();
-      await store.#renewEpoch();
       for (const warning of warnings) options.onWarning?.(warning);
       return store;
     }
@@ -187,10 +185,12 @@ export class RedisStore implements ProviderStore {
   }
 
   async allocateKey(account: string): Promise<Uint8Array> {
+    const fresh = new Uint8Array(EPOCH_BYTES);
+    systemRandom(fresh);
     const [epoch, serial] = (await this.#link.run(
       ALLOCATE_KEY,
       [this.#name("epoch")],
-      [this.#name("serial:"), account, this.#name("used:")],
+      [this.#name("serial:"), account, this.#name("used:"), toHex(fresh)],
     )) as [string, number];
     return keyIdOf({ epoch, serial });
   }
@@ -209,6 +209,7 @@ export class RedisStore implements ProviderStore {
     return await Promise.all(
       names.map(async (name) => {
         if (name === undefined) return undefined;
+        if (scopes.length === 0) return limit;
         const used = (await this.#link.send(["HMGET", this.#usedName(account, name), ...scopes])) as (
           | string
           | null
@@ -220,8 +221,12 @@ export class RedisStore implements ProviderStore {
 
   /** Names of those keys that may be used. */
   async #liveNames(account: string, keyIds: readonly Uint8Array[]): Promise<(KeyName | undefined)[]> {
-    const epoch = String(await this.#link.send(["GET", this.#name("epoch")])).slice(0, 2 * EPOCH_BYTES);
-    const highest = Number((await this.#link.send(["GET", this.#serialName(account, epoch)])) ?? 0);
+    if (keyIds.length === 0) return [];
+    const [epoch, highest] = (await this.#link.run(
+      NEWEST_KEY,
+      [this.#name("epoch")],
+      [this.#name("serial:"), account],
+    )) as [string, number];
     return keyIds.map((keyId) => {
       const name = keyNameOf(keyId);
       const isLive = name?.epoch === epoch && name.serial <= highest && name.serial > highest - LIVE_KEYS;
@@ -235,16 +240,6 @@ export class RedisStore implements ProviderStore {
 
   #usedName(account: string, { epoch, serial }: KeyName): string {
     return this.#name(`used:${epoch}:${serial}:${account}`);
-  }
-
-  /** Whether the server is the one that it was; another one may have forgotten what keys have answered. */
-  async #renewEpoch(): Promise<void> {
-    const fresh = new Uint8Array(EPOCH_BYTES);
-    systemRandom(fresh);
-    // One that does not tell is another one each time: clients fetch keys anew more often than they need.
-    const runId = (await runIdOf(this.#link)) ?? toHex(fresh);
-    // Not by its hash: that would ask here again.
-    await this.#link.send(["EVAL", RENEW_EPOCH, "1", this.#name("epoch"), runId, toHex(fresh)]);
   }
 
   /** Every key, the oldest first. */

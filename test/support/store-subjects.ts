@@ -24,6 +24,8 @@ export interface StoreSubject {
   setKey(record: KeyRecord): Promise<void>;
   /** Every provider ends and starts again. */
   restart(): Promise<void>;
+  /** The machine stops, and what was not flushed is lost; where that can be done to it. */
+  losePower?(): Promise<void>;
 }
 
 export const newRecord = (change: Partial<NewKey> = {}): KeyRecord =>
@@ -67,6 +69,12 @@ export async function embeddedSubject(options: EmbeddedStoreOptions = {}): Promi
     async restart() {
       stores[0].close();
       stores[0] = new EmbeddedStore(journal, journal.records, { ...options, isUntouchedSince: () => true });
+      stores[0].setKeys([...records.values()]);
+    },
+    async losePower() {
+      stores[0].close();
+      journal.losePower();
+      stores[0] = new EmbeddedStore(journal, journal.records, options);
       stores[0].setKeys([...records.values()]);
     },
   };

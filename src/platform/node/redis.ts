@@ -32,7 +32,6 @@ export async function connectRedis(options: RedisLinkOptions): Promise<RedisLink
       return client.isReady;
     },
     onNews: () => {},
-    onForgotten: async () => {},
     send: (command) => within(replyMs, client.sendCommand(command.map(asArgument))),
     async run(script, keys, args) {
       const hash = hashes.get(script) ?? createHash("sha1").update(script).digest("hex");
@@ -43,7 +42,6 @@ export async function connectRedis(options: RedisLinkOptions): Promise<RedisLink
       } catch (error) {
         // A server that has started anew does not know the script. It has not run, so it is not run twice.
         if (!(error instanceof TacetError) || !/\(NOSCRIPT\)/.test(error.message)) throw error;
-        await link.onForgotten();
         return await link.send(["EVAL", script, ...rest]);
       }
     },
