@@ -295,12 +295,12 @@ describe("requests for keys", () => {
       return lastFailure(client)?.keyRequestId === id;
     };
     expect(await refusedNow(9)).toBe(true);
-    const ciphertext = new Uint8Array(128 * QUERY_BYTES).fill(77);
-    say(client, query(1, keys[0], 128, { ciphertext }), query(2, keys[0], 128, { ciphertext }));
-    say(client, query(3, keys[0], 128, { group: 1 }));
+    const ciphertext = new Uint8Array(64 * QUERY_BYTES).fill(77);
+    say(client, query(1, keys[0], 64, { ciphertext }), query(2, keys[0], 64, { ciphertext }));
+    say(client, query(3, keys[0], 64, { group: 1 }));
     await until(() => heardOf(client, "answer").length === 3);
     expect(await refusedNow(10)).toBe(true);
-    say(client, query(4, keys[1], 128));
+    say(client, query(4, keys[1], 64));
     await until(() => heardOf(client, "answer").length === 4);
     await fetched(client, 11);
     expect(provider.totals.keys).toBe(9);

@@ -25,8 +25,8 @@ const refusal = (given: Parameters<typeof limitsFor>[1], adapters = ADAPTERS) =>
 describe("limitsFor", () => {
   it("gives room for the default number of vectors of the widest group, and no more", () => {
     expect(limitsFor(ADAPTERS)).toEqual({
-      maxMessageBytes: 256 * 19_200 + FRAME_OVERHEAD_BYTES,
-      maxVectors: 256,
+      maxMessageBytes: 240 * 19_200 + FRAME_OVERHEAD_BYTES,
+      maxVectors: 240,
       maxInFlight: 64,
     });
     expect(limitsFor([served(10)]).maxMessageBytes).toBe(MIN_MESSAGE_BYTES);
@@ -65,11 +65,11 @@ describe("limitsFor", () => {
   );
 
   it("refuses more vectors in a query than a key answers: nobody could ask it", () => {
-    const adapters = [{ ...ADAPTERS[0], bundle: bundleOf(256) } as unknown as ServedAdapter];
-    expect(limitsFor(adapters).maxVectors).toBe(256);
+    const adapters = [{ ...ADAPTERS[0], bundle: bundleOf(200) } as unknown as ServedAdapter];
+    expect(limitsFor(adapters).maxVectors).toBe(200);
     expect(refusal({ maxVectors: 257 }, adapters)).toMatchObject({
       code: "bad_argument",
-      message: expect.stringContaining("256"),
+      message: expect.stringContaining("200"),
     });
     const few = [{ ...ADAPTERS[0], bundle: bundleOf(100) } as unknown as ServedAdapter];
     expect(limitsFor(few).maxVectors).toBe(100);

@@ -55,11 +55,12 @@ async function ask(client: number): Promise<void> {
     new Uint32Array(ciphertext.buffer, 0, 3).set([options.process, client, sequence]);
     let shared: SharedKey | undefined;
     for (let attempt = 0; ; attempt++) {
-      socket ??= await connect();
-      if (attempt === 1) resent++;
       // Sent again under the same key: under another it would be another request, and charged again.
       shared ??= keyFor(vectors);
       const key = await shared.key;
+      // It may have been lost while the key was waited for.
+      if (socket?.readyState !== WebSocket.OPEN) socket = await connect();
+      if (attempt === 1) resent++;
       const outcome = await exchange(socket, vectors, ciphertext, key);
       if (outcome === "lost") {
         socket = undefined;
@@ -153,7 +154,11 @@ async function connect(): Promise<WebSocket> {
       socket.once("close", () => resolve(false));
     });
     if (opened) {
-      const value = { version: PROTOCOL_VERSION, token: options.token, baseFingerprint: new Uint8Array(32).fill(0x5a) };
+      const value = {
+        version: PROTOCOL_VERSION,
+        token: options.token,
+        baseFingerprint: new Uint8Array(32).fill(0x5a),
+      };
       socket.send(encodeClientFrame({ case: "hello", value }));
       return socket;
     }
@@ -161,7 +166,8 @@ async function connect(): Promise<WebSocket> {
   }
 }
 
-const report = (done: boolean) => process.send?.({ answered, resent, done, byKey, worn, failures } satisfies BudgetReport);
+const report = (done: boolean) =>
+  process.send?.({ answered, resent, done, byKey, worn, failures } satisfies BudgetReport);
 const timer = setInterval(() => report(false), 20);
 await Promise.all(Array.from({ length: options.clients }, (_, client) => ask(client)));
 clearInterval(timer);
