@@ -66,16 +66,26 @@ export function printAnswer(word: string, base: string, answer: string): void {
   printColumns([word, base, answer].map(oneLine), COLUMNS);
 }
 
-/** Whether every answer is what it must be. */
+/** Largest error of a logit that the embedded model has in private: three times what is measured. */
+const MOST_ERROR = 0.7;
+
+/** Whether an answer differs because two tokens were nearly as likely, and no more apart than errors are. */
+const isNearTie = ({ logitError }: AnsweredQuestion): boolean =>
+  logitError !== undefined && logitError.max < MOST_ERROR && logitError.smallestGap < logitError.max;
+
+/** Whether every answer is what it must be; a near tie that fell the other way is said, with the errors. */
 export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
   const same = answered.filter(({ logitError }) => logitError === undefined);
+  const ties = answered.filter(isNearTie);
   const known = answered.filter(({ question }) => question.expected !== undefined);
   const right = known.filter(
     ({ question, ids }) =>
       ids.base.join() === question.expected?.base.join() &&
       ids.private.join() === question.expected?.adapter.join(),
   );
-  const passed = same.length === answered.length && right.length === known.length;
+  const knownTies = ties.filter(({ question }) => question.expected !== undefined);
+  const passed =
+    same.length + ties.length === answered.length && right.length + knownTies.length >= known.length;
   const mark = passed ? paint("checked", "green") : paint("mismatch", "red");
   print();
   print(
@@ -83,6 +93,8 @@ export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
   );
   if (known.length > 0)
     print(`${" ".repeat(passed ? 9 : 10)}${right.length} of ${known.length} answers equal expected.json`);
+  if (ties.length > 0)
+    print(`${" ".repeat(9)}${ties.length} differ at a near tie: private results have a small error`);
   for (const { question, logitError: error } of answered) {
     if (error === undefined) continue;
     printField(
