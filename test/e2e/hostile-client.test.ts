@@ -38,6 +38,7 @@ let key: { readonly id: Uint8Array; left: number };
 let firstKeyId: Uint8Array;
 /** A Hello, and a request for the key that the recorded query names. */
 let enter: Uint8Array[];
+let request: Uint8Array;
 const fetchKey = (id: number) => encodeClientFrame({ case: "fetchKey", value: { id } });
 
 beforeAll(async () => {
@@ -55,7 +56,8 @@ beforeAll(async () => {
   [hello, query] = [messages[0], messages[first]];
   const recorded = asked[first].value as { ciphertext: Uint8Array; keyId: Uint8Array };
   [vector, firstKeyId] = [recorded.ciphertext.slice(), recorded.keyId.slice()];
-  enter = [hello, fetchKey(1)];
+  request = fetchKey(1);
+  enter = [hello, request];
   await model.close();
   await proxy.close();
   const baseFingerprint = await fingerprintCheckpoint(test.checkpoint);
@@ -77,8 +79,14 @@ interface Outcome {
   readonly closed: number | undefined;
 }
 
+/** Whether a frame is the reply to `hello`, or to the request for a key of this id. */
+function isReply({ case: name, value }: ProviderMessage, id: number | "hello"): boolean {
+  if (name === "keyMade") return value.id === id;
+  return id === "hello" ? name === "welcome" : name === "failure" && value.keyRequestId === id;
+}
+
 /**
- * Sends messages, then a request for a key and a query that a provider in order answers; ends with that answer or with
+ * Sends messages (the next one after `hello` or `request` when that has its reply), then a request for a key and a query that a provider in order answers; ends with that answer or with
  * a close.
  */
 async function send(messages: readonly (Uint8Array | string)[]): Promise<Outcome> {
@@ -86,6 +94,12 @@ async function send(messages: readonly (Uint8Array | string)[]): Promise<Outcome
   const frames: ProviderMessage[] = [];
   const keyIds: Uint8Array[] = [];
   return await new Promise<Outcome>((resolve, reject) => {
+    const replies = new Map<number | "hello", () => void>();
+    const replied = (id: number | "hello") =>
+      new Promise<void>((heard) => {
+        if (id === "hello" && frames.some((frame) => isReply(frame, id))) heard();
+        else replies.set(id, heard);
+      });
     const finish = (closed: number | undefined) => {
       socket.removeAllListeners("close");
       socket.on("error", () => {});
@@ -98,12 +112,19 @@ async function send(messages: readonly (Uint8Array | string)[]): Promise<Outcome
       const frame = decodeProviderFrame(data, 64 << 20);
       if (frame.case === "keyMade") keyIds.push(frame.value.keyId.slice());
       else if (frame.case !== "keyPart") frames.push(frame);
+      for (const [id, heard] of replies) if (isReply(frame, id)) heard();
       if (frame.case === "answer" && frame.value.id === PROBE_ID) finish(undefined);
       // A provider that awaits a Hello closes on the probe: the outcome comes with the close.
     });
-    socket.on("open", () => {
-      for (const message of messages) socket.send(message, { binary: typeof message !== "string" });
+    // If there is no reply there is a close, which ends all.
+    socket.on("open", async () => {
+      for (const message of messages) {
+        socket.send(message, { binary: typeof message !== "string" });
+        if (message === hello) await replied("hello");
+        else if (message === request) await replied(1);
+      }
       socket.send(fetchKey(PROBE_ID));
+      await replied(PROBE_ID);
       socket.send(queryFrame({ id: PROBE_ID }));
     });
   });
@@ -177,7 +198,7 @@ describe("a recorded message", () => {
   const recorded = [
     ["hello", () => hello, () => []],
     ["fetchBundle", () => encodeClientFrame({ case: "fetchBundle", value: {} }), () => [hello]],
-    ["fetchKey", () => fetchKey(1), () => [hello]],
+    ["fetchKey", () => request, () => [hello]],
     ["query", () => query, () => enter],
     ["goodbye", () => encodeClientFrame({ case: "goodbye", value: { reason: "bye" } }), () => [hello]],
   ] as const;
@@ -224,9 +245,9 @@ describe("a recorded message", () => {
   });
 
   it("query, with a flipped ciphertext: an answer, as to any bytes", async () => {
-    const copy = Uint8Array.from(query);
-    copy[copy.length - 5] ^= 16;
-    const [{ frames }] = await attack([[...enter, copy]]);
+    const ciphertext = Uint8Array.from(vector);
+    ciphertext[ciphertext.length - 5] ^= 16;
+    const [{ frames }] = await attack([[...enter, queryFrame({ ciphertext })]]);
     expect(frames.map(({ case: name }) => name)).toEqual(["welcome", "answer", "answer"]);
   });
 });
@@ -239,7 +260,7 @@ describe("the wrong order", () => {
       [fetch],
       [encodeClientFrame({ case: "goodbye", value: {} })],
       [hello, hello],
-      [fetchKey(1)],
+      [request],
     ]);
     expect(failures(first)).toEqual([wire("not_ready")]);
     expect(failures(second)).toEqual([wire("not_ready")]);
@@ -280,12 +301,20 @@ describe("a query", () => {
     }
   });
 
-  it("gets the same answer whatever its id, and on every connection", async () => {
-    const outcomes = await attack([7, 8, 2 ** 32 - 1].map((id) => [...enter, queryFrame({ id })]));
+  it("gets the same answer whatever its id, and on every connection, whose keys are its own, another", async () => {
+    const ids = [7, 8, 2 ** 32 - 1, PROBE_ID];
+    const outcomes = await attack(
+      [1, 2, 3].map(() => [...enter, ...ids.slice(0, -1).map((id) => queryFrame({ id }))]),
+    );
+    const seen = new Set([Buffer.from(words).toString("hex")]);
     for (const { frames } of outcomes) {
-      expect(frames[1].case).toBe("answer");
-      expect(new Uint8Array((frames[1].value as { words: Uint8Array }).words)).toEqual(words);
+      const answers = frames.flatMap((frame) => (frame.case === "answer" ? [frame.value] : []));
+      expect(answers.map(({ id }) => id).sort()).toEqual([...ids].sort());
+      const texts = new Set(answers.map((answer) => Buffer.from(answer.words).toString("hex")));
+      expect(texts.size).toBe(1);
+      for (const text of texts) seen.add(text);
     }
+    expect(seen.size).toBe(1 + outcomes.length);
   });
 });
 
