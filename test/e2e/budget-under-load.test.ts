@@ -20,7 +20,7 @@ import { tinyBundle } from "../support/tiny-bundle.ts";
 const BUDGET = 10_000;
 const PROCESSES = 2;
 const CLIENTS = 500;
-const KILL_AT = [4_000];
+const KILL_AT = [2_000, 4_000, 6_000];
 const CLIENTS_SCRIPT = fileURLToPath(new URL("../support/budget-clients.ts", import.meta.url));
 const folder = temporaryFolder();
 const data = join(folder.path, "data");
