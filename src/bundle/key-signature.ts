@@ -19,7 +19,7 @@ export interface KeyPartIdentity {
 }
 
 /** SHA-256 of byte strings one after another. */
-type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
 const portableSha256: Sha256 = (parts) => {
   const hash = sha256.create();

@@ -7,19 +7,10 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
+import type { KeptKeyName } from "../base/platform.ts";
 import { SIGNATURE_BYTES } from "../bundle/signature.ts";
 import type { KeyFormat } from "./key-format.ts";
 import type { FetchedKey, KeyLeft } from "./keys.ts";
-
-/** Names one kept key, all in hex. */
-export interface KeptKeyName {
-  /** Hash of the provider, the adapter and the account. */
-  readonly account: string;
-  /** SHA-256 of the bundle. */
-  readonly bundle: string;
-  /** The key's id. */
-  readonly id: string;
-}
 
 /** Where a client keeps keys between sessions; whoever can read it has what the provider gave this account. */
 export interface KeyCache {

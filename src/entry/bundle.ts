@@ -12,8 +12,13 @@ export {
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
-export { isKeyPartSignedBy, type KeyPartIdentity, signKeyPart } from "../bundle/key-signature.ts";
-export { type PrivateGroup, readPrivateState } from "../bundle/private-state.ts";
+export {
+  isKeyPartSignedBy,
+  type KeyPartIdentity,
+  type Sha256,
+  signKeyPart,
+} from "../bundle/key-signature.ts";
+export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,
   createSigningKey,

@@ -1,5 +1,13 @@
 /** RLWE masks, parameters and their security estimates. @module */
-export type { Address, Kernels, PublicElement, WideElement } from "../ring/kernels.ts";
+export type {
+  Address,
+  Kernels,
+  NttPoly,
+  PublicElement,
+  TransformedSmall,
+  WideElement,
+  WideTerm,
+} from "../ring/kernels.ts";
 export type { RandomSource } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";
 export {
@@ -10,7 +18,7 @@ export {
   type LweInstance,
 } from "../rlwe/lattice-estimate.ts";
 export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
-export { type ParameterSecurity, securityOf } from "../rlwe/parameter-security.ts";
+export { type Instances, type ParameterSecurity, securityOf } from "../rlwe/parameter-security.ts";
 export {
   createParameters,
   DEFAULT_PARAMETERS,

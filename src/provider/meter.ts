@@ -4,6 +4,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { TacetError } from "../base/errors.ts";
+import type { Sha256 } from "../bundle/key-signature.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
 import { keyRefused } from "./group-keys.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";
@@ -11,8 +12,8 @@ import type { ServedAdapter } from "./served-adapter.ts";
 import { type KeyRecord, type ProviderStore, type Remaining, scopeOf } from "./store.ts";
 import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
 
-/** SHA-256 of byte strings one after another. Node's own is several times as fast as one in JavaScript. */
-export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+/** Node's own is several times as fast as one in JavaScript. */
+export type { Sha256 };
 
 const portableSha256: Sha256 = (parts) => {
   const hash = sha256.create();

@@ -19,7 +19,7 @@ const LOG_PAIRS = 2 * LOG_KEYS - 1;
 const TERNARY_STDDEV = Math.sqrt(2 / 3);
 
 /** Each instance with as many samples as help an attacker. */
-interface Instances<T> {
+export interface Instances<T> {
   /** v = a_0·s + e + y: what protects the client's activations. */
   readonly user: T;
   /** B = M·S + E + W: what protects the provider's weights under a key that has answered nothing. */

@@ -6,29 +6,24 @@ import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFiles } from "./atomic-write.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
+import type { KeptKeyName } from "../../../base/platform.ts";
 
 /** Keys of an account that are kept; the oldest go. */
 const MOST_KEPT = 32;
 /** A key that nobody has used for so long is of a provider that nobody asks any more. */
 const KEPT_MS = 30 * 24 * 60 * 60 * 1000;
 
-interface Name {
-  readonly account: string;
-  readonly bundle: string;
-  readonly id: string;
-}
-
-interface Found extends Name {
+interface Found extends KeptKeyName {
   readonly path: string;
   readonly changed: number;
 }
 
 /** A client's KeyCache in a folder; it is made when it is needed. */
 export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
-  const folderOf = ({ account, bundle }: Name): string => join(dir, hex(account), hex(bundle));
-  const pathOf = (name: Name): string => join(folderOf(name), hex(name.id));
+  const folderOf = ({ account, bundle }: KeptKeyName): string => join(dir, hex(account), hex(bundle));
+  const pathOf = (name: KeptKeyName): string => join(folderOf(name), hex(name.id));
   return {
-    async list(account: string): Promise<readonly Name[]> {
+    async list(account: string): Promise<readonly KeptKeyName[]> {
       const found = await findKeys(join(dir, hex(account)), account);
       const newest = found.sort((a, b) => b.changed - a.changed);
       const oldest = Date.now() - KEPT_MS;
@@ -40,15 +35,15 @@ export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
       }
       return newest.filter(isKept).map(({ bundle, id }) => ({ account, bundle, id }));
     },
-    async get(name: Name): Promise<Uint8Array | undefined> {
+    async get(name: KeptKeyName): Promise<Uint8Array | undefined> {
       const file = await readFile(pathOf(name)).catch(() => undefined);
       return file && new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
     },
-    async put(name: Name, bytes: Uint8Array): Promise<void> {
+    async put(name: KeptKeyName, bytes: Uint8Array): Promise<void> {
       await mkdir(folderOf(name), { recursive: true, mode: 0o700 });
       await writeFiles([{ path: pathOf(name), bytes, mode: 0o600 }]);
     },
-    async remove(name: Name): Promise<void> {
+    async remove(name: KeptKeyName): Promise<void> {
       await rm(pathOf(name), { force: true });
     },
   };
