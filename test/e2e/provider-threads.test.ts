@@ -17,7 +17,7 @@ import { tallBundle } from "../support/tiny-bundle.ts";
 const folder = temporaryFolder();
 const [state, data] = [join(folder.path, "state"), join(folder.path, "data")];
 /** Short ones, of one part, of several. */
-const LENGTHS = [1, 40, 1, 250, 2, 64, 65, 1, 129, 1];
+const LENGTHS = [1, 40, 1, 200, 2, 64, 65, 1, 129, 1];
 const ROUNDS = 3;
 /** As many as an account gets at once: enough for all vectors. */
 const KEYS = 8;

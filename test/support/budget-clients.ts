@@ -159,8 +159,11 @@ async function connect(): Promise<WebSocket> {
         token: options.token,
         baseFingerprint: new Uint8Array(32).fill(0x5a),
       };
+      const welcomed = new Promise<boolean>((resolve) => {
+        socket.once("message", () => resolve(true)).once("close", () => resolve(false));
+      });
       socket.send(encodeClientFrame({ case: "hello", value }));
-      return socket;
+      if (await welcomed) return socket;
     }
     await new Promise((resolve) => setTimeout(resolve, 100 + 200 * Math.random()));
   }
