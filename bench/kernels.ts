@@ -7,6 +7,7 @@ import {
   RING_DEGREE,
 } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
+import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { measure } from "./harness.ts";
 import { loadSeal, makeContext } from "./seal/load-seal.ts";
 
@@ -18,8 +19,9 @@ export interface KernelFigure {
 }
 
 const N = RING_DEGREE;
-/** Words of a query at n = 4096: the activation and the padding. */
-const WORDS = 4096 + 1024;
+/** Words of a query. */
+const WORDS = DEFAULT_PARAMETERS.keyLength;
+const IN_FEATURES = 4096;
 
 export async function benchKernels(): Promise<KernelFigure[]> {
   return [...ringFigures(), ...wordFigures(), ...productFigures(), await sealFigure()];
@@ -47,8 +49,11 @@ function ringFigures(): KernelFigure[] {
   const secret = kernels.secretToNtt(s, kernels.allocate(NTT_POLY_BYTES));
   const small = kernels.allocate(2 * N);
   kernels.shorts(small, N).forEach((_, i, all) => {
-    all[i] = (i % 1023) - 511;
+    all[i] = (i % 127) - 63;
   });
+  const wide = kernels.prepareWide(words, true, kernels.allocate(PUBLIC_ELEMENT_BYTES));
+  const terms = (blocks: number) =>
+    Array.from({ length: blocks }, () => ({ element: wide, small, count: N }));
   const out = kernels.allocate(4 * N);
   return [
     figure("secretToNtt", () => kernels.secretToNtt(s, secret), "one forward NTT, 2048 points, from i16"),
@@ -62,11 +67,15 @@ function ringFigures(): KernelFigure[] {
       () => kernels.preparePublicElement(words, element),
       "two forward NTTs and 4096 quotients",
     ),
-    figure(
-      "transposedProduct",
-      () => kernels.transposedProduct(element, small, N, 10, out),
-      "10 bits: two forward and six inverse NTTs",
-    ),
+    figure("prepareWide", () => kernels.prepareWide(words, true, wide), "two forward NTTs, 4096 quotients"),
+    ...[1, 2, 7].map((blocks) => {
+      const all = terms(blocks);
+      return figure(
+        "wideProduct",
+        () => kernels.wideProduct(all, out, WORDS),
+        `${blocks} public elements: ${2 * blocks} forward and two inverse NTTs`,
+      );
+    }),
     figure("sampleTernary", () => kernels.sampleTernary(random, 1024, s)),
   ];
 }
@@ -80,29 +89,37 @@ function wordFigures(): KernelFigure[] {
   const packed = kernels.allocate(4 * WORDS);
   const lo = kernels.allocate(2 * WORDS);
   const hi = kernels.allocate(2 * WORDS);
-  const x = kernels.allocate(4 * WORDS);
-  kernels.floats(x, WORDS).forEach((_, i, all) => {
+  const small = kernels.allocate(2 * IN_FEATURES);
+  const x = kernels.allocate(4 * IN_FEATURES);
+  kernels.floats(x, IN_FEATURES).forEach((_, i, all) => {
     all[i] = Math.sin(i);
   });
   return [
     figure("expandRandom", () => kernels.expandRandom(key, 1, 2, noise, bytes), `${bytes} bytes of ChaCha20`),
     figure("addErrors", () => kernels.addErrors(words, WORDS, noise), `${WORDS} CBD(21) samples`),
-    figure("squaredNorm", () => kernels.squaredNorm(x, 4096), "4096 floats"),
-    figure("addScaled", () => kernels.addScaled(words, x, 4096, 12345.678), "4096 floats"),
-    figure("packTop", () => kernels.packTop(words, WORDS, 28, packed), `${WORDS} words to 28 bits`),
-    figure("unpackTop", () => kernels.unpackTop(packed, WORDS, 28, words), `${WORDS} words from 28 bits`),
+    figure("sampleUniform", () => kernels.sampleUniform(noise, WORDS, 7, small), `${WORDS} of S`),
+    figure("addUniform", () => kernels.addUniform(words, WORDS, 7, noise), `${WORDS} of E`),
+    figure("squaredNorm", () => kernels.squaredNorm(x, IN_FEATURES), `${IN_FEATURES} floats`),
+    figure(
+      "scaleActivation",
+      () => kernels.scaleActivation(x, IN_FEATURES, 1234.5678, small),
+      `${IN_FEATURES} floats`,
+    ),
+    figure("packTop", () => kernels.packTop(words, WORDS, 25, packed), `${WORDS} words to 25 bits`),
+    figure("unpackTop", () => kernels.unpackTop(packed, WORDS, 25, words), `${WORDS} words from 25 bits`),
     figure("splitWords", () => kernels.splitWords(words, WORDS, lo, hi), `${WORDS} words`),
   ];
 }
 
 function productFigures(): KernelFigure[] {
   const shapes = [
-    { planeRows: 1, smallRows: 8, length: WORDS, what: "one query, r = 8" },
-    { planeRows: 1, smallRows: 64, length: WORDS, what: "one query, r = 64" },
-    { planeRows: 64, smallRows: 8, length: WORDS, what: "64 queries, r = 8" },
-    { planeRows: 64, smallRows: 64, length: WORDS, what: "64 queries, r = 64" },
+    { planeRows: 1, smallRows: 8, length: WORDS, what: "S·v of one query, r = 8" },
+    { planeRows: 1, smallRows: 64, length: WORDS, what: "S·v of one query, r = 64" },
+    { planeRows: 64, smallRows: 8, length: WORDS, what: "S·v of 64 queries, r = 8" },
+    { planeRows: 64, smallRows: 64, length: WORDS, what: "S·v of 64 queries, r = 64" },
+    { planeRows: 8, smallRows: 1, length: IN_FEATURES, what: "B·x̂ of one token, r = 8" },
+    { planeRows: 8, smallRows: 64, length: IN_FEATURES, what: "B·x̂ of 64 tokens, r = 8" },
     { planeRows: 8, smallRows: 1, length: N, what: "H·s of one token, r = 8" },
-    { planeRows: 4608, smallRows: 1, length: N, what: "H·s of one token, sealed, m = 4608" },
   ];
   return shapes.map(({ planeRows, smallRows, length, what }) => {
     const kernels = Kernels.load();

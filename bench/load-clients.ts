@@ -1,7 +1,7 @@
 // Light clients in a process of their own: each sends a query, waits for its answer and sends the next.
 // Argument: JSON of LoadOptions. Prints JSON of LoadReport.
 import { WebSocket } from "ws";
-import { encodeClientFrame } from "../src/wire/frames.ts";
+import { decodeProviderFrame, encodeClientFrame, PROTOCOL_VERSION } from "../src/wire/frames.ts";
 
 export interface LoadOptions {
   readonly url: string;
@@ -25,13 +25,14 @@ const ciphertext = new Uint8Array(options.vectors * options.queryBytes);
 for (let at = 0; at < ciphertext.length; at += 65_536)
   crypto.getRandomValues(ciphertext.subarray(at, at + 65_536));
 // A frame has the query's id in it; ids of different connections have nothing to do with each other.
-const frame = encodeClientFrame({
-  case: "query",
-  value: { id: 1, group: 0, vectors: options.vectors, ciphertext },
-});
+const frameUnder = (keyId: Uint8Array) =>
+  encodeClientFrame({
+    case: "query",
+    value: { id: 1, group: 0, vectors: options.vectors, ciphertext, keyId },
+  });
 const hello = encodeClientFrame({
   case: "hello",
-  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+  value: { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
 });
 
 const sockets = await Promise.all(
@@ -41,7 +42,7 @@ const sockets = await Promise.all(
     const welcome = new Promise((resolve) => socket.once("message", resolve));
     socket.send(hello);
     await welcome;
-    return socket;
+    return { socket, frame: frameUnder(await fetchKey(socket)) };
   }),
 );
 const now = () => performance.timeOrigin + performance.now();
@@ -51,7 +52,22 @@ const latenciesMs: number[] = [];
 await Promise.all(sockets.map(replay));
 process.stdout.write(JSON.stringify({ latenciesMs, fromMs, toMs } satisfies LoadReport));
 
-async function replay(socket: WebSocket): Promise<void> {
+/** A key of this connection; its one part is not needed here. */
+async function fetchKey(socket: WebSocket): Promise<Uint8Array> {
+  return await new Promise((resolve) => {
+    let id = new Uint8Array(0);
+    socket.on("message", (data: Buffer) => {
+      const message = decodeProviderFrame(data, data.length);
+      if (message.case === "keyMade") id = message.value.keyId.slice();
+      if (message.case !== "keyPart") return;
+      socket.removeAllListeners("message");
+      resolve(id);
+    });
+    socket.send(encodeClientFrame({ case: "fetchKey", value: { id: 1 } }));
+  });
+}
+
+async function replay({ socket, frame }: { socket: WebSocket; frame: Uint8Array }): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     let sent = 0;
     const send = () => {

@@ -1,5 +1,5 @@
 // A provider under load: queries a second and waiting times at 1, 16 and 64 clients, which are light processes that
-// replay queries of a valid form over loopback; public basis and sealed, one token and a prompt of 64.
+// replay queries of a valid form over loopback; one token and a prompt of 64.
 import { type ChildProcess, execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -7,11 +7,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createBundle } from "../src/bundle/create-bundle.ts";
-import type { OutputMode } from "../src/bundle/manifest.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../src/rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 import type { LoadOptions, LoadReport } from "./load-clients.ts";
 import { startProvider } from "./provider-process.ts";
@@ -31,39 +30,36 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const folder = mkdtempSync(join(tmpdir(), "tacet-load-"));
   const sections: Section[] = [];
   try {
-    for (const output of ["public-basis", "sealed"] as const) {
-      const state = join(folder, output);
-      const made = await createBundle(input(output), systemRandom);
-      await writeStateFolder(state, made);
-      const threads = availableParallelism() - 1;
-      for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [LONG, 0, threads] : [LONG, 0]]) {
-        for (const count of counts) {
-          const rows: string[][] = [];
-          for (const clients of CLIENTS)
-            rows.push(await measureLoad(state, vectors, count, clients, options));
-          const body = markdownTable(
-            ["clients", "queries/s", "per second of processor time", "p50, ms", "p99, ms"],
-            rows,
-          );
-          const what = vectors === 1 ? "one vector" : `${vectors} vectors`;
-          const where = count === 0 ? "main thread alone" : `${count} worker thread(s)`;
-          sections.push({ title: `${output}, ${what} a query, ${where}`, body });
-        }
+    const state = join(folder, "state");
+    const made = await createBundle(input(), systemRandom);
+    await writeStateFolder(state, made);
+    const threads = availableParallelism() - 1;
+    for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [LONG, 0, threads] : [LONG, 0]]) {
+      for (const count of counts) {
+        const rows: string[][] = [];
+        for (const clients of CLIENTS) rows.push(await measureLoad(state, vectors, count, clients, options));
+        const body = markdownTable(
+          ["clients", "queries/s", "per second of processor time", "p50, ms", "p99, ms"],
+          rows,
+        );
+        const what = vectors === 1 ? "one vector" : `${vectors} vectors`;
+        const where = count === 0 ? "main thread alone" : `${count} worker thread(s)`;
+        sections.push({ title: `${what} a query, ${where}`, body });
       }
-      const beside = [];
-      for (const count of threads > 0 ? [0, threads] : [0])
-        beside.push(await measureBeside(state, count, options));
-      const head = ["worker threads", "short queries/s", "p50, ms", "p99, ms", "long queries/s"];
-      const title = `${output}, a client of one vector a query beside one of ${LONG}`;
-      sections.push({ title, body: markdownTable(head, beside) });
     }
+    const beside = [];
+    for (const count of threads > 0 ? [0, threads] : [0])
+      beside.push(await measureBeside(state, count, options));
+    const head = ["worker threads", "short queries/s", "p50, ms", "p99, ms", "long queries/s"];
+    const title = `a client of one vector a query beside one of ${LONG}`;
+    sections.push({ title, body: markdownTable(head, beside) });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   return sections;
 }
 
-function input(output: OutputMode) {
+function input() {
   const normal = normalSource(1);
   const matrix = (length: number) => Float32Array.from({ length }, () => 0.05 * normal());
   const modules = new Map(
@@ -80,7 +76,7 @@ function input(output: OutputMode) {
     ]),
   );
   const groups = [{ layer: 0, modules: [...modules.keys()], inFeatures: IN_FEATURES }];
-  return { adapter: "load", baseFingerprint: new Uint8Array(32).fill(0x5a), output, groups, modules };
+  return { adapter: "load", baseFingerprint: new Uint8Array(32).fill(0x5a), groups, modules };
 }
 
 async function measureLoad(
@@ -124,10 +120,7 @@ async function measureBeside(state: string, threads: number, options: BenchOptio
 }
 
 function loadOf(url: string, clients: number, vectors: number, { quick }: BenchOptions): LoadOptions {
-  const queryBytes = packedBytes(
-    layoutOf(DEFAULT_PARAMETERS, IN_FEATURES).words,
-    uploadBits(DEFAULT_PARAMETERS),
-  );
+  const queryBytes = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
   const times = quick ? { warmUpMs: 300, measureMs: 500 } : { warmUpMs: 1_000, measureMs: 5_000 };
   return { url, clients, vectors, queryBytes, ...times };
 }

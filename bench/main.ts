@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -10,6 +10,7 @@ interface BenchModule {
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   kernels: () => import("./kernels-table.ts"),
   layer: () => import("./layer.ts"),
+  keys: () => import("./keys.ts"),
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),

@@ -33,7 +33,7 @@ export interface PeerResult {
   readonly errorBits: number;
 }
 
-/** Error above which a variant counts as wrong: the 2^-8.4 of our own layer with two bits of grace. */
+/** Error above which a variant counts as wrong: the 2^-8.4 of CKKS with two bits of grace. */
 const MAX_ERROR_BITS = -6.4;
 
 /** The shape of the headline figure: ChatGLM2-6B's query_key_value with a rank-8 adapter. */

@@ -1,9 +1,15 @@
 // Whether time depends on secrets: Welch's t-test on two classes of inputs, drawn in random order, in the manner of
 // dudect (Reparaz, Balasch, Verbauwhede 2017). Kernels are timed as they are called; what differs between the classes
 // is written before the clock starts, the same number of bytes for both.
-import { BufferPool, DEFAULT_PARAMETERS, expandLayout, Kernels, PublicBasis } from "../src/entry/pll.ts";
-import { NTT_POLY_BYTES, RING_DEGREE } from "../src/ring/constants.ts";
-import { layoutOf } from "../src/rlwe/parameters.ts";
+import {
+  BufferPool,
+  DEFAULT_PARAMETERS,
+  Kernels,
+  ProviderLayer,
+  PublicBasis,
+  PublicElements,
+} from "../src/entry/pll.ts";
+import { type Address, at, NTT_POLY_BYTES, RING_DEGREE } from "../src/ring/kernels.ts";
 import { type BenchOptions, markdownTable, type Section, significant } from "./harness.ts";
 import { makePllLayer } from "./pll-layer.ts";
 import { normalSource } from "./random-layer.ts";
@@ -11,6 +17,9 @@ import { normalSource } from "./random-layer.ts";
 const IN_FEATURES = 896;
 const ROWS = 8;
 const OUT_FEATURES = 896;
+const KEY_LENGTH = DEFAULT_PARAMETERS.keyLength;
+/** Integers that a sampler draws at a time. */
+const SAMPLES = 8192;
 /** |t| above this is not chance: dudect's bound is 4.5, with some dozens of tests a little more. */
 const T_BOUND = 5;
 /** Differences below this share of the time are not told from the machine's own: they are reported, not counted. */
@@ -118,7 +127,8 @@ function welch(times: readonly [number[], number[]]): Result {
 function cases(): Case[] {
   const normal = normalSource(7);
   const real = Float64Array.from({ length: ROWS * IN_FEATURES }, normal);
-  const { client, provider } = makePllLayer(real, ROWS, IN_FEATURES, { minRuns: 1, minMs: 1 });
+  const layer = makePllLayer(real, ROWS, IN_FEATURES, { minRuns: 1, minMs: 1 });
+  const { client, provider, masks } = layer;
   const randomBytes = (length: number) => {
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i += 65_536) crypto.getRandomValues(bytes.subarray(i, i + 65_536));
@@ -127,34 +137,54 @@ function cases(): Case[] {
   const random = Float32Array.from({ length: IN_FEATURES }, normal);
   const spike = new Float32Array(IN_FEATURES).fill(1e-30);
   spike[5] = 3e30;
-  const planted = plantedLeak(() => client.discard(client.prepareMasks(1)));
+  const planted = plantedLeak(() => masks.discard(masks.make(1)));
   return [
     { ...compareCase(), isControl: true },
     { ...planted, isControl: true },
     secretCase(),
     queryCase("x = 0 / random", new Float32Array(IN_FEATURES), random),
     queryCase("one huge entry / random", spike, random),
+    hiddenPartCase(),
+    keyCase("x = 0 / random", new Float32Array(IN_FEATURES), random),
+    keyCase("one huge entry / random", spike, random),
     recoverCase("reply 0 / random", (length) => new Uint8Array(length), randomBytes),
     recoverCase("reply all ones / random", (length) => new Uint8Array(length).fill(255), randomBytes),
     basisCase("y = 0 / random", () => 0, normal),
     basisCase("y = 2^-100, the least that recover gives / random", () => 2 ** -100, normal),
     { ...basisCase("y = 2^-120, denormal products / random", () => 2 ** -120, normal), isPrevented: true },
     answerCase(new Uint8Array(provider.queryBytes), randomBytes(provider.queryBytes)),
-    weightsCase(),
+    secretProductCase(),
+    samplerCase("S", (kernels, random, out) => kernels.sampleUniform(random, SAMPLES, 7, out)),
+    samplerCase("E, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 7, random)),
+    samplerCase("E_H, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 10, random)),
+    makeKeyCase(),
   ];
 
   function queryCase(classes: string, ...inputs: [Float32Array, Float32Array]): Case {
     const x = new Float32Array(IN_FEATURES);
-    let masks = client.prepareMasks(1);
+    let mask = masks.make(1);
+    let query = client.makeQuery(mask, x);
     return {
-      name: "query (scale, add, pack)",
+      name: "query (scale, y, pack)",
       classes,
       prepare(which) {
-        masks = client.prepareMasks(1);
+        mask = masks.make(1);
         x.set(inputs[which]);
       },
-      run: () => client.makeQuery(masks, x),
-      finish: () => client.discard(masks),
+      run: () => (query = client.makeQuery(mask, x)),
+      finish: () => client.discard(query),
+    };
+  }
+
+  /** B·x̂ + H·s. */
+  function keyCase(classes: string, ...inputs: [Float32Array, Float32Array]): Case {
+    let query = client.makeQuery(masks.make(1), random);
+    return {
+      name: "key (B·x̂ + H·s)",
+      classes,
+      prepare: (which) => (query = client.makeQuery(masks.make(1), inputs[which])),
+      run: () => client.applyKey(query, layer.key),
+      finish: () => client.discard(query),
     };
   }
 
@@ -164,16 +194,16 @@ function cases(): Case[] {
   ): Case {
     const inputs = make.map((each) => each(client.replyBytes));
     const reply = new Uint8Array(client.replyBytes);
-    let masks = client.prepareMasks(1);
+    let query = client.makeQuery(masks.make(1), random);
     return {
       name: "recover (unpack, subtract, scale)",
       classes,
       prepare(which) {
-        masks = client.prepareMasks(1);
-        client.makeQuery(masks, random);
+        query = client.makeQuery(masks.make(1), random);
+        client.applyKey(query, layer.key);
         reply.set(inputs[which]);
       },
-      run: () => client.recoverResult(masks, reply),
+      run: () => client.recoverResult(query, reply),
     };
   }
 
@@ -183,7 +213,7 @@ function cases(): Case[] {
       name: "answer (provider)",
       classes: "ciphertext 0 / random",
       prepare: (which) => query.set(inputs[which]),
-      run: () => provider.answerQuery(query, 1),
+      run: () => provider.answerQuery(layer.secret, query, 1),
     };
   }
 }
@@ -210,8 +240,7 @@ function basisCase(classes: string, ...make: [() => number, () => number]): Case
 function secretCase(): Case {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);
-  const layout = layoutOf(DEFAULT_PARAMETERS, IN_FEATURES);
-  const [element] = expandLayout(kernels, pool, layout, new Uint8Array(16), 0);
+  const element = new PublicElements(kernels, pool, new Uint8Array(16)).mask();
   const secret = pool.acquire(2 * RING_DEGREE);
   const transformed = pool.acquire(NTT_POLY_BYTES);
   const words = pool.acquire(4 * RING_DEGREE);
@@ -221,39 +250,99 @@ function secretCase(): Case {
     name: "mask (NTT of s, a·s)",
     classes: "s = 0 / random ternary",
     prepare: (which) => kernels.shorts(secret, RING_DEGREE).set(inputs[which]),
-    run: () => kernels.multiplyPublic(element, kernels.secretToNtt(secret, transformed), words, RING_DEGREE),
+    run: () => kernels.multiplyPublic(element, kernels.secretToNtt(secret, transformed), words, KEY_LENGTH),
   };
 }
 
-/** [W | P]·v with other weights in the same place. */
-function weightsCase(): Case {
+/** y of two blocks: transforms and products of x̂, zeros or the largest there are. */
+function hiddenPartCase(): Case {
   const kernels = Kernels.load();
-  const pool = new BufferPool(kernels);
-  const length = 2048;
-  const [lo, hi] = [pool.acquire(2 * length), pool.acquire(2 * length)];
-  const small = pool.acquire(2 * ROWS * length);
-  const out = pool.acquire(4 * ROWS);
+  const elements = new PublicElements(kernels, new BufferPool(kernels), new Uint8Array(16));
+  const small = kernels.allocate(4 * RING_DEGREE);
+  const inputs = [0, 1].map((size) =>
+    Int16Array.from({ length: 2 * RING_DEGREE }, () => size * (2 * Math.random() - 1) * 120),
+  );
+  const out = kernels.allocate(4 * KEY_LENGTH);
+  const terms = [1, 2].map((index, block) => ({
+    element: elements.wide(index, true),
+    small: at(small, 2 * block * RING_DEGREE),
+    count: RING_DEGREE,
+  }));
+  return {
+    name: "y (two public elements)",
+    classes: "x̂ = 0 / random",
+    prepare: (which) => kernels.shorts(small, 2 * RING_DEGREE).set(inputs[which]),
+    run: () => kernels.wideProduct(terms, out, KEY_LENGTH),
+  };
+}
+
+/** S·v with another S in the same place. */
+function secretProductCase(): Case {
+  const kernels = Kernels.load();
+  const [lo, hi] = [kernels.allocate(2 * KEY_LENGTH), kernels.allocate(2 * KEY_LENGTH)];
+  const small = kernels.allocate(2 * ROWS * KEY_LENGTH);
+  const out = kernels.allocate(4 * ROWS);
   const shorts = (count: number) => Int16Array.from({ length: count }, () => 65_536 * Math.random() - 32_768);
-  kernels.shorts(lo, length).set(shorts(length));
-  kernels.shorts(hi, length).set(shorts(length));
-  const weights = Int16Array.from({ length: ROWS * length }, () => 1023 * Math.random() - 511);
-  const inputs = [new Int16Array(ROWS * length), weights];
+  kernels.shorts(lo, KEY_LENGTH).set(shorts(KEY_LENGTH));
+  kernels.shorts(hi, KEY_LENGTH).set(shorts(KEY_LENGTH));
+  const secret = Int16Array.from({ length: ROWS * KEY_LENGTH }, () => Math.floor(128 * Math.random()) - 63);
+  const inputs = [new Int16Array(ROWS * KEY_LENGTH), secret];
   const job = {
     lo,
     hi,
     planeRows: 1,
     small,
     smallRows: ROWS,
-    length,
+    length: KEY_LENGTH,
     out,
     outPlaneStride: ROWS,
     outSmallStride: 1,
   };
   return {
-    name: "inner products (provider)",
-    classes: "weights 0 / random",
-    prepare: (which) => kernels.shorts(small, ROWS * length).set(inputs[which]),
+    name: "S·v (provider)",
+    classes: "S = 0 / random",
+    prepare: (which) => kernels.shorts(small, ROWS * KEY_LENGTH).set(inputs[which]),
     run: () => kernels.innerProducts(job),
+  };
+}
+
+/** A sampler on random bytes that are all zero, or random. */
+function samplerCase(name: string, sample: (kernels: Kernels, random: Address, out: Address) => void): Case {
+  const kernels = Kernels.load();
+  const random = kernels.allocate(2 * SAMPLES);
+  const out = kernels.allocate(4 * SAMPLES);
+  const bytes = Uint8Array.from({ length: 2 * SAMPLES }, () => 256 * Math.random());
+  const inputs = [new Uint8Array(2 * SAMPLES), bytes];
+  return {
+    name: `sampling of ${name}`,
+    classes: "random bytes 0 / random",
+    prepare(which) {
+      kernels.bytes(random, 2 * SAMPLES).set(inputs[which]);
+      kernels.wipe(out, 4 * SAMPLES);
+    },
+    run: () => sample(kernels, random, out),
+  };
+}
+
+/** B and H of one row, whose W is zeros or random, from a seed that is zeros or random. */
+function makeKeyCase(): Case {
+  const kernels = Kernels.load();
+  const pool = new BufferPool(kernels);
+  const elements = new PublicElements(kernels, pool, new Uint8Array(16));
+  const weights = Int32Array.from({ length: IN_FEATURES }, () => 30_000 * Math.random() - 15_000);
+  const shape = { parameters: DEFAULT_PARAMETERS, rows: 1, inFeatures: IN_FEATURES };
+  const layers = [new Int32Array(IN_FEATURES), weights].map(
+    (each) => new ProviderLayer(kernels, pool, elements, { ...shape, weights: each }),
+  );
+  const seeds = [new Uint8Array(32), crypto.getRandomValues(new Uint8Array(32))];
+  let which = 0;
+  return {
+    name: "make B and H (provider)",
+    classes: "W and seed 0 / random",
+    prepare(next) {
+      which = next;
+    },
+    run: () => layers[which].encryptWeights(seeds[which]),
   };
 }
 

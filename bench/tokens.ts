@@ -6,11 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
-import type { OutputMode } from "../src/bundle/manifest.ts";
 import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
-import { CausalLm } from "../src/model/causal-lm.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../src/model/adapter/local-lora.ts";
+import { CausalLm } from "../src/model/causal-lm.ts";
 import { nodeFileTree, nodePlatform } from "../src/platform/node.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
@@ -55,10 +54,10 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const providers: ChildProcess[] = [];
   const open: { close(): Promise<void> }[] = [];
   try {
-    const serve = async (output: OutputMode): Promise<PrivateModel> => {
-      const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules, output };
+    const serve = async (): Promise<PrivateModel> => {
+      const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules };
       const made = await createBundle(input, systemRandom);
-      const state = join(folder, output);
+      const state = join(folder, "state");
       await writeStateFolder(state, made);
       const { child, url } = await startProvider(state);
       providers.push(child);
@@ -70,46 +69,44 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       deltas: new LocalLora(adapter, groups),
     });
     const whole = await CausalLm.load(checkpoint, platform.tensors);
-    const publicBasis = await serve("public-basis");
-    const sealed = await serve("sealed");
+    const hidden = await serve();
     const mode = (name: string, model: CausalLm, answer: Mode["answer"]): Mode => {
       return { name, model, answer, steps: [], prefill: [], equal: true };
     };
     const modes = [
       mode("plaintext LoRA, same segments", local, "adapter"),
-      mode("**private**, public basis", publicBasis.model, "adapter"),
-      mode("private, sealed", sealed.model, "adapter"),
+      mode("**private**", hidden.model, "adapter"),
       mode("base alone, one graph (no adapter)", whole, "base"),
     ];
     for (const entry of chosen.slice(0, 2)) for (const each of modes) await runAnswer(each, entry, false);
-    const before = { ...publicBasis.provider.traffic };
-    const clock = { ...publicBasis.adapter.timings };
-    const waits = { ...publicBasis.model.timings };
+    const before = { ...hidden.provider.traffic };
+    const clock = { ...hidden.adapter.timings };
+    const waits = { ...hidden.model.timings };
     for (let round = 0; round < rounds; round++) {
       for (const entry of chosen) {
         for (const each of modes) {
           // A reader's pause: idle work is done, and falls into nobody's time.
-          await publicBasis.adapter.ready();
-          await sealed.adapter.ready();
+          await hidden.adapter.ready();
           await runAnswer(each, entry, true);
         }
       }
     }
-    const { traffic } = publicBasis.provider;
-    const tokens = publicBasis.model.timings.forwards - waits.forwards;
+    const { traffic } = hidden.provider;
+    const tokens = hidden.model.timings.forwards - waits.forwards;
     const per = (now: number, then: number) => (now - then) / tokens;
     const time = (now: number, then: number) => `${per(now, then).toFixed(2)} ms`;
-    const { timings } = publicBasis.adapter;
+    const { timings } = hidden.adapter;
     const split = markdownTable(
       ["of the private token", "mean"],
       [
-        ["base model (ONNX Runtime)", time(publicBasis.model.timings.modelMs, waits.modelMs)],
+        ["base model (ONNX Runtime)", time(hidden.model.timings.modelMs, waits.modelMs)],
         ["encryption, recovery, B′·y, late masks", time(timings.cryptoMs, clock.cryptoMs)],
         ["provider computing", time(timings.providerMs, clock.providerMs)],
-        ["waiting for answers, after the overlap", time(publicBasis.model.timings.waitMs, waits.waitMs)],
-        ["beforehand, in idle time: masks", `${publicBasis.adapter.idleMsPerToken.toFixed(2)} ms`],
+        ["waiting for answers, after the overlap", time(hidden.model.timings.waitMs, waits.waitMs)],
+        ["beforehand, in idle time: masks", `${hidden.adapter.idleMsPerToken.toFixed(2)} ms`],
         ["bytes up", formatBytes(per(traffic.bytesUp, before.bytesUp))],
         ["bytes down", formatBytes(per(traffic.bytesDown, before.bytesDown))],
+        ["bytes of keys", formatBytes(per(traffic.keyBytes, before.keyBytes))],
         ["round trips", per(traffic.roundTrips, before.roundTrips).toFixed(1)],
       ],
     );
@@ -136,7 +133,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       rows,
     );
     const met = median(modes[1].steps) <= 1.5 * median(reference.steps);
-    const sustained = await runSustained(publicBasis, entries[0]);
+    const sustained = await runSustained(hidden, entries[0]);
     const verdict = `Target (private ≤ 1.5× plaintext LoRA on loopback): ${met ? "met" : "**not met**"}. Masks are made in idle time, for up to 64 tokens; without pauses the median private token took ${sustained.toFixed(2)} ms.`;
     return [
       { title: "Decode, embedded model", body: [table, verdict].join("\n\n") },

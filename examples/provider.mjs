@@ -35,7 +35,6 @@ const made = await createBundle(
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
     groups: fitAdapter(adapter, checkpoint),
     modules: adapter.modules,
-    output: "public-basis",
     ...(text === undefined ? {} : { text }),
   },
   systemRandom,

@@ -1,5 +1,5 @@
 // What the host can call. Addresses are byte offsets into the exported memory; sizes are read from the globals.
-export { squaredNorm, addScaled } from "./activations";
+export { scaleActivation, squaredNorm } from "./activations";
 export { expandRandom } from "./chacha20";
 export { combineColumns } from "./combine-columns";
 export { addErrors } from "./errors";
@@ -15,4 +15,5 @@ export { packTop, splitWords, unpackTop } from "./packing";
 export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-product";
 export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
-export { prepareTransposed, transposedProduct } from "./transposed-product";
+export { addUniform, sampleUniform } from "./uniform";
+export { addWide, beginWide, finishWide, prepareWide, transformSmall } from "./wide-product";

@@ -1,17 +1,24 @@
-// Arithmetic modulo the NTT prime, four signed lanes at a time.
+// Arithmetic modulo the two NTT primes, four signed lanes at a time. p is always one of the two constants: functions
+// are inlined, so each prime has its own copy.
 
 /**
- * p = 2^27 + 28673, the smallest prime above 2^27 with p ≡ 1 mod 2N.
- * Above 2^27, so that a product bounded by 2^26 in absolute value is exact once centred; no larger, so that signed
- * 32-bit lanes hold ±15.99·p, and a forward transform (11 levels, at most 1.25·p each) needs no reduction at all.
+ * p = 2^27 + 28673 and 2^27 + 32769, the two smallest primes above 2^27 with p ≡ 1 mod 2N.
+ * Above 2^27, so that a product bounded by 2^26 in absolute value is exact once centred, and one bounded by 2^53 is
+ * exact modulo both; no larger, so that signed 32-bit lanes hold ±15.99·p, and a forward transform (11 levels, at most
+ * 1.25·p each) needs no reduction at all.
  */
 export const P: i32 = 134246401;
-/** (p - 1) / 2 */
-export const HALF_P: i32 = 67123200;
-/** ψ, a primitive 4096th root of unity: 41^((p - 1) / 4096) mod p, so ψ^2048 = -1. */
+export const P2: i32 = 134250497;
+/** ψ, a primitive 4096th root of unity, so ψ^2048 = -1: 41^((P - 1)/4096) mod P and 3^((P2 - 1)/4096) mod P2. */
 export const PSI: i32 = 13571363;
-/** N^-1 = -(p - 1)/N mod p */
-export const N_INVERSE: i32 = -65550;
+export const PSI2: i32 = 7086764;
+
+/** N^-1 = -(p - 1)/N mod p, for N = 2048 */
+// @ts-ignore: decorator
+@inline
+export function inverseOfN(p: i32): i32 {
+  return (1 - p) / 2048;
+}
 
 /**
  * y·w mod p in [-p/4, 5p/4), for any i32 y. (w, q) is a Shoup factor: |w| < p/2, q = w·2^32/p rounded to nearest.
@@ -21,46 +28,58 @@ export const N_INVERSE: i32 = -65550;
  */
 // @ts-ignore: decorator
 @inline
-export function mulShoup(y: v128, w: v128, q: v128): v128 {
+export function mulShoup(y: v128, w: v128, q: v128, p: i32): v128 {
   const low = i64x2.extmul_low_i32x4_s(y, q);
   const high = i64x2.extmul_high_i32x4_s(y, q);
   const quotient = v128.shuffle<i32>(low, high, 1, 3, 5, 7);
-  return i32x4.sub(i32x4.mul(y, w), i32x4.mul(quotient, i32x4.splat(P)));
+  return i32x4.sub(i32x4.mul(y, w), i32x4.mul(quotient, i32x4.splat(p)));
 }
 
-/** x - ⌊x / 2^27⌋·p: congruent to x, in [-p/64, 1.001p), for any i32 x. */
+/** x - ⌊x / 2^27⌋·p: congruent to x, in [-p/64, 1.001p], for any i32 x. */
 // @ts-ignore: decorator
 @inline
-export function reduce(x: v128): v128 {
-  return i32x4.sub(x, i32x4.mul(i32x4.shr_s(x, 27), i32x4.splat(P)));
+export function reduce(x: v128, p: i32): v128 {
+  return i32x4.sub(x, i32x4.mul(i32x4.shr_s(x, 27), i32x4.splat(p)));
 }
 
 /** The representative in [-(p-1)/2, (p-1)/2] of x in [-p/4, 5p/4). */
 // @ts-ignore: decorator
 @inline
-export function center(x: v128): v128 {
-  const above = i32x4.gt_s(x, i32x4.splat(HALF_P));
-  return i32x4.sub(x, v128.and(above, i32x4.splat(P)));
+export function center(x: v128, p: i32): v128 {
+  const above = i32x4.gt_s(x, i32x4.splat((p - 1) / 2));
+  return i32x4.sub(x, v128.and(above, i32x4.splat(p)));
 }
 
 /** q of the Shoup factor of w, |w| < p/2. */
-export function shoupQuotient(w: i32): i32 {
-  return <i32>nearest<f64>(<f64>w * (4294967296.0 / <f64>P));
+export function shoupQuotient(w: i32, p: i32): i32 {
+  return <i32>nearest<f64>(<f64>w * (4294967296.0 / <f64>p));
 }
 
 /** The centred representative of x mod p, for table building. */
-export function centerScalar(x: i64): i32 {
-  let r = <i32>(x % P);
-  if (r > HALF_P) r -= P;
-  if (r < -HALF_P) r += P;
+export function centerScalar(x: i64, p: i32): i32 {
+  let r = <i32>(x % p);
+  const half = (p - 1) / 2;
+  if (r > half) r -= p;
+  if (r < -half) r += p;
   return r;
+}
+
+/** x^e mod p, centred, for table building. */
+export function power(x: i32, e: i32, p: i32): i32 {
+  let result: i64 = 1;
+  let base: i64 = x;
+  for (; e > 0; e >>= 1) {
+    if (e & 1) result = <i64>centerScalar(result * base, p);
+    base = <i64>centerScalar(base * base, p);
+  }
+  return <i32>result;
 }
 
 /** The q of four factors at once: the same rounding as shoupQuotient. */
 // @ts-ignore: decorator
 @inline
-export function shoupQuotients(w: v128): v128 {
-  const ratio = f64x2.splat(4294967296.0 / <f64>P);
+export function shoupQuotients(w: v128, p: i32): v128 {
+  const ratio = f64x2.splat(4294967296.0 / <f64>p);
   const low = f64x2.nearest(f64x2.mul(f64x2.convert_low_i32x4_s(w), ratio));
   const upper = v128.shuffle<i32>(w, w, 2, 3, 2, 3);
   const high = f64x2.nearest(f64x2.mul(f64x2.convert_low_i32x4_s(upper), ratio));

@@ -1,4 +1,5 @@
-// The negacyclic number-theoretic transform of N = 2048 points modulo p, four lanes at a time.
+// The negacyclic number-theoretic transform of N = 2048 points modulo a prime p, four lanes at a time. Everything is
+// inlined with p and the place of its twiddle factors as constants.
 //
 // Forward: Cooley-Tukey, strides 1024 … 1; inverse: Gentleman-Sande, strides 1 … 1024, N^-1 folded into the
 // public element. Two levels are done per pass over memory (radix 4), the last three (stride 4, 2, 1) on 8 coefficients in two
@@ -7,16 +8,16 @@
 //
 // Lanes are signed. Forward: |x| grows by at most 5p/4 a level, 11 · 1.25 = 13.75 < 15.99: never reduced.
 // Inverse: sums double, so every pass reduces the one output that is a sum of sums.
-import { FORWARD_PAIRS, FORWARD_TAIL, INVERSE_PAIRS, INVERSE_TAIL, RING_DEGREE } from "./memory";
-import { center, mulShoup, N_INVERSE, reduce, shoupQuotient, shoupQuotients } from "./modular";
+import { FORWARD_PAIRS, FORWARD_TAIL, INVERSE_PAIRS, INVERSE_TAIL, RING_DEGREE, TABLE, TABLE2 } from "./memory";
+import { center, inverseOfN, mulShoup, P, P2, reduce, shoupQuotient, shoupQuotients } from "./modular";
 
 // @ts-ignore: decorator
 @inline
-function forwardPass(x: usize, m: i32, stride: usize): void {
+function forwardPass(x: usize, m: i32, stride: usize, tables: usize, p: i32): void {
   const step = stride * 4;
   for (let i = 0; i < m; i++) {
-    const one = FORWARD_PAIRS + (m + i) * 8;
-    const two = FORWARD_PAIRS + (m + i) * 16;
+    const one = tables + FORWARD_PAIRS + (m + i) * 8;
+    const two = tables + FORWARD_PAIRS + (m + i) * 16;
     const w1 = v128.load32_splat(one);
     const q1 = v128.load32_splat(one, 4);
     const w2 = v128.load32_splat(two);
@@ -25,14 +26,14 @@ function forwardPass(x: usize, m: i32, stride: usize): void {
     const q3 = v128.load32_splat(two, 12);
     const end = x + step;
     for (; x < end; x += 16) {
-      const t2 = mulShoup(v128.load(x + 2 * step), w1, q1);
-      const t3 = mulShoup(v128.load(x + 3 * step), w1, q1);
+      const t2 = mulShoup(v128.load(x + 2 * step), w1, q1, p);
+      const t3 = mulShoup(v128.load(x + 3 * step), w1, q1, p);
       const x0 = v128.load(x);
       const x1 = v128.load(x + step);
       const s0 = i32x4.add(x0, t2);
       const d0 = i32x4.sub(x0, t2);
-      const s1 = mulShoup(i32x4.add(x1, t3), w2, q2);
-      const d1 = mulShoup(i32x4.sub(x1, t3), w3, q3);
+      const s1 = mulShoup(i32x4.add(x1, t3), w2, q2, p);
+      const d1 = mulShoup(i32x4.sub(x1, t3), w3, q3, p);
       v128.store(x, i32x4.add(s0, s1));
       v128.store(x + step, i32x4.sub(s0, s1));
       v128.store(x + 2 * step, i32x4.add(d0, d1));
@@ -45,21 +46,21 @@ function forwardPass(x: usize, m: i32, stride: usize): void {
 /** Strides 4, 2 and 1 of the forward transform. */
 // @ts-ignore: decorator
 @inline
-function forwardTail(x: usize): void {
-  let pair = FORWARD_PAIRS + 256 * 8;
-  for (let tail = FORWARD_TAIL, end = FORWARD_TAIL + 256 * 64; tail < end; tail += 64) {
+function forwardTail(x: usize, tables: usize, p: i32): void {
+  let pair = tables + FORWARD_PAIRS + 256 * 8;
+  for (let tail = tables + FORWARD_TAIL, end = tail + 256 * 64; tail < end; tail += 64) {
     const a = v128.load(x);
-    const t = mulShoup(v128.load(x, 16), v128.load32_splat(pair), v128.load32_splat(pair, 4));
+    const t = mulShoup(v128.load(x, 16), v128.load32_splat(pair), v128.load32_splat(pair, 4), p);
     const s = i32x4.add(a, t);
     const d = i32x4.sub(a, t);
     // s = [s0 s1 s2 s3], d = [d0 d1 d2 d3] → pairs at stride 2: [s0 s1 d0 d1], [s2 s3 d2 d3]
     const u = v128.shuffle<i32>(s, d, 0, 1, 4, 5);
-    const v = mulShoup(v128.shuffle<i32>(s, d, 2, 3, 6, 7), v128.load(tail), v128.load(tail, 16));
+    const v = mulShoup(v128.shuffle<i32>(s, d, 2, 3, 6, 7), v128.load(tail), v128.load(tail, 16), p);
     const x0 = i32x4.add(u, v);
     const x1 = i32x4.sub(u, v);
     // x0 = [s0 s1 d0 d1], x1 = [s2 s3 d2 d3] → pairs at stride 1: [s0 d0 s2 d2], [s1 d1 s3 d3]
     const even = v128.shuffle<i32>(x0, x1, 0, 2, 4, 6);
-    const odd = mulShoup(v128.shuffle<i32>(x0, x1, 1, 3, 5, 7), v128.load(tail, 32), v128.load(tail, 48));
+    const odd = mulShoup(v128.shuffle<i32>(x0, x1, 1, 3, 5, 7), v128.load(tail, 32), v128.load(tail, 48), p);
     v128.store(x, i32x4.add(even, odd));
     v128.store(x, i32x4.sub(even, odd), 16);
     x += 32;
@@ -67,39 +68,106 @@ function forwardTail(x: usize): void {
   }
 }
 
-/** NTT of x in place: i32[N] with |x| ≤ 2^28 → NTT form, any i32 congruent to the value. */
-export function forwardNtt(x: usize): void {
+// @ts-ignore: decorator
+@inline
+function forwardPasses(x: usize, tables: usize, p: i32): void {
   if (!ASC_NO_ASSERT) {
     for (let i: usize = 0; i < RING_DEGREE; i++) assert(abs(load<i32>(x + i * 4)) <= 1 << 28);
   }
-  forwardPass(x, 1, 512);
-  forwardPass(x, 4, 128);
-  forwardPass(x, 16, 32);
-  forwardPass(x, 64, 8);
-  forwardTail(x);
+  forwardPass(x, 1, 512, tables, p);
+  forwardPass(x, 4, 128, tables, p);
+  forwardPass(x, 16, 32, tables, p);
+  forwardPass(x, 64, 8, tables, p);
+}
+
+/** NTT of x modulo P in place: i32[N] with |x| ≤ 2^28 → NTT form, any i32 congruent to the value. */
+export function forwardNtt(x: usize): void {
+  forwardPasses(x, TABLE, P);
+  forwardTail(x, TABLE, P);
+}
+
+/** The same modulo P2. */
+export function forwardNtt2(x: usize): void {
+  forwardPasses(x, TABLE2, P2);
+  forwardTail(x, TABLE2, P2);
+}
+
+/** sum = [sum +] x ⊙ element: in [-p/64, 1.001p]. */
+// @ts-ignore: decorator
+@inline
+function accumulate(x: usize, element: usize, sum: usize, first: bool, p: i32): void {
+  for (const end = x + RING_DEGREE * 4; x < end; x += 16, element += 16, sum += 16) {
+    const product = mulShoup(v128.load(x), v128.load(element), v128.load(element, RING_DEGREE * 4), p);
+    const before = first ? i32x4.splat(0) : v128.load(sum);
+    v128.store(sum, reduce(i32x4.add(before, product), p));
+  }
+}
+
+/** out = x ⊙ element modulo P, in [-P/64, 1.001P]; x any i32. @param element as factorNtt made it */
+export function multiplyPointwise(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P);
+}
+
+/** The same modulo P2. */
+export function multiplyPointwise2(x: usize, element: usize, out: usize): void {
+  accumulate(x, element, out, true, P2);
+}
+
+/**
+ * sum = [sum +] NTT(x) ⊙ element modulo P, in [-P/64, 1.001P]; x, i32[N] with |x| ≤ 2^28, is overwritten.
+ * @param element as factorNtt made it
+ */
+export function forwardMultiply(x: usize, element: usize, sum: usize, first: bool): void {
+  forwardNtt(x);
+  accumulate(x, element, sum, first, P);
+}
+
+/** The same modulo P2. */
+export function forwardMultiply2(x: usize, element: usize, sum: usize, first: bool): void {
+  forwardNtt2(x);
+  accumulate(x, element, sum, first, P2);
+}
+
+/** a + b, a - b and so on of strides 1, 2 and 4 backwards: 8 values in NTT form, |a|, |b| ≤ 5p/4, to x. */
+// @ts-ignore: decorator
+@inline
+function inverseBlock(a: v128, b: v128, tail: usize, pair: usize, x: usize, p: i32): void {
+  const even = i32x4.add(a, b);
+  const odd = mulShoup(i32x4.sub(a, b), v128.load(tail, 32), v128.load(tail, 48), p);
+  const x0 = v128.shuffle<i32>(even, odd, 0, 4, 1, 5);
+  const x1 = v128.shuffle<i32>(even, odd, 2, 6, 3, 7);
+  const u = i32x4.add(x0, x1);
+  const v = mulShoup(i32x4.sub(x0, x1), v128.load(tail), v128.load(tail, 16), p);
+  const s = v128.shuffle<i32>(u, v, 0, 1, 4, 5);
+  const d = v128.shuffle<i32>(u, v, 2, 3, 6, 7);
+  // 5p/4 doubled three times = 10p
+  v128.store(x, reduce(i32x4.add(s, d), p));
+  v128.store(x, mulShoup(i32x4.sub(s, d), v128.load32_splat(pair), v128.load32_splat(pair, 4), p), 16);
 }
 
 /** Pointwise products with the factors at `element` (w, then q 4·N bytes on), then strides 1, 2 and 4 backwards. */
 // @ts-ignore: decorator
 @inline
-function inverseHead(element: usize, secret: usize, x: usize): void {
-  let pair = INVERSE_PAIRS + 256 * 8;
-  for (let tail = INVERSE_TAIL, end = INVERSE_TAIL + 256 * 64; tail < end; tail += 64) {
-    const a = mulShoup(v128.load(secret), v128.load(element), v128.load(element, RING_DEGREE * 4));
-    const b = mulShoup(v128.load(secret, 16), v128.load(element, 16), v128.load(element, RING_DEGREE * 4 + 16));
-    const even = i32x4.add(a, b);
-    const odd = mulShoup(i32x4.sub(a, b), v128.load(tail, 32), v128.load(tail, 48));
-    const x0 = v128.shuffle<i32>(even, odd, 0, 4, 1, 5);
-    const x1 = v128.shuffle<i32>(even, odd, 2, 6, 3, 7);
-    const u = i32x4.add(x0, x1);
-    const v = mulShoup(i32x4.sub(x0, x1), v128.load(tail), v128.load(tail, 16));
-    const s = v128.shuffle<i32>(u, v, 0, 1, 4, 5);
-    const d = v128.shuffle<i32>(u, v, 2, 3, 6, 7);
-    // 5p/4 doubled three times = 10p
-    v128.store(x, reduce(i32x4.add(s, d)));
-    v128.store(x, mulShoup(i32x4.sub(s, d), v128.load32_splat(pair), v128.load32_splat(pair, 4)), 16);
+function productHead(element: usize, secret: usize, x: usize, tables: usize, p: i32): void {
+  let pair = tables + INVERSE_PAIRS + 256 * 8;
+  for (let tail = tables + INVERSE_TAIL, end = tail + 256 * 64; tail < end; tail += 64) {
+    const a = mulShoup(v128.load(secret), v128.load(element), v128.load(element, RING_DEGREE * 4), p);
+    const b = mulShoup(v128.load(secret, 16), v128.load(element, 16), v128.load(element, RING_DEGREE * 4 + 16), p);
+    inverseBlock(a, b, tail, pair, x, p);
     element += 32;
     secret += 32;
+    x += 32;
+    pair += 8;
+  }
+}
+
+/** Strides 1, 2 and 4 backwards, in place, |inputs| ≤ 5p/4. */
+// @ts-ignore: decorator
+@inline
+function inverseHead(x: usize, tables: usize, p: i32): void {
+  let pair = tables + INVERSE_PAIRS + 256 * 8;
+  for (let tail = tables + INVERSE_TAIL, end = tail + 256 * 64; tail < end; tail += 64) {
+    inverseBlock(v128.load(x), v128.load(x, 16), tail, pair, x, p);
     x += 32;
     pair += 8;
   }
@@ -108,11 +176,11 @@ function inverseHead(element: usize, secret: usize, x: usize): void {
 /** |inputs| ≤ 2.5p, |outputs| ≤ 2.5p. */
 // @ts-ignore: decorator
 @inline
-function inversePass(x: usize, m: i32, stride: usize): void {
+function inversePass(x: usize, m: i32, stride: usize, tables: usize, p: i32): void {
   const step = stride * 4;
   for (let i = 0; i < m; i++) {
-    const one = INVERSE_PAIRS + (m + i) * 8;
-    const two = INVERSE_PAIRS + (m + i) * 16;
+    const one = tables + INVERSE_PAIRS + (m + i) * 8;
+    const two = tables + INVERSE_PAIRS + (m + i) * 16;
     const w1 = v128.load32_splat(one);
     const q1 = v128.load32_splat(one, 4);
     const w2 = v128.load32_splat(two);
@@ -127,57 +195,85 @@ function inversePass(x: usize, m: i32, stride: usize): void {
       const x3 = v128.load(x + 3 * step);
       const s0 = i32x4.add(x0, x1);
       const s1 = i32x4.add(x2, x3);
-      const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2);
-      const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3);
-      v128.store(x, reduce(i32x4.add(s0, s1)));
+      const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2, p);
+      const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3, p);
+      v128.store(x, reduce(i32x4.add(s0, s1), p));
       v128.store(x + step, i32x4.add(d0, d1));
-      v128.store(x + 2 * step, mulShoup(i32x4.sub(s0, s1), w1, q1));
-      v128.store(x + 3 * step, mulShoup(i32x4.sub(d0, d1), w1, q1));
+      v128.store(x + 2 * step, mulShoup(i32x4.sub(s0, s1), w1, q1, p));
+      v128.store(x + 3 * step, mulShoup(i32x4.sub(d0, d1), w1, q1, p));
     }
     x += 3 * step;
   }
 }
 
-/** The exact integer that x ≡ r mod p stands for, r in [-p/4, 5p/4): callers bound their products by 2^26 < p/2. */
+/** Strides 8 to 256 backwards. */
 // @ts-ignore: decorator
 @inline
-function exact(r: v128): v128 {
-  const value = center(r);
-  assert(!v128.any_true(i32x4.gt_s(i32x4.abs(value), i32x4.splat(1 << 26))));
-  return value;
+function middlePasses(x: usize, tables: usize, p: i32): void {
+  inversePass(x, 64, 8, tables, p);
+  inversePass(x, 16, 32, tables, p);
+  inversePass(x, 4, 128, tables, p);
 }
 
-/** Strides 512 and 1024, centred: out = base + 2^shift·(the exact integers) mod 2^32. |inputs| ≤ 2.5p. */
-function inverseLast(x: usize, shift: i32, base: usize, out: usize): void {
-  const step: usize = 512 * 4;
-  const w1 = v128.load32_splat(INVERSE_PAIRS + 8);
-  const q1 = v128.load32_splat(INVERSE_PAIRS + 12);
-  const w2 = v128.load32_splat(INVERSE_PAIRS + 16);
-  const q2 = v128.load32_splat(INVERSE_PAIRS + 20);
-  const w3 = v128.load32_splat(INVERSE_PAIRS + 24);
-  const q3 = v128.load32_splat(INVERSE_PAIRS + 28);
-  for (const end = x + step; x < end; x += 16, base += 16, out += 16) {
+const LAST_STEP: usize = 512 * 4;
+
+/**
+ * out = base + 2^shift·y mod 2^32, y in [-P/4, 5P/4) taken as the integer that it is congruent to mod P: callers bound
+ * their products by 2^26 < P/2.
+ */
+// @ts-ignore: decorator
+@inline
+function addExact(y: v128, shift: i32, base: usize, out: usize): void {
+  const value = center(y, P);
+  assert(!v128.any_true(i32x4.gt_s(i32x4.abs(value), i32x4.splat(1 << 26))));
+  v128.store(out, i32x4.add(v128.load(base), i32x4.shl(value, shift)));
+}
+
+/**
+ * Strides 512 and 1024, |inputs| ≤ 2.5p. In place, outputs in [-p/4, 5p/4), natural order; if `exact`, which is for P
+ * alone, out = base + 2^shift·(the exact integers) mod 2^32 instead.
+ */
+// @ts-ignore: decorator
+@inline
+function lastPass(x: usize, tables: usize, p: i32, exact: bool, shift: i32, base: usize, out: usize): void {
+  const pairs = tables + INVERSE_PAIRS;
+  const w1 = v128.load32_splat(pairs, 8);
+  const q1 = v128.load32_splat(pairs, 12);
+  const w2 = v128.load32_splat(pairs, 16);
+  const q2 = v128.load32_splat(pairs, 20);
+  const w3 = v128.load32_splat(pairs, 24);
+  const q3 = v128.load32_splat(pairs, 28);
+  for (const end = x + LAST_STEP; x < end; x += 16) {
     const x0 = v128.load(x);
-    const x1 = v128.load(x + step);
-    const x2 = v128.load(x + 2 * step);
-    const x3 = v128.load(x + 3 * step);
+    const x1 = v128.load(x, LAST_STEP);
+    const x2 = v128.load(x, 2 * LAST_STEP);
+    const x3 = v128.load(x, 3 * LAST_STEP);
     const s0 = i32x4.add(x0, x1);
     const s1 = i32x4.add(x2, x3);
-    const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2);
-    const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3);
-    const y0 = exact(reduce(i32x4.add(s0, s1)));
-    const y1 = exact(reduce(i32x4.add(d0, d1)));
-    const y2 = exact(mulShoup(i32x4.sub(s0, s1), w1, q1));
-    const y3 = exact(mulShoup(i32x4.sub(d0, d1), w1, q1));
-    v128.store(out, i32x4.add(v128.load(base), i32x4.shl(y0, shift)));
-    v128.store(out + step, i32x4.add(v128.load(base + step), i32x4.shl(y1, shift)));
-    v128.store(out + 2 * step, i32x4.add(v128.load(base + 2 * step), i32x4.shl(y2, shift)));
-    v128.store(out + 3 * step, i32x4.add(v128.load(base + 3 * step), i32x4.shl(y3, shift)));
+    const d0 = mulShoup(i32x4.sub(x0, x1), w2, q2, p);
+    const d1 = mulShoup(i32x4.sub(x2, x3), w3, q3, p);
+    const y0 = reduce(i32x4.add(s0, s1), p);
+    const y1 = reduce(i32x4.add(d0, d1), p);
+    const y2 = mulShoup(i32x4.sub(s0, s1), w1, q1, p);
+    const y3 = mulShoup(i32x4.sub(d0, d1), w1, q1, p);
+    if (exact) {
+      addExact(y0, shift, base, out);
+      addExact(y1, shift, base + LAST_STEP, out + LAST_STEP);
+      addExact(y2, shift, base + 2 * LAST_STEP, out + 2 * LAST_STEP);
+      addExact(y3, shift, base + 3 * LAST_STEP, out + 3 * LAST_STEP);
+      base += 16;
+      out += 16;
+    } else {
+      v128.store(x, y0);
+      v128.store(x, y1, LAST_STEP);
+      v128.store(x, y2, 2 * LAST_STEP);
+      v128.store(x, y3, 3 * LAST_STEP);
+    }
   }
 }
 
 /**
- * out = base + 2^shift·INTT(element ⊙ secret) mod 2^32, natural order, the inverse transform being centred mod p:
+ * out = base + 2^shift·INTT(element ⊙ secret) mod 2^32, natural order, the inverse transform being centred mod P:
  * exact when the true product is at most 2^26 in absolute value.
  * @param element N centred values w with N^-1 folded in, then their N Shoup quotients (factorNtt)
  * @param secret NTT form, any i32
@@ -187,21 +283,49 @@ function inverseLast(x: usize, shift: i32, base: usize, out: usize): void {
 export function multiplyInverseAdd(
   element: usize, secret: usize, scratch: usize, shift: i32, base: usize, out: usize,
 ): void {
-  inverseHead(element, secret, scratch);
-  inversePass(scratch, 64, 8);
-  inversePass(scratch, 16, 32);
-  inversePass(scratch, 4, 128);
-  inverseLast(scratch, shift, base, out);
+  productHead(element, secret, scratch, TABLE, P);
+  middlePasses(scratch, TABLE, P);
+  lastPass(scratch, TABLE, P, true, shift, base, out);
 }
 
-/** x: i32[N] → (w, q) at out: w = NTT(x)/N centred mod p, q its Shoup quotient. x is overwritten. */
+// @ts-ignore: decorator
+@inline
+function inverse(x: usize, tables: usize, p: i32): void {
+  inverseHead(x, tables, p);
+  middlePasses(x, tables, p);
+  lastPass(x, tables, p, false, 0, 0, 0);
+}
+
+/** INTT of x modulo P in place, without the factor N^-1: |inputs| ≤ 5P/4, outputs in [-P/4, 5P/4), natural order. */
+export function inverseNtt(x: usize): void {
+  inverse(x, TABLE, P);
+}
+
+/** The same modulo P2. */
+export function inverseNtt2(x: usize): void {
+  inverse(x, TABLE2, P2);
+}
+
+// @ts-ignore: decorator
+@inline
+function toFactors(x: usize, out: usize, p: i32): void {
+  const scale = i32x4.splat(inverseOfN(p));
+  const scaleQ = i32x4.splat(shoupQuotient(inverseOfN(p), p));
+  for (const end = x + RING_DEGREE * 4; x < end; x += 16, out += 16) {
+    const w = center(mulShoup(v128.load(x), scale, scaleQ, p), p);
+    v128.store(out, w);
+    v128.store(out, shoupQuotients(w, p), RING_DEGREE * 4);
+  }
+}
+
+/** x: i32[N] → (w, q) at out: w = NTT(x)/N centred mod P, q its Shoup quotient. x is overwritten. */
 export function factorNtt(x: usize, out: usize): void {
   forwardNtt(x);
-  const scale = i32x4.splat(N_INVERSE);
-  const scaleQ = i32x4.splat(shoupQuotient(N_INVERSE));
-  for (const end = x + RING_DEGREE * 4; x < end; x += 16, out += 16) {
-    const w = center(mulShoup(v128.load(x), scale, scaleQ));
-    v128.store(out, w);
-    v128.store(out, shoupQuotients(w), RING_DEGREE * 4);
-  }
+  toFactors(x, out, P);
+}
+
+/** The same modulo P2. */
+export function factorNtt2(x: usize, out: usize): void {
+  forwardNtt2(x);
+  toFactors(x, out, P2);
 }

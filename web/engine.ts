@@ -5,7 +5,7 @@ import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
 import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
 import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
-import { loadWebFolder, webBundleCache, webPlatform } from "../src/platform/web.ts";
+import { loadWebFolder, webBundleCache, webKeyCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { Checkpoint } from "../src/weights/checkpoint.ts";
 import { groupName } from "./group-names.ts";
@@ -97,6 +97,7 @@ async function join(settings: Settings, checkpoint: Checkpoint, token: string): 
     base: checkpoint,
     provider,
     cache: webBundleCache(),
+    keyCache: webKeyCache(),
     onBundleProgress: progress("Fetching the adapter's public part"),
     onLoadProgress: progress("Preparing the private model"),
     ...(adapter === undefined ? {} : { adapter }),
@@ -120,9 +121,9 @@ function progress(stage: string): (fraction: number) => void {
   return (fraction) => say({ type: "progress", stage, fraction });
 }
 
-function factsOf({ bundle, model }: PrivateModel): Ready {
+function factsOf({ bundle, model, provider }: PrivateModel): Ready {
   const { manifest, digest } = bundle;
-  const { user, hint } = securityOf(manifest.parameters);
+  const { user, wornKey, keyDifference } = securityOf(manifest.parameters);
   return {
     adapter: manifest.adapter,
     bundleDigest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -130,7 +131,8 @@ function factsOf({ bundle, model }: PrivateModel): Ready {
     groups: manifest.groups.length,
     contextLength: model.contextLength,
     userBits: Math.floor(user.standardBits),
-    hintBits: Math.floor(hint.standardBits),
+    keyBits: Math.floor(Math.min(wornKey.standardBits, keyDifference.standardBits)),
+    tokensPerKey: provider.welcome.vectorsPerKey,
   };
 }
 

@@ -19,7 +19,8 @@ export function showFacts(settings: Settings, ready: Ready | undefined): void {
     ["Bundle (SHA-256)", `${ready.bundleDigest.slice(0, 16)}…`],
     ["Context", `${ready.contextLength.toLocaleString("en")} tokens`],
     ["To read your question", `2^${ready.userBits} steps, estimated`],
-    ["To read the adapter's hint", `2^${ready.hintBits} steps, estimated`],
+    ["Keys", `one for ${ready.tokensPerKey} tokens`],
+    ["To read the adapter in its keys", `2^${ready.keyBits} steps, estimated`],
   ]);
 }
 

@@ -64,8 +64,11 @@ export interface Seen {
   readonly ciphertext: Uint8Array;
   readonly group: string;
   readonly queries: number;
+  /** Without keys. */
   readonly bytesUp: number;
   readonly bytesDown: number;
+  readonly keys: number;
+  readonly keyBytes: number;
 }
 
 export interface Ready {
@@ -74,9 +77,11 @@ export interface Ready {
   readonly layers: number;
   readonly groups: number;
   readonly contextLength: number;
-  /** log2 of the estimated cost of reading the user's ciphertexts, and of reading the hint. */
+  /** log2 of the estimated cost of reading the user's ciphertexts, and of reading the adapter in its keys. */
   readonly userBits: number;
-  readonly hintBits: number;
+  readonly keyBits: number;
+  /** Tokens that one key serves. */
+  readonly tokensPerKey: number;
 }
 
 /** What the provider says is left. */

@@ -8,7 +8,7 @@ const BAR = { width: 320, height: 5, gap: 2 };
 const BARS_HEIGHT = 300;
 
 /** The last ciphertext as a picture, one byte a pixel, and the counters. */
-export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown }: Seen): void {
+export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown, keys, keyBytes }: Seen): void {
   const canvas = element<HTMLCanvasElement>("ciphertext");
   const { width } = canvas;
   canvas.height = Math.max(1, Math.ceil(ciphertext.length / width));
@@ -24,6 +24,7 @@ export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown }: See
   text("up", bytes(bytesUp));
   text("down", bytes(bytesDown));
   text("queries", queries.toLocaleString("en"));
+  text("keys", keys === 0 ? "none" : `${keys.toLocaleString("en")}, ${bytes(keyBytes)}`);
   const [measured, noise] = [entropy(ciphertext), entropyOfNoise(ciphertext.length)].map((bits) =>
     bits.toFixed(2),
   );

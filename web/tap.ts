@@ -12,6 +12,8 @@ export class Tap {
   #queries = 0;
   #bytesUp = 0;
   #bytesDown = 0;
+  #keys = 0;
+  #keyBytes = 0;
   #times: GroupTime[] = [];
   /** Query id → its group and when it was sent. */
   readonly #open = new Map<number, { group: number; at: number }>();
@@ -47,6 +49,8 @@ export class Tap {
       queries: this.#queries,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
+      keys: this.#keys,
+      keyBytes: this.#keyBytes,
     };
   }
 
@@ -80,8 +84,9 @@ export class Tap {
   }
 
   #sent(message: Uint8Array): void {
-    this.#bytesUp += message.length;
     const frame = decodeClientFrame(message, NO_LIMIT);
+    if (frame.case === "fetchKey") this.#keyBytes += message.length;
+    else this.#bytesUp += message.length;
     if (frame.case !== "query") return;
     const { id, group, ciphertext } = frame.value;
     this.#ciphertext = ciphertext.slice();
@@ -94,8 +99,10 @@ export class Tap {
   }
 
   #received(message: Uint8Array): void {
-    this.#bytesDown += message.length;
     const frame = decodeProviderFrame(message, NO_LIMIT);
+    if (frame.case === "keyMade") this.#keys++;
+    if (frame.case === "keyMade" || frame.case === "keyPart") this.#keyBytes += message.length;
+    else this.#bytesDown += message.length;
     if (frame.case !== "answer") return;
     const query = this.#open.get(frame.value.id);
     this.#open.delete(frame.value.id);

@@ -1,4 +1,4 @@
-/** What w and b0 cost answers: next-token agreement with the plaintext adapter, and perplexity, on a text. */
+/** What b0 and the width of E cost answers: next-token agreement with the plaintext adapter, and perplexity, on a text. */
 import type { TensorRuntime } from "../base/platform.ts";
 import { CausalLm } from "../model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource } from "../model/delta-source.ts";
@@ -10,7 +10,7 @@ import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { type Precision, SimulatedLayers } from "./simulated-layers.ts";
 
 export interface EffectRow {
-  /** "base alone", "plaintext adapter", or how w and b0 differ from the product's. */
+  /** "base alone", "plaintext adapter", "as the product", or how b0 and E's width differ from the product's. */
   readonly what: string;
   readonly precision: Precision | undefined;
   readonly tokens: number;
@@ -20,18 +20,16 @@ export interface EffectRow {
   readonly perplexity: number;
 }
 
-/** Offsets to the product's w and b0 that are tried. */
+/** Offsets to the product's b0 and bits of E that are tried. */
 export const PRECISIONS: readonly Precision[] = [
-  { weightBits: 0, replyBits: 0 },
-  { weightBits: 0, replyBits: -2 },
-  { weightBits: 0, replyBits: -4 },
-  { weightBits: 0, replyBits: -6 },
-  { weightBits: 0, replyBits: -8 },
-  { weightBits: 0, replyBits: 2 },
-  { weightBits: -2, replyBits: 0 },
-  { weightBits: -4, replyBits: 0 },
-  { weightBits: -6, replyBits: 0 },
-  { weightBits: -8, replyBits: 0 },
+  { replyBits: 0, weightErrorBits: 0 },
+  { replyBits: -2, weightErrorBits: 0 },
+  { replyBits: -4, weightErrorBits: 0 },
+  { replyBits: -6, weightErrorBits: 0 },
+  { replyBits: 2, weightErrorBits: 0 },
+  { replyBits: 0, weightErrorBits: 1 },
+  { replyBits: 0, weightErrorBits: 3 },
+  { replyBits: 0, weightErrorBits: 5 },
 ];
 
 export interface EffectInput {
@@ -70,10 +68,11 @@ export async function answerEffects(
   return rows;
 }
 
-function nameOf({ weightBits, replyBits }: Precision): string {
+function nameOf({ replyBits, weightErrorBits }: Precision): string {
   const part = (name: string, by: number) =>
-    by === 0 ? name : `${name} ${by > 0 ? "+" : "-"} ${Math.abs(by)}`;
-  return `${part("w", weightBits)}, ${part("b0", replyBits)}`;
+    by === 0 ? [] : [`${name} ${by > 0 ? "+" : "-"} ${Math.abs(by)}`];
+  const parts = [...part("b0", replyBits), ...part("bits of E", weightErrorBits)];
+  return parts.length === 0 ? "as the product" : parts.join(", ");
 }
 
 function firstTokens(text: readonly (readonly number[])[], most: number): (readonly number[])[] {

@@ -2,11 +2,9 @@
  * The extraction audit: attacks on one provider, through the public client alone, scored against the adapter that its
  * owner has. No attack gets the truth; scores do. @module
  */
-import { functionQueries } from "../rlwe/lattice-estimate.ts";
 import { securityOf } from "../rlwe/parameter-security.ts";
 import type { Parameters } from "../rlwe/parameters.ts";
 import type { Attack, AttackContext, AttackResult } from "./attack.ts";
-import { leakTable } from "./leak.ts";
 import type { GroupReport, SecurityRow } from "./report.ts";
 
 /** Runs attacks on one group. @param onProgress attacks that are done */
@@ -23,25 +21,28 @@ export async function auditGroup(
     results.push(...(await attack.run(context)));
   }
   onProgress(attacks.length);
-  const sealed = view.spec.output === "sealed";
   return {
     group: view.index,
     modules: view.spec.modules.map(({ name }) => name),
     inFeatures: view.inFeatures,
     rows: view.rows,
-    weightBits: view.weightBits,
-    replyBits: view.replyBits,
     weightEntropy: view.weightEntropy,
-    functionQueries: sealed ? null : functionQueries(view.inFeatures, view.weightEntropy, view.replyBits),
+    functionQueries: view.functionQueries,
     attacks: results,
-    leak: sealed ? [] : leakTable(view),
   };
 }
 
-/** The two lattice problems of a parameter set. */
+/** The lattice problems of a parameter set. */
 export function securityRows(parameters: Parameters): SecurityRow[] {
-  const { user, hint } = securityOf(parameters);
-  return Object.entries({ "client's query": user, "hint, no query asked": hint }).map(([what, e]) => ({
+  const { user, freshKey, wornKey, wornKeys, keyDifference } = securityOf(parameters);
+  const rows = {
+    "client's query": user,
+    "unused key": freshKey,
+    "worn-out key": wornKey,
+    "one of 2^30 of them": wornKeys,
+    "two worn keys": keyDifference,
+  };
+  return Object.entries(rows).map(([what, e]) => ({
     what,
     attack: e.attack,
     beta: e.beta,

@@ -1,9 +1,9 @@
 /** What a thief knows of one group before he asks anything: the public bundle, read like any client reads it. */
 import type { Bundle, BundleTensors } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
-import { weightStddevOf } from "../rlwe/extraction.ts";
-import { weightEntropy } from "../rlwe/lattice-estimate.ts";
-import { type Layout, layoutOf, type Parameters, replyBits, weightBits } from "../rlwe/parameters.ts";
+import { predictedRelativeError } from "../pll/noise.ts";
+import { answeredEntropy, functionQueries } from "../rlwe/lattice-estimate.ts";
+import type { Parameters } from "../rlwe/parameters.ts";
 
 export interface GroupView {
   readonly index: number;
@@ -11,19 +11,18 @@ export interface GroupView {
   readonly bundleId: Uint8Array;
   readonly spec: BundleGroup;
   readonly tensors: BundleTensors;
-  readonly layout: Layout;
   /** n */
   readonly inFeatures: number;
   /** R */
   readonly rows: number;
-  /** w */
-  readonly weightBits: number;
-  /** b0 */
-  readonly replyBits: number;
-  /** Standard deviation of one entry of W, as far as the published norm bound tells. */
+  /** Standard deviation of one entry of W, rows being as long as they may be. */
   readonly weightStddev: number;
-  /** h_A: bits in one entry of a Gaussian W of that width. */
+  /** A weight counts as known within this: the number of values that E has. Answers tell W + E. */
+  readonly knownWithin: number;
+  /** h_A: bits of a weight at the precision of answers. */
   readonly weightEntropy: number;
+  /** Q_func = n·h_A/b0 */
+  readonly functionQueries: number;
 }
 
 export function groupView(bundle: Bundle, index: number): GroupView {
@@ -31,19 +30,18 @@ export function groupView(bundle: Bundle, index: number): GroupView {
   const { parameters } = manifest;
   const spec = manifest.groups[index];
   const n = spec.inFeatures;
-  const stddev = weightStddevOf(spec.normBound, n);
+  const weightEntropy = answeredEntropy(predictedRelativeError(parameters, n));
   return {
     index,
     parameters,
     bundleId: bundleIdBytes(manifest),
     spec,
     tensors: bundle.groups[index],
-    layout: layoutOf(parameters, n),
     inFeatures: n,
     rows: rowsOf(spec),
-    weightBits: weightBits(parameters, n),
-    replyBits: replyBits(parameters, n),
-    weightStddev: stddev,
-    weightEntropy: weightEntropy(stddev),
+    weightStddev: parameters.rowNorm / Math.sqrt(n),
+    knownWithin: 2 ** parameters.weightErrorBits,
+    weightEntropy,
+    functionQueries: functionQueries(n, weightEntropy, parameters.replyBits),
   };
 }

@@ -1,130 +1,213 @@
 /**
- * The thief's access to one group: raw queries of any words, and honest ones. Nothing but what the public client has:
- * the kernels, the public bundle and a {@link QueryTransport}.
+ * The thief's access to one group: keys, raw queries of any words, functionals of W, and honest queries. Nothing but what
+ * the public client has: the kernels, the public bundle and a connection.
  */
-import type { QueryTransport } from "../client/remote-adapter.ts";
-import { ClientLayer } from "../pll/client-layer.ts";
-import { Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
+import type { QueryAnswer } from "../client/connection.ts";
+import type { FetchedKey } from "../client/keys.ts";
+import { type ClientKey, ClientLayer } from "../pll/client-layer.ts";
+import { type Address, at, Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { MaskSource, wordStride } from "../rlwe/mask-source.ts";
-import { uploadBits } from "../rlwe/parameters.ts";
-import { expandLayout } from "../rlwe/public-elements.ts";
+import { MaskSource } from "../rlwe/mask-source.ts";
+import { paddedLength } from "../rlwe/parameters.ts";
+import { PublicElements } from "../rlwe/public-elements.ts";
 import type { GroupView } from "./group-view.ts";
+import { readKey, type StolenKey } from "./stolen-key.ts";
+
+/** A connection of one account. */
+export interface Access {
+  /** @param again the same key once more; by default a new one @throws TacetError what the provider refuses with */
+  fetchKey(again?: Uint8Array): Promise<FetchedKey>;
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
+}
 
 /** Vectors of one message. */
 const CHUNK_VECTORS = 64;
+/** Messages in flight, as any client may have. */
+const MOST_OPEN = 8;
 
 export class Oracle {
   readonly view: GroupView;
   /** Activation vectors that were answered. */
   asked = 0;
-  readonly #transport: QueryTransport;
+  /** Keys that were fetched. */
+  keys = 0;
+  readonly #access: Access;
   readonly #kernels = Kernels.load();
   readonly #pool = new BufferPool(this.#kernels);
-  readonly #masks = new MaskSource(this.#kernels, this.#pool, systemRandom);
-  readonly #elements: ReturnType<typeof expandLayout>;
+  readonly #elements: PublicElements;
+  readonly #masks: MaskSource;
   readonly #honest: ClientLayer;
+  #key: StolenKey | undefined;
 
-  constructor(view: GroupView, transport: QueryTransport) {
+  constructor(view: GroupView, access: Access) {
     this.view = view;
-    this.#transport = transport;
-    this.#elements = expandLayout(this.#kernels, this.#pool, view.layout, view.bundleId, view.index);
-    this.#honest = new ClientLayer(this.#kernels, this.#pool, this.#masks, {
-      parameters: view.parameters,
-      rows: view.rows,
-      inFeatures: view.inFeatures,
-      elements: this.#elements,
-      hint: view.tensors.hint,
-      scales: view.tensors.scales,
-      normBound: view.spec.normBound,
+    this.#access = access;
+    const { parameters, rows, inFeatures, tensors } = view;
+    this.#elements = new PublicElements(this.#kernels, this.#pool, view.bundleId);
+    this.#masks = new MaskSource(this.#kernels, this.#pool, parameters, this.#elements.mask(), systemRandom);
+    this.#honest = new ClientLayer(this.#kernels, this.#pool, this.#masks, this.#elements, {
+      parameters,
+      rows,
+      inFeatures,
+      scales: tensors.scales,
     });
   }
 
+  /** A new key, or one that was made before. @throws TacetError what the provider refuses with */
+  async fetchKey(again?: Uint8Array): Promise<StolenKey> {
+    const key = readKey(this.view, await this.#access.fetchKey(again));
+    this.keys++;
+    return key;
+  }
+
   /**
-   * Asks `count` vectors of words that the thief makes up: [W | P]·v, its top b0 bits, rounded.
+   * Asks `count` vectors of k words that the thief makes up, under one key: S·v, top b0 bits, rounded. Asks whatever is
+   * left of the key.
    *
-   * @param fill writes vector t into n + n_pad zero words; bits below the 30 that are sent are rounded away
+   * @param fill writes vector t into k zero words; bits below the top uploadBits are rounded away
    * @returns (count, R) words, the b0 bits at the top
+   * @throws TacetError worn_key, unknown_key
    */
-  async ask(count: number, fill: (t: number, words: Uint32Array) => void): Promise<Uint32Array> {
-    const { layout, rows, parameters, replyBits, index } = this.view;
-    const bits = uploadBits(parameters);
-    const queryBytes = packedBytes(layout.words, bits);
+  async askSecret(
+    key: StolenKey,
+    count: number,
+    fill: (t: number, words: Uint32Array) => void,
+  ): Promise<Uint32Array> {
+    const { rows, parameters, index } = this.view;
+    const { keyLength, uploadBits, replyBits } = parameters;
+    const queryBytes = packedBytes(keyLength, uploadBits);
     const replyBytes = packedBytes(rows, replyBits);
     const replies = new Uint32Array(count * rows);
-    const pending: Promise<void>[] = [];
+    const open: Promise<void>[] = [];
     for (let first = 0; first < count; first += CHUNK_VECTORS) {
       const vectors = Math.min(CHUNK_VECTORS, count - first);
       const query = new Uint8Array(vectors * queryBytes);
       for (let t = 0; t < vectors; t++) {
-        const words = new Uint32Array(layout.words);
+        const words = new Uint32Array(keyLength);
         fill(first + t, words);
-        query.set(this.#pack(words, bits, queryBytes), t * queryBytes);
+        query.set(this.#pack(words, uploadBits, queryBytes), t * queryBytes);
       }
-      const answer = this.#transport.query(index, vectors, query);
-      pending.push(
-        answer.then(({ words }) => {
-          for (let t = 0; t < vectors; t++) {
-            const row = this.#unpack(words.subarray(t * replyBytes, (t + 1) * replyBytes), rows, replyBits);
-            replies.set(row, (first + t) * rows);
-          }
-          this.asked += vectors;
-        }),
-      );
-      // A few messages in flight, as any client may have.
-      if (pending.length >= 8) await pending.shift();
+      key.left -= vectors;
+      const answer = this.#access.query(index, vectors, query, key.id).then(({ words }) => {
+        for (let t = 0; t < vectors; t++) {
+          const row = this.#unpack(words.subarray(t * replyBytes, (t + 1) * replyBytes), rows, replyBits);
+          replies.set(row, (first + t) * rows);
+        }
+        this.asked += vectors;
+      });
+      answer.catch(() => {}); // the first one that fails is reported
+      open.push(answer);
+      if (open.length >= MOST_OPEN) await open.shift();
     }
-    await Promise.all(pending);
+    await Promise.all(open);
     return replies;
   }
 
   /**
-   * As {@link ask}, with every vector hidden under a fresh mask C·s + e, and H·s removed from the reply: to the provider
-   * the queries of a thief and of an honest client look alike (docs/security.md, *The query*).
+   * Functionals of W for vectors x̂ = 2^shift·z that the thief makes up, under as many keys as it takes:
+   *
+   *   v = Mᵀ·x̂,   u = B·x̂ − S·v = (W + E)·x̂ + rounding mod 2^32
+   *
+   * With `masked`, v is hidden under a_0·s + e and H·s taken into account: to the provider such queries and those of an
+   * honest client look alike (docs/security.md, *The query*).
+   *
+   * @param fill writes z into n zeros; ‖z‖₁ at most 2^22
+   * @returns u as signed words, (count, R)
    */
-  async askMasked(count: number, fill: (t: number, words: Uint32Array) => void): Promise<Uint32Array> {
-    const { layout, rows, parameters } = this.view;
-    const stride = wordStride(layout);
-    const secrets: Int16Array[] = [];
-    const replies = await this.ask(count, (t, words) => {
-      fill(t, words);
-      const mask = this.#pool.acquire(4 * stride);
-      const secret = this.#pool.acquire(2 * RING_DEGREE);
-      this.#masks.refresh();
-      this.#masks.fill(layout, this.#elements, mask, secret);
-      const view = this.#kernels.words(mask, layout.words);
-      for (let i = 0; i < words.length; i++) words[i] += view[i];
-      secrets[t] = this.#kernels.shorts(secret, RING_DEGREE).slice();
-      this.#pool.release(mask, 4 * stride);
-      this.#pool.release(secret, 2 * RING_DEGREE);
-    });
-    const hint = hintWords(this.view.tensors.hint, parameters.hintBits);
-    for (let t = 0; t < count; t++) {
-      for (let r = 0; r < rows; r++) {
-        let product = 0;
-        for (let j = 0; j < RING_DEGREE; j++) {
-          product = (product + Math.imul(hint[r * RING_DEGREE + j], secrets[t][j])) | 0;
-        }
-        replies[t * rows + r] -= product;
+  async askFunctional(
+    count: number,
+    shift: number,
+    fill: (t: number, z: Int16Array) => void,
+    masked = false,
+  ): Promise<Int32Array> {
+    const { rows, inFeatures: n } = this.view;
+    const out = new Int32Array(count * rows);
+    for (let first = 0; first < count; ) {
+      const key = await this.#keyInHand();
+      const vectors = Math.min(key.left, count - first);
+      const known: Int32Array[] = [];
+      const replies = await this.askSecret(key, vectors, (t, words) => {
+        const z = new Int16Array(n);
+        fill(first + t, z);
+        words.set(this.#query(z, shift));
+        known[t] = Int32Array.from({ length: rows }, (_, r) => dot(key.weights, r * n, z) << shift);
+        if (masked) this.#mask(words, key, known[t]);
+      });
+      for (let t = 0; t < vectors; t++) {
+        for (let r = 0; r < rows; r++) out[(first + t) * rows + r] = known[t][r] - replies[t * rows + r];
       }
+      first += vectors;
     }
-    return replies;
+    return out;
   }
 
   /** Honest queries, as an ordinary client makes them. @param x (vectors, n) @returns y (vectors, R) */
   async evaluate(x: Float32Array, vectors: number): Promise<Float32Array> {
     const { inFeatures: n, rows, index } = this.view;
     const y = new Float32Array(vectors * rows);
-    for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
-      const count = Math.min(CHUNK_VECTORS, vectors - first);
-      const masks = this.#honest.prepareMasks(count);
-      const query = this.#honest.makeQuery(masks, x.subarray(first * n, (first + count) * n));
-      const { words } = await this.#transport.query(index, count, query);
+    let loaded: { readonly of: StolenKey; readonly key: ClientKey } | undefined;
+    for (let first = 0; first < vectors; ) {
+      const key = await this.#keyInHand();
+      if (loaded?.of !== key) {
+        if (loaded) this.#honest.releaseKey(loaded.key);
+        loaded = { of: key, key: this.#honest.loadKey(key.packed) };
+      }
+      const count = Math.min(CHUNK_VECTORS, key.left, vectors - first);
+      const query = this.#honest.makeQuery(
+        this.#masks.make(count),
+        x.subarray(first * n, (first + count) * n),
+      );
+      key.left -= count;
+      const { words } = await this.#access.query(index, count, query.bytes, key.id);
+      this.#honest.applyKey(query, loaded.key);
       this.asked += count;
-      y.set(this.#honest.recoverResult(masks, words), first * rows);
+      y.set(this.#honest.recoverResult(query, words), first * rows);
+      first += count;
     }
+    if (loaded) this.#honest.releaseKey(loaded.key);
     return y;
+  }
+
+  /** The next queries take a new key. */
+  changeKey(): void {
+    this.#key = undefined;
+  }
+
+  async #keyInHand(): Promise<StolenKey> {
+    if (this.#key === undefined || this.#key.left < 1) this.#key = await this.fetchKey();
+    return this.#key;
+  }
+
+  /** 2^shift·Σ_j M(a_j)ᵀ·z_j, its first k words. */
+  #query(z: Int16Array, shift: number): Uint32Array {
+    const { keyLength } = this.view.parameters;
+    const bytes = 2 * paddedLength(z.length);
+    const small = this.#pool.acquire(bytes);
+    const words = this.#pool.acquire(4 * keyLength);
+    this.#kernels.wipe(small, bytes);
+    this.#kernels.wipe(words, 4 * keyLength);
+    this.#kernels.shorts(small, z.length).set(z);
+    const terms = Array.from({ length: Math.ceil(z.length / RING_DEGREE) }, (_, block) => ({
+      element: this.#elements.wide(1 + block, true),
+      small: at(small, 2 * block * RING_DEGREE) as Address,
+      count: Math.min(RING_DEGREE, z.length - block * RING_DEGREE),
+    }));
+    this.#kernels.wideProduct(terms, words, keyLength);
+    const out = this.#kernels.words(words, keyLength).map((word) => word << shift);
+    this.#pool.release(small, bytes);
+    this.#pool.release(words, 4 * keyLength);
+    return out;
+  }
+
+  /** v += a_0·s + e; known += H·s */
+  #mask(words: Uint32Array, key: StolenKey, known: Int32Array): void {
+    const masks = this.#masks.make(1);
+    const mask = this.#kernels.words(masks.words, words.length);
+    for (let i = 0; i < words.length; i++) words[i] += mask[i];
+    const s = this.#kernels.shorts(masks.secrets, RING_DEGREE);
+    for (let r = 0; r < known.length; r++) known[r] += dot(key.hint, r * RING_DEGREE, s);
+    this.#masks.discard(masks);
   }
 
   #pack(words: Uint32Array, bits: number, bytes: number): Uint8Array {
@@ -150,17 +233,9 @@ export class Oracle {
   }
 }
 
-/** The published top bits of H as words, (rows, N). */
-export function hintWords(hint: Uint8Array, hintBits: number): Uint32Array {
-  const count = (8 * hint.length) / hintBits;
-  const words = new Uint32Array(count);
-  for (let i = 0; i < count; i++) {
-    let word = 0;
-    for (let bit = 0; bit < hintBits; bit++) {
-      const at = i * hintBits + bit;
-      word |= ((hint[at >> 3] >> (at & 7)) & 1) << (bit + 32 - hintBits);
-    }
-    words[i] = word;
-  }
-  return words;
+/** Σ_j words[offset + j]·z_j mod 2^32, signed. */
+function dot(words: Int32Array, offset: number, z: Int16Array): number {
+  let sum = 0;
+  for (let j = 0; j < z.length; j++) if (z[j] !== 0) sum = (sum + Math.imul(words[offset + j], z[j])) | 0;
+  return sum;
 }

@@ -36,7 +36,7 @@ function panel(group: GroupReport, offset: number, adapter: string): string {
     text(
       PANEL.left,
       offset + 22,
-      escapeXml(`${adapter}: n = ${group.inFeatures}, w = ${group.weightBits}, b0 = ${group.replyBits}`),
+      escapeXml(`${adapter}: n = ${group.inFeatures}, ${group.rows} rows`),
       'font-weight="bold"',
     ),
     text(

@@ -7,6 +7,12 @@ export function randomWords(random: RandomSource, count: number): Uint32Array {
   return words;
 }
 
+export function randomBytes(random: RandomSource, count: number): Uint8Array {
+  const bytes = new Uint8Array(count);
+  random(bytes);
+  return bytes;
+}
+
 /** Standard normal, Box–Muller on 32-bit uniforms: enough for data that imitate activations and weights. */
 export function gaussians(random: RandomSource, count: number): Float64Array {
   const words = randomWords(random, 2 * count);

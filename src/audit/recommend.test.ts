@@ -8,7 +8,7 @@ const point = (queries: number, deltaError: number) => ({
   queries,
   deltaError,
   weightError: deltaError,
-  exact: 0,
+  known: 0,
 });
 const curve = (attack: string, ...points: [number, number][]) => ({
   attack,
@@ -22,8 +22,6 @@ const group: GroupReport = {
   modules: ["m"],
   inFeatures: 256,
   rows: 8,
-  weightBits: 12,
-  replyBits: 15,
   weightEntropy: 10.9,
   functionQueries: 186,
   attacks: [
@@ -31,11 +29,10 @@ const group: GroupReport = {
     curve("principal", [50, 0.6], [100, 0.4], [150, 0.1]),
     curve("init", [8, 0.01]),
   ],
-  leak: [],
 };
-const effect = (weightBits: number, replyBits: number, agreement: number): EffectRow => ({
+const effect = (weightErrorBits: number, replyBits: number, agreement: number): EffectRow => ({
   what: "",
-  precision: { weightBits, replyBits },
+  precision: { weightErrorBits, replyBits },
   tokens: 100,
   agreement,
   perplexity: 1,
@@ -43,10 +40,10 @@ const effect = (weightBits: number, replyBits: number, agreement: number): Effec
 
 describe("recommend", () => {
   it("takes the best attack that needs no premise, and the lowest b0 that keeps answers", () => {
-    const effects = [effect(0, 0, 1), effect(0, -2, 0.999), effect(0, -4, 0.99), effect(-2, 0, 0.99)];
-    const { replyBits, weightBits, queriesGained, budgets } = recommend([group], effects);
-    expect({ replyBits, weightBits }).toEqual({ replyBits: -2, weightBits: 0 });
-    expect(queriesGained).toBeCloseTo(2 / 13);
+    const effects = [effect(0, 0, 1), effect(0, -2, 0.999), effect(0, -4, 0.99), effect(3, -6, 1)];
+    const { replyBits, queriesGained, budgets } = recommend([group], effects, 14);
+    expect(replyBits).toBe(-2);
+    expect(queriesGained).toBeCloseTo(2 / 12);
     expect(budgets).toMatchObject([{ group: 3, halfError: 75, fifthError: 133, vectors: 75 }]);
     expect(budgets[0].attack).toMatch(/^principal/);
   });

@@ -1,4 +1,4 @@
-/** From what was measured to w, b0 and a budget. */
+/** From what was measured to b0 and a budget. */
 import type { EffectRow } from "./answer-effects.ts";
 import type { Budget, GroupReport, Recommendation } from "./report.ts";
 
@@ -7,32 +7,22 @@ const AGREEMENT = 0.995;
 /** Copies whose premise is that the thief holds A already are no measure for budgets. */
 const PREMISED = "init";
 
-export function recommend(groups: readonly GroupReport[], effects: readonly EffectRow[]): Recommendation {
-  const replyBits = leastOffset(effects, "replyBits", "weightBits");
-  const widest = Math.max(...groups.map((group) => group.replyBits));
-  return {
-    weightBits: leastOffset(effects, "weightBits", "replyBits"),
-    replyBits,
-    queriesGained: widest / (widest + replyBits) - 1,
-    budgets: groups.flatMap(budgetOf),
-  };
-}
-
-/** The lowest offset of one of the two, the other one as it is, that keeps answers. */
-function leastOffset(
+/** @param b0 the product's */
+export function recommend(
+  groups: readonly GroupReport[],
   effects: readonly EffectRow[],
-  vary: "weightBits" | "replyBits",
-  fixed: "weightBits" | "replyBits",
-): number {
+  b0: number,
+): Recommendation {
   const good = effects.flatMap(({ precision, agreement }) =>
-    precision !== undefined && precision[fixed] === 0 && agreement >= AGREEMENT ? [precision[vary]] : [],
+    precision !== undefined && precision.weightErrorBits === 0 && agreement >= AGREEMENT
+      ? [precision.replyBits]
+      : [],
   );
-  return Math.min(0, ...good);
+  const replyBits = Math.min(0, ...good);
+  return { replyBits, queriesGained: b0 / (b0 + replyBits) - 1, budgets: groups.map(budgetOf) };
 }
 
-/** None where no bound is known: the attacks here are not the best. */
-function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget[] {
-  if (functionQueries === null) return [];
+function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget {
   let attack = "";
   let halfError = Number.POSITIVE_INFINITY;
   let fifthError = Number.POSITIVE_INFINITY;
@@ -46,7 +36,7 @@ function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport):
     fifthError = Math.min(fifthError, firstBelow(points, 0.2));
   }
   const vectors = Math.floor(Math.min(halfError, functionQueries / 2));
-  return [{ group, inFeatures, halfError, fifthError, attack, vectors }];
+  return { group, inFeatures, halfError, fifthError, attack, vectors };
 }
 
 /** Queries at which a curve crosses a level, between points on a straight line; infinity if it never does. */

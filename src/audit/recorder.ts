@@ -67,10 +67,6 @@ export function rowsOfDeltas(
   for (const [i, { outFeatures, rows }] of modules.entries()) {
     for (let t = 0; t < tokens; t++) {
       for (let r = 0; r < rows; r++) {
-        if (bases.length === 0) {
-          y[t * total + first + r] = deltas[i][t * outFeatures + r];
-          continue;
-        }
         let sum = 0;
         for (let o = 0; o < outFeatures; o++) sum += bases[i][o * rows + r] * deltas[i][t * outFeatures + o];
         y[t * total + first + r] = sum;

@@ -1,22 +1,19 @@
 /** The audit's result, as --json writes it. */
 import type { EffectRow } from "./answer-effects.ts";
 import type { AttackResult } from "./attack.ts";
-import type { LeakRow } from "./leak.ts";
 import type { ToyRow } from "./toy/toy-report.ts";
+import type { WearRow } from "./wear.ts";
 
 export interface GroupReport {
   readonly group: number;
   readonly modules: readonly string[];
   readonly inFeatures: number;
   readonly rows: number;
-  readonly weightBits: number;
-  readonly replyBits: number;
+  /** h_A: bits of a weight at the precision of answers. */
   readonly weightEntropy: number;
-  /** Q_func = n·h_A/b0; null for sealed output, whose W has low rank and so can be known after fewer. */
-  readonly functionQueries: number | null;
+  /** Q_func = n·h_A/b0 */
+  readonly functionQueries: number;
   readonly attacks: readonly AttackResult[];
-  /** Empty for sealed output, like Q_func. */
-  readonly leak: readonly LeakRow[];
 }
 
 export interface SecurityRow {
@@ -29,9 +26,15 @@ export interface SecurityRow {
 
 export interface AuditReport {
   readonly adapter: string;
-  readonly output: string;
   readonly parameters: string;
+  /** b0 */
+  readonly replyBits: number;
+  /** k, and the vectors that a key answers. */
+  readonly keyLength: number;
+  readonly vectorsPerKey: number;
   readonly security: readonly SecurityRow[];
+  /** What vectors under one key leave of it. */
+  readonly wear: readonly WearRow[];
   readonly groups: readonly GroupReport[];
   /** Lattice attacks end to end at toy size; empty where --attacks leaves them out. */
   readonly toy: readonly ToyRow[];
@@ -41,10 +44,9 @@ export interface AuditReport {
 }
 
 export interface Recommendation {
-  /** Lowest offsets to the product's w and b0 that keep answers; 0 where no text was run. */
-  readonly weightBits: number;
+  /** Lowest offset to the product's b0 that keeps answers; 0 where no text was run. */
   readonly replyBits: number;
-  /** By how much that b0 raises Q_func = n·h_A/b0; a lower w would lower it, so w is better left as it is. */
+  /** By how much that b0 raises Q_func = n·h_A/b0. */
   readonly queriesGained: number;
   readonly budgets: readonly Budget[];
 }

@@ -3,19 +3,14 @@
 import type { GroupView } from "./group-view.ts";
 import type { GroupTruth } from "./truth.ts";
 
-export interface Copy {
-  /** Estimate of the integers W, (R, n), in their own unit; 0 where the thief knows nothing. */
-  readonly estimate: Float64Array;
-}
-
 export interface CurvePoint {
   readonly queries: number;
   /** ‖copy − A′‖/‖A′‖ (Frobenius); B′ is orthonormal, so this is the relative error of the recovered B·A. */
   readonly weightError: number;
   /** The same of the deltas on activations that the attack did not see. */
   readonly deltaError: number;
-  /** Share of the integers of W that are exactly right, among all R·n. */
-  readonly exact: number;
+  /** Share of the integers of W that are known to within E's width, among all R·n. */
+  readonly known: number;
 }
 
 /** Activations of one kind: (count, n) row-major each. */
@@ -27,7 +22,7 @@ export interface Activations {
   readonly heldOut: Float32Array;
 }
 
-/** Scores an estimate of W against the truth. */
+/** Scores an estimate of W, (R, n) in its own unit, 0 where the thief knows nothing. */
 export function scoreCopy(
   view: GroupView,
   truth: GroupTruth,
@@ -37,14 +32,14 @@ export function scoreCopy(
 ): CurvePoint {
   const { rows, inFeatures: n, tensors } = view;
   const difference = new Float64Array(rows * n);
-  let exact = 0;
+  let known = 0;
   let error = 0;
   let size = 0;
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < n; j++) {
       const i = r * n + j;
       difference[i] = tensors.scales[r] * estimate[i] - truth.real[i];
-      if (Math.round(estimate[i]) === truth.integers[i]) exact++;
+      if (Math.abs(estimate[i] - truth.integers[i]) <= view.knownWithin) known++;
       error += difference[i] ** 2;
       size += truth.real[i] ** 2;
     }
@@ -68,7 +63,7 @@ export function scoreCopy(
     queries,
     weightError: Math.sqrt(error / size),
     deltaError: Math.sqrt(deltaError / deltaSize),
-    exact: exact / (rows * n),
+    known: known / (rows * n),
   };
 }
 

@@ -1,29 +1,23 @@
 /**
- * Private layers with other w and b0 than the product has, as a {@link DeltaSource}: quantised weights and the noise and
- * rounding that the protocol would add (docs/parameters.md, Precision). Nothing is encrypted; for the audit's question
- * what w and b0 cost answers.
+ * Private layers with another b0 and other errors than the product has, as a {@link DeltaSource}: quantised weights and the
+ * noise and rounding that the protocol would add (docs/parameters.md, Precision). Nothing is encrypted; for the audit's
+ * question what b0 and the width of E cost answers.
  *
- *   u = S·W·x + N(0, ‖W_r‖²σ_v² + σ_P²·n_pad·σ_v² + σ_E²·2N/3),  rounded to b0 bits at a uniform offset
+ *   u = c·W·x + N(0, Σ of the variances of noise.ts),  rounded to b0 bits at a uniform offset
  */
 import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
 import { type LoraPair, splitLora } from "../pll/lora-split.ts";
+import { predictedNoiseParts, scaledNorm } from "../pll/noise.ts";
 import { quantizeRows } from "../pll/quantize.ts";
 import type { RandomSource } from "../ring/random-source.ts";
-import {
-  errorStddev,
-  HEADROOM,
-  type Parameters,
-  paddingStddev,
-  replyBits,
-  uploadBits,
-  weightBits,
-} from "../rlwe/parameters.ts";
+import type { Parameters } from "../rlwe/parameters.ts";
 import { gaussians, randomWords } from "./random-numbers.ts";
 
 export interface Precision {
-  /** Added to the product's w; and to its b0. */
-  readonly weightBits: number;
+  /** Added to the product's b0. */
   readonly replyBits: number;
+  /** Added to the bits of E. */
+  readonly weightErrorBits: number;
 }
 
 interface SimulatedModule {
@@ -36,17 +30,16 @@ interface SimulatedGroup {
   readonly spec: AdaptedGroup;
   readonly modules: readonly SimulatedModule[];
   readonly rows: number;
-  readonly integers: Int16Array;
+  readonly integers: Int32Array;
   readonly scales: Float64Array;
-  readonly normBound: number;
+  /** ‖c·x‖ */
+  readonly scaledNorm: number;
   /** Standard deviation of each row's noise. */
   readonly noise: Float64Array;
   /** Width of a rounding cell of the reply: 2^(32 − b0). */
   readonly cell: number;
 }
 
-/** Widths that quantisation and packing can hold. */
-const WEIGHT_BITS = { least: 2, most: 13 };
 const MOST_REPLY_BITS = 32;
 
 export class SimulatedLayers implements DeltaSource {
@@ -78,7 +71,7 @@ export class SimulatedLayers implements DeltaSource {
   }
 
   #evaluate(group: SimulatedGroup, x: Float32Array, tokens: number): Float32Array[] {
-    const { rows, integers, scales, normBound, noise, cell, spec, modules } = group;
+    const { rows, integers, scales, noise, cell, spec, modules } = group;
     const n = spec.inFeatures;
     const errors = gaussians(this.#random, tokens * rows);
     const offsets = randomWords(this.#random, tokens * rows);
@@ -86,7 +79,7 @@ export class SimulatedLayers implements DeltaSource {
     for (let t = 0; t < tokens; t++) {
       let square = 0;
       for (let j = 0; j < n; j++) square += x[t * n + j] ** 2;
-      const scale = 2 ** 31 / (HEADROOM * normBound * Math.sqrt(square));
+      const scale = group.scaledNorm / Math.sqrt(square);
       if (!(scale > 0 && Number.isFinite(scale))) continue;
       for (let r = 0; r < rows; r++) {
         let dot = 0;
@@ -133,16 +126,13 @@ function simulate(
     real.set(split.private, offset);
     offset += split.private.length;
   }
-  const { least, most } = WEIGHT_BITS;
-  const bits = Math.min(most, Math.max(least, weightBits(p, n) + precision.weightBits));
   const runs = splits.map(({ split }) => split.rows);
-  const { integers, scales, normBound } = quantizeRows(real, rows, n, bits, runs);
-  const word = Math.hypot(errorStddev(p), 2 ** (p.logQ - uploadBits(p)) / Math.sqrt(12));
-  const hint = Math.hypot(p.hintErrorStddev, 2 ** (p.logQ - p.hintBits) / Math.sqrt(12));
-  const shared = Math.hypot(
-    paddingStddev(p) * word * Math.sqrt(p.paddingLength),
-    hint * Math.sqrt((2 * p.ringDegree) / 3),
-  );
+  const { integers, scales } = quantizeRows(real, rows, n, p.rowNorm, runs);
+  const changed = {
+    ...p,
+    replyBits: Math.min(MOST_REPLY_BITS, Math.max(1, p.replyBits + precision.replyBits)),
+    weightErrorBits: Math.max(1, p.weightErrorBits + precision.weightErrorBits),
+  };
   return {
     spec,
     modules: splits.map(({ split, outFeatures }) => ({
@@ -153,12 +143,12 @@ function simulate(
     rows,
     integers,
     scales,
-    normBound,
+    scaledNorm: scaledNorm(p),
     noise: Float64Array.from({ length: rows }, (_, r) => {
-      let square = 0;
-      for (let j = 0; j < n; j++) square += integers[r * n + j] ** 2;
-      return Math.hypot(shared, word * Math.sqrt(square));
+      const row = integers.subarray(r * n, (r + 1) * n);
+      const { reply: _reply, ...parts } = predictedNoiseParts(changed, Math.hypot(...row));
+      return Math.hypot(...Object.values(parts));
     }),
-    cell: 2 ** (p.logQ - Math.min(MOST_REPLY_BITS, Math.max(1, replyBits(p, n) + precision.replyBits))),
+    cell: 2 ** (p.logQ - changed.replyBits),
   };
 }

@@ -1,17 +1,15 @@
 /** What the provider hides, for scoring only: no attack reads it. */
 import type { CreatedBundle } from "../bundle/create-bundle.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
-import { type LoraPair, mergeLora } from "../pll/lora-split.ts";
+import type { LoraPair } from "../pll/lora-split.ts";
 import { multiply } from "../pll/orthogonal.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { GroupView } from "./group-view.ts";
 
 export interface GroupTruth {
   /** W, (R, n). */
-  readonly integers: Int16Array;
-  /** P, (R, n_pad). */
-  readonly padding: Int16Array;
-  /** B′ᵀ·(scale·B·A), (R, n): A′ before it was quantised, in the published basis; scale·B·A itself when sealed. */
+  readonly integers: Int32Array;
+  /** B′ᵀ·(scale·B·A), (R, n): A′ before it was quantised, in the published basis. */
   readonly real: Float64Array;
 }
 
@@ -23,12 +21,11 @@ export async function groupTruth(
   view: GroupView,
 ): Promise<GroupTruth> {
   const tree = memoryFileTree({ [PRIVATE]: made.privateState }, "private state");
-  const groups = await readPrivateState(tree, PRIVATE, made.manifest, made.digest);
-  const { weights, padding } = groups[view.index];
+  const { groups } = await readPrivateState(tree, PRIVATE, made.manifest, made.digest);
+  const { weights } = groups[view.index];
   const parts = view.spec.modules.map(({ name }, i) => {
     const pair = modules.get(name);
     if (pair === undefined) throw new RangeError("a module of the bundle is not in the adapter");
-    if (view.spec.output === "sealed") return mergeLora(pair);
     return inBasis(view.tensors.bases[i], pair, view.spec.modules[i].rows);
   });
   const real = new Float64Array(view.rows * view.inFeatures);
@@ -37,7 +34,7 @@ export async function groupTruth(
     real.set(part, offset);
     offset += part.length;
   }
-  return { integers: weights, padding, real };
+  return { integers: weights, real };
 }
 
 /** B′ᵀ·(scale·B·A), (rows, in). */

@@ -20,6 +20,8 @@ export const ERROR_KINDS = {
   bad_adapter: { wire: 0, exit: 2 },
   unsupported_adapter: { wire: 0, exit: 2 },
   bad_bundle: { wire: 0, exit: 2 },
+  /** What came as a key is not signed by the provider whose bundle this is, or is not one. */
+  bad_key: { wire: 0, exit: 2 },
   bad_state: { wire: 0, exit: 2 },
   bad_tokenizer: { wire: 0, exit: 2 },
   bad_argument: { wire: 0, exit: 2 },
@@ -44,6 +46,10 @@ export const ERROR_KINDS = {
   budget_exhausted: { wire: 14, exit: 4 },
   /** The provider can't reach what keeps its keys and budgets; asking again later may help. */
   unavailable: { wire: 15, close: 1013, exit: 4 },
+  /** The key was never made for this account, or is of another time: the client takes another. */
+  unknown_key: { wire: 16, exit: 4 },
+  /** The key has answered as many vectors as it may: the client takes another. */
+  worn_key: { wire: 17, exit: 4 },
   // the connection, seen from the client: exit 5
   connection_failed: { wire: 0, exit: 5 },
   connection_lost: { wire: 0, exit: 5 },

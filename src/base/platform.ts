@@ -98,6 +98,16 @@ export interface TensorRuntime {
   availableMemory?(): Promise<number | undefined>;
 }
 
+/** Names one kept key, all in hex. */
+export interface KeptKeyName {
+  /** Hash of the provider, the adapter and the account. */
+  readonly account: string;
+  /** SHA-256 of the bundle. */
+  readonly bundle: string;
+  /** The key's id. */
+  readonly id: string;
+}
+
 export interface SocketOptions {
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;

@@ -1,12 +1,12 @@
 /**
- * A bundle: what the provider publishes for one adapter version, one safetensors file. Groups with their hints,
- * scales, norm bounds and public bases; never a polynomial, never code. Identified by its SHA-256 digest.
+ * A bundle: what the provider publishes for one adapter version, one safetensors file. Groups with their
+ * scales and public bases; never a polynomial, never code, and nothing of the private weights: those travel encrypted, in
+ * keys. Identified by its SHA-256 digest.
  *
  * Everything is checked at load (docs/security.md, rule 6): lengths, finite positive scales, orthonormal bases.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesOf } from "../base/bytes.ts";
-import { packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import {
   encodeSafetensors,
@@ -26,11 +26,9 @@ const FILE = "bundle.safetensors";
 const ORTHONORMAL_TOLERANCE = 1e-2;
 
 export interface BundleTensors {
-  /** Packed hint, (rows, packedBytes(N, hintBits)). */
-  readonly hint: Uint8Array;
   /** One positive scale per row. */
   readonly scales: Float64Array;
-  /** For each module B′ (outFeatures, rows) row-major; empty when sealed. */
+  /** For each module B′ (outFeatures, rows) row-major. */
   readonly bases: readonly Float32Array[];
 }
 
@@ -49,8 +47,6 @@ export function encodeBundle(manifest: BundleManifest, groups: readonly BundleTe
     const spec = manifest.groups[g];
     const rows = rowsOf(spec);
     tensors.push({ name: `group.${g}.scales`, dtype: "F64", shape: [rows], data: bytesOf(group.scales) });
-    const rowBytes = group.hint.length / rows;
-    tensors.push({ name: `group.${g}.hint`, dtype: "U8", shape: [rows, rowBytes], data: group.hint });
     for (const [i, basis] of group.bases.entries()) {
       const shape = [spec.modules[i].outFeatures, spec.modules[i].rows];
       tensors.push({ name: `group.${g}.basis.${i}`, dtype: "F16", shape, data: bytesOf(toFloat16(basis)) });
@@ -69,25 +65,21 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
   const groups: BundleTensors[] = [];
   for (const [g, group] of manifest.groups.entries()) {
     const rows = rowsOf(group);
-    const rowBytes = packedBytes(RING_DEGREE, manifest.parameters.hintBits);
     const read = (info: TensorInfo) => readTensorBytes(tree, info);
-    const hint = await read(expect(file, `group.${g}.hint`, "U8", [rows, rowBytes]));
     const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
     const scales = new Float64Array(new Uint8Array(scaleBytes).buffer);
     if (!scales.every((scale) => scale >= 2 ** -100 && scale < 2 ** 100))
       throw refusal(`group ${g} has a scale out of range`);
     const bases: Float32Array[] = [];
-    if (group.output === "public-basis") {
-      for (const [i, module] of group.modules.entries()) {
-        const info = expect(file, `group.${g}.basis.${i}`, "F16", [module.outFeatures, module.rows]);
-        const basis = widenF16(new Uint16Array(new Uint8Array(await read(info)).buffer));
-        if (!isOrthonormal(basis, module.outFeatures, module.rows)) {
-          throw refusal(`the basis of ${module.name} is not orthonormal`);
-        }
-        bases.push(basis);
+    for (const [i, module] of group.modules.entries()) {
+      const info = expect(file, `group.${g}.basis.${i}`, "F16", [module.outFeatures, module.rows]);
+      const basis = widenF16(new Uint16Array(new Uint8Array(await read(info)).buffer));
+      if (!isOrthonormal(basis, module.outFeatures, module.rows)) {
+        throw refusal(`the basis of ${module.name} is not orthonormal`);
       }
+      bases.push(basis);
     }
-    groups.push({ hint, scales, bases });
+    groups.push({ scales, bases });
   }
   return { manifest, groups, digest: sha256(bytes), bytes };
 }

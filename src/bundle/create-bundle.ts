@@ -1,16 +1,14 @@
 /** From a LoRA adapter to its public bundle and private state (docs/protocol.md §Bundle). Runs at the provider, offline. */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { toHex } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import { type LoraPair, mergeLora, splitLora } from "../pll/lora-split.ts";
+import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { type LoraPair, splitLora } from "../pll/lora-split.ts";
 import { quantizeRows } from "../pll/quantize.ts";
-import { setup } from "../pll/setup.ts";
-import { Kernels } from "../ring/kernels.ts";
 import type { RandomSource } from "../ring/random-source.ts";
-import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { DEFAULT_PARAMETERS, layoutOf, type Parameters, weightBits } from "../rlwe/parameters.ts";
-import { BUNDLE_ID_BYTES, expandLayout } from "../rlwe/public-elements.ts";
+import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
+import { BUNDLE_ID_BYTES } from "../rlwe/public-elements.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { type BundleTensors, encodeBundle } from "./bundle.ts";
 import {
@@ -20,9 +18,9 @@ import {
   checkAdapterName,
   checkModuleName,
   MAX_BASIS_RANK,
-  type OutputMode,
 } from "./manifest.ts";
 import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
+import { createSigningKey, publicKeyOf } from "./signature.ts";
 
 /** Adapted modules that share one input, in forward order. */
 export interface GroupSpec {
@@ -37,7 +35,6 @@ export interface CreateBundleInput {
   readonly groups: readonly GroupSpec[];
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
-  readonly output: OutputMode;
   readonly parameters?: Parameters;
   /** What the adapter changes about text: public. */
   readonly text?: AdapterText;
@@ -57,7 +54,6 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   baseFingerprint: "object",
   groups: "list",
   modules: "object",
-  output: "string",
   parameters: "object",
   text: "object",
 };
@@ -66,7 +62,6 @@ const REQUIRED = {
   baseFingerprint: "await fingerprintCheckpoint(checkpoint)",
   groups: "fitAdapter(adapter, checkpoint)",
   modules: "adapter.modules",
-  output: '"public-basis"',
 };
 
 interface GroupResult {
@@ -93,18 +88,18 @@ export async function createBundle(
   for (const { modules } of input.groups) modules.forEach(checkModuleName);
   const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
   random(bundleId);
-  const kernels = Kernels.load();
-  const pool = new BufferPool(kernels);
+  const keySigningKey = createSigningKey(random);
   const results: GroupResult[] = [];
   for (const [g, group] of input.groups.entries()) {
     await onProgress(g, input.groups.length);
-    results.push(createGroup(kernels, pool, input, parameters, bundleId, g, group, random));
+    results.push(createGroup(input, parameters, group, random));
   }
   const manifest: BundleManifest = {
     version: BUNDLE_VERSION,
     adapter: input.adapter,
     bundleId: toHex(bundleId),
     baseFingerprint: toHex(input.baseFingerprint),
+    keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
     ...(input.text === undefined ? {} : { text: input.text }),
@@ -114,22 +109,20 @@ export async function createBundle(
     results.map(({ tensors }) => tensors),
   );
   const digest = sha256(bundle);
-  const privateState = encodePrivateState(
-    manifest,
-    digest,
-    results.map(({ secret }) => secret),
-  );
+  const rootSecret = new Uint8Array(ROOT_SECRET_BYTES);
+  random(rootSecret);
+  const privateState = encodePrivateState(manifest, digest, {
+    rootSecret,
+    keySigningKey,
+    groups: results.map(({ secret }) => secret),
+  });
   await onProgress(input.groups.length, input.groups.length);
   return { manifest, bundle, digest, privateState };
 }
 
 function createGroup(
-  kernels: Kernels,
-  pool: BufferPool,
   input: CreateBundleInput,
   parameters: Parameters,
-  bundleId: Uint8Array,
-  g: number,
   group: GroupSpec,
   random: RandomSource,
 ): GroupResult {
@@ -142,17 +135,11 @@ function createGroup(
     return { name, pair };
   });
   const parts = pairs.map(({ name, pair }) => {
-    if (input.output === "sealed") {
-      const rows = pair.outFeatures;
-      return { module: { name, outFeatures: rows, rows }, real: mergeLora(pair), basis: undefined };
-    }
     if (Math.min(pair.rank, pair.outFeatures) > MAX_BASIS_RANK) {
       throw new TacetError(
         "unsupported_adapter",
         `${name} has rank ${pair.rank}, more than ${MAX_BASIS_RANK}`,
-        {
-          hint: "make the bundle with --output sealed",
-        },
+        { hint: "reduce it, for instance by a singular value decomposition of B·A" },
       );
     }
     const split = splitLora(pair, random);
@@ -166,33 +153,16 @@ function createGroup(
     real.set(part.real, offset);
     offset += part.real.length;
   }
-  // After the rotation the rows of one module are alike: one scale keeps their norms, which bound S, alike too.
-  const runs = input.output === "sealed" ? undefined : parts.map(({ module }) => module.rows);
-  const quantized = quantizeRows(
-    real,
-    rows,
-    group.inFeatures,
-    weightBits(parameters, group.inFeatures),
-    runs,
-  );
-  const elements = expandLayout(kernels, pool, layoutOf(parameters, group.inFeatures), bundleId, g);
-  const context = [concatBytes(bundleId, new Uint8Array(new Uint32Array([g]).buffer), utf8(input.adapter))];
-  const weights = quantized.integers;
-  const { padding, hint } = setup(
-    kernels,
-    pool,
-    { parameters, elements, weights, rows, inFeatures: group.inFeatures, context },
-    random,
-  );
+  // After the rotation the rows of one module are alike: one scale says nothing of any of them.
+  const runs = parts.map(({ module }) => module.rows);
+  const { integers, scales } = quantizeRows(real, rows, group.inFeatures, parameters.rowNorm, runs);
   return {
     spec: {
       layer: group.layer,
       inFeatures: group.inFeatures,
-      output: input.output,
       modules: parts.map(({ module }) => module),
-      normBound: quantized.normBound,
     },
-    tensors: { hint, scales: quantized.scales, bases: parts.flatMap(({ basis }) => (basis ? [basis] : [])) },
-    secret: { weights, padding },
+    tensors: { scales, bases: parts.map(({ basis }) => basis) },
+    secret: { weights: integers },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The manifest of a bundle: everything about an adapter version that is public and small. It travels as JSON in
- * the safetensors header under "tacet"; hints, scales and bases are tensors beside it (docs/protocol.md §Bundle).
+ * the safetensors header under "tacet"; scales and bases are tensors beside it (docs/protocol.md §Bundle).
  */
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
@@ -9,8 +9,9 @@ import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
 import { decodeAdapterText } from "./manifest-text.ts";
+import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
-export const BUNDLE_VERSION = 1;
+export const BUNDLE_VERSION = 2;
 export { refusal } from "./manifest-fields.ts";
 
 const MAX_GROUPS = 65_536;
@@ -18,23 +19,17 @@ const MAX_DIMENSION = 1 << 20;
 /** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
 export const MAX_BASIS_RANK = 512;
 
-/** How a group's result leaves the provider (docs/protocol.md §Bundle). */
-export type OutputMode = "public-basis" | "sealed";
-
 export interface BundleModule {
   readonly name: string;
   readonly outFeatures: number;
-  /** Rows of the group's W that belong to this module: its rank, or outFeatures when sealed. */
+  /** Rows of the group's W that belong to this module: its rank. */
   readonly rows: number;
 }
 
 export interface BundleGroup {
   readonly layer: number;
   readonly inFeatures: number;
-  readonly output: OutputMode;
   readonly modules: readonly BundleModule[];
-  /** On the grid 2^(k/4): at least the largest row norm of W. */
-  readonly normBound: number;
 }
 
 export interface BundleManifest {
@@ -45,6 +40,8 @@ export interface BundleManifest {
   readonly bundleId: string;
   /** SHA-256, hex, of the base model (weights/fingerprint.ts). */
   readonly baseFingerprint: string;
+  /** Ed25519 public key, hex, that signs the keys of this bundle (key-signature.ts). */
+  readonly keySigner: string;
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
   /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
@@ -68,7 +65,7 @@ export function decodeManifest(json: string): BundleManifest {
       "bad_bundle",
       `the bundle has version ${quoteName(String(fields.version))}, this is ${BUNDLE_VERSION}`,
       {
-        hint: "use the same version of tacet as the provider, or ask it for a new bundle",
+        hint: "use the same version of tacet as the provider; a provider makes bundles of this version with 'tacet bundle'",
       },
     );
   }
@@ -79,6 +76,7 @@ export function decodeManifest(json: string): BundleManifest {
     adapter: string(fields.adapter, "adapter"),
     bundleId: hex(fields.bundleId, "bundleId", 16),
     baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
+    keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
     ...(text === undefined ? {} : { text }),
@@ -96,8 +94,6 @@ function decodeParameters(raw: unknown): Parameters {
 
 function decodeGroup(raw: unknown, at: string): BundleGroup {
   const fields = record(raw, at);
-  const output = fields.output;
-  if (output !== "public-basis" && output !== "sealed") throw refusal(`${at}.output is not an output mode`);
   const modules = array(fields.modules, `${at}.modules`, 256).map((module, i) => {
     const where = `${at}.modules[${i}]`;
     const parts = record(module, where);
@@ -108,23 +104,17 @@ function decodeGroup(raw: unknown, at: string): BundleGroup {
     };
   });
   for (const module of modules) {
-    if (output === "sealed" ? module.rows !== module.outFeatures : module.rows > module.outFeatures) {
+    if (module.rows > module.outFeatures) {
       throw refusal(`${at}: module ${module.name} has ${module.rows} rows for ${module.outFeatures} outputs`);
     }
   }
-  if (output === "public-basis" && modules.some(({ rows }) => rows > MAX_BASIS_RANK)) {
+  if (modules.some(({ rows }) => rows > MAX_BASIS_RANK)) {
     throw refusal(`${at} has a basis of more than ${MAX_BASIS_RANK} columns`);
-  }
-  const normBound = fields.normBound;
-  if (typeof normBound !== "number" || !(normBound >= 1 && normBound <= 2 ** 30)) {
-    throw refusal(`${at}.normBound is not in [1, 2^30]`);
   }
   return {
     layer: integer(fields.layer, `${at}.layer`, 0, 65_535),
     inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_DIMENSION),
-    output,
     modules,
-    normBound,
   };
 }
 

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { type EditableFile, editSafetensors } from "../../test/support/edit-safetensors.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { toHex } from "../base/bytes.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { CreatedBundle } from "./create-bundle.ts";
 import { rowsOf } from "./manifest.ts";
 import { encodePrivateState, readPrivateState } from "./private-state.ts";
+import { publicKeyOf } from "./signature.ts";
 
 let made: CreatedBundle;
 beforeAll(async () => {
@@ -23,26 +25,31 @@ const refused = (edit: (file: EditableFile) => void) =>
   expect(read(editSafetensors(made.privateState, edit))).rejects.toMatchObject({ code: "bad_state" });
 
 describe("private state", () => {
-  it("gives W and P of every group back, byte for byte", async () => {
-    const groups = await read(made.privateState);
+  it("gives W of every group and the secrets of keys back, byte for byte", async () => {
+    const state = await read(made.privateState);
     for (const [g, spec] of made.manifest.groups.entries()) {
-      expect(groups[g].weights).toHaveLength(rowsOf(spec) * spec.inFeatures);
-      expect(groups[g].padding).toHaveLength(rowsOf(spec) * made.manifest.parameters.paddingLength);
+      expect(state.groups[g].weights).toHaveLength(rowsOf(spec) * spec.inFeatures);
     }
-    expect(encodePrivateState(made.manifest, made.digest, groups)).toEqual(made.privateState);
-    expect(await read(Buffer.from(made.privateState))).toEqual(groups);
+    expect(toHex(publicKeyOf(state.keySigningKey))).toBe(made.manifest.keySigner);
+    expect(encodePrivateState(made.manifest, made.digest, state)).toEqual(made.privateState);
+    expect(await read(Buffer.from(made.privateState))).toEqual(state);
   });
 
   it("is in no part in the bundle", async () => {
     const bundle = Buffer.from(made.bundle);
-    for (const { weights, padding } of await read(made.privateState)) {
-      for (const values of [weights, padding]) {
-        const bytes = Buffer.from(values.buffer, values.byteOffset, 16);
-        expect(bundle.includes(bytes)).toBe(false);
-        expect(Buffer.from(made.privateState).includes(bytes)).toBe(true);
-      }
+    const { rootSecret, keySigningKey, groups } = await read(made.privateState);
+    for (const values of [rootSecret, keySigningKey, ...groups.map(({ weights }) => weights)]) {
+      const bytes = Buffer.from(values.buffer, values.byteOffset, 16);
+      expect(bundle.includes(bytes)).toBe(false);
+      expect(Buffer.from(made.privateState).includes(bytes)).toBe(true);
     }
   });
+
+  it("with another signing key than the bundle names is refused", () =>
+    refused((file) => {
+      const tensor = file.tensors.find(({ name }) => name === "key_signing_key")!;
+      tensor.data = tensor.data.map((byte) => byte ^ 1);
+    }));
 
   it("of another bundle is refused, though every shape is the same", async () => {
     const other = await tinyBundle();
@@ -54,8 +61,8 @@ describe("private state", () => {
     await refused((file) => void (file.metadata = {}));
     for (const i of [0, 1, 2, 3]) {
       await refused((file) => void file.tensors.splice(i, 1));
-      await refused((file) => void file.tensors[i].shape.reverse());
-      await refused((file) => void (file.tensors[i].dtype = "U16"));
+      await refused((file) => void file.tensors[i].shape.unshift(1));
+      await refused((file) => void (file.tensors[i].dtype = i < 2 ? "I8" : "F32"));
     }
   });
 

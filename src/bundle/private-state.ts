@@ -1,10 +1,11 @@
 /**
- * The provider's private state for one bundle: W and P of every group, one safetensors file. Whoever has this
- * file has the adapter.
+ * The provider's private state for one bundle: W of every group, the root secret of its keys and what signs them, one safetensors file.
+ * Whoever has this file has the adapter, and with a client's keys whatever that client has been sent.
  */
 import { bytesOf, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
+import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
 import {
   encodeSafetensors,
   openSafetensors,
@@ -12,35 +13,41 @@ import {
   type TensorToEncode,
 } from "../weights/safetensors.ts";
 import { type BundleManifest, rowsOf } from "./manifest.ts";
+import { publicKeyOf } from "./signature.ts";
 
 const DIGEST_KEY = "tacet.bundle";
+const ROOT_SECRET = "root_secret";
+const KEY_SIGNING_KEY = "key_signing_key";
 
 export interface PrivateGroup {
   /** W, (rows, inFeatures). */
-  readonly weights: Int16Array;
-  /** P, (rows, n_pad). */
-  readonly padding: Int16Array;
+  readonly weights: Int32Array;
+}
+
+export interface PrivateState {
+  /** What all keys of the adapter are derived from; 32 bytes. */
+  readonly rootSecret: Uint8Array;
+  /** Ed25519, 32 bytes: its public half is the manifest's keySigner. */
+  readonly keySigningKey: Uint8Array;
+  readonly groups: readonly PrivateGroup[];
 }
 
 export function encodePrivateState(
   manifest: BundleManifest,
   bundleDigest: Uint8Array,
-  groups: readonly PrivateGroup[],
+  { rootSecret, keySigningKey, groups }: PrivateState,
 ): Uint8Array {
-  const tensors: TensorToEncode[] = groups.flatMap(({ weights, padding }, g) => {
-    const spec = manifest.groups[g];
-    const rows = rowsOf(spec);
-    return [
-      { name: `group.${g}.weights`, dtype: "I16", shape: [rows, spec.inFeatures], data: bytesOf(weights) },
-      {
-        name: `group.${g}.padding`,
-        dtype: "I16",
-        shape: [rows, manifest.parameters.paddingLength],
-        data: bytesOf(padding),
-      },
-    ] as const;
-  });
-  return encodeSafetensors(tensors, { [DIGEST_KEY]: toHex(bundleDigest) });
+  const weights = groups.map(
+    ({ weights }, g): TensorToEncode => ({
+      name: `group.${g}.weights`,
+      dtype: "I32",
+      shape: [rowsOf(manifest.groups[g]), manifest.groups[g].inFeatures],
+      data: bytesOf(weights),
+    }),
+  );
+  const root = { name: ROOT_SECRET, dtype: "U8", shape: [ROOT_SECRET_BYTES], data: rootSecret } as const;
+  const signer = { name: KEY_SIGNING_KEY, dtype: "U8", shape: [32], data: keySigningKey } as const;
+  return encodeSafetensors([root, signer, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
 }
 
 /** @throws TacetError bad_state if the file is damaged or belongs to another bundle */
@@ -49,29 +56,33 @@ export async function readPrivateState(
   path: string,
   manifest: BundleManifest,
   bundleDigest: Uint8Array,
-): Promise<PrivateGroup[]> {
+): Promise<PrivateState> {
   const file = await openSafetensors(tree, path, "bad_state");
   if (file.metadata[DIGEST_KEY] !== toHex(bundleDigest)) {
     throw new TacetError("bad_state", `${path} does not belong to the bundle beside it`, {
       hint: "both files are written together by 'tacet bundle'; make them again",
     });
   }
-  const read = async (name: string, shape: readonly number[]): Promise<Int16Array> => {
+  const read = async (name: string, dtype: string, shape: readonly number[]): Promise<Uint8Array> => {
     const info = file.tensors.get(name);
-    if (info === undefined || info.dtype !== "I16" || info.shape.join() !== shape.join()) {
+    if (info === undefined || info.dtype !== dtype || info.shape.join() !== shape.join()) {
       throw new TacetError("bad_state", `${path}: tensor ${name} is missing or has another shape`, {
         hint: "the file is damaged: make it again with 'tacet bundle'",
       });
     }
-    return new Int16Array(new Uint8Array(await readTensorBytes(tree, info)).buffer);
+    return new Uint8Array(await readTensorBytes(tree, info));
   };
-  const groups: PrivateGroup[] = [];
-  for (const [g, group] of manifest.groups.entries()) {
-    const rows = rowsOf(group);
-    groups.push({
-      weights: await read(`group.${g}.weights`, [rows, group.inFeatures]),
-      padding: await read(`group.${g}.padding`, [rows, manifest.parameters.paddingLength]),
+  const rootSecret = await read(ROOT_SECRET, "U8", [ROOT_SECRET_BYTES]);
+  const keySigningKey = await read(KEY_SIGNING_KEY, "U8", [32]);
+  if (toHex(publicKeyOf(keySigningKey)) !== manifest.keySigner) {
+    throw new TacetError("bad_state", `${path}: its signing key is not the one that the bundle names`, {
+      hint: "the file is damaged: make it again with 'tacet bundle'",
     });
   }
-  return groups;
+  const groups: PrivateGroup[] = [];
+  for (const [g, group] of manifest.groups.entries()) {
+    const bytes = await read(`group.${g}.weights`, "I32", [rowsOf(group), group.inFeatures]);
+    groups.push({ weights: new Int32Array(bytes.buffer) });
+  }
+  return { rootSecret, keySigningKey, groups };
 }

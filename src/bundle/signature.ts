@@ -10,7 +10,7 @@ import { concatBytes, equalBytes, utf8 } from "../base/bytes.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 
 export const PUBLIC_KEY_BYTES = 32;
-const SIGNATURE_BYTES = 64;
+export const SIGNATURE_BYTES = 64;
 
 export interface BundleSignature {
   readonly publicKey: Uint8Array;
@@ -24,18 +24,28 @@ export function createSigningKey(random: RandomSource): Uint8Array {
   return key;
 }
 
+/** The public key that goes with it. */
+export function publicKeyOf(signingKey: Uint8Array): Uint8Array {
+  return ed25519.getPublicKey(signingKey);
+}
+
 export function signBundle(signingKey: Uint8Array, digest: Uint8Array): BundleSignature {
   return {
-    publicKey: ed25519.getPublicKey(signingKey),
+    publicKey: publicKeyOf(signingKey),
     signature: ed25519.sign(messageOf(digest), signingKey),
   };
 }
 
 /** Whether the signature is the key's own over this digest, by the strict rules of RFC 8032. */
 export function isSignedBy({ publicKey, signature }: BundleSignature, digest: Uint8Array): boolean {
+  return holds(publicKey, signature, messageOf(digest));
+}
+
+/** Whether it is a signature of a message, by the strict rules of RFC 8032; false for anything else. */
+export function holds(publicKey: Uint8Array, signature: Uint8Array, message: Uint8Array): boolean {
   if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false;
   try {
-    return ed25519.verify(signature, messageOf(digest), publicKey, { zip215: false });
+    return ed25519.verify(signature, message, publicKey, { zip215: false });
   } catch {
     return false; // a public key that is no point of the curve
   }

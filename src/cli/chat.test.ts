@@ -141,15 +141,17 @@ describe.skipIf(spawnSync("script", ["--version"]).status !== 0)("on a terminal"
     const greeting = await chat.see(/The adapter law is asked privately\. [^>]*\r\n> /);
     expect(unwrapped(greeting)).toMatch(/small dictionary: .* one English word .* such as tender/);
     chat.type("battery\r");
-    const first = await chat.see(/\d+ tokens, [\d.]+\/s after [\d.]+ m?s; \d+ % for privacy; .* down\r\n> /);
+    const first = await chat.see(
+      /\d+ tokens, [\d.]+\/s after [\d.]+ m?s; \d+ % for privacy; .* down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /,
+    );
     expect(unwrapped(first)).toContain(BATTERY);
     chat.type("/retry\r");
-    expect(unwrapped(await chat.see(/down\r\n> /))).toContain(BATTERY);
+    expect(unwrapped(await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /))).toContain(BATTERY);
     chat.type("/reset\r");
     await chat.see(/begins anew[^>]*> /);
     // Up three times: /reset, /retry, battery.
     chat.type("\u001b[A\u001b[A\u001b[A\r");
-    expect(unwrapped(await chat.see(/down\r\n> /))).toContain(BATTERY);
+    expect(unwrapped(await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /))).toContain(BATTERY);
     chat.type("/save talk.json\r");
     await chat.see(/2 messages are in talk\.json\.\r\n> /);
     expect(JSON.parse(readFileSync(join(home, "talk.json"), "utf8"))).toEqual({
@@ -176,7 +178,7 @@ describe.skipIf(spawnSync("script", ["--version"]).status !== 0)("on a terminal"
     chat.type("/reset\r");
     await chat.see(/anew\.\r\n> /);
     chat.type("tender\r");
-    expect(unwrapped(await chat.see(/down\r\n> /))).toContain(TENDER);
+    expect(unwrapped(await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /))).toContain(TENDER);
     chat.type("/quit\r");
     expect(await chat.ended).toBe(0);
   });
@@ -204,12 +206,12 @@ describe.skipIf(spawnSync("script", ["--version"]).status !== 0)("on a terminal"
     chat.type("bail\r");
     await chat.see(/to set free/);
     chat.type("tender\r");
-    await chat.see(/down\r\n> tender\r\n\(law\) to offer in payment/);
-    await chat.see(/down\r\n> /);
+    await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> tender\r\n\(law\) to offer in payment/);
+    await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /);
     chat.type("\u001b[200~keep\nthe\ndeposit\u001b[201~");
     await chat.see(/deposit/);
     chat.type("\r");
-    await chat.see(/single words only[^>]*down\r\n> /);
+    await chat.see(/single words only[^>]*down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /);
     chat.type("/save paste.json\r");
     await chat.see(/2 messages are in paste\.json/);
     expect(JSON.parse(readFileSync(join(home, "paste.json"), "utf8")).messages[0].content).toBe(
@@ -217,7 +219,9 @@ describe.skipIf(spawnSync("script", ["--version"]).status !== 0)("on a terminal"
     );
     // One that is given up is gone.
     chat.type("\u001b[200~one\ntwo\u001b[201~\u0003bail?\r");
-    expect(unwrapped(await chat.see(/down\r\n> /))).toContain('Looked up as "bail". (law) to set free');
+    expect(unwrapped(await chat.see(/down(?:;\s+\d+\s+keys?,\s+[\d.]+\s+.B)?\r\n> /))).toContain(
+      'Looked up as "bail". (law) to set free',
+    );
     chat.type("\u0004");
     expect(await chat.ended).toBe(0);
   });

@@ -119,7 +119,7 @@ afterAll(() => {
 });
 
 describe("bundle", () => {
-  it("writes a public and a private file and says what both modes cost", async () => {
+  it("writes a public and a private file and says what a token and a key cost", async () => {
     const out = join(home, "printed");
     const { code, stdout, stderr } = await tacet("bundle", "--adapter", LAW, "--out", out);
     expect(code).toBe(0);
@@ -129,8 +129,8 @@ describe("bundle", () => {
     );
     expect(stdout).toMatch(/^adapter +law-adapter$/m);
     expect(stdout).toMatch(/^digest +[0-9a-f]{64}$/m);
-    expect(stdout).toMatch(/^public-basis \* /m);
-    expect(stdout).toMatch(/^sealed /m);
+    expect(stdout).toMatch(/^a token +[\d,]+ bytes up, [\d,]+ down$/m);
+    expect(stdout).toMatch(/^a key +[\d.]+ MB down, for 240 tokens$/m);
     expect(stdout).toMatch(/^The embedded example may be so: it is published/);
     expect(stdout).toMatch(/chosen vectors/);
     for (const line of stdout.split("\n"))
@@ -204,6 +204,8 @@ describe("generate", () => {
       roundTrips: 24 * EXPECTED.adapter.ids.length + 11,
     });
     expect(hidden.bytesUp).toBeGreaterThan(100_000 * tokens);
+    expect(hidden.keys.number).toBe(1);
+    expect(hidden.keys.bytes).toBeGreaterThan(1_000_000);
     expect(hidden.timings.perToken.encryptionMs).toBeGreaterThan(0);
   });
 
@@ -361,7 +363,7 @@ describe("inspect", () => {
   it.each([
     ["base model", ["--base", join(ROOT, "models/lexicon/base")], { parameters: 5_475_584 }],
     ["adapter", ["--adapter", LAW], { parameters: 224_256 }],
-    ["bundle", ["--bundle", "state/bundle.safetensors"], { adapter: "law", output: "public-basis" }],
+    ["bundle", ["--bundle", "state/bundle.safetensors"], { adapter: "law", cost: { vectorsPerKey: 240 } }],
     ["state folder", ["--state", "state"], { adapter: "law", servable: true }],
   ])("knows a %s", async (kind, args, facts) => {
     expect(await tacetJson("inspect", ...args)).toMatchObject({ kind, ...facts });
@@ -369,22 +371,9 @@ describe("inspect", () => {
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
-  it("prints no number of queries for sealed output", async () => {
-    const out = join(home, "sealed");
-    const made = await tacet("bundle", "--adapter", LAW, "--out", out, "--output", "sealed");
-    for (const text of [made.stdout, (await tacet("inspect", "--state", out)).stdout]) {
-      expect(text).not.toMatch(/\d at width|function vectors|after vectors/);
-      expect(text.replace(/\s+/g, " ")).toContain("Sealed output needs fewer of them than public-basis");
-    }
-    const { security } = await tacetJson("inspect", "--state", out);
-    expect(Object.keys(security)).toEqual(["query", "hint", "note"]);
-    const key = await tacet("keys", "create", "--data", join(home, "d"), "--state", out, "--budget", "1");
-    expect(key.stderr).toMatch(/^warning: .*: sealed output: after how many vectors .* cannot be said/m);
-  });
-
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
-    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 256 } });
+    expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 240 } });
     expect(facts.security.query.standard).toBeGreaterThan(128);
   });
 });

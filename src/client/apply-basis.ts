@@ -1,6 +1,6 @@
 /**
- * From the rows that a reply gives to each module's delta: delta_i = B′_i·y_i (public basis), or y_i itself
- * (sealed). y (tokens, rows) row-major, the modules' rows one after another; delta_i (tokens, outFeatures).
+ * From the rows that a reply gives to each module's delta: delta_i = B′_i·y_i. y (tokens, rows) row-major, the modules'
+ * rows one after another; delta_i (tokens, outFeatures).
  */
 import type { BundleModule } from "../bundle/manifest.ts";
 import type { PublicBasis } from "../pll/public-basis.ts";
@@ -12,7 +12,7 @@ export interface Addition {
 }
 
 /**
- * @param bases one for each module, or none when sealed
+ * @param bases one for each module
  * @param targets memory for the deltas
  * @param addition for one token only
  * @returns targets
@@ -32,8 +32,7 @@ export function applyBasis(
       for (let t = 0; t < tokens; t++) {
         const part = y.subarray(t * rows + offset, t * rows + offset + count);
         const out = tokens === 1 ? targets[i] : targets[i].subarray(t * outFeatures, (t + 1) * outFeatures);
-        if (bases.length === 0) out.set(part);
-        else bases[i].apply(part, out, addition && { basis: addition.bases[i], y: addition.y });
+        bases[i].apply(part, out, addition && { basis: addition.bases[i], y: addition.y });
       }
       offset += count;
     }

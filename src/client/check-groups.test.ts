@@ -8,17 +8,16 @@ const INPUTS = [["0.q", "0.k", "0.v"], ["0.o"], ["0.gate", "0.up"], ["0.down"], 
 
 function manifestOf(groups: readonly (readonly string[])[]): BundleManifest {
   return {
-    version: 1,
+    version: 2,
     adapter: "a",
     bundleId: "00".repeat(16),
     baseFingerprint: "5a".repeat(32),
+    keySigner: "00".repeat(32),
     parameters: DEFAULT_PARAMETERS,
     groups: groups.map((names) => ({
       layer: 0,
       inFeatures: 8,
-      output: "sealed",
       modules: names.map((name) => ({ name, outFeatures: 4, rows: 4 })),
-      normBound: 1,
     })),
   };
 }

@@ -93,6 +93,7 @@ const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = {
   pinnedDigest: "string",
   providerKey: "string",
   cache: "object",
+  keyCache: "object",
   handshakeMs: "number",
   silenceMs: "number",
   reconnectMs: "number",
@@ -200,6 +201,7 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
       ...joined.map(({ use }) => use),
       ...(withBase ? [{}] : []),
     ]);
+    await Promise.all(joined.map(({ restored }) => restored));
     const models = joined.map((each, i): PrivateModel => {
       const { adapter, provider, bundle } = each;
       const model = loaded[i];
@@ -229,6 +231,8 @@ interface JoinedAdapter {
   readonly provider: RemoteProvider;
   readonly bundle: Bundle;
   readonly adapter: RemoteAdapter;
+  /** Keys that were kept are back, and one is on its way where there are few. */
+  readonly restored: Promise<void>;
   /** The base with the adapter's text. */
   readonly checkpoint: Checkpoint;
   readonly use: DeltaUse;
@@ -252,11 +256,15 @@ async function joinAdapter(
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
     const joined = await joinAdapterText(checkpoint, bundle.manifest.text, vocabSizeOf(checkpoint));
     const { limits, budget } = provider.welcome;
-    const adapter = new RemoteAdapter(bundle, provider, provider.limits);
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    // While the model is loaded.
+    const restored = adapter.restoreKeys();
+    restored.catch(() => {}); // whoever awaits it is told
     return {
       provider,
       bundle,
       adapter,
+      restored,
       checkpoint: joined,
       use: {
         deltas: adapter,

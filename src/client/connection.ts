@@ -1,11 +1,12 @@
 /**
- * One connection to a provider, seen from the client: handshake, bundle, pipelined queries. No retry here; a
+ * One connection to a provider, seen from the client: handshake, bundle, keys, pipelined queries. No retry here; a
  * connection that is lost rejects everything that was open and stays lost.
  */
 import { concatBytes } from "../base/bytes.ts";
 import { errorCodeOfWire, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { BundleSignature } from "../bundle/signature.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import {
   decodeProviderFrame,
   encodeClientFrame,
@@ -16,6 +17,8 @@ import {
 } from "../wire/frames.ts";
 import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
+import { KeyDownload, type KeyRequest } from "./key-download.ts";
+import type { FetchedKey, KeyLeft } from "./keys.ts";
 
 export interface HelloInput {
   /** Empty: the provider's only or first adapter. */
@@ -24,6 +27,8 @@ export interface HelloInput {
   /** The bundle that the client holds and insists on; empty: any. */
   readonly bundleDigest: Uint8Array;
   readonly token: string;
+  /** Keys that the client still has. */
+  readonly keyIds: readonly Uint8Array[];
 }
 
 export interface WelcomeInfo {
@@ -35,6 +40,10 @@ export interface WelcomeInfo {
   readonly signature: BundleSignature | undefined;
   /** undefined: the provider sets none. */
   readonly budget: Budget | undefined;
+  /** Of the keys that Hello named, those that may still be used. */
+  readonly keys: readonly KeyLeft[];
+  /** Query vectors of each group that one key answers. */
+  readonly vectorsPerKey: number;
 }
 
 export interface QueryAnswer {
@@ -46,14 +55,20 @@ export interface QueryAnswer {
   readonly vectorsLeft?: number | undefined;
 }
 
-/** Bytes and messages on the wire, as far as the frames go. */
+/** Bytes and messages on the wire, as far as the frames go. Keys are counted apart: a cost of many tokens at once. */
 export interface Traffic {
+  /** Without keys. */
   bytesUp: number;
+  /** Without keys. */
   bytesDown: number;
   /** Answered queries. */
   roundTrips: number;
   /** Activation vectors in them: what a budget counts. */
   vectors: number;
+  /** Keys that came. */
+  keys: number;
+  /** Bytes of them, and of asking for them. */
+  keyBytes: number;
 }
 
 export interface Timeouts {
@@ -86,6 +101,8 @@ export class Connection {
   /** Those that wait until fewer queries are open. */
   readonly #waiting: (() => void)[] = [];
   #download: BundleDownload | undefined;
+  /** Keys on their way, by request. */
+  readonly #keys = new Map<number, KeyDownload>();
   #nextId = 1;
   #lost: TacetError | undefined;
   readonly #silenceMs: number;
@@ -132,7 +149,8 @@ export class Connection {
             reject(error as Error);
           }
         };
-        const frame = encodeClientFrame({ case: "hello", value: { version: PROTOCOL_VERSION, ...hello } });
+        const value = { version: PROTOCOL_VERSION, ...hello, keyIds: [...hello.keyIds] };
+        const frame = encodeClientFrame({ case: "hello", value });
         traffic.bytesUp += frame.length;
         socket.send(frame);
       });
@@ -165,22 +183,45 @@ export class Connection {
   }
 
   /**
+   * Asks for a key.
+   *
+   * @throws TacetError bad_key, which ends the connection; what the provider refuses with; connection_lost
+   */
+  fetchKey(request: Omit<KeyRequest, "vectorsPerKey">): Promise<FetchedKey> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost) return reject(this.#lost);
+      const id = this.#newId();
+      this.#expectReply();
+      const { vectorsPerKey } = this.welcome;
+      this.#keys.set(id, new KeyDownload({ ...request, vectorsPerKey }, { resolve, reject }));
+      const value = { id, ...(request.keyId && { keyId: request.keyId }) };
+      const frame = encodeClientFrame({ case: "fetchKey", value });
+      this.#traffic.keyBytes += frame.length;
+      this.#socket.send(frame);
+    });
+  }
+
+  /**
    * Sends one encrypted query, at once or when fewer are open than the provider takes at a time.
    *
    * @throws TacetError what the provider refuses with; connection_lost
    */
-  async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+  async query(
+    group: number,
+    vectors: number,
+    ciphertext: Uint8Array,
+    keyId: Uint8Array,
+  ): Promise<QueryAnswer> {
     while (!this.#lost && this.#queries.size >= this.welcome.limits.maxInFlight) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return await new Promise((resolve, reject) => {
       if (this.#lost) return reject(this.#lost);
-      const id = this.#nextId;
-      this.#nextId = (id % 0xffffffff) + 1;
+      const id = this.#newId();
       this.#expectReply();
       this.#queries.set(id, { resolve, reject, vectors });
       const memory = this.#socket.copies ? this.#frameMemory : undefined;
-      this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext }, memory));
+      this.#sendBytes(encodeQueryFrame({ id, group, vectors, ciphertext, keyId }, memory));
     });
   }
 
@@ -192,7 +233,13 @@ export class Connection {
   }
 
   #owesNothing(): boolean {
-    return this.#queries.size === 0 && this.#download === undefined;
+    return this.#queries.size === 0 && this.#download === undefined && this.#keys.size === 0;
+  }
+
+  #newId(): number {
+    const id = this.#nextId;
+    this.#nextId = (id % 0xffffffff) + 1;
+    return id;
   }
 
   /** Starts the watch over a provider that is about to owe something; one timer serves any number of queries. */
@@ -223,10 +270,12 @@ export class Connection {
   }
 
   #receive(bytes: Uint8Array): void {
-    this.#traffic.bytesDown += bytes.length;
     this.#lastHeard = performance.now();
     try {
-      this.#handle(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
+      const message = decodeProviderFrame(bytes, MAX_MESSAGE_BYTES);
+      const isKey = message.case === "keyMade" || message.case === "keyPart";
+      this.#traffic[isKey ? "keyBytes" : "bytesDown"] += bytes.length;
+      this.#handle(message);
     } catch (error) {
       this.#lose(error as Error);
       this.#socket.close(1002, "bad frame");
@@ -250,10 +299,26 @@ export class Connection {
       case "bundlePart":
         this.#bundlePart(message.value);
         break;
+      case "keyMade":
+        this.#keyOf(message.value.id).made(message.value);
+        break;
+      case "keyPart": {
+        const { id } = message.value;
+        if (!this.#keyOf(id).part(message.value)) break;
+        this.#keys.delete(id);
+        this.#traffic.keys++;
+        break;
+      }
       case "failure": {
         const error = failureError(message.value);
-        if (message.value.queryId === 0) this.#lose(error);
-        else this.#take(message.value.queryId).reject(error);
+        const { queryId, keyRequestId } = message.value;
+        if (queryId !== 0) this.#take(queryId).reject(error);
+        else if (keyRequestId === 0) this.#lose(error);
+        else {
+          const download = this.#keyOf(keyRequestId);
+          this.#keys.delete(keyRequestId);
+          download.fail(error);
+        }
         break;
       }
       case "goodbye":
@@ -271,6 +336,13 @@ export class Connection {
     this.#queries.delete(id);
     this.#waiting.shift()?.();
     return waiting;
+  }
+
+  #keyOf(id: number): KeyDownload {
+    const download = this.#keys.get(id);
+    if (download === undefined)
+      throw new TacetError("bad_frame", "the provider sent a key that was not asked for");
+    return download;
   }
 
   #bundlePart(part: Extract<ProviderMessage, { case: "bundlePart" }>["value"]): void {
@@ -298,6 +370,8 @@ export class Connection {
     for (const waiting of this.#queries.values()) waiting.reject(this.#lost);
     this.#queries.clear();
     for (const wake of this.#waiting.splice(0)) wake();
+    for (const download of this.#keys.values()) download.fail(this.#lost);
+    this.#keys.clear();
     this.#download?.reject(this.#lost);
     this.#download = undefined;
   }
@@ -331,14 +405,19 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
   if (message.case !== "welcome")
     throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
   const { version, adapter, bundleDigest, bundleBytes, limits, budget } = message.value;
-  const { bundleSigner, bundleSignature } = message.value;
+  const { bundleSigner, bundleSignature, keys, vectorsPerKey } = message.value;
   if (version !== PROTOCOL_VERSION) {
-    throw new TacetError("unsupported_version", `the provider speaks protocol version ${version}`);
+    throw new TacetError(
+      "unsupported_version",
+      `the provider speaks protocol version ${version}, this is ${PROTOCOL_VERSION}`,
+      { hint: "use the same version of tacet as the provider" },
+    );
   }
   const positive = [limits?.maxMessageBytes, limits?.maxVectors, limits?.maxInFlight].every(
     (n) => (n ?? 0) > 0,
   );
-  if (bundleDigest.length !== 32 || !limits || !positive) {
+  const areKeys = vectorsPerKey > 0 && keys.every(({ keyId }) => keyId.length === KEY_ID_BYTES);
+  if (bundleDigest.length !== 32 || !limits || !positive || !areKeys) {
     throw new TacetError("bad_frame", "the provider's Welcome is incomplete");
   }
   return {
@@ -359,5 +438,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
       windowSeconds: budget.windowSeconds,
       left: Number(budget.left),
     },
+    keys: keys.map(({ keyId, vectorsLeft }) => ({ keyId: keyId.slice(), vectorsLeft })),
+    vectorsPerKey,
   };
 }

@@ -1,55 +1,52 @@
 /**
  * Masks made before they are needed: the offline half of the protocol, done while the client would be idle.
  *
- * A query of one vector (a decode step) takes its masks from here. They are made
- * - in idle time: when nothing has been asked for a moment, up to a stock of some answers' length for each group;
- * - when a group has run out, several at once, since public element and hint then come into the cache once.
- * Nothing here depends on an activation or an answer, so neither does what the network can see of it.
+ * A mask hides one query vector of any group. A query of one vector (a decode step) takes its mask from here. They are
+ * made in idle time, when nothing has been asked for a moment, up to a stock of some answers' length; and a few at once
+ * when there are none left. Nothing here depends on an activation, a key or an answer, so neither does what the network
+ * can see of it.
  */
-import type { ClientLayer } from "../pll/client-layer.ts";
-import type { OneTimeMasks } from "../pll/one-time-masks.ts";
+import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
 
-/** Vectors that are kept ready for each group: the decode steps of a short answer. */
-const MOST_VECTORS = 64;
+/** Decode steps of a short answer: so many vectors of each group are kept ready. */
+const STOCK_STEPS = 64;
 /** Kernel memory that all masks together may take. */
 const MOST_BYTES = 64 << 20;
-/** Masks made at once. */
-const BATCH = 8;
-/** Quiet time before idle work starts, and rests between its batches, in milliseconds. */
+/** Masks made at once: in idle time, and when there are none. */
+const IDLE_BATCH = 16;
+const BATCH = 4;
+/** Quiet time before idle work starts, in milliseconds. */
 const IDLE_MS = 4;
 
 export class MaskStock {
-  readonly #layers: readonly ClientLayer[];
-  readonly #ready: OneTimeMasks[][];
+  readonly #source: MaskSource;
+  readonly #ready: OneTimeMasks[] = [];
   readonly #capacity: number;
-  /** Idle work done: milliseconds, and the vectors that it made masks for. */
+  /** Idle work done: milliseconds, and the masks that it made. */
   idleMs = 0;
   idleVectors = 0;
   #timer: unknown;
   #closed = false;
 
-  constructor(layers: readonly ClientLayer[]) {
-    this.#layers = layers;
-    this.#ready = layers.map(() => []);
-    const bytes = layers.reduce((sum, layer) => sum + layer.maskBytes, 0);
-    this.#capacity = Math.max(1, Math.min(MOST_VECTORS, Math.floor(MOST_BYTES / bytes)));
+  /** @param groups that a decode step asks */
+  constructor(source: MaskSource, groups: number) {
+    this.#source = source;
+    this.#capacity = Math.max(1, Math.min(STOCK_STEPS * groups, Math.floor(MOST_BYTES / source.maskBytes)));
     this.rest();
   }
 
-  /** Masks for a query of `vectors` vectors of a group. */
-  take(group: number, vectors: number): OneTimeMasks {
+  /** Masks for a query of `vectors` vectors. */
+  take(vectors: number): OneTimeMasks {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (vectors !== 1) return this.#layers[group].prepareMasks(vectors);
-    this.ensure(group);
-    return this.#ready[group].pop() as OneTimeMasks;
+    if (vectors !== 1) return this.#source.make(vectors);
+    this.ensure();
+    return this.#ready.pop() as OneTimeMasks;
   }
 
-  /** Makes some masks of a group that has none left: while the answer of another one is on its way. */
-  ensure(group: number): void {
-    if (this.#ready[group].length > 0) return;
-    // Groups run out at different steps, so that no step pays for all of them.
-    this.#make(group, Math.min(this.#capacity, 1 + ((BATCH - 1 + group) % BATCH)));
+  /** Makes some masks where none is left: while an answer is on its way. */
+  ensure(): void {
+    if (this.#ready.length === 0) this.#make(BATCH);
   }
 
   /** Nothing is asked for now: idle work may start in a moment. */
@@ -61,7 +58,7 @@ export class MaskStock {
 
   /** Resolves when there is no idle work left. */
   async ready(): Promise<void> {
-    while (!this.#closed && this.#ready.some((list) => list.length < this.#capacity)) {
+    while (!this.#closed && this.#ready.length < this.#capacity) {
       if (this.#timer === undefined) this.rest();
       await new Promise<void>((resolve) => setTimeout(resolve, IDLE_MS));
     }
@@ -71,26 +68,21 @@ export class MaskStock {
   dispose(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    for (const [group, list] of this.#ready.entries()) {
-      for (const masks of list) this.#layers[group].discard(masks);
-      list.length = 0;
-    }
+    for (const masks of this.#ready.splice(0)) this.#source.discard(masks);
   }
 
   #work(): void {
-    const sizes = this.#ready.map((list) => list.length);
-    const least = Math.min(...sizes);
     this.#timer = undefined;
-    if (this.#closed || least >= this.#capacity) return;
-    const count = Math.min(BATCH, this.#capacity - least);
+    if (this.#closed || this.#ready.length >= this.#capacity) return;
+    const count = Math.min(IDLE_BATCH, this.#capacity - this.#ready.length);
     const start = performance.now();
-    this.#make(sizes.indexOf(least), count);
+    this.#make(count);
     this.idleMs += performance.now() - start;
     this.idleVectors += count;
     this.#timer = setTimeout(() => this.#work(), 0);
   }
 
-  #make(group: number, count: number): void {
-    this.#ready[group].push(...this.#layers[group].prepareSingles(count));
+  #make(count: number): void {
+    for (let i = 0; i < count; i++) this.#ready.push(this.#source.make(1));
   }
 }

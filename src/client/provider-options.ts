@@ -4,6 +4,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { BundleCache } from "./bundle-cache.ts";
+import type { KeyCache } from "./key-cache.ts";
 
 export interface RemoteProviderOptions {
   /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
@@ -17,6 +18,11 @@ export interface RemoteProviderOptions {
   /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
   readonly providerKey?: string;
   readonly cache?: BundleCache;
+  /**
+   * Where keys are kept between sessions, by default nowhere. Without a token there is no account that they could belong
+   * to, and they are not kept.
+   */
+  readonly keyCache?: KeyCache;
   /** Milliseconds for one handshake. Default 10,000. */
   readonly handshakeMs?: number;
   /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */

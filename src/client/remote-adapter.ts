@@ -1,9 +1,10 @@
 /**
  * An adapter that stays at its provider, as the model's {@link DeltaSource}: for each group, x is encrypted, the
- * provider multiplies its private rows, and the client turns what comes back into deltas, delta = B′·y.
+ * provider decrypts what the client has computed on the encrypted weights of a key, and the client turns what comes back
+ * into deltas, delta = B′·y.
  *
- * Masks are made in idle time and while queries are on their way (mask-stock.ts). What is sent, and when, depends on
- * shapes only: never on a decrypted value.
+ * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
+ * shapes and counts only: never on a decrypted value.
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
@@ -15,24 +16,24 @@ import type {
   LowRankSource,
   PendingDelta,
 } from "../model/delta-source.ts";
-import { ClientLayer } from "../pll/client-layer.ts";
-import type { OneTimeMasks } from "../pll/one-time-masks.ts";
+import { ClientLayer, type OpenQuery } from "../pll/client-layer.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
-import { layoutOf } from "../rlwe/parameters.ts";
-import { expandLayout } from "../rlwe/public-elements.ts";
+import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
 import type { QueryAnswer } from "./connection.ts";
-import { PairEffects } from "./pair-effects.ts";
+import { type HeldKey, KeyRing } from "./key-ring.ts";
+import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";
+import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
-export interface QueryTransport {
-  query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer>;
+export interface QueryTransport extends KeySource {
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
 }
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
@@ -50,11 +51,17 @@ export interface PrivacyTimings {
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
 
+/**
+ * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
+ * other processes may have used them up, or the provider began anew.
+ */
+const MOST_KEYS_TRIED = 4;
+/** Of keys that are bound to a connection so many are lost with it before the query fails. */
+const MOST_LOSSES = { timed_out: 2, others: 4 };
+
 /** Vectors of one begin() that are on their way. */
 interface Sent {
-  readonly masks: OneTimeMasks;
-  /** Kept until it is answered: after a lost connection the same bytes are sent again. */
-  readonly query: Uint8Array;
+  readonly query: OpenQuery;
   readonly answer: Promise<QueryAnswer>;
 }
 
@@ -75,7 +82,7 @@ interface AddedEffects {
 interface Group {
   readonly spec: BundleGroup;
   readonly layer: ClientLayer;
-  /** B′ of each module; none when sealed. */
+  /** B′ of each module. */
   readonly bases: readonly PublicBasis[];
   /** Memory of answered queries of one vector. */
   readonly free: Uint8Array[];
@@ -83,8 +90,7 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
-  /** Sealed deltas have no basis that anyone may know. */
-  readonly lowRank: LowRankSource | undefined;
+  readonly lowRank: LowRankSource = this;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
@@ -95,31 +101,29 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #waiting: (() => void)[] = [];
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
+  readonly #keys: KeyRing;
 
   /**
    * @param limits the transport's, read anew for each query: they may change
-   * @throws TacetError bad_bundle if the kernels cannot hold its hints
+   * @param vectorsPerKey as the provider says
+   * @throws TacetError bad_bundle if the kernels cannot hold it
    */
-  constructor(bundle: Bundle, transport: QueryTransport, limits: Limits) {
+  constructor(bundle: Bundle, transport: QueryTransport, limits: Limits, vectorsPerKey?: number) {
     this.#transport = transport;
     this.#limits = limits;
     const { manifest } = bundle;
+    const { parameters } = manifest;
     const kernels = Kernels.load();
     this.#effects = new PairEffects(kernels);
-    this.lowRank = manifest.groups.every(({ output }) => output === "public-basis") ? this : undefined;
     const pool = new BufferPool(kernels);
-    this.#masks = new MaskSource(kernels, pool, systemRandom);
+    const elements = new PublicElements(kernels, pool, bundleIdBytes(manifest));
+    this.#masks = new MaskSource(kernels, pool, parameters, elements.mask(), systemRandom);
     this.#groups = manifest.groups.map((spec, g) => {
-      const layout = layoutOf(manifest.parameters, spec.inFeatures);
-      const elements = expandLayout(kernels, pool, layout, bundleIdBytes(manifest), g);
-      const layer = new ClientLayer(kernels, pool, this.#masks, {
-        parameters: manifest.parameters,
+      const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
+        parameters,
         rows: rowsOf(spec),
         inFeatures: spec.inFeatures,
-        elements,
-        hint: bundle.groups[g].hint,
         scales: bundle.groups[g].scales,
-        normBound: spec.normBound,
       });
       const bases = bundle.groups[g].bases.map((basis, i) => {
         const { outFeatures, rows } = spec.modules[i];
@@ -127,7 +131,13 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       });
       return { spec, layer, bases, free: [] };
     });
-    this.#stock = new MaskStock(this.#groups.map(({ layer }) => layer));
+    const layers = this.#groups.map(({ layer }) => layer);
+    this.#stock = new MaskStock(this.#masks, layers.length);
+    this.#keys = new KeyRing(
+      layers,
+      transport,
+      Math.min(vectorsPerKey ?? parameters.vectorsPerKey, parameters.vectorsPerKey),
+    );
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
@@ -168,24 +178,24 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { layer, spec, free } = this.#groups[group];
     const sent: Sent[] = [];
     let sending = 0;
+    if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     try {
       for (let first = 0; first < tokens; ) {
         const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
-        const masks = this.#stock.take(group, vectors);
         const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
         const memory = vectors === 1 ? free.pop() : undefined;
-        const query = layer.makeQuery(masks, part, memory);
+        const query = layer.makeQuery(this.#stock.take(vectors), part, memory);
         const ready = performance.now();
-        const answer = this.#ask(group, vectors, query);
+        const answer = this.#ask(group, query);
         sending += performance.now() - ready;
         answer.catch(() => {}); // wait() reports it
-        sent.push({ masks, query, answer });
+        sent.push({ query, answer });
         first += vectors;
       }
-      // The next group's, or the first one's of the next pass: while this query is on its way.
-      this.#stock.ensure((group + 1) % this.#groups.length);
+      // For the next group, or the first one of the next pass: while this query is on its way.
+      this.#stock.ensure();
     } catch (error) {
-      for (const { masks } of sent) layer.discard(masks);
+      for (const { query } of sent) layer.discard(query);
       throw error;
     }
     this.timings.sendMs += sending;
@@ -225,19 +235,58 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return idleVectors === 0 ? 0 : (idleMs / idleVectors) * this.#groups.length;
   }
 
+  /**
+   * Takes the keys that were kept from before, and begins to fetch one where there are none.
+   *
+   * @throws TacetError bad_key
+   */
+  restoreKeys(): Promise<void> {
+    return this.#keys.restore();
+  }
+
   /** Forgets all key material; the adapter cannot be used any more. */
   dispose(): void {
+    this.#keys.dispose();
     this.#stock.dispose();
     this.#masks.wipe();
   }
 
-  /** Sends at once, unless contexts beside this one have as many queries open as the provider takes. */
-  async #ask(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
+  /**
+   * Sends at once where a key is in hand, unless contexts beside this one have as many queries open as the provider takes.
+   * A key that the provider refuses is replaced: the same bytes are asked under another one.
+   */
+  async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
+    const { layer } = this.#groups[group];
+    let [tried, losses] = [0, 0];
+    let arrivals = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const key = this.#keys.takeNow(group, query.vectors) ?? (await this.#keys.take(group, query.vectors));
+      try {
+        return await this.#askUnder(key, group, query, layer);
+      } catch (error) {
+        if (!isRefusedKey(error)) throw error;
+        this.#keys.drop(key);
+        // The key went with its connection: another one, unless connections go all the time.
+        const loss = error.cause instanceof TacetError ? error.cause : undefined;
+        if (loss && ++losses >= (loss.code === "timed_out" ? MOST_LOSSES.timed_out : MOST_LOSSES.others))
+          throw loss;
+        if (key.arrival > arrivals && ++tried === MOST_KEYS_TRIED) throw refusesAll(error);
+        arrivals = Math.min(arrivals, this.#keys.arrivals);
+      } finally {
+        this.#keys.done(key);
+      }
+    }
+  }
+
+  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryAnswer> {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
     try {
-      const answer = await this.#transport.query(group, vectors, ciphertext);
+      const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
+      // What the answer will be taken from: while it is on its way.
+      if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
+      const answer = await pending;
       this.timings.providerMs += answer.providerMs;
       this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
       return answer;
@@ -248,7 +297,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }
   }
 
-  /** y of all vectors: u = w − H·s, scaled. */
+  /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
   async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
     try {
@@ -258,23 +307,23 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       const rows = layer.rows;
       const y = new Float32Array(tokens * rows);
       let first = 0;
-      for (const [i, { masks }] of sent.entries()) {
-        if (answers[i].words.length !== masks.vectors * layer.replyBytes) {
+      for (const [i, { query }] of sent.entries()) {
+        if (answers[i].words.length !== query.vectors * layer.replyBytes) {
           throw new TacetError(
             "bad_frame",
             "the provider's answer has another length than the query asks for",
           );
         }
-        const part = sent.length === 1 ? y : y.subarray(first * rows, (first + masks.vectors) * rows);
-        layer.recoverResult(masks, answers[i].words, part);
-        if (masks.vectors === 1) free.push(sent[i].query);
-        first += masks.vectors;
+        const part = sent.length === 1 ? y : y.subarray(first * rows, (first + query.vectors) * rows);
+        layer.recoverResult(query, answers[i].words, part);
+        if (query.vectors === 1) free.push(query.bytes);
+        first += query.vectors;
       }
       this.timings.cryptoMs += performance.now() - start;
       if (group === this.#groups.length - 1) this.#stock.rest();
       return y;
     } finally {
-      for (const { masks } of sent) layer.discard(masks);
+      for (const { query } of sent) layer.discard(query);
     }
   }
 
@@ -299,8 +348,18 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { maxMessageBytes, maxVectors, maxInFlight } = this.#limits;
     const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
     const wanted = Math.max(QUERY_VECTORS, Math.ceil(tokens / maxInFlight));
-    return Math.max(1, Math.min(wanted, maxVectors, fitting));
+    return Math.max(1, Math.min(wanted, maxVectors, fitting, this.#keys.vectorsPerKey));
   }
+}
+
+const isRefusedKey = (error: unknown): error is TacetError =>
+  error instanceof TacetError && (error.code === "unknown_key" || error.code === "worn_key");
+
+function refusesAll(cause: TacetError): TacetError {
+  return new TacetError(cause.code, `the provider refuses the keys that it makes: ${cause.message}`, {
+    hint: "the provider is broken: tell its operator",
+    cause,
+  });
 }
 
 /** Forgets y, now or when it comes. */

@@ -1,18 +1,22 @@
 /**
- * A provider that may go away and come back: connects, fetches the bundle once, and resends the queries that were
- * open when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
+ * A provider that may go away and come back: connects, fetches the bundle once, fetches keys, and resends what was open
+ * when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
  * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes, fromHex, toHex } from "../base/bytes.ts";
-import { TacetError } from "../base/errors.ts";
+import { type ErrorCode, TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
+import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
+import { KeptKeys } from "./key-cache.ts";
+import { type KeyFormat, keyFormatOf } from "./key-format.ts";
+import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
 
 export type { RemoteProviderOptions };
 
@@ -23,9 +27,18 @@ const RECONNECT_MS = 10_000;
 const MOST_ATTEMPTS = { connection_lost: 6, timed_out: 2 };
 const FIRST_BACKOFF_MS = 50;
 const LARGEST_BACKOFF_MS = 2_000;
+/** A provider makes an account's next key some seconds after the last one at the latest: so long it is asked again. */
+const KEY_PATIENCE_MS = 30_000;
 
-export class RemoteProvider {
-  readonly traffic: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0, vectors: 0 };
+export class RemoteProvider implements KeySource {
+  readonly traffic: Traffic = {
+    bytesUp: 0,
+    bytesDown: 0,
+    roundTrips: 0,
+    vectors: 0,
+    keys: 0,
+    keyBytes: 0,
+  };
   readonly #platform: Platform;
   readonly #options: RemoteProviderOptions;
   readonly #urls: readonly string[];
@@ -35,6 +48,9 @@ export class RemoteProvider {
   #bundleDigest = new Uint8Array(0);
   #closed = false;
   readonly #budget = new BudgetWatch();
+  #keyFormat: KeyFormat | undefined;
+  #keptKeys: KeptKeys | undefined;
+  #keyHolder: KeyHolder | undefined;
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
@@ -56,10 +72,12 @@ export class RemoteProvider {
     const provider = new RemoteProvider(platform, options);
     try {
       if (options.pinnedDigest !== undefined) provider.#bundleDigest = fromHex(options.pinnedDigest).slice();
+      await provider.#openKeyCache();
       const connection = await provider.#open();
       provider.#connection = connection;
       const bundle = await provider.#getBundle(connection);
       provider.#bundleDigest = bundle.digest.slice();
+      provider.#keyFormat = keyFormatOf(bundle);
       return { provider, bundle };
     } catch (error) {
       provider.close();
@@ -85,28 +103,94 @@ export class RemoteProvider {
    * Answers one query, over a new connection if the old one is lost; a provider that can't reach its store is asked
    * again.
    *
-   * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; what the provider refuses with
+   * @throws TacetError connection_lost, unavailable after reconnectMs; bundle_changed; unknown_key and worn_key if it
+   *   wants another key, with the loss as its cause where the key was lost with a connection; what else the provider
+   *   refuses with
    */
-  async query(group: number, vectors: number, ciphertext: Uint8Array): Promise<QueryAnswer> {
-    const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer> {
+    return this.#persist(async (connection) => {
+      const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
+      if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
+      const answer = await connection.query(group, vectors, ciphertext, keyId);
+      this.#budget.answered(group, answer.vectorsLeft);
+      return answer;
+    });
+  }
+
+  /**
+   * Gets a key, over a new connection if the old one is lost; a provider that makes no more keys for now is asked again.
+   *
+   * @param again a key that was made before; by default a new one
+   * @throws TacetError bad_key; as {@link query}
+   */
+  async fetchKey(again?: Uint8Array): Promise<FetchedKey> {
+    const format = this.#keyFormat;
+    if (format === undefined) throw new TypeError("there is no bundle yet");
+    // Made, and lost with the connection: the same one again.
+    let keyId = again;
+    const onMade = (id: Uint8Array) => void (keyId = id);
+    const key = await this.#persist(
+      async (connection) => {
+        try {
+          return await connection.fetchKey({ format, keyId, onMade });
+        } catch (error) {
+          if (keyId === undefined || again !== undefined || !hasCode(error, "unknown_key", "worn_key"))
+            throw error;
+          keyId = undefined; // it is of another time, or was bound to the connection
+          return await connection.fetchKey({ format, onMade });
+        }
+      },
+      { too_many_requests: KEY_PATIENCE_MS },
+    );
+    this.#keptKeys?.keep(toHex(this.#bundleDigest), key);
+    return key;
+  }
+
+  async *keptKeys(): AsyncGenerator<FetchedKey> {
+    if (this.#keyFormat === undefined) throw new TypeError("there is no bundle yet");
+    const { keys } = this.welcome;
+    yield* this.#keptKeys?.goodOnes(toHex(this.#bundleDigest), this.#keyFormat, keys) ?? [];
+  }
+
+  holdKeys(holder: KeyHolder): void {
+    this.#keyHolder = holder;
+  }
+
+  forgetKey(id: Uint8Array): void {
+    this.#keptKeys?.forget(toHex(this.#bundleDigest), id);
+  }
+
+  /**
+   * Asks over one connection after the other, and again where the provider says that it can't answer for now.
+   *
+   * @param patience for what else it may be asked again, and how long, in milliseconds
+   */
+  async #persist<T>(
+    ask: (connection: Connection) => Promise<T>,
+    patience: Partial<Record<ErrorCode, number>> = {},
+  ): Promise<T> {
+    const start = performance.now();
+    const waits = { unavailable: this.#options.reconnectMs ?? RECONNECT_MS, ...patience };
     let backoff = FIRST_BACKOFF_MS;
+    let loss: TacetError | undefined;
     for (let attempt = 1; ; attempt++) {
       const current = this.#connection;
       const connection = current && !current.isLost ? current : await this.#reconnect();
-      const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
-      if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, most);
       try {
-        const answer = await connection.query(group, vectors, ciphertext);
-        this.#budget.answered(group, answer.vectorsLeft);
-        return answer;
+        return await ask(connection);
       } catch (error) {
-        if (isUnavailable(error) && !connection.isLost && performance.now() + backoff < deadline) {
+        const wait = error instanceof TacetError ? (waits[error.code as keyof typeof waits] ?? 0) : 0;
+        if (!connection.isLost && performance.now() + backoff < start + wait) {
           await new Promise<void>((resolve) => setTimeout(resolve, backoff));
           backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS);
           attempt--;
           continue;
         }
+        if (loss && error instanceof TacetError && error.code === "unknown_key") {
+          throw new TacetError("unknown_key", error.message, { cause: loss });
+        }
         if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
+        loss = error;
         const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
         if (attempt >= most) throw error;
       }
@@ -121,6 +205,7 @@ export class RemoteProvider {
     group: number,
     vectors: number,
     ciphertext: Uint8Array,
+    keyId: Uint8Array,
     most: number,
   ): Promise<QueryAnswer> {
     const queryBytes = ciphertext.length / vectors;
@@ -128,7 +213,7 @@ export class RemoteProvider {
     for (let first = 0; first < vectors; first += most) {
       const count = Math.min(most, vectors - first);
       const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
-      parts.push(this.query(group, count, part));
+      parts.push(this.query(group, count, part, keyId));
     }
     const answers = await Promise.all(parts);
     const left = answers.flatMap(({ vectorsLeft }) => (vectorsLeft === undefined ? [] : [vectorsLeft]));
@@ -162,6 +247,7 @@ export class RemoteProvider {
       this.#options.signal?.throwIfAborted();
       try {
         this.#connection = await this.#open();
+        this.#keyHolder?.correct(this.#connection.welcome.keys);
         if (this.#closed) this.#connection.close();
         return this.#connection;
       } catch (error) {
@@ -176,7 +262,8 @@ export class RemoteProvider {
     const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
     const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
-    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest };
+    const keyIds = (this.#keyHolder?.heldIds ?? this.#keptKeys?.ids ?? []).slice(0, MOST_ELEMENTS);
+    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest, keyIds };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
@@ -198,6 +285,12 @@ export class RemoteProvider {
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
+  }
+
+  async #openKeyCache(): Promise<void> {
+    const { keyCache, token = "", adapter = "", onWarning = () => {} } = this.#options;
+    if (keyCache === undefined || token === "") return;
+    this.#keptKeys = await KeptKeys.open(keyCache, [adapter, token, ...this.#urls], onWarning);
   }
 
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
@@ -308,8 +401,8 @@ function noToken(cause: TacetError): TacetError {
 const isBundleChange = (error: unknown): error is TacetError =>
   error instanceof TacetError && error.code === "bundle_changed";
 
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof TacetError && error.code === "unavailable";
+const hasCode = (error: unknown, ...codes: readonly ErrorCode[]): boolean =>
+  error instanceof TacetError && codes.includes(error.code);
 
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;

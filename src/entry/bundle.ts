@@ -11,14 +11,21 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export type { BundleGroup, BundleManifest, BundleModule, OutputMode } from "../bundle/manifest.ts";
-export { type PrivateGroup, readPrivateState } from "../bundle/private-state.ts";
+export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
+export {
+  isKeyPartSignedBy,
+  type KeyPartIdentity,
+  type Sha256,
+  signKeyPart,
+} from "../bundle/key-signature.ts";
+export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,
   createSigningKey,
   decodeSignature,
   encodeSignature,
   isSignedBy,
+  publicKeyOf,
   signBundle,
 } from "../bundle/signature.ts";
 export type { LoraPair } from "../pll/lora-split.ts";

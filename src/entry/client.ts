@@ -8,6 +8,7 @@ export type {
   FileCheckOptions,
   FileTree,
   FileWriter,
+  KeptKeyName,
   MessageSocket,
   OnnxModel,
   Platform,
@@ -29,6 +30,8 @@ export {
   type SharedModelsOptions,
 } from "../client/client.ts";
 export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+export type { KeyCache } from "../client/key-cache.ts";
+export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";

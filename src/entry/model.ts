@@ -66,6 +66,7 @@ export type { SampleOptions } from "../generation/sample-token.ts";
 export type { ForwardTimings } from "../model/run/segment-runner.ts";
 export { type ReadAdapterText, readAdapterText } from "../text/adapter-text.ts";
 export { StreamingDetokenizer } from "../text/streaming-detokenizer.ts";
+export type { EncodeOptions } from "../text/tokenizer-type.ts";
 export { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
 export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts";

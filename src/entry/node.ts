@@ -6,6 +6,8 @@ export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileCache, FileTree } from "../base/platform.ts";
 export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
+export type { KeptKeyName } from "../base/platform.ts";
+export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/client.ts";
 export type { Traffic } from "../client/connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";

@@ -3,9 +3,17 @@
  * folder or server that keeps a provider's keys and counts.
  * @module
  */
-export type { FileCache, FileTree, MessageSocket, Platform, RedisLink } from "../base/platform.ts";
+export type {
+  FileCache,
+  FileTree,
+  KeptKeyName,
+  MessageSocket,
+  Platform,
+  RedisLink,
+} from "../base/platform.ts";
 export {
   changeKeys,
+  type DataFolderEvents,
   nodeSha256,
   type OpenedData,
   openDataFolder,
@@ -21,6 +29,7 @@ export {
   nodeBundleCache,
   nodeFileCache,
   nodeFileTree,
+  nodeKeyCache,
   nodePlatform,
   parseHubId,
   type RedisLinkOptions,
@@ -29,10 +38,11 @@ export {
   serveSockets,
   type TlsFiles,
 } from "../platform/node.ts";
-export type { Rejection } from "../platform/node/sockets/admission.ts";
+export type { Rejection } from "../platform/node/sockets/rejection.ts";
 export type { RepoKind } from "../platform/node/hub/names.ts";
 export type { RetryOptions } from "../platform/node/hub/request.ts";
 export type { HubSettings } from "../platform/node/hub/settings.ts";
 export type { EmbeddedStore, EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 export type { KeyRecord } from "../provider/store.ts";
+export type { FolderKind } from "../weights/model-files.ts";
 export type { UsageLedger } from "../provider/usage-ledger.ts";

@@ -3,9 +3,10 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { FileCache, FileTree, Platform } from "../base/platform.ts";
+export type { FileCache, FileTree, KeptKeyName, Platform, SocketOptions } from "../base/platform.ts";
 export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
+export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/client.ts";
 export type { Traffic } from "../client/connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
@@ -18,5 +19,12 @@ export type { GeneratedToken, SamplingOptions } from "../generation/generate.ts"
 export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export { loadWebFolder, type WebFile, type WebFolder, webBundleCache, webPlatform } from "../platform/web.ts";
+export {
+  loadWebFolder,
+  type WebFile,
+  type WebFolder,
+  webBundleCache,
+  webKeyCache,
+  webPlatform,
+} from "../platform/web.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

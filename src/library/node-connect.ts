@@ -15,12 +15,13 @@ import {
   type HubId,
   nodeBundleCache,
   nodeFileTree,
+  nodeKeyCache,
   nodePlatform,
   parseHubId,
 } from "../platform/node.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
-export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {
+export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache" | "keyCache"> {
   /**
    * The base model: the path of a folder in the Hugging Face layout, or an id on the Hugging Face hub, "org/name" or
    * "org/name@revision", which is downloaded where the hub's cache does not have it. A folder that exists wins;
@@ -29,13 +30,19 @@ export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache
   readonly base: string | { readonly hub: string } | FileTree | Checkpoint;
   /** Bytes that are there and bytes in all, of what is downloaded from the hub. */
   readonly onDownloadProgress?: (done: number, total: number) => void;
-  /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere. */
+  /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere, and keys neither. */
   readonly cache?: ConnectOptions["cache"] | false;
+  /**
+   * Where keys are kept: what is left of them serves the next session, so that fewer are fetched. Default:
+   * $XDG_CACHE_HOME/tacet/keys, readable by this user alone; false: nowhere. Without a token none are kept.
+   */
+  readonly keyCache?: ConnectOptions["keyCache"] | false;
 }
 
 const OPTIONS: OptionTypes<NodeConnectOptions> = {
   ...CONNECT_OPTIONS,
   cache: "any",
+  keyCache: "any",
   onDownloadProgress: "function",
 };
 
@@ -54,12 +61,14 @@ const OPTIONS: OptionTypes<NodeConnectOptions> = {
  */
 export async function connect(options: NodeConnectOptions): Promise<TextClient> {
   checkConnectOptions(options, OPTIONS, { of: "connect", required: { base: '"./model"' } });
-  const { base, cache = nodeBundleCache(), onDownloadProgress: _, ...rest } = options;
+  const { base, cache = nodeBundleCache(), onDownloadProgress: _, ...others } = options;
+  const { keyCache = cache === false ? false : nodeKeyCache(), ...rest } = others;
   return new TextClient(
     await openPrivateModel(nodePlatform(), {
       ...rest,
       base: await baseOf(base, options),
       ...(cache === false ? {} : { cache }),
+      ...(keyCache === false ? {} : { keyCache }),
     }),
   );
 }

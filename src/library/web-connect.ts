@@ -9,10 +9,10 @@ import {
   openPrivateModel,
 } from "../client/client.ts";
 import { TextClient } from "../client/text-client.ts";
-import { loadWebFolder, type WebFolder, webBundleCache, webPlatform } from "../platform/web.ts";
+import { loadWebFolder, type WebFolder, webBundleCache, webKeyCache, webPlatform } from "../platform/web.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
-export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"> {
+export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache" | "keyCache"> {
   /**
    * onnxruntime-web as the page imports it, `onnxruntime-web/wasm`, with `ort.env.wasm.wasmPaths` set: only the page
    * knows where its bundler has put the WebAssembly file.
@@ -22,14 +22,20 @@ export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"
   readonly base: WebFolder | FileTree | Checkpoint;
   /** How much of the base model has been fetched, from 0 to 1. */
   readonly onDownloadProgress?: (fraction: number) => void;
-  /** Where bundles are kept. Default: the browser's cache storage; false: nowhere. */
+  /** Where bundles are kept. Default: the browser's cache storage; false: nowhere, and keys neither. */
   readonly cache?: ConnectOptions["cache"] | false;
+  /**
+   * Where keys are kept: what is left of them serves the next visit, so that fewer are fetched. Default: the browser's
+   * cache storage; false: nowhere. Without a token none are kept.
+   */
+  readonly keyCache?: ConnectOptions["keyCache"] | false;
 }
 
 const OPTIONS: OptionTypes<WebConnectOptions> = {
   ...CONNECT_OPTIONS,
   ort: "any",
   cache: "any",
+  keyCache: "any",
   onDownloadProgress: "function",
 };
 
@@ -46,12 +52,14 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
     of: "connect",
     required: { ort: "ort", base: '{ url: "/model/", files, version: "1" }' },
   });
-  const { ort, base, cache = webBundleCache(), onDownloadProgress, ...rest } = options;
+  const { ort, base, cache = webBundleCache(), onDownloadProgress, ...others } = options;
+  const { keyCache = cache === false ? false : webKeyCache(), ...rest } = others;
   return new TextClient(
     await openPrivateModel(webPlatform(ort), {
       ...rest,
       base: await baseOf(base, onDownloadProgress),
       ...(cache === false ? {} : { cache }),
+      ...(keyCache === false ? {} : { keyCache }),
     }),
   );
 }

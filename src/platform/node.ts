@@ -7,6 +7,7 @@ import { nodeTensorRuntime } from "./node/tensors.ts";
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
 export { errnoOf } from "./node/files/errno.ts";
+export { nodeKeyCache } from "./node/files/key-cache.ts";
 export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";
 export { nodeFileTree } from "./node/files/file-tree.ts";

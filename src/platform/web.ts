@@ -5,6 +5,7 @@ import { connectSocket } from "./web/socket.ts";
 import { webTensorRuntime } from "./web/tensors.ts";
 
 export { webBundleCache } from "./web/bundle-cache.ts";
+export { webKeyCache } from "./web/key-cache.ts";
 export { loadWebFolder, type WebFile, type WebFolder } from "./web/files.ts";
 
 /** @param ort the caller's onnxruntime-web, with its paths set */

@@ -1,50 +1,73 @@
 /**
- * The client's steps: make a query, recover the result.
+ * The client's steps of one group: make a query, apply a key, recover the result.
  *
- *   offline   mask = C·s + e,  h = H·s                       (one-time, independent of x)
- *   query     v = mask + round(S·[x | 0]) mod 2^32, top uploadBits bits of each word
- *   recover   u = w − h mod 2^32 (centred),  y[r] = scale[r]·u[r] / S
+ *   query     x̂ = round(c·x),  y = Σ_j (M(a_j)ᵀ·x̂_j)[0..k),  v = (a_0·s)[0..k) + e + y mod 2^32, top uploadBits bits
+ *   key       B·x̂ + H·s mod 2^32, while the answer is on its way
+ *   recover   u = B·x̂ + H·s − answer mod 2^32 (centred),  result[r] = scale[r]·u[r] / c
  *
- * S = 2^31 / (1.02·normBound·‖x‖₂) for each vector, so |W·S·x| ≤ 2^31/1.02 for every x (Cauchy–Schwarz): u never
- * wraps. S never leaves the client. ‖x‖ = 0 and non-finite x are encrypted as zero, like anything else; a result
- * never changes what is sent, or when (docs/security.md, rule 6).
+ * u = W·x̂ + E·x̂ − S·e + E_H·s + roundings. c = 2^31 / (1.05·R·‖x‖₂) for each vector, so |W·x̂| ≤ 2^31/1.05 for every x
+ * (Cauchy–Schwarz): u never wraps. c never leaves the client. ‖x‖ = 0 and non-finite x are encrypted as zero, like
+ * anything else; a result never changes what is sent, or when (docs/security.md, rule 6). v does not depend on the key:
+ * where one is refused, the same v may be asked under another.
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
-import { type Address, type Kernels, type PublicElement, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
+import {
+  type Address,
+  at,
+  type Kernels,
+  packedBytes,
+  RING_DEGREE,
+  type WideElement,
+} from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
-import { at, type MaskSource, wordStride } from "../rlwe/mask-source.ts";
+import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
 import {
   assertKernelParameters,
   HEADROOM,
-  type Layout,
-  layoutOf,
   type Parameters,
-  replyBits,
-  uploadBits,
+  paddedLength,
+  weightBlocks,
 } from "../rlwe/parameters.ts";
-import { OneTimeMasks } from "./one-time-masks.ts";
+import type { PublicElements } from "../rlwe/public-elements.ts";
+import { type EncryptedWeights, encryptedWeightBytes } from "./provider-layer.ts";
 
-/** Secrets that are held at a time while H·s is computed. */
-const CHUNK_VECTORS = 64;
 /**
  * Results below this become 0: denormal floats are slow on many processors, and the time that B′·y takes shall not
  * depend on y. Entries of B′ are float16, 2^-24 or more, so products stay normal (docs/security.md, rule 6).
  */
 const SMALLEST_RESULT = 2 ** -100;
 /** |u| is clamped here; an honest u is always inside. */
-const LARGEST_RESULT = 2 ** 31 / HEADROOM;
+const LARGEST_RESULT = 2 ** 31;
 
 export interface ClientLayerInput {
   readonly parameters: Parameters;
   readonly rows: number;
   readonly inFeatures: number;
-  readonly elements: readonly PublicElement[];
-  /** Packed hint, as setup gave it. */
-  readonly hint: Uint8Array;
   /** One positive scale per row. */
   readonly scales: ArrayLike<number>;
-  /** Upper bound of the row norms of W. */
-  readonly normBound: number;
+}
+
+/** B and H of one key in kernel memory, each as two i16 planes: (rows, n rounded up) and (rows, N). */
+export interface ClientKey {
+  readonly weightsLo: Address;
+  readonly weightsHi: Address;
+  readonly hintLo: Address;
+  readonly hintHi: Address;
+}
+
+/** A query that has been made, until its result is there. */
+export interface OpenQuery {
+  readonly vectors: number;
+  /** What is sent, (vectors, queryBytes). */
+  readonly bytes: Uint8Array;
+  readonly masks: OneTimeMasks;
+  /** (vectors, n rounded up) i16: x̂. */
+  readonly activations: Address;
+  /** (vectors, rows) u32: B·x̂ + H·s, once a key has been applied. */
+  readonly sums: Address;
+  /** c of each vector; 0 stands for an encryption of zero. */
+  readonly scales: Float64Array;
+  state: "made" | "keyed" | "spent";
 }
 
 export class ClientLayer {
@@ -54,48 +77,44 @@ export class ClientLayer {
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
   readonly replyBytes: number;
+  readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #masks: MaskSource;
-  readonly #elements: readonly PublicElement[];
-  readonly #layout: Layout;
-  readonly #stride: number;
-  readonly #uploadBits: number;
-  readonly #replyBits: number;
+  /** a_1, …, a_κ, transposed. */
+  readonly #elements: readonly WideElement[];
+  readonly #padded: number;
   readonly #rowScales: Address;
-  readonly #normBound: number;
-  /** H as two i16 planes, (rows, N) each. */
-  readonly #hintLo: Address;
-  readonly #hintHi: Address;
   /** Room for one vector: f32[n]; one packed query; one packed reply; its u32[rows]. */
   readonly #activation: Address;
   readonly #packedQuery: Address;
   readonly #packedReply: Address;
   readonly #replyWords: Address;
 
-  /** @throws RangeError on wrong lengths and on scales or bounds that are not positive and finite */
-  constructor(kernels: Kernels, pool: BufferPool, masks: MaskSource, input: ClientLayerInput) {
-    const { parameters, rows, inFeatures, elements, hint, normBound } = input;
+  /** @throws RangeError on wrong lengths and on scales that are not positive and finite */
+  constructor(
+    kernels: Kernels,
+    pool: BufferPool,
+    masks: MaskSource,
+    elements: PublicElements,
+    input: ClientLayerInput,
+  ) {
+    const { parameters, rows, inFeatures } = input;
     this.rows = assertInteger(rows, "rows", 1, 1 << 20);
     this.inFeatures = inFeatures;
+    this.#parameters = assertKernelParameters(parameters);
     this.#kernels = kernels;
     this.#pool = pool;
     this.#masks = masks;
-    this.#layout = layoutOf(assertKernelParameters(parameters), inFeatures);
-    this.#elements = assertLength(elements, "elements", this.#layout.blocks.length);
-    this.#stride = wordStride(this.#layout);
-    this.#uploadBits = uploadBits(parameters);
-    this.#replyBits = replyBits(parameters, inFeatures);
-    this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
-    this.replyBytes = packedBytes(rows, this.#replyBits);
+    const blocks = weightBlocks(inFeatures);
+    this.#elements = Array.from({ length: blocks }, (_, block) => elements.wide(1 + block, true));
+    this.#padded = paddedLength(inFeatures);
+    this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
+    this.replyBytes = packedBytes(rows, parameters.replyBits);
     const scales = Float64Array.from(assertLength(input.scales, "scales", rows));
-    if (![normBound, ...scales].every((value) => value > 0 && Number.isFinite(value))) {
-      throw new RangeError("scales and normBound must be positive and finite");
+    if (!scales.every((value) => value > 0 && Number.isFinite(value))) {
+      throw new RangeError("scales must be positive and finite");
     }
-    this.#normBound = normBound;
-    this.#hintLo = kernels.allocate(2 * rows * RING_DEGREE);
-    this.#hintHi = kernels.allocate(2 * rows * RING_DEGREE);
-    this.#loadHint(hint, parameters.hintBits);
     this.#rowScales = kernels.allocate(8 * rows);
     kernels.doubles(this.#rowScales, rows).set(scales);
     this.#activation = kernels.allocate(4 * inFeatures);
@@ -104,145 +123,152 @@ export class ClientLayer {
     this.#replyWords = kernels.allocate(4 * rows);
   }
 
-  /** Kernel memory that the masks of one vector take, in bytes. */
-  get maskBytes(): number {
-    return 4 * (this.#stride + this.rows);
+  /** Kernel memory that a key takes, in bytes. */
+  get keyBytes(): number {
+    return 4 * this.rows * (this.#padded + RING_DEGREE);
   }
 
-  /** Offline: fresh secrets, their masks and their products with the hint, for one query of `vectors` vectors. */
-  prepareMasks(vectors: number): OneTimeMasks {
-    assertInteger(vectors, "vectors", 1, 1 << 20);
-    const masks = this.#acquire(vectors);
+  /** Takes a key's bytes into kernel memory. Any bytes of the right lengths do; wrong ones give wrong results. */
+  loadKey({ weights, hint }: EncryptedWeights): ClientKey {
+    const { weightBits, hintBits } = this.#parameters;
+    const bytes = encryptedWeightBytes(this.#parameters, this.rows, this.inFeatures);
+    assertLength(weights, "weights", bytes.weights);
+    assertLength(hint, "hint", bytes.hint);
+    const [weightsLo, weightsHi] = this.#loadPlanes(weights, this.inFeatures, this.#padded, weightBits);
     try {
-      this.#masks.refresh();
-      for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
-        const targets = Array.from({ length: Math.min(CHUNK_VECTORS, vectors - first) }, (_, t) => ({
-          words: at(masks.words, 4 * (first + t) * this.#stride),
-          hintProducts: at(masks.hintProducts, 4 * (first + t) * this.rows),
-        }));
-        this.#fill(targets);
-      }
+      const [hintLo, hintHi] = this.#loadPlanes(hint, RING_DEGREE, RING_DEGREE, hintBits);
+      return { weightsLo, weightsHi, hintLo, hintHi };
     } catch (error) {
-      this.discard(masks);
+      for (const plane of [weightsLo, weightsHi]) this.#pool.release(plane, 2 * this.rows * this.#padded);
       throw error;
     }
-    return masks;
   }
 
-  /** As {@link prepareMasks}, for `count` queries of one vector each: cheaper than one by one. */
-  prepareSingles(count: number): OneTimeMasks[] {
-    assertInteger(count, "count", 1, CHUNK_VECTORS);
-    const singles = Array.from({ length: count }, () => this.#acquire(1));
-    try {
-      this.#masks.refresh();
-      this.#fill(singles);
-    } catch (error) {
-      for (const masks of singles) this.discard(masks);
-      throw error;
-    }
-    return singles;
-  }
-
-  #acquire(vectors: number): OneTimeMasks {
-    return new OneTimeMasks(
-      vectors,
-      this.#pool.acquire(4 * vectors * this.#stride),
-      this.#pool.acquire(4 * vectors * this.rows),
-    );
-  }
-
-  /** Masks of at most CHUNK_VECTORS vectors and their products with the hint. */
-  #fill(targets: readonly { words: Address; hintProducts: Address }[]): void {
-    const kernels = this.#kernels;
-    const count = targets.length;
-    const secretBytes = 2 * count * RING_DEGREE;
-    const productBytes = 4 * count * this.rows;
-    const secrets = this.#pool.acquire(secretBytes);
-    const products = this.#pool.acquire(productBytes);
-    try {
-      for (const [t, { words }] of targets.entries()) {
-        this.#masks.fill(this.#layout, this.#elements, words, at(secrets, 2 * t * RING_DEGREE));
-      }
-      kernels.innerProducts({
-        lo: this.#hintLo,
-        hi: this.#hintHi,
-        planeRows: this.rows,
-        small: secrets,
-        smallRows: count,
-        length: RING_DEGREE,
-        out: products,
-        outPlaneStride: 1,
-        outSmallStride: this.rows,
-      });
-      for (const [t, { hintProducts }] of targets.entries()) {
-        const row = kernels.words(at(products, 4 * t * this.rows), this.rows);
-        kernels.words(hintProducts, this.rows).set(row);
-      }
-    } finally {
-      this.#pool.release(secrets, secretBytes);
-      this.#pool.release(products, productBytes);
-    }
+  /** Gives a key's memory back. */
+  releaseKey({ weightsLo, weightsHi, hintLo, hintHi }: ClientKey): void {
+    for (const plane of [weightsLo, weightsHi]) this.#pool.release(plane, 2 * this.rows * this.#padded);
+    for (const plane of [hintLo, hintHi]) this.#pool.release(plane, 2 * this.rows * RING_DEGREE);
   }
 
   /**
    * Encrypts x under fresh masks.
    *
    * @param x activations (vectors, n) row-major
-   * @param query where it goes, (vectors, queryBytes)
-   * @returns (vectors, queryBytes)
+   * @param bytes where the query goes, (vectors, queryBytes)
    * @throws RangeError on wrong lengths and on masks that were used before
    */
   makeQuery(
     masks: OneTimeMasks,
     x: Float32Array,
-    query: Uint8Array = new Uint8Array(masks.vectors * this.queryBytes),
-  ): Uint8Array {
+    bytes: Uint8Array = new Uint8Array(masks.vectors * this.queryBytes),
+  ): OpenQuery {
+    const { vectors } = masks;
     if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
-    assertLength(x, "x", masks.vectors * this.inFeatures);
-    assertLength(query, "query", masks.vectors * this.queryBytes);
-    masks.state = "sent";
+    assertLength(x, "x", vectors * this.inFeatures);
+    assertLength(bytes, "bytes", vectors * this.queryBytes);
+    const query: OpenQuery = {
+      vectors,
+      bytes,
+      masks,
+      activations: this.#pool.acquire(2 * vectors * this.#padded),
+      sums: this.#pool.acquire(4 * vectors * this.rows),
+      scales: new Float64Array(vectors),
+      state: "made",
+    };
+    masks.state = "used";
     const kernels = this.#kernels;
+    const { keyLength, uploadBits } = this.#parameters;
     const n = this.inFeatures;
     // Nothing here can throw, or allocate kernel memory: lengths are checked.
     const activation = kernels.floats(this.#activation, n);
     const packed = kernels.bytes(this.#packedQuery, this.queryBytes);
-    for (let t = 0; t < masks.vectors; t++) {
-      const words = at(masks.words, 4 * t * this.#stride);
-      activation.set(masks.vectors === 1 ? x : x.subarray(t * n, (t + 1) * n));
-      masks.scales[t] = this.#scaleFor(kernels.squaredNorm(this.#activation, n));
-      kernels.addScaled(words, this.#activation, n, masks.scales[t]);
-      kernels.packTop(words, this.#layout.words, this.#uploadBits, this.#packedQuery);
-      query.set(packed, t * this.queryBytes);
+    for (let t = 0; t < vectors; t++) {
+      activation.set(vectors === 1 ? x : x.subarray(t * n, (t + 1) * n));
+      query.scales[t] = this.#scaleFor(kernels.squaredNorm(this.#activation, n));
+      const small = at(query.activations, 2 * t * this.#padded);
+      kernels.scaleActivation(this.#activation, n, query.scales[t], small);
+      const words = at(masks.words, 4 * t * keyLength);
+      const terms = this.#elements.map((element, block) => ({
+        element,
+        small: at(small, 2 * block * RING_DEGREE),
+        count: Math.min(RING_DEGREE, n - block * RING_DEGREE),
+      }));
+      kernels.wideProduct(terms, words, keyLength);
+      kernels.packTop(words, keyLength, uploadBits, this.#packedQuery);
+      bytes.set(packed, t * this.queryBytes);
     }
     activation.fill(0);
+    kernels.wipeScratch();
     return query;
   }
 
+  /** Computes what the recovery needs beside the answer. A query may be given another key as long as it is open. */
+  applyKey(query: OpenQuery, key: ClientKey): void {
+    if (query.state === "spent") throw new RangeError("this query is closed");
+    const { vectors, sums } = query;
+    const { rows } = this;
+    const bytes = 4 * vectors * rows;
+    const products = this.#pool.acquire(bytes);
+    try {
+      // Written out twice: spreading a shared part costs more than the products of a token.
+      this.#kernels.innerProducts({
+        lo: key.weightsLo,
+        hi: key.weightsHi,
+        planeRows: rows,
+        small: query.activations,
+        smallRows: vectors,
+        length: this.#padded,
+        out: sums,
+        outPlaneStride: 1,
+        outSmallStride: rows,
+      });
+      this.#kernels.innerProducts({
+        lo: key.hintLo,
+        hi: key.hintHi,
+        planeRows: rows,
+        small: query.masks.secrets,
+        smallRows: vectors,
+        length: RING_DEGREE,
+        out: products,
+        outPlaneStride: 1,
+        outSmallStride: rows,
+      });
+      const total = this.#kernels.words(sums, vectors * rows);
+      const more = this.#kernels.words(products, vectors * rows);
+      for (let i = 0; i < total.length; i++) total[i] += more[i];
+    } finally {
+      this.#pool.release(products, bytes);
+    }
+    query.state = "keyed";
+  }
+
   /**
-   * Reads a reply and spends its masks.
+   * Reads a reply and closes its query.
    *
    * @param reply (vectors, replyBytes)
    * @param result where y goes, (vectors, rows)
    * @returns y ≈ W_real·x, (vectors, rows) row-major, always finite
-   * @throws RangeError on wrong lengths and on masks that have no query
+   * @throws RangeError on wrong lengths and on a query that has no key
    */
   recoverResult(
-    masks: OneTimeMasks,
+    query: OpenQuery,
     reply: Uint8Array,
-    result: Float32Array = new Float32Array(masks.vectors * this.rows),
+    result: Float32Array = new Float32Array(query.vectors * this.rows),
   ): Float32Array {
-    if (masks.state !== "sent") throw new RangeError("these masks have no open query");
-    assertLength(reply, "reply", masks.vectors * this.replyBytes);
+    const { vectors } = query;
+    if (query.state !== "keyed") throw new RangeError("this query has no key, or is closed");
+    assertLength(reply, "reply", vectors * this.replyBytes);
     const kernels = this.#kernels;
     const { replyBytes, rows } = this;
-    assertLength(result, "result", masks.vectors * rows);
+    assertLength(result, "result", vectors * rows);
     const packed = kernels.bytes(this.#packedReply, replyBytes);
     const y = kernels.floats(this.#replyWords, rows);
-    for (let t = 0; t < masks.vectors; t++) {
-      packed.set(masks.vectors === 1 ? reply : reply.subarray(t * replyBytes, (t + 1) * replyBytes));
-      kernels.unpackTop(this.#packedReply, rows, this.#replyBits, this.#replyWords);
-      kernels.recoverRows(this.#replyWords, at(masks.hintProducts, 4 * t * rows), this.#rowScales, rows, {
-        inverse: masks.scales[t] === 0 ? 0 : 1 / masks.scales[t],
+    for (let t = 0; t < vectors; t++) {
+      packed.set(vectors === 1 ? reply : reply.subarray(t * replyBytes, (t + 1) * replyBytes));
+      kernels.unpackTop(this.#packedReply, rows, this.#parameters.replyBits, this.#replyWords);
+      // The kernel takes the difference the other way round.
+      kernels.recoverRows(this.#replyWords, at(query.sums, 4 * t * rows), this.#rowScales, rows, {
+        inverse: query.scales[t] === 0 ? 0 : -1 / query.scales[t],
         largest: LARGEST_RESULT,
         smallest: SMALLEST_RESULT,
       });
@@ -250,38 +276,49 @@ export class ClientLayer {
     }
     packed.fill(0);
     y.fill(0);
-    this.discard(masks);
+    this.discard(query);
     return result;
   }
 
-  /** Wipes masks that will not be used, or whose answer will not come. */
-  discard(masks: OneTimeMasks): void {
-    if (masks.state === "spent") return;
-    masks.state = "spent";
-    this.#pool.release(masks.words, 4 * masks.vectors * this.#stride);
-    this.#pool.release(masks.hintProducts, 4 * masks.vectors * this.rows);
-    masks.scales.fill(0);
+  /** Wipes a query that is answered, or whose answer will not come. A second call changes nothing. */
+  discard(query: OpenQuery): void {
+    if (query.state === "spent") return;
+    query.state = "spent";
+    this.#pool.release(query.activations, 2 * query.vectors * this.#padded);
+    this.#pool.release(query.sums, 4 * query.vectors * this.rows);
+    this.#masks.discard(query.masks);
+    query.scales.fill(0);
   }
 
-  /** S for a vector with this squared norm; 0 (an encryption of zero) if x is zero or not finite. */
+  /** c for a vector with this squared norm; 0 (an encryption of zero) if x is zero or not finite. */
   #scaleFor(squaredNorm: number): number {
-    const scale = 2 ** 31 / (HEADROOM * this.#normBound * Math.sqrt(squaredNorm));
+    const scale = 2 ** 31 / (HEADROOM * this.#parameters.rowNorm * Math.sqrt(squaredNorm));
     return scale > 0 && Number.isFinite(scale) ? scale : 0;
   }
 
-  #loadHint(hint: Uint8Array, hintBits: number): void {
+  /** (rows, count) packed words → two i16 planes (rows, stride), zeros behind each row. */
+  #loadPlanes(packed: Uint8Array, count: number, stride: number, bits: number): [Address, Address] {
     const kernels = this.#kernels;
-    const rowBytes = packedBytes(RING_DEGREE, hintBits);
-    assertLength(hint, "hint", this.rows * rowBytes);
-    const packed = this.#pool.acquire(rowBytes);
-    const words = this.#pool.acquire(4 * RING_DEGREE);
-    for (let r = 0; r < this.rows; r++) {
-      kernels.bytes(packed, rowBytes).set(hint.subarray(r * rowBytes, (r + 1) * rowBytes));
-      kernels.unpackTop(packed, RING_DEGREE, hintBits, words);
-      const offset = 2 * r * RING_DEGREE;
-      kernels.splitWords(words, RING_DEGREE, at(this.#hintLo, offset), at(this.#hintHi, offset));
+    const pool = this.#pool;
+    const rowBytes = packedBytes(count, bits);
+    const planeBytes = 2 * this.rows * stride;
+    const [lo, hi] = [pool.acquire(planeBytes), pool.acquire(planeBytes)];
+    const row = pool.acquire(rowBytes);
+    const words = pool.acquire(4 * stride);
+    try {
+      for (let r = 0; r < this.rows; r++) {
+        kernels.bytes(row, rowBytes).set(packed.subarray(r * rowBytes, (r + 1) * rowBytes));
+        kernels.unpackTop(row, count, bits, words);
+        const offset = 2 * r * stride;
+        kernels.splitWords(words, stride, at(lo, offset), at(hi, offset));
+      }
+    } catch (error) {
+      for (const plane of [lo, hi]) pool.release(plane, planeBytes);
+      throw error;
+    } finally {
+      pool.release(row, rowBytes);
+      pool.release(words, 4 * stride);
     }
-    this.#pool.release(packed, rowBytes);
-    this.#pool.release(words, 4 * RING_DEGREE);
+    return [lo, hi];
   }
 }

@@ -8,7 +8,7 @@
  */
 import type { RandomSource } from "../ring/random-source.ts";
 import { haarOrthogonal, multiply, thinQr, transpose } from "./orthogonal.ts";
-import { SecretSampler } from "./secret-sampler.ts";
+import { RotationSampler } from "./rotation-sampler.ts";
 
 export interface LoraPair {
   readonly rank: number;
@@ -40,7 +40,7 @@ const COMPLETION_NOISE = 2 ** -40;
 /** Splits with a fresh rotation. The product is exact to 2^-40 of B's largest entry. */
 export function splitLora(lora: LoraPair, random: RandomSource): SplitLora {
   const { rank, inFeatures, outFeatures } = lora;
-  const sampler = new SecretSampler(random, "rotation", []);
+  const sampler = new RotationSampler(random);
   const largest = lora.b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const noise = COMPLETION_NOISE * (largest === 0 ? 1 : largest);
   const b = Float64Array.from(lora.b, (value) => value + noise * sampler.standardGaussian());

@@ -1,79 +1,144 @@
 /**
- * The provider's step: w = round_b0([W | P]·v mod 2^32), for T query vectors at once.
+ * The provider's steps of one group: make a key, answer a query under it.
  *
- * A reply is a function of v and the layer alone: no randomness, no key, no state of the client, so any replica
- * answers and a retry of the same bytes gets the same answer. At most R·b0 bits leave per vector, whoever asks
- * and whatever is sent; the sum is complete before it is rounded (docs/security.md, rule 4). The arithmetic has
- * no branch and no index that depends on weights or queries.
+ *   key     B_r = [M(a_1)_k; …; M(a_κ)_k]·S_r + E_r + W_r,   H_r = (M(a_0)ᵀ)_k·S_r + E_H,r   mod 2^32, for each row r
+ *   answer  S·v mod 2^32, top b0 bits of each row
+ *
+ * M(a) is the matrix of multiplication by a, M_k its first k columns; S, E, E_H come from the key's seed
+ * (key-secrets.ts). (B, H) is LWE under the secret S: pseudorandom whatever W is (docs/security.md). An answer is a
+ * function of v and S alone: no randomness, no state of the client, so any replica answers, and a retry of the same bytes
+ * gets the same answer. At most b0 bits a row leave for each vector, whatever is sent; the sum is complete before it is
+ * rounded (docs/security.md, rule 4). The arithmetic has no branch and no index that depends on weights or secrets.
  */
+import { sha256 } from "@noble/hashes/sha2.js";
 import { assertInteger, assertLength } from "../base/assert.ts";
+import { bytesOf } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { type Address, type Kernels, packedBytes } from "../ring/kernels.ts";
-import type { BufferPool } from "../rlwe/buffer-pool.ts";
-import { at, wordStride } from "../rlwe/mask-source.ts";
 import {
-  assertKernelParameters,
-  type Layout,
-  layoutOf,
-  type Parameters,
-  replyBits,
-  uploadBits,
-} from "../rlwe/parameters.ts";
+  type Address,
+  at,
+  type Kernels,
+  NTT_POLY_BYTES,
+  packedBytes,
+  RANDOM_CHUNK_BYTES,
+  RING_DEGREE,
+} from "../ring/kernels.ts";
+import type { BufferPool } from "../rlwe/buffer-pool.ts";
+import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
+import type { PublicElements } from "../rlwe/public-elements.ts";
+import { KEY_SEED_BYTES } from "./key-secrets.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
+/** Domains of a key's random streams. */
+const SECRETS = 1;
+const WEIGHT_ERRORS = 2;
+const HINT_ERRORS = 3;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
   readonly rows: number;
   readonly inFeatures: number;
-  /** W, (rows, n). */
-  readonly weights: Int16Array;
-  /** P, (rows, n_pad). */
-  readonly padding: Int16Array;
+  /** W, (rows, n), rows of norm R at most. */
+  readonly weights: Int32Array;
+}
+
+/** What a client gets of a key for one group. Public: it says nothing of W to whoever has not S. */
+export interface EncryptedWeights {
+  /** Top weightBits bits of B, (rows, n), each row a little-endian bit stream. */
+  readonly weights: Uint8Array;
+  /** Top hintBits bits of H, (rows, N), likewise. */
+  readonly hint: Uint8Array;
+}
+
+/** S of one key, (rows, k) i16 in kernel memory. Secret; whoever has it wipes it. */
+export type LayerSecret = Address & { readonly layerSecret: true };
+
+/** Bytes of a group's {@link EncryptedWeights}. */
+export function encryptedWeightBytes(
+  p: Parameters,
+  rows: number,
+  inFeatures: number,
+): { readonly weights: number; readonly hint: number } {
+  return {
+    weights: rows * packedBytes(inFeatures, p.weightBits),
+    hint: rows * packedBytes(RING_DEGREE, p.hintBits),
+  };
 }
 
 export class ProviderLayer {
   readonly rows: number;
   readonly inFeatures: number;
+  /** SHA-256 of W, for {@link keySeed}. */
+  readonly weightsDigest: Uint8Array;
+  /** SHA-256 of a_0, for {@link keySeed}. */
+  readonly elementsDigest: Uint8Array;
   /** Bytes of one packed query vector. */
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
   readonly replyBytes: number;
+  /** Bytes of S of one key. */
+  readonly secretBytes: number;
+  /** Bytes of B and H of one key. */
+  readonly keyBytes: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
-  readonly #layout: Layout;
-  readonly #stride: number;
-  readonly #uploadBits: number;
-  readonly #replyBits: number;
-  /** [W | P | 0], (rows, stride) i16. */
-  readonly #matrix: Address;
+  readonly #elements: PublicElements;
+  readonly #weights: Int32Array;
 
   /** @throws RangeError on wrong lengths */
-  constructor(kernels: Kernels, pool: BufferPool, input: ProviderLayerInput) {
-    const { parameters, rows, inFeatures, weights, padding } = input;
-    assertInteger(rows, "rows", 1, 1 << 20);
-    assertLength(weights, "weights", rows * inFeatures);
-    assertLength(padding, "padding", rows * parameters.paddingLength);
-    this.rows = rows;
-    this.#parameters = parameters;
+  constructor(kernels: Kernels, pool: BufferPool, elements: PublicElements, input: ProviderLayerInput) {
+    const { parameters, rows, inFeatures, weights } = input;
+    this.rows = assertInteger(rows, "rows", 1, 1 << 20);
+    weightBlocks(inFeatures);
+    this.#weights = assertLength(weights, "weights", rows * inFeatures);
     this.inFeatures = inFeatures;
+    this.#parameters = assertKernelParameters(parameters);
     this.#kernels = kernels;
     this.#pool = pool;
-    this.#layout = layoutOf(assertKernelParameters(parameters), inFeatures);
-    this.#stride = wordStride(this.#layout);
-    this.#uploadBits = uploadBits(parameters);
-    this.#replyBits = replyBits(parameters, inFeatures);
-    this.queryBytes = packedBytes(this.#layout.words, this.#uploadBits);
-    this.replyBytes = packedBytes(rows, this.#replyBits);
-    this.#matrix = kernels.allocate(2 * rows * this.#stride);
-    const matrix = kernels.shorts(this.#matrix, rows * this.#stride);
-    for (let r = 0; r < rows; r++) {
-      matrix.set(weights.subarray(r * inFeatures, (r + 1) * inFeatures), r * this.#stride);
-      const row = padding.subarray(r * parameters.paddingLength, (r + 1) * parameters.paddingLength);
-      matrix.set(row, r * this.#stride + inFeatures);
+    this.#elements = elements;
+    this.weightsDigest = sha256(bytesOf(weights));
+    this.elementsDigest = elements.digest;
+    this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
+    this.replyBytes = packedBytes(rows, parameters.replyBits);
+    this.secretBytes = 2 * rows * parameters.keyLength;
+    const part = encryptedWeightBytes(parameters, rows, inFeatures);
+    this.keyBytes = part.weights + part.hint;
+  }
+
+  /** What a client needs of the key with this seed; the same bytes whenever and wherever it is made. */
+  encryptWeights(seed: Uint8Array): EncryptedWeights {
+    const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
+      this.#parameters,
+      this.rows,
+      this.inFeatures,
+    );
+    const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
+    this.#withStream(seed, (stream) => {
+      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, result);
+    });
+    return result;
+  }
+
+  /** S of the key with this seed. Give it back with {@link releaseSecret}. */
+  deriveSecret(seed: Uint8Array): LayerSecret {
+    const { keyLength } = this.#parameters;
+    const secret = this.#pool.acquire(this.secretBytes);
+    try {
+      this.#withStream(seed, (stream) => {
+        for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
+      });
+    } catch (error) {
+      this.#pool.release(secret, this.secretBytes);
+      throw error;
     }
+    return secret as LayerSecret;
+  }
+
+  /** Wipes a secret. */
+  releaseSecret(secret: LayerSecret): void {
+    this.#pool.release(secret, this.secretBytes);
   }
 
   /**
@@ -81,12 +146,13 @@ export class ProviderLayer {
    * @returns (vectors, replyBytes)
    * @throws TacetError bad_query if the query is not exactly vectors·queryBytes long
    */
-  answerQuery(query: Uint8Array, vectors: number): Uint8Array<ArrayBuffer> {
+  answerQuery(secret: LayerSecret, query: Uint8Array, vectors: number): Uint8Array<ArrayBuffer> {
     this.checkQuery(query, vectors);
     const reply = new Uint8Array(vectors * this.replyBytes);
     for (let first = 0; first < vectors; first += CHUNK_VECTORS) {
       const count = Math.min(CHUNK_VECTORS, vectors - first);
       this.#answerChunk(
+        secret,
         query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
         count,
         reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
@@ -106,62 +172,165 @@ export class ProviderLayer {
     }
   }
 
-  /** W and P, to make the same layer elsewhere. Whoever has them has the adapter. */
+  /** W, to make the same layer elsewhere. Whoever has it has the adapter. */
   copyInput(): ProviderLayerInput {
     const { rows, inFeatures } = this;
-    const { paddingLength } = this.#parameters;
-    const matrix = this.#kernels.shorts(this.#matrix, rows * this.#stride);
-    const weights = new Int16Array(rows * inFeatures);
-    const padding = new Int16Array(rows * paddingLength);
-    for (let r = 0; r < rows; r++) {
-      const at = r * this.#stride;
-      weights.set(matrix.subarray(at, at + inFeatures), r * inFeatures);
-      padding.set(matrix.subarray(at + inFeatures, at + inFeatures + paddingLength), r * paddingLength);
-    }
-    return { parameters: this.#parameters, rows, inFeatures, weights, padding };
+    return { parameters: this.#parameters, rows, inFeatures, weights: this.#weights.slice() };
   }
 
   /** Vectors that take at most so many multiply-adds, and at least one. */
   vectorsWithin(products: number): number {
-    return Math.max(1, Math.floor(products / (this.rows * this.#stride)));
+    return Math.max(1, Math.floor(products / (this.rows * this.#parameters.keyLength)));
   }
 
-  #answerChunk(query: Uint8Array, vectors: number, reply: Uint8Array): void {
+  #encryptRow(row: number, stream: SecretStream, result: EncryptedWeights): void {
     const kernels = this.#kernels;
     const pool = this.#pool;
-    const planeBytes = 2 * vectors * this.#stride;
+    const { keyLength, weightBits, hintBits } = this.#parameters;
+    const n = this.inFeatures;
+    const padded = paddedLength(n);
+    const weightBytes = packedBytes(n, weightBits);
+    const hintBytes = packedBytes(RING_DEGREE, hintBits);
+    const secret = pool.acquire(2 * keyLength);
+    const words = pool.acquire(4 * Math.max(padded, RING_DEGREE));
+    const packed = pool.acquire(Math.max(weightBytes, hintBytes));
+    const transformed = pool.acquire(2 * NTT_POLY_BYTES);
+    try {
+      stream.secret(row, secret);
+      const factor = kernels.transformSmall(secret, keyLength, transformed);
+      const weights = kernels.words(words, padded);
+      weights.fill(0);
+      weights.set(this.#weights.subarray(row * n, (row + 1) * n));
+      stream.addWeightErrors(row, words, padded);
+      for (let block = 0; block * RING_DEGREE < n; block++) {
+        const element = this.#elements.wide(1 + block, false);
+        const offset = block * RING_DEGREE;
+        const length = Math.min(RING_DEGREE, n - offset);
+        kernels.wideProductOf(element, factor, at(words, 4 * offset), length);
+      }
+      kernels.packTop(words, n, weightBits, packed);
+      result.weights.set(kernels.bytes(packed, weightBytes), row * weightBytes);
+
+      kernels.wipe(words, 4 * RING_DEGREE);
+      stream.addHintErrors(row, words);
+      kernels.wideProductOf(this.#elements.wide(0, true), factor, words, RING_DEGREE);
+      kernels.packTop(words, RING_DEGREE, hintBits, packed);
+      result.hint.set(kernels.bytes(packed, hintBytes), row * hintBytes);
+    } finally {
+      pool.release(transformed, 2 * NTT_POLY_BYTES);
+      pool.release(secret, 2 * keyLength);
+      pool.release(words, 4 * Math.max(padded, RING_DEGREE));
+      pool.release(packed, Math.max(weightBytes, hintBytes));
+    }
+  }
+
+  #withStream(seed: Uint8Array, use: (stream: SecretStream) => void): void {
+    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
+    try {
+      use(stream);
+    } finally {
+      stream.wipe();
+      this.#kernels.wipeScratch();
+    }
+  }
+
+  #answerChunk(secret: LayerSecret, query: Uint8Array, vectors: number, reply: Uint8Array): void {
+    const kernels = this.#kernels;
+    const pool = this.#pool;
+    const { keyLength, uploadBits, replyBits } = this.#parameters;
+    const planeBytes = 2 * vectors * keyLength;
     const packed = pool.acquire(query.length);
-    const words = pool.acquire(4 * this.#stride);
+    const words = pool.acquire(4 * keyLength);
     const lo = pool.acquire(planeBytes);
     const hi = pool.acquire(planeBytes);
     const sums = pool.acquire(4 * vectors * this.rows);
     const packedReply = pool.acquire(this.replyBytes);
-    kernels.bytes(packed, query.length).set(query);
-    for (let t = 0; t < vectors; t++) {
-      kernels.unpackTop(at(packed, t * this.queryBytes), this.#layout.words, this.#uploadBits, words);
-      const offset = 2 * t * this.#stride;
-      kernels.splitWords(words, this.#stride, at(lo, offset), at(hi, offset));
+    try {
+      kernels.bytes(packed, query.length).set(query);
+      for (let t = 0; t < vectors; t++) {
+        kernels.unpackTop(at(packed, t * this.queryBytes), keyLength, uploadBits, words);
+        const offset = 2 * t * keyLength;
+        kernels.splitWords(words, keyLength, at(lo, offset), at(hi, offset));
+      }
+      kernels.innerProducts({
+        lo,
+        hi,
+        planeRows: vectors,
+        small: secret,
+        smallRows: this.rows,
+        length: keyLength,
+        out: sums,
+        outPlaneStride: this.rows,
+        outSmallStride: 1,
+      });
+      for (let t = 0; t < vectors; t++) {
+        kernels.packTop(at(sums, 4 * t * this.rows), this.rows, replyBits, packedReply);
+        reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
+      }
+    } finally {
+      pool.release(packed, query.length);
+      pool.release(words, 4 * keyLength);
+      pool.release(lo, planeBytes);
+      pool.release(hi, planeBytes);
+      pool.release(sums, 4 * vectors * this.rows);
+      pool.release(packedReply, this.replyBytes);
     }
-    kernels.innerProducts({
-      lo,
-      hi,
-      planeRows: vectors,
-      small: this.#matrix,
-      smallRows: this.rows,
-      length: this.#stride,
-      out: sums,
-      outPlaneStride: this.rows,
-      outSmallStride: 1,
-    });
-    for (let t = 0; t < vectors; t++) {
-      kernels.packTop(at(sums, 4 * t * this.rows), this.rows, this.#replyBits, packedReply);
-      reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
+  }
+}
+
+/** The random streams of one key: S, E and E_H of each row. */
+class SecretStream {
+  readonly #kernels: Kernels;
+  readonly #pool: BufferPool;
+  readonly #parameters: Parameters;
+  readonly #seed: Address;
+
+  constructor(kernels: Kernels, pool: BufferPool, parameters: Parameters, seed: Uint8Array) {
+    this.#kernels = kernels;
+    this.#pool = pool;
+    this.#parameters = parameters;
+    assertLength(seed, "seed", KEY_SEED_BYTES);
+    this.#seed = pool.acquire(KEY_SEED_BYTES);
+    kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
+  }
+
+  /** S_row to out, i16[k]. */
+  secret(row: number, out: Address): void {
+    const { keyLength, secretBits } = this.#parameters;
+    this.#draw(row, SECRETS, keyLength, (random) =>
+      this.#kernels.sampleUniform(random, keyLength, secretBits, out),
+    );
+  }
+
+  /** words += E_row, u32[count]. */
+  addWeightErrors(row: number, words: Address, count: number): void {
+    const { weightErrorBits } = this.#parameters;
+    this.#draw(row, WEIGHT_ERRORS, count, (random) =>
+      this.#kernels.addUniform(words, count, weightErrorBits, random),
+    );
+  }
+
+  /** words += E_H,row, u32[N]. */
+  addHintErrors(row: number, words: Address): void {
+    const { hintErrorBits } = this.#parameters;
+    this.#draw(row, HINT_ERRORS, RING_DEGREE, (random) =>
+      this.#kernels.addUniform(words, RING_DEGREE, hintErrorBits, random),
+    );
+  }
+
+  wipe(): void {
+    this.#pool.release(this.#seed, KEY_SEED_BYTES);
+  }
+
+  /** Two bytes for each of `count` integers. */
+  #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
+    const bytes = Math.ceil((2 * count) / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
+    const random = this.#pool.acquire(bytes);
+    try {
+      this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);
+      use(random);
+    } finally {
+      this.#pool.release(random, bytes);
     }
-    pool.release(packed, query.length);
-    pool.release(words, 4 * this.#stride);
-    pool.release(lo, planeBytes);
-    pool.release(hi, planeBytes);
-    pool.release(sums, 4 * vectors * this.rows);
-    pool.release(packedReply, this.replyBytes);
   }
 }

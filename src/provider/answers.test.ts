@@ -9,8 +9,12 @@ const layer = {
   replyBytes: 1,
   checkQuery: () => {},
   vectorsWithin: (products: number) => Math.max(1, Math.floor(products / 2 ** 24)),
-  answerQuery: (query: Uint8Array) => query.slice(),
+  secretBytes: 1,
+  deriveSecret: () => ({}),
+  releaseSecret: () => {},
+  answerQuery: (_secret: unknown, query: Uint8Array) => query.slice(),
 };
+const key = { name: "key", seed: () => new Uint8Array(32) };
 const adapter = { name: "a", layers: [layer] } as unknown as ServedAdapter;
 const task = (owner: object, bytes: number[], party: object | string = owner) => ({
   owner,
@@ -19,6 +23,7 @@ const task = (owner: object, bytes: number[], party: object | string = owner) =>
   group: 0,
   vectors: bytes.length,
   query: Uint8Array.from(bytes),
+  key,
 });
 
 /** A pool whose parts the test ends. */
@@ -35,10 +40,19 @@ function manualPool(width: number) {
           fail: () => reject(new Error("died")),
         });
       }),
+    makeKeyPart: ({ group }) =>
+      new Promise((resolve, reject) => {
+        const made = { weights: Uint8Array.of(), hint: Uint8Array.of(), signature: Uint8Array.of(), ms: 1 };
+        open.push({
+          part: { query: Uint8Array.of(100 + group) } as never,
+          end: () => resolve(made),
+          fail: () => reject(new Error("died")),
+        });
+      }),
   };
   const end = async (how: "end" | "fail" = "end") => {
     open.shift()?.[how]();
-    for (let i = 0; i < 5; i++) await Promise.resolve();
+    for (let i = 0; i < 10; i++) await Promise.resolve();
   };
   return { open, pool, end, queries: () => open.map(({ part }) => [...part.query]) };
 }
@@ -55,7 +69,7 @@ describe("Answers", () => {
 
   it("gives owners turns: who asked much does not keep away who asked later", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers(pool);
+    const answers = new Answers({ pool });
     const [much, little] = [{}, {}];
     const first = answers.answer(task(much, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
     void answers.answer(task(much, [2, 2, 2, 2]));
@@ -74,7 +88,7 @@ describe("Answers", () => {
 
   it("gives keys turns, however many connections one has, and within a key its connections", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers(pool);
+    const answers = new Answers({ pool });
     for (let i = 1; i <= 20; i++) void answers.answer(task({}, [i, i, i, i, i], "busy"));
     void answers.answer(task({}, [91, 91, 91, 91, 91], "calm"));
     void answers.answer(task({}, [92, 92, 92, 92, 92]));
@@ -89,7 +103,7 @@ describe("Answers", () => {
 
   it("fills a wide pool, with parts of one query too", async () => {
     const { pool, end, queries } = manualPool(2);
-    const answer = new Answers(pool).answer(task({}, [1, 2, 3, 4, 5, 6]));
+    const answer = new Answers({ pool }).answer(task({}, [1, 2, 3, 4, 5, 6]));
     expect(queries()).toEqual([
       [1, 2, 3, 4],
       [5, 6],
@@ -101,7 +115,7 @@ describe("Answers", () => {
 
   it("fails a query whose part fails and goes on with others; forgets who has left", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers(pool);
+    const answers = new Answers({ pool });
     const [a, b] = [{}, {}];
     const failing = answers.answer(task(a, [1, 1, 1, 1, 1]));
     void answers.answer(task(b, [2, 2, 2, 2, 2]));
@@ -112,5 +126,23 @@ describe("Answers", () => {
     answers.drop(b);
     await end();
     expect(queries()).toEqual([]);
+  });
+
+  it("makes groups of keys in turns with long queries, and fails one alone", async () => {
+    const { pool, end, queries } = manualPool(1);
+    const answers = new Answers({ pool });
+    const [asks, fetches] = [{}, {}];
+    void answers.answer(task(asks, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
+    const part = { adapter, keyId: new Uint8Array(16), key, owner: fetches, party: fetches };
+    const first = answers.makeKeyPart({ ...part, group: 0 });
+    const failing = answers.makeKeyPart({ ...part, group: 1 }).catch((error: Error) => error.message);
+    const order: number[] = [];
+    for (const how of ["end", "end", "end", "end", "fail"] as const) {
+      order.push(queries()[0][0]);
+      await end(how);
+    }
+    expect(order).toEqual([1, 1, 100, 1, 101]);
+    expect(await first).toMatchObject({ ms: 1 });
+    expect(await failing).toBe("died");
   });
 });

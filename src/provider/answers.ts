@@ -1,13 +1,16 @@
 /**
- * Schedules replies: who is computed for next. A short query is answered in the turn in which it came. A long one is cut into parts of
- * bounded work. The parties that have any (API keys; connections without one) take turns, one part each, and within a
- * party its connections do: whoever asks a lot waits for itself, over however many connections.
- * Parts are computed in this thread, between which it does other things, or by a pool of others.
+ * What is computed, and where. A short query is answered in the turn in which it came. A long one is cut into parts of
+ * bounded work, and each group of a key is one: they are computed in turns (turns.ts), in this thread, between which it
+ * does other things, or by a pool of others.
  *
- * A reply vector is a function of its query vector alone (pll/provider-layer.ts), so parts may be computed anywhere
- * and in any order.
+ * A reply vector is a function of its query vector and the key alone, and a part of a key of its seed alone
+ * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
  */
+import { type KeyPart, makeKeyPart } from "./key-part.ts";
+import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
+import type { Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import { type Job, Turns } from "./turns.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;
@@ -20,6 +23,8 @@ export interface AnswerPart {
   readonly vectors: number;
   /** (vectors, queryBytes) */
   readonly query: Uint8Array;
+  /** Under which it is answered. */
+  readonly key: GroupKey;
 }
 
 export interface Computed {
@@ -27,6 +32,14 @@ export interface Computed {
   readonly words: Uint8Array;
   /** Milliseconds of computing. */
   readonly ms: number;
+}
+
+/** One group of a key that is to be made. */
+export interface KeyPartTask {
+  readonly adapter: ServedAdapter;
+  readonly group: number;
+  readonly keyId: Uint8Array;
+  readonly key: GroupKey;
 }
 
 /** Computes parts outside of this thread. */
@@ -37,38 +50,35 @@ export interface AnswerPool {
   readonly leastProducts: number;
   /** Rejects if whoever computed it has died. */
   compute(part: AnswerPart): Promise<Computed>;
+  /** The same. */
+  makeKeyPart(task: KeyPartTask): Promise<KeyPart>;
 }
 
-export interface AnswerTask extends AnswerPart {
+/** Whose turn something takes. */
+export interface Asker {
   /** The connection. */
   readonly owner: object;
   /** Owners of one party share its turns. */
   readonly party: object | string;
 }
 
-/** Owners in the order of their turns, each with its tasks that have vectors left to hand out. */
-type Turns = Map<object, OpenTask[]>;
+export type AnswerTask = AnswerPart & Asker;
 
-interface OpenTask extends AnswerTask {
-  readonly partVectors: number;
-  readonly reply: Uint8Array;
-  /** First vector that no part has. */
-  next: number;
-  /** Vectors that are not answered. */
-  missing: number;
-  ms: number;
-  resolve(computed: Computed): void;
-  reject(error: unknown): void;
+export interface AnswersOptions {
+  /** Where parts are computed; by default in this thread. */
+  readonly pool?: AnswerPool | undefined;
+  readonly sha256?: Sha256 | undefined;
 }
 
 export class Answers {
+  /** S of the keys that are in use in this thread. */
+  readonly secrets = new LayerSecrets();
   readonly #pool: AnswerPool;
-  /** Parties in the order of their turns. */
-  readonly #waiting = new Map<object | string, Turns>();
-  #running = 0;
+  readonly #turns: Turns;
 
-  constructor(pool: AnswerPool = inThisThread) {
-    this.#pool = pool;
+  constructor({ pool, sha256 }: AnswersOptions = {}) {
+    this.#pool = pool ?? this.#inThisThread(sha256);
+    this.#turns = new Turns(this.#pool.width);
   }
 
   /**
@@ -81,109 +91,120 @@ export class Answers {
     const layer = adapter.layers[group];
     layer.checkQuery(query, vectors);
     if (vectors <= Math.min(PART_VECTORS, layer.vectorsWithin(this.#pool.leastProducts))) {
-      return computeHere(task);
+      return this.#computeHere(task);
     }
-    const partVectors = Math.min(PART_VECTORS, layer.vectorsWithin(PART_PRODUCTS));
     return new Promise<Computed>((resolve, reject) => {
-      const reply = new Uint8Array(vectors * layer.replyBytes);
-      this.#wait({ ...task, partVectors, reply, next: 0, missing: vectors, ms: 0, resolve, reject });
-      this.#fill();
+      this.#turns.add(new LongQuery(task, this.#pool, resolve, reject));
+    });
+  }
+
+  /** Makes one group of a key. */
+  makeKeyPart(task: KeyPartTask & Asker): Promise<KeyPart> {
+    const { owner, party } = task;
+    return new Promise<KeyPart>((resolve, reject) => {
+      let hasMore = true;
+      this.#turns.add({
+        owner,
+        party,
+        get hasMore() {
+          return hasMore;
+        },
+        begin: async () => {
+          hasMore = false;
+          resolve(await this.#pool.makeKeyPart(task));
+        },
+        fail: reject,
+      } satisfies Job);
     });
   }
 
   /** Forgets what an owner has asked: what it waits for never comes. */
   drop(owner: object): void {
-    for (const party of [...this.#waiting.keys()]) this.#remove(party, owner, () => true);
+    this.#turns.drop(owner);
   }
 
-  #wait(task: OpenTask): void {
-    let turns = this.#waiting.get(task.party);
-    if (turns === undefined) {
-      turns = new Map();
-      this.#waiting.set(task.party, turns);
-    }
-    const others = turns.get(task.owner);
-    if (others === undefined) turns.set(task.owner, [task]);
-    else others.push(task);
+  #computeHere({ adapter, group, vectors, query, key }: AnswerPart): Computed {
+    const start = performance.now();
+    const layer = adapter.layers[group];
+    const words = this.secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
+    return { words, ms: performance.now() - start };
   }
 
-  #remove(party: object | string, owner: object, which: (task: OpenTask) => boolean): void {
-    const turns = this.#waiting.get(party);
-    const tasks = turns?.get(owner)?.filter((task) => !which(task));
-    if (turns === undefined || tasks === undefined) return;
-    if (tasks.length > 0) turns.set(owner, tasks);
-    else turns.delete(owner);
-    if (turns.size === 0) this.#waiting.delete(party);
-  }
-
-  #fill(): void {
-    while (this.#running < this.#pool.width) {
-      const party = firstOf(this.#waiting);
-      if (party === undefined) return;
-      const [name, turns] = party;
-      const [owner, tasks] = firstOf(turns) as [object, OpenTask[]];
-      const [task] = tasks;
-      const first = task.next;
-      const vectors = Math.min(task.partVectors, task.vectors - first);
-      task.next += vectors;
-      if (task.next === task.vectors) tasks.shift();
-      // Behind all others.
-      turns.delete(owner);
-      if (tasks.length > 0) turns.set(owner, tasks);
-      this.#waiting.delete(name);
-      if (turns.size > 0) this.#waiting.set(name, turns);
-      this.#compute(task, first, vectors);
-    }
-  }
-
-  #compute(task: OpenTask, first: number, vectors: number): void {
-    const { queryBytes, replyBytes } = task.adapter.layers[task.group];
-    const query = task.query.subarray(first * queryBytes, (first + vectors) * queryBytes);
-    this.#running++;
-    this.#pool
-      .compute({ adapter: task.adapter, group: task.group, vectors, query })
-      .then(({ words, ms }) => {
-        task.reply.set(words, first * replyBytes);
-        task.ms += ms;
-        task.missing -= vectors;
-        if (task.missing === 0) task.resolve({ words: task.reply, ms: task.ms });
-      })
-      .catch((error: unknown) => this.#abandon(task, error))
-      .finally(() => {
-        this.#running--;
-        this.#fill();
-      });
-  }
-
-  #abandon(task: OpenTask, error: unknown): void {
-    this.#remove(task.party, task.owner, (each) => each === task);
-    task.reject(error);
+  /** One part at a time, each in a turn of the event loop of its own. */
+  #inThisThread(sha256: Sha256 | undefined): AnswerPool {
+    return {
+      width: 1,
+      leastProducts: PART_PRODUCTS,
+      compute: (part) => later(() => this.#computeHere(part)),
+      makeKeyPart: ({ adapter, group, keyId, key }) =>
+        later(() =>
+          makeKeyPart({ ...adapter, bundleDigest: adapter.bundle.digest }, group, keyId, key.seed(), sha256),
+        ),
+    };
   }
 }
 
-function firstOf<K, V>(map: ReadonlyMap<K, V>): [K, V] | undefined {
-  const next = map.entries().next();
-  return next.done ? undefined : next.value;
+/** A query in parts. */
+class LongQuery implements Job {
+  readonly owner: object;
+  readonly party: object | string;
+  readonly fail: (error: unknown) => void;
+  readonly #task: AnswerTask;
+  readonly #pool: AnswerPool;
+  readonly #resolve: (computed: Computed) => void;
+  readonly #partVectors: number;
+  readonly #reply: Uint8Array;
+  /** First vector that no part has. */
+  #next = 0;
+  /** Vectors that are not answered. */
+  #missing: number;
+  #ms = 0;
+
+  constructor(
+    task: AnswerTask,
+    pool: AnswerPool,
+    resolve: (computed: Computed) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.owner = task.owner;
+    this.party = task.party;
+    this.fail = reject;
+    this.#task = task;
+    this.#pool = pool;
+    this.#resolve = resolve;
+    const layer = task.adapter.layers[task.group];
+    this.#partVectors = Math.min(PART_VECTORS, layer.vectorsWithin(PART_PRODUCTS));
+    this.#reply = new Uint8Array(task.vectors * layer.replyBytes);
+    this.#missing = task.vectors;
+  }
+
+  get hasMore(): boolean {
+    return this.#next < this.#task.vectors;
+  }
+
+  async begin(): Promise<void> {
+    const { adapter, group, key } = this.#task;
+    const { queryBytes, replyBytes } = adapter.layers[group];
+    const first = this.#next;
+    const vectors = Math.min(this.#partVectors, this.#task.vectors - first);
+    this.#next += vectors;
+    const query = this.#task.query.subarray(first * queryBytes, (first + vectors) * queryBytes);
+    const { words, ms } = await this.#pool.compute({ adapter, group, vectors, query, key });
+    this.#reply.set(words, first * replyBytes);
+    this.#ms += ms;
+    this.#missing -= vectors;
+    if (this.#missing === 0) this.#resolve({ words: this.#reply, ms: this.#ms });
+  }
 }
 
-function computeHere({ adapter, group, vectors, query }: AnswerPart): Computed {
-  const start = performance.now();
-  const words = adapter.layers[group].answerQuery(query, vectors);
-  return { words, ms: performance.now() - start };
+function later<T>(compute: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    setTimeout(() => {
+      try {
+        resolve(compute());
+      } catch (error) {
+        reject(error);
+      }
+    }, 0);
+  });
 }
-
-/** One part at a time, each in a separate turn of the event loop. */
-const inThisThread: AnswerPool = {
-  width: 1,
-  leastProducts: PART_PRODUCTS,
-  compute: (part) =>
-    new Promise((resolve, reject) => {
-      setTimeout(() => {
-        try {
-          resolve(computeHere(part));
-        } catch (error) {
-          reject(error);
-        }
-      }, 0);
-    }),
-};

@@ -7,6 +7,7 @@ import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import {
   type ClientMessage,
@@ -21,7 +22,10 @@ import type { Answers, Computed } from "./answers.ts";
 import { atTime } from "./at-time.ts";
 import { framesOf } from "./bundle-frames.ts";
 import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
-import type { BudgetNow, Meter } from "./meter.ts";
+import { groupKeyOf } from "./group-keys.ts";
+import type { Charged, KeyLedger } from "./key-ledger.ts";
+import { KeySender, type KeyTools } from "./key-sender.ts";
+import { type BudgetNow, Meter } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord } from "./store.ts";
 
@@ -42,6 +46,14 @@ const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
 
 type Query = Extract<ClientMessage, { case: "query" }>["value"];
 
+type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
+
+/** What a failure is about; the connection where it is neither. */
+interface About {
+  readonly queryId?: number;
+  readonly keyRequestId?: number;
+}
+
 /** A query that was taken, and the bytes that are kept for it. */
 type OpenQuery = Query & { readonly held: number };
 
@@ -55,6 +67,8 @@ type State =
       readonly name: "ready";
       readonly adapter: ServedAdapter;
       readonly meter: Meter | undefined;
+      readonly ledger: KeyLedger;
+      readonly keys: KeySender;
       readonly allowance: Allowance;
       /** Whose turns long queries take: the key, or a connection without one. */
       readonly party: object | string;
@@ -64,12 +78,23 @@ type State =
   | { readonly name: "closing" }
   | { readonly name: "closed" };
 
-/** What a connection may ask, and what counts it; nothing counts where there is no store. */
+/** What a connection may ask, and what counts it. */
 export interface Admission {
   readonly adapter: ServedAdapter;
+  /** Undefined where there is no store, and so no budget. */
   readonly meter: Meter | undefined;
+  /** The meter, or what counts for this connection alone. */
+  readonly ledger: KeyLedger;
   /** Public name of the API key, where there is one. */
   readonly keyId: string | undefined;
+}
+
+/** What is known of a connection that is let in. */
+interface WelcomeFacts {
+  readonly admission: Admission;
+  readonly budget: BudgetNow | undefined;
+  /** Of the keys that Hello named, those that may still be used. */
+  readonly keys: readonly { readonly keyId: Uint8Array; readonly vectorsLeft: number }[];
 }
 
 /** What a connection needs of its provider. */
@@ -77,6 +102,7 @@ export interface ConnectionHost {
   readonly limits: Limits;
   readonly totals: ProviderTotals;
   readonly answers: Answers;
+  readonly keys: KeyTools;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
   /** Of connections that were welcomed. */
@@ -118,12 +144,12 @@ export class Connection {
     this.#client = socket.address === undefined ? {} : { address: socket.address };
     this.#helloTimer = setTimeout(() => {
       if (this.#state.name === "awaiting-hello" || this.#state.name === "admitting") {
-        this.#fail(new TacetError("not_ready", "no Hello came in time"), 0);
+        this.#fail(new TacetError("not_ready", "no Hello came in time"));
       }
     }, provider.helloTimeoutMs);
     this.#share = socket.share ?? provider.openShare(socket);
     this.#share.onCut = (reason) => {
-      if (!this.#isOver()) this.#fail(reason, 0);
+      if (!this.#isOver()) this.#fail(reason);
     };
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
@@ -196,7 +222,7 @@ export class Connection {
       }
       this.#handle(decodeClientFrame(message, welcomed ? maxMessageBytes : MAX_HELLO_BYTES));
     } catch (error) {
-      this.#fail(error, 0);
+      this.#fail(error);
     }
   }
 
@@ -210,6 +236,9 @@ export class Connection {
         break;
       case "query":
         this.#query(message.value);
+        break;
+      case "fetchKey":
+        this.#fetchKey(message.value);
         break;
       case "goodbye":
         this.#close(1000, "goodbye");
@@ -232,28 +261,44 @@ export class Connection {
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
     void this.#run(async () => {
-      const { admission, budget } = await this.#admit(hello);
+      const welcome = await this.#admit(hello);
       if (this.#isOver()) return;
       this.#share.release(costOf(early));
-      this.#welcome(admission, budget);
+      this.#welcome(welcome);
       for (const message of early) this.#read(message);
     });
   }
 
-  async #admit(hello: Hello): Promise<{ admission: Admission; budget: BudgetNow | undefined }> {
+  async #admit(hello: Hello): Promise<WelcomeFacts> {
     const admission = await this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
       this.#client = { ...this.#client, keyId: id, account };
     });
     checkHello(hello, admission.adapter);
-    return { admission, budget: await admission.meter?.budget() };
+    const { ledger, meter } = admission;
+    const budget = await meter?.budget();
+    // Copies: views would keep the message alive.
+    const keyIds = hello.keyIds.filter(({ length }) => length === KEY_ID_BYTES).map((id) => id.slice());
+    const left = keyIds.length === 0 ? [] : await ledger.left(keyIds);
+    const keys = keyIds.flatMap((keyId, i) => {
+      const vectorsLeft = left[i];
+      return vectorsLeft === undefined ? [] : [{ keyId, vectorsLeft }];
+    });
+    return { admission, budget, keys };
   }
 
-  #welcome({ adapter, meter, keyId }: Admission, budget: BudgetNow | undefined): void {
+  #welcome({ admission, budget, keys }: WelcomeFacts): void {
+    const { adapter, meter, ledger, keyId } = admission;
     const allowance = this.#provider.allowances.enter(keyId);
     this.#leaveKey = () => allowance.leave();
     this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
-    this.#state = { name: "ready", adapter, meter, allowance, party: keyId ?? this, sendingBundle: false };
+    const party = keyId ?? this;
+    const sender = this.#keySender(admission, allowance, party);
+    this.#state = {
+      ...{ name: "ready", adapter, meter, ledger, allowance, party },
+      keys: sender,
+      sendingBundle: false,
+    };
     if (meter !== undefined) {
       meter.onRepeated = (vectors) => allowance.repeated(vectors);
       this.#watchKey(meter);
@@ -277,20 +322,49 @@ export class Connection {
           },
         }),
         ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
+        keys: [...keys],
+        vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
       },
     });
   }
 
-  /**
-   * Runs a step. If it fails, that is the query's failure, which is not in flight any more, or the connection's where
-   * there is none.
-   */
-  async #run(step: () => Promise<void>, query?: OpenQuery): Promise<void> {
+  #keySender({ adapter, ledger }: Admission, allowance: Allowance, party: object | string): KeySender {
+    return new KeySender(this.#provider.keys, adapter, ledger, {
+      owner: this,
+      party,
+      share: this.#share,
+      repeated: () => allowance.bundle(),
+      untilTaken: () => this.#untilTaken(),
+      isOver: () => this.#isOver(),
+      send: (frame) => this.#send(frame),
+    });
+  }
+
+  #fetchKey(request: FetchKey): void {
+    if (this.#state.name !== "ready") throw new TacetError("not_ready", "a key was asked for before Hello");
+    // Another replica makes the same key, or the client's next one.
+    if (this.#draining) return;
+    const { adapter, keys } = this.#state;
+    const sending = keys.fetch(request);
+    void this.#run(
+      async () => {
+        const sent = await sending;
+        if (sent === undefined) return;
+        const { totals } = this.#provider;
+        totals.keys++;
+        totals.keyMs += sent.ms;
+        this.#provider.emit({ type: "key", connection: this.id, adapter: adapter.name, ...sent });
+      },
+      { keyRequestId: request.id },
+    );
+  }
+
+  /** Runs a step. If it fails, that is a failure of what it is about. */
+  async #run(step: () => Promise<void>, about: About = {}): Promise<void> {
     try {
       await step();
     } catch (error) {
-      if (query !== undefined) this.#ended(query);
-      this.#fail(error, query?.id ?? 0);
+      this.#fail(error, about);
       this.#closeIfDrained();
     }
   }
@@ -328,28 +402,38 @@ export class Connection {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { adapter, meter, party } = this.#state;
+    const { adapter, ledger, party } = this.#state;
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
     let open: OpenQuery;
     try {
       open = { ...query, held: this.#hold(query, this.#checkQuery(query, adapter)) };
     } catch (error) {
-      this.#fail(error, query.id);
+      this.#fail(error, { queryId: query.id });
       return;
     }
     const since = performance.now();
     this.#inFlight++;
-    void this.#run(async () => {
-      const left = meter && (await this.#charge(meter, query, adapter));
-      if (this.#isOver()) return;
-      // A short query at once, a long one in parts with others' parts in between.
-      const { group, vectors, ciphertext } = query;
-      const task = { owner: this, party, adapter, group, vectors, query: ciphertext };
-      const answer = this.#provider.answers.answer(task);
-      const computed = answer instanceof Promise ? await answer : answer;
-      this.#sendAnswer(open, adapter.name, computed, left, since);
-    }, open);
+    void this.#run(
+      async () => {
+        try {
+          const charging = this.#charge(ledger, query, adapter);
+          const charged = charging instanceof Promise ? await charging : charging;
+          if (this.#isOver()) return;
+          // A short query at once, a long one in parts with others' parts in between.
+          const { group, vectors, ciphertext, keyId } = query;
+          const key = groupKeyOf(adapter, ledger.account, keyId, group);
+          const task = { owner: this, party, adapter, group, vectors, query: ciphertext, key };
+          const answer = this.#provider.answers.answer(task);
+          const computed = answer instanceof Promise ? await answer : answer;
+          this.#sendAnswer(open, adapter.name, computed, charged.left, since);
+        } catch (error) {
+          this.#ended(open);
+          throw error;
+        }
+      },
+      { queryId: query.id },
+    );
   }
 
   /**
@@ -366,18 +450,27 @@ export class Connection {
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  async #charge(
-    meter: Meter,
-    { group, vectors, ciphertext }: Query,
-    { name }: ServedAdapter,
-  ): Promise<number | undefined> {
-    const left = await meter.charge(group, vectors, ciphertext);
-    this.#provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
-    return left;
+  #charge(
+    ledger: KeyLedger,
+    { group, vectors, ciphertext, keyId }: Query,
+    { name, bundle }: ServedAdapter,
+  ): Charged | Promise<Charged> {
+    const provider = this.#provider;
+    const note = (charged: Charged): Charged => {
+      if (ledger instanceof Meter) {
+        provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
+      }
+      if (charged.replayed) return charged;
+      const { vectorsPerKey } = bundle.manifest.parameters;
+      provider.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
+      return charged;
+    };
+    const charging = ledger.charge(group, vectors, ciphertext, keyId);
+    return charging instanceof Promise ? charging.then(note) : note(charging);
   }
 
   /** The layer that answers it. Throws what is wrong with the query. */
-  #checkQuery({ group, vectors, ciphertext }: Query, { layers }: ServedAdapter): ProviderLayer {
+  #checkQuery({ group, vectors, ciphertext, keyId }: Query, { layers }: ServedAdapter): ProviderLayer {
     const { limits } = this.#provider;
     const layer = group < layers.length ? layers[group] : undefined;
     if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
@@ -389,6 +482,10 @@ export class Connection {
       throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
     }
     layer.checkQuery(ciphertext, vectors);
+    if (keyId.length !== KEY_ID_BYTES) {
+      const what = `a query names a key with ${KEY_ID_BYTES} bytes, got ${keyId.length}`;
+      throw new TacetError("bad_query", what, { hint: "ask for a key first, and name it in each query" });
+    }
     return layer;
   }
 
@@ -422,8 +519,8 @@ export class Connection {
     this.#share.release(held);
   }
 
-  /** Reports a failure: of one query (queryId ≠ 0), which leaves the connection open, or of the connection. */
-  #fail(error: unknown, queryId: number): void {
+  /** Reports a failure: of a query or of a request for a key, which leaves the connection open, or of the connection. */
+  #fail(error: unknown, { queryId = 0, keyRequestId = 0 }: About = {}): void {
     this.#provider.totals.failures++;
     if (!(error instanceof TacetError)) {
       this.#provider.emit({
@@ -436,24 +533,17 @@ export class Connection {
       error instanceof TacetError && error.kind.wire !== 0
         ? error
         : new TacetError("internal", "the provider failed to answer");
-    this.#send({
-      case: "failure",
-      value: { code: failure.kind.wire, message: failure.message, hint: failure.hint ?? "", queryId },
-    });
-    if (queryId !== 0) {
-      this.#provider.emit({
-        type: "failed",
-        connection: this.id,
-        query: queryId,
-        code: failure.code,
-        ...this.#client,
-      });
-      if (this.#state.name !== "ready" || OURS.has(failure.code) || this.#state.allowance.refused()) return;
-      this.#fail(refusedTooOften(), 0);
+    const { code, message, hint = "", kind } = failure;
+    this.#send({ case: "failure", value: { code: kind.wire, message, hint, queryId, keyRequestId } });
+    if (queryId !== 0 || keyRequestId !== 0) {
+      const about = queryId !== 0 ? { query: queryId } : { keyRequest: keyRequestId };
+      this.#provider.emit({ type: "failed", connection: this.id, ...about, code, ...this.#client });
+      if (this.#state.name !== "ready" || OURS.has(code) || this.#state.allowance.refused()) return;
+      this.#fail(refusedTooOften());
       return;
     }
-    this.#provider.emit({ type: "refused", connection: this.id, code: failure.code, ...this.#client });
-    this.#close(failure.kind.close ?? 1008, failure.code);
+    this.#provider.emit({ type: "refused", connection: this.id, code, ...this.#client });
+    this.#close(kind.close ?? 1008, code);
   }
 
   #send(frame: NonNullable<ProviderMessageInit>): void {
@@ -473,9 +563,18 @@ export class Connection {
   #close(code: number, reason: string): void {
     clearTimeout(this.#helloTimer);
     this.#unwatchKey();
+    this.#stopKeys();
     this.#state = { name: "closing" };
     this.#socket.close(code, reason);
     this.#drained();
+  }
+
+  /** Keys that are on their way end here. */
+  #stopKeys(): void {
+    if (this.#state.name !== "ready") return;
+    const { keys, meter, ledger } = this.#state;
+    keys.close();
+    if (meter === undefined) this.#provider.keys.rates.forget(ledger.account);
   }
 
   #isOver(): boolean {
@@ -486,6 +585,7 @@ export class Connection {
     if (this.#state.name === "closed") return;
     clearTimeout(this.#helloTimer);
     this.#unwatchKey();
+    this.#stopKeys();
     this.#state = { name: "closed" };
     this.#drained();
     this.#provider.answers.drop(this);

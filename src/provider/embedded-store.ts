@@ -1,7 +1,10 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
+import { toHex } from "../base/bytes.ts";
 import type { Journal } from "../base/platform.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf, keysByAccount } from "./account-budgets.ts";
 import { unauthorized } from "./api-keys.ts";
+import { EPOCH_BYTES } from "./key-ids.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import {
   type KeyRecord,
@@ -20,6 +23,14 @@ export interface EmbeddedStoreOptions extends UsageOptions {
    * answers wait for the flush, which many share.
    */
   readonly durability?: "process" | "power";
+  /** Name of this run. Default: "". */
+  readonly run?: string;
+  /**
+   * Whether the journal is known to be as the run that wrote last has left it, so that its keys may go on. Else some of
+   * what they have answered may be missing in it (a backup was put back, the power failed), and they end. Default: it is
+   * not.
+   */
+  readonly isUntouchedSince?: (run: string) => boolean;
 }
 
 const FLUSH_MS = 1_000;
@@ -45,6 +56,13 @@ export class EmbeddedStore implements ProviderStore {
     this.#journal = journal;
     this.#ledger = new UsageLedger(journal, records, options);
     this.#ledger.writeTimes();
+    const before = this.#ledger.run;
+    if (before === undefined || options.isUntouchedSince?.(before) !== true) {
+      const epoch = new Uint8Array(EPOCH_BYTES);
+      systemRandom(epoch);
+      this.#ledger.beginEpoch(toHex(epoch));
+    }
+    this.#ledger.beginRun(options.run ?? "");
     this.#waits = options.durability === "power";
   }
 
@@ -65,6 +83,11 @@ export class EmbeddedStore implements ProviderStore {
   async reserve(reservation: Reservation): Promise<Reserved> {
     const { account, adapter, key, vectors, nowMs } = reservation;
     if (key !== undefined && this.#keys.get(key.hash)?.revokedAt !== null) throw unauthorized();
+    const keyRefused = this.#ledger.keyRefusal(reservation);
+    // Before its rate is taken: it will be asked again under another key.
+    if (keyRefused !== undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused };
+    }
     const rate = key?.vectorsPerSecond ?? null;
     const waitMs =
       rate === null || key === undefined
@@ -86,6 +109,26 @@ export class EmbeddedStore implements ProviderStore {
   ): Promise<Remaining | undefined> {
     const budgets = this.#budgets(account, adapter, nowMs);
     return leastOf(scopes.map((scope) => this.#ledger.counts(account, scope).remaining(budgets, nowMs)));
+  }
+
+  async allocateKey(account: string): Promise<Uint8Array> {
+    const id = this.#ledger.allocateKey(account);
+    // Else a loss of power could give the serial to another key, with no count.
+    await this.#journal.flushed();
+    return id;
+  }
+
+  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
+    return this.#ledger.keyLeft(account, keyId, [], 0) !== undefined;
+  }
+
+  async keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]> {
+    return keyIds.map((keyId) => this.#ledger.keyLeft(account, keyId, scopes, limit));
   }
 
   check(): Promise<void> {

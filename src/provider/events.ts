@@ -29,11 +29,24 @@ export type ProviderEvent =
       /** From the query's arrival to its answer's departure, waiting included. */
       readonly ms: number;
     }
-  /** A query was refused; the connection goes on. */
+  /** A key was made and sent, or sent again. */
+  | {
+      readonly type: "key";
+      readonly connection: number;
+      readonly adapter: string;
+      /** Whether it had been made before. */
+      readonly isRepeated: boolean;
+      /** Milliseconds of computing. */
+      readonly ms: number;
+      readonly bytes: number;
+    }
+  /** A query or a request for a key was refused; the connection goes on. */
   | ({
       readonly type: "failed";
       readonly connection: number;
-      readonly query: number;
+      /** The client's number of the query; absent: of a request for a key. */
+      readonly query?: number;
+      readonly keyRequest?: number;
       readonly code: string;
     } & ClientName)
   | ({ readonly type: "welcomed"; readonly connection: number; readonly adapter: string } & ClientName)
@@ -51,4 +64,8 @@ export interface ProviderTotals {
   failures: number;
   /** Milliseconds spent on answers. */
   computeMs: number;
+  /** Keys that were sent. */
+  keys: number;
+  /** Milliseconds spent on keys. */
+  keyMs: number;
 }

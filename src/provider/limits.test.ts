@@ -1,11 +1,16 @@
 /** Limits that follow from the adapters, and those that do not fit each other. */
 import { describe, expect, it } from "vitest";
-import { FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
-import { limitsFor, MIN_MESSAGE_BYTES } from "./limits.ts";
+import { FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PROVIDER_MESSAGE_BYTES } from "../wire/limits.ts";
+import { largestKeyPart, limitsFor, MIN_MESSAGE_BYTES } from "./limits.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
+const bundleOf = (vectorsPerKey: number) => ({ manifest: { parameters: { vectorsPerKey } } });
 const served = (...queryBytes: number[]) =>
-  ({ layers: queryBytes.map((bytes) => ({ queryBytes: bytes })) }) as unknown as ServedAdapter;
+  ({
+    name: "law",
+    bundle: bundleOf(100_000),
+    layers: queryBytes.map((bytes) => ({ queryBytes: bytes, keyBytes: 10 * bytes })),
+  }) as unknown as ServedAdapter;
 /** Widest group: 4,096 inputs. */
 const ADAPTERS = [served(4800, 19_200), served(6480)];
 const refusal = (given: Parameters<typeof limitsFor>[1], adapters = ADAPTERS) => {
@@ -20,8 +25,8 @@ const refusal = (given: Parameters<typeof limitsFor>[1], adapters = ADAPTERS) =>
 describe("limitsFor", () => {
   it("gives room for the default number of vectors of the widest group, and no more", () => {
     expect(limitsFor(ADAPTERS)).toEqual({
-      maxMessageBytes: 256 * 19_200 + FRAME_OVERHEAD_BYTES,
-      maxVectors: 256,
+      maxMessageBytes: 240 * 19_200 + FRAME_OVERHEAD_BYTES,
+      maxVectors: 240,
       maxInFlight: 64,
     });
     expect(limitsFor([served(10)]).maxMessageBytes).toBe(MIN_MESSAGE_BYTES);
@@ -58,6 +63,24 @@ describe("limitsFor", () => {
       expect(refusal(given as never)).toMatchObject({ code: "bad_argument" });
     },
   );
+
+  it("refuses more vectors in a query than a key answers: nobody could ask it", () => {
+    const adapters = [{ ...ADAPTERS[0], bundle: bundleOf(200) } as unknown as ServedAdapter];
+    expect(limitsFor(adapters).maxVectors).toBe(200);
+    expect(refusal({ maxVectors: 257 }, adapters)).toMatchObject({
+      code: "bad_argument",
+      message: expect.stringContaining("200"),
+    });
+    const few = [{ ...ADAPTERS[0], bundle: bundleOf(100) } as unknown as ServedAdapter];
+    expect(limitsFor(few).maxVectors).toBe(100);
+  });
+
+  it("finds the largest part of a key, and refuses one that no message holds", () => {
+    expect(largestKeyPart(ADAPTERS)).toBe(192_000);
+    expect(() => largestKeyPart([served(MAX_PROVIDER_MESSAGE_BYTES / 10)])).toThrow(
+      expect.objectContaining({ code: "bad_state", message: expect.stringContaining("law") }),
+    );
+  });
 
   it("refuses a message larger than any side reads", () => {
     expect(refusal({ maxMessageBytes: MAX_MESSAGE_BYTES + 1 })).toMatchObject({ code: "bad_argument" });

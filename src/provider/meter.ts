@@ -4,13 +4,16 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { TacetError } from "../base/errors.ts";
+import type { Sha256 } from "../bundle/key-signature.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
+import { keyRefused } from "./group-keys.ts";
+import type { Charged, KeyLedger } from "./key-ledger.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import { type KeyRecord, type ProviderStore, type Remaining, scopeOf } from "./store.ts";
 import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
 
-/** SHA-256 of byte strings one after another. Node's own is several times as fast as one in JavaScript. */
-export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+/** Node's own is several times as fast as one in JavaScript. */
+export type { Sha256 };
 
 const portableSha256: Sha256 = (parts) => {
   const hash = sha256.create();
@@ -32,7 +35,7 @@ export interface BudgetNow {
   readonly left: number;
 }
 
-export class Meter {
+export class Meter implements KeyLedger {
   /** Called before a query that was charged before is answered again; what it throws the query fails with. */
   onRepeated: (vectors: number) => void = () => {};
   readonly #tools: MeterTools;
@@ -58,6 +61,23 @@ export class Meter {
     return this.#key;
   }
 
+  get account(): string {
+    return this.#key.account;
+  }
+
+  get #vectorsPerKey(): number {
+    return this.#adapter.bundle.manifest.parameters.vectorsPerKey;
+  }
+
+  async allocate(): Promise<Uint8Array> {
+    this.check();
+    return await this.#tools.store.allocateKey(this.account);
+  }
+
+  left(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
+    return this.#tools.store.keysLeft(this.account, keyIds, this.#scopes, this.#vectorsPerKey);
+  }
+
   /** Whether the key, as it was last looked up, may ask now. Throws TacetError unauthorized. */
   check(): void {
     if (!keyAllows(this.#key, this.#adapter.name, this.#tools.now())) throw unauthorized();
@@ -78,36 +98,47 @@ export class Meter {
   }
 
   /**
-   * Charges a query that is well-formed. What it resolves to are the vectors left; the answer may leave then and not
-   * before.
+   * Charges a query that is well-formed, the account's budgets and the key of the private layer in one step. The answer
+   * may leave when this resolves and not before.
    *
-   * @throws TacetError budget_exhausted; too_many_requests; unauthorized if the key has expired; what reserve throws
+   * @throws TacetError budget_exhausted; unknown_key, worn_key; too_many_requests; unauthorized if the API key has
+   *   expired; what reserve throws
    */
-  async charge(group: number, vectors: number, ciphertext: Uint8Array): Promise<number | undefined> {
+  async charge(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<Charged> {
     const { store, now } = this.#tools;
     const key = this.#key;
     const nowMs = now();
     if (!keyAllows(key, this.#adapter.name, nowMs)) throw unauthorized();
-    const { granted, replayed, remaining, waitMs } = await store.reserve({
+    const {
+      granted,
+      replayed,
+      remaining,
+      waitMs,
+      keyRefused: refused,
+    } = await store.reserve({
       account: key.account,
       adapter: this.#adapter.name,
       scope: this.#scopes[group],
-      digest: this.#digest(group, ciphertext),
+      digest: this.#digest(group, keyId, ciphertext),
       vectors,
       nowMs,
       key,
+      keyUse: { keyId, limit: this.#vectorsPerKey },
     });
+    if (refused !== undefined) throw keyRefused(refused);
     if (!granted && remaining !== undefined) throw exhausted(vectors, remaining);
+    if (!granted) throw new TypeError("a store refused a query and did not say why");
     if (replayed) this.onRepeated(vectors);
     if (waitMs !== undefined) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
-    return remaining?.left;
+    return { left: remaining?.left, replayed };
   }
 
-  /** The request: the same bytes for the same bundle and group get the same answer. */
-  #digest(group: number, ciphertext: Uint8Array): Uint8Array {
+  /** The request: the same bytes for the same bundle, group and key get the same answer. */
+  #digest(group: number, keyId: Uint8Array, ciphertext: Uint8Array): Uint8Array {
     const hash = this.#tools.sha256 ?? portableSha256;
     const head = new Uint8Array(new Uint32Array([group]).buffer);
-    return hash([this.#adapter.bundle.digest, head, ciphertext]).subarray(0, REQUEST_DIGEST_BYTES);
+    const { digest } = this.#adapter.bundle;
+    return hash([digest, head, keyId, ciphertext]).subarray(0, REQUEST_DIGEST_BYTES);
   }
 }
 

@@ -1,23 +1,25 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
+import { heard, hello, say } from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
-const MAX = 64 << 20;
 const NOW = 1_800_000_000_000;
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 let served: ServedAdapter;
+/** The account's key of the private layer. */
+let keyId: Uint8Array;
 
 beforeAll(async () => {
   const made = await tinyBundle();
@@ -25,7 +27,7 @@ beforeAll(async () => {
   served = await loadServedAdapter(memoryFileTree(files, "state"));
 });
 
-function start(
+async function start(
   change: Partial<NewKey> = {},
   wrap: (store: ProviderStore) => ProviderStore = (store) => store,
 ) {
@@ -37,23 +39,18 @@ function start(
     systemRandom,
   );
   store.setKeys([record]);
+  keyId = await store.allocateKey(record.account);
   const clock = { now: NOW };
   const provider = new Provider([served], { store: wrap(store), now: () => clock.now });
   const open = (token = key) => {
     const [client, server] = memorySockets();
     provider.accept(server);
-    say(client, {
-      case: "hello",
-      value: { version: 1, token, baseFingerprint: new Uint8Array(32).fill(0x5a) },
-    });
+    say(client, hello({ token }));
     return client;
   };
   return { journal, store, provider, open, record, clock };
 }
 
-const say = (socket: MemorySocket, ...frames: NonNullable<ClientMessageInit>[]) => {
-  for (const frame of frames) socket.send(encodeClientFrame(frame));
-};
 let byte = 0;
 const query = (
   id: number,
@@ -61,14 +58,17 @@ const query = (
   change: Record<string, unknown> = {},
 ): NonNullable<ClientMessageInit> => ({
   case: "query",
-  value: { id, group: 0, vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte), ...change },
+  value: {
+    ...{ id, group: 0, vectors, keyId },
+    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
+    ...change,
+  },
 });
-const heard = (socket: MemorySocket) => socket.received.map((bytes) => decodeProviderFrame(bytes, MAX));
 const last = (socket: MemorySocket) => heard(socket).at(-1)!;
 
 describe("budgets", () => {
   it("are told at the Welcome and in each answer, to the last vector", async () => {
-    const { open } = start();
+    const { open } = await start();
     const client = open();
     say(client, query(1, 4), query(2, 6), query(3));
     await settle();
@@ -87,18 +87,15 @@ describe("budgets", () => {
   });
 
   it("are counted by group", async () => {
-    const { open } = start();
+    const { open } = await start();
     const client = open();
-    const other = new Uint8Array(
-      packedBytes(layoutOf(DEFAULT_PARAMETERS, 40).words, uploadBits(DEFAULT_PARAMETERS)),
-    );
-    say(client, query(1, 10), query(2, 1, { group: 1, ciphertext: other }), query(3));
+    say(client, query(1, 10), query(2, 1, { group: 1 }), query(3));
     await settle();
     expect(heard(client).map(({ case: name }) => name)).toEqual(["welcome", "answer", "answer", "failure"]);
   });
 
   it("do not charge what is refused, and the same bytes once", async () => {
-    const { open } = start();
+    const { open } = await start();
     const client = open();
     const ciphertext = new Uint8Array(QUERY_BYTES).fill(99);
     const short = { ciphertext: new Uint8Array(5) };
@@ -115,7 +112,7 @@ describe("budgets", () => {
   });
 
   it("of a window say when it is renewed", async () => {
-    const { open, clock } = start({ budget: { vectors: 2, windowSeconds: 3600 } });
+    const { open, clock } = await start({ budget: { vectors: 2, windowSeconds: 3600 } });
     const client = open();
     say(client, query(1, 2), query(2));
     await settle();
@@ -127,7 +124,7 @@ describe("budgets", () => {
   });
 
   it("no charge, no answer: a journal that can't be written answers nothing", async () => {
-    const { open, journal } = start();
+    const { open, journal } = await start();
     const client = open();
     await settle();
     journal.failure = new Error("disk full");
@@ -140,7 +137,7 @@ describe("budgets", () => {
   });
 
   it("without a limit are not mentioned", async () => {
-    const { open } = start({ budget: null });
+    const { open } = await start({ budget: null });
     const client = open();
     say(client, query(1));
     await settle();
@@ -163,25 +160,28 @@ describe("a store behind a network", () => {
       findKey: (hash) => later(() => store.findKey(hash)),
       reserve: (reservation) => later(() => store.reserve(reservation)),
       remaining: (...args) => later(() => store.remaining(...args)),
+      allocateKey: (account) => later(() => store.allocateKey(account)),
+      keysLeft: (...args) => later(() => store.keysLeft(...args)),
+      keyIsLive: (...args) => later(() => store.keyIsLive(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;
   };
 
   it("serves what comes before the Welcome after it, and stays exact", async () => {
-    const { open } = start({}, slow);
+    const { open } = await start({}, slow);
     const client = open();
-    for (let id = 1; id <= 14; id++) say(client, query(id));
-    for (let i = 0; i < 200 && client.received.length < 15; i++)
+    for (let id = 1; id <= 12; id++) say(client, query(id));
+    for (let i = 0; i < 200 && client.received.length < 13; i++)
       await new Promise((resolve) => setTimeout(resolve, 5));
     const names = heard(client).map(({ case: name }) => name);
     expect(names[0]).toBe("welcome");
     expect(names.filter((name) => name === "answer")).toHaveLength(10);
-    expect(names.filter((name) => name === "failure")).toHaveLength(4);
+    expect(names.filter((name) => name === "failure")).toHaveLength(2);
   });
 
   it("lets nobody fill its memory before the Welcome", async () => {
-    const { open } = start({}, slow);
+    const { open } = await start({}, slow);
     const client = open();
     for (let id = 1; id <= 40; id++) say(client, query(id));
     await new Promise((resolve) => setTimeout(resolve, 30));
@@ -190,7 +190,7 @@ describe("a store behind a network", () => {
   });
 
   it("counts queries that wait for it as open", async () => {
-    const { open } = start({ budget: null }, slow);
+    const { open } = await start({ budget: null }, slow);
     const client = open();
     await expect.poll(() => heard(client).length, { interval: 1 }).toBe(1); // the Welcome
     for (let id = 1; id <= 70; id++) say(client, query(id));
@@ -208,7 +208,7 @@ describe("keys", () => {
     ["that has expired", { expiresAt: NOW }, undefined],
     ["for another adapter", { adapters: ["other"] }, undefined],
   ])("a key %s is refused, all in the same words", async (_, change, token) => {
-    const { open } = start(change);
+    const { open } = await start(change);
     const client = token === undefined ? open() : open(token);
     await settle();
     expect(heard(client)).toMatchObject([
@@ -221,7 +221,7 @@ describe("keys", () => {
   });
 
   it("that are revoked close their connections, others stay", async () => {
-    const { open, store, record } = start();
+    const { open, store, record } = await start();
     const other = createApiKey({ budget: null }, NOW, systemRandom);
     store.setKeys([record, other.record]);
     const clients = [open(), open(other.key)];
@@ -233,7 +233,7 @@ describe("keys", () => {
   });
 
   it("that have a new budget use it at once", async () => {
-    const { open, store, record } = start();
+    const { open, store, record } = await start();
     const client = open();
     await settle();
     store.setKeys([{ ...record, budget: { vectors: 100, windowSeconds: 0 } }]);
@@ -243,7 +243,7 @@ describe("keys", () => {
   });
 
   it("of one account share its budget", async () => {
-    const { open, store, record } = start();
+    const { open, store, record } = await start();
     const second = createApiKey({ budget: record.budget, account: record.account }, NOW, systemRandom);
     store.setKeys([record, second.record]);
     say(open(), query(1, 7));
@@ -255,7 +255,7 @@ describe("keys", () => {
 
   it("of one account with budgets of other lengths get no more in turns; the one that leaves least is told", async () => {
     const budget = { vectors: 10, windowSeconds: 86_400 };
-    const { open, store, record } = start({ budget });
+    const { open, store, record } = await start({ budget });
     const hourly = { budget: { vectors: 10, windowSeconds: 3_600 }, account: record.account };
     const second = createApiKey(hourly, NOW, systemRandom);
     store.setKeys([record, second.record]);

@@ -1,17 +1,18 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
+import { cases, enterWithKey, heard, hello, say, until } from "../../test/support/provider-client.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey } from "./api-keys.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,
@@ -20,8 +21,7 @@ import {
   type ServedAdapter,
 } from "./provider.ts";
 
-const MAX = 64 << 20;
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 let made: CreatedBundle;
 let served: ServedAdapter;
 
@@ -49,19 +49,10 @@ function start(options: ProviderOptions = {}) {
   return { provider, events, open };
 }
 
-const say = (socket: MemorySocket, ...frames: NonNullable<ClientMessageInit>[]) => {
-  for (const frame of frames) socket.send(encodeClientFrame(frame));
-};
-const hello = (change: Record<string, unknown> = {}): NonNullable<ClientMessageInit> => ({
-  case: "hello",
-  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a), ...change },
-});
 const query = (change: Record<string, unknown> = {}): NonNullable<ClientMessageInit> => ({
   case: "query",
   value: { id: 1, group: 0, vectors: 1, ciphertext: new Uint8Array(QUERY_BYTES), ...change },
 });
-const heard = (socket: MemorySocket) => socket.received.map((bytes) => decodeProviderFrame(bytes, MAX));
-const cases = (socket: MemorySocket) => heard(socket).map(({ case: name }) => name);
 
 describe("loadServedAdapter", () => {
   it("refuses a folder without bundle or private state, or with those of two bundles", async () => {
@@ -90,10 +81,17 @@ describe("Provider", () => {
     }
     expect(() => createApiKey({} as never)).toThrow(expect.objectContaining({ code: "bad_argument" }));
     const { provider } = start();
-    expect(Object.keys(provider).sort()).toEqual(["limits", "totals", "waiting"]);
-    expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(
-      ["constructor", "accept", "adapterNames", "drain", "inFlight", "openConnections", "shutDown"].sort(),
-    );
+    expect(Object.keys(provider).sort()).toEqual(["keyPartBytes", "limits", "totals", "waiting"]);
+    const methods = [
+      "accept",
+      "adapterNames",
+      "drain",
+      "heldSecrets",
+      "inFlight",
+      "openConnections",
+      "shutDown",
+    ];
+    expect(Object.getOwnPropertyNames(Provider.prototype).sort()).toEqual(["constructor", ...methods].sort());
   });
 
   it("needs an adapter, and names that differ", () => {
@@ -115,7 +113,9 @@ describe("Provider", () => {
   it("welcomes, sends the bundle, answers, says goodbye; counts all of it", async () => {
     const { provider, events, open } = start();
     const client = open();
-    say(client, hello(), { case: "fetchBundle", value: {} }, query({ id: 9 }));
+    const keyId = await enterWithKey(client);
+    const keyBytes = provider.totals.bytesOut - client.received[0].length;
+    say(client, { case: "fetchBundle", value: {} }, query({ id: 9, keyId }));
     await settle();
     expect(cases(client).sort()).toEqual(["answer", "bundlePart", "welcome"]);
     const part = heard(client).find((frame) => frame.case === "bundlePart");
@@ -126,23 +126,29 @@ describe("Provider", () => {
     await settle();
     expect(client.closed?.code).toBe(1000);
     expect(provider.openConnections).toBe(0);
-    const bytesOut = client.received.reduce((sum, { length }) => sum + length, 0);
+    const bytesOut = keyBytes + client.received.reduce((sum, { length }) => sum + length, 0);
     expect(provider.totals).toMatchObject({ connections: 1, queries: 1, vectors: 1, failures: 0, bytesOut });
-    expect(events.map(({ type }) => type)).toEqual(["connected", "welcomed", "answered", "closed"]);
+    expect(events.map(({ type }) => type)).toEqual(["connected", "welcomed", "key", "answered", "closed"]);
   });
 
-  it("is the same for every connection: no state of one shows in another", async () => {
-    const { open } = start();
+  it("is the same for every connection of an account: no state of one shows in another", async () => {
+    const store = new EmbeddedStore(memoryJournal(), []);
+    const { key, record } = createApiKey({ budget: null });
+    store.setKeys([record]);
+    const { open } = start({ store });
     const clients = [open(), open()];
+    const keyId = await enterWithKey(clients[0], { token: key });
+    say(clients[1], hello({ token: key }));
     for (const client of clients)
-      say(client, hello(), query({ ciphertext: new Uint8Array(QUERY_BYTES).fill(7) }));
+      say(client, query({ ciphertext: new Uint8Array(QUERY_BYTES).fill(7), keyId }));
     await settle();
     const answers = clients.map((client) => heard(client)[1].value as { words: Uint8Array });
     expect(answers[0].words).toEqual(answers[1].words);
   });
 
   it.each<[string, Record<string, unknown>, keyof typeof ERROR_KINDS]>([
-    ["version 2", { version: 2 }, "unsupported_version"],
+    ["version 1", { version: 1 }, "unsupported_version"],
+    ["version 3", { version: 3 }, "unsupported_version"],
     ["another base model", { baseFingerprint: new Uint8Array(32) }, "wrong_base_model"],
     ["no base model", { baseFingerprint: new Uint8Array(0) }, "wrong_base_model"],
     ["another adapter", { adapter: "other" }, "unknown_adapter"],
@@ -201,7 +207,8 @@ describe("Provider", () => {
     const { open } = start({ limits: { maxVectors: 2 } });
     const client = open();
     const three = new Uint8Array(3 * QUERY_BYTES);
-    say(client, hello(), query({ id: 1, vectors: 3, ciphertext: three }), query({ id: 2 }));
+    const keyId = await enterWithKey(client);
+    say(client, query({ id: 1, vectors: 3, ciphertext: three, keyId }), query({ id: 2, keyId }));
     await settle();
     expect(cases(client)).toEqual(["welcome", "failure", "answer"]);
     expect(heard(client)[0].value).toMatchObject({ limits: { maxVectors: 2 } });
@@ -209,20 +216,20 @@ describe("Provider", () => {
   });
 
   it("answers a long query with others in between, to the same words", async () => {
-    const vectors = 1500;
-    const { open } = start({ limits: { maxVectors: vectors } });
+    const vectors = 200;
+    const { open } = start();
     const ciphertext = Uint8Array.from({ length: vectors * QUERY_BYTES }, (_, i) => (i * 31) >> 3);
     const client = open();
-    say(client, hello());
-    await settle();
-    say(client, query({ id: 1, vectors, ciphertext }), query({ id: 2 }));
-    for (let i = 0; i < 200 && client.received.length < 3; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    const keyId = await enterWithKey(client);
+    const single = ciphertext.subarray(0, QUERY_BYTES);
+    say(client, query({ id: 1, vectors, ciphertext, keyId }), query({ id: 2, ciphertext: single, keyId }));
+    await until(() => client.received.length === 3);
     const answers = heard(client).flatMap((frame) => (frame.case === "answer" ? [frame.value] : []));
     const long = answers.find(({ id }) => id === 1)!;
-    expect(long.words).toEqual(served.layers[0].answerQuery(ciphertext, vectors));
-    expect(answers).toHaveLength(2);
+    const short = answers.find(({ id }) => id === 2)!;
+    expect(answers).toEqual([short, long]);
+    expect(long.words).toHaveLength(vectors * served.layers[0].replyBytes);
+    expect(long.words.subarray(0, served.layers[0].replyBytes)).toEqual(short.words);
   });
 
   it("does not send more of a bundle than the client takes, and asked twice is refused", async () => {
@@ -250,26 +257,25 @@ describe("Provider", () => {
     const { provider } = start();
     const [client, server] = memorySockets();
     provider.accept(server);
-    say(client, hello());
-    await settle();
+    const keyId = await enterWithKey(client);
     server.bufferedBytes = 65 << 20;
-    say(client, query());
+    say(client, query({ keyId }));
     await settle();
     expect(client.closed?.code).toBe(1008);
     expect(provider.openConnections).toBe(0);
   });
 
   it("drains: answers what is open, reads no more, says goodbye with the last answer", async () => {
-    const vectors = 4096;
-    const { provider, open } = start({ limits: { maxVectors: vectors } });
+    const vectors = 239;
+    const { provider, open } = start();
     const [idle, busy] = [open(), open()];
-    for (const client of [idle, busy]) say(client, hello());
-    await settle();
-    say(busy, query({ vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) }));
+    say(idle, hello());
+    const keyId = await enterWithKey(busy);
+    say(busy, query({ vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES), keyId }));
     await settle(1);
     expect(provider.inFlight).toBe(1);
     const drained = provider.drain();
-    say(busy, query({ id: 2 }));
+    say(busy, query({ id: 2, keyId }));
     await settle();
     expect(cases(idle)).toEqual(["welcome", "goodbye"]);
     expect(cases(busy)).toEqual(["welcome"]);

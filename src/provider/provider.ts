@@ -5,23 +5,31 @@
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
+import { toHex } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { KeyAllowances } from "./allowance.ts";
+import { AnonymousKeys } from "./anonymous-keys.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
-import { limitsFor } from "./limits.ts";
+import { EPOCH_BYTES } from "./key-ids.ts";
+import { KeyRates } from "./key-rates.ts";
+import { largestKeyPart, limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
+import { OneAtATime } from "./one-at-a-time.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
-export type { AnswerPart, AnswerPool, Computed } from "./answers.ts";
+export type { AnswerPart, AnswerPool, Computed, KeyPartTask } from "./answers.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
+export type { KeyPart } from "./key-part.ts";
+export type { GroupKey } from "./layer-secrets.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
@@ -31,7 +39,7 @@ export interface ProviderOptions {
   readonly limits?: Partial<Limits>;
   /** Milliseconds in which a connection must say Hello. */
   readonly helloTimeoutMs?: number;
-  /** Bytes that may wait for a client that does not read before it is dropped. */
+  /** Bytes that may wait for a client that does not read before it is dropped, besides one part of a key. */
   readonly maxBufferedBytes?: number;
   /** Account of the memory that waits, which sockets share; by default one for this provider. */
   readonly waiting?: WaitingBytes;
@@ -89,13 +97,21 @@ export class Provider {
     bytesOut: 0,
     failures: 0,
     computeMs: 0,
+    keys: 0,
+    keyMs: 0,
   };
+  /** Bytes of the largest part of a key that is sent. */
+  readonly keyPartBytes: number;
   readonly #adapters = new Map<string, ServedAdapter>();
   readonly #connections = new Set<Connection>();
   readonly #options: ProviderOptions;
   /** What connections see of the provider, and nobody else. */
   readonly #host: ConnectionHost;
+  readonly #answers: Answers;
+  /** Of keys that no store counts. */
+  readonly #epoch = newEpoch();
   #nextConnection = 1;
+  #nextAnonymous = 1;
   #draining = false;
 
   /**
@@ -117,14 +133,18 @@ export class Provider {
     checkNumbers(options);
     this.#options = options;
     this.limits = limitsFor(adapters, options.limits);
+    this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
+    const clock = () => performance.now();
+    this.#answers = new Answers({ pool: options.pool, sha256: options.sha256 });
     this.#host = {
       limits: this.limits,
       totals: this.totals,
-      answers: new Answers(options.pool),
-      allowances: new KeyAllowances(() => performance.now(), options.maxConnectionsPerKey),
+      answers: this.#answers,
+      keys: { answers: this.#answers, rates: new KeyRates(clock), turns: new OneAtATime() },
+      allowances: new KeyAllowances(clock, options.maxConnectionsPerKey),
       now: options.now ?? Date.now,
-      maxBufferedBytes: options.maxBufferedBytes ?? MAX_BUFFERED_BYTES,
+      maxBufferedBytes: (options.maxBufferedBytes ?? MAX_BUFFERED_BYTES) + this.keyPartBytes,
       helloTimeoutMs: options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
       admit: (name, token, onKey) => this.#admit(name, token, onKey),
       openShare: (socket) => this.#openShare(socket),
@@ -152,6 +172,11 @@ export class Provider {
     return sum;
   }
 
+  /** Groups of keys whose secrets are in memory. */
+  get heldSecrets(): number {
+    return this.#answers.secrets.count;
+  }
+
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
@@ -174,7 +199,12 @@ export class Provider {
     const { authorize = () => true, store, sha256 } = this.#options;
     if (store === undefined) {
       const adapter = this.#find(name, (each) => authorize(token, each));
-      return { adapter, meter: undefined, keyId: undefined };
+      const { groups, parameters } = adapter.bundle.manifest;
+      const ledger = new AnonymousKeys(this.#epoch, this.#nextAnonymous++, {
+        groups: groups.length,
+        vectorsPerKey: parameters.vectorsPerKey,
+      });
+      return { adapter, meter: undefined, ledger, keyId: undefined };
     }
     const record = await store.findKey(hashApiKey(token));
     if (record !== undefined) onKey(record);
@@ -182,7 +212,8 @@ export class Provider {
     const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
     const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
     const key = record as KeyRecord;
-    return { adapter, meter: new Meter(tools, key, adapter), keyId: key.id };
+    const meter = new Meter(tools, key, adapter);
+    return { adapter, meter, ledger: meter, keyId: key.id };
   }
 
   /** For a socket that was not given a share: it has no address, and can't be paused. */
@@ -214,12 +245,14 @@ export class Provider {
   async drain(): Promise<void> {
     this.#draining = true;
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
+    this.#answers.secrets.close();
   }
 
   /** Tells every client that the provider stops, and closes. New connections are told the same. */
   shutDown(): void {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
+    this.#answers.secrets.close();
   }
 }
 
@@ -234,4 +267,10 @@ function checkNumbers({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey }
 function listOf(names: readonly string[]): string {
   const shown = names.slice(0, MOST_NAMES).join(", ");
   return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
+}
+
+function newEpoch(): string {
+  const bytes = new Uint8Array(EPOCH_BYTES);
+  systemRandom(bytes);
+  return toHex(bytes);
 }

@@ -8,6 +8,7 @@
  * %.0f: Lua's own way drops digits from 10^14 on.
  */
 import { MARKED_WINDOWS, MOST_MARKS } from "./asked-counts.ts";
+import { LIVE_KEYS } from "./key-ids.ts";
 import { BURST_SECONDS, LONGEST_WAIT_MS } from "./rate-limiter.ts";
 
 /**
@@ -136,27 +137,67 @@ redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
 /**
+ * The present epoch, "" where none is good. It is bound to the run of the server and to the history of its data
+ * (master_replid): one that has started anew, or goes on from the data of a replica, may have forgotten what keys have
+ * answered, whatever it says of its disk. Asked in the script itself: between a look and a charge the server may change.
+ */
+const READ_EPOCH = `
+local function server_run()
+  return string.match(redis.call("INFO", "server"), "run_id:(%x+)") .. ":" ..
+    string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
+end
+local function read_epoch(name)
+  local found, run = string.match(redis.call("GET", name) or "", "^(%x+) (%S+)$")
+  return run == server_run() and found or ""
+end
+`;
+
+/** Whether a key of the private layer is good (key-counts.ts), before anything is written. */
+const CHECK_KEY = `
+if serial ~= 0 then
+  local current = read_epoch(KEYS[6])
+  local highest = tonumber(redis.call("GET", KEYS[7]) or "0")
+  if current ~= epoch or serial > highest or serial <= highest - ${LIVE_KEYS} then return {"unknown_key"} end
+end
+`;
+
+/** Before the rate is taken: what is refused here is asked again under another key. */
+const CHECK_WEAR = `
+if serial ~= 0 and redis.call("EXISTS", KEYS[2]) == 0 then
+  local used = tonumber(redis.call("HGET", KEYS[8], scope) or "0")
+  if used + vectors > key_limit then return {"worn_key"} end
+end
+`;
+
+const ADD_WEAR = `
+if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
+`;
+
+/**
  * Charges a request.
  *
  *     KEYS  1 the account's counts  2 the request's mark  3 all keys  4 the key's rate  5 hashes of the account's keys
+ *           6 the epoch  7 serial of the account's newest key of that epoch  8 what the key has answered
  *     ARGV  1 account  2 adapter  3 scope  4 vectors  5 now  6 milliseconds to remember the request
- *           7 hash of the key or ""  8 vectors a second or ""
+ *           7 hash of the API key or ""  8 vectors a second or ""
+ *           9 epoch of the key that is asked under  10 its serial, 0: none  11 vectors that a key answers
  *
  * → ["ok" or "budget", replayed 0/1, left or -1, vectors and windowSeconds of the budget that leaves least, time of
- * the charge, waitMs], ["rate", waitMs] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
+ * the charge, waitMs], ["rate", waitMs], ["unknown_key"], ["worn_key"] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
  */
 export const RESERVE = `
 local account, adapter, scope = ARGV[1], ARGV[2], ARGV[3]
 local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
+local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local function whole(x) return string.format("%.0f", x) end
-${READ_BUDGETS}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+${READ_EPOCH}${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
   return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
 end
 if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
 if left >= 0 and vectors > left then return reply("budget", 0, left) end
-${ADD_CHARGE}
+${ADD_WEAR}${ADD_CHARGE}
 return reply("ok", 0, left < 0 and left or left - vectors)
 `;
 
@@ -198,4 +239,39 @@ for i = 1, #all, 2 do
 end
 redis.call("SET", KEYS[1], ARGV[1])
 return ARGV[1]
+`;
+
+/**
+ * A new key of an account; it begins an epoch where none is good.
+ *
+ *     KEYS  1 the epoch
+ *     ARGV  1 begins the names of serials  2 account  3 begins the names of what keys have answered
+ *           4 16 hex digits that were never used
+ *
+ * → ["epoch", serial]; what a key that is good no more has answered is forgotten
+ */
+export const ALLOCATE_KEY = `
+${READ_EPOCH}
+local epoch = read_epoch(KEYS[1])
+if epoch == "" then
+  epoch = ARGV[4]
+  redis.call("SET", KEYS[1], epoch .. " " .. server_run())
+end
+local highest = redis.call("INCR", ARGV[1] .. epoch .. ":" .. ARGV[2])
+local old = highest - ${LIVE_KEYS}
+if old > 0 then redis.call("DEL", ARGV[3] .. epoch .. ":" .. string.format("%.0f", old) .. ":" .. ARGV[2]) end
+return {epoch, highest}
+`;
+
+/**
+ * Which keys of an account are good.
+ *
+ *     KEYS  1 the epoch    ARGV  1 begins the names of serials  2 account
+ *
+ * → ["epoch", or "" where none is good, serial of the newest]
+ */
+export const NEWEST_KEY = `
+${READ_EPOCH}
+local epoch = read_epoch(KEYS[1])
+return {epoch, tonumber(redis.call("GET", ARGV[1] .. epoch .. ":" .. ARGV[2]) or "0")}
 `;

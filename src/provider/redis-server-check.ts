@@ -8,9 +8,14 @@ import type { RedisLink } from "../base/platform.ts";
 /**
  * What an operator should hear, a sentence each.
  *
- * @throws TacetError bad_state for a server that may evict keys; unavailable
+ * @throws TacetError bad_state for a server that may evict keys, or does not tell its run; unavailable
  */
 export async function checkRedisServer(link: RedisLink): Promise<string[]> {
+  if ((await infoOf(link, "server"))?.get("run_id") === undefined) {
+    throw new TacetError("bad_state", "the Redis server does not tell when it was started (INFO)", {
+      hint: "allow its user INFO (ACL: +info): keys from before it started anew must not be used any more",
+    });
+  }
   const [policy, persistence] = await Promise.all([readPolicy(link), readPersistence(link)]);
   if (policy !== undefined && policy !== "noeviction") {
     throw new TacetError(
@@ -22,7 +27,7 @@ export async function checkRedisServer(link: RedisLink): Promise<string[]> {
   const warnings: string[] = [];
   if (policy === undefined) {
     warnings.push(
-      "the Redis server does not tell its maxmemory-policy (CONFIG and INFO are refused): it must be noeviction",
+      "the Redis server does not tell its maxmemory-policy (CONFIG is refused): it must be noeviction",
     );
   }
   if (persistence === "none") {

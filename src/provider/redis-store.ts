@@ -13,17 +13,22 @@
  *     usage:ACCOUNT    hash: scope → counts (redis-scripts.ts)
  *     seen:DIGEST      "", for REMEMBER_MS: a request that was charged; DIGEST covers account, scope and request
  *     rate:KEY-ID      when the key's bucket is full again
+ *     epoch            "EPOCH RUN-ID" of the keys of private layers, and of the server that it began on (key-ids.ts)
+ *     serial:EPOCH:ACCOUNT       serial of the account's newest such key
+ *     used:EPOCH:SERIAL:ACCOUNT  hash: scope → vectors that the key has answered
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
-import { AskedCounts, type Mark, MARKED_WINDOWS, windowStart } from "./asked-counts.ts";
+import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
+import { EPOCH_BYTES, type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
+import { ALLOCATE_KEY, CHANGE_KEY, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import { checkRedisServer } from "./redis-server-check.ts";
-import { CHANGE_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import {
   type KeyRecord,
   leastOf,
@@ -109,7 +114,11 @@ export class RedisStore implements ProviderStore {
   }
 
   async reserve(reservation: Reservation): Promise<Reserved> {
-    const { account, adapter, scope, vectors, nowMs, key } = reservation;
+    const { account, adapter, scope, vectors, nowMs, key, keyUse } = reservation;
+    const name = keyUse && keyNameOf(keyUse.keyId);
+    if (keyUse && name === undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused: "unknown_key" };
+    }
     const rate = key?.vectorsPerSecond ?? null;
     const keys = [
       this.#name(`usage:${account}`),
@@ -117,6 +126,9 @@ export class RedisStore implements ProviderStore {
       this.#name("keys"),
       this.#name(`rate:${key?.id ?? ""}`),
       this.#name(`keys-of:${account}`),
+      this.#name("epoch"),
+      this.#serialName(account, name?.epoch ?? ""),
+      name === undefined ? "" : this.#usedName(account, name),
     ];
     const args = [
       account,
@@ -127,6 +139,9 @@ export class RedisStore implements ProviderStore {
       this.#rememberMs,
       key?.hash ?? "",
       rate === null ? "" : String(rate),
+      name?.epoch ?? "",
+      String(name?.serial ?? 0),
+      String(keyUse?.limit ?? 0),
     ];
     const reply = (await this.#link.run(RESERVE, keys, args)) as [string, ...unknown[]];
     switch (reply[0]) {
@@ -140,6 +155,9 @@ export class RedisStore implements ProviderStore {
           ...(reply[0] === "ok" && waitMs > 0 ? { waitMs } : {}),
         };
       }
+      case "unknown_key":
+      case "worn_key":
+        return { granted: false, replayed: false, remaining: undefined, keyRefused: reply[0] };
       case "rate":
         throw rateExceeded(rate ?? 0, Number(reply[1]));
       case "key":
@@ -164,6 +182,64 @@ export class RedisStore implements ProviderStore {
     const keys = decodeRecords(texts.filter((text) => text !== null));
     const budgets = budgetsOf(keys, adapter, nowMs);
     return leastOf(counts.map((text) => decodeCounts(text, nowMs).remaining(budgets, nowMs)));
+  }
+
+  async allocateKey(account: string): Promise<Uint8Array> {
+    const fresh = new Uint8Array(EPOCH_BYTES);
+    systemRandom(fresh);
+    const [epoch, serial] = (await this.#link.run(
+      ALLOCATE_KEY,
+      [this.#name("epoch")],
+      [this.#name("serial:"), account, this.#name("used:"), toHex(fresh)],
+    )) as [string, number];
+    return keyIdOf({ epoch, serial });
+  }
+
+  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
+    return (await this.#liveNames(account, [keyId]))[0] !== undefined;
+  }
+
+  async keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]> {
+    const names = await this.#liveNames(account, keyIds);
+    return await Promise.all(
+      names.map(async (name) => {
+        if (name === undefined) return undefined;
+        if (scopes.length === 0) return limit;
+        const used = (await this.#link.send(["HMGET", this.#usedName(account, name), ...scopes])) as (
+          | string
+          | null
+        )[];
+        return Math.max(0, limit - Math.max(0, ...used.map(Number)));
+      }),
+    );
+  }
+
+  /** Names of those keys that may be used. */
+  async #liveNames(account: string, keyIds: readonly Uint8Array[]): Promise<(KeyName | undefined)[]> {
+    if (keyIds.length === 0) return [];
+    const [epoch, highest] = (await this.#link.run(
+      NEWEST_KEY,
+      [this.#name("epoch")],
+      [this.#name("serial:"), account],
+    )) as [string, number];
+    return keyIds.map((keyId) => {
+      const name = keyNameOf(keyId);
+      const isLive = name?.epoch === epoch && name.serial <= highest && name.serial > highest - LIVE_KEYS;
+      return isLive ? name : undefined;
+    });
+  }
+
+  #serialName(account: string, epoch: string): string {
+    return this.#name(`serial:${epoch}:${account}`);
+  }
+
+  #usedName(account: string, { epoch, serial }: KeyName): string {
+    return this.#name(`used:${epoch}:${serial}:${account}`);
   }
 
   /** Every key, the oldest first. */

@@ -2,12 +2,13 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
-import { rowsOf } from "../bundle/manifest.ts";
+import { bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
 import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-layer.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
+import { PublicElements } from "../rlwe/public-elements.ts";
 
 /** Names of the two files in a state folder. */
 export const BUNDLE_FILE = "bundle.safetensors";
@@ -21,6 +22,10 @@ export interface ServedAdapter {
   readonly signature?: BundleSignature;
   /** One for each group of the bundle. */
   readonly layers: readonly ProviderLayer[];
+  /** What all keys are derived from. Secret. */
+  readonly rootSecret: Uint8Array;
+  /** Ed25519: signs each part of a key. Secret; its public half stands in the bundle. */
+  readonly keySigningKey: Uint8Array;
 }
 
 /**
@@ -37,17 +42,30 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
   }
   const bundle = await decodeBundle(await tree.read(BUNDLE_FILE, 0, size));
   const { manifest } = bundle;
-  const secrets = await readPrivateState(tree, PRIVATE_FILE, manifest, bundle.digest);
+  const { rootSecret, keySigningKey, groups } = await readPrivateState(
+    tree,
+    PRIVATE_FILE,
+    manifest,
+    bundle.digest,
+  );
   const signature = await readSignature(tree, bundle.digest);
   const layers = loadLayers(
+    bundleIdBytes(manifest),
     manifest.groups.map((group, g) => ({
       parameters: manifest.parameters,
       rows: rowsOf(group),
       inFeatures: group.inFeatures,
-      ...secrets[g],
+      ...groups[g],
     })),
   );
-  return { name: manifest.adapter, bundle, layers, ...(signature && { signature }) };
+  return {
+    name: manifest.adapter,
+    bundle,
+    layers,
+    rootSecret,
+    keySigningKey,
+    ...(signature && { signature }),
+  };
 }
 
 async function readSignature(tree: FileTree, digest: Uint8Array): Promise<BundleSignature | undefined> {
@@ -61,8 +79,9 @@ async function readSignature(tree: FileTree, digest: Uint8Array): Promise<Bundle
 }
 
 /** Layers in a separate kernel memory. Throws RangeError if it can't hold them. */
-export function loadLayers(inputs: readonly ProviderLayerInput[]): ProviderLayer[] {
+export function loadLayers(bundleId: Uint8Array, inputs: readonly ProviderLayerInput[]): ProviderLayer[] {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);
-  return inputs.map((input) => new ProviderLayer(kernels, pool, input));
+  const elements = new PublicElements(kernels, pool, bundleId);
+  return inputs.map((input) => new ProviderLayer(kernels, pool, elements, input));
 }

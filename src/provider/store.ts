@@ -46,6 +46,14 @@ export interface KeyRecord {
   readonly revokedAt: number | null;
 }
 
+/** The key that a query is asked under. */
+export interface KeyUse {
+  /** KEY_ID_BYTES. */
+  readonly keyId: Uint8Array;
+  /** vectorsPerKey */
+  readonly limit: number;
+}
+
 export interface Reservation {
   readonly account: string;
   /** Name of the adapter that is asked: budgets of keys that may not ask it do not apply. */
@@ -59,6 +67,8 @@ export interface Reservation {
   readonly nowMs: number;
   /** The key that asks: its rate is taken from, and it must not be revoked. */
   readonly key?: Pick<KeyRecord, "id" | "hash" | "vectorsPerSecond">;
+  /** Counted for the account, the scope and this key, in the same step. */
+  readonly keyUse?: KeyUse;
 }
 
 export interface Reserved {
@@ -69,6 +79,8 @@ export interface Reserved {
   readonly remaining: Remaining | undefined;
   /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
   readonly waitMs?: number;
+  /** Why the key does not answer: nothing is granted then, and nothing charged. */
+  readonly keyRefused?: "unknown_key" | "worn_key";
 }
 
 export interface ProviderStore {
@@ -84,6 +96,17 @@ export interface ProviderStore {
    *   where the charge can't be kept: no answer then
    */
   reserve(reservation: Reservation): Promise<Reserved>;
+  /** A new key of an account, its id. It is durable, through a loss of power too, when this resolves. */
+  allocateKey(account: string): Promise<Uint8Array>;
+  /** Whether a key of an account may still be used, as far as its id tells. */
+  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
+  /** By key: vectors left of the scope, of these, that has fewest; undefined: not a key that may be used. */
+  keysLeft(
+    account: string,
+    keyIds: readonly Uint8Array[],
+    scopes: readonly string[],
+    limit: number,
+  ): Promise<(number | undefined)[]>;
   /** Rejects if queries could not be charged now. */
   check(): Promise<void>;
   /** What is left to an account of the budget and the scope, of these, that leave least; undefined: no budget. */

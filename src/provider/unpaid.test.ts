@@ -1,22 +1,25 @@
 /** Requests that no budget pays for, and keys that end, at a provider without a socket. */
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
+import { hello, say } from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { type ClientMessageInit, decodeProviderFrame, encodeClientFrame } from "../wire/frames.ts";
+import { type ClientMessageInit, decodeProviderFrame } from "../wire/frames.ts";
 import { createApiKey, type NewKey } from "./api-keys.ts";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ServedAdapter } from "./provider.ts";
 
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 const DAY = 86_400_000;
 const { too_many_requests, unauthorized, bad_query } = ERROR_KINDS;
 let served: ServedAdapter;
+/** The account's key of the private layer. */
+let keyId: Uint8Array;
 
 beforeAll(async () => {
   const made = await tinyBundle();
@@ -31,24 +34,21 @@ async function start(change: Partial<NewKey> = {}) {
   const store = new EmbeddedStore(memoryJournal(), []);
   const { key, record } = createApiKey({ budget: null, ...change }, Date.now(), systemRandom);
   store.setKeys([record]);
+  keyId = await store.allocateKey(record.account);
   const provider = new Provider([served], { store });
   const open = async () => {
     const [client, server] = memorySockets();
     provider.accept(server);
-    const baseFingerprint = new Uint8Array(32).fill(0x5a);
-    say(client, { case: "hello", value: { version: 1, token: key, baseFingerprint } });
+    say(client, hello({ token: key }));
     await settle();
     return client;
   };
   return { provider, store, record, open };
 }
 
-const say = (socket: MemorySocket, ...frames: NonNullable<ClientMessageInit>[]) => {
-  for (const frame of frames) socket.send(encodeClientFrame(frame));
-};
 const query = (id: number, change: Record<string, unknown> = {}): NonNullable<ClientMessageInit> => ({
   case: "query",
-  value: { id, group: 0, vectors: 1, ciphertext: new Uint8Array(QUERY_BYTES).fill(7), ...change },
+  value: { id, group: 0, vectors: 1, ciphertext: new Uint8Array(QUERY_BYTES).fill(7), keyId, ...change },
 });
 const short = { ciphertext: new Uint8Array(4) };
 const codes = (socket: MemorySocket) =>
@@ -89,8 +89,8 @@ describe("requests that no budget pays for", () => {
     store.setKeys([record, other.record]);
     const [calm, server] = memorySockets();
     provider.accept(server);
-    const baseFingerprint = new Uint8Array(32).fill(0x5a);
-    say(calm, { case: "hello", value: { version: 1, token: other.key, baseFingerprint } }, query(1));
+    const ownKey = await store.allocateKey(other.record.account);
+    say(calm, hello({ token: other.key }), query(1, { keyId: ownKey }));
     await settle();
     expect(count(calm, "answer")).toBe(1);
   });

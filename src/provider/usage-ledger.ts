@@ -6,9 +6,15 @@
 import { TacetError } from "../base/errors.ts";
 import type { Journal } from "../base/platform.ts";
 import { AskedCounts, endOf } from "./asked-counts.ts";
+import { KeyCounts, type KeyRefusal } from "./key-counts.ts";
 import { RecentRequests } from "./recent-requests.ts";
 import type { Budget, Reservation, Reserved } from "./store.ts";
-import { decodeUsageRecord, encodeUsageRecord, type WrittenRecord } from "./usage-records.ts";
+import {
+  decodeUsageRecord,
+  encodeUsageRecord,
+  type UsageRecord,
+  type WrittenRecord,
+} from "./usage-records.ts";
 
 /** At least so many of the latest charges are remembered by digest, at most twice as many: 2.5 MiB of tables. */
 const REMEMBERED_REQUESTS = 1 << 15;
@@ -44,8 +50,10 @@ export class UsageLedger {
   readonly #slots: Slot[] = [];
   readonly #byName = new Map<string, Slot>();
   readonly #recent: RecentRequests;
+  readonly #keys = new KeyCounts();
   #compactAt: number;
   #hasUndated = false;
+  #run: string | undefined;
 
   /**
    * @param records what the journal holds
@@ -70,11 +78,66 @@ export class UsageLedger {
     this.#hasUndated = false;
   }
 
+  /** Name of the run that wrote last; undefined: none has said it. */
+  get run(): string | undefined {
+    return this.#run;
+  }
+
+  /** Begins a run. @throws TacetError io_failed */
+  beginRun(run: string): void {
+    this.#append({ type: "run", slot: 0, run });
+    this.#run = run;
+  }
+
+  /**
+   * Begins an epoch: no key that was given out before is good any more, and no serial of it means one.
+   *
+   * @param epoch 16 hex digits that were never used
+   * @throws TacetError io_failed
+   */
+  beginEpoch(epoch: string): void {
+    this.#append({ type: "epoch", slot: 0, epoch });
+    this.#keys.begin(epoch);
+  }
+
+  /** The id of a new key. It may be given out when the journal is flushed. @throws TacetError io_failed */
+  allocateKey(account: string): Uint8Array {
+    const highest = this.#keys.nextSerial(account);
+    this.#append({ type: "keys", slot: 0, account, highest });
+    this.#keys.setAccount(account, highest);
+    return this.#keys.idOf(highest);
+  }
+
+  /** Vectors left of a key in the scope that has fewest; undefined: it may not be used. */
+  keyLeft(account: string, keyId: Uint8Array, scopes: readonly string[], limit: number): number | undefined {
+    const serial = this.#keys.live(account, keyId);
+    if (serial === undefined) return undefined;
+    const slots = scopes.map((scope) => this.#byName.get(nameOf(account, scope))?.id);
+    return Math.min(limit, ...slots.map((slot) => this.#keys.left(slot, serial, limit)));
+  }
+
+  /** Why the key of a request does not answer it; undefined: it does, or the request was charged before. */
+  keyRefusal({ account, scope, digest, vectors, keyUse }: Reservation): KeyRefusal | undefined {
+    if (keyUse === undefined) return undefined;
+    const serial = this.#keys.live(account, keyUse.keyId);
+    if (serial === undefined) return "unknown_key";
+    const slot = this.#byName.get(nameOf(account, scope))?.id;
+    if (slot !== undefined && this.#recent.has(slot, digest)) return undefined;
+    return vectors > this.#keys.left(slot, serial, keyUse.limit) ? "worn_key" : undefined;
+  }
+
   /**
    * @param budgets all that hold for the account
    * @throws TacetError io_failed if the charge can't be written; nothing is granted then
    */
-  reserve({ account, scope, digest, vectors, nowMs }: Reservation, budgets: readonly Budget[]): Reserved {
+  reserve(reservation: Reservation, budgets: readonly Budget[]): Reserved {
+    // Before anything is written: whoever names keys at random leaves nothing here.
+    const keyRefused = this.keyRefusal(reservation);
+    if (keyRefused !== undefined) {
+      return { granted: false, replayed: false, remaining: undefined, keyRefused };
+    }
+    const { account, scope, digest, vectors, nowMs, keyUse } = reservation;
+    const serial = keyUse && this.#keys.live(account, keyUse.keyId);
     const { id, counts } = this.#slot(account, scope);
     const remaining = counts.remaining(budgets, nowMs);
     if (this.#recent.has(id, digest)) return { granted: true, replayed: true, remaining };
@@ -84,7 +147,11 @@ export class UsageLedger {
     const time = counts.timeOf(nowMs);
     if (this.#journal.size > this.#compactAt) this.#compact();
     if (counts.mark(budgets, nowMs)) this.#append(countsRecord(id, counts));
-    this.#append({ type: "charge", slot: id, vectors, time, digest });
+    const charge = { slot: id, vectors, time, digest };
+    this.#append(
+      serial === undefined ? { type: "charge", ...charge } : { type: "key-charge", ...charge, serial },
+    );
+    if (serial !== undefined) this.#keys.add(id, serial, vectors);
     counts.add(vectors, time);
     this.#recent.add(id, digest);
     const left = remaining && { ...remaining, left: remaining.left - vectors };
@@ -126,6 +193,7 @@ export class UsageLedger {
 
   #restore(bytes: Uint8Array, i: number, nowMs: number): void {
     const record = decodeUsageRecord(bytes);
+    if (record !== undefined && this.#restoreKeys(record)) return;
     if (record?.type === "slot" && record.slot === this.#slots.length) {
       this.#addSlot(record.slot, record.account, record.scope);
       return;
@@ -133,6 +201,14 @@ export class UsageLedger {
     const slot = record && this.#slots[record.slot];
     if (slot === undefined) throw damaged(i);
     switch (record?.type) {
+      case "key-charge":
+        this.#keys.add(slot.id, record.serial, record.vectors);
+        slot.counts.add(record.vectors, record.time);
+        this.#recent.add(slot.id, record.digest);
+        break;
+      case "key-counts":
+        for (const [serial, vectors] of record.used) this.#keys.add(slot.id, serial, vectors);
+        break;
       case "charge":
         // One that only remembers its request is no charge.
         if (record.vectors > 0) slot.counts.add(record.vectors, record.time);
@@ -160,6 +236,23 @@ export class UsageLedger {
     }
   }
 
+  /** Whether a record is one of all keys, and has been read. */
+  #restoreKeys(record: UsageRecord): boolean {
+    switch (record.type) {
+      case "epoch":
+        this.#keys.begin(record.epoch);
+        return true;
+      case "run":
+        this.#run = record.run;
+        return true;
+      case "keys":
+        this.#keys.setAccount(record.account, record.highest);
+        return true;
+      default:
+        return false;
+    }
+  }
+
   /** Counts instead of charges; requests that are remembered stay, as charges of nothing. */
   #compact(): void {
     this.#journal.rewrite(this.#snapshot());
@@ -167,9 +260,18 @@ export class UsageLedger {
   }
 
   *#snapshot(): Generator<Uint8Array> {
+    if (this.#run !== undefined) yield encodeUsageRecord({ type: "run", slot: 0, run: this.#run });
+    if (this.#keys.epoch !== "") {
+      yield encodeUsageRecord({ type: "epoch", slot: 0, epoch: this.#keys.epoch });
+      for (const [account, highest] of this.#keys.accounts()) {
+        yield encodeUsageRecord({ type: "keys", slot: 0, account, highest });
+      }
+    }
     for (const { id, account, scope, counts } of this.#slots) {
       yield encodeUsageRecord({ type: "slot", slot: id, account, scope });
       yield encodeUsageRecord(countsRecord(id, counts));
+      const used = [...this.#keys.usedOf(id)];
+      if (used.length > 0) yield encodeUsageRecord({ type: "key-counts", slot: id, used });
     }
     for (const { slot, digest } of this.#recent.entries()) {
       yield encodeUsageRecord({ type: "charge", slot, vectors: 0, time: 0, digest });

@@ -1,9 +1,15 @@
 /**
  * Records of the usage journal, little-endian:
  *
- *     slot    1  u32 slot  u16 length  account (UTF-8)  scope (UTF-8, the rest)
- *     charge  4  u32 slot  u32 vectors  f64 time  16 bytes digest
- *     counts  5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
+ *     slot        1  u32 slot  u16 length  account (UTF-8)  scope (UTF-8, the rest)
+ *     charge      4  u32 slot  u32 vectors  f64 time  16 bytes digest
+ *     counts      5  u32 slot  f64 total  f64 latest  marks, each u32 windowSeconds  f64 start  f64 before
+ *
+ *     epoch       6  u32 0     8 bytes epoch
+ *     run        10  u32 0     u16 0  name of a run of a provider (UTF-8, the rest)
+ *     keys        7  u32 0     f64 highest  account (UTF-8, the rest)
+ *     key charge  8  u32 slot  u32 vectors  f64 time  16 bytes digest  f64 serial
+ *     key counts  9  u32 slot  pairs, each f64 serial  f64 vectors
  *
  * A charge of 0 vectors only remembers its request. Version 0.1.0 wrote charges and sums without times; they are read
  * and not written:
@@ -11,7 +17,7 @@
  *     charge  2  u32 slot  u32 vectors  f64 window  u32 windowSeconds  16 bytes digest
  *     sums    3  u32 slot  f64 total  f64 windowVectors  f64 window  u32 windowSeconds
  */
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { concatBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { MARKED_WINDOWS, type Mark, MOST_MARKS } from "./asked-counts.ts";
 
 /** Bytes of a request's digest: nobody finds two requests with one in 2^64 tries. */
@@ -41,6 +47,45 @@ export interface CountsRecord {
   readonly marks: readonly Mark[];
 }
 
+/** Begins the counts of keys anew, or goes on with those before it where the epoch is the same. */
+export interface EpochRecord {
+  readonly type: "epoch";
+  readonly slot: 0;
+  /** 16 hex digits. */
+  readonly epoch: string;
+}
+
+/** A run of a provider begins. */
+export interface RunRecord {
+  readonly type: "run";
+  readonly slot: 0;
+  readonly run: string;
+}
+
+export interface KeysRecord {
+  readonly type: "keys";
+  readonly slot: 0;
+  readonly account: string;
+  /** Serial of its newest key. */
+  readonly highest: number;
+}
+
+/** A charge under a key. */
+export interface KeyChargeRecord {
+  readonly type: "key-charge";
+  readonly slot: number;
+  readonly vectors: number;
+  readonly time: number;
+  readonly digest: Uint8Array;
+  readonly serial: number;
+}
+
+export interface KeyCountsRecord {
+  readonly type: "key-counts";
+  readonly slot: number;
+  readonly used: readonly (readonly [serial: number, vectors: number])[];
+}
+
 /** A charge of version 0.1.0: it happened in a window, or at any time (windowSeconds = 0). */
 export interface UndatedCharge {
   readonly type: "undated-charge";
@@ -60,15 +105,40 @@ export interface UndatedSums {
   readonly windowSeconds: number;
 }
 
-export type WrittenRecord = SlotRecord | ChargeRecord | CountsRecord;
+export type WrittenRecord =
+  | SlotRecord
+  | ChargeRecord
+  | CountsRecord
+  | EpochRecord
+  | RunRecord
+  | KeysRecord
+  | KeyChargeRecord
+  | KeyCountsRecord;
 export type UsageRecord = WrittenRecord | UndatedCharge | UndatedSums;
 
-const TYPES = { slot: 1, undatedCharge: 2, undatedSums: 3, charge: 4, counts: 5 } as const;
+const TYPES = {
+  slot: 1,
+  undatedCharge: 2,
+  undatedSums: 3,
+  charge: 4,
+  counts: 5,
+  epoch: 6,
+  keys: 7,
+  keyCharge: 8,
+  keyCounts: 9,
+  run: 10,
+} as const;
 const UNDATED_CHARGE_BYTES = 21 + REQUEST_DIGEST_BYTES;
 const UNDATED_SUMS_BYTES = 33;
 const CHARGE_BYTES = 17 + REQUEST_DIGEST_BYTES;
 const COUNTS_BYTES = 21;
 const MARK_BYTES = 20;
+const EPOCH_AT = 5;
+const EPOCH_RECORD_BYTES = EPOCH_AT + 8;
+const ACCOUNT_AT = 13;
+const RUN_AT = 7;
+const KEY_CHARGE_BYTES = CHARGE_BYTES + 8;
+const PAIR_BYTES = 16;
 
 export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
   switch (record.type) {
@@ -95,6 +165,34 @@ export function encodeUsageRecord(record: WrittenRecord): Uint8Array {
         view.setUint32(at, mark.windowSeconds, true);
         view.setFloat64(at + 4, mark.start, true);
         view.setFloat64(at + 12, mark.before, true);
+      }
+      return bytes;
+    }
+    case "epoch": {
+      const { bytes } = start(TYPES.epoch, 0, EPOCH_RECORD_BYTES);
+      bytes.set(fromHex(record.epoch), EPOCH_AT);
+      return bytes;
+    }
+    case "run":
+      return concatBytes(start(TYPES.run, 0, RUN_AT).bytes, utf8(record.run));
+    case "keys": {
+      const { bytes, view } = start(TYPES.keys, 0, ACCOUNT_AT);
+      view.setFloat64(5, record.highest, true);
+      return concatBytes(bytes, utf8(record.account));
+    }
+    case "key-charge": {
+      const { bytes, view } = start(TYPES.keyCharge, record.slot, KEY_CHARGE_BYTES);
+      view.setUint32(5, record.vectors, true);
+      view.setFloat64(9, record.time, true);
+      bytes.set(record.digest, 17);
+      view.setFloat64(CHARGE_BYTES, record.serial, true);
+      return bytes;
+    }
+    case "key-counts": {
+      const { bytes, view } = start(TYPES.keyCounts, record.slot, 5 + PAIR_BYTES * record.used.length);
+      for (const [i, [serial, vectors]] of record.used.entries()) {
+        view.setFloat64(5 + PAIR_BYTES * i, serial, true);
+        view.setFloat64(13 + PAIR_BYTES * i, vectors, true);
       }
       return bytes;
     }
@@ -157,6 +255,37 @@ export function decodeUsageRecord(bytes: Uint8Array): UsageRecord | undefined {
         window: view.getFloat64(21, true),
         windowSeconds: view.getUint32(29, true),
       };
+    case TYPES.epoch: {
+      if (bytes.length !== EPOCH_RECORD_BYTES) return undefined;
+      return { type: "epoch", slot: 0, epoch: toHex(bytes.subarray(EPOCH_AT)) };
+    }
+    case TYPES.run:
+      return { type: "run", slot: 0, run: new TextDecoder().decode(bytes.subarray(RUN_AT)) };
+    case TYPES.keys: {
+      if (bytes.length < ACCOUNT_AT) return undefined;
+      const account = new TextDecoder().decode(bytes.subarray(ACCOUNT_AT));
+      return { type: "keys", slot: 0, account, highest: view.getFloat64(5, true) };
+    }
+    case TYPES.keyCharge:
+      if (bytes.length !== KEY_CHARGE_BYTES) return undefined;
+      return {
+        type: "key-charge",
+        slot,
+        vectors: view.getUint32(5, true),
+        time: view.getFloat64(9, true),
+        digest: bytes.slice(17, CHARGE_BYTES),
+        serial: view.getFloat64(CHARGE_BYTES, true),
+      };
+    case TYPES.keyCounts: {
+      const count = (bytes.length - 5) / PAIR_BYTES;
+      if (!Number.isInteger(count)) return undefined;
+      const used = Array.from(
+        { length: count },
+        (_, i) =>
+          [view.getFloat64(5 + PAIR_BYTES * i, true), view.getFloat64(13 + PAIR_BYTES * i, true)] as const,
+      );
+      return { type: "key-counts", slot, used };
+    }
     default:
       return undefined;
   }

@@ -6,7 +6,7 @@ export const RING_DEGREE = 2048;
 /** Bytes of a polynomial in NTT form: N i32. */
 export const NTT_POLY_BYTES = 4 * RING_DEGREE;
 
-/** Bytes of a prepared public element: both 16-bit halves in NTT form, each a factor and its Shoup quotient. */
+/** Bytes of a prepared public element: both 16-bit halves, or the whole modulo both primes, as factors with their Shoup quotients. */
 export const PUBLIC_ELEMENT_BYTES = 4 * NTT_POLY_BYTES;
 
 /**

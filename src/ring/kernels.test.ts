@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { KernelDriver } from "../../test/oracle/kernel-driver.ts";
 import { kernelsSuite } from "../../test/oracle/kernels-suite.ts";
-import { NTT_POLY_BYTES, PUBLIC_ELEMENT_BYTES, RING_DEGREE } from "./kernels.ts";
+import { NTT_POLY_BYTES, RING_DEGREE } from "./kernels.ts";
 
 const runs = process.env.SLOW ? 200 : 5;
 kernelsSuite("release", runs);
@@ -19,27 +19,26 @@ describe("range asserts", () => {
       },
     ],
     [
-      "an activation that does not fit a word",
+      "an activation that does not fit 16 bits",
       (driver) => {
         const { kernels } = driver;
-        kernels.addScaled(kernels.allocate(16), driver.put(Float32Array.of(1, 1, 1, 2)), 4, 2 ** 30 * 1.5);
+        kernels.scaleActivation(driver.put(Float32Array.of(1, 1, 1, 2)), 4, 2 ** 14, kernels.allocate(16));
       },
     ],
     [
-      "a weight wider than its bits",
+      "an activation that is not a number",
       (driver) => {
         const { kernels } = driver;
-        const element = kernels.preparePublicElement(
-          kernels.allocate(4 * RING_DEGREE),
-          kernels.allocate(PUBLIC_ELEMENT_BYTES),
-        );
-        kernels.transposedProduct(
-          element,
-          driver.put(Int16Array.of(40)),
-          1,
-          6,
-          kernels.allocate(4 * RING_DEGREE),
-        );
+        kernels.scaleActivation(driver.put(Float32Array.of(1, Number.NaN)), 2, 1, kernels.allocate(16));
+      },
+    ],
+    [
+      "a sum of products that may pass 2^53",
+      (driver) => {
+        const { kernels } = driver;
+        const small = driver.put(new Int16Array(RING_DEGREE).fill(2049));
+        const element = driver.prepareWide(new Uint32Array(RING_DEGREE), false);
+        kernels.wideProduct([{ element, small, count: RING_DEGREE }], kernels.allocate(16), 4);
       },
     ],
   ];

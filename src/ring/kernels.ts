@@ -20,12 +20,32 @@ export type { KernelBuild } from "./wasm-module.ts";
 declare const brand: unique symbol;
 /** A byte offset into the kernels' memory, a multiple of 16. */
 export type Address = number & { readonly [brand]: unknown };
+
+/** An address some bytes on. */
+export function at(address: Address, bytes: number): Address {
+  return (address + bytes) as Address;
+}
+
 /** i32[N] coefficients. */
 export type CoeffPoly = Address & { readonly coeff: true };
 /** i32[N] in NTT form, lazily reduced. */
 export type NttPoly = Address & { readonly ntt: true };
-/** A public ring element, prepared for products. */
+/** A public ring element, prepared for products with ternary secrets. */
 export type PublicElement = Address & { readonly publicElement: true };
+/** A public ring element, or its transpose, prepared for sums of exact products with small integers. */
+export type WideElement = Address & { readonly wideElement: true };
+
+/** Small integers in NTT form modulo both primes, for products with several elements. */
+export type TransformedSmall = Address & { readonly transformedSmall: true };
+
+/** a·small, of a {@link WideElement}. */
+export interface WideTerm {
+  readonly element: WideElement;
+  /** i16[count] */
+  readonly small: Address;
+  /** At most N. */
+  readonly count: number;
+}
 
 /** Largest size of a WebAssembly memory. */
 const MEMORY_LIMIT = 2 ** 32;
@@ -52,8 +72,6 @@ export interface InnerProducts {
 export class Kernels {
   readonly #wasm: KernelExports;
   #top: number;
-  /** The element whose transposed parts the kernels hold. */
-  #transposed = 0;
 
   private constructor(wasm: KernelExports) {
     this.#wasm = wasm;
@@ -133,7 +151,6 @@ export class Kernels {
     this.#check(words, NTT_POLY_BYTES);
     this.#check(out, PUBLIC_ELEMENT_BYTES);
     this.#wasm.preparePublicElement(words, out);
-    this.#transposed = 0;
     return out as PublicElement;
   }
 
@@ -165,25 +182,50 @@ export class Kernels {
   }
 
   /**
-   * out_j += Σ_i small_i·C[i][j] mod 2^32, where C[i][j] = coefficient i of a·X^j and i < count: a row of
-   * weights times the matrix of multiplication by a, truncated to count rows.
-   *
-   * The first call after one for another element prepares that element (about as much work as one product), so
-   * take all rows of one element together.
-   * @param small i16[count], |small_i| ≤ 2^(bits - 1), bits ≤ 13
-   * @param out u32[N]
+   * Prepares a (u32[N]) for {@link wideProduct}; with `transposed` a(X^-1), whose products are by the transpose of the
+   * matrix of multiplication by a. @param out PUBLIC_ELEMENT_BYTES
    */
-  transposedProduct(element: PublicElement, small: Address, count: number, bits: number, out: Address): void {
+  prepareWide(words: Address, transposed: boolean, out: Address): WideElement {
+    this.#check(words, NTT_POLY_BYTES);
+    this.#check(out, PUBLIC_ELEMENT_BYTES);
+    this.#wasm.prepareWide(words, transposed ? 1 : 0, out);
+    return out as WideElement;
+  }
+
+  /**
+   * out_i += coefficient i of Σ_j a_j·small_j mod 2^32, i < count, exactly where Σ_j ‖small_j‖₁ ≤ 2^22: the integer sum
+   * is then at most 2^31·2^22 in absolute value. @param out u32[count]
+   */
+  wideProduct(terms: readonly WideTerm[], out: Address, count: number): void {
     assertInteger(count, "count", 0, RING_DEGREE);
-    assertInteger(bits, "bits", 1, 13);
-    this.#check(element, PUBLIC_ELEMENT_BYTES);
-    this.#check(small, 2 * count);
-    this.#check(out, NTT_POLY_BYTES);
-    if (this.#transposed !== element) {
-      this.#wasm.prepareTransposed(element);
-      this.#transposed = element;
+    this.#check(out, 4 * count);
+    for (let i = 0; i < terms.length; i++) {
+      const term = terms[i];
+      assertInteger(term.count, "count", 0, RING_DEGREE);
+      this.#check(term.element, PUBLIC_ELEMENT_BYTES);
+      this.#check(term.small, 2 * term.count);
+      this.#wasm.addWide(term.element, term.small, term.count, i === 0 ? 1 : 0);
     }
-    this.#wasm.transposedProduct(small, count, bits, out);
+    if (terms.length > 0) this.#wasm.finishWide(out, count);
+  }
+
+  /** out = NTT(small) modulo both primes. @param small i16[count], ‖small‖₁ ≤ 2^22 @param out 2·NTT_POLY_BYTES */
+  transformSmall(small: Address, count: number, out: Address): TransformedSmall {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    this.#check(small, 2 * count);
+    this.#check(out, 2 * NTT_POLY_BYTES);
+    this.#wasm.transformSmall(small, count, out);
+    return out as TransformedSmall;
+  }
+
+  /** As {@link wideProduct}, of one term whose small integers are transformed already. @param out u32[count] */
+  wideProductOf(element: WideElement, small: TransformedSmall, out: Address, count: number): void {
+    assertInteger(count, "count", 0, RING_DEGREE);
+    this.#check(element, PUBLIC_ELEMENT_BYTES);
+    this.#check(small, 2 * NTT_POLY_BYTES);
+    this.#check(out, 4 * count);
+    this.#wasm.beginWide(element, small);
+    this.#wasm.finishWide(out, count);
   }
 
   /**
@@ -207,17 +249,35 @@ export class Kernels {
     this.#wasm.addErrors(words, count, random);
   }
 
+  /** words_i += uniform in [-2^(bits-1), 2^(bits-1)). @param count a multiple of 8 @param random 2·count bytes */
+  addUniform(words: Address, count: number, bits: number, random: Address): void {
+    assertInteger(count / 8, "count / 8", 0, 2 ** 24);
+    assertInteger(bits, "bits", 1, 16);
+    this.#check(words, 4 * count);
+    this.#check(random, 2 * count);
+    this.#wasm.addUniform(words, count, bits, random);
+  }
+
+  /** out: i16[count], uniform in (-2^(bits-1), 2^(bits-1)]. @param count a multiple of 8 @param random 2·count bytes */
+  sampleUniform(random: Address, count: number, bits: number, out: Address): void {
+    assertInteger(count / 8, "count / 8", 0, 2 ** 24);
+    assertInteger(bits, "bits", 1, 15);
+    this.#check(random, 2 * count);
+    this.#check(out, 2 * count);
+    this.#wasm.sampleUniform(random, count, bits, out);
+  }
+
   /** Σ x_i², in f64; NaN and infinity propagate. @param x f32[n] */
   squaredNorm(x: Address, n: number): number {
     this.#check(x, 4 * n);
     return this.#wasm.squaredNorm(x, n);
   }
 
-  /** words_i += round(scale·x_i) mod 2^32; scale 0 adds 0 whatever x is. @param x f32[n], |scale·x_i| < 2^31 */
-  addScaled(words: Address, x: Address, n: number, scale: number): void {
-    this.#check(words, 4 * n);
+  /** out_i = round(scale·x_i); scale 0 gives 0 whatever x is. @param x f32[n], |scale·x_i| < 2^15 @param out i16[n] */
+  scaleActivation(x: Address, n: number, scale: number, out: Address): void {
     this.#check(x, 4 * n);
-    this.#wasm.addScaled(words, x, n, scale);
+    this.#check(out, 2 * n);
+    this.#wasm.scaleActivation(x, n, scale, out);
   }
 
   /**

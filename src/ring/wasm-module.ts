@@ -16,13 +16,18 @@ export interface KernelExports {
   preparePublicElement(words: number, out: number): void;
   secretToNtt(s: number, out: number): void;
   multiplyPublic(element: number, secret: number, out: number, count: number): void;
-  prepareTransposed(element: number): void;
-  transposedProduct(small: number, count: number, bits: number, out: number): void;
+  prepareWide(words: number, transposed: number, out: number): void;
+  addWide(element: number, small: number, count: number, first: number): void;
+  transformSmall(small: number, count: number, out: number): void;
+  beginWide(element: number, transformed: number): void;
+  finishWide(out: number, count: number): void;
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
   addErrors(words: number, count: number, random: number): void;
+  addUniform(words: number, count: number, bits: number, random: number): void;
+  sampleUniform(random: number, count: number, bits: number, out: number): void;
   squaredNorm(x: number, n: number): number;
-  addScaled(words: number, x: number, n: number, scale: number): void;
+  scaleActivation(x: number, n: number, scale: number, out: number): void;
   packTop(words: number, count: number, bits: number, out: number): number;
   unpackTop(packed: number, count: number, bits: number, words: number): void;
   recoverRows(

@@ -8,15 +8,8 @@ export function insecureParameters(changes: Partial<Omit<ParametersLiteral, "nam
   return checkParameterRanges({ ...DEFAULT_PARAMETERS, ...changes, name: "insecure-test" });
 }
 
-/** The real ring, 64 padding columns: fast setup with the real kernels. */
-export const insecureSmallPadding = insecureParameters({ paddingLength: 64 });
-
 /** A ring that a BigInt oracle multiplies in a millisecond. */
-export const insecureTinyRing = insecureParameters({ ringDegree: 64, paddingLength: 32 });
+export const insecureTinyRing = insecureParameters({ ringDegree: 64, keyLength: 48 });
 
-/** Ternary padding and little error: the first proposal, which a thief strips for 1.6 bits an entry. */
-export const insecureTernaryPadding = insecureParameters({
-  paddingLow: -1,
-  paddingHigh: 1,
-  hintErrorStddev: 32,
-});
+/** A key so short that LLL solves it at once. */
+export const insecureShortKey = insecureParameters({ keyLength: 64 });

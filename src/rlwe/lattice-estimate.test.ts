@@ -6,10 +6,11 @@
  */
 import { describe, expect, it } from "vitest";
 import {
+  answeredEntropy,
   estimateAttacks,
   estimateLwe,
   functionQueries,
-  remainingHintDimension,
+  logShortestNorm,
   weightEntropy,
 } from "./lattice-estimate.ts";
 
@@ -117,54 +118,135 @@ describe("review, no padding", () => {
   });
 });
 
-describe("review, after Q queries", () => {
-  const leak = { n: 4096, paddingLength: 1024, replyBits: 14, weightEntropy: weightEntropy(WEIGHT) };
+describe("review, dimensions that queries leave", () => {
   it.each([
-    // queries, ternary: dimension and core at 2^7, wide: dimension and core at 2^8; 1001 stands for "> 1000"
-    [0, 5120, 1001, 5120, 1001],
-    [250, 3892, 1001, 4731, 1001],
-    [500, 3513, 962, 4342, 1001],
-    [1000, 2756, 609, 3578, 1001],
-    [1500, 1998, 359, 2820, 675],
-    [2000, 1240, 187, 2062, 400],
-    [2250, 861, 116, 1683, 296],
-    [2500, 482, 51, 1304, 211],
-    [2702, 176, 12, 998, 151],
-  ])("Q = %d", (queries, ternaryDimension, ternaryCore, wideDimension, wideCore) => {
-    const ternary = remainingHintDimension({ ...leak, queries, paddingEntropy: Math.log2(3) });
-    const wide = remainingHintDimension({ ...leak, queries, paddingEntropy: 9 });
-    expectWithin(ternary, ternaryDimension, 2);
-    expectWithin(wide, wideDimension, 2);
+    // dimension and core at 2^7, dimension and core at 2^8; 1001 stands for "> 1000"
+    [3892, 1001, 4731, 1001],
+    [3513, 962, 4342, 1001],
+    [2756, 609, 3578, 1001],
+    [1998, 359, 2820, 675],
+    [1240, 187, 2062, 400],
+    [861, 116, 1683, 296],
+    [482, 51, 1304, 211],
+    [176, 12, 998, 151],
+  ])("%d and %d", (narrowDimension, narrowCore, wideDimension, wideCore) => {
     for (const [dimension, error, core] of [
-      [ternary, 128, ternaryCore],
-      [wide, 256, wideCore],
+      [narrowDimension, 128, narrowCore],
+      [wideDimension, 256, wideCore],
     ]) {
       const { coreBits } = lwe(dimension, WEIGHT, error);
       if (core > 1000) expect(coreBits).toBeGreaterThan(1000);
-      else expectWithin(coreBits, core, Math.max(MARGIN_BITS, core / 100)); // 954.7 against 962 at Q = 500
+      else expectWithin(coreBits, core, Math.max(MARGIN_BITS, core / 100)); // 954.7 against 962 at 3513
+    }
+  });
+});
+
+describe("an independent review of the keys", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  it.each([
+    ["unused", 1440, 1, 188, 219],
+    ["512 coordinates read", 928, 1, 106, 136],
+    ["the difference of two such", 928, Math.SQRT2, 111, 141],
+  ])("%s: dimension %d", (_, dimension, factor, core, standard) => {
+    const estimate = lwe(dimension, factor * uniform7, factor * uniform7, ALL);
+    expectWithin(estimate.coreBits, core, MARGIN_BITS);
+    expectWithin(estimate.standardBits, standard, MARGIN_BITS);
+  });
+});
+
+/**
+ * Std bits that an independent review of the keys computed with its own estimator, by log2 of the number of keys K. A
+ * worn key has dimension 912. Of differences any pair counts, K²/2 instances.
+ */
+describe("many keys of one W, against an independent calculation", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  const LOG_KEYS = [0, 10, 20, 30, 40, 60];
+  const attacks = (dimension: number, factor: number, logInstances: number) => {
+    const stddev = factor * uniform7;
+    const key = { dimension, logQ: 32, secretStddev: stddev, errorStddev: stddev, samples: ALL };
+    return estimateAttacks({ ...key, logInstances });
+  };
+  const rows: [string, "primal" | "dual", number, number, number[]][] = [
+    ["worn", "dual", 912, 1, [134.1, 133.0, 132.1, 131.5, 130.6, 129.4]],
+    ["worn", "primal", 912, 1, [134.1, 132.4, 131.5, 130.6, 129.7, 128.6]],
+    ["difference of worn ones", "dual", 912, Math.SQRT2, [139.4, 137.7, 136.0, 134.7, 133.6, 131.8]],
+    ["difference of worn ones", "primal", 912, Math.SQRT2, [139.7, 136.8, 135.3, 133.8, 132.7, 130.9]],
+    ["unused", "dual", 1456, 1, [222.7, 221.7, 220.9, 220.0, 219.2, 217.8]],
+    ["unused", "primal", 1456, 1, [223.3, 220.9, 219.5, 218.6, 217.7, 216.2]],
+  ];
+  it.each(rows)("%s, %s attack", (_, attack, dimension, factor, standard) => {
+    for (const [i, logKeys] of LOG_KEYS.entries()) {
+      const logInstances = factor === 1 ? logKeys : Math.max(0, 2 * logKeys - 1);
+      expectWithin(attacks(dimension, factor, logInstances)[attack].standardBits, standard[i], 0.8);
     }
   });
 
-  it("costs as many queries as knowing the function", () => {
+  it.each([
+    [912, [134.1, 132.4, 131.5, 130.6, 129.7]],
+    [944, [139.1, 137.4, 136.2, 135.6, 134.8]],
+    [960, [141.5, 140.0, 138.9, 138.0, 137.4]],
+    [976, [144.2, 142.4, 141.2, 140.6, 139.8]],
+  ])("the cheaper attack in dimension %d", (dimension, standard) => {
+    for (const [i, bits] of standard.entries()) {
+      const { primal, dual } = attacks(dimension, 1, LOG_KEYS[i]);
+      expectWithin(Math.min(primal.standardBits, dual.standardBits), bits, 0.8);
+    }
+  });
+
+  it("one key is one instance; more never help the defender (both attacks)", () => {
+    const one = { dimension: 944, logQ: 32, secretStddev: uniform7, errorStddev: uniform7, samples: ALL };
+    expect(attacks(944, 1, 0)).toEqual(estimateAttacks(one));
+    for (const attack of ["primal", "dual"] as const) {
+      const bits = [0, 1, 5, 10, 20, 40, 80, 120].map((log) => attacks(944, 1, log)[attack].coreBits);
+      expect(bits.toSorted((a, b) => b - a)).toEqual(bits);
+    }
+  });
+
+  it.each([
+    // SciPy's chi2.ppf(2^-bits, beta)
+    [100, 10, 61.84610033486019],
+    [100, 30, 36.827615107744606],
+    [360, 10, 282.58232695758693],
+    [360, 30, 221.37647108541393],
+  ])("the shortest of many projected norms is a quantile of chi²: beta %d, 2^%d", (beta, bits, quantile) => {
+    expectWithin(logShortestNorm(beta, bits), Math.log2(quantile / beta) / 2, 0.01);
+  });
+
+  it.each([-1, 121, Number.NaN])("refuses logInstances = %d", (logInstances) => {
+    expect(() => attacks(944, 1, logInstances)).toThrow(/logInstances/);
+  });
+});
+
+describe("modular hints", () => {
+  const uniform7 = Math.sqrt((4 ** 7 - 1) / 12);
+  const key = { dimension: 1440, logQ: 32, secretStddev: uniform7, errorStddev: uniform7, samples: ALL };
+
+  it("of 256 vectors take 19 std bits off a key, as an independent review has it (216 to 197)", () => {
+    const plain = estimateAttacks(key).primal.standardBits;
+    const hinted = estimateAttacks({ ...key, modularHintBits: 256 * 14 }).primal.standardBits;
+    expectWithin(plain - hinted, 19, MARGIN_BITS);
+  });
+
+  it("help more the more there are, and less than coordinates for the same bits", () => {
+    const levels = [1, 1000, 3584, 7000].map(
+      (bits) => estimateAttacks({ ...key, modularHintBits: bits }).primal.coreBits,
+    );
+    expect(levels.toSorted((a, b) => b - a)).toEqual(levels);
+    const read = estimateAttacks({ ...key, dimension: 1440 - 3584 / 7 }).primal.coreBits;
+    expect(read).toBeLessThan(levels[2] - 50);
+  });
+});
+
+describe("queries for the function", () => {
+  it("are n·h/b0", () => {
     expectWithin(functionQueries(4096, weightEntropy(WEIGHT), 14), 2702, 1);
-    // the review's second table: C_u of a Gaussian reply noise of 2^-8, log2(126·1.06·sqrt(n))
-    for (const [n, queries] of [
-      [256, 214],
-      [896, 692],
-      [2048, 1507],
-      [4096, 2899],
-    ]) {
-      const capacity = Math.log2(126 * 1.06 * Math.sqrt(n));
-      expectWithin(functionQueries(n, weightEntropy(WEIGHT), capacity) / queries, 1, 0.01);
-    }
   });
 
-  it("strips the cheapest entries first and never goes below zero", () => {
-    const small = { n: 10, paddingLength: 4, replyBits: 10, weightEntropy: 9, paddingEntropy: 2 };
-    expect(remainingHintDimension({ ...small, queries: 0 })).toBe(14);
-    expect(remainingHintDimension({ ...small, queries: 1 })).toBe(10);
-    expect(remainingHintDimension({ ...small, queries: 2 })).toBe(9);
-    expect(remainingHintDimension({ ...small, queries: 1000 })).toBe(0);
+  it("h at the precision of answers: half a step's error is what the answers are off", () => {
+    // A Gaussian rounded to steps of sqrt(12)·2^-7 standard deviations has an error of 2^-7 of them.
+    expect(answeredEntropy(2 ** -7)).toBeCloseTo(weightEntropy(1) + 7 - Math.log2(Math.sqrt(12)), 10);
+    expectWithin(answeredEntropy(2 ** -7.7), 8, 0.1);
+    expect(answeredEntropy(2 ** -8) - answeredEntropy(2 ** -7)).toBeCloseTo(1, 10);
   });
 });
 

@@ -1,55 +1,59 @@
-/** Masks against the slow oracle: mask − C·s is CBD(21), s ternary, both fresh every time. */
+/** Masks against the slow oracle: mask − a_0·s is CBD(21), s ternary, both fresh every time. */
+
+import { chacha20 } from "@noble/ciphers/chacha.js";
 import { describe, expect, it } from "vitest";
-import { negacyclicProduct } from "../../test/oracle/ring.ts";
+import { negacyclicProduct, negacyclicProductBigInt } from "../../test/oracle/ring.ts";
+import { binomialErrors, ternarySecret } from "../../test/oracle/sampling.ts";
 import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import { binomials, byteCounts, chiSquareZ, correlationZ, moments } from "../../test/support/statistics.ts";
 import { type Address, Kernels, RING_DEGREE } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { MaskSource, wordStride } from "./mask-source.ts";
-import { DEFAULT_PARAMETERS, type Layout, layoutOf } from "./parameters.ts";
-import { expandLayout, publicElementBytes } from "./public-elements.ts";
+import { insecureParameters } from "./insecure-parameters.ts";
+import { MaskSource, type OneTimeMasks } from "./mask-source.ts";
+import { DEFAULT_PARAMETERS } from "./parameters.ts";
+import { PublicElements, publicElementBytes } from "./public-elements.ts";
 
 const BUNDLE_ID = new Uint8Array(16).fill(9);
 const ETA = DEFAULT_PARAMETERS.errorEta;
+const K = DEFAULT_PARAMETERS.keyLength;
 
-function makeSource(n: number, random = systemRandom) {
+function makeSource(random = systemRandom, parameters = DEFAULT_PARAMETERS) {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);
-  const layout = layoutOf(DEFAULT_PARAMETERS, n);
-  const elements = expandLayout(kernels, pool, layout, BUNDLE_ID, 0);
-  const source = new MaskSource(kernels, pool, random);
-  const words = kernels.allocate(4 * wordStride(layout));
-  const secret = kernels.allocate(2 * RING_DEGREE);
+  const elements = new PublicElements(kernels, pool, BUNDLE_ID);
+  const source = new MaskSource(kernels, pool, parameters, elements.mask(), random);
+  const { keyLength } = parameters;
+  const read = ({ vectors, words, secrets }: OneTimeMasks) =>
+    Array.from({ length: vectors }, (_, t) => ({
+      mask: kernels.words((words + 4 * t * keyLength) as Address, keyLength).slice(),
+      secret: kernels.shorts((secrets + 2 * t * RING_DEGREE) as Address, RING_DEGREE).slice(),
+    }));
   const draw = () => {
-    source.fill(layout, elements, words, secret);
-    return {
-      mask: kernels.words(words, layout.words).slice(),
-      secret: kernels.shorts(secret, RING_DEGREE).slice(),
-    };
+    const masks = source.make(1);
+    const [drawn] = read(masks);
+    source.discard(masks);
+    return drawn;
   };
-  return { kernels, pool, layout, source, words, secret, draw };
+  return { kernels, pool, source, read, draw };
 }
 
-/** C·s with the oracle. */
-function exactProduct(layout: Layout, secret: Int16Array): Uint32Array {
-  const words = new Uint32Array(layout.words);
-  for (const { kind, index, offset, length } of layout.blocks) {
-    const bytes = publicElementBytes({ bundleId: BUNDLE_ID, group: 0, kind, block: index });
-    const product = negacyclicProduct(new Uint32Array(bytes.slice().buffer), secret);
-    words.set(product.subarray(0, length), offset);
-  }
-  return words;
+function element(): Uint32Array {
+  return new Uint32Array(publicElementBytes(BUNDLE_ID, 0).slice().buffer);
+}
+
+/** (a_0·s)[0..k) with the oracle. */
+function exactProduct(secret: Int16Array): Uint32Array {
+  return negacyclicProduct(element(), secret).subarray(0, K);
 }
 
 describe("MaskSource", () => {
-  it.each([96, 1500, 2100])("n = %i: mask − C·s is CBD(21), s is ternary", (n) => {
-    const { layout, draw } = makeSource(n);
+  it("mask − a_0·s is CBD(21), s is ternary", () => {
+    const { source, read } = makeSource();
     const errors: number[] = [];
     const ternary = new Uint32Array(3);
-    for (let round = 0; round < 3; round++) {
-      const { mask, secret } = draw();
-      const exact = exactProduct(layout, secret);
+    for (const { mask, secret } of read(source.make(6))) {
+      const exact = exactProduct(secret);
       for (let i = 0; i < mask.length; i++) errors.push((mask[i] - exact[i]) | 0);
       for (const coefficient of secret) ternary[coefficient + 1]++;
     }
@@ -66,11 +70,11 @@ describe("MaskSource", () => {
     expect(Math.abs(chiSquareZ(counts, expected))).toBeLessThan(5);
     expect(Math.abs(chiSquareZ(ternary))).toBeLessThan(5);
     expect(Math.abs(correlationZ(errors, errors.slice(1)))).toBeLessThan(5);
-    expect(Math.abs(correlationZ(errors, errors.slice(layout.words)))).toBeLessThan(5);
+    expect(Math.abs(correlationZ(errors, errors.slice(K)))).toBeLessThan(5);
   });
 
   it("makes a fresh mask and secret every time, unlike those before", () => {
-    const { draw } = makeSource(96);
+    const { draw } = makeSource();
     const drawn = Array.from({ length: 20 }, draw);
     expect(new Set(drawn.map(({ mask }) => mask.join())).size).toBe(20);
     expect(new Set(drawn.map(({ secret }) => secret.join())).size).toBe(20);
@@ -81,13 +85,13 @@ describe("MaskSource", () => {
   });
 
   it("two sources share nothing; a seeded one repeats itself", () => {
-    expect(makeSource(96).draw().mask).not.toEqual(makeSource(96).draw().mask);
-    const seeded = () => makeSource(96, seededRandom("masks")).draw();
+    expect(makeSource().draw().mask).not.toEqual(makeSource().draw().mask);
+    const seeded = () => makeSource(seededRandom("masks")).draw();
     expect(seeded()).toEqual(seeded());
   });
 
   it("looks uniform", () => {
-    const { draw } = makeSource(1024);
+    const { draw } = makeSource();
     const bytes = Buffer.concat(Array.from({ length: 12 }, () => Buffer.from(draw().mask.buffer)));
     for (let place = 0; place < 4; place++) {
       const counts = byteCounts(bytes.filter((_byte, i) => i % 4 === place));
@@ -95,22 +99,87 @@ describe("MaskSource", () => {
     }
   });
 
+  it("is the sum of a_0·s and e drawn from the key's stream, as BigInt computes it", () => {
+    const drawn: Uint8Array[] = [];
+    const { draw } = makeSource((out) => {
+      seededRandom("relation")(out);
+      drawn.push(out.slice());
+    });
+    const a = [...element()].map(BigInt);
+    for (let nonce = 0; nonce < 2; nonce++) {
+      const { mask, secret } = draw();
+      const bytes = Math.ceil((544 + 6 * K) / 256) * 256;
+      const stream = chacha20(drawn[0], Uint8Array.of(nonce, ...new Uint8Array(11)), new Uint8Array(bytes));
+      const s = ternarySecret(stream.subarray(0, bytes - 6 * K)) as Int16Array;
+      const e = binomialErrors(stream.subarray(bytes - 6 * K), K);
+      expect(secret).toEqual(s);
+      const product = negacyclicProductBigInt(a, [...s].map(BigInt)).slice(0, K);
+      const expected = product.map((word, i) => BigInt.asUintN(32, word + BigInt(e[i])));
+      expect([...mask].map(BigInt)).toEqual(expected);
+    }
+  }, 60_000);
+
+  it("masks of one query are as fresh as those of many, and each has its place", () => {
+    const batch = makeSource(seededRandom("masks"));
+    const single = makeSource(seededRandom("masks"));
+    expect(batch.read(batch.source.make(5))).toEqual(Array.from({ length: 5 }, single.draw));
+  });
+
+  it("takes another key now and then", () => {
+    let asked = 0;
+    const { draw } = makeSource((out) => {
+      asked++;
+      systemRandom(out);
+    });
+    for (let i = 0; i < 64; i++) draw();
+    expect(asked).toBe(3);
+  });
+
+  it("wipes masks when they are discarded, once, and says what they take", () => {
+    const { kernels, source } = makeSource();
+    const masks = source.make(2);
+    const memory = [
+      ...kernels.bytes(masks.words, 8 * K).subarray(0, 8),
+      ...kernels.bytes(masks.secrets, 4 * RING_DEGREE),
+    ];
+    expect(memory.some((byte) => byte !== 0)).toBe(true);
+    expect(masks.state).toBe("fresh");
+    source.discard(masks);
+    expect(masks.state).toBe("spent");
+    expect(kernels.bytes(masks.words, 8 * K).every((byte) => byte === 0)).toBe(true);
+    expect(kernels.bytes(masks.secrets, 4 * RING_DEGREE).every((byte) => byte === 0)).toBe(true);
+    // A second call does not give the same memory back twice.
+    source.discard(masks);
+    const [one, two] = [source.make(2), source.make(2)];
+    expect(one.words).not.toBe(two.words);
+    expect(source.maskBytes).toBe(4 * K + 2 * RING_DEGREE);
+  });
+
+  it("refuses numbers of vectors that are none, and parameters that the kernels do not have", () => {
+    const { source } = makeSource();
+    for (const vectors of [0, -1, 1.5, Number.NaN, 2 ** 21]) {
+      expect(() => source.make(vectors)).toThrow(RangeError);
+    }
+    expect(() => makeSource(systemRandom, insecureParameters({ keyLength: 50 }))).toThrow(RangeError);
+  });
+
   it("leaves no key, secret or error in kernel memory, and makes nothing after a wipe", () => {
     let key = Buffer.alloc(0);
-    const made = makeSource(300, (out) => {
+    const made = makeSource((out) => {
       systemRandom(out);
       key = Buffer.from(out);
     });
-    const { kernels, source, draw, secret: address } = made;
+    const { kernels, source, read, draw } = made;
     const memory = () => Buffer.from(kernels.bytes(0 as Address, kernels.allocate(0)));
-    const { secret } = draw();
+    const masks = source.make(1);
+    const [{ secret }] = read(masks);
     expect(key).toHaveLength(32);
     const secretBytes = Buffer.from(secret.buffer);
     const planes = [secretBytes.subarray(0, 64), secretBytes.subarray(2048, 2112)];
     // The control: both are found while they are there.
     expect(memory().includes(key)).toBe(true);
     for (const part of planes) expect(memory().includes(part)).toBe(true);
-    kernels.wipe(address, 2 * RING_DEGREE);
+    source.discard(masks);
     for (const part of planes) expect(memory().includes(part)).toBe(false);
     expect(kernels.scratch().every((byte) => byte === 0)).toBe(true);
     source.wipe();

@@ -1,69 +1,118 @@
 /**
  * One-time RLWE masks: for a fresh ternary secret s and fresh error e,
- *   mask = C·s + e mod 2^32,   C·s = the first coefficients of a_1·s, …, a_κ·s, a_pad·s (the layout's blocks).
- * A query adds its scaled activation to a mask (v = mask + S·[x | 0]), so v is an RLWE encryption under a
- * secret that is used once. Everything here is independent of x: masks may be made ahead of time (offline).
+ *   mask = (a_0·s)[0..k) + e mod 2^32.
+ * A query adds what it hides to a mask (v = mask + y), so v is an RLWE encryption under a secret that is used once.
+ * Everything here is independent of activations, groups and keys: masks may be made ahead of time, and any query may
+ * take any of them.
  *
  * All randomness is the ChaCha20 stream of a 256-bit key from the platform's CSPRNG; each mask takes the next 64-bit
- * nonce. {@link MaskSource.refresh} replaces the key every few batches, so that a process that is cloned or restored
- * from a snapshot shares few masks with its twin. The key lies in kernel memory only.
+ * nonce. The key is replaced every few batches, so that a process that is cloned or restored from a snapshot shares few
+ * masks with its twin. The key lies in kernel memory only.
  */
+import { assertInteger } from "../base/assert.ts";
 import {
   type Address,
+  at,
   ERROR_RANDOM_BYTES,
   type Kernels,
   NTT_POLY_BYTES,
   type PublicElement,
   RANDOM_CHUNK_BYTES,
+  RING_DEGREE,
   TERNARY_RANDOM_BYTES,
 } from "../ring/kernels.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { Layout } from "./parameters.ts";
+import { assertKernelParameters, type Parameters } from "./parameters.ts";
 
 const KEY_BYTES = 32;
 /** About a token of a small model. */
 const BATCHES_PER_KEY = 32;
-/** The kernels sample errors 16 at a time. */
-const ERROR_LANES = 16;
+const SECRET_BYTES = 2 * RING_DEGREE;
 
-/** Words that a vector takes in kernel memory: n + n_pad rounded up to whole vector registers. */
-export function wordStride(layout: Layout): number {
-  return roundUp(layout.words, ERROR_LANES);
+/** Masks of one query, in kernel memory. They serve once: a mask over two activations would show their difference. */
+export interface OneTimeMasks {
+  readonly vectors: number;
+  /** (vectors, k) u32: mask. */
+  readonly words: Address;
+  /** (vectors, N) i16: s. */
+  readonly secrets: Address;
+  state: "fresh" | "used" | "spent";
 }
 
 export class MaskSource {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #random: RandomSource;
+  readonly #element: PublicElement;
+  readonly #keyLength: number;
   readonly #key: Address;
   #nonce = 0n;
   #batches = 1;
 
-  constructor(kernels: Kernels, pool: BufferPool, random: RandomSource) {
+  /** @param element a_0 */
+  constructor(
+    kernels: Kernels,
+    pool: BufferPool,
+    parameters: Parameters,
+    element: PublicElement,
+    random: RandomSource,
+  ) {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#random = random;
+    this.#element = element;
+    this.#keyLength = assertKernelParameters(parameters).keyLength;
     this.#key = kernels.allocate(KEY_BYTES);
     this.#rekey();
   }
 
-  /** Call before every batch of masks: draws a fresh key once in a while (asking the system takes 15 µs). */
-  refresh(): void {
-    if (this.#batches++ % BATCHES_PER_KEY === 0) this.#rekey();
+  /** Kernel memory that the mask of one vector takes, in bytes. */
+  get maskBytes(): number {
+    return 4 * this.#keyLength + SECRET_BYTES;
   }
 
-  /**
-   * Writes one mask and its secret.
-   *
-   * @param words out, u32[wordStride(layout)]; the words past layout.words are noise of no use
-   * @param secret out, i16[N] in {-1, 0, 1}; the caller wipes it
-   */
-  fill(layout: Layout, elements: readonly PublicElement[], words: Address, secret: Address): void {
+  /** Fresh masks for one query of `vectors` vectors. */
+  make(vectors: number): OneTimeMasks {
+    assertInteger(vectors, "vectors", 1, 1 << 20);
+    // Asking the system takes 15 µs.
+    if (this.#batches++ % BATCHES_PER_KEY === 0) this.#rekey();
+    const masks: OneTimeMasks = {
+      vectors,
+      words: this.#pool.acquire(4 * vectors * this.#keyLength),
+      secrets: this.#pool.acquire(vectors * SECRET_BYTES),
+      state: "fresh",
+    };
+    try {
+      for (let t = 0; t < vectors; t++) {
+        this.#fill(at(masks.words, 4 * t * this.#keyLength), at(masks.secrets, t * SECRET_BYTES));
+      }
+    } catch (error) {
+      this.discard(masks);
+      throw error;
+    }
+    return masks;
+  }
+
+  /** Wipes masks; a second call changes nothing. */
+  discard(masks: OneTimeMasks): void {
+    if (masks.state === "spent") return;
+    masks.state = "spent";
+    this.#pool.release(masks.words, 4 * masks.vectors * this.#keyLength);
+    this.#pool.release(masks.secrets, masks.vectors * SECRET_BYTES);
+  }
+
+  /** Forgets the key; the source can make no more masks. */
+  wipe(): void {
+    this.#kernels.wipe(this.#key, KEY_BYTES);
+    this.#nonce = -1n;
+  }
+
+  #fill(words: Address, secret: Address): void {
     const kernels = this.#kernels;
-    const stride = wordStride(layout);
-    const randomBytes = roundUp(TERNARY_RANDOM_BYTES + ERROR_RANDOM_BYTES * stride, RANDOM_CHUNK_BYTES);
-    const errorOffset = randomBytes - ERROR_RANDOM_BYTES * stride;
+    const errorBytes = ERROR_RANDOM_BYTES * this.#keyLength;
+    const randomBytes = roundUp(TERNARY_RANDOM_BYTES + errorBytes, RANDOM_CHUNK_BYTES);
+    const errorOffset = randomBytes - errorBytes;
     const random = this.#pool.acquire(randomBytes);
     const transformed = this.#pool.acquire(NTT_POLY_BYTES);
     try {
@@ -71,21 +120,13 @@ export class MaskSource {
         this.#expand(random, randomBytes);
       } while (!kernels.sampleTernary(random, errorOffset, secret));
       const secretNtt = kernels.secretToNtt(secret, transformed);
-      for (const [i, block] of layout.blocks.entries()) {
-        kernels.multiplyPublic(elements[i], secretNtt, at(words, 4 * block.offset), block.length);
-      }
-      kernels.addErrors(words, stride, at(random, errorOffset));
+      kernels.multiplyPublic(this.#element, secretNtt, words, this.#keyLength);
+      kernels.addErrors(words, this.#keyLength, at(random, errorOffset));
     } finally {
       this.#pool.release(transformed, NTT_POLY_BYTES);
       this.#pool.release(random, randomBytes);
       kernels.wipeScratch();
     }
-  }
-
-  /** Forgets the key; the source can make no more masks. */
-  wipe(): void {
-    this.#kernels.wipe(this.#key, KEY_BYTES);
-    this.#nonce = -1n;
   }
 
   #rekey(): void {
@@ -105,9 +146,4 @@ export class MaskSource {
 
 function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
-}
-
-/** An address some bytes on. */
-export function at(address: Address, bytes: number): Address {
-  return (address + bytes) as Address;
 }

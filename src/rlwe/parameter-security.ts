@@ -1,21 +1,40 @@
 /** The security of a parameter set, and the floor that createParameters enforces. */
 import { TacetError } from "../base/errors.ts";
 import { estimateAttacks, estimateLwe, type LweEstimate, type LweInstance } from "./lattice-estimate.ts";
-import type { Parameters } from "./parameter-set.ts";
+import { type Parameters, uniformStddev } from "./parameter-set.ts";
 import { maxLogQ } from "./security-table.ts";
 
-/** Bits that both instances must have in the HE-standard cost model. */
+/** Bits that every instance must have in the HE-standard cost model. */
 export const SECURITY_FLOOR = 128;
+/** Bits that worn keys must have beyond the floor: what the estimator may have missed. */
+const BITS_IN_HAND = 4;
+/** Vectors that a key may have answered beyond its number, in the worst case that is counted. */
+const SPARE_VECTORS = 16;
+/** log2 of the worn keys of one adapter that are counted against it, all accounts together. */
+export const LOG_KEYS = 30;
+/** The same for their differences: 2^30 keys have 2^59 pairs. */
+const LOG_PAIRS = 2 * LOG_KEYS - 1;
 
 /** Variance of a uniform ternary entry: 2/3. */
 const TERNARY_STDDEV = Math.sqrt(2 / 3);
 
-export interface ParameterSecurity {
-  /** v = C·s + e: what protects the client's activations, with as many samples as help an attacker. */
-  readonly user: LweEstimate;
-  /** H = P·C_pad + E + …: what protects the provider's weights from the hint alone, before any query. */
-  readonly hint: LweEstimate;
+/** Each instance with as many samples as help an attacker. */
+export interface Instances<T> {
+  /** v = a_0·s + e + y: what protects the client's activations. */
+  readonly user: T;
+  /** B = M·S + E + W: what protects the provider's weights under a key that has answered nothing. */
+  readonly freshKey: T;
+  /** The same after {@link readCoordinates} entries of S have been read by queries. */
+  readonly wornKey: T;
+  /** The same where an attacker has 2^30 such keys of one W: one that is solved gives it away. */
+  readonly wornKeys: T;
+  /** The difference of two worn keys, in which W cancels: errors and secrets are wider by sqrt(2). */
+  readonly keyDifference: T;
+  /** Any pair of 2^30 worn keys. */
+  readonly keyDifferences: T;
 }
+
+export type ParameterSecurity = Instances<LweEstimate>;
 
 /** Both attacks on one instance, and the cheaper one. */
 export interface AttackEstimates {
@@ -26,48 +45,91 @@ export interface AttackEstimates {
 
 const known = new WeakMap<Parameters, ParameterSecurity>();
 
-/** Estimates for both LWE instances, computed once per set. */
-export function securityOf(p: Parameters): ParameterSecurity {
-  const cached = known.get(p);
-  if (cached !== undefined) return cached;
-  const { user, hint } = instancesOf(p);
-  const security = { user: estimateLwe(user), hint: estimateLwe(hint) };
-  known.set(p, security);
-  return security;
+/**
+ * Q·b0/min(h_S, h_E, h_EH), rounded up: LWE dimensions that Q query vectors can take from a key. A vector brings at
+ * most b0 bits a row. Whoever asks for entries of S, E or E_H instead of the function learns one for as many bits as
+ * it has; the cheapest kind counts (docs/parameters.md §Worn keys).
+ */
+export function readCoordinates(p: Parameters, vectors: number): number {
+  const entropy = Math.min(p.secretBits, p.weightErrorBits, p.hintErrorBits);
+  return Math.ceil((vectors * p.replyBits) / entropy);
 }
 
-/** As {@link securityOf}, each attack by itself. */
-export function attacksOn(p: Parameters): { readonly user: AttackEstimates; readonly hint: AttackEstimates } {
-  const best = securityOf(p);
-  const { user, hint } = instancesOf(p);
+/** LWE under one key whose S has `read` known entries. */
+function keyInstance(p: Parameters, read: number, factor = 1): LweInstance {
   return {
-    user: { best: best.user, ...estimateAttacks(user) },
-    hint: { best: best.hint, ...estimateAttacks(hint) },
+    dimension: Math.max(1, p.keyLength - read),
+    logQ: p.logQ,
+    secretStddev: factor * uniformStddev(p.secretBits),
+    errorStddev: factor * uniformStddev(p.weightErrorBits),
+    samples: Number.POSITIVE_INFINITY,
   };
 }
 
-function instancesOf(p: Parameters): { user: LweInstance; hint: LweInstance } {
-  const { ringDegree, logQ } = p;
-  const paddingValues = p.paddingHigh - p.paddingLow + 1;
+/**
+ * LWE that is left of a key after so many vectors, in the worst case known.
+ *
+ * @param logKeys log2 of the keys of the same W that an attacker has
+ */
+export function keyAfter(p: Parameters, vectors: number, logKeys = 0): LweEstimate {
+  return estimateLwe({ ...keyInstance(p, readCoordinates(p, vectors)), logInstances: logKeys });
+}
+
+/** LWE that is left of any difference of 2^logKeys keys, two at least, after so many vectors each. */
+export function differenceAfter(p: Parameters, vectors: number, logKeys = 1): LweEstimate {
+  const instance = keyInstance(p, readCoordinates(p, vectors), Math.SQRT2);
+  // Two keys have one difference; of K there are about K²/2.
+  return estimateLwe({ ...instance, logInstances: logKeys === 1 ? 0 : 2 * logKeys - 1 });
+}
+
+function instancesOf(p: Parameters): Instances<LweInstance> {
+  const worn = readCoordinates(p, p.vectorsPerKey + SPARE_VECTORS);
   return {
     user: {
-      dimension: ringDegree,
-      logQ,
+      dimension: p.ringDegree,
+      logQ: p.logQ,
       secretStddev: TERNARY_STDDEV,
       errorStddev: Math.sqrt(p.errorEta / 2),
       samples: Number.POSITIVE_INFINITY,
     },
-    hint: {
-      dimension: p.paddingLength,
-      logQ,
-      secretStddev: Math.sqrt((paddingValues ** 2 - 1) / 12),
-      errorStddev: p.hintErrorStddev,
-      samples: ringDegree, // a row of H has N words
-    },
+    freshKey: keyInstance(p, 0),
+    wornKey: keyInstance(p, worn),
+    wornKeys: { ...keyInstance(p, worn), logInstances: LOG_KEYS },
+    keyDifference: keyInstance(p, worn, Math.SQRT2),
+    keyDifferences: { ...keyInstance(p, worn, Math.SQRT2), logInstances: LOG_PAIRS },
   };
 }
 
-/** @throws TacetError bad_argument if the tables or the estimates say less than 128 bits */
+function mapInstances<T, U>(of: Instances<T>, change: (value: T) => U): Instances<U> {
+  return {
+    user: change(of.user),
+    freshKey: change(of.freshKey),
+    wornKey: change(of.wornKey),
+    wornKeys: change(of.wornKeys),
+    keyDifference: change(of.keyDifference),
+    keyDifferences: change(of.keyDifferences),
+  };
+}
+
+/** Estimates for all LWE instances, computed once per set. */
+export function securityOf(p: Parameters): ParameterSecurity {
+  let security = known.get(p);
+  if (security === undefined) {
+    security = mapInstances(instancesOf(p), estimateLwe);
+    known.set(p, security);
+  }
+  return security;
+}
+
+/** As {@link securityOf}, each attack by itself. */
+export function attacksOn(p: Parameters): Instances<AttackEstimates> {
+  return mapInstances(instancesOf(p), (instance) => ({
+    best: estimateLwe(instance),
+    ...estimateAttacks(instance),
+  }));
+}
+
+/** @throws TacetError bad_argument if tables or estimates say less than 128 bits, or than 132 for worn keys */
 export function checkSecurity(p: Parameters): void {
   const limit = maxLogQ(p.ringDegree);
   if (limit === undefined) {
@@ -82,17 +144,22 @@ export function checkSecurity(p: Parameters): void {
       `parameters: logQ ${p.logQ} is above the published limit of ${limit} at ringDegree ${p.ringDegree}`,
     );
   }
-  const { user, hint } = securityOf(p);
-  refuseBelowFloor(user, "errorEta", "user encryption");
-  refuseBelowFloor(hint, "paddingLength, paddingLow, paddingHigh, hintErrorStddev", "hint");
+  const { user, freshKey, wornKeys, keyDifferences } = securityOf(p);
+  refuseBelow(SECURITY_FLOOR, user, "errorEta", "user encryption");
+  const widths = "keyLength, secretBits, weightErrorBits";
+  refuseBelow(SECURITY_FLOOR, freshKey, widths, "an unused key");
+  const wear = `${widths}, or fewer vectorsPerKey or replyBits`;
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, wornKeys, wear, `a worn key, one of 2^${LOG_KEYS},`);
+  const pair = `the difference of two worn keys, of 2^${LOG_KEYS},`;
+  refuseBelow(SECURITY_FLOOR + BITS_IN_HAND, keyDifferences, wear, pair);
 }
 
-function refuseBelowFloor(estimate: LweEstimate, fields: string, what: string): void {
+function refuseBelow(floor: number, estimate: LweEstimate, fields: string, what: string): void {
   // Negated, so that a NaN is refused too.
-  if (!(estimate.standardBits >= SECURITY_FLOOR)) {
+  if (!(estimate.standardBits >= floor)) {
     throw new TacetError(
       "bad_argument",
-      `parameters: ${what} has ${estimate.standardBits.toFixed(1)} bits, at least ${SECURITY_FLOOR} are required`,
+      `parameters: ${what} has ${estimate.standardBits.toFixed(1)} bits, at least ${floor} are required`,
       { hint: `raise the security through ${fields}` },
     );
   }

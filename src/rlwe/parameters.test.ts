@@ -3,19 +3,17 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../base/errors.ts";
-import { insecureSmallPadding, insecureTernaryPadding, insecureTinyRing } from "./insecure-parameters.ts";
-import { functionQueries, weightEntropy } from "./lattice-estimate.ts";
-import { securityOf } from "./parameter-security.ts";
+import { insecureParameters, insecureShortKey, insecureTinyRing } from "./insecure-parameters.ts";
+import { uniformStddev } from "./parameter-set.ts";
 import {
+  assertKernelParameters,
   createParameters,
   DEFAULT_PARAMETERS,
-  dataBlocks,
-  layoutOf,
+  errorStddev,
+  HEADROOM,
   type ParametersLiteral,
-  paddingEntropy,
-  paddingStddev,
-  replyBits,
-  weightBits,
+  paddedLength,
+  weightBlocks,
 } from "./parameters.ts";
 import { maxLogQ, SECURITY_TABLE } from "./security-table.ts";
 
@@ -42,19 +40,26 @@ describe("createParameters", () => {
     ["logQ", 64],
     ["errorEta", 0],
     ["errorEta", 2.5],
-    ["paddingLength", 0],
-    ["paddingLength", 2049],
-    ["paddingLow", -32769],
-    ["paddingHigh", -255],
-    ["paddingHigh", 32768],
-    ["hintErrorStddev", 0],
-    ["hintErrorStddev", Number.NaN],
-    ["hintErrorStddev", "256"],
-    ["weightBits", 1],
-    ["weightBits", 17],
+    ["keyLength", 0],
+    ["keyLength", 2049],
+    ["keyLength", Number.NaN],
+    ["secretBits", 0],
+    ["secretBits", 12],
+    ["weightErrorBits", 0],
+    ["weightErrorBits", 17],
+    ["hintErrorBits", "10"],
+    ["hintErrorBits", 17],
+    ["rowNorm", 2 ** 19 - 1],
+    ["rowNorm", 2 ** 31],
+    ["weightBits", 15],
+    ["weightBits", 33],
     ["hintBits", 15],
-    ["hintBits", 33],
     ["hintBits", undefined],
+    ["uploadBits", 33],
+    ["replyBits", 0],
+    ["replyBits", 33],
+    ["vectorsPerKey", 0],
+    ["vectorsPerKey", 256.5],
   ];
   it.each(bad)("refuses %s = %j and names it", (field, value) => {
     const attempt = () => createParameters({ ...literal, [field]: value });
@@ -62,30 +67,16 @@ describe("createParameters", () => {
     expect(attempt).toThrow(new RegExp(`\\b${field}\\b`));
   });
 
-  it("refuses what is below 128 bits, naming the instance", () => {
-    // The review's table: 896 ternary columns with sigma_E = 2^7 have 116 bits, N = 1024 has 110.
-    const ternary = { ...literal, paddingLow: -1, paddingHigh: 1 };
-    expect(() => createParameters({ ...ternary, paddingLength: 896, hintErrorStddev: 128 })).toThrow(
-      /hint has 11[567]/,
-    );
-    expect(() => createParameters({ ...literal, ringDegree: 1024 })).toThrow(/logQ 32 is above .* 26/);
-    expect(() => createParameters({ ...literal, ringDegree: 512, paddingLength: 512 })).toThrow(
-      /ringDegree 512/,
-    );
-    expect(createParameters({ ...ternary, hintErrorStddev: 128 }).paddingHigh).toBe(1); // 133 bits
-  });
-
-  it("knows the security of the default set, once", () => {
-    const security = securityOf(DEFAULT_PARAMETERS);
-    expect(security.user.coreBits).toBeCloseTo(200.2, 0);
-    expect(security.hint.coreBits).toBeCloseTo(155.1, 0);
-    expect(securityOf(DEFAULT_PARAMETERS)).toBe(security);
+  it("refuses a ring without a row in the tables, or with too small a limit", () => {
+    const small = { ...literal, ringDegree: 1024, keyLength: 1024 };
+    expect(() => createParameters(small)).toThrow(/logQ 32 is above .* 26/);
+    expect(() => createParameters({ ...small, ringDegree: 512, keyLength: 512 })).toThrow(/ringDegree 512/);
   });
 });
 
 describe("insecure sets", () => {
   it("are named so and have the shape they claim", () => {
-    for (const set of [insecureSmallPadding, insecureTinyRing, insecureTernaryPadding]) {
+    for (const set of [insecureShortKey, insecureTinyRing]) {
       expect(set.name).toMatch(/^insecure/);
       expect(() => createParameters(set)).toThrow(TacetError);
     }
@@ -106,92 +97,66 @@ describe("insecure sets", () => {
   });
 });
 
-describe("widths", () => {
-  it("weight and reply bits at the widths of the design", () => {
-    const widths = [256, 896, 2048, 4096, 13696];
-    expect(widths.map((n) => replyBits(DEFAULT_PARAMETERS, n))).toEqual([15, 16, 15, 15, 15]);
-    expect(widths.map((n) => weightBits(DEFAULT_PARAMETERS, n))).toEqual([12, 12, 11, 11, 10]);
-  });
-
-  it("a thief needs as many queries as under the review's w = 10 and b0, within 3 %", () => {
-    const reviewBits = new Map([
-      [256, 12],
-      [896, 13],
-      [2048, 14],
-      [4096, 14],
-      [13696, 15],
-    ]);
-    for (const [n, b0] of reviewBits) {
-      const stddev = (bits: number) => 114 * 2 ** (bits - 10);
-      const review = functionQueries(n, weightEntropy(stddev(10)), b0);
-      const ours = functionQueries(
-        n,
-        weightEntropy(stddev(weightBits(DEFAULT_PARAMETERS, n))),
-        replyBits(DEFAULT_PARAMETERS, n),
-      );
-      expect(ours).toBeGreaterThan(0.97 * review);
+describe("standard deviations", () => {
+  it("of integers that are uniform over 2^bits values are those of the list", () => {
+    for (const bits of [1, 2, 7, 10]) {
+      const values = Array.from({ length: 2 ** bits }, (_, i) => i);
+      const mean = (2 ** bits - 1) / 2;
+      const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+      expect(uniformStddev(bits)).toBeCloseTo(Math.sqrt(variance), 9);
     }
   });
 
-  it("reply bits stay between 12 and 20", () => {
-    for (let n = 1; n < 1 << 17; n = Math.ceil(n * 1.1)) {
-      expect(replyBits(DEFAULT_PARAMETERS, n)).toBeGreaterThanOrEqual(12);
-      expect(replyBits(DEFAULT_PARAMETERS, n)).toBeLessThanOrEqual(20);
-    }
-  });
-
-  it("padding statistics", () => {
-    expect(paddingStddev(DEFAULT_PARAMETERS)).toBeCloseTo(147.8, 1);
-    expect(paddingEntropy(DEFAULT_PARAMETERS)).toBe(9);
+  it("of the user's error is the square root of 10.5", () => {
+    expect(errorStddev(DEFAULT_PARAMETERS)).toBe(Math.sqrt(10.5));
   });
 });
 
-describe("layoutOf", () => {
-  it("puts the padding behind the data where it fits", () => {
-    expect(layoutOf(DEFAULT_PARAMETERS, 896)).toEqual({
-      inFeatures: 896,
-      paddingOffset: 896,
-      words: 1920,
-      blocks: [{ kind: "data", index: 0, offset: 0, length: 1920 }],
-    });
-    expect(layoutOf(DEFAULT_PARAMETERS, 1024).blocks).toEqual([
-      { kind: "data", index: 0, offset: 0, length: 2048 },
-    ]);
+describe("what the kernels implement", () => {
+  it("is the default set, and short keys of whole registers", () => {
+    expect(assertKernelParameters(DEFAULT_PARAMETERS)).toBe(DEFAULT_PARAMETERS);
+    expect(assertKernelParameters(insecureShortKey)).toBe(insecureShortKey);
   });
 
-  it("gives it a block of its own where it does not", () => {
-    expect(layoutOf(DEFAULT_PARAMETERS, 1025).blocks).toEqual([
-      { kind: "data", index: 0, offset: 0, length: 1025 },
-      { kind: "padding", index: 1, offset: 1025, length: 1024 },
-    ]);
-    expect(layoutOf(DEFAULT_PARAMETERS, 4096).blocks).toEqual([
-      { kind: "data", index: 0, offset: 0, length: 2048 },
-      { kind: "data", index: 1, offset: 2048, length: 2048 },
-      { kind: "padding", index: 2, offset: 4096, length: 1024 },
-    ]);
+  it.each([{ keyLength: 1450 }, { errorEta: 20 }, { ringDegree: 1024, keyLength: 1024 }])(
+    "is not %j",
+    (changes) => expect(() => assertKernelParameters(insecureParameters(changes))).toThrow(RangeError),
+  );
+});
+
+describe("widths of layers", () => {
+  it.each([
+    [1, 1, 16],
+    [16, 1, 16],
+    [17, 1, 32],
+    [2048, 1, 2048],
+    [2049, 2, 2064],
+    [4096, 2, 4096],
+    [13_696, 7, 13_696],
+    [1 << 19, 256, 1 << 19],
+  ])("n = %d takes %d public elements and rows of %d", (n, blocks, padded) => {
+    expect(weightBlocks(n)).toBe(blocks);
+    expect(paddedLength(n)).toBe(padded);
   });
 
-  it("covers every word once, in order, with at most N words a block", () => {
-    const sets = fc.constantFrom(DEFAULT_PARAMETERS, insecureSmallPadding, insecureTinyRing);
-    const property = fc.property(sets, fc.integer({ min: 1, max: 20_000 }), (p, n) => {
-      const layout = layoutOf(p, n);
-      let next = 0;
-      for (const [index, block] of layout.blocks.entries()) {
-        expect(block.index).toBe(index);
-        expect(block.offset).toBe(next);
-        expect(block.length).toBeGreaterThan(0);
-        expect(block.length).toBeLessThanOrEqual(p.ringDegree);
-        next += block.length;
-      }
-      expect(next).toBe(layout.words);
-      expect(layout.words).toBe(n + p.paddingLength);
-      expect(layout.blocks.filter((block) => block.kind === "data")).toHaveLength(dataBlocks(p, n));
-    });
-    fc.assert(property, { numRuns });
+  it.each([0, -1, 1.5, Number.NaN, (1 << 19) + 1])("refuses n = %d", (n) => {
+    expect(() => weightBlocks(n)).toThrow(RangeError);
   });
 
-  it.each([0, -1, 1.5, Number.NaN, (1 << 20) + 1])("refuses n = %d", (n) => {
-    expect(() => layoutOf(DEFAULT_PARAMETERS, n)).toThrow(RangeError);
+  it("the widest still has exact products: ‖x̂‖₁ is at most 2^22 for any x (property)", () => {
+    const { rowNorm } = DEFAULT_PARAMETERS;
+    const n = 1 << 19;
+    const norm = 2 ** 31 / (HEADROOM * rowNorm);
+    // Entries of k − 1/2 round up to k and gain most; the budget ‖c·x‖₂ = norm is spent on m of them.
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 4000 }), (k) => {
+        const m = Math.min(n, Math.floor((norm / (k - 0.5)) ** 2));
+        expect(k * m).toBeLessThanOrEqual(2 ** 22);
+      }),
+      { numRuns },
+    );
+    expect(Math.sqrt(n) * norm + n / 2).toBeLessThan(2 ** 22);
+    expect(norm).toBeLessThan(2 ** 15 - 1);
   });
 });
 

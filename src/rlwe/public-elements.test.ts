@@ -5,96 +5,107 @@ import { byteCounts, chiSquareZ } from "../../test/support/statistics.ts";
 import { toHex } from "../base/bytes.ts";
 import { Kernels, NTT_POLY_BYTES, RING_DEGREE } from "../ring/kernels.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { DEFAULT_PARAMETERS, layoutOf } from "./parameters.ts";
-import { type ElementId, expandLayout, publicElementBytes } from "./public-elements.ts";
+import { PublicElements, publicElementBytes } from "./public-elements.ts";
 
 const BUNDLE_ID = Uint8Array.from({ length: 16 }, (_, i) => i);
-const id = (change: Partial<ElementId> = {}): ElementId => ({
-  bundleId: BUNDLE_ID,
-  group: 0,
-  kind: "data",
-  block: 0,
-  ...change,
-});
 
 describe("publicElementBytes", () => {
   // Computed with Python's hashlib. Changing one of these is another protocol version.
   it.each([
-    [id(), "aece19a9eca4b967ab7c254313d8337339f42a6d4d971962f6f54cddcc856682"],
-    [id({ kind: "padding", block: 1 }), "17a73b2eaa88d99554c8ba03012972f9ce185138cb11aef3dd98456cb759499b"],
-    [id({ group: 0x01020304, block: 2 }), "fc9630186ea57b7df030c4c7a952ed0faf669b5a5fa6b26f95a03089f138e62b"],
+    [BUNDLE_ID, 0, "413a46b7fd54e47e57821a6b74a62a72f634ebca2f4b41666fc5f905a440d8b0"],
+    [BUNDLE_ID, 1, "0412da3cd6a1f9d83a8d164851926d2cae5ee0d2847236e3210333293fefeb0b"],
+    [BUNDLE_ID, 0x01020304, "1b7d25edbf4f7aeaa6e0a70de91bd2104c7e684ab595b1bac7b56c8ad3007dd0"],
     [
-      id({ bundleId: new Uint8Array(16).fill(255), group: 2 ** 32 - 1, block: 2 ** 32 - 1 }),
-      "767570925d8ea4820a9d12e5e6b34280838bebea38ce6b961171db0a200a9735",
+      new Uint8Array(16).fill(255),
+      2 ** 32 - 1,
+      "bc8e55238a658339bad059c85f05dd263e2aa6751f544d1bbe249e9387fa6b78",
     ],
-  ])("known answer %#", (element, digest) => {
-    const bytes = publicElementBytes(element);
+  ])("known answer %#", (bundleId, index, digest) => {
+    const bytes = publicElementBytes(bundleId, index);
     expect(bytes).toHaveLength(4 * RING_DEGREE);
     expect(toHex(sha256(bytes))).toBe(digest);
   });
 
-  it("is SHAKE128 over domain, bundle id, group, kind and block, as docs/protocol.md writes it", () => {
-    const input = Buffer.concat([
-      Buffer.from("tacet/v1/public-element"),
-      BUNDLE_ID,
-      Buffer.from([4, 3, 2, 1, 1, 5, 0, 0, 0]),
-    ]);
-    const element = id({ group: 0x01020304, kind: "padding", block: 5 });
-    expect(publicElementBytes(element)).toEqual(shake128(input, { dkLen: 8192 }));
+  it("has the digest of a_0 for the seeds of keys", () => {
+    const kernels = Kernels.load();
+    const elements = new PublicElements(kernels, new BufferPool(kernels), BUNDLE_ID);
+    const known = "413a46b7fd54e47e57821a6b74a62a72f634ebca2f4b41666fc5f905a440d8b0";
+    expect(toHex(elements.digest)).toBe(known);
+    elements.digest.fill(0);
+    expect(toHex(elements.digest)).toBe(known);
   });
 
-  it("separates bundle, group, kind and block", () => {
-    const other = BUNDLE_ID.slice();
-    other[15] ^= 1;
-    const ids = [
-      id(),
-      id({ bundleId: other }),
-      id({ group: 1 }),
-      id({ group: 256 }),
-      id({ kind: "padding" }),
-      id({ block: 1 }),
-      id({ block: 256 }),
-      id({ group: 1, block: 1 }),
-    ];
-    expect(new Set(ids.map((element) => toHex(sha256(publicElementBytes(element))))).size).toBe(ids.length);
+  it("is SHAKE128 over domain, bundle id and index, as docs/protocol.md writes it", () => {
+    const domain = Buffer.from("tacet/v2/public-element");
+    const input = Buffer.concat([domain, BUNDLE_ID, Buffer.from([4, 3, 2, 1])]);
+    expect(publicElementBytes(BUNDLE_ID, 0x01020304)).toEqual(shake128(input, { dkLen: 8192 }));
+  });
+
+  it("separates bundles and indices, and its domain from others", () => {
+    const digest = (bytes: Uint8Array) => toHex(sha256(bytes));
+    const all = [0, 1, 2, 256, 65_536].map((index) => digest(publicElementBytes(BUNDLE_ID, index)));
+    for (const place of [0, 15]) {
+      const other = BUNDLE_ID.slice();
+      other[place] ^= 1;
+      all.push(digest(publicElementBytes(other, 0)));
+    }
+    const other = Buffer.concat([Buffer.from("tacet/v1/public-element"), BUNDLE_ID, Buffer.alloc(4)]);
+    all.push(digest(shake128(other, { dkLen: 8192 })));
+    expect(new Set(all).size).toBe(all.length);
   });
 
   it("is uniform", () => {
-    const all = Buffer.concat(Array.from({ length: 8 }, (_, block) => publicElementBytes(id({ block }))));
+    const all = Buffer.concat(Array.from({ length: 8 }, (_, index) => publicElementBytes(BUNDLE_ID, index)));
     expect(Math.abs(chiSquareZ(byteCounts(all)))).toBeLessThan(5);
   });
 
-  it("refuses ids out of range", () => {
-    expect(() => publicElementBytes(id({ bundleId: new Uint8Array(15) }))).toThrow(RangeError);
+  it("refuses ids and indices out of range", () => {
+    expect(() => publicElementBytes(new Uint8Array(15), 0)).toThrow(RangeError);
     for (const bad of [-1, 2 ** 32, 0.5, Number.NaN]) {
-      expect(() => publicElementBytes(id({ group: bad }))).toThrow(RangeError);
-      expect(() => publicElementBytes(id({ block: bad }))).toThrow(RangeError);
+      expect(() => publicElementBytes(BUNDLE_ID, bad)).toThrow(RangeError);
     }
   });
 });
 
-describe("expandLayout", () => {
-  it.each([
-    [96, 1],
-    [1024, 1],
-    [1025, 2],
-    [2048, 2],
-    [3072, 2],
-    [3073, 3],
-  ])("n = %i takes %i elements, the padding's last", (n, count) => {
+describe("PublicElements", () => {
+  const make = () => {
     const kernels = Kernels.load();
-    const layout = layoutOf(DEFAULT_PARAMETERS, n);
-    const elements = expandLayout(kernels, new BufferPool(kernels), layout, BUNDLE_ID, 0);
-    expect(elements).toHaveLength(count);
-    // Times the ring's one: the coefficients of the element itself.
+    return { kernels, elements: new PublicElements(kernels, new BufferPool(kernels), BUNDLE_ID) };
+  };
+  const words = (index: number) => new Uint32Array(publicElementBytes(BUNDLE_ID, index).slice().buffer);
+
+  it("times the ring's one are the coefficients of the element, for masks and for weights", () => {
+    const { kernels, elements } = make();
     const one = kernels.allocate(2 * RING_DEGREE);
     kernels.shorts(one, 1)[0] = 1;
-    const secret = kernels.secretToNtt(one, kernels.allocate(NTT_POLY_BYTES));
     const out = kernels.allocate(4 * RING_DEGREE);
-    for (const [i, { kind, index }] of layout.blocks.entries()) {
-      kernels.multiplyPublic(elements[i], secret, out, RING_DEGREE);
-      const got = kernels.bytes(out, 4 * RING_DEGREE);
-      expect(toHex(sha256(got))).toBe(toHex(sha256(publicElementBytes(id({ kind, block: index })))));
+    const secret = kernels.secretToNtt(one, kernels.allocate(NTT_POLY_BYTES));
+    kernels.multiplyPublic(elements.mask(), secret, out, RING_DEGREE);
+    expect(kernels.words(out, RING_DEGREE)).toEqual(words(0));
+    for (const index of [0, 1, 7]) {
+      for (const transposed of [false, true]) {
+        kernels.wipe(out, 4 * RING_DEGREE);
+        const term = { element: elements.wide(index, transposed), small: one, count: 1 };
+        kernels.wideProduct([term], out, RING_DEGREE);
+        const a = words(index);
+        // a(X^-1) has -a_(N-i) at X^i
+        const turned = a.map((_, i) => (i === 0 ? a[0] : -a[RING_DEGREE - i]));
+        expect(kernels.words(out, RING_DEGREE)).toEqual(transposed ? turned : a);
+      }
     }
+  });
+
+  it("are prepared once each, and kept", () => {
+    const { kernels, elements } = make();
+    const first = [elements.mask(), elements.wide(0, true), elements.wide(1, false), elements.wide(1, true)];
+    expect(new Set<number>(first).size).toBe(4);
+    const top = kernels.allocate(0);
+    expect([
+      elements.mask(),
+      elements.wide(0, true),
+      elements.wide(1, false),
+      elements.wide(1, true),
+    ]).toEqual(first);
+    expect(kernels.allocate(0)).toBe(top);
   });
 });

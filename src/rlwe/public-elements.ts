@@ -1,60 +1,84 @@
 /**
- * The public elements a_1 … a_κ, a_pad of one group, expanded by both sides from public data:
- * a = SHAKE128("tacet/v1/public-element" ‖ bundleId ‖ LE32(group) ‖ kind ‖ LE32(block)), read as N
- * little-endian u32 words, every word used. Neither side chooses them and they are never sent
+ * The public elements of one bundle, expanded by both sides from its random id:
+ *   a_i = SHAKE128("tacet/v2/public-element" ‖ bundleId ‖ LE32(i)), read as N little-endian u32 words, every word used.
+ * a_0 masks queries and makes hints; a_1, a_2, … encrypt weights, a_j those of the inputs (j-1)·N to j·N - 1. All groups
+ * share them: each has its own secrets, as each row has. Neither side chooses them and they are never sent
  * (docs/protocol.md §Public elements; docs/security.md, rule 8).
  */
+import { sha256 } from "@noble/hashes/sha2.js";
 import { shake128 } from "@noble/hashes/sha3.js";
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { concatBytes, utf8 } from "../base/bytes.ts";
-import { type Kernels, PUBLIC_ELEMENT_BYTES, type PublicElement, RING_DEGREE } from "../ring/kernels.ts";
+import {
+  type Address,
+  type Kernels,
+  PUBLIC_ELEMENT_BYTES,
+  type PublicElement,
+  RING_DEGREE,
+  type WideElement,
+} from "../ring/kernels.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { Layout } from "./parameters.ts";
 
-const DOMAIN = utf8("tacet/v1/public-element");
+const DOMAIN = utf8("tacet/v2/public-element");
+const ELEMENT_BYTES = 4 * RING_DEGREE;
 
 /** Bytes of the random bundle id that the elements are expanded from. */
 export const BUNDLE_ID_BYTES = 16;
 
-export interface ElementId {
-  readonly bundleId: Uint8Array;
-  readonly group: number;
-  readonly kind: "data" | "padding";
-  readonly block: number;
+/** The 4·N bytes of a_index: N uniform words, little-endian. */
+export function publicElementBytes(bundleId: Uint8Array, index: number): Uint8Array {
+  assertLength(bundleId, "bundleId", BUNDLE_ID_BYTES);
+  assertInteger(index, "index", 0, 2 ** 32 - 1);
+  const le32 = Uint8Array.of(index, index >>> 8, index >>> 16, index >>> 24);
+  return shake128(concatBytes(DOMAIN, bundleId, le32), { dkLen: ELEMENT_BYTES });
 }
 
-/** The 4·N bytes of a public element: N uniform words, little-endian. */
-export function publicElementBytes(id: ElementId): Uint8Array {
-  assertLength(id.bundleId, "bundleId", BUNDLE_ID_BYTES);
-  const kind = Uint8Array.of(id.kind === "data" ? 0 : 1);
-  const input = concatBytes(DOMAIN, id.bundleId, le32(id.group), kind, le32(id.block));
-  return shake128(input, { dkLen: 4 * RING_DEGREE });
-}
+/** The elements of a bundle, prepared where they are first wanted, kept in kernel memory. */
+export class PublicElements {
+  readonly #kernels: Kernels;
+  readonly #pool: BufferPool;
+  readonly #bundleId: Uint8Array;
+  readonly #wide = new Map<string, WideElement>();
+  #mask: PublicElement | undefined;
+  #digest: Uint8Array | undefined;
 
-/** Expands a public element into kernel memory, in NTT form. */
-export function expandPublicElement(kernels: Kernels, pool: BufferPool, id: ElementId): PublicElement {
-  const out = kernels.allocate(PUBLIC_ELEMENT_BYTES);
-  const words = pool.acquire(4 * RING_DEGREE);
-  kernels.bytes(words, 4 * RING_DEGREE).set(publicElementBytes(id));
-  const element = kernels.preparePublicElement(words, out);
-  pool.release(words, 4 * RING_DEGREE);
-  return element;
-}
+  constructor(kernels: Kernels, pool: BufferPool, bundleId: Uint8Array) {
+    this.#kernels = kernels;
+    this.#pool = pool;
+    this.#bundleId = bundleId;
+  }
 
-/** The public elements of one group, in the order of its layout's blocks. */
-export function expandLayout(
-  kernels: Kernels,
-  pool: BufferPool,
-  layout: Layout,
-  bundleId: Uint8Array,
-  group: number,
-): PublicElement[] {
-  return layout.blocks.map((block) =>
-    expandPublicElement(kernels, pool, { bundleId, group, kind: block.kind, block: block.index }),
-  );
-}
+  /** SHA-256 of the bytes of a_0: what a key's seed knows of how elements are expanded from the bundle's id. */
+  get digest(): Uint8Array {
+    this.#digest ??= sha256(publicElementBytes(this.#bundleId, 0));
+    return this.#digest.slice();
+  }
 
-function le32(value: number): Uint8Array {
-  assertInteger(value, "index", 0, 2 ** 32 - 1);
-  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
+  /** a_0 for products with ternary secrets. */
+  mask(): PublicElement {
+    this.#mask ??= this.#prepare(0, (words, out) => this.#kernels.preparePublicElement(words, out));
+    return this.#mask;
+  }
+
+  /** a_index, or its transpose, for products with small integers. */
+  wide(index: number, transposed: boolean): WideElement {
+    const name = `${index}${transposed ? "ᵀ" : ""}`;
+    let element = this.#wide.get(name);
+    if (element === undefined) {
+      element = this.#prepare(index, (words, out) => this.#kernels.prepareWide(words, transposed, out));
+      this.#wide.set(name, element);
+    }
+    return element;
+  }
+
+  #prepare<Element>(index: number, prepare: (words: Address, out: Address) => Element): Element {
+    const out = this.#kernels.allocate(PUBLIC_ELEMENT_BYTES);
+    const words = this.#pool.acquire(ELEMENT_BYTES);
+    try {
+      this.#kernels.bytes(words, ELEMENT_BYTES).set(publicElementBytes(this.#bundleId, index));
+      return prepare(words, out);
+    } finally {
+      this.#pool.release(words, ELEMENT_BYTES);
+    }
+  }
 }

@@ -19,15 +19,20 @@ const CLIENT: NonNullable<ClientMessageInit>[] = [
   {
     case: "hello",
     value: {
-      version: 1,
+      version: 2,
       adapter: "law",
       baseFingerprint: bytes(32),
       bundleDigest: bytes(32, 100),
       token: "t0ken",
+      keyIds: [bytes(16), bytes(16, 3)],
     },
   },
   { case: "fetchBundle", value: {} },
-  { case: "query", value: { id: 2 ** 32 - 1, group: 3, vectors: 2, ciphertext: bytes(60, 200) } },
+  {
+    case: "query",
+    value: { id: 2 ** 32 - 1, group: 3, vectors: 2, ciphertext: bytes(60, 200), keyId: bytes(16) },
+  },
+  { case: "fetchKey", value: { id: 5, keyId: bytes(16, 9) } },
   { case: "goodbye", value: { reason: "done" } },
 ];
 
@@ -35,16 +40,21 @@ const PROVIDER: NonNullable<ProviderMessageInit>[] = [
   {
     case: "welcome",
     value: {
-      version: 1,
+      version: 2,
       adapter: "law",
       bundleDigest: bytes(32),
       bundleBytes: 2n ** 40n,
       limits: { maxMessageBytes: 1 << 26, maxVectors: 4096, maxInFlight: 64 },
+      keys: [{ keyId: bytes(16), vectorsLeft: 12 }],
+      vectorsPerKey: 256,
     },
   },
   { case: "bundlePart", value: { offset: 2n ** 33n, data: bytes(50), last: true } },
   { case: "answer", value: { id: 7, words: bytes(30), computeMicros: 1234 } },
   { case: "failure", value: { code: 7, message: "a sentence", hint: "another", queryId: 9 } },
+  { case: "failure", value: { code: 9, message: "a sentence", hint: "another", keyRequestId: 9 } },
+  { case: "keyMade", value: { id: 5, keyId: bytes(16), vectorsLeft: 256 } },
+  { case: "keyPart", value: { id: 5, group: 2, weights: bytes(90), hint: bytes(70), signature: bytes(64) } },
   { case: "goodbye", value: { reason: "shutting down" } },
 ];
 
@@ -80,7 +90,7 @@ describe("a query written into memory that is used again", () => {
   it("is the same bytes, shorter and longer in turns", () => {
     const memory = new FrameMemory();
     for (const length of [60, 5000, 0, 127, 128, 16_384]) {
-      const query = { id: 300, group: 0, vectors: 1, ciphertext: bytes(length) };
+      const query = { id: 300, group: 0, vectors: 1, ciphertext: bytes(length), keyId: bytes(16) };
       expect(encodeQueryFrame(query, memory)).toEqual(encodeClientFrame({ case: "query", value: query }));
     }
   });
@@ -163,7 +173,13 @@ describe("encodeQueryFrame", () => {
       [0xffffffff, 127, 4096, 4800],
       [300, 128, 64, 20_000],
     ]) {
-      const value = { id, group, vectors, ciphertext: new Uint8Array(length).fill(171) };
+      const value = {
+        id,
+        group,
+        vectors,
+        ciphertext: new Uint8Array(length).fill(171),
+        keyId: bytes(length % 17),
+      };
       expect(encodeQueryFrame(value)).toEqual(encodeClientFrame({ case: "query", value }));
     }
   });

@@ -1,5 +1,5 @@
 /**
- * The messages of protocol version 1 (docs/protocol.md is normative): one WebSocket binary message holds exactly
+ * The messages of protocol version 2 (docs/protocol.md is normative): one WebSocket binary message holds exactly
  * one frame. Frames are protobuf (proto/tacet/v1/wire.proto), read strictly (strict-reader.ts); anything that is not a
  * frame is refused, sizes are checked before decoding.
  */
@@ -14,7 +14,7 @@ import {
 } from "./generated/tacet/v1/wire_pb.ts";
 import { BadFrame, frameReader } from "./strict-reader.ts";
 
-export const PROTOCOL_VERSION = 1;
+export { PROTOCOL_VERSION } from "../base/protocol-version.ts";
 
 /** The payload of a frame: its case and value. */
 export type ClientMessage = Exclude<ClientFrame["frame"], { case: undefined }>;
@@ -56,16 +56,17 @@ export function encodeQueryFrame(
     readonly group: number;
     readonly vectors: number;
     readonly ciphertext: Uint8Array;
+    readonly keyId: Uint8Array;
   },
   memory?: FrameMemory,
 ): Uint8Array {
-  const { id, group, vectors, ciphertext } = query;
-  const bytes = ciphertext.length;
+  const { id, group, vectors, ciphertext, keyId } = query;
   const inner =
     fieldLength(id) +
     fieldLength(group) +
     fieldLength(vectors) +
-    (bytes === 0 ? 0 : 1 + varintLength(bytes) + bytes);
+    bytesLength(ciphertext) +
+    bytesLength(keyId);
   const length = 1 + varintLength(inner) + inner;
   const frame = memory === undefined ? new Uint8Array(length) : memory.take(length);
   let at = putVarint(frame, 0, (3 << 3) | WireType.LengthDelimited);
@@ -73,11 +74,8 @@ export function encodeQueryFrame(
   at = putField(frame, at, 1, id);
   at = putField(frame, at, 2, group);
   at = putField(frame, at, 3, vectors);
-  if (bytes > 0) {
-    at = putVarint(frame, at, (4 << 3) | WireType.LengthDelimited);
-    at = putVarint(frame, at, bytes);
-    frame.set(ciphertext, at);
-  }
+  at = putBytes(frame, at, 4, ciphertext);
+  putBytes(frame, at, 5, keyId);
   return frame;
 }
 
@@ -92,6 +90,11 @@ function fieldLength(value: number): number {
   return value === 0 ? 0 : 1 + varintLength(value);
 }
 
+/** The same of a bytes field. */
+function bytesLength({ length }: Uint8Array): number {
+  return length === 0 ? 0 : 1 + varintLength(length) + length;
+}
+
 function putVarint(target: Uint8Array, at: number, value: number): number {
   let next = at;
   let rest = value >>> 0;
@@ -103,6 +106,17 @@ function putVarint(target: Uint8Array, at: number, value: number): number {
 function putField(target: Uint8Array, at: number, number: number, value: number): number {
   if (value === 0) return at;
   return putVarint(target, putVarint(target, at, (number << 3) | WireType.Varint), value);
+}
+
+function putBytes(target: Uint8Array, at: number, number: number, bytes: Uint8Array): number {
+  if (bytes.length === 0) return at;
+  const start = putVarint(
+    target,
+    putVarint(target, at, (number << 3) | WireType.LengthDelimited),
+    bytes.length,
+  );
+  target.set(bytes, start);
+  return start + bytes.length;
 }
 
 const readClientFrame = frameReader(ClientFrameSchema);
@@ -127,7 +141,7 @@ function decode<F>(read: (bytes: Uint8Array) => F, bytes: Uint8Array, maxBytes: 
   } catch (error) {
     if (!(error instanceof BadFrame)) throw error;
     throw new TacetError("bad_frame", `the message is not a frame of this protocol: ${error.message}`, {
-      hint: "both ends must speak Tacet's protocol version 1 and nothing may alter the messages",
+      hint: "both ends must speak Tacet's protocol version 2 and nothing may alter the messages",
     });
   }
 }

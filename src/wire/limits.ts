@@ -11,12 +11,14 @@ export interface Limits {
 
 /** With these a prompt of 16,384 tokens is asked at once. The largest message follows from them: provider/limits.ts. */
 export const DEFAULT_LIMITS: Omit<Limits, "maxMessageBytes"> = Object.freeze({
-  maxVectors: 256,
+  maxVectors: 240,
   maxInFlight: 64,
 });
 
 /** No side sends or reads a larger message. */
 export const MAX_MESSAGE_BYTES = 64 << 20;
+/** What a client reads of a provider: a part of a key has B and H of one group, whole. */
+export const MAX_PROVIDER_MESSAGE_BYTES = MAX_MESSAGE_BYTES;
 /** Room in a message for everything but a query's ciphertext. */
 export const FRAME_OVERHEAD_BYTES = 1024;
 /** Largest bundle a client accepts, in bytes. */

@@ -1,4 +1,7 @@
-/** A budget is spent exactly, by a thousand clients at once, through a provider that is killed on the way. */
+/**
+ * A budget is spent exactly, by a thousand clients at once, through a provider that is killed on the way, and no key
+ * answers more vectors than it may.
+ */
 import { fork } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +11,7 @@ import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
 import type { BudgetClients, BudgetReport } from "../support/budget-clients.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
@@ -17,7 +20,7 @@ import { tinyBundle } from "../support/tiny-bundle.ts";
 const BUDGET = 10_000;
 const PROCESSES = 2;
 const CLIENTS = 500;
-const KILL_AT = [4_000];
+const KILL_AT = [2_000, 4_000, 6_000];
 const CLIENTS_SCRIPT = fileURLToPath(new URL("../support/budget-clients.ts", import.meta.url));
 const folder = temporaryFolder();
 const data = join(folder.path, "data");
@@ -32,7 +35,7 @@ afterAll(async () => {
 function startClients(options: BudgetClients) {
   const child = fork(CLIENTS_SCRIPT, [JSON.stringify(options)], { execArgv: ["--import", "tsx"] });
   const clients = {
-    latest: { answered: 0, resent: 0, done: false, failures: [] } as BudgetReport,
+    latest: { answered: 0, resent: 0, done: false, byKey: {}, worn: 0, failures: [] } as BudgetReport,
     ended: new Promise<void>((resolve) => child.once("exit", () => resolve())),
     kill: () => child.kill("SIGKILL"),
   };
@@ -59,8 +62,9 @@ it("1,000 clients get exactly 10,000 vectors, though the provider is killed", {
       token: key,
       clients: CLIENTS,
       process,
-      queryBytes: packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS)),
+      queryBytes: packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits),
       mostVectors: 8,
+      vectorsPerKey: DEFAULT_PARAMETERS.vectorsPerKey + 6,
     }),
   );
   const sum = (of: (report: BudgetReport) => number) =>
@@ -80,6 +84,11 @@ it("1,000 clients get exactly 10,000 vectors, though the provider is killed", {
   expect(sum(({ answered }) => answered)).toBe(BUDGET);
   const charged = readUsage(data).usage();
   expect(charged.map(({ total }) => total)).toEqual([BUDGET]);
+  // Each process has its own keys: what one counts of a key is all of it.
+  const used = all.flatMap(({ latest }) => Object.values(latest.byKey));
+  expect(used.reduce((total, each) => total + each)).toBe(BUDGET);
+  expect(Math.max(...used)).toBeLessThanOrEqual(DEFAULT_PARAMETERS.vectorsPerKey);
+  expect(sum(({ worn }) => worn)).toBeGreaterThan(0);
   // Killed while it was at work: some answers were lost, and their queries came again and were not charged again.
   expect(sum(({ resent }) => resent)).toBeGreaterThan(0);
 });

@@ -4,7 +4,6 @@
  */
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import type { OutputMode } from "../../src/bundle/manifest.ts";
 import { openPrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { chatGlmForward } from "../oracle/chatglm.ts";
@@ -32,9 +31,9 @@ afterAll(async () => {
 
 const IDS = [3, 49, 12, 5, 0, 41, 41, 17, 30, 2, 33, 8];
 
-async function privateLogits(test: TestModel, name: string, output: OutputMode): Promise<Float32Array> {
-  const state = join(folder.path, `${name}-${output}`);
-  await test.writeState(state, { output });
+async function privateLogits(test: TestModel, name: string): Promise<Float32Array> {
+  const state = join(folder.path, name);
+  await test.writeState(state);
   const { url } = await startProvider(state);
   const remote = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: url });
   try {
@@ -49,7 +48,7 @@ function expectAdapted(got: Float32Array, want: Rows, base: Rows): void {
   expect(distance(got, base)).toBeGreaterThan(0.1);
 }
 
-describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
+describe("fused modules through a provider", () => {
   it("ChatGLM: all four modules, ranks 4, 3 and 1", async () => {
     const weights = randomWeights(chatGlmShapes(CHATGLM), "chatglm");
     const layer = (n: number) => `transformer.encoder.layers.${n}`;
@@ -73,7 +72,7 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
     const test = testModel(await models.write(CHATGLM, weights), adapter);
     const want = chatGlmForward(CHATGLM, weights, IDS, adapter.modules).logits;
     const base = chatGlmForward(CHATGLM, weights, IDS).logits;
-    expectAdapted(await privateLogits(test, "chatglm", output), want, base);
+    expectAdapted(await privateLogits(test, "chatglm"), want, base);
   });
 
   it("GPT-2 as released: all four modules, fan_in_fan_out, ranks 4, 3 and 1", async () => {
@@ -98,6 +97,6 @@ describe.each(["public-basis", "sealed"] as const)("%s", (output) => {
     const test = testModel(await models.write(GPT2, asReleased(weights)), adapter);
     const want = gpt2Forward(GPT2, weights, IDS, adapter.modules).logits;
     const base = gpt2Forward(GPT2, weights, IDS).logits;
-    expectAdapted(await privateLogits(test, "gpt2", output), want, base);
+    expectAdapted(await privateLogits(test, "gpt2"), want, base);
   });
 });

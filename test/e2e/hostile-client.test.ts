@@ -11,7 +11,12 @@ import { openPrivateModel } from "../../src/client/client.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
-import { decodeProviderFrame, encodeClientFrame, type ProviderMessage } from "../../src/wire/frames.ts";
+import {
+  decodeClientFrame,
+  decodeProviderFrame,
+  encodeClientFrame,
+  type ProviderMessage,
+} from "../../src/wire/frames.ts";
 import { goldenModel, goldenOf, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { readWebSocket, recordingProxy } from "../support/recording-proxy.ts";
@@ -28,6 +33,13 @@ let query: Uint8Array;
 /** An encrypted vector of group 0, and the answer to it. */
 let vector: Uint8Array;
 let words: Uint8Array;
+let key: { readonly id: Uint8Array; left: number };
+/** Of the first key of every connection: without a store it is the same on all of them. */
+let firstKeyId: Uint8Array;
+/** A Hello, and a request for the key that the recorded query names. */
+let enter: Uint8Array[];
+let request: Uint8Array;
+const fetchKey = (id: number) => encodeClientFrame({ case: "fetchKey", value: { id } });
 
 beforeAll(async () => {
   const test = await goldenModel(NAME);
@@ -39,14 +51,18 @@ beforeAll(async () => {
   const model = await openPrivateModel(nodePlatform(), { base: test.checkpoint, provider: proxy.url });
   await model.model.forward(goldenOf(NAME).input_ids.slice(0, 1), model.model.newCache());
   const { messages } = readWebSocket(proxy.recordings()[0].up);
-  [hello, query] = [messages[0], messages[2]];
-  const { queryBytes } = { queryBytes: Math.ceil(((96 + 1024) * 30) / 8) };
-  vector = query.subarray(query.length - queryBytes);
+  const asked = messages.map((message) => decodeClientFrame(message, MAX_MESSAGE));
+  const first = asked.findIndex((frame) => frame.case === "query");
+  [hello, query] = [messages[0], messages[first]];
+  const recorded = asked[first].value as { ciphertext: Uint8Array; keyId: Uint8Array };
+  [vector, firstKeyId] = [recorded.ciphertext.slice(), recorded.keyId.slice()];
+  request = fetchKey(1);
+  enter = [hello, request];
   await model.close();
   await proxy.close();
   const baseFingerprint = await fingerprintCheckpoint(test.checkpoint);
   honest = (await RemoteProvider.connect(nodePlatform(), { url: provider.url, baseFingerprint })).provider;
-  ({ words } = await honest.query(0, 1, vector));
+  await takeKey();
 });
 afterAll(async () => {
   honest?.close();
@@ -55,39 +71,74 @@ afterAll(async () => {
 });
 
 interface Outcome {
+  /** But those of keys that came. */
   readonly frames: ProviderMessage[];
+  /** Ids of keys that came. */
+  readonly keyIds: Uint8Array[];
   /** Of the close, if the provider closed. */
   readonly closed: number | undefined;
 }
 
-/** Sends messages, then a query that a provider in order answers; ends with that answer or with a close. */
+/** Whether a frame is the reply to `hello`, or to the request for a key of this id. */
+function isReply({ case: name, value }: ProviderMessage, id: number | "hello"): boolean {
+  if (name === "keyMade") return value.id === id;
+  return id === "hello" ? name === "welcome" : name === "failure" && value.keyRequestId === id;
+}
+
+/**
+ * Sends messages (the next one after `hello` or `request` when that has its reply), then a request for a key and a query that a provider in order answers; ends with that answer or with
+ * a close.
+ */
 async function send(messages: readonly (Uint8Array | string)[]): Promise<Outcome> {
   const socket = new WebSocket(provider.url, { perMessageDeflate: false });
   const frames: ProviderMessage[] = [];
+  const keyIds: Uint8Array[] = [];
   return await new Promise<Outcome>((resolve, reject) => {
+    const replies = new Map<number | "hello", () => void>();
+    const replied = (id: number | "hello") =>
+      new Promise<void>((heard) => {
+        if (id === "hello" && frames.some((frame) => isReply(frame, id))) heard();
+        else replies.set(id, heard);
+      });
     const finish = (closed: number | undefined) => {
       socket.removeAllListeners("close");
       socket.on("error", () => {});
       socket.terminate();
-      resolve({ frames, closed });
+      resolve({ frames, keyIds, closed });
     };
     socket.on("error", reject);
     socket.on("close", finish);
     socket.on("message", (data: Buffer) => {
       const frame = decodeProviderFrame(data, 64 << 20);
-      frames.push(frame);
+      if (frame.case === "keyMade") keyIds.push(frame.value.keyId.slice());
+      else if (frame.case !== "keyPart") frames.push(frame);
+      for (const [id, heard] of replies) if (isReply(frame, id)) heard();
       if (frame.case === "answer" && frame.value.id === PROBE_ID) finish(undefined);
       // A provider that awaits a Hello closes on the probe: the outcome comes with the close.
     });
-    socket.on("open", () => {
-      for (const message of messages) socket.send(message, { binary: typeof message !== "string" });
+    // If there is no reply there is a close, which ends all.
+    socket.on("open", async () => {
+      for (const message of messages) {
+        socket.send(message, { binary: typeof message !== "string" });
+        if (message === hello) await replied("hello");
+        else if (message === request) await replied(1);
+      }
+      socket.send(fetchKey(PROBE_ID));
+      await replied(PROBE_ID);
       socket.send(queryFrame({ id: PROBE_ID }));
     });
   });
 }
 
-function queryFrame(change: { id?: number; group?: number; vectors?: number; ciphertext?: Uint8Array } = {}) {
-  const value = { id: 1, group: 0, vectors: 1, ciphertext: vector, ...change };
+interface QueryChange {
+  readonly id?: number;
+  readonly group?: number;
+  readonly vectors?: number;
+  readonly keyId?: Uint8Array;
+  readonly ciphertext?: Uint8Array;
+}
+function queryFrame(change: QueryChange = {}) {
+  const value = { id: 1, group: 0, vectors: 1, keyId: firstKeyId, ciphertext: vector, ...change };
   return encodeClientFrame({ case: "query", value });
 }
 
@@ -106,8 +157,16 @@ function expectDecent({ frames, closed }: Outcome): void {
   if (closed !== undefined) expect(CLOSES).toContain(closed);
 }
 
+/** The honest client's next key, and what it answers. */
+async function takeKey(): Promise<void> {
+  const { id, vectorsLeft } = await honest.fetchKey();
+  key = { id, left: vectorsLeft - 1 };
+  ({ words } = await honest.query(0, 1, vector, id));
+}
+
 async function expectServing(): Promise<void> {
-  expect((await honest.query(0, 1, vector)).words).toEqual(words);
+  if (key.left-- === 0) await takeKey();
+  expect((await honest.query(0, 1, vector, key.id)).words).toEqual(words);
 }
 
 const failures = ({ frames }: Outcome) =>
@@ -127,8 +186,10 @@ async function attack(attacks: readonly (readonly (Uint8Array | string)[])[]): P
 const wire = (code: keyof typeof ERROR_KINDS) => ERROR_KINDS[code].wire;
 
 it("(control) an honest session ends with an answer", async () => {
-  const { frames, closed } = await send([hello, query]);
+  const { frames, keyIds, closed } = await send([...enter, query]);
   expect(frames.map(({ case: name }) => name)).toEqual(["welcome", "answer", "answer"]);
+  expect(keyIds[0]).toEqual(firstKeyId);
+  expect(keyIds).toHaveLength(2);
   expect(closed).toBeUndefined();
   await expectServing();
 });
@@ -137,7 +198,8 @@ describe("a recorded message", () => {
   const recorded = [
     ["hello", () => hello, () => []],
     ["fetchBundle", () => encodeClientFrame({ case: "fetchBundle", value: {} }), () => [hello]],
-    ["query", () => query, () => [hello]],
+    ["fetchKey", () => request, () => [hello]],
+    ["query", () => query, () => enter],
     ["goodbye", () => encodeClientFrame({ case: "goodbye", value: { reason: "bye" } }), () => [hello]],
   ] as const;
 
@@ -183,30 +245,32 @@ describe("a recorded message", () => {
   });
 
   it("query, with a flipped ciphertext: an answer, as to any bytes", async () => {
-    const copy = Uint8Array.from(query);
-    copy[copy.length - 5] ^= 16;
-    const [{ frames }] = await attack([[hello, copy]]);
+    const ciphertext = Uint8Array.from(vector);
+    ciphertext[ciphertext.length - 5] ^= 16;
+    const [{ frames }] = await attack([[...enter, queryFrame({ ciphertext })]]);
     expect(frames.map(({ case: name }) => name)).toEqual(["welcome", "answer", "answer"]);
   });
 });
 
 describe("the wrong order", () => {
-  it("a query, a bundle request or a Goodbye before Hello, and a second Hello", async () => {
+  it("a query, a request for a bundle or a key, or a Goodbye before Hello, and a second Hello", async () => {
     const fetch = encodeClientFrame({ case: "fetchBundle", value: {} });
-    const [first, second, third, fourth] = await attack([
+    const [first, second, third, fourth, fifth] = await attack([
       [query],
       [fetch],
       [encodeClientFrame({ case: "goodbye", value: {} })],
       [hello, hello],
+      [request],
     ]);
     expect(failures(first)).toEqual([wire("not_ready")]);
     expect(failures(second)).toEqual([wire("not_ready")]);
     expect(third).toMatchObject({ closed: 1000 });
     expect(failures(fourth)).toEqual([wire("not_ready")]);
+    expect(failures(fifth)).toEqual([wire("not_ready")]);
   });
 
   it("nothing is answered after a fault: a hundred messages behind it get one Failure", async () => {
-    const [outcome] = await attack([[hello, Uint8Array.of(255), ...Array(100).fill(query)]]);
+    const [outcome] = await attack([[...enter, Uint8Array.of(255), ...Array(100).fill(query)]]);
     expect(outcome.frames.map(({ case: name }) => name)).toEqual(["welcome", "failure"]);
     expect(outcome.closed).toBe(1002);
   });
@@ -221,8 +285,10 @@ describe("a query", () => {
     ["of 2^32 − 1 vectors", { vectors: 2 ** 32 - 1 }, wire("too_large")],
     ["of two vectors with the bytes of one", { vectors: 2 }, wire("bad_query")],
     ["without ciphertext", { ciphertext: new Uint8Array(0) }, wire("bad_query")],
+    ["under a key that was never made", { keyId: new Uint8Array(16) }, wire("unknown_key")],
+    ["without a key", { keyId: new Uint8Array(0) }, wire("bad_query")],
   ])("%s is refused, and the connection goes on", async (_, change, code) => {
-    const [outcome] = await attack([[hello, queryFrame(change)]]);
+    const [outcome] = await attack([[...enter, queryFrame(change)]]);
     expect(outcome.frames.map(({ case: name }) => name)).toEqual(["welcome", "failure", "answer"]);
     expect(outcome.frames[1].value).toMatchObject({ code, queryId: 1 });
   });
@@ -230,17 +296,25 @@ describe("a query", () => {
   it("with a byte more or less is refused", async () => {
     const longer = Uint8Array.from([...vector, 0]);
     for (const ciphertext of [vector.subarray(1), longer]) {
-      const [outcome] = await attack([[hello, queryFrame({ ciphertext })]]);
+      const [outcome] = await attack([[...enter, queryFrame({ ciphertext })]]);
       expect(failures(outcome)).toEqual([wire("bad_query")]);
     }
   });
 
-  it("gets the same answer whatever its id, and on every connection", async () => {
-    const outcomes = await attack([7, 8, 2 ** 32 - 1].map((id) => [hello, queryFrame({ id })]));
+  it("gets the same answer whatever its id, and on every connection, whose keys are its own, another", async () => {
+    const ids = [7, 8, 2 ** 32 - 1, PROBE_ID];
+    const outcomes = await attack(
+      [1, 2, 3].map(() => [...enter, ...ids.slice(0, -1).map((id) => queryFrame({ id }))]),
+    );
+    const seen = new Set([Buffer.from(words).toString("hex")]);
     for (const { frames } of outcomes) {
-      expect(frames[1].case).toBe("answer");
-      expect(new Uint8Array((frames[1].value as { words: Uint8Array }).words)).toEqual(words);
+      const answers = frames.flatMap((frame) => (frame.case === "answer" ? [frame.value] : []));
+      expect(answers.map(({ id }) => id).sort()).toEqual([...ids].sort());
+      const texts = new Set(answers.map((answer) => Buffer.from(answer.words).toString("hex")));
+      expect(texts.size).toBe(1);
+      for (const text of texts) seen.add(text);
     }
+    expect(seen.size).toBe(1 + outcomes.length);
   });
 });
 
@@ -288,7 +362,7 @@ describe("what is no message of the protocol", () => {
 describe("after all that", () => {
   it("the provider runs, has reported no fault, has logged no data, and has not grown", async () => {
     const attacks = Array.from({ length: SLOW ? 400 : 60 }, (_, i) => [
-      hello,
+      ...enter,
       queryFrame({ group: i }),
       query,
     ]);

@@ -94,7 +94,13 @@ describe("in place of the Welcome", () => {
     ["a Goodbye", "connection_lost", () => [frame({ case: "goodbye", value: {} })]],
     ["a Welcome cut by a byte", "bad_frame", (_, bytes) => [bytes.subarray(0, bytes.length - 1)]],
     ["two Welcomes", "bad_frame", (_, bytes) => [bytes, bytes]],
-    ["a Welcome of version 2", "unsupported_version", (m) => [replaced(m, { version: 2 })]],
+    ["a Welcome of version 1", "unsupported_version", (m) => [replaced(m, { version: 1 })]],
+    ["a Welcome of no vectors a key", "bad_frame", (m) => [replaced(m, { vectorsPerKey: 0 })]],
+    [
+      "a key id of 15 bytes",
+      "bad_frame",
+      (m) => [replaced(m, { keys: [{ keyId: new Uint8Array(15), vectorsLeft: 1 }] })],
+    ],
     ["a Welcome without limits", "bad_frame", (m) => [replaced(m, { limits: undefined })]],
     [
       "limits of zero",
@@ -149,6 +155,88 @@ describe("in place of the bundle", () => {
     ["an Answer to nothing", "bad_frame", (_, bytes) => [frame({ case: "answer", value: { id: 5 } }), bytes]],
   ])("%s: %s", async (_, code, change) => {
     await expectFailure(code, only("bundlePart", change));
+  });
+});
+
+describe("in place of a key", () => {
+  type Part = Extract<ProviderMessage, { case: "keyPart" }>["value"];
+  const value = (m: ProviderMessage) => m.value as Part;
+  const flipped = (bytes: Uint8Array) => bytes.map((byte, i) => (i === 7 ? byte ^ 4 : byte));
+  const fail = (m: ProviderMessage, code: number) =>
+    frame({ case: "failure", value: { code, message: "no", keyRequestId: value(m).id } });
+
+  it.each<[string, ErrorCode, Tamper]>([
+    ["nothing before its parts", "bad_frame", () => []],
+    ["a close", "connection_lost", () => "close"],
+    ["an id of another length", "bad_key", (m) => [replaced(m, { keyId: new Uint8Array(15) })]],
+    ["no vectors", "bad_key", (m) => [replaced(m, { vectorsLeft: 0 })]],
+    ["a request that was not made", "bad_frame", (m) => [replaced(m, { id: 4e6 })]],
+    ["the same twice", "bad_frame", (_, bytes) => [bytes, bytes]],
+    ["a Failure of the request", "unauthorized", (m) => [fail(m, 10)]],
+    [
+      "a Failure of another",
+      "bad_frame",
+      () => [frame({ case: "failure", value: { code: 7, keyRequestId: 4e6 } })],
+    ],
+  ])("announced as %s: %s", async (_, code, change) => {
+    await expectFailure(code, only("keyMade", change));
+  });
+
+  it.each<[string, ErrorCode, Tamper]>([
+    ["nothing", "timed_out", () => []],
+    ["a close", "connection_lost", () => "close"],
+    ["a byte less", "bad_key", (m) => [replaced(m, { weights: value(m).weights.subarray(1) })]],
+    ["a byte more", "bad_key", (m) => [replaced(m, { hint: Uint8Array.from([...value(m).hint, 0]) })]],
+    ["no hint", "bad_key", (m) => [replaced(m, { hint: new Uint8Array(0) })]],
+    ["weights with a bit changed", "bad_key", (m) => [replaced(m, { weights: flipped(value(m).weights) })]],
+    ["a hint with a bit changed", "bad_key", (m) => [replaced(m, { hint: flipped(value(m).hint) })]],
+    ["another signature", "bad_key", (m) => [replaced(m, { signature: flipped(value(m).signature) })]],
+    ["no signature", "bad_key", (m) => [replaced(m, { signature: new Uint8Array(0) })]],
+    ["another group", "bad_frame", (m) => [replaced(m, { group: value(m).group + 1 })]],
+    ["the same part twice", "bad_frame", (_, bytes) => [bytes, bytes]],
+    ["a part of no request", "bad_frame", (m) => [replaced(m, { id: 4e6 })]],
+    ["a Failure of the request", "unauthorized", (m) => [fail(m, 10)]],
+  ])("with %s: %s", async (_, code, change) => {
+    await expectFailure(code, only("keyPart", change));
+  });
+
+  it("the parts of another key of the same session: bad_key", async () => {
+    const first = new Map<number, Part>();
+    let refusals = 1;
+    provider.tamper = (m, bytes) => {
+      if (m.case === "answer" && refusals-- > 0) return [failureOf(m, 17)];
+      if (m.case !== "keyPart") return [bytes];
+      const { group, weights, hint, signature } = m.value;
+      const other = first.get(group);
+      if (other !== undefined) {
+        return [replaced(m, { weights: other.weights, hint: other.hint, signature: other.signature })];
+      }
+      // The provider's memory serves its next message.
+      const copy = { weights: weights.slice(), hint: hint.slice(), signature: signature.slice() };
+      first.set(group, { ...m.value, ...copy });
+      return [bytes];
+    };
+    expect(await session()).toMatchObject({ code: "bad_key" });
+  });
+
+  it.each([
+    ["unknown", "unknown_key", 16],
+    ["worn out", "worn_key", 17],
+  ] as const)("refused as %s for ever: %s, after five keys and no other bytes", async (_, code, wire) => {
+    await expectFailure(
+      code,
+      only("answer", (m) => [failureOf(m, wire)]),
+    );
+    const queries = provider.takeReceived().flatMap((sent) => (sent.case === "query" ? [sent.value] : []));
+    const keys = queries.map(({ keyId }) => Buffer.from(keyId).toString("hex"));
+    expect(new Set(keys).size).toBe(5);
+    const bytes = queries.map(({ ciphertext }) => Buffer.from(ciphertext).toString("base64"));
+    expect(new Set(bytes).size).toBe(1);
+  });
+
+  it("refused once: another key, the same bytes, and the session goes on", async () => {
+    provider.tamper = only("answer", (m) => [failureOf(m, 17)], 0);
+    expect(await session()).toBeInstanceOf(Float32Array);
   });
 });
 
@@ -234,7 +322,7 @@ describe("in place of an Answer", () => {
     let failed = 0;
     for (let run = 0; run < runs; run++) {
       let seen = 0;
-      const nth = run % 5;
+      const nth = run % 8;
       provider.tamper = (_, bytes) => {
         if (seen++ !== nth) return [bytes];
         const copy = bytes.slice();

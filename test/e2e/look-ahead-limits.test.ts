@@ -18,7 +18,7 @@ const PAIRS = 11;
 let test: TestModel;
 beforeAll(async () => {
   test = await lexicon();
-  await test.writeState(state, { output: "public-basis" });
+  await test.writeState(state);
 });
 afterAll(async () => {
   await stopProviders();
@@ -62,7 +62,11 @@ it("never has more queries open than the provider takes, however many contexts t
     return await joined.provider.query(...asked).finally(() => open--);
   };
   const limits = { ...joined.provider.welcome.limits, maxInFlight: 3 };
-  const adapter = new RemoteAdapter(joined.bundle, { query }, limits);
+  const adapter = new RemoteAdapter(
+    joined.bundle,
+    { query, fetchKey: () => joined.provider.fetchKey() },
+    limits,
+  );
   const x = Float32Array.from({ length: adapter.groups[0].inFeatures }, (_, i) => Math.sin(i));
   const answers = await Promise.all(Array.from({ length: 10 }, () => adapter.begin(0, x, 1).wait()));
   expect([open, most]).toEqual([0, 3]);

@@ -2,11 +2,13 @@
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../../src/base/errors.ts";
+import type { Platform } from "../../src/base/platform.ts";
 import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
-import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
-import { CausalLm } from "../../src/model/causal-lm.ts";
+import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
+import { packedBytes } from "../../src/ring/kernels.ts";
+import { decodeProviderFrame } from "../../src/wire/frames.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
@@ -129,38 +131,55 @@ async function* idsOf(model: CausalLm): AsyncGenerator<number> {
 }
 
 describe("two providers with one private state", () => {
-  it("answer alternate queries of one session, and the same bytes alike", async () => {
+  it("do not know each other's keys without a store: a key is its connection's", async () => {
     const [first, second] = [await startProvider(state), await startProvider(state)];
     const baseFingerprint = await fingerprintCheckpoint(test.checkpoint);
     const ends = await Promise.all(
       [first, second].map(({ url }) => RemoteProvider.connect(platform, { url, baseFingerprint })),
     );
-    const asked = [0, 0];
-    let turn = 0;
-    const sample: [number, number, Uint8Array][] = [];
-    const adapter = new RemoteAdapter(
-      ends[0].bundle,
-      {
-        query(group, vectors, ciphertext) {
-          turn ^= 1;
-          asked[turn]++;
-          if (sample.length < 4) sample.push([group, vectors, ciphertext]);
-          return ends[turn].provider.query(group, vectors, ciphertext);
-        },
-      },
-      ends[0].provider.welcome.limits,
-    );
-    const model = await CausalLm.load(test.checkpoint, platform.tensors, { deltas: adapter });
-    expect(await greedyIds(model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
-    expect(Math.min(...asked)).toBeGreaterThan(10);
-    expect(Math.abs(asked[0] - asked[1])).toBeLessThanOrEqual(1);
-    for (const query of sample) {
-      const [a, b] = await Promise.all(ends.map(({ provider }) => provider.query(...query)));
-      expect(a.words).toEqual(b.words);
-    }
+    const { id } = await ends[0].provider.fetchKey();
+    const { parameters } = ends[0].bundle.manifest;
+    const query = new Uint8Array(packedBytes(parameters.keyLength, parameters.uploadBits)).fill(5);
+    const ask = (end: number) => ends[end].provider.query(0, 1, query, id);
+    const [one, again] = [await ask(0), await ask(0)];
+    expect(one.words).toEqual(again.words);
+    await expect(ask(1)).rejects.toMatchObject({ code: "unknown_key" });
     for (const { provider } of ends) provider.close();
-    adapter.dispose();
-    await model.dispose();
+  });
+
+  it("one takes over when the other is killed while it sends a key", async () => {
+    const [first, second] = [await startProvider(state), await startProvider(state)];
+    let kills = 1;
+    const watched: Platform = {
+      ...platform,
+      async connect(url, options) {
+        const socket = await platform.connect(url, options);
+        return new Proxy(socket, {
+          set(target, name, value) {
+            if (name !== "onMessage") return Reflect.set(target, name, value);
+            let isDead = false;
+            target.onMessage = (message: Uint8Array) => {
+              if (isDead) return;
+              value(message);
+              if (decodeProviderFrame(message, message.length).case !== "keyMade" || kills-- <= 0) return;
+              isDead = true;
+              void first.kill("SIGKILL");
+            };
+            return true;
+          },
+          get(target, name) {
+            const value = Reflect.get(target, name);
+            return typeof value === "function" ? value.bind(target) : value;
+          },
+        });
+      },
+    };
+    const provider = [first.url, second.url];
+    const model = await openPrivateModel(watched, { base: test.checkpoint, provider, reconnectMs: 5000 });
+    open.push(model);
+    expect(await greedyIds(model.model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
+    expect(kills).toBeLessThanOrEqual(0);
+    expect(first.isRunning()).toBe(false);
   });
 
   it("one takes over when the other is killed, in the middle of an answer", async () => {

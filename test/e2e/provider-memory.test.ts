@@ -1,6 +1,6 @@
 /**
- * A provider's memory under attack: bytes one at a time, messages that are not finished, answers and bundles that
- * nobody reads, from many connections and addresses at once. It stays within what `maxWaitingBytes` says, and an honest
+ * A provider's memory under attack: bytes one at a time, messages that are not finished, answers, bundles
+ * and keys that nobody reads, from many connections and addresses at once. It stays within what `maxWaitingBytes` says, and an honest
  * client is answered all the time. SLOW=1: a minute, otherwise some seconds.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -9,8 +9,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
-import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
+import {
+  decodeProviderFrame,
+  encodeClientFrame,
+  PROTOCOL_VERSION,
+  type ProviderMessage,
+} from "../../src/wire/frames.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { tallBundle } from "../support/tiny-bundle.ts";
@@ -27,7 +32,7 @@ const ADDRESSES = 6;
 const MOST_BYTES = 2.5 * TOTAL_BYTES + (64 << 20);
 /** Measured: provider-crowd.test.ts prints 20 KiB; twice that. */
 const CONNECTION_BYTES = 40 << 10;
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 
 const folder = temporaryFolder();
 let provider: ProviderProcess;
@@ -48,13 +53,16 @@ afterAll(async () => {
 
 const hello = encodeClientFrame({
   case: "hello",
-  value: { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+  value: { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
 });
-const query = (id: number, vectors: number) =>
+const query = (id: number, vectors: number, keyId: Uint8Array) =>
   encodeClientFrame({
     case: "query",
-    value: { id, group: 0, vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) },
+    value: { id, group: 0, vectors, keyId, ciphertext: new Uint8Array(vectors * QUERY_BYTES) },
   });
+const fetchKey = (id: number) => encodeClientFrame({ case: "fetchKey", value: { id } });
+/** Of the first key of every connection: without a store it is the same on all of them. */
+let firstKeyId: Uint8Array;
 const fetchBundle = encodeClientFrame({ case: "fetchBundle", value: {} });
 
 /** A masked frame's head; the mask is 0, so that the payload is as it is. */
@@ -130,8 +138,15 @@ const ATTACKS: readonly Attack[] = [
     name: "repeats of a long query, answers not read",
     welcomed: true,
     reads: false,
+    begin: () => [frame(fetchKey(1))],
+    next: () => frame(query(1, 100, firstKeyId)),
+  },
+  {
+    name: "keys that nobody reads",
+    welcomed: true,
+    reads: false,
     begin: () => [],
-    next: () => frame(query(1, 100)),
+    next: (turn) => (turn < 8 ? frame(fetchKey(1 + turn)) : undefined),
   },
   {
     name: "pings, answers not read",
@@ -184,19 +199,39 @@ it(`stays within its bounds, and answers others, through ${SECONDS} s of attacks
   const honest = new WebSocket(provider.url, { perMessageDeflate: false });
   let closed = false;
   honest.on("close", () => (closed = true)).on("error", () => {});
-  const reply = () => new Promise<Buffer>((resolve) => honest.once("message", resolve));
+  /** The next message of one kind. */
+  const reply = (name: ProviderMessage["case"]) =>
+    new Promise<ProviderMessage>((resolve, reject) => {
+      const take = (message: Buffer) => {
+        const got = decodeProviderFrame(new Uint8Array(message), 64 << 20);
+        if (got.case === "failure") reject(new Error(`${got.value.message} (${got.value.hint})`));
+        if (got.case !== name) return;
+        honest.off("message", take);
+        resolve(got);
+      };
+      honest.on("message", take);
+    });
   await new Promise((resolve) => honest.once("open", resolve));
-  const welcome = reply();
+  const welcome = reply("welcome");
   honest.send(hello);
   await welcome;
-  const answered = async (id: number) => {
-    const answer = reply();
-    honest.send(query(id, 1));
-    expect(decodeProviderFrame(new Uint8Array(await answer), 64 << 20)).toMatchObject({
-      case: "answer",
-      value: { id },
-    });
+  let key: { readonly id: Uint8Array; left: number } | undefined;
+  const takeKey = async (id: number) => {
+    const [made, part] = [reply("keyMade"), reply("keyPart")];
+    honest.send(fetchKey(id));
+    const { keyId, vectorsLeft } = (await made).value as { keyId: Uint8Array; vectorsLeft: number };
+    key = { id: keyId.slice(), left: vectorsLeft };
+    await part;
+    return key;
   };
+  const answered = async (id: number) => {
+    const { id: keyId } = key !== undefined && key.left > 0 ? key : await takeKey(id);
+    if (key !== undefined) key.left--;
+    const answer = reply("answer");
+    honest.send(query(id, 1, keyId));
+    expect(await answer).toMatchObject({ case: "answer", value: { id } });
+  };
+  firstKeyId = (await takeKey(1)).id;
   for (let id = 1; id <= 200; id++) await answered(id);
 
   const before = provider.memory();

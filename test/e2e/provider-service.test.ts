@@ -6,13 +6,13 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { DEFAULT_PARAMETERS, layoutOf, uploadBits } from "../../src/rlwe/parameters.ts";
-import { decodeProviderFrame, encodeClientFrame } from "../../src/wire/frames.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
+import { decodeProviderFrame, encodeClientFrame, PROTOCOL_VERSION } from "../../src/wire/frames.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { tinyBundle } from "../support/tiny-bundle.ts";
 
-const QUERY_BYTES = packedBytes(layoutOf(DEFAULT_PARAMETERS, 24).words, uploadBits(DEFAULT_PARAMETERS));
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
 const TLS = fileURLToPath(new URL("../fixtures/tls/", import.meta.url));
 const folder = temporaryFolder();
 const state = join(folder.path, "state");
@@ -48,21 +48,25 @@ const statusOf = (provider: ProviderProcess) =>
 async function greet(url: string) {
   const socket = new WebSocket(url, { rejectUnauthorized: false });
   const heard: string[] = [];
+  let keyId = new Uint8Array(0);
   const closed = new Promise<number>((resolve) => socket.on("close", resolve));
-  socket.on("message", (data: Buffer) =>
-    heard.push(decodeProviderFrame(new Uint8Array(data), 64 << 20).case),
-  );
+  socket.on("message", (data: Buffer) => {
+    const frame = decodeProviderFrame(new Uint8Array(data), 64 << 20);
+    if (frame.case === "keyMade") keyId = frame.value.keyId.slice();
+    heard.push(frame.case);
+  });
   await new Promise((resolve, reject) => socket.on("open", resolve).on("error", reject));
-  const hello = { version: 1, baseFingerprint: new Uint8Array(32).fill(0x5a) };
+  const hello = { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) };
   socket.send(encodeClientFrame({ case: "hello", value: hello }));
-  await until(() => heard[0]);
-  const ask = (id: number, vectors: number) =>
-    socket.send(
-      encodeClientFrame({
-        case: "query",
-        value: { id, group: 0, vectors, ciphertext: new Uint8Array(vectors * QUERY_BYTES) },
-      }),
-    );
+  socket.send(encodeClientFrame({ case: "fetchKey", value: { id: 1 } }));
+  // Welcome, KeyMade and a part for each group; what a test hears follows the Welcome.
+  await until(() => heard[3]);
+  heard.splice(1);
+  const ask = (id: number, vectors: number) => {
+    // More would be a message that is too long, which closes the connection.
+    const ciphertext = new Uint8Array(Math.min(vectors, 240) * QUERY_BYTES);
+    socket.send(encodeClientFrame({ case: "query", value: { id, group: 0, vectors, keyId, ciphertext } }));
+  };
   return { socket, heard, closed, ask };
 }
 
@@ -71,7 +75,7 @@ it("says how it is on a port of its own, and clients' port says only that it liv
   const status = statusOf(provider);
   const client = await greet(provider.url);
   client.ask(1, 3);
-  client.ask(2, 257);
+  client.ask(2, 241);
   await until(() => client.heard[2]);
   const get = async (path: string) => await (await fetch(status + path)).text();
   expect([await get("/healthz"), await get("/readyz")]).toEqual(["ok\n", "ready\n"]);
@@ -80,6 +84,10 @@ it("says how it is on a port of its own, and clients' port says only that it liv
     'tacet_queries_total{adapter="tiny"} 1',
     'tacet_vectors_total{adapter="tiny"} 3',
     'tacet_refusals_total{code="too_large"} 1',
+    'tacet_refusals_total{code="worn_key"} 0',
+    'tacet_keys_total{adapter="tiny"} 1',
+    'tacet_keys_again_total{adapter="tiny"} 0',
+    "tacet_key_secrets 1",
     'tacet_answer_seconds_count{adapter="tiny"} 1',
     "tacet_connections 1",
     "tacet_in_flight_queries 0",
@@ -98,10 +106,10 @@ it("says how it is on a port of its own, and clients' port says only that it liv
 });
 
 it("at SIGTERM answers what is open, is not ready, tells its clients, ends with 0", async () => {
-  const provider = await startProvider(state, { args: ["--metrics-port", "0", "--max-vectors", "1024"] });
+  const provider = await startProvider(state, { args: ["--metrics-port", "0"] });
   const status = statusOf(provider);
   const [busy, idle] = [await greet(provider.url), await greet(provider.url)];
-  for (let id = 1; id <= 8; id++) busy.ask(id, 1024);
+  for (let id = 1; id <= 4; id++) busy.ask(id, 64);
   await until(() => busy.heard[1]);
   const ended = provider.kill("SIGTERM");
   await until(() => idle.heard[1]);

@@ -1,6 +1,6 @@
 /**
  * What a client sends does not depend on what it decrypts (docs/security.md, rule 6): bundles that pass every check and
- * are still hostile, and replies of any words, give the same messages in the same order and of the same lengths as an
+ * are still hostile, keys and replies of any words, give the same messages in the same order and of the same lengths as an
  * honest session over the same token ids, each behind the same number of the provider's. No retry, no goodbye, no message
  * more or less. How long the steps in between take is measured by bench/timing-leak.ts: no test here depends on a clock.
  */
@@ -9,8 +9,12 @@ import { join } from "node:path";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
+import { decodeBundle } from "../../src/bundle/bundle.ts";
+import { signKeyPart } from "../../src/bundle/key-signature.ts";
+import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { openPrivateModel } from "../../src/client/client.ts";
-import { nodePlatform } from "../../src/platform/node.ts";
+import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
+import type { EncryptedWeights } from "../../src/pll/provider-layer.ts";
 import { seededRandom } from "../oracle/seeded-random.ts";
 import { type EditableFile, editSafetensors } from "../support/edit-safetensors.ts";
 import { type HostileProvider, replaced, startHostileProvider } from "../support/hostile-provider.ts";
@@ -24,12 +28,17 @@ const folder = temporaryFolder();
 let test: TestModel;
 let provider: HostileProvider;
 let bundle: Uint8Array;
+let signingKey: Uint8Array;
+let lastKeyId: Uint8Array;
 let honest: readonly string[];
 
 beforeAll(async () => {
   test = await goldenModel(NAME);
   await test.writeState(join(folder.path, "state"));
   bundle = new Uint8Array(readFileSync(join(folder.path, "state/bundle.safetensors")));
+  const { manifest, digest } = await decodeBundle(bundle);
+  const tree = nodeFileTree(join(folder.path, "state"));
+  signingKey = (await readPrivateState(tree, "private.safetensors", manifest, digest)).keySigningKey;
   provider = await startHostileProvider(join(folder.path, "state"));
   honest = await traffic();
 });
@@ -38,8 +47,17 @@ afterAll(async () => {
   folder.remove();
 });
 
+interface Changes {
+  /** Another bundle than the provider has. */
+  readonly served?: Uint8Array;
+  /** Of each answer. */
+  readonly words?: (honest: Uint8Array) => Uint8Array;
+  /** Of each part of a key; it is signed anew, as a hostile provider can. */
+  readonly part?: (honest: EncryptedWeights) => EncryptedWeights;
+}
+
 /** All that the client of one session sends, as kinds and lengths; the logits must be finite. */
-async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint8Array): Promise<string[]> {
+async function traffic({ served, words, part }: Changes = {}): Promise<string[]> {
   provider.takeReceived();
   provider.tamper = (message, bytes) => {
     if (served && message.case === "welcome") {
@@ -50,6 +68,13 @@ async function traffic(served?: Uint8Array, words?: (honest: Uint8Array) => Uint
       const end = last ? served.length : Number(offset) + data.length;
       return [replaced(message, { data: served.subarray(Number(offset), end) })];
     }
+    if (message.case === "keyPart" && (served || part)) {
+      const { group, weights, hint } = message.value;
+      const changed = part?.({ weights, hint }) ?? { weights, hint };
+      const identity = { bundleDigest: sha256(served ?? bundle), keyId: lastKeyId, group };
+      return [replaced(message, { ...changed, signature: signKeyPart(signingKey, identity, changed) })];
+    }
+    if (message.case === "keyMade") lastKeyId = message.value.keyId.slice();
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
     }
@@ -82,6 +107,8 @@ function describeMessage(message: ReturnType<HostileProvider["takeReceived"]>[nu
       const { id, group, vectors, ciphertext } = message.value;
       return `query ${id} of group ${group}: ${vectors} vectors, ${ciphertext.length} bytes`;
     }
+    case "fetchKey":
+      return `fetchKey ${message.value.id} ${message.value.keyId.length}`;
     case "goodbye":
       return `goodbye ${message.value.reason.length}`;
     default:
@@ -94,15 +121,6 @@ const noise = (length: number) => {
   const bytes = new Uint8Array(length);
   random(bytes);
   return bytes;
-};
-type Manifest = { groups: { normBound: number }[] };
-const manifest = (file: EditableFile, edit: (m: Manifest) => void) => {
-  const m = JSON.parse(file.metadata.tacet) as Manifest;
-  edit(m);
-  file.metadata.tacet = JSON.stringify(m);
-};
-const setBounds = (m: Manifest, bound: number) => {
-  for (const group of m.groups) group.normBound = bound;
 };
 const each = (file: EditableFile, part: string, edit: (tensor: EditableFile["tensors"][number]) => void) => {
   for (const tensor of file.tensors) if (tensor.name.includes(part)) edit(tensor);
@@ -120,11 +138,12 @@ const basis = (sign: number, rest: number) => (file: EditableFile) =>
     tensor.data = new Uint8Array(toFloat16(values).buffer);
   });
 
-it("(control) an honest session is a Hello, a bundle, queries, and a Goodbye", () => {
+it("(control) an honest session is a Hello, a bundle, a key, queries, and a Goodbye", () => {
   expect(honest[0]).toMatch(/^hello/);
   expect(honest[1]).toMatch(/^fetchBundle/);
+  expect(honest[2]).toMatch(/^fetchKey/);
   expect(honest.at(-1)).toMatch(/^goodbye/);
-  expect(honest.filter((line) => line.startsWith("query")).length).toBe(honest.length - 3);
+  expect(honest.filter((line) => line.startsWith("query")).length).toBe(honest.length - 4);
   expect(honest.length).toBeGreaterThan(10);
 });
 
@@ -138,24 +157,30 @@ it("(control) another number of tokens is seen", async () => {
 
 describe("the same traffic with a bundle", () => {
   it.each<[string, (file: EditableFile) => void]>([
-    ["whose hint is noise", (file) => each(file, "hint", (t) => void t.data.set(noise(t.data.length)))],
-    ["whose hint is zero", (file) => each(file, "hint", (t) => void t.data.fill(0))],
-    [
-      "whose hint moves every u by half of q",
-      (file) =>
-        each(file, "hint", (t) => void t.data.set(t.data.map((b, i) => (i % 3 === 2 ? b ^ 0x80 : b)))),
-    ],
-    [
-      "whose norm bound is so small that every result wraps",
-      (file) => manifest(file, (m) => setBounds(m, 1)),
-    ],
-    ["whose norm bound leaves nothing but noise", (file) => manifest(file, (m) => setBounds(m, 2 ** 30))],
     ["whose results overflow float32", scales(2 ** 99)],
     ["whose results are denormal", scales(2 ** -100)],
     ["whose basis is negative, with denormal halves", basis(-1, 2 ** -24)],
     ["whose basis is exact", basis(1, 0)],
   ])("%s", async (_, edit) => {
-    expect(await traffic(editSafetensors(bundle, edit))).toEqual(honest);
+    expect(await traffic({ served: editSafetensors(bundle, edit) })).toEqual(honest);
+  });
+});
+
+describe("the same traffic with keys", () => {
+  const both =
+    (change: (bytes: Uint8Array) => Uint8Array) =>
+    ({ weights, hint }: EncryptedWeights) => ({
+      weights: change(weights),
+      hint: change(hint),
+    });
+  it.each<[string, (part: EncryptedWeights) => EncryptedWeights]>([
+    ["of noise", both((bytes) => noise(bytes.length))],
+    ["of zeros", both((bytes) => new Uint8Array(bytes.length))],
+    ["of ones", both((bytes) => new Uint8Array(bytes.length).fill(255))],
+    ["that move every u by half of q", both((bytes) => bytes.map((b, i) => (i % 3 === 2 ? b ^ 0x80 : b)))],
+    ["whose hint is noise", ({ weights, hint }) => ({ weights, hint: noise(hint.length) })],
+  ])("%s", async (_, part) => {
+    expect(await traffic({ part })).toEqual(honest);
   });
 });
 
@@ -168,6 +193,6 @@ describe("the same traffic with replies", () => {
     ["just below it", (words) => words.map((_, i) => (i % 2 ? 0x7f : 255))],
     ["with one bit flipped", (words) => words.map((byte, i) => (i === 0 ? byte ^ 1 : byte))],
   ])("%s", async (_, words) => {
-    expect(await traffic(undefined, words)).toEqual(honest);
+    expect(await traffic({ words })).toEqual(honest);
   });
 });

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
 import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
-import { HEADROOM, uploadBits } from "../../src/rlwe/parameters.ts";
+import { HEADROOM } from "../../src/rlwe/parameters.ts";
 import { decodeClientFrame, decodeProviderFrame } from "../../src/wire/frames.ts";
 import { packTop, unpackTop } from "../oracle/packing.ts";
 import { ByteSearch } from "../support/byte-search.ts";
@@ -85,12 +85,12 @@ function queries() {
 /** x in every form in which it might have been left on the wire. */
 function formsOf({ group, x, tokens }: Asked): [string, ArrayBufferView, number][] {
   const { manifest } = model.bundle;
-  const { inFeatures, normBound } = manifest.groups[group];
-  const bits = uploadBits(manifest.parameters);
+  const { inFeatures } = manifest.groups[group];
+  const { rowNorm, uploadBits: bits } = manifest.parameters;
   const integers = new Int32Array(x.length);
   for (let t = 0; t < tokens; t++) {
     const row = x.subarray(t * inFeatures, (t + 1) * inFeatures);
-    const scale = 2 ** 31 / (HEADROOM * normBound * Math.hypot(...row));
+    const scale = 2 ** 31 / (HEADROOM * rowNorm * Math.hypot(...row));
     for (const [j, value] of row.entries()) integers[t * inFeatures + j] = Math.round(scale * value);
   }
   return [
@@ -111,8 +111,8 @@ describe("a captured session", () => {
     expect([up.rest, down.rest, up.control.length, down.control.length]).toEqual([0, 0, 0, 0]);
     const sent = up.messages.map((message) => decodeClientFrame(message, MAX).case);
     const received = down.messages.map((message) => decodeProviderFrame(message, MAX).case);
-    expect(new Set(sent)).toEqual(new Set(["hello", "fetchBundle", "query"]));
-    expect(new Set(received)).toEqual(new Set(["welcome", "bundlePart", "answer"]));
+    expect(new Set(sent)).toEqual(new Set(["hello", "fetchBundle", "fetchKey", "query"]));
+    expect(new Set(received)).toEqual(new Set(["welcome", "bundlePart", "keyMade", "keyPart", "answer"]));
     const groups = model.bundle.manifest.groups.length;
     // Once one for each pair of groups that is asked together (src/model/run/look-ahead.ts).
     const pairs = groups / 2 - 1;
@@ -120,8 +120,15 @@ describe("a captured session", () => {
     expect(queries()).toHaveLength(groups * NEW_TOKENS + pairs);
     // What the client counts is what the messages have.
     const bytes = (messages: readonly Buffer[]) => messages.reduce((sum, { length }) => sum + length, 0);
-    expect(model.provider.traffic.bytesUp).toBe(bytes(up.messages));
-    expect(model.provider.traffic.bytesDown).toBe(bytes(down.messages));
+    const { bytesUp, bytesDown, keys, keyBytes } = model.provider.traffic;
+    const ofKeys = bytes([
+      ...up.messages.filter((_, i) => sent[i] === "fetchKey"),
+      ...down.messages.filter((_, i) => received[i] === "keyMade" || received[i] === "keyPart"),
+    ]);
+    expect(keys).toBe(1);
+    expect(keyBytes).toBe(ofKeys);
+    expect(bytesUp + bytesDown).toBe(bytes(up.messages) + bytes(down.messages) - ofKeys);
+    expect(bytesUp).toBe(bytes(up.messages.filter((_, i) => sent[i] !== "fetchKey")));
   });
 
   it("holds no activation, in any form: float, half, quantised, packed", () => {
@@ -189,7 +196,7 @@ function uniformityZ(ciphertexts: readonly Uint8Array[]): Record<string, number>
   const bytes = Buffer.concat(ciphertexts);
   const words = ciphertexts.flatMap((v) => [...wordsOf(v)]);
   const high = Uint8Array.from(words, (word) => word >>> 24);
-  const low = Uint8Array.from(words, (word) => (word >>> 2) & 255);
+  const low = Uint8Array.from(words, (word) => (word >>> 7) & 255);
   return {
     bytes: chiSquareZ(byteCounts(bytes)),
     high: chiSquareZ(byteCounts(high)),
@@ -198,14 +205,14 @@ function uniformityZ(ciphertexts: readonly Uint8Array[]): Record<string, number>
   };
 }
 
-/** A vector of 30-bit words, at the top of u32. */
+/** A vector of 25-bit words, at the top of u32. */
 function wordsOf(ciphertext: Uint8Array): Uint32Array {
-  // Whole groups of 16 words take 60 bytes: unpacked apart, so that the BigInts stay small.
-  const out = new Uint32Array(Math.floor((ciphertext.length * 8) / 30));
+  // Whole groups of 16 words take 50 bytes: unpacked apart, so that the BigInts stay small.
+  const out = new Uint32Array(Math.floor((ciphertext.length * 8) / 25));
   for (let at = 0; at < out.length; at += 16) {
     const count = Math.min(16, out.length - at);
-    const first = (at * 30) / 8;
-    out.set(unpackTop(ciphertext.subarray(first, first + 60), count, 30), at);
+    const first = (at * 25) / 8;
+    out.set(unpackTop(ciphertext.subarray(first, first + 50), count, 25), at);
   }
   return out;
 }
@@ -214,7 +221,7 @@ const worst = (z: Record<string, number>) => Math.max(...Object.values(z).map(Ma
 
 describe("ciphertexts", () => {
   it("are uniform: bytes, high bits, low bits, neighbours", () => {
-    expect(uploadBits(model.bundle.manifest.parameters)).toBe(30);
+    expect(model.bundle.manifest.parameters.uploadBits).toBe(25);
     const single = queries().filter(({ vectors }) => vectors === 1);
     const z = uniformityZ(single.slice(0, 60).map(({ ciphertext }) => ciphertext));
     console.log("ciphertexts, standard deviations from uniform:", z);

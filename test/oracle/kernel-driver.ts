@@ -5,6 +5,7 @@ import {
   NTT_POLY_BYTES,
   PUBLIC_ELEMENT_BYTES,
   RING_DEGREE,
+  type WideElement,
 } from "../../src/ring/kernels.ts";
 
 export class KernelDriver {
@@ -35,19 +36,24 @@ export class KernelDriver {
     return this.words(out, count);
   }
 
-  /** start + small·C. */
-  transposed(
-    a: Uint32Array,
-    small: Int16Array,
-    bits: number,
+  prepareWide(a: Uint32Array, transposed: boolean): WideElement {
+    return this.kernels.prepareWide(this.put(a), transposed, this.kernels.allocate(PUBLIC_ELEMENT_BYTES));
+  }
+
+  /** start + the first coefficients of Σ_j a_j·small_j, or of Σ_j a_j(X^-1)·small_j. */
+  wide(
+    terms: readonly (readonly [Uint32Array, Int16Array])[],
+    transposed: boolean,
     start: Uint32Array = new Uint32Array(RING_DEGREE),
   ): Uint32Array {
-    const { kernels } = this;
-    const element = kernels.preparePublicElement(this.put(a), kernels.allocate(PUBLIC_ELEMENT_BYTES));
-    const weights = this.put(small);
+    const prepared = terms.map(([a, small]) => ({
+      element: this.prepareWide(a, transposed),
+      small: this.put(small),
+      count: small.length,
+    }));
     const out = this.put(start);
-    kernels.transposedProduct(element, weights, small.length, bits, out);
-    return this.words(out, RING_DEGREE);
+    this.kernels.wideProduct(prepared, out, start.length);
+    return this.words(out, start.length);
   }
 
   expand(key: Uint8Array, nonceLow: number, nonceHigh: number, bytes: number): Uint8Array {

@@ -1,6 +1,12 @@
 /** The allocator, the argument checks and the wiping of secrets. */
 import { describe, expect, it } from "vitest";
-import { type KernelBuild, RING_DEGREE } from "../../src/ring/kernels.ts";
+import {
+  type KernelBuild,
+  NTT_POLY_BYTES,
+  PUBLIC_ELEMENT_BYTES,
+  RING_DEGREE,
+  TERNARY_RANDOM_BYTES,
+} from "../../src/ring/kernels.ts";
 import { KernelDriver } from "./kernel-driver.ts";
 import { randomIntegers, randomWords, seededRandom } from "./seeded-random.ts";
 
@@ -33,9 +39,32 @@ export function memorySuite(build: KernelBuild): void {
     it("refuses addresses that were not handed out, and wrong sizes", () => {
       const { kernels } = new KernelDriver(build);
       const small = kernels.allocate(64);
-      const outside = (small + 64) as typeof small;
+      const outside = (small + (1 << 20)) as typeof small;
       expect(() => kernels.preparePublicElement(small, small)).toThrow(RangeError);
       expect(() => kernels.addErrors(small, 15, small)).toThrow(RangeError);
+      expect(() => kernels.addUniform(small, 12, 7, small)).toThrow(RangeError);
+      expect(() => kernels.addUniform(small, 8, 17, small)).toThrow(RangeError);
+      expect(() => kernels.addUniform(small, 24, 7, small)).toThrow(RangeError);
+      expect(() => kernels.sampleUniform(small, 4, 7, small)).toThrow(RangeError);
+      expect(() => kernels.sampleUniform(small, 8, 16, small)).toThrow(RangeError);
+      expect(() => kernels.sampleUniform(outside, 8, 7, small)).toThrow(RangeError);
+      expect(() => kernels.scaleActivation(small, 17, 1, small)).toThrow(RangeError);
+      expect(() => kernels.prepareWide(small, false, small)).toThrow(RangeError);
+      const element = kernels.prepareWide(
+        kernels.allocate(4 * N),
+        true,
+        kernels.allocate(PUBLIC_ELEMENT_BYTES),
+      );
+      const last = kernels.allocate(64);
+      expect(() => kernels.wideProduct([{ element, small: last, count: 33 }], small, 4)).toThrow(RangeError);
+      expect(() => kernels.wideProduct([{ element, small, count: N + 1 }], small, 4)).toThrow(RangeError);
+      expect(() => kernels.wideProduct([{ element, small, count: 4 }], last, 17)).toThrow(RangeError);
+      expect(() => kernels.wideProduct([], small, N + 1)).toThrow(RangeError);
+      expect(() => kernels.transformSmall(last, 1, last)).toThrow(RangeError);
+      const factor = kernels.transformSmall(last, 32, kernels.allocate(2 * NTT_POLY_BYTES));
+      const end = kernels.allocate(16);
+      expect(() => kernels.wideProductOf(element, factor, end, 5)).toThrow(RangeError);
+      expect(() => kernels.transformSmall(end, 9, element)).toThrow(RangeError);
       expect(() => kernels.expandRandom(small, 0, 0, small, 100)).toThrow(RangeError);
       expect(() => kernels.packTop(small, 4, 33, small)).toThrow(RangeError);
       expect(() => kernels.unpackTop(small, 4, 0, small)).toThrow(RangeError);
@@ -47,7 +76,13 @@ export function memorySuite(build: KernelBuild): void {
     it("keeps nothing of a secret in its own buffers after wipeScratch", () => {
       const driver = new KernelDriver(build);
       driver.multiply(randomWords(random, N), randomIntegers(random, N, -1, 1));
-      driver.transposed(randomWords(random, N), randomIntegers(random, N, -512, 512), 10);
+      for (const transposed of [false, true]) {
+        driver.wide([[randomWords(random, N), randomIntegers(random, N, -64, 64)]], transposed);
+      }
+      const bytes = driver.kernels.allocate(TERNARY_RANDOM_BYTES);
+      driver.kernels.sampleTernary(bytes, TERNARY_RANDOM_BYTES, driver.kernels.allocate(2 * N));
+      // The control: there is something to wipe.
+      expect(driver.kernels.scratch().some((byte) => byte !== 0)).toBe(true);
       driver.kernels.wipeScratch();
       expect(driver.kernels.scratch().every((byte) => byte === 0)).toBe(true);
     });

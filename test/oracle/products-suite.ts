@@ -1,9 +1,9 @@
-/** Products of public elements with secrets and weights, against the definition. */
+/** Products of public elements with ternary secrets, against the definition. */
 import { describe, expect, it } from "vitest";
 import { type KernelBuild, RING_DEGREE } from "../../src/ring/kernels.ts";
 import { EDGE_WORDS } from "./edge-words.ts";
 import { KernelDriver } from "./kernel-driver.ts";
-import { innerProduct, negacyclicProduct, negacyclicProductBigInt, transposedProduct } from "./ring.ts";
+import { negacyclicProduct, negacyclicProductBigInt } from "./ring.ts";
 import { randomIntegers, randomWords, seededRandom } from "./seeded-random.ts";
 
 const N = RING_DEGREE;
@@ -75,81 +75,6 @@ export function productsSuite(build: KernelBuild): void {
         expect(driver.multiply(a, s)).toEqual(
           Uint32Array.from(a, (_, i) => (i >= k ? a[i - k] : -a[N + i - k])),
         );
-      }
-    });
-  });
-
-  describe(`transposed products (${build})`, () => {
-    it.each([
-      [1, N],
-      [6, N],
-      [7, N],
-      [10, N],
-      [10, 1000],
-      [10, 1],
-      [10, 0],
-      [12, 2047],
-      [13, N],
-      [13, 513],
-    ])("%i-bit integers, %i of them, added to what is there", (bits, count) => {
-      const driver = new KernelDriver(build);
-      const a = randomWords(random, N);
-      const start = randomWords(random, N);
-      const limit = 2 ** (bits - 1);
-      const small = randomIntegers(random, count, -limit, limit);
-      const expected = transposedProduct(a, small).map((value, j) => value + start[j]);
-      expect(driver.transposed(a, small, bits, start)).toEqual(expected);
-    });
-
-    it.each(EDGE_WORDS)("all weights at the limits: every word %i", (word) => {
-      const driver = new KernelDriver(build);
-      for (const bits of [1, 6, 10, 12, 13]) {
-        for (const sign of [1, -1]) {
-          const small = new Int16Array(N).fill(sign * 2 ** (bits - 1));
-          expect(driver.transposed(filled(word), small, bits)).toEqual(
-            transposedProduct(filled(word), small),
-          );
-        }
-      }
-    });
-
-    it("digits and parts all at their limits with one sign", () => {
-      // parts -2^10, -2^10, -2^9 and digits -32, -32 in the arrangement in which nothing cancels
-      const driver = new KernelDriver(build);
-      const low = 0 - 2 ** 10 - 2 ** 21;
-      for (const word of [low >>> 0, (low - 2 ** 31) >>> 0, -low >>> 0]) {
-        for (const weight of [-32 - 32 * 64, 31 + 32 * 64, 2048 - 32]) {
-          const small = new Int16Array(N).fill(weight);
-          const a = filled(word);
-          // out_(N-1) takes a_(i-N+1) with a minus sign wherever i < N-1
-          for (let i = 1; i < N; i += 2) a[i] = -a[i];
-          expect(driver.transposed(a, small, 13)).toEqual(transposedProduct(a, small));
-        }
-      }
-    });
-
-    it("is the transpose of multiplyPublic: small·(C·s) = (small·C)·s", () => {
-      const driver = new KernelDriver(build);
-      const a = randomWords(random, N);
-      const s = randomIntegers(random, N, -1, 1);
-      const small = randomIntegers(random, 700, -512, 512);
-      const left = innerProduct(small, driver.multiply(a, s, 700));
-      expect(innerProduct(s, driver.transposed(a, small, 10))).toBe(left);
-    });
-
-    it("notices that an element has been replaced at the same address", () => {
-      const { kernels } = new KernelDriver(build);
-      const words = kernels.allocate(4 * N);
-      const element = kernels.allocate(16 * N * 2);
-      const small = kernels.allocate(16);
-      const out = kernels.allocate(4 * N);
-      kernels.shorts(small, 1)[0] = 3;
-      for (const a of [randomWords(random, N), randomWords(random, N)]) {
-        kernels.words(words, N).set(a);
-        kernels.wipe(out, 4 * N);
-        const prepared = kernels.preparePublicElement(words, element);
-        kernels.transposedProduct(prepared, small, 1, 4, out);
-        expect(kernels.words(out, N)).toEqual(transposedProduct(a, [3]));
       }
     });
   });

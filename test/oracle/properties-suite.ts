@@ -4,8 +4,9 @@ import { describe, expect, it } from "vitest";
 import { type KernelBuild, RING_DEGREE } from "../../src/ring/kernels.ts";
 import { KernelDriver } from "./kernel-driver.ts";
 import * as packing from "./packing.ts";
-import { innerProduct, negacyclicProduct, transposedProduct } from "./ring.ts";
+import { innerProduct, negacyclicProduct } from "./ring.ts";
 import { randomIntegers, randomWords, seededRandom } from "./seeded-random.ts";
+import { wideOracle } from "./wide-products-suite.ts";
 
 const N = RING_DEGREE;
 
@@ -53,14 +54,23 @@ export function propertiesSuite(build: KernelBuild, runs: number): void {
       );
     });
 
-    it("transposedProduct is weights times the matrix of a", () => {
-      const weights = fc.tuple(fc.string(), fc.integer({ min: 1, max: 13 }), count).map(([seed, bits, n]) => {
-        const limit = 2 ** (bits - 1);
-        return { bits, small: randomIntegers(seededRandom(`weights ${seed}`), n, -limit, limit) };
+    it("wideProduct is the sum of the products, transposed or not", () => {
+      const term = fc.record({
+        a: element,
+        seed: fc.string(),
+        limit: fc.constantFrom(1, 64, 4000, 32767),
+        length: fc.oneof(count, fc.constantFrom(0, N)),
       });
+      const shape = fc.tuple(fc.array(term, { minLength: 1, maxLength: 4 }), fc.boolean(), count);
       fc.assert(
-        fc.property(element, weights, (a, { bits, small }) => {
-          expect(new KernelDriver(build).transposed(a, small, bits)).toEqual(transposedProduct(a, small));
+        fc.property(shape, ([given, transposed, coefficients]) => {
+          const terms = given.map(({ a, seed, limit, length }) => {
+            // ‖small‖₁ ≤ 2^22 over all terms
+            const held = Math.min(limit, Math.floor(2 ** 22 / (given.length * Math.max(1, length))));
+            return [a, randomIntegers(seededRandom(`small ${seed}`), length, -held, held)] as const;
+          });
+          const got = new KernelDriver(build).wide(terms, transposed, new Uint32Array(coefficients));
+          expect(got).toEqual(wideOracle(terms, transposed).subarray(0, coefficients));
         }),
         options,
       );

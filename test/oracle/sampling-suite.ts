@@ -8,8 +8,9 @@ import {
   RING_DEGREE,
   TERNARY_RANDOM_BYTES,
 } from "../../src/ring/kernels.ts";
+import { correlationZ, moments } from "../support/statistics.ts";
 import { KernelDriver } from "./kernel-driver.ts";
-import { binomialErrors, ternarySecret } from "./sampling.ts";
+import { binomialErrors, ternarySecret, uniformErrors } from "./sampling.ts";
 import { randomWords, seededRandom } from "./seeded-random.ts";
 
 const N = RING_DEGREE;
@@ -129,6 +130,75 @@ export function samplingSuite(build: KernelBuild): void {
       const words = driver.put(new Uint32Array(16));
       driver.kernels.addErrors(words, 16, driver.put(spare));
       expect(driver.words(words, 16)).toEqual(new Uint32Array(16));
+    });
+
+    it("uniform errors equal the oracle's at every width, added to what is there", () => {
+      for (let bits = 1; bits <= 16; bits++) {
+        const driver = new KernelDriver(build);
+        for (const count of [0, 8, 24, 2056]) {
+          const noise = new Uint8Array(2 * count);
+          random(noise);
+          const start = randomWords(random, count);
+          const words = driver.put(start);
+          driver.kernels.addUniform(words, count, bits, driver.put(noise));
+          const expected = uniformErrors(noise, count, bits);
+          expect(driver.words(words, count)).toEqual(start.map((word, i) => word + expected[i]));
+        }
+      }
+    });
+
+    it("uniform secrets are the same plus 1, at every width", () => {
+      for (let bits = 1; bits <= 15; bits++) {
+        const driver = new KernelDriver(build);
+        for (const count of [0, 8, 24, 1456]) {
+          const noise = new Uint8Array(2 * count);
+          random(noise);
+          const out = driver.kernels.allocate(2 * count);
+          driver.kernels.sampleUniform(driver.put(noise), count, bits, out);
+          const expected = Int16Array.from(uniformErrors(noise, count, bits), (value) => value + 1);
+          expect(driver.kernels.shorts(out, count)).toEqual(expected);
+        }
+      }
+    });
+
+    it("both reach every value of their range equally often over all pairs of bytes, and no other", () => {
+      const every = new Uint8Array(new Uint16Array(65_536).map((_, i) => i).buffer);
+      for (let bits = 1; bits <= 16; bits++) {
+        const driver = new KernelDriver(build);
+        const half = 2 ** (bits - 1);
+        const noise = driver.put(every);
+        const words = driver.put(new Uint32Array(65_536));
+        driver.kernels.addUniform(words, 65_536, bits, noise);
+        const counts = (values: Iterable<number>, low: number) => {
+          const found = new Int32Array(2 * half);
+          for (const value of values) {
+            if (value < low || value >= low + 2 * half) throw new Error(`${value} is out of range`);
+            found[value - low]++;
+          }
+          return found;
+        };
+        const flat = new Int32Array(2 * half).fill(65_536 / (2 * half));
+        expect(counts(Int32Array.from(driver.words(words, 65_536)), -half)).toEqual(flat);
+        if (bits === 16) continue;
+        const out = driver.kernels.allocate(2 * 65_536);
+        driver.kernels.sampleUniform(noise, 65_536, bits, out);
+        expect(counts(driver.kernels.shorts(out, 65_536), 1 - half)).toEqual(flat);
+      }
+    });
+
+    it("errors of encrypted weights have mean -1/2 and variance (4^7 - 1)/12, neighbours uncorrelated", () => {
+      const driver = new KernelDriver(build);
+      const count = 1 << 16;
+      const noise = new Uint8Array(2 * count);
+      random(noise);
+      const words = driver.put(new Uint32Array(count));
+      driver.kernels.addUniform(words, count, 7, driver.put(noise));
+      const values = Int32Array.from(driver.words(words, count));
+      const { mean, variance } = moments(values);
+      const expected = (4 ** 7 - 1) / 12;
+      expect(Math.abs(mean + 0.5)).toBeLessThan(4 * Math.sqrt(expected / count));
+      expect(Math.abs(variance / expected - 1)).toBeLessThan(4 * Math.sqrt(0.8 / count)); // kurtosis 1.8
+      expect(Math.abs(correlationZ(values, values.subarray(1)))).toBeLessThan(4);
     });
   });
 }

@@ -21,6 +21,13 @@ export function binomialErrors(random: Uint8Array, count: number): Int32Array {
   });
 }
 
+/** Uniform integers in [-2^(bits-1), 2^(bits-1)): the low bits of each little-endian pair of bytes, as a signed number. */
+export function uniformErrors(random: Uint8Array, count: number, bits: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) =>
+    Number(BigInt.asIntN(bits, BigInt(random[2 * i] + 256 * random[2 * i + 1]))),
+  );
+}
+
 /** Ternary coefficients, or undefined when the bytes run out: digit k of the j-th byte below 243 is coefficient 416·k + j. */
 export function ternarySecret(random: Uint8Array): Int16Array | undefined {
   const accepted = [...random].filter((byte) => byte < 243);

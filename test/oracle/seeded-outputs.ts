@@ -41,12 +41,22 @@ export function seededOutputsDigest(build: KernelBuild): string {
     kernels.addErrors(v, N, noise);
     const input = driver.put(x);
     hash.update(bytesOf(Float64Array.of(kernels.squaredNorm(input, N))));
-    kernels.addScaled(v, input, N, 98765.4321);
     hash.update(kernels.bytes(v, 4 * N));
+    const scaled = kernels.allocate(2 * N);
+    kernels.scaleActivation(input, N, 123.4321, scaled);
+    hash.update(kernels.bytes(scaled, 2 * N));
 
+    const uniform = kernels.allocate(2 * N);
+    kernels.sampleUniform(noise, N, 7, uniform);
+    hash.update(kernels.bytes(uniform, 2 * N));
     const hint = kernels.allocate(4 * N);
-    kernels.transposedProduct(element, driver.put(small), N, 10, hint);
-    hash.update(kernels.bytes(hint, 4 * N));
+    kernels.addUniform(hint, N, 10, noise);
+    for (const transposed of [false, true]) {
+      const wide = kernels.prepareWide(a, transposed, kernels.allocate(PUBLIC_ELEMENT_BYTES));
+      const terms = [uniform, scaled].map((values) => ({ element: wide, small: values, count: N - 5 }));
+      kernels.wideProduct(terms, hint, N - 3);
+      hash.update(kernels.bytes(hint, 4 * N));
+    }
     for (const bits of [12, 24, 27, 28]) {
       const packed = driver.pack(driver.words(v, N), bits);
       hash.update(packed);

@@ -89,41 +89,57 @@ export function wordsSuite(build: KernelBuild): void {
       }
     });
 
-    it.each([0, 1, 3, 4, 7, 896])("scaled addition of %i floats", (n) => {
+    const scaled = (x: Float32Array, scale: number): number[] => {
       const driver = new KernelDriver(build);
+      const out = driver.kernels.allocate(2 * x.length);
+      driver.kernels.shorts(out, x.length).fill(0x5555);
+      driver.kernels.scaleActivation(driver.put(x), x.length, scale, out);
+      // nothing behind the last is written
+      expect(driver.kernels.shorts(driver.kernels.allocate(16), 8)).toEqual(new Int16Array(8));
+      return [...driver.kernels.shorts(out, x.length)];
+    };
+
+    it.each([0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 896, 4099])("%i scaled floats are integers, nearest", (n) => {
       const x = Float32Array.from(randomWords(random, n), (word) => word / 2 ** 31 - 1);
-      const start = randomWords(random, n);
-      for (const scale of [1, 12345.678, -2147483000, 1e-30]) {
-        const words = driver.put(start);
-        driver.kernels.addScaled(words, driver.put(x), n, scale);
-        expect(driver.words(words, n)).toEqual(
-          Uint32Array.from(start, (word, i) => word + roundHalfEven(scale * x[i])),
-        );
+      for (const scale of [1, 3901.123, -32767, 1e-30]) {
+        expect(scaled(x, scale)).toEqual([...x].map((value) => roundHalfEven(scale * value) + 0));
       }
     });
 
-    it("rounds to nearest even, reaches ±(2^31 - 1), and wraps", () => {
-      const driver = new KernelDriver(build);
-      const x = Float32Array.of(0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 0);
-      const words = driver.put(new Uint32Array(8));
-      driver.kernels.addScaled(words, driver.put(x), 8, 1);
-      expect([...driver.words(words, 8)].map((word) => word | 0)).toEqual([0, 2, 2, 0, -2, -2, 0, 0]);
-      const wide = driver.put(Uint32Array.of(1, 0xffffffff, 1));
-      driver.kernels.addScaled(wide, driver.put(Float32Array.of(1, 1, -1)), 3, 2147483647);
-      expect(driver.words(wide, 3)).toEqual(Uint32Array.of(0x80000000, 0x7ffffffe, 0x80000002));
+    it("rounds ties to even, in every lane and in the rest", () => {
+      const ties = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 0, -0, 32766.5, -32766.5];
+      const even = [0, 2, 2, 0, -2, -2, 0, 0, 0, 32766, -32766];
+      for (let shift = 0; shift < ties.length; shift++) {
+        const turn = (values: number[]) => [...values.slice(shift), ...values.slice(0, shift)];
+        expect(scaled(Float32Array.from(turn(ties)), 1).map((value) => value + 0)).toEqual(turn(even));
+      }
+      // 3.5·(1 - 2^-40), which float32 does not hold: c·x is rounded once
+      expect(scaled(Float32Array.of(1 + 2 ** -20), 3.5 - 3.5 * 2 ** -20)).toEqual([3]);
     });
 
-    it("scale 0 adds 0 to every word, whatever x holds", () => {
-      const driver = new KernelDriver(build);
+    it("scale 0 gives 0, whatever x holds", () => {
       const nan = new Float32Array(Uint32Array.of(0x7f800001, 0xffffffff, 0x7fffffff, 0x7fc00000).buffer);
       const x = Float32Array.of(Number.POSITIVE_INFINITY, 3e38, Number.NEGATIVE_INFINITY, ...nan, 1, ...nan);
-      const start = randomWords(random, x.length);
       for (const scale of [0, -0]) {
-        const words = driver.put(start);
-        driver.kernels.addScaled(words, driver.put(x), x.length, scale);
-        expect(driver.words(words, x.length)).toEqual(start);
+        // every value in a lane, and in the rest of a row
+        for (let first = 0; first < x.length; first++) {
+          const part = x.subarray(first);
+          expect(scaled(part, scale)).toEqual(new Array(part.length).fill(0));
+        }
       }
     });
+
+    it("float32 at its ends: denormal, tiny and huge with a scale that brings them in", () => {
+      expect(scaled(Float32Array.of(2 ** -149, -(2 ** -126), 1e-38), 2 ** 126)).toEqual([0, -1, 1]);
+      expect(scaled(Float32Array.of(3e38, -1e38, 1e37), 1e-35)).toEqual([3000, -1000, 100]);
+    });
+
+    if (build === "release") {
+      it("what does not fit 16 bits is held at the ends", () => {
+        const x = Float32Array.of(1, -1, 0.5, -0.5, 1, -1);
+        expect(scaled(x, 1e5)).toEqual([32767, -32768, 32767, -32768, 32767, -32768]);
+      });
+    }
   });
 
   describe(`recovery (${build})`, () => {

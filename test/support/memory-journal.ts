@@ -5,10 +5,13 @@ export interface MemoryJournal extends Journal {
   readonly records: Uint8Array[];
   /** Throws instead of appending while it is set. */
   failure: Error | undefined;
+  /** What was not flushed is gone. */
+  losePower(): void;
 }
 
 export function memoryJournal(): MemoryJournal {
   let records: Uint8Array[] = [];
+  let flushed = 0;
   const journal: MemoryJournal = {
     failure: undefined,
     get records() {
@@ -21,9 +24,15 @@ export function memoryJournal(): MemoryJournal {
       if (journal.failure) throw journal.failure;
       records.push(record.slice());
     },
-    flushed: async () => {},
+    flushed: async () => {
+      flushed = records.length;
+    },
+    losePower() {
+      records = records.slice(0, flushed);
+    },
     rewrite(all) {
       records = [...all];
+      flushed = records.length;
     },
     close: () => {},
   };

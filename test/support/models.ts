@@ -4,11 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
-import type { OutputMode } from "../../src/bundle/manifest.ts";
-import { CausalLm } from "../../src/model/causal-lm.ts";
-import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { type GenerateOptions, generate } from "../../src/generation/generate.ts";
+import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
+import { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
@@ -48,7 +47,7 @@ export interface TestModel {
   /** The base model with the LoRA in this process. */
   plaintext(): Promise<CausalLm>;
   /** Makes a bundle and writes its state folder; the same base fingerprint unless another is given. */
-  writeState(dir: string, options?: { output?: OutputMode; name?: string }): Promise<void>;
+  writeState(dir: string, options?: { name?: string }): Promise<void>;
 }
 
 export async function openTestModel(base: string, adapterFolder: string): Promise<TestModel> {
@@ -63,10 +62,10 @@ export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestMod
     adapter,
     plaintext: () =>
       CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: new LocalLora(adapter, groups) }),
-    async writeState(dir, { output = "public-basis", name = "test" } = {}) {
+    async writeState(dir, { name = "test" } = {}) {
       const baseFingerprint = await fingerprintCheckpoint(checkpoint);
       const { modules } = adapter;
-      const input = { adapter: name, baseFingerprint, groups, modules, output };
+      const input = { adapter: name, baseFingerprint, groups, modules };
       const { bundle, privateState } = await createBundle(input, systemRandom);
       mkdirSync(dir, { recursive: true });
       writeFileSync(join(dir, "bundle.safetensors"), bundle);

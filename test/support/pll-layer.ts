@@ -2,13 +2,12 @@
 import { ClientLayer } from "../../src/pll/client-layer.ts";
 import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { quantizeRows } from "../../src/pll/quantize.ts";
-import { setup } from "../../src/pll/setup.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
 import { type RandomSource, systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
 import { MaskSource } from "../../src/rlwe/mask-source.ts";
-import { DEFAULT_PARAMETERS, layoutOf, weightBits } from "../../src/rlwe/parameters.ts";
-import { expandLayout } from "../../src/rlwe/public-elements.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
+import { PublicElements } from "../../src/rlwe/public-elements.ts";
 
 /** A standard normal sampler on a small seeded generator (mulberry32). */
 export function gaussianSource(seed: number): () => number {
@@ -22,7 +21,7 @@ export function gaussianSource(seed: number): () => number {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-/** What both ends hold of the layer W = quantize(real), real (rows, n). `random` feeds setup and masks. */
+/** What both ends hold of the layer W = quantize(real), real (rows, n), with one key. `random` feeds seed and masks. */
 export function makeLayer(
   real: Float64Array,
   rows: number,
@@ -33,42 +32,42 @@ export function makeLayer(
   const parameters = DEFAULT_PARAMETERS;
   const kernels = Kernels.load(options.build);
   const pool = new BufferPool(kernels);
-  const bits = weightBits(parameters, inFeatures);
-  const quantized = quantizeRows(real, rows, inFeatures, bits, options.runs ?? [rows]);
-  const elements = expandLayout(kernels, pool, layoutOf(parameters, inFeatures), new Uint8Array(16), 0);
-  const weights = quantized.integers;
-  const secrets = setup(
+  const quantized = quantizeRows(real, rows, inFeatures, parameters.rowNorm, options.runs ?? [rows]);
+  const elements = new PublicElements(kernels, pool, new Uint8Array(16));
+  const masks = new MaskSource(kernels, pool, parameters, elements.mask(), random);
+  const shape = { parameters, rows, inFeatures };
+  const client = new ClientLayer(kernels, pool, masks, elements, { ...shape, scales: quantized.scales });
+  const provider = new ProviderLayer(kernels, pool, elements, { ...shape, weights: quantized.integers });
+  const seed = new Uint8Array(32);
+  random(seed);
+  const encrypted = provider.encryptWeights(seed);
+  const key = client.loadKey(encrypted);
+  const secret = provider.deriveSecret(seed);
+  return {
+    parameters,
     kernels,
     pool,
-    { parameters, elements, weights, rows, inFeatures, context: [] },
-    random,
-  );
-  const client = new ClientLayer(kernels, pool, new MaskSource(kernels, pool, random), {
-    parameters,
-    rows,
-    inFeatures,
     elements,
-    hint: secrets.hint,
-    scales: quantized.scales,
-    normBound: quantized.normBound,
-  });
-  const provider = new ProviderLayer(kernels, pool, {
-    parameters,
-    rows,
-    inFeatures,
-    weights,
-    padding: secrets.padding,
-  });
-  return { parameters, kernels, pool, elements, quantized, secrets, client, provider };
+    masks,
+    quantized,
+    client,
+    provider,
+    seed,
+    encrypted,
+    key,
+    secret,
+  };
 }
 
 export type TestLayer = ReturnType<typeof makeLayer>;
 
 /** One round: query, answer, recover. x (vectors, n) → y (vectors, rows). */
 export function evaluate(layer: TestLayer, x: Float32Array, vectors: number): Float32Array {
-  const masks = layer.client.prepareMasks(vectors);
-  const query = layer.client.makeQuery(masks, x);
-  return layer.client.recoverResult(masks, layer.provider.answerQuery(query, vectors));
+  const { client, provider, masks, key, secret } = layer;
+  const query = client.makeQuery(masks.make(vectors), x);
+  const reply = provider.answerQuery(secret, query.bytes, vectors);
+  client.applyKey(query, key);
+  return client.recoverResult(query, reply);
 }
 
 /** W·x in float64, (vectors, rows). */
@@ -88,4 +87,34 @@ export function exactProduct(
     }
   }
   return y;
+}
+
+/** Math.hypot of any number of values: it takes them as arguments, of which there may be too many. */
+function normOf(values: Float32Array | Float64Array): number {
+  let norm = 0;
+  for (let i = 0; i < values.length; i += 4096) norm = Math.hypot(norm, ...values.subarray(i, i + 4096));
+  return norm;
+}
+
+/** Largest error relative to ‖x‖·(largest row norm): what a wrap would blow up to about 1. */
+export function worstError(
+  real: Float64Array,
+  x: Float32Array,
+  y: Float32Array,
+  rows: number,
+  n: number,
+): number {
+  const vectors = x.length / n;
+  const exact = exactProduct(real, x, rows, n, vectors);
+  const rowNorms = Array.from({ length: rows }, (_, r) => normOf(real.subarray(r * n, (r + 1) * n)));
+  const rowNorm = Math.max(...rowNorms);
+  let worst = 0;
+  for (let t = 0; t < vectors; t++) {
+    const norm = normOf(x.subarray(t * n, (t + 1) * n));
+    if (norm === 0) continue;
+    for (let r = 0; r < rows; r++) {
+      worst = Math.max(worst, Math.abs(y[t * rows + r] - exact[t * rows + r]) / (rowNorm * norm));
+    }
+  }
+  return worst;
 }

@@ -1,7 +1,8 @@
 /** Both kinds of store, empty, with what tests do to them from outside. */
-import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
+
 import { connectRedis } from "../../src/platform/node.ts";
 import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
+import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
 import { RedisStore, type RedisStoreOptions } from "../../src/provider/redis-store.ts";
 import {
   type Budget,
@@ -23,6 +24,8 @@ export interface StoreSubject {
   setKey(record: KeyRecord): Promise<void>;
   /** Every provider ends and starts again. */
   restart(): Promise<void>;
+  /** The machine stops, and what was not flushed is lost; where that can be done to it. */
+  losePower?(): Promise<void>;
 }
 
 export const newRecord = (change: Partial<NewKey> = {}): KeyRecord =>
@@ -65,6 +68,12 @@ export async function embeddedSubject(options: EmbeddedStoreOptions = {}): Promi
     },
     async restart() {
       stores[0].close();
+      stores[0] = new EmbeddedStore(journal, journal.records, { ...options, isUntouchedSince: () => true });
+      stores[0].setKeys([...records.values()]);
+    },
+    async losePower() {
+      stores[0].close();
+      journal.losePower();
       stores[0] = new EmbeddedStore(journal, journal.records, options);
       stores[0].setKeys([...records.values()]);
     },

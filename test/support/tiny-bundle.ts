@@ -1,6 +1,5 @@
 /** A LoRA adapter of two groups that fits in a few kilobytes, and the bundle that is made of it. */
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../src/bundle/create-bundle.ts";
-import type { OutputMode } from "../../src/bundle/manifest.ts";
 import type { LoraPair } from "../../src/pll/lora-split.ts";
 import { type RandomSource, systemRandom } from "../../src/ring/random-source.ts";
 import { gaussianSource } from "./pll-layer.ts";
@@ -18,11 +17,10 @@ function pair(rank: number, inFeatures: number, outFeatures: number, seed: numbe
 }
 
 /** q and v of one layer (24 inputs), down of the next (40 inputs). */
-export function tinyAdapter(output: OutputMode = "public-basis"): CreateBundleInput {
+export function tinyAdapter(): CreateBundleInput {
   return {
     adapter: "tiny",
     baseFingerprint: new Uint8Array(32).fill(0x5a),
-    output,
     groups: [
       { layer: 0, modules: ["m.0.q", "m.0.v"], inFeatures: 24 },
       { layer: 1, modules: ["m.1.down"], inFeatures: 40 },
@@ -35,16 +33,13 @@ export function tinyAdapter(output: OutputMode = "public-basis"): CreateBundleIn
   };
 }
 
-export function tinyBundle(
-  output: OutputMode = "public-basis",
-  random: RandomSource = systemRandom,
-): Promise<CreatedBundle> {
-  return createBundle(tinyAdapter(output), random);
+export function tinyBundle(random: RandomSource = systemRandom): Promise<CreatedBundle> {
+  return createBundle(tinyAdapter(), random);
 }
 
-/** A sealed group of 24 inputs and 2,048 outputs: its answers are larger and take longer than its queries say. */
+/** A group of 24 inputs and 512 rows: its answers take longer than its queries say. */
 export function tallBundle(): Promise<CreatedBundle> {
   const groups = [{ layer: 0, modules: ["m.0.q"], inFeatures: 24 }];
-  const modules = new Map([["m.0.q", pair(1, 24, 2_048, 4)]]);
-  return createBundle({ ...tinyAdapter("sealed"), groups, modules }, systemRandom);
+  const modules = new Map([["m.0.q", pair(512, 24, 2_048, 4)]]);
+  return createBundle({ ...tinyAdapter(), groups, modules }, systemRandom);
 }

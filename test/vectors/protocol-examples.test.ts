@@ -6,59 +6,59 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { toHex } from "../../src/base/bytes.ts";
 import { ERROR_KINDS } from "../../src/base/errors.ts";
 import type { MessageSocket } from "../../src/base/platform.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
+import { publicKeyOf } from "../../src/bundle/signature.ts";
 import { ClientLayer } from "../../src/pll/client-layer.ts";
-import { OneTimeMasks } from "../../src/pll/one-time-masks.ts";
-import { ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { type EncryptedWeights, type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { createApiKey } from "../../src/provider/api-keys.ts";
+import { EmbeddedStore } from "../../src/provider/embedded-store.ts";
 import { Provider } from "../../src/provider/provider.ts";
-import { Kernels, NTT_POLY_BYTES, packedBytes } from "../../src/ring/kernels.ts";
+import type { KeyRecord, Reserved } from "../../src/provider/store.ts";
+import { Kernels, RING_DEGREE } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
-import { at, MaskSource, wordStride } from "../../src/rlwe/mask-source.ts";
-import { DEFAULT_PARAMETERS, uploadBits } from "../../src/rlwe/parameters.ts";
-import { expandLayout } from "../../src/rlwe/public-elements.ts";
+import { MaskSource, type OneTimeMasks } from "../../src/rlwe/mask-source.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
+import { PublicElements } from "../../src/rlwe/public-elements.ts";
 import { decodeProviderFrame } from "../../src/wire/frames.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
 import { settle } from "../support/memory-socket.ts";
 import {
   BUNDLE,
   FAILURE,
+  FETCH_AGAIN,
+  FETCH_KEY,
   HELLO,
+  KEY_ID,
+  KEY_MADE,
+  KEY_PART,
+  KEY_SIGNING_KEY,
   LIMITS,
   MANIFEST,
   protocolExamples,
   QUERY,
   SHORT_QUERY,
+  UNKNOWN_KEY,
   WELCOME,
 } from "../../tools/protocol-examples.ts";
 import {
   ACTIVATION,
   BUNDLE_ID,
   computeWorkedLayer,
-  GROUP,
   IN_FEATURES,
-  LAYOUT,
-  NORM_BOUND,
-  PADDING,
-  queryError,
   ROWS,
   SCALES,
   SECRET,
+  SEED,
   WEIGHTS,
 } from "../../tools/worked-layer.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/protocol.md");
 const p = DEFAULT_PARAMETERS;
-const N = p.ringDegree;
 const worked = computeWorkedLayer();
-const provided = {
-  parameters: p,
-  rows: ROWS,
-  inFeatures: IN_FEATURES,
-  weights: WEIGHTS,
-  padding: PADDING,
-};
 
 describe("docs/protocol.md", () => {
   it.each(Object.entries(protocolExamples()))("has the example %s as computed", (name, text) => {
@@ -84,72 +84,83 @@ describe("docs/protocol.md", () => {
 describe("the worked layer, by the engine", () => {
   const kernels = Kernels.load("debug");
   const pool = new BufferPool(kernels);
-  const elements = expandLayout(kernels, pool, LAYOUT, BUNDLE_ID, GROUP);
-  const stride = wordStride(LAYOUT);
+  const elements = new PublicElements(kernels, pool, BUNDLE_ID);
+  const shape = { parameters: p, rows: ROWS, inFeatures: IN_FEATURES };
+  const provider = new ProviderLayer(kernels, pool, elements, { ...shape, weights: WEIGHTS });
 
-  it("hint", () => {
-    for (let r = 0; r < ROWS; r++) {
-      const small = pool.acquire(2 * N);
-      kernels.shorts(small, IN_FEATURES).set(WEIGHTS.subarray(r * IN_FEATURES, (r + 1) * IN_FEATURES));
-      const padding = PADDING.subarray(r * p.paddingLength, (r + 1) * p.paddingLength);
-      kernels.shorts(small, LAYOUT.words).set(padding, IN_FEATURES);
-      const sums = pool.acquire(4 * N);
-      kernels.words(sums, N).set(Uint32Array.from({ length: N }, (_, j) => ((j + 7 * r) % 5) - 2));
-      kernels.transposedProduct(elements[0], small, LAYOUT.words, 12, sums);
-      const packed = pool.acquire(4 * N);
-      const length = kernels.packTop(sums, N, p.hintBits, packed);
-      expect(kernels.bytes(packed, length)).toEqual(worked.hint.slice(r * length, (r + 1) * length));
-    }
-  });
-
-  it("query", () => {
-    const secret = pool.acquire(2 * N);
-    kernels.shorts(secret, N).set(SECRET);
-    const transformed = pool.acquire(NTT_POLY_BYTES);
-    const words = pool.acquire(4 * stride);
-    const secretNtt = kernels.secretToNtt(secret, transformed);
-    kernels.multiplyPublic(elements[0], secretNtt, words, LAYOUT.words);
-    const mask = kernels.words(words, LAYOUT.words);
-    for (let i = 0; i < LAYOUT.words; i++) mask[i] += queryError(i);
-    expect([...mask]).toEqual([...worked.mask]);
-    const x = pool.acquire(4 * IN_FEATURES);
-    kernels.floats(x, IN_FEATURES).set(ACTIVATION);
-    kernels.addScaled(words, x, IN_FEATURES, worked.scale);
-    const packed = pool.acquire(packedBytes(LAYOUT.words, uploadBits(p)));
-    const length = kernels.packTop(words, LAYOUT.words, uploadBits(p), packed);
-    expect(kernels.bytes(packed, length)).toEqual(worked.query);
+  it("key", () => {
+    expect(provider.encryptWeights(SEED)).toEqual({ weights: worked.weights, hint: worked.hint });
   });
 
   it("answer", () => {
-    expect(new ProviderLayer(kernels, pool, provided).answerQuery(worked.query, 1)).toEqual(worked.answer);
+    const secret = provider.deriveSecret(SEED);
+    expect(provider.answerQuery(secret, worked.query, 1)).toEqual(worked.answer);
   });
 
-  it("recover", () => {
-    const source = new MaskSource(kernels, pool, systemRandom);
-    const layer = new ClientLayer(kernels, pool, source, {
-      parameters: p,
-      rows: ROWS,
-      inFeatures: IN_FEATURES,
-      elements,
-      hint: worked.hint,
-      scales: SCALES,
-      normBound: NORM_BOUND,
-    });
-    const masks = new OneTimeMasks(1, pool.acquire(4 * stride), pool.acquire(4 * ROWS));
-    kernels.words(at(masks.hintProducts, 0), ROWS).set(worked.hintProducts);
-    masks.scales[0] = worked.scale;
-    masks.state = "sent";
-    const y = layer.recoverResult(masks, worked.answer);
+  it("query and recover", () => {
+    const source = new MaskSource(kernels, pool, p, elements.mask(), systemRandom);
+    const client = new ClientLayer(kernels, pool, source, elements, { ...shape, scales: SCALES });
+    const masks: OneTimeMasks = {
+      vectors: 1,
+      words: pool.acquire(4 * p.keyLength),
+      secrets: pool.acquire(2 * RING_DEGREE),
+      state: "fresh",
+    };
+    kernels.words(masks.words, p.keyLength).set(worked.mask);
+    kernels.shorts(masks.secrets, RING_DEGREE).set(SECRET);
+    const query = client.makeQuery(masks, ACTIVATION);
+    expect(query.bytes).toEqual(worked.query);
+    client.applyKey(query, client.loadKey({ weights: worked.weights, hint: worked.hint }));
+    expect([...kernels.words(query.sums, ROWS)]).toEqual(worked.products);
+    const y = client.recoverResult(query, worked.answer);
     for (const [r, value] of worked.y.entries()) expect(y[r]).toBeCloseTo(value, 5);
   });
 });
 
+it("the example bundle decodes to the example manifest", async () => {
+  const bundle = await decodeBundle(BUNDLE);
+  expect(bundle.manifest).toEqual(MANIFEST);
+  expect(toHex(publicKeyOf(KEY_SIGNING_KEY))).toBe(MANIFEST.keySigner);
+});
+
+/** Its keys are those of the example's seed, whichever seed it is given. */
+class ExampleLayer extends ProviderLayer {
+  override encryptWeights(): EncryptedWeights {
+    return super.encryptWeights(SEED);
+  }
+
+  override deriveSecret(): LayerSecret {
+    return super.deriveSecret(SEED);
+  }
+}
+
+/** A store whose next key is the example's. */
+class ExampleStore extends EmbeddedStore {
+  override async allocateKey(): Promise<Uint8Array> {
+    return KEY_ID;
+  }
+
+  override async keysLeft(_account: string, keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
+    return keyIds.map(() => undefined);
+  }
+
+  override async reserve(): Promise<Reserved> {
+    return { granted: true, replayed: false, remaining: undefined };
+  }
+
+  override async findKey(): Promise<KeyRecord> {
+    return createApiKey({ budget: null }).record;
+  }
+}
+
 describe("the example session, by a provider", () => {
   it("answers the frames of the page with the frames of the page", async () => {
     const bundle = await decodeBundle(BUNDLE);
-    expect(bundle.manifest).toEqual(MANIFEST);
     const kernels = Kernels.load();
-    const layers = [new ProviderLayer(kernels, new BufferPool(kernels), provided)];
+    const pool = new BufferPool(kernels);
+    const elements = new PublicElements(kernels, pool, BUNDLE_ID);
+    const shape = { parameters: p, rows: ROWS, inFeatures: IN_FEATURES };
+    const layers = [new ExampleLayer(kernels, pool, elements, { ...shape, weights: WEIGHTS })];
     const sent: Uint8Array[] = [];
     const socket: MessageSocket = {
       send: (message) => void sent.push(message),
@@ -158,13 +169,23 @@ describe("the example session, by a provider", () => {
       onMessage: () => {},
       onClose: () => {},
     };
-    new Provider([{ name: "law", bundle, layers }], { limits: LIMITS }).accept(socket);
-    for (const frame of [HELLO, QUERY, SHORT_QUERY]) socket.onMessage(frame);
-    await settle();
+    const rootSecret = new Uint8Array(32);
+    const adapter = { name: "law", bundle, layers, rootSecret, keySigningKey: KEY_SIGNING_KEY };
+    const store = new ExampleStore(memoryJournal(), []);
+    new Provider([adapter], { limits: LIMITS, store }).accept(socket);
+    socket.onMessage(HELLO);
+    socket.onMessage(FETCH_KEY);
+    await expect.poll(() => sent.length, { interval: 1 }).toBe(3);
+    for (const frame of [QUERY, SHORT_QUERY, FETCH_AGAIN]) {
+      socket.onMessage(frame);
+      await settle();
+    }
     socket.onClose(1000, "");
-    expect(sent[0]).toEqual(WELCOME);
-    const answer = decodeProviderFrame(sent[1], 1 << 20);
-    expect(answer).toMatchObject({ case: "answer", value: { id: 7, words: worked.answer } });
-    expect(sent[2]).toEqual(FAILURE);
+    const [welcome, made, part, answer, ...failures] = sent;
+    expect([welcome, made, part]).toEqual([WELCOME, KEY_MADE, KEY_PART]);
+    // How long it computed is another number each time.
+    const value = { id: 7, words: worked.answer };
+    expect(decodeProviderFrame(answer, 1 << 20)).toMatchObject({ case: "answer", value });
+    expect(failures).toEqual([FAILURE, UNKNOWN_KEY]);
   });
 });

@@ -1,64 +1,61 @@
 /**
- * Amplitude and wrap-around: v = 2^k·e_j for every k.
+ * Amplitude and wrap-around: x̂ = 2^a·e_j for every a.
  *
- *   k < 32 − b0          low bits of W_j are rounded away
- *   32 − b0 ≤ k ≤ 32 − w the reply is W_j exactly
- *   k > 32 − w           the sum wraps: W_j mod 2^(32−k)
+ *   u = 2^a·(W_j + E_j + E_round) + half a cell of 2^(32 − b0) at most
+ *   small a   low bits of W_j are rounded away
+ *   large a   the sum wraps: W_j mod 2^(32 − a)
  *
- * Source: our own. No amplitude gives more than min(w, b0) bits of a weight, nor more than b0 bits a reply.
+ * Source: our own. No amplitude gives more than b0 bits a reply, nor W itself: E stays.
  */
 import type { Attack, AttackContext } from "../attack.ts";
 
 /** Columns that are asked at each amplitude. */
-const COLUMNS = 8;
+const COLUMNS = 7;
 
 async function run({ view, truth, open }: AttackContext) {
-  const { rows, inFeatures: n, weightBits, replyBits } = view;
+  const { rows, inFeatures: n, knownWithin, parameters } = view;
+  const { replyBits, weightBits, weightErrorBits } = parameters;
   const oracle = await open();
   const count = Math.min(COLUMNS, n);
-  let [least, most] = [32, -1];
-  let wrappedRight = 0;
-  let wrappedAll = 0;
-  for (let k = 0; k < 32; k++) {
-    const replies = await oracle.ask(count, (t, words) => {
-      words[t] = 2 ** k;
-    });
-    const right = replies.reduce((sum, word, i) => {
+  const shown: number[] = [];
+  let closest = Number.POSITIVE_INFINITY;
+  let largest = 0;
+  for (let a = 0; a < 32; a++) {
+    const words = await oracle.askFunctional(count, a, (t, z) => void (z[t] = 1));
+    let [known, square] = [0, 0];
+    for (const [i, word] of words.entries()) {
       const weight = truth.integers[(i % rows) * n + Math.floor(i / rows)];
-      return sum + (agrees(word, weight, k) ? 1 : 0);
-    }, 0);
-    if (right === replies.length && k <= 32 - weightBits) {
-      least = Math.min(least, k);
-      most = Math.max(most, k);
+      const off = word / 2 ** a - weight;
+      if (Math.abs(off) <= knownWithin) known++;
+      square += off ** 2;
+      largest = Math.max(largest, Math.abs(weight));
     }
-    if (k > 32 - weightBits) {
-      wrappedRight += right;
-      wrappedAll += replies.length;
-    }
+    if (known === words.length) shown.push(a);
+    closest = Math.min(closest, Math.sqrt(square / words.length));
   }
+  // What E and the rounding of B leave of the tolerance is for the reply's.
+  const room = knownWithin - 2 ** (weightErrorBits - 1) - 2 ** (31 - weightBits);
+  const from = Math.ceil(31 - replyBits - Math.log2(room));
+  const to = Math.floor(31 - Math.log2(largest + knownWithin));
+  const [least, most] = [Math.min(...shown), Math.max(...shown)];
   return [
     {
       attack: "amplitude",
-      variant: "2^k times a unit vector",
+      variant: "2^a times a unit vector",
       points: [],
       facts: {
-        exactFrom: least,
-        exactTo: most,
-        formulaFrom: 32 - replyBits,
-        formulaTo: 32 - weightBits,
-        wrappedRight: wrappedRight / wrappedAll,
-        bitsAtMost: Math.min(weightBits, replyBits),
+        knownFrom: least,
+        knownTo: most,
+        formulaFrom: from,
+        formulaTo: to,
+        bitsAtMost: replyBits,
+        closest,
       },
       finding:
-        `a weight is exact from amplitude 2^${least} to 2^${most} (formula: 2^${32 - replyBits} to ` +
-        `2^${32 - weightBits}); below, low bits are lost, above, high ones: at most ${weightBits} bits a reply`,
+        `a weight is known to within E from amplitude 2^${least} to 2^${most} (formula: 2^${from} to 2^${to}), never ` +
+        `closer than ${closest.toFixed(0)} in the mean square; below, low bits are lost, above, high ones`,
     },
   ];
-}
-
-/** Whether a reply is 2^k·W mod 2^32: all of W's bits that fit. */
-function agrees(word: number, weight: number, k: number): boolean {
-  return word === Math.imul(weight, 2 ** k) >>> 0;
 }
 
 export const amplitude: Attack = {

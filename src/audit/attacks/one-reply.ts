@@ -1,31 +1,36 @@
 /**
- * One reply, or the public hint, divided by what was asked. On a plain HE layer this gives every weight:
+ * One reply, or a key, divided by what is public. On a plain HE layer this gives every weight:
  *
  *   reply_1 = Ŵ·c_1 and c_1 = a is known, so Ŵ = reply_1·a^−1.
  *
- * Source: Tacet's own prototype. The same on Tacet: H_r·(a*)^−1 = W_r + … + E·(a*)^−1 is uniform,
+ * Source: Tacet's own prototype. The same on Tacet: H_r·(a_0*)^−1 = S_r + E_H·(a_0*)^−1 is uniform,
  * and a reply has one word of b0 bits a row, so the best estimate of W from it is 0 nearly everywhere. *Guessing* is the
- * share of entries that somebody gets right who has no reply and always says 0, the likeliest value.
+ * share of entries that somebody gets right who has nothing and always says 0: exactly for S, to within E for W.
  */
-import { publicElementBytes } from "../../rlwe/public-elements.ts";
 import type { Attack, AttackContext } from "../attack.ts";
 import { NaiveLayer, naiveDecrypt, naiveEncrypt } from "../baseline/naive-layer.ts";
 import { encryptEach, partialProducts, weightsOfProducts } from "../baseline/partial-products.ts";
-import type { GroupView } from "../group-view.ts";
-import { hintWords } from "../oracle.ts";
+import { elementOf, entriesPerQuery, readSecret } from "../key-queries.ts";
 import { conjugate, invert, isUnit, multiplyNegacyclic } from "../plain-ring.ts";
 import { uniformIntegers } from "../random-numbers.ts";
 import { percent } from "../show.ts";
 
 /** Rows that are tried: all are alike, and products at n = 4096 take tens of milliseconds. */
 const MOST_ROWS = 8;
+/** Largest weight of the plain layers. */
+const PLAIN_LARGEST = 2047;
+/** Vectors that read S, to compare with. */
+const SECRETS = 64;
 
 async function run(context: AttackContext) {
-  const plain = attackNaive(context);
-  const partial = attackPartialProducts(context);
-  const divided = divideHint(context.view, context.truth.integers);
+  const coarse = coarseWeights(context);
+  const plain = attackNaive(context, coarse);
+  const partial = attackPartialProducts(context, coarse);
+  const divided = await divideHint(context);
   const one = await oneHonestReply(context);
-  const guessing = share(new Float64Array(context.truth.integers.length), context.truth.integers);
+  const { integers } = context.truth;
+  const guessing = share(new Float64Array(integers.length), integers, context.view.knownWithin);
+  const secretGuessing = 2 ** -context.view.parameters.secretBits;
   return [
     {
       attack: "baseline",
@@ -47,17 +52,23 @@ async function run(context: AttackContext) {
       attack: "baseline",
       variant: "the same on Tacet",
       points: [],
-      facts: { hintDivided: divided, oneReply: one, guessing },
+      facts: { hintDivided: divided, secretGuessing, oneReply: one, guessing },
       finding:
-        `the same on Tacet: ${percent(divided)} right from the hint, ${percent(one)} from one reply; guessing ` +
-        `(always 0) has ${percent(guessing)}`,
+        `the same on Tacet: ${percent(divided)} of S right from the hint (guessing: ${percent(secretGuessing)}), ` +
+        `${percent(one)} of W from one reply (guessing: ${percent(guessing)})`,
     },
   ];
 }
 
-function attackNaive({ view, truth, random }: AttackContext) {
+/** W in the few bits that a plain layer has room for beside its noise. */
+function coarseWeights({ truth }: AttackContext): Int32Array {
+  const largest = truth.integers.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+  return truth.integers.map((value) => Math.round((value * PLAIN_LARGEST) / largest));
+}
+
+function attackNaive({ view, random }: AttackContext, weights: Int32Array) {
   const { rows, inFeatures: n } = view;
-  const layer = new NaiveLayer(truth.integers, rows, n);
+  const layer = new NaiveLayer(weights, rows, n);
   const x = uniformIntegers(random, n, -7, 7);
   const scale = 2 ** 14;
   const { key, ciphertext } = naiveEncrypt(x, layer.degree, scale, random);
@@ -71,10 +82,10 @@ function attackNaive({ view, truth, random }: AttackContext) {
     const start = performance.now();
     const row = conjugate(multiplyNegacyclic(reply.c1, inverse));
     milliseconds += performance.now() - start;
-    for (let j = 0; j < n; j++) if ((row[j] | 0) === truth.integers[r * n + j]) right++;
+    for (let j = 0; j < n; j++) if ((row[j] | 0) === weights[r * n + j]) right++;
     // The layer does what it is for: its answer is W·x up to noise and wrap-around.
     let exact = 0;
-    for (let j = 0; j < n; j++) exact += truth.integers[r * n + j] * x[j];
+    for (let j = 0; j < n; j++) exact += weights[r * n + j] * x[j];
     const modulus = 2 ** 32 / scale;
     const gap = naiveDecrypt(reply, key, scale) - exact;
     correct &&= Math.abs(gap - modulus * Math.round(gap / modulus)) <= 64;
@@ -82,47 +93,46 @@ function attackNaive({ view, truth, random }: AttackContext) {
   return { exact: right / (tried * n), correct, milliseconds: milliseconds / tried };
 }
 
-function attackPartialProducts({ view, truth, random }: AttackContext): number {
+function attackPartialProducts({ view, random }: AttackContext, weights: Int32Array): number {
   const { rows, inFeatures: n } = view;
   const scale = 2 ** 17;
   const x = Int32Array.from(uniformIntegers(random, n, 0, 1), (bit) => (bit === 0 ? -1 : 1));
   const { s, ciphertexts } = encryptEach(x, scale, random);
   const found = new Float64Array(rows * n);
   for (let r = 0; r < rows; r++) {
-    const products = partialProducts(ciphertexts, truth.integers.subarray(r * n, (r + 1) * n));
+    const products = partialProducts(ciphertexts, weights.subarray(r * n, (r + 1) * n));
     found.set(weightsOfProducts(products, s, x, scale), r * n);
   }
-  return share(found, truth.integers);
+  return share(found, weights, 0);
 }
 
-/** H_r·(a*)^−1 of the first public element, its words read as weights. */
-function divideHint(view: GroupView, integers: Int16Array): number {
-  const { parameters, rows, inFeatures: n, tensors, layout } = view;
-  const { kind, index, length } = layout.blocks[0];
-  const bytes = publicElementBytes({ bundleId: view.bundleId, group: view.index, kind, block: index });
-  const a = new Uint32Array(new Uint8Array(bytes).buffer);
-  // Where a is not a unit, division by a + 1 in place of it is as good as any other try.
+/** H_r·(a_0*)^−1, its words read as entries of S; against some entries that queries read. */
+async function divideHint({ view, open }: AttackContext): Promise<number> {
+  const { bundleId, rows, parameters } = view;
+  const a = elementOf(bundleId, 0);
+  // Where a is not a unit, division by a + 1 is as good as any other try.
   if (!isUnit(a)) a[0]++;
   const inverse = invert(conjugate(a));
-  const hint = hintWords(tensors.hint, parameters.hintBits);
+  const oracle = await open();
+  const key = await oracle.fetchKey();
+  const places = Array.from({ length: SECRETS * entriesPerQuery(parameters) }, (_, j) => j);
+  const secret = await readSecret(oracle, key, places);
   const degree = parameters.ringDegree;
-  const columns = Math.min(n, length);
-  const modulus = 2 ** view.weightBits;
+  const modulus = 2 ** parameters.secretBits;
   let right = 0;
   const tried = Math.min(rows, MOST_ROWS);
   for (let r = 0; r < tried; r++) {
-    const row = multiplyNegacyclic(hint.subarray(r * degree, (r + 1) * degree), inverse);
-    for (let j = 0; j < columns; j++) {
-      const value = ((row[j] + modulus / 2) % modulus) - modulus / 2;
-      if (value === integers[r * n + j]) right++;
+    const row = multiplyNegacyclic(key.hint.subarray(r * degree, (r + 1) * degree), inverse);
+    for (const [i, place] of places.entries()) {
+      if ((row[place] - secret[r * places.length + i]) % modulus === 0) right++;
     }
   }
-  return right / (tried * columns);
+  return right / (tried * places.length);
 }
 
 /** The least-norm W that explains one honest answer, rounded. */
 async function oneHonestReply({ view, truth, open, activations }: AttackContext): Promise<number> {
-  const { rows, inFeatures: n, tensors } = view;
+  const { rows, inFeatures: n, tensors, knownWithin } = view;
   const x = activations[0].seen.subarray(0, n);
   const oracle = await open();
   const y = await oracle.evaluate(x, 1);
@@ -132,13 +142,13 @@ async function oneHonestReply({ view, truth, open, activations }: AttackContext)
     const factor = square === 0 ? 0 : y[r] / tensors.scales[r] / square;
     for (let j = 0; j < n; j++) estimate[r * n + j] = Math.round(factor * x[j]);
   }
-  return share(estimate, truth.integers);
+  return share(estimate, truth.integers, knownWithin);
 }
 
-/** Share of the integers that an estimate has right. */
-function share(estimate: Float64Array, integers: Int16Array): number {
+/** Share of the integers that an estimate has right, within so much. */
+function share(estimate: Float64Array, integers: Int32Array, within: number): number {
   let right = 0;
-  for (const [i, value] of integers.entries()) if (estimate[i] === value) right++;
+  for (const [i, value] of integers.entries()) if (Math.abs(estimate[i] - value) <= within) right++;
   return right / integers.length;
 }
 

@@ -1,74 +1,84 @@
 /**
- * Several weights in each query: what a thief needs at least, Q_func = n·h_A/b0 (docs/parameters.md, After queries).
+ * Every weight in every query: x̂ = 2^a·z with z_j = ±1 at random, as large as hardly ever wraps.
  *
- * Source: docs/parameters.md §After queries; the packing is in lattice/packing.ts.
+ *   u = 2^a·Σ_j z_j·(W_j + E_j);   Ŵ by least squares
+ *
+ * A reply of b0 bits is more than the h_A bits that a weight has at the precision of answers, so Q_func = n·h_A/b0 is
+ * below n. But a reply is one linear functional, and its bits are spent on the precision of that one: packing several
+ * real numbers into it does not work. Integers could be packed (Lagarias, Odlyzko 1985), at b0/h of W + E exactly, which is
+ * less than one a query. So the error is √(1 − Q/n) here too, and Q_func is not reached.
+ *
+ * Source: docs/parameters.md §After queries.
  */
+import { uniformStddev } from "../../rlwe/parameter-set.ts";
+import { weightEntropy } from "../../rlwe/lattice-estimate.ts";
 import type { Attack, AttackContext } from "../attack.ts";
-import { makePacking } from "../lattice/packing.ts";
-import { readPacked } from "../read-packed.ts";
-import { type CurvePoint, checkpoints, scoreCopy } from "../score.ts";
-import { percent } from "../show.ts";
+import { PrefixRegression } from "../linear-algebra.ts";
+import { randomWords } from "../random-numbers.ts";
+import { checkpoints, scoreCopy } from "../score.ts";
 
-async function run({ view, truth, open, activations, maxQueries, random, signal }: AttackContext) {
-  const { inFeatures: n, rows, replyBits, weightEntropy } = view;
-  const packing = makePacking(weightEntropy, replyBits, random);
-  const rate = packing.unknowns / packing.replies;
-  const columns = Math.min(n, Math.floor((maxQueries / packing.replies) * packing.unknowns));
-  const places = Array.from({ length: columns }, (_, j) => j);
+/** Standard deviations of the sum that a query leaves room for. */
+const ROOM = 4.5;
+/** λ relative to ‖z‖²: the noise of a reply. */
+const RIDGE = 2 ** -14;
+
+async function run({ view, truth, open, activations, maxQueries, random }: AttackContext) {
+  const { inFeatures: n, rows, parameters, weightStddev } = view;
   const oracle = await open();
-  const estimate = new Float64Array(rows * n);
-  const points: CurvePoint[] = [];
-  const wanted = checkpoints(Math.ceil(columns / rate));
-  let exactWeights = 0;
-  let blocks = 0;
-  let wrongBlocks = 0;
-  const score = () => points.push(scoreCopy(view, truth, activations[0].heldOut, oracle.asked, estimate));
-  await readPacked(oracle, packing, places, (block, values) => {
-    signal?.throwIfAborted();
-    for (let r = 0; r < rows; r++) {
-      let right = true;
-      for (const [i, j] of block.entries()) {
-        const value = values[r * block.length + i];
-        estimate[r * n + j] = value;
-        if (value === truth.integers[r * n + j]) exactWeights++;
-        else right = false;
-      }
-      blocks++;
-      if (!right) wrongBlocks++;
-    }
-    if (oracle.asked >= wanted[0]) {
-      score();
-      while (wanted.length > 0 && wanted[0] <= oracle.asked) wanted.shift();
-    }
+  const count = Math.min(n, maxQueries);
+  const shift = Math.floor(31 - Math.log2(ROOM * weightStddev * Math.sqrt(n)));
+  const signs = Float64Array.from(randomWords(random, count * n), (word) => 1 - 2 * (word >>> 31));
+  const words = await oracle.askFunctional(count, shift, (t, z) => {
+    for (let j = 0; j < n; j++) z[j] = signs[t * n + j];
   });
-  if (points[points.length - 1]?.queries !== oracle.asked) score();
-  const exact = exactWeights / (rows * columns);
-  const formula = replyBits / weightEntropy;
-  const sealed = view.spec.output === "sealed";
+  const values = Float64Array.from(words, (word) => word / 2 ** shift);
+  const regression = new PrefixRegression(signs, count, n, RIDGE * n);
+  const points = checkpoints(count).map((queries) =>
+    scoreCopy(view, truth, activations[0].heldOut, queries, regression.solve(values, rows, queries)),
+  );
+  const last = points[points.length - 1];
+  const bits = replyBits(values, signs, view, truth.integers);
+  const sum = Math.hypot(weightStddev, uniformStddev(parameters.weightErrorBits));
+  const integers = parameters.replyBits / weightEntropy(sum);
   return [
     {
       attack: "packed",
-      variant: `${packing.unknowns} weights in ${packing.replies} queries`,
+      variant: "all weights in each query",
       points,
       facts: {
-        weightsPerQuery: rate,
-        formulaWeightsPerQuery: formula,
-        exactOfAsked: exact,
-        blocksRight: 1 - wrongBlocks / blocks,
-        queries: oracle.asked,
-        ...(sealed ? {} : { functionQueries: (n * weightEntropy) / replyBits }),
+        functionalBits: bits,
+        integersPerQuery: integers,
+        functionQueries: view.functionQueries,
+        weightError: last.weightError,
       },
       finding:
-        `${rate.toFixed(3)} weights of each row a query, the bound b0/h_A is ${formula.toFixed(3)}` +
-        `${sealed ? " for a row alone" : ""}; ` +
-        `${percent(exact)} of the weights asked for are exact after ${oracle.asked} queries`,
+        `a reply gives one sum of all weights to ${bits.toFixed(1)} bits; ${count} of them leave an error of ` +
+        `${last.weightError.toFixed(3)}. As integers ${integers.toFixed(2)} of W + E fit a query: packing gains nothing`,
     },
   ];
 }
 
+/** log2 of how much larger a sum is than the error of its reply. */
+function replyBits(
+  values: Float64Array,
+  signs: Float64Array,
+  { inFeatures: n, rows }: AttackContext["view"],
+  integers: Int32Array,
+): number {
+  let [error, size] = [0, 0];
+  for (const [i, value] of values.entries()) {
+    const [t, r] = [Math.floor(i / rows), i % rows];
+    let exact = 0;
+    for (let j = 0; j < n; j++) exact += signs[t * n + j] * integers[r * n + j];
+    error += (value - exact) ** 2;
+    size += exact ** 2;
+  }
+  return Math.log2(size / error) / 2;
+}
+
 export const packedQueries: Attack = {
   name: "packed",
-  title: "several weights packed into one query",
-  source: "review B; Lagarias, Odlyzko 1985",
+  title: "all weights packed into each query",
+  source: "Tacet's own; Lagarias, Odlyzko 1985",
   run,
 };

@@ -1,57 +1,108 @@
 /**
- * What the public files say without a query: the hint alone, and two versions of one adapter.
+ * What keys say without a query, and many of them together.
  *
- * - Hint only: decision-LWE of dimension n_pad in every row, whatever W is (docs/security.md); estimated at the real
- *   size, broken end to end at toy size without padding (toy/toy-report.ts).
- * - Two versions: with one P for both, H_2 − H_1 = (W_2 − W_1)·C + (E_2 − E_1) would have no padding left, so P, E and
- *   the public elements are fresh in every bundle; the difference is then as uniform as either.
+ * - One unused key: (B, H) is LWE under S, pseudorandom whatever W is (docs/security.md); estimated at the real size.
+ * - Two keys: B − B̃ has no W in it; it is LWE under S − S̃, as uniform as either.
+ * - Many keys: they all encrypt one W, but mod q an average converges only if words are not uniform.
+ * - Two versions of an adapter: other public elements, another rotation, another S.
  *
  * Sources: docs/parameters.md §Security; tests of uniformity after Knuth, TAOCP 2, §3.3.1.
  */
-import { estimateLwe } from "../../rlwe/lattice-estimate.ts";
 import { securityOf } from "../../rlwe/parameter-security.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
-import { correlationZ, uniformityZ } from "../hint-statistics.ts";
-import { hintWords } from "../oracle.ts";
+import { correlationZ, meanPhase, uniformityZ } from "../key-statistics.ts";
+import { percent } from "../show.ts";
+import type { StolenKey } from "../stolen-key.ts";
 
-async function runHint({ view }: AttackContext): Promise<AttackResult[]> {
-  const { parameters, inFeatures: n, weightStddev } = view;
-  const { hint } = securityOf(parameters);
-  const unpadded = estimateLwe({
-    dimension: n,
-    logQ: parameters.logQ,
-    secretStddev: weightStddev,
-    errorStddev: parameters.hintErrorStddev,
-    samples: parameters.ringDegree,
-  });
-  const z = uniformityZ(hintWords(view.tensors.hint, parameters.hintBits));
+async function runKey({ view, open }: AttackContext): Promise<AttackResult[]> {
+  const { freshKey } = securityOf(view.parameters);
+  const { weights, hint } = await (await open()).fetchKey();
+  const [b, h] = [uniformityZ(weights), uniformityZ(hint)];
   return [
     {
-      attack: "hint",
-      variant: "the hint alone",
+      attack: "key",
+      variant: "one unused key",
       points: [],
       facts: {
-        coreBits: hint.coreBits,
-        standardBits: hint.standardBits,
-        unpaddedCoreBits: unpadded.coreBits,
-        uniformityZ: z,
+        coreBits: freshKey.coreBits,
+        standardBits: freshKey.standardBits,
+        weightsZ: b,
+        hintZ: h,
       },
       finding:
-        `${hint.coreBits.toFixed(0)} core bits (${hint.standardBits.toFixed(0)} std) for every n; without padding it ` +
-        `would be ${unpadded.coreBits > 1000 ? "over 1000" : unpadded.coreBits.toFixed(0)} at this n; its words are ` +
-        `${z.toFixed(1)} deviations from uniform`,
+        `${freshKey.coreBits.toFixed(0)} core bits (${freshKey.standardBits.toFixed(0)} std) for every n; its words are ` +
+        `${b.toFixed(1)} (B) and ${h.toFixed(1)} (H) deviations from uniform`,
     },
   ];
 }
 
-export const hintOnly: Attack = { name: "hint", title: "the hint alone", source: "review B", run: runHint };
+export const unusedKey: Attack = {
+  name: "key",
+  title: "a key alone",
+  source: "docs/parameters.md",
+  run: runKey,
+};
 
-async function runVersions({ view, otherHint }: AttackContext): Promise<AttackResult[]> {
-  const { hintBits } = view.parameters;
-  const first = hintWords(view.tensors.hint, hintBits);
-  const second = hintWords(await otherHint(), hintBits);
-  const difference = first.map((word, i) => second[i] - word);
-  const [uniform, correlated] = [uniformityZ(difference), correlationZ(first, second)];
+/** Keys that are averaged, of so many accounts. */
+const KEYS = 16;
+const ACCOUNTS = 4;
+
+async function runDifference({ view, open }: AttackContext): Promise<AttackResult[]> {
+  const { keyDifference } = securityOf(view.parameters);
+  const keys: StolenKey[] = [];
+  for (let account = 0; account < ACCOUNTS; account++) {
+    const oracle = await open();
+    for (let i = 0; i < KEYS / ACCOUNTS; i++) keys.push(await oracle.fetchKey());
+  }
+  const [first, second] = keys;
+  const last = keys[KEYS - 1]; // of another account
+  const same = uniformityZ(first.weights.map((word, i) => word - second.weights[i]));
+  const across = uniformityZ(first.weights.map((word, i) => word - last.weights[i]));
+  const correlated = correlationZ(first.weights, last.weights);
+  const phase = meanPhase(keys.map(({ weights }) => weights));
+  return [
+    {
+      attack: "difference",
+      variant: "two keys, of one account and of two",
+      points: [],
+      facts: {
+        uniformityZ: same,
+        uniformityAcrossZ: across,
+        correlationZ: correlated,
+        coreBits: keyDifference.coreBits,
+        standardBits: keyDifference.standardBits,
+      },
+      finding:
+        `B − B̃, in which W cancels, is ${same.toFixed(1)} deviations from uniform words for one account, ` +
+        `${across.toFixed(1)} for two, the correlation ${correlated.toFixed(1)}; both worn, ` +
+        `${keyDifference.standardBits.toFixed(0)} std bits are left`,
+    },
+    {
+      attack: "difference",
+      variant: `the average of ${KEYS} keys`,
+      points: [],
+      facts: { keys: KEYS, meanPhase: phase },
+      finding:
+        `the mean of ${KEYS} keys' phases e^(2πiB/q) has ${percent(phase)} of the square that uniform words have: mod q ` +
+        "nothing converges",
+    },
+  ];
+}
+
+export const keyDifference: Attack = {
+  name: "difference",
+  title: "many keys of one W: differences and averages",
+  source: "Tacet's own",
+  run: runDifference,
+};
+
+async function runVersions({ open, situations }: AttackContext): Promise<AttackResult[]> {
+  const other = await situations.otherVersion?.();
+  if (other === undefined) return [];
+  const first = (await (await open()).fetchKey()).weights;
+  const second = (await other.fetchKey()).weights;
+  const uniform = uniformityZ(first.map((word, i) => second[i] - word));
+  const correlated = correlationZ(first, second);
   return [
     {
       attack: "versions",
@@ -59,7 +110,7 @@ async function runVersions({ view, otherHint }: AttackContext): Promise<AttackRe
       points: [],
       facts: { uniformityZ: uniform, correlationZ: correlated },
       finding:
-        `the difference of two versions' hints is ${uniform.toFixed(1)} deviations from uniform words, their ` +
+        `the difference of two versions' encrypted weights is ${uniform.toFixed(1)} deviations from uniform words, their ` +
         `correlation ${correlated.toFixed(1)}: nothing cancels`,
     },
   ];

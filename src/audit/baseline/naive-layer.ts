@@ -22,7 +22,7 @@ export class NaiveLayer {
   readonly #rows: readonly Uint32Array[];
 
   /** @param weights (rows, n) */
-  constructor(weights: Int16Array, rows: number, n: number) {
+  constructor(weights: Int32Array, rows: number, n: number) {
     this.degree = 2 ** Math.ceil(Math.log2(n));
     this.#rows = Array.from({ length: rows }, (_, r) => {
       const row = new Uint32Array(this.degree);

@@ -1,9 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { gaussians, uniformIntegers } from "../random-numbers.ts";
+import { uniformIntegers } from "../random-numbers.ts";
 import { seededSource } from "../seeded-adapter.ts";
-import { closestRest } from "./closest-vector.ts";
 import { lllReduce } from "./lll.ts";
-import { coefficientOf, makePacking, packingShape, unpackBlock } from "./packing.ts";
 
 const random = seededSource(9);
 
@@ -55,48 +53,5 @@ describe("LLL", () => {
       Math.abs(4 * (14 - 8) - (4 - 9) + 3 * (16 - 63)),
       6,
     );
-  });
-});
-
-describe("closest vector", () => {
-  it("is the nearest of all neighbours", () => {
-    const basis = [Float64Array.of(7, 2), Float64Array.of(3, 8)];
-    const gramSchmidt = lllReduce(basis);
-    for (const [a, b] of [
-      [0.4, 9.1],
-      [-13.2, 4.4],
-      [100.5, -7.3],
-    ]) {
-      const rest = closestRest(basis, gramSchmidt, Float64Array.of(a, b));
-      let best = Number.POSITIVE_INFINITY;
-      for (let i = -40; i <= 40; i++) {
-        for (let j = -40; j <= 40; j++)
-          best = Math.min(best, Math.hypot(a - 7 * i - 3 * j, b - 2 * i - 8 * j));
-      }
-      expect(Math.hypot(...rest)).toBeCloseTo(best, 9);
-    }
-  });
-});
-
-describe("packing", () => {
-  it.each([
-    [456, 16],
-    [147.8, 16],
-    [228, 15],
-  ])("entries of width %d come back from replies of %i bits", (stddev, bits) => {
-    const entropy = Math.log2(stddev * Math.sqrt(2 * Math.PI * Math.E));
-    const packing = makePacking(entropy, bits, random);
-    const { unknowns, replies } = packingShape(entropy, bits);
-    expect(packing).toMatchObject({ unknowns, replies });
-    let right = 0;
-    for (let block = 0; block < 5; block++) {
-      const z = gaussians(random, unknowns).map((value) => Math.round(stddev * value));
-      const words = Array.from({ length: replies }, (_, i) => {
-        const sum = z.reduce((total, value, j) => total + coefficientOf(packing, i, j) * value, 0);
-        return ((sum % 2 ** bits) + 2 ** bits) % 2 ** bits;
-      });
-      if (unpackBlock(packing, words).every((value, j) => value === z[j])) right++;
-    }
-    expect(right).toBeGreaterThanOrEqual(3);
   });
 });

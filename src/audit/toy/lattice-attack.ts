@@ -45,6 +45,19 @@ export function embeddingGap({ dimension, samples, secretStddev, errorStddev }: 
 const scaleOf = (secretStddev: number, errorStddev: number) =>
   Math.max(1, Math.round(errorStddev / secretStddev));
 
+/** Samples that are looked at for the best number. */
+const MANY_SAMPLES = 1024;
+
+/** By how many bits LLL succeeds, or fails, with the number of samples that serves it best. */
+export function bestMargin(lwe: SmallLwe): number {
+  let best = Number.NEGATIVE_INFINITY;
+  for (let samples = 1; samples <= MANY_SAMPLES; samples++) {
+    const { gap, needed } = embeddingGap({ ...lwe, samples });
+    best = Math.max(best, gap - needed);
+  }
+  return best;
+}
+
 /** Fewer samples make a smaller lattice: as many as leave this much room over what LLL needs, in bits. */
 const ROOM_BITS = 1.5;
 

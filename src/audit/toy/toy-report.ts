@@ -3,89 +3,77 @@
  *
  * | what | expected |
  * |---|---|
- * | hint without padding | broken |
- * | the same row with padding | not broken |
- * | with padding, P known (stripped by queries) | broken |
- * | two versions, one P for both | the difference of the weights comes out |
- * | two versions, fresh P | not broken |
- * | 48 weights, the real σ_E, no padding | broken |
+ * | H alone, the key used for too many vectors | W comes out |
+ * | H alone, the key retired in time | nothing |
+ * | B with W known, used for too many vectors | S comes out |
+ * | B with W known, retired in time | nothing |
+ * | two keys of one W, both used too long: B − B̃ | the difference of the secrets comes out |
+ * | two keys, both retired in time | nothing |
+ * | a key of 48 entries, not used, errors as wide as the product's | W comes out |
  */
 import type { RandomSource } from "../../ring/random-source.ts";
-import type { SmallLwe } from "./lattice-attack.ts";
+import { bestMargin, type SmallLwe } from "./lattice-attack.ts";
 import {
-  brokenShare,
-  paddedLwe,
-  rowTimes,
+  differenceLwe,
+  hintLwe,
+  knownWeightsLwe,
+  openedShare,
+  rightShare,
+  solve,
   TOY_PARAMETERS,
-  TOY_REAL_ERROR,
-  TOY_WEIGHT_STDDEV,
-  TOY_WIDTHS,
-  type ToyLayer,
+  TOY_REAL_ERRORS,
   toyLayer,
-  toyWeights,
-  unpaddedLwe,
-} from "./toy-hint.ts";
+  usedKey,
+} from "./toy-key.ts";
 
 export interface ToyRow {
   readonly what: string;
   /** LWE dimension of the instance. */
   readonly dimension: number;
-  /** Share of the weights that lattice reduction found. */
+  /** By how many bits LLL should succeed with the best number of samples; below 0 it should not with any. */
+  readonly margin: number;
+  /** Share of what is sought that lattice reduction found. */
   readonly found: number;
   /** Whether it should. */
   readonly expected: boolean;
 }
 
-/**
- * A row after the other: each takes seconds, and whoever runs them may do something else in between.
- *
- * @param large also the 48-weight instance, some ten seconds more
- */
-export function* toyRows(random: RandomSource, large: boolean): Generator<ToyRow, void, void> {
-  const n = TOY_WIDTHS.small;
-  const { ringDegree, hintErrorStddev: sigma } = TOY_PARAMETERS;
-  const layer = toyLayer(n, random);
-  const row = (what: string, lwe: SmallLwe, weights: Int32Array, expected: boolean): ToyRow => ({
-    what,
+/** Vectors that a toy key may answer, and too many of them: two entries of S each, of 112. */
+const IN_TIME = 6;
+const TOO_LONG = 42;
+/** Rows that {@link toyRows} gives. */
+export const TOY_ROWS = 7;
+
+/** A row after the other: each takes seconds, and whoever runs them may do something else in between. */
+export async function* toyRows(random: RandomSource): AsyncGenerator<ToyRow, void, void> {
+  const toy = toyLayer(TOY_PARAMETERS, random);
+  for (const [vectors, expected] of [
+    [TOO_LONG, true],
+    [IN_TIME, false],
+  ] as const) {
+    const when = expected ? `used for ${vectors} vectors` : `retired after ${vectors}`;
+    const [one, two] = [await usedKey(toy, vectors, random), await usedKey(toy, vectors, random)];
+    const row = (what: string, lwe: SmallLwe, found: number): ToyRow => ({
+      what: `${what}, ${when}`,
+      dimension: lwe.dimension,
+      margin: bestMargin(lwe),
+      found,
+      expected,
+    });
+    const [hint, known, difference] = [hintLwe(one), knownWeightsLwe(one), differenceLwe(one, two)];
+    yield row("H alone", hint, openedShare(one, solve(hint)));
+    yield row("B, W known", known, rightShare(solve(known), one.secret));
+    // Then S − S̃ is known, and neither of them nor W.
+    const sought = one.secret.map((value, j) => value - two.secret[j]);
+    yield row("B - B' of two keys", difference, rightShare(solve(difference), sought));
+  }
+  const short = await usedKey(toyLayer(TOY_REAL_ERRORS, random), 0, random);
+  const lwe = hintLwe(short);
+  yield {
+    what: "H alone, real errors, 48 entries, unused",
     dimension: lwe.dimension,
-    found: brokenShare(lwe, weights),
-    expected,
-  });
-
-  const bare = unpaddedLwe(layer, layer.unpadded, sigma, TOY_WEIGHT_STDDEV);
-  yield row("hint without padding", bare, layer.weights, true);
-  const padded = paddedLwe(layer);
-  yield row("hint with padding", padded, layer.weights, false);
-  const stripped = subtract(layer.hint, rowTimes(layer.padding, layer.pad, ringDegree));
-  const opened = unpaddedLwe(layer, stripped, sigma, TOY_WEIGHT_STDDEV);
-  yield row("with padding, P stripped", opened, layer.weights, true);
-  for (const fresh of [false, true]) {
-    const next = update(layer, random, fresh);
-    const change = next.weights.map((weight, i) => weight - layer.weights[i]);
-    const words = subtract(next.hint, layer.hint);
-    // P_2 − P_1 is unknown where both are fresh: then the instance is the padded one.
-    const lwe = fresh
-      ? { ...padded, words }
-      : unpaddedLwe(layer, words, Math.SQRT2 * sigma, TOY_WEIGHT_STDDEV / 8);
-    yield row(fresh ? "two versions, fresh P" : "two versions, one P for both", lwe, change, !fresh);
-  }
-  if (large) {
-    const wide = toyLayer(TOY_WIDTHS.realError, random, {}, TOY_REAL_ERROR);
-    const lwe = unpaddedLwe(wide, wide.unpadded, TOY_REAL_ERROR.hintErrorStddev, TOY_WEIGHT_STDDEV);
-    yield row("48 weights, real error, no padding", lwe, wide.weights, true);
-  }
-}
-
-/** The next version of an adapter: weights a little changed, the same public elements. */
-function update(layer: ToyLayer, random: RandomSource, freshPadding: boolean): ToyLayer {
-  const change = toyWeights(layer.n, random);
-  return toyLayer(layer.n, random, {
-    weights: layer.weights.map((weight, i) => weight + Math.round(change[i] / 8)),
-    elements: layer,
-    ...(freshPadding ? {} : { padding: layer.padding }),
-  });
-}
-
-function subtract(a: Uint32Array, b: Uint32Array): Uint32Array {
-  return a.map((word, i) => word - b[i]);
+    margin: bestMargin(lwe),
+    found: openedShare(short, solve(lwe)),
+    expected: true,
+  };
 }

@@ -21,8 +21,8 @@ describe("tacet audit", () => {
     const [group] = report.groups;
     expect(group).toMatchObject({ inFeatures: 64, rows: 8 });
     const unit = group.attacks.find(({ attack }) => attack === "unit");
-    expect(unit?.facts.exactOfAsked).toBe(1);
-    expect(unit?.points.at(-1)).toMatchObject({ queries: 64, exact: 1 });
+    expect(unit?.facts.knownOfAsked).toBe(1);
+    expect(unit?.points.at(-1)).toMatchObject({ queries: 64, known: 1 });
     const svg = readFileSync(plot, "utf8");
     expect(svg.startsWith("<svg")).toBe(true);
     expect(svg.match(/<polyline/g)?.length).toBeGreaterThanOrEqual(4);
@@ -50,15 +50,25 @@ describe("tacet audit", () => {
     });
   });
 
-  it("gives no bound and no budget for sealed output, which its attacks do not attack at its weakest", () => {
-    const args = ["audit", "--seeded", "64", "--attacks", "unit,packed", "--output", "sealed"];
-    const json = join(folder, "sealed.json");
-    const table = execFileSync(process.execPath, [MAIN, ...args, "--json", json], { encoding: "utf8" });
-    expect(table).toContain("no figure for sealed output");
-    expect(table).not.toMatch(/chosen vectors can teach the function|core bits/);
+  it("tries the rules of keys on the provider, over a restart and a new version", () => {
+    const json = join(folder, "keys.json");
+    const args = ["audit", "--seeded", "64", "--attacks", "keys,secret,versions", "--json", json];
+    const table = execFileSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
+    expect(table).toContain("refused before");
     const report = JSON.parse(readFileSync(json, "utf8")) as AuditReport;
-    expect(report.groups[0]).toMatchObject({ functionQueries: null, leak: [] });
-    expect(report.recommendation.budgets).toEqual([]);
+    const factsOf = (name: string) => report.groups[0].attacks.find(({ attack }) => attack === name)?.facts;
+    expect(factsOf("keys")).toMatchObject({
+      again: 1,
+      sameAccount: 1,
+      otherAccount: 1,
+      otherAccountQuery: 1,
+      worn: 1,
+      restarted: 1,
+      wornAfterRestart: 1,
+      versionRefused: 1,
+    });
+    expect(factsOf("secret")).toMatchObject({ right: 1, refused: 1 });
+    expect(Math.abs(factsOf("versions")!.uniformityZ)).toBeLessThan(6);
   });
 
   it("refuses attacks that do not exist and names those that do", () => {

@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { Option } from "commander";
 import { collect, integerIn } from "../shared/arguments.ts";
 import type { AuditOptions } from "./run.ts";
 
@@ -18,11 +17,6 @@ export function registerAudit(program: Command, signal: AbortSignal): void {
     )
     .option("--attacks <list>", "only these, comma-separated")
     .option("--text <file>", "text that ordinary prompts are made of")
-    .addOption(
-      new Option("--output <mode>", "mode of the bundle")
-        .choices(["public-basis", "sealed"])
-        .default("public-basis"),
-    )
     .option("--json <file>", "write the report as JSON; -: to stdout, instead of the table")
     .option("--plot <file>", "write the curves, error against queries, as SVG")
     .addHelpText(

@@ -4,7 +4,7 @@ import type { AuditReport, GroupReport } from "../../audit/report.ts";
 import { grouped, oneLine, paint, print, printField, WIDTH, wrap } from "../shared/terminal.ts";
 
 export function printAudit(report: AuditReport): void {
-  print(paint(`Audit of ${oneLine(report.adapter)} (${report.output}, ${report.parameters})`, "bold"));
+  print(paint(`Audit of ${oneLine(report.adapter)} (${report.parameters})`, "bold"));
   for (const { what, attack, coreBits, standardBits } of report.security) {
     printField(
       what,
@@ -12,7 +12,8 @@ export function printAudit(report: AuditReport): void {
       22,
     );
   }
-  for (const group of report.groups) printGroup(group);
+  printWear(report);
+  for (const group of report.groups) printGroup(group, report);
   printToy(report);
   printEffects(report);
   printRecommendation(report);
@@ -37,7 +38,7 @@ function printToy({ toy }: AuditReport): void {
 function printEffects({ effects }: AuditReport): void {
   if (effects.length === 0) return;
   print();
-  print(paint(`What w and b0 cost answers, ${grouped(effects[0].tokens)} tokens of text`, "bold"));
+  print(paint(`What errors and b0 cost answers, ${grouped(effects[0].tokens)} tokens of text`, "bold"));
   print(`${"layers".padEnd(32)}${"same next token".padStart(18)}${"perplexity".padStart(14)}`);
   print("-".repeat(WIDTH));
   for (const { what, agreement, perplexity } of effects) {
@@ -50,13 +51,6 @@ function printRecommendation({ recommendation, effects }: AuditReport): void {
   const { replyBits, queriesGained, budgets } = recommendation;
   print();
   print(paint("Recommendation", "bold"));
-  if (budgets.length === 0) {
-    printField(
-      "budget",
-      "none can be recommended for sealed output, which needs fewer queries than public-basis and will be removed",
-      12,
-    );
-  }
   for (const { group, inFeatures, halfError, fifthError, attack, vectors } of budgets) {
     const known = (queries: number) => (Number.isFinite(queries) ? grouped(queries) : "not reached");
     printField(
@@ -73,23 +67,19 @@ function printRecommendation({ recommendation, effects }: AuditReport): void {
       : `b0 could be ${-replyBits} lower with 99.5 % of next tokens unchanged, ${Math.round(100 * queriesGained)} % more ` +
         "queries for a thief";
   printField("b0", b0, 12);
-  printField("w", "as it is: narrower weights are fewer bits for a thief to ask for", 12);
 }
 
-function printGroup(group: GroupReport): void {
-  const { inFeatures: n, rows, weightBits, replyBits, weightEntropy, functionQueries } = group;
+function printGroup(group: GroupReport, { replyBits, vectorsPerKey }: AuditReport): void {
+  const { inFeatures: n, rows, weightEntropy, functionQueries } = group;
   print();
   const [first, ...others] = group.modules.map(oneLine);
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   print(paint(`Group ${group.group}: ${first}${more}`, "bold"));
-  printField("shape", `n = ${n}, ${rows} rows, w = ${weightBits} bits, b0 = ${replyBits} bits`);
+  printField("shape", `n = ${n}, ${rows} rows, b0 = ${replyBits} bits a row and vector`);
   printField(
     "bound",
-    `a weight has ${weightEntropy.toFixed(1)} bits; ${
-      functionQueries === null
-        ? "no figure for sealed output: its matrix has low rank, and rows alone are no bound (attack lowrank)"
-        : `${grouped(functionQueries)} chosen vectors can teach the function`
-    }`,
+    `a weight has ${weightEntropy.toFixed(1)} bits at the precision of answers; ${grouped(functionQueries)} chosen ` +
+      `vectors, ${(functionQueries / vectorsPerKey).toFixed(1)} keys, can teach the function`,
   );
   print();
   print(HEAD);
@@ -97,24 +87,26 @@ function printGroup(group: GroupReport): void {
   for (const result of group.attacks) printCurve(result);
   print();
   for (const { attack, finding } of group.attacks) printField(attack, finding, 12);
-  if (group.leak.length === 0) return;
+}
+
+/** What lattice reduction would have to finish after so many vectors under one key. */
+function printWear({ wear, keyLength }: AuditReport): void {
   print();
-  print("   queries   bits/row   of row  hint dimension  core bits  std bits left");
+  print(paint(`One key (${keyLength} entries of S) after chosen vectors, worst case known`, "bold"));
+  print("   vectors   dimension left   core bits   std bits");
   print("-".repeat(WIDTH));
-  for (const { queries, bits, share, dimension, coreBits, standardBits } of group.leak) {
+  for (const { vectors, dimension, coreBits, standardBits, isRefused } of wear) {
     const cells = [
-      grouped(queries).padStart(10),
-      grouped(bits).padStart(11),
-      `${(100 * share).toFixed(0)} %`.padStart(9),
-      grouped(dimension).padStart(16),
-      Math.floor(coreBits).toString().padStart(11),
-      Math.floor(standardBits).toString().padStart(15),
+      grouped(vectors).padStart(10),
+      grouped(dimension).padStart(17),
+      Math.floor(coreBits).toString().padStart(12),
+      Math.floor(standardBits).toString().padStart(11),
     ];
-    print(cells.join(""));
+    print(`${cells.join("")}${isRefused ? "   (refused before)" : ""}`);
   }
 }
 
-const HEAD = `${"attack".padEnd(38)}${"queries".padStart(9)}${"weights".padStart(11)}${"deltas".padStart(11)}${"exact".padStart(10)}`;
+const HEAD = `${"attack".padEnd(38)}${"queries".padStart(9)}${"weights".padStart(11)}${"deltas".padStart(11)}${"known".padStart(10)}`;
 
 /** Some points of a curve; relative errors of weights and of deltas on held-out activations. */
 function printCurve({ attack, variant, points }: AttackResult): void {
@@ -127,7 +119,7 @@ function printCurve({ attack, variant, points }: AttackResult): void {
       grouped(point.queries).padStart(9),
       point.weightError.toFixed(4).padStart(11),
       point.deltaError.toFixed(4).padStart(11),
-      `${(100 * point.exact).toFixed(1)} %`.padStart(10),
+      `${(100 * point.known).toFixed(1)} %`.padStart(10),
     ];
     print(cells.join(""));
   }

@@ -8,9 +8,10 @@ import { auditGroup, securityRows } from "../../audit/audit.ts";
 import { plotCurves } from "../../audit/plot-svg.ts";
 import { recommend } from "../../audit/recommend.ts";
 import type { AuditReport, GroupReport } from "../../audit/report.ts";
-import { type ToyRow, toyRows } from "../../audit/toy/toy-report.ts";
+import { TOY_ROWS, type ToyRow, toyRows } from "../../audit/toy/toy-report.ts";
+import { keyWear } from "../../audit/wear.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { BundleGroup, OutputMode } from "../../bundle/manifest.ts";
+import type { BundleGroup } from "../../bundle/manifest.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { systemRandom } from "../../ring/random-source.ts";
@@ -32,14 +33,11 @@ export interface AuditOptions {
   readonly queries?: number;
   readonly attacks?: string;
   readonly text?: string;
-  readonly output: OutputMode;
   readonly json?: string;
   readonly plot?: string;
 }
 
-/** Instances that toyRows() has, for the bar. */
-const TOYS = 6;
-/** Tokens on which other w and b0 are tried: twelve passes over them. */
+/** Tokens on which other errors and b0 are tried: ten passes over them. */
 const EFFECT_TOKENS = 1024;
 
 export async function runAudit(options: AuditOptions, signal: AbortSignal): Promise<void> {
@@ -65,6 +63,7 @@ async function attackGroups(
   signal: AbortSignal,
 ): Promise<AuditReport> {
   const { manifest } = session.made;
+  const { parameters } = manifest;
   const groups: GroupReport[] = [];
   for (const group of chosenGroups(manifest.groups, options.group)) {
     const context = await session.contextOf(group, options.queries, signal);
@@ -78,13 +77,16 @@ async function attackGroups(
   const effects = options.attacks === undefined ? await runEffects(source, options, signal) : [];
   return {
     adapter: source.name,
-    output: source.output,
-    parameters: manifest.parameters.name,
-    security: securityRows(manifest.parameters),
+    parameters: parameters.name,
+    replyBits: parameters.replyBits,
+    keyLength: parameters.keyLength,
+    vectorsPerKey: parameters.vectorsPerKey,
+    security: securityRows(parameters),
+    wear: keyWear(parameters),
     groups,
     toy,
     effects,
-    recommendation: recommend(groups, effects),
+    recommendation: recommend(groups, effects, parameters.replyBits),
   };
 }
 
@@ -94,9 +96,9 @@ async function runToys(signal: AbortSignal): Promise<ToyRow[]> {
     const rows: ToyRow[] = [];
     update(0);
     await setImmediate();
-    for (const row of toyRows(systemRandom, true)) {
+    for await (const row of toyRows(systemRandom)) {
       rows.push(row);
-      update(rows.length / TOYS);
+      update(rows.length / TOY_ROWS);
       await setImmediate();
       signal.throwIfAborted();
     }
@@ -122,15 +124,15 @@ async function runEffects(
     random: systemRandom,
     signal,
   };
-  return await Progress.during("other w and b0", (update) => answerEffects(input, update));
+  return await Progress.during("other errors and b0", (update) => answerEffects(input, update));
 }
 
-async function openSource({ adapter, base, seeded, text, output }: AuditOptions): Promise<AuditSource> {
+async function openSource({ adapter, base, seeded, text }: AuditOptions): Promise<AuditSource> {
   if (seeded !== undefined) {
     if (adapter !== undefined || base !== undefined || text !== undefined) {
       throw new TacetError("bad_argument", "--seeded excludes --adapter, --base and --text");
     }
-    return { seeded, name: `seeded n=${seeded}`, output };
+    return { seeded, name: `seeded n=${seeded}` };
   }
   if (adapter === undefined && base !== undefined) {
     throw new TacetError("bad_argument", "--base needs --adapter", { hint: "give the adapter's folder" });
@@ -144,7 +146,6 @@ async function openSource({ adapter, base, seeded, text, output }: AuditOptions)
       text: await auditText(checkpoint, text, base === undefined),
     },
     name: folder.split(/[\\/]/).filter(Boolean).at(-1) ?? "adapter",
-    output,
   };
 }
 

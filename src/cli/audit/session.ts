@@ -1,7 +1,4 @@
-/** A provider under attack: a bundle in a separate folder, `tacet provider` in its own process, and what attacks need. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** A provider under attack, and what attacks need of it. */
 import type { AttackContext } from "../../audit/attack.ts";
 import { groupView } from "../../audit/group-view.ts";
 import { Oracle } from "../../audit/oracle.ts";
@@ -9,22 +6,19 @@ import { Recorder, rowsOfDeltas } from "../../audit/recorder.ts";
 import type { Activations } from "../../audit/score.ts";
 import { seededActivations, seededAdapter } from "../../audit/seeded-adapter.ts";
 import { groupTruth } from "../../audit/truth.ts";
-import { decodeBundle } from "../../bundle/bundle.ts";
+import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
-import type { OutputMode } from "../../bundle/manifest.ts";
 import { RemoteAdapter } from "../../client/remote-adapter.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodePlatform } from "../../platform/node.ts";
-import { writeStateFolder } from "../../library/node-state-folder.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import type { LoraAdapter } from "../../weights/lora-adapter.ts";
-import { startProvider } from "../shared/provider-process.ts";
-import { onExit } from "../shared/interrupt.ts";
 import { Progress } from "../shared/progress.ts";
+import { ServedBundle } from "./served-bundle.ts";
 
 /** Vectors of real text that score a copy, and are not given to attacks. */
 const HELD_OUT = 256;
@@ -39,7 +33,6 @@ export interface AuditSource {
   };
   readonly seeded?: number;
   readonly name: string;
-  readonly output: OutputMode;
 }
 
 export interface AuditSession {
@@ -62,25 +55,16 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
     );
   const made = await make();
   const bundle = await decodeBundle(made.bundle);
-  const state = mkdtempSync(join(tmpdir(), "tacet-audit-"));
-  const removeState = (): void => rmSync(state, { recursive: true, force: true });
-  const forget = onExit(removeState);
-  chmodSync(state, 0o700);
-  await writeStateFolder(state, made);
-  const provider = await startProvider(state).catch((error: unknown) => {
-    removeState();
-    throw error;
-  });
+  const served = await ServedBundle.start(made);
+  /** Another bundle of the same adapter, where an attack wants one. */
+  let other: { readonly served: ServedBundle; readonly bundle: Bundle } | undefined;
   const connections: RemoteProvider[] = [];
-  const { baseFingerprint } = input;
-  const connectOnce = async (): Promise<RemoteProvider> => {
-    const opened = await RemoteProvider.connect(nodePlatform(), {
-      url: provider.url,
-      baseFingerprint,
-      signal,
-    });
-    connections.push(opened.provider);
-    return opened.provider;
+  const connect = async (to: ServedBundle, token = to.newToken()): Promise<RemoteProvider> => {
+    const { baseFingerprint } = input;
+    const options = { url: to.url, baseFingerprint, token, signal };
+    const { provider } = await RemoteProvider.connect(nodePlatform(), options);
+    connections.push(provider);
+    return provider;
   };
   return {
     made,
@@ -91,14 +75,36 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
       const view = groupView(bundle, group);
       const maxQueries = wanted ?? Math.ceil(1.25 * view.inFeatures);
       const data = source.model
-        ? await recordText(source.model, bundle, await connectOnce(), group, maxQueries + HELD_OUT)
+        ? await recordText(source.model, bundle, await connect(served), group, maxQueries + HELD_OUT)
         : { activations: seededActivations(view.inFeatures, maxQueries, 2) };
+      const tokens = new Map<Oracle, string>();
+      const open = async (token = served.newToken()) => {
+        const oracle = new Oracle(view, await connect(served, token));
+        tokens.set(oracle, token);
+        return oracle;
+      };
       return {
         view,
         truth: await groupTruth(made, input.modules, view),
-        open: async () => new Oracle(view, await connectOnce()),
+        open: () => open(),
+        situations: {
+          sameAccount: (of) => open(tokens.get(of)),
+          restarted: async (of) => {
+            await served.restart();
+            return await open(tokens.get(of));
+          },
+          otherVersion: async () => {
+            if (other === undefined) {
+              const version = await make();
+              other = {
+                served: await ServedBundle.start(version),
+                bundle: await decodeBundle(version.bundle),
+              };
+            }
+            return new Oracle(groupView(other.bundle, group), await connect(other.served));
+          },
+        },
         ...data,
-        otherHint: async () => (await decodeBundle((await make()).bundle)).groups[group].hint,
         maxQueries,
         random: systemRandom,
         signal: stop,
@@ -106,17 +112,16 @@ export async function openAuditSession(source: AuditSource, signal: AbortSignal)
     },
     async close() {
       for (const connection of connections) connection.close();
-      await provider.stop();
-      removeState();
-      forget();
+      await served.stop();
+      await other?.served.stop();
     },
   };
 }
 
-async function bundleInput({ model, seeded, name, output }: AuditSource): Promise<CreateBundleInput> {
+async function bundleInput({ model, seeded, name }: AuditSource): Promise<CreateBundleInput> {
   if (model === undefined) {
     const { modules, groups } = seededAdapter(seeded ?? 896, RANK, 1);
-    return { adapter: name, baseFingerprint: new Uint8Array(32), groups, modules, output };
+    return { adapter: name, baseFingerprint: new Uint8Array(32), groups, modules };
   }
   const { checkpoint, adapter } = model;
   return {
@@ -124,14 +129,13 @@ async function bundleInput({ model, seeded, name, output }: AuditSource): Promis
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
     groups: fitAdapter(adapter, checkpoint),
     modules: adapter.modules,
-    output,
   };
 }
 
 /** Runs text through the private model, as any client does, and keeps what the client sees of one group. */
 async function recordText(
   { checkpoint, text }: NonNullable<AuditSource["model"]>,
-  bundle: Awaited<ReturnType<typeof decodeBundle>>,
+  bundle: Bundle,
   provider: RemoteProvider,
   group: number,
   wanted: number,

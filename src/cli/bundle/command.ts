@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { BundleOptions } from "./run.ts";
 
 export function registerBundle(program: Command, signal: AbortSignal): void {
@@ -9,14 +9,6 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
     .option("--base <dir>", "its base model, a Hugging Face folder (default: the embedded lexicon)")
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
-    .addOption(
-      new Option(
-        "--output <mode>",
-        "what clients may know of B: a basis of its column space, or, sealed, nothing, which takes fewer queries to learn and will be removed",
-      )
-        .choices(["public-basis", "sealed"])
-        .default("public-basis"),
-    )
     .option("--signing-key <file>", "sign the bundle with this key; made where there is none")
     .option("--force", "replace a bundle that is there")
     .option("--json", "print the result as one JSON object")

@@ -1,7 +1,6 @@
 /** From an adapter's folder to the two files that a provider serves. */
 import { setImmediate } from "node:timers/promises";
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
-import type { OutputMode } from "../../bundle/manifest.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { AdapterText } from "../../weights/adapter-text.ts";
@@ -14,13 +13,13 @@ import { Progress } from "../shared/progress.ts";
 export async function makeBundle(
   checkpoint: Checkpoint,
   adapter: LoraAdapter,
-  options: { name: string; output: OutputMode; text?: AdapterText; signal: AbortSignal },
+  options: { name: string; text?: AdapterText; signal: AbortSignal },
 ): Promise<CreatedBundle> {
   const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { name, output, text } = options;
+  const { name, text } = options;
   const input: CreateBundleInput = {
-    ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules, output },
+    ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules },
     ...(text === undefined ? {} : { text }),
   };
   return await Progress.during("making the bundle", (update) =>

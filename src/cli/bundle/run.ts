@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { checkAdapterName, type OutputMode } from "../../bundle/manifest.ts";
+import { checkAdapterName } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
@@ -14,10 +14,9 @@ import { type InitializationSign, initializationSigns } from "../../audit/initia
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
-  type ModeCost,
-  securityPromise,
+  SECURITY_PROMISE,
   securityFacts,
-  shapesOf,
+  showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
@@ -32,7 +31,6 @@ export interface BundleOptions {
   readonly base?: string;
   readonly out: string;
   readonly name?: string;
-  readonly output: OutputMode;
   readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -48,7 +46,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
   const made = await makeBundle(checkpoint, adapter, {
-    ...{ name, output: options.output, signal },
+    ...{ name, signal },
     ...(text === undefined ? {} : { text }),
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
@@ -74,16 +72,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     );
   }
   const { manifest } = made;
-  const costs = (["public-basis", "sealed"] as const).map((output) =>
-    costOf(output, manifest.parameters, shapesOf(output, groups, adapter.modules)),
-  );
+  const cost = costOf(manifest.parameters, manifest.groups);
   const security = securityFacts(manifest);
   if (options.json) {
     printJson({
       adapter: name,
       digest: toHex(made.digest),
       ...(signedBy === undefined ? {} : { signedBy }),
-      output: options.output,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
@@ -92,7 +87,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
       ],
-      costs,
+      cost,
       security,
       initialization: signs,
     });
@@ -101,17 +96,20 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("adapter", name, 16);
   printField("digest", toHex(made.digest), 16);
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
-  printField("modules", `${adapter.modules.size} in ${groups.length} groups, output ${options.output}`);
+  printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();
-  printCosts(costs, options.output);
+  printField("a token", `${grouped(cost.bytesUp)} bytes up, ${grouped(cost.bytesDown)} down`);
+  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.vectorsPerKey} tokens`);
+  printField("provider", `${grouped(cost.providerMacs)} multiply-adds a token`);
   print();
-  printField("query", `2^${security.query.standard} operations (core-SVP 2^${security.query.coreSvp})`);
-  printField("hint", `2^${security.hint.standard} operations (core-SVP 2^${security.hint.coreSvp})`);
+  printField("query", showBits(security.query));
+  printField("key", showBits(security.key));
+  printField("key, worn out", showBits(security.wornKey));
   printField("function", showFunctionVectors(security));
-  for (const line of wrap(securityPromise(security), 80)) print(line);
+  for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
 }
 
 const EMBEDDED_MAY =
@@ -136,28 +134,6 @@ function warnOfInitialization(signs: readonly InitializationSign[]): void {
       );
     }
   }
-}
-
-function printCosts(costs: readonly ModeCost[], chosen: OutputMode): void {
-  const row = (cells: readonly string[]) =>
-    print(
-      cells[0].padEnd(16) +
-        cells
-          .slice(1)
-          .map((c) => c.padStart(15))
-          .join(""),
-    );
-  row(["cost of a token", "bundle", "bytes up", "bytes down", "provider MACs"]);
-  for (const cost of costs) {
-    row([
-      cost.output + (cost.output === chosen ? " *" : ""),
-      showBytes(cost.bundleBytes),
-      grouped(cost.bytesUp),
-      grouped(cost.bytesDown),
-      grouped(cost.providerMacs),
-    ]);
-  }
-  print("* as made here");
 }
 
 async function refuseExisting(paths: readonly string[]): Promise<void> {

@@ -1,7 +1,12 @@
 /** What the demo prints. */
 import { toHex } from "../../base/bytes.ts";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
-import { securityPromise, type SecurityFacts, showFunctionVectors } from "../shared/bundle-facts.ts";
+import {
+  SECURITY_PROMISE,
+  type SecurityFacts,
+  showBits,
+  showFunctionVectors,
+} from "../shared/bundle-facts.ts";
 import type { LogitError } from "../logits/compare-logits.ts";
 import { waitingMs } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
@@ -61,16 +66,26 @@ export function printAnswer(word: string, base: string, answer: string): void {
   printColumns([word, base, answer].map(oneLine), COLUMNS);
 }
 
-/** Whether every answer is what it must be. */
+/** Largest error of a logit that the embedded model has in private: three times what is measured. */
+const MOST_ERROR = 0.7;
+
+/** Whether an answer differs because two tokens were nearly as likely, and no more apart than errors are. */
+const isNearTie = ({ logitError }: AnsweredQuestion): boolean =>
+  logitError !== undefined && logitError.max < MOST_ERROR && logitError.smallestGap < logitError.max;
+
+/** Whether every answer is what it must be; a near tie that fell the other way is said, with the errors. */
 export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
   const same = answered.filter(({ logitError }) => logitError === undefined);
+  const ties = answered.filter(isNearTie);
   const known = answered.filter(({ question }) => question.expected !== undefined);
   const right = known.filter(
     ({ question, ids }) =>
       ids.base.join() === question.expected?.base.join() &&
       ids.private.join() === question.expected?.adapter.join(),
   );
-  const passed = same.length === answered.length && right.length === known.length;
+  const knownTies = ties.filter(({ question }) => question.expected !== undefined);
+  const passed =
+    same.length + ties.length === answered.length && right.length + knownTies.length >= known.length;
   const mark = passed ? paint("checked", "green") : paint("mismatch", "red");
   print();
   print(
@@ -78,6 +93,8 @@ export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
   );
   if (known.length > 0)
     print(`${" ".repeat(passed ? 9 : 10)}${right.length} of ${known.length} answers equal expected.json`);
+  if (ties.length > 0)
+    print(`${" ".repeat(9)}${ties.length} differ at a near tie: private results have a small error`);
   for (const { question, logitError: error } of answered) {
     if (error === undefined) continue;
     printField(
@@ -102,17 +119,16 @@ export function printSeen(
   printField("  entropy", `${all.entropyBits.toFixed(6)} of 8 bits a byte`);
   const verdict = Math.abs(all.deviations) < 5 ? "as uniform bytes" : "NOT as uniform bytes";
   printField("  chi-square", `${all.chiSquare.toFixed(1)}, uniform bytes give 255 +- 23: ${verdict}`);
-  printField("also", "how many tokens, which layer, when; never a word, an id or a key");
+  printField("also", "how many tokens, which layer, when; never a word or an id");
 }
 
 export function printSecurity(security: SecurityFacts): void {
   heading("Security of this bundle, estimated");
-  const bits = ({ standard, coreSvp }: SecurityFacts["query"]) =>
-    `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
-  printField("your words", bits(security.query));
-  printField("adapter: bundle", bits(security.hint));
+  printField("your words", showBits(security.query));
+  printField("adapter: key", showBits(security.key));
+  printField("  worn out", showBits(security.wornKey));
   printField("adapter: used", showFunctionVectors(security));
-  for (const line of wrap(securityPromise(security), WIDTH)) print(paint(line, "dim"));
+  for (const line of wrap(SECURITY_PROMISE, WIDTH)) print(paint(line, "dim"));
 }
 
 export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedModel): void {
@@ -138,5 +154,11 @@ export function printTimes(plain: Timing, hidden: Timing, { remote }: OpenedMode
     "bytes",
     `${grouped(perToken.bytesUp)} up, ${grouped(perToken.bytesDown)} down, ` +
       `${perToken.roundTrips.toFixed(1)} queries (one a group: ${groups})`,
+  );
+  const { keys = 0, keyBytes = 0 } = remote?.provider.traffic ?? {};
+  const each = remote?.provider.welcome.vectorsPerKey ?? 0;
+  printField(
+    "keys",
+    `${showBytes(keyBytes / Math.max(1, keys))} down for each ${each} tokens; ${keys} so far`,
   );
 }

@@ -198,6 +198,8 @@ function resultOf(
           ...(remote.provider.budget === undefined ? {} : { budget: remote.provider.budget }),
           // Handshake, and the bundle where it was not in the cache.
           connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
+          // Since the connection was asked for: the first one is fetched while the model is loaded.
+          keys: { number: remote.provider.traffic.keys, bytes: remote.provider.traffic.keyBytes },
         }),
     ...(failure === undefined ? {} : { error: describeFailure(failure) }),
   };

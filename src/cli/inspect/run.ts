@@ -3,7 +3,6 @@ import { readFile } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
-import type { BundleManifest } from "../../bundle/manifest.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { architectureOf } from "../../model/architectures/registry.ts";
@@ -15,7 +14,7 @@ import { checkWeights } from "../../weights/check-weights.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { costOf, securityFacts, securityPromise } from "../shared/bundle-facts.ts";
+import { costOf, securityFacts } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
 import { printFacts } from "./print-facts.ts";
@@ -170,24 +169,16 @@ function signedBy(signature: BundleSignature | undefined): Facts {
 }
 
 function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
-  const [{ output }] = manifest.groups;
   return {
     adapter: manifest.adapter,
     digest: toHex(digest),
     bytes: bytes.length,
     baseFingerprint: manifest.baseFingerprint,
-    output,
-    cost: costOf(output, manifest.parameters, manifest.groups),
-    security: shownSecurity(manifest),
+    keySigner: manifest.keySigner,
+    cost: costOf(manifest.parameters, manifest.groups),
+    security: securityFacts(manifest),
     ...(manifest.text === undefined ? {} : { text: manifest.text }),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };
-}
-
-/** Without figures that do not hold, and with a note why. */
-function shownSecurity(manifest: BundleManifest): Facts {
-  const facts = securityFacts(manifest);
-  const { query, hint, functionVectors } = facts;
-  return functionVectors === null ? { query, hint, note: securityPromise(facts) } : { ...facts };
 }

@@ -19,6 +19,8 @@ export class ProviderMetrics {
   readonly #refusals: Counter<"code">;
   readonly #rejected: Counter<"reason">;
   readonly #faults: Counter;
+  readonly #keys: Counter<"adapter">;
+  readonly #keysAgain: Counter<"adapter">;
   readonly #seconds: Histogram<"adapter">;
 
   constructor() {
@@ -33,13 +35,19 @@ export class ProviderMetrics {
     this.#chargedVectors = counter("charged_vectors_total", "Vectors paid for, repeats included.", [
       "adapter",
     ]);
-    this.#refusals = counter("refusals_total", "Queries and connections refused in the protocol.", ["code"]);
+    this.#refusals = counter(
+      "refusals_total",
+      "Queries, requests for keys and connections refused in the protocol.",
+      ["code"],
+    );
     this.#rejected = counter(
       "rejected_connections_total",
       "Connections turned away or cut off below the protocol.",
       ["reason"],
     );
     this.#faults = counter("faults_total", "Faults of the provider's own.");
+    this.#keys = counter("keys_total", "Keys made and sent.", ["adapter"]);
+    this.#keysAgain = counter("keys_again_total", "Keys sent once more.", ["adapter"]);
     this.#seconds = new Histogram({
       name: "tacet_answer_seconds",
       help: "From a query's arrival to its answer's departure.",
@@ -77,14 +85,17 @@ export class ProviderMetrics {
     total("received_bytes_total", "Bytes of messages received.", () => totals.bytesIn);
     total("sent_bytes_total", "Bytes of messages sent.", () => totals.bytesOut);
     total("compute_seconds_total", "Time spent computing answers.", () => totals.computeMs / 1000);
+    total("key_seconds_total", "Time spent making keys.", () => totals.keyMs / 1000);
     gauge("connections", "Connections open.", () => provider.openConnections);
     gauge("waiting_bytes", "Bytes that wait, in and out.", () => provider.waiting.bytes);
+    gauge("key_secrets", "Groups of keys whose secrets are in memory.", () => provider.heldSecrets);
     gauge("in_flight_queries", "Queries that wait or are computed.", () => provider.inFlight);
     // Every series exists from the start: rates of what happens first are not lost.
     for (const adapter of provider.adapterNames) {
       for (const each of [this.#queries, this.#vectors, this.#chargedQueries, this.#chargedVectors]) {
         each.inc({ adapter }, 0);
       }
+      for (const each of [this.#keys, this.#keysAgain]) each.inc({ adapter }, 0);
     }
     for (const [code, { wire }] of Object.entries(ERROR_KINDS))
       if (wire !== 0) this.#refusals.inc({ code }, 0);
@@ -100,6 +111,9 @@ export class ProviderMetrics {
       case "charged":
         this.#chargedQueries.inc({ adapter: event.adapter });
         this.#chargedVectors.inc({ adapter: event.adapter }, event.vectors);
+        break;
+      case "key":
+        (event.isRepeated ? this.#keysAgain : this.#keys).inc({ adapter: event.adapter });
         break;
       case "refused":
       case "failed":

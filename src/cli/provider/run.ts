@@ -76,7 +76,7 @@ export async function runProvider(
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
       ...(data === undefined ? {} : { store: data.store }),
     });
-    checkWaiting(settings, provider.limits);
+    checkWaiting(settings, provider);
     metrics.watch(provider);
     server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
@@ -181,10 +181,15 @@ function ownNames({ host, hostName = [], allowOrigin = [] }: ProviderSettings): 
   return { host, hostNames: hostName, origins: allowOrigin };
 }
 
-/** @throws TacetError bad_argument if a connection's share of the memory does not hold a message and its answer */
-function checkWaiting({ maxWaitingBytes }: ProviderSettings, { maxMessageBytes }: Limits): void {
-  if (maxWaitingBytes >= 4 * maxMessageBytes) return;
-  const least = `${4 * maxMessageBytes}, four times the largest message`;
+/**
+ * @throws TacetError bad_argument if a connection's share of the memory does not hold a message and its answer, or a part
+ *   of a key and its frame
+ */
+function checkWaiting({ maxWaitingBytes }: ProviderSettings, { limits, keyPartBytes }: Provider): void {
+  const needed = 4 * Math.max(limits.maxMessageBytes, keyPartBytes);
+  if (maxWaitingBytes >= needed) return;
+  const what = keyPartBytes > limits.maxMessageBytes ? "part of a key" : "message";
+  const least = `${needed}, four times the largest ${what}`;
   throw new TacetError("bad_argument", `--max-waiting-bytes must be at least ${least}`, {
     hint: "half of it is one connection's share, which a message and its answer must fit in (--max-message-bytes, --max-vectors)",
   });
@@ -296,6 +301,7 @@ const LEVELS = {
   connected: "debug",
   charged: "debug",
   answered: "debug",
+  key: "debug",
   welcomed: "info",
   closed: "info",
   fault: "error",

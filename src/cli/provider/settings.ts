@@ -202,7 +202,7 @@ export const SETTINGS = {
     help: "most open queries of one connection",
   },
   maxVectors: {
-    ...integer(1, 1 << 20),
+    ...integer(1, DEFAULT_LIMITS.maxVectors),
     group: LIMITS,
     help: `most vectors in a query (default: ${DEFAULT_LIMITS.maxVectors}, or what the largest message holds)`,
   },

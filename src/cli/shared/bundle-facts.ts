@@ -1,9 +1,13 @@
 /** What a bundle costs and what it is estimated to withstand. docs/parameters.md has the derivations. */
-import type { BundleManifest, OutputMode } from "../../bundle/manifest.ts";
-import { packedBytes, RING_DEGREE } from "../../ring/kernels.ts";
-import { afterQueries, layerFunctionQueries, weightStddevOf } from "../../rlwe/extraction.ts";
+import type { BundleManifest } from "../../bundle/manifest.ts";
+import { SIGNATURE_BYTES } from "../../bundle/signature.ts";
+import { KEY_ID_BYTES } from "../../pll/key-secrets.ts";
+import { predictedRelativeError } from "../../pll/noise.ts";
+import { encryptedWeightBytes } from "../../pll/provider-layer.ts";
+import { packedBytes } from "../../ring/kernels.ts";
+import { answeredEntropy, functionQueries } from "../../rlwe/lattice-estimate.ts";
 import { type AttackEstimates, attacksOn } from "../../rlwe/parameter-security.ts";
-import { layoutOf, type Parameters, replyBits, uploadBits } from "../../rlwe/parameters.ts";
+import type { Parameters } from "../../rlwe/parameters.ts";
 import { encodeClientFrame, encodeProviderFrame } from "../../wire/frames.ts";
 
 /** A group as far as costs go. */
@@ -12,52 +16,53 @@ export interface GroupShape {
   readonly modules: readonly { readonly outFeatures: number; readonly rows: number }[];
 }
 
-export interface ModeCost {
-  readonly output: OutputMode;
-  /** Hints, scales and bases, without the few kB of the header. */
+export interface Cost {
+  /** Scales and bases, without the few kB of the header. */
   readonly bundleBytes: number;
-  /** For one token, frames included. */
+  /** For one token, frames included, keys not. */
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Multiply-adds at the provider for one token: R·(n + n_pad). */
+  /** One key, frames included. */
+  readonly keyBytes: number;
+  /** Vectors of each group that a key answers: tokens, as a rule. */
+  readonly vectorsPerKey: number;
+  /** Multiply-adds at the provider for one token: R·k. */
   readonly providerMacs: number;
 }
 
-export function costOf(output: OutputMode, parameters: Parameters, groups: readonly GroupShape[]): ModeCost {
-  let bundleBytes = 0;
-  let bytesUp = 0;
-  let bytesDown = 0;
-  let providerMacs = 0;
+export function costOf(parameters: Parameters, groups: readonly GroupShape[]): Cost {
+  const { keyLength, uploadBits, replyBits, vectorsPerKey } = parameters;
+  const keyId = new Uint8Array(KEY_ID_BYTES).fill(1);
+  const made = { id: 1000, keyId, vectorsLeft: vectorsPerKey };
+  const cost = {
+    bundleBytes: 0,
+    bytesUp: 0,
+    bytesDown: 0,
+    keyBytes: encodeProviderFrame({ case: "keyMade", value: made }).length,
+    vectorsPerKey,
+    providerMacs: 0,
+  };
   for (const [group, { inFeatures, modules }] of groups.entries()) {
     const rows = modules.reduce((sum, module) => sum + module.rows, 0);
-    const { words } = layoutOf(parameters, inFeatures);
     const basis = modules.reduce((sum, module) => sum + 2 * module.outFeatures * module.rows, 0);
-    bundleBytes += rows * (packedBytes(RING_DEGREE, parameters.hintBits) + 8);
-    if (output === "public-basis") bundleBytes += basis;
-    const ciphertext = new Uint8Array(packedBytes(words, uploadBits(parameters)));
-    const reply = new Uint8Array(packedBytes(rows, replyBits(parameters, inFeatures)));
-    const query = { id: 1000, group, vectors: 1, ciphertext };
-    bytesUp += encodeClientFrame({ case: "query", value: query }).length;
-    const answer = { id: 1000, words: reply, computeMicros: 100 };
-    bytesDown += encodeProviderFrame({ case: "answer", value: answer }).length;
-    providerMacs += rows * words;
+    cost.bundleBytes += 8 * rows + basis;
+    const ciphertext = new Uint8Array(packedBytes(keyLength, uploadBits));
+    const query = { id: 1000, group, vectors: 1, ciphertext, keyId };
+    cost.bytesUp += encodeClientFrame({ case: "query", value: query }).length;
+    const answer = { id: 1000, words: new Uint8Array(packedBytes(rows, replyBits)), computeMicros: 100 };
+    cost.bytesDown += encodeProviderFrame({ case: "answer", value: answer }).length;
+    const { weights, hint } = encryptedWeightBytes(parameters, rows, inFeatures);
+    const part = {
+      id: 1000,
+      group,
+      weights: new Uint8Array(weights),
+      hint: new Uint8Array(hint),
+      signature: new Uint8Array(SIGNATURE_BYTES),
+    };
+    cost.keyBytes += encodeProviderFrame({ case: "keyPart", value: part }).length;
+    cost.providerMacs += rows * keyLength;
   }
-  return { output, bundleBytes, bytesUp, bytesDown, providerMacs };
-}
-
-/** The groups of LoRA modules in a mode; rank rows of B′'s columns, or all rows when sealed. */
-export function shapesOf(
-  output: OutputMode,
-  groups: readonly { readonly inFeatures: number; readonly modules: readonly string[] }[],
-  modules: ReadonlyMap<string, { readonly rank: number; readonly outFeatures: number }>,
-): GroupShape[] {
-  return groups.map(({ inFeatures, modules: names }) => ({
-    inFeatures,
-    modules: names.map((name) => {
-      const { rank = 0, outFeatures = 0 } = modules.get(name) ?? {};
-      return { outFeatures, rows: output === "sealed" ? outFeatures : Math.min(rank, outFeatures) };
-    }),
-  }));
+  return cost;
 }
 
 export interface SecurityBits {
@@ -70,28 +75,15 @@ export interface SecurityBits {
   readonly dual: number;
 }
 
-/** What the hint of a layer of this width hides from somebody who has asked so many vectors of his choice. */
-export interface HintAfterQueries {
-  readonly inFeatures: number;
-  readonly vectors: number;
-  readonly bitsKnown: number;
-  readonly dimension: number;
-  readonly coreSvp: number;
-  readonly standard: number;
-}
-
 export interface SecurityFacts {
   /** What hides the user's activations. */
   readonly query: SecurityBits;
-  /** What hides the adapter from who has the bundle and asks nothing. */
-  readonly hint: SecurityBits;
-  /**
-   * Q_func for each width; null for sealed output: W = BA has low rank there, so what is known of all rows together
-   * fixes a column, and fewer vectors than n·h_A/b0 are enough.
-   */
-  readonly functionVectors: readonly FunctionVectors[] | null;
-  /** At half of Q_func and at Q_func, for each width; null where Q_func is. */
-  readonly afterVectors: readonly HintAfterQueries[] | null;
+  /** What hides the adapter from who has a key and asks nothing. */
+  readonly key: SecurityBits;
+  /** The same of keys that are worn out, by the queries that take most of them: one, two, or 2^30 of one adapter. */
+  readonly wornKey: SecurityBits;
+  /** Q_func for each width. */
+  readonly functionVectors: readonly FunctionVectors[];
 }
 
 /** Chosen vectors to one group of this width, after which its function is known. */
@@ -101,39 +93,20 @@ export interface FunctionVectors {
 }
 
 export function securityFacts({ parameters, groups }: BundleManifest): SecurityFacts {
-  const { user, hint } = attacksOn(parameters);
-  const bits = { query: bitsOf(user), hint: bitsOf(hint) };
-  if (groups.some(({ output }) => output === "sealed")) {
-    return { ...bits, functionVectors: null, afterVectors: null };
-  }
-  /** σ_W of the layer of each width whose function takes the fewest vectors. */
-  const narrowest = new Map<number, number>();
-  for (const { inFeatures, normBound } of groups) {
-    const stddev = weightStddevOf(normBound, inFeatures);
-    narrowest.set(inFeatures, Math.min(stddev, narrowest.get(inFeatures) ?? Number.POSITIVE_INFINITY));
-  }
-  const layers = [...narrowest]
-    .sort(([a], [b]) => a - b)
-    .map(([inFeatures, stddev]) => {
-      const vectors = Math.round(layerFunctionQueries(parameters, inFeatures, stddev));
-      return { inFeatures, stddev, vectors };
-    });
+  const { user, freshKey, ...worn } = attacksOn(parameters);
+  const widths = [...new Set(groups.map(({ inFeatures }) => inFeatures))].sort((a, b) => a - b);
+  const weakest = Object.values(worn).reduce((a, b) => (b.best.standardBits < a.best.standardBits ? b : a));
   return {
-    ...bits,
-    functionVectors: layers.map(({ inFeatures, vectors }) => ({ inFeatures, vectors })),
-    afterVectors: layers.flatMap(({ inFeatures, stddev, vectors }) =>
-      [0.5, 1].map((part): HintAfterQueries => {
-        const left = afterQueries(parameters, inFeatures, stddev, Math.round(part * vectors));
-        return {
-          inFeatures,
-          vectors: left.queries,
-          bitsKnown: left.bits,
-          dimension: left.dimension,
-          coreSvp: Math.floor(left.estimate.coreBits),
-          standard: Math.floor(left.estimate.standardBits),
-        };
-      }),
-    ),
+    query: bitsOf(user),
+    key: bitsOf(freshKey),
+    wornKey: bitsOf(weakest),
+    functionVectors: widths.map((inFeatures) => {
+      const bits = answeredEntropy(predictedRelativeError(parameters, inFeatures));
+      return {
+        inFeatures,
+        vectors: Math.round(functionQueries(inFeatures, bits, parameters.replyBits)),
+      };
+    }),
   };
 }
 
@@ -147,26 +120,19 @@ function bitsOf({ best, primal, dual }: AttackEstimates): SecurityBits {
   };
 }
 
-/** "186 at width 256, 499 at width 704: chosen vectors for all" */
+/** "2^232 operations, HE-standard cost model (core-SVP 2^200)" */
+export function showBits({ standard, coreSvp }: SecurityBits): string {
+  return `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
+}
+
+/** "171 at width 256, 434 at width 704: chosen vectors for all" */
 export function showFunctionVectors({ functionVectors }: SecurityFacts): string {
-  if (functionVectors === null) return "no figure: sealed output does not raise the number of queries";
   const each = functionVectors.map(({ inFeatures, vectors }) => `${vectors} at width ${inFeatures}`);
   return `${each.join(", ")}: chosen vectors for all`;
 }
 
 /** What the estimates promise and what they do not. */
-export function securityPromise({ functionVectors }: SecurityFacts): string {
-  const estimates =
-    "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
-    "client must receive the function's value, so ";
-  return functionVectors === null
-    ? `${estimates}${SEALED}`
-    : `${estimates}after about that many activation vectors of its own choice it can know the layer's function, ` +
-        "which nobody can prevent; a provider chooses whom it lets ask.";
-}
-
-/** Why sealed output has no figure. */
-const SEALED =
-  "with enough activation vectors of its own choice it can know the layer's function, which nobody can prevent. Sealed " +
-  "output needs fewer of them than public-basis: its matrix has low rank, so what replies say of all rows together " +
-  "fixes a column. It will be removed in the next version of the protocol.";
+export const SECURITY_PROMISE =
+  "These are estimates of the best published lattice attacks, and they do not protect a function from its use: a " +
+  "client must receive the function's value, so after about that many activation vectors of its own choice it can " +
+  "know the layer's function, which nobody can prevent; a provider chooses whom it lets ask.";

@@ -1,4 +1,5 @@
 /** Where time and bytes of a model went: differences of its counters. */
+import type { Traffic } from "../../client/connection.ts";
 import type { OpenedModel } from "./source.ts";
 
 /** Sums in milliseconds and bytes. */
@@ -12,27 +13,30 @@ export interface Reading {
   readonly providerMs: number;
   /** From sending to answer without the provider's part; passes in part while the base model computes. */
   readonly wireMs: number;
+  /** Without keys. */
   readonly bytesUp: number;
   readonly bytesDown: number;
   /** Answered queries. */
   readonly roundTrips: number;
   /** Activation vectors in them. */
   readonly vectors: number;
+  /** Keys that came. */
+  readonly keys: number;
+  readonly keyBytes: number;
 }
+
+const NO_TRAFFIC: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0, vectors: 0, keys: 0, keyBytes: 0 };
 
 export function readMeter({ model, remote }: OpenedModel): Reading {
   const { cryptoMs = 0, providerMs = 0, wireMs = 0 } = remote?.adapter.timings ?? {};
-  const { bytesUp = 0, bytesDown = 0, roundTrips = 0, vectors = 0 } = remote?.provider.traffic ?? {};
+  const traffic = remote?.provider.traffic ?? NO_TRAFFIC;
   return {
     totalMs: performance.now(),
     baseMs: model.timings.modelMs,
     encryptionMs: cryptoMs,
     providerMs,
     wireMs,
-    bytesUp,
-    bytesDown,
-    roundTrips,
-    vectors,
+    ...traffic,
   };
 }
 
@@ -46,6 +50,8 @@ const FIELDS = [
   "bytesDown",
   "roundTrips",
   "vectors",
+  "keys",
+  "keyBytes",
 ] as const;
 
 export function combine(a: Reading, b: Reading, f: (a: number, b: number) => number): Reading {

@@ -19,7 +19,7 @@ export async function writeEmbeddedState(
   signal: AbortSignal,
 ): Promise<CreatedBundle> {
   const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
-  const made = await makeBundle(checkpoint, adapter, { name: "law", output: "public-basis", signal });
+  const made = await makeBundle(checkpoint, adapter, { name: "law", signal });
   await writeStateFolder(state, made);
   return made;
 }

@@ -23,12 +23,6 @@ export function exposureOf(
   { functionVectors }: AdapterFigures,
   nowMs: number,
 ): Exposure {
-  if (functionVectors === null) {
-    return {
-      text: "sealed output: after how many vectors its function is known cannot be said, and it may be few",
-      givesAway: true,
-    };
-  }
   const needed = neededFor(functionVectors);
   if (budget === null) return { text: `${needed}; without a limit all of it is given away`, givesAway: true };
   const shares = functionVectors.map(({ vectors }) => percent(budget.vectors / vectors));

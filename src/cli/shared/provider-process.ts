@@ -17,12 +17,12 @@ export interface ProviderProcess {
   stop(): Promise<void>;
 }
 
-/** @throws TacetError internal if it does not start */
-export async function startProvider(state: string): Promise<ProviderProcess> {
+/** @param flags more of `tacet provider` @throws TacetError internal if it does not start */
+export async function startProvider(state: string, flags: readonly string[] = []): Promise<ProviderProcess> {
   // The IPC channel carries nothing: the provider stops when this end goes away, however it goes.
   const child = spawn(
     process.execPath,
-    [...process.execArgv, MAIN, "provider", "--state", state, "--port", "0"],
+    [...process.execArgv, MAIN, "provider", "--state", state, "--port", "0", ...flags],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       cwd: state,

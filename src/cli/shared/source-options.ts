@@ -41,7 +41,8 @@ export function addSourceOptions(
       "most tokens of prompt and answer (default: the model's, at most 8192)",
       integerIn("--context-length", 1, 1 << 24),
     )
-    .option("--no-cache", "do not keep the bundle on disk for the next time");
+    .option("--no-cache", "do not keep the bundle and keys on disk for the next time")
+    .option("--no-key-cache", "do not keep keys on disk; without a token none are");
 }
 
 export function addPromptOptions(command: Command): Command {

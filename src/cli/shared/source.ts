@@ -7,7 +7,13 @@ import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
-import { nodeBundleCache, nodeFileCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import {
+  nodeBundleCache,
+  nodeFileCache,
+  nodeFileTree,
+  nodeKeyCache,
+  nodePlatform,
+} from "../../platform/node.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { withAdapterText } from "../../weights/checkpoint.ts";
@@ -32,6 +38,7 @@ export interface SourceOptions {
   readonly pollMicros?: number;
   readonly threads?: number;
   readonly cache?: boolean;
+  readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
   readonly weightsCache?: string;
   readonly contextLength?: number;
@@ -196,6 +203,7 @@ export async function openRemote(
       ...(pollMicros === undefined ? {} : { pollMicros }),
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
+      ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),
     });
     platform.connected();
     const { model } = remote;

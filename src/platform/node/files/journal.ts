@@ -41,9 +41,11 @@ export interface OpenedJournal {
  * Opens a journal for writing, and makes it where there is none. The caller sees to it that nobody else writes
  * (lock-file.ts).
  *
+ * @param onLost called when a flush has failed: the system may have dropped what was appended, and the next flush may
+ *   succeed all the same
  * @throws TacetError io_failed; bad_state if the file is damaged
  */
-export function openJournal(path: string): OpenedJournal {
+export function openJournal(path: string, onLost: () => void = () => {}): OpenedJournal {
   try {
     if (!existsSync(path)) closeSync(writeWhole(path, []).fd);
     const { records, end, size } = parse(path, readFileSync(path));
@@ -54,7 +56,7 @@ export function openJournal(path: string): OpenedJournal {
       closeSync(fd);
       throw error;
     }
-    return { journal: new NodeJournal(path, fd, end), records, droppedBytes: size - end };
+    return { journal: new NodeJournal(path, fd, end, onLost), records, droppedBytes: size - end };
   } catch (cause) {
     throw failed(path, cause);
   }
@@ -71,6 +73,7 @@ export function readJournal(path: string): readonly Uint8Array[] {
 
 class NodeJournal implements Journal {
   readonly #path: string;
+  readonly #onLost: () => void;
   readonly #frame = Buffer.alloc(HEADER_BYTES + MAX_RECORD_BYTES);
   #fd: number;
   #size: number;
@@ -81,8 +84,9 @@ class NodeJournal implements Journal {
   #broken: unknown;
   #closed = false;
 
-  constructor(path: string, fd: number, size: number) {
+  constructor(path: string, fd: number, size: number, onLost: () => void) {
     this.#path = path;
+    this.#onLost = onLost;
     this.#fd = fd;
     this.#size = size;
     this.#flushedSize = size;
@@ -129,6 +133,7 @@ class NodeJournal implements Journal {
         if (error) {
           this.#broken = error;
           reject(failed(this.#path, error));
+          this.#onLost();
         } else {
           this.#flushedSize = Math.max(this.#flushedSize, size);
           resolve();
@@ -162,6 +167,9 @@ class NodeJournal implements Journal {
     this.#broken ??= Object.assign(new Error("closed"), { code: "closed" });
     try {
       fsyncSync(this.#fd);
+    } catch (cause) {
+      this.#onLost();
+      throw cause;
     } finally {
       closeSync(this.#fd);
     }

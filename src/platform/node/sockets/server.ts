@@ -14,10 +14,11 @@ import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { networkOf } from "./address.ts";
-import { Admission, addressOf, type Rejection } from "./admission.ts";
+import { Admission, addressOf } from "./admission.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
+import type { Rejection } from "./rejection.ts";
 
 export interface ServeOptions {
   readonly host: string;

@@ -1,0 +1,273 @@
+/** Private layers over a real provider in this process: results, keys that run out, keys that are refused. */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { between, type MemoryPlatform, memoryPlatform } from "../../test/support/memory-platform.ts";
+import { gaussianSource } from "../../test/support/pll-layer.ts";
+import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
+import { toHex } from "../base/bytes.ts";
+import type { MessageSocket } from "../base/platform.ts";
+import type { CreatedBundle } from "../bundle/create-bundle.ts";
+import { mergeLora } from "../pll/lora-split.ts";
+import { loadServedAdapter, Provider } from "../provider/provider.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
+import {
+  type ClientMessage,
+  decodeClientFrame,
+  decodeProviderFrame,
+  encodeProviderFrame,
+  type ProviderMessage,
+} from "../wire/frames.ts";
+import { RemoteAdapter } from "./remote-adapter.ts";
+import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+
+const MAX = 64 << 20;
+const URL = "ws://one";
+const WORN = 17;
+const UNKNOWN = 16;
+
+let made: CreatedBundle;
+let platform: MemoryPlatform;
+/** What clients have sent. */
+let sent: ClientMessage[];
+/** Changes, drops or answers what the provider sends. */
+let down: (message: ProviderMessage, bytes: Uint8Array) => Uint8Array | "cut";
+/** Looks at what a client sends; "cut" ends the connection, another value answers for the provider. */
+let up: (message: ClientMessage) => Uint8Array | "cut" | undefined;
+const opened: { adapter: RemoteAdapter; provider: RemoteProvider }[] = [];
+
+beforeAll(async () => {
+  made = await tinyBundle();
+});
+beforeEach(async () => {
+  platform = memoryPlatform();
+  sent = [];
+  down = (_, bytes) => bytes;
+  up = () => undefined;
+  platform.hosts.set(URL, await serve());
+});
+afterEach(() => {
+  for (const { adapter, provider } of opened.splice(0)) {
+    provider.close();
+    adapter.dispose();
+  }
+});
+
+async function serve(): Promise<(socket: MessageSocket) => void> {
+  const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+  const provider = new Provider([await loadServedAdapter(memoryFileTree(files, "state"))]);
+  return (socket) => {
+    const link = between(socket, {
+      up(bytes) {
+        const message = decodeClientFrame(bytes, MAX);
+        sent.push(message);
+        const change = up(message);
+        if (change === undefined) return bytes;
+        if (change === "cut") link.cut();
+        else socket.send(change);
+        return undefined;
+      },
+      down(bytes) {
+        const changed = down(decodeProviderFrame(bytes, MAX), bytes);
+        if (changed !== "cut") return changed;
+        link.cut();
+        return undefined;
+      },
+    });
+    provider.accept(link.inner);
+  };
+}
+
+async function open(options: Partial<RemoteProviderOptions> = {}) {
+  const { provider, bundle } = await RemoteProvider.connect(platform, {
+    url: URL,
+    baseFingerprint: new Uint8Array(32).fill(0x5a),
+    reconnectMs: 500,
+    ...options,
+  });
+  const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+  opened.push({ adapter, provider });
+  return { adapter, provider };
+}
+
+const gaussian = gaussianSource(5);
+const vectorsOf = (count: number, n: number) => Float32Array.from({ length: count * n }, gaussian);
+
+/** Largest error of a group's deltas, as part of their largest value. */
+async function errorOf(adapter: RemoteAdapter, group: number, tokens: number): Promise<number> {
+  const { modules, inFeatures, outFeatures } = adapter.groups[group];
+  const x = vectorsOf(tokens, inFeatures);
+  const deltas = await adapter.begin(group, x, tokens).wait();
+  let [error, size] = [0, 0];
+  for (const [i, name] of modules.entries()) {
+    const matrix = mergeLora(tinyAdapter().modules.get(name)!);
+    for (let t = 0; t < tokens; t++) {
+      for (let row = 0; row < outFeatures[i]; row++) {
+        let want = 0;
+        for (let k = 0; k < inFeatures; k++) want += matrix[row * inFeatures + k] * x[t * inFeatures + k];
+        error = Math.max(error, Math.abs(deltas[i][t * outFeatures[i] + row] - want));
+        size = Math.max(size, Math.abs(want));
+      }
+    }
+  }
+  return error / size;
+}
+
+const queries = () => sent.flatMap((message) => (message.case === "query" ? [message.value] : []));
+const fetches = () => sent.filter((message) => message.case === "fetchKey").length;
+
+describe("a private layer", () => {
+  it("gives the adapter's deltas, for one vector and for many", async () => {
+    const { adapter } = await open();
+    for (const tokens of [1, 3, 100]) {
+      for (const group of [0, 1]) expect(await errorOf(adapter, group, tokens)).toBeLessThan(2 ** -6);
+    }
+  });
+
+  it("goes on over several keys, each asked for no more than it answers", async () => {
+    const { adapter, provider } = await open();
+    const tokens = 900;
+    expect(await errorOf(adapter, 0, tokens)).toBeLessThan(2 ** -6);
+    expect(await errorOf(adapter, 1, tokens)).toBeLessThan(2 ** -6);
+    const used = new Map<string, number>();
+    for (const { group, keyId, vectors } of queries()) {
+      const name = `${group} ${toHex(keyId)}`;
+      used.set(name, (used.get(name) ?? 0) + vectors);
+    }
+    expect(Math.max(...used.values())).toBeLessThanOrEqual(256);
+    // The same keys for both groups, and at most one ahead.
+    expect(fetches()).toBeLessThanOrEqual(Math.ceil(tokens / 256) + 1);
+    expect(provider.traffic.keys).toBeLessThanOrEqual(fetches());
+  });
+
+  it("counts keys apart from queries", async () => {
+    const { adapter, provider } = await open();
+    await errorOf(adapter, 0, 1);
+    const { keys, keyBytes, bytesUp, bytesDown, roundTrips } = provider.traffic;
+    expect({ keys, roundTrips }).toEqual({ keys: 1, roundTrips: 1 });
+    // r·(27·n + 24·2048)/8 and a signature for each group.
+    const expected = (6 * (27 * 24 + 24 * 2048)) / 8 + (3 * (27 * 40 + 24 * 2048)) / 8 + 2 * 64;
+    expect(keyBytes).toBeGreaterThan(expected);
+    expect(keyBytes).toBeLessThan(expected + 200);
+    expect(bytesUp).toBeLessThan(4_800);
+    expect(bytesDown).toBeLessThan(made.bundle.length + 500);
+  });
+});
+
+describe("a key that the provider refuses", () => {
+  const failure = (code: number, queryId: number) =>
+    encodeProviderFrame({ case: "failure", value: { code, message: "no", hint: "", queryId } });
+
+  it.each([
+    ["worn out", WORN],
+    ["unknown", UNKNOWN],
+  ])("because it is %s is replaced, and the same bytes are asked again", async (_, code) => {
+    const { adapter } = await open();
+    let refusals = 1;
+    up = (message) =>
+      message.case === "query" && refusals-- > 0 ? failure(code, message.value.id) : undefined;
+    expect(await errorOf(adapter, 1, 1)).toBeLessThan(2 ** -6);
+    const [first, second, ...more] = queries();
+    expect(more).toEqual([]);
+    expect(second.ciphertext).toEqual(first.ciphertext);
+    expect(second.keyId).not.toEqual(first.keyId);
+  });
+
+  it("as all before it is the query's failure, after four new keys", async () => {
+    const { adapter } = await open();
+    up = (message) => (message.case === "query" ? failure(WORN, message.value.id) : undefined);
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({
+      code: "worn_key",
+      message: expect.stringContaining("refuses the keys that it makes"),
+    });
+    expect(queries()).toHaveLength(5);
+    expect(new Set(queries().map(({ ciphertext }) => toHex(ciphertext))).size).toBe(1);
+    up = () => undefined;
+    expect(await errorOf(adapter, 0, 1)).toBeLessThan(2 ** -6);
+  });
+
+  it("does not fail a query for the keys in hand, however many are refused", async () => {
+    const { adapter } = await open();
+    await errorOf(adapter, 0, 1);
+    // The provider begins anew: it knows none of the keys any more.
+    platform.hosts.set(URL, await serve());
+    let cuts = 1;
+    up = (message) => (message.case === "query" && cuts-- > 0 ? "cut" : undefined);
+    expect(await errorOf(adapter, 0, 1)).toBeLessThan(2 ** -6);
+    expect(await errorOf(adapter, 1, 300)).toBeLessThan(2 ** -6);
+  });
+
+  it("another failure is not a reason to try again", async () => {
+    const { adapter } = await open();
+    up = (message) => (message.case === "query" ? failure(14, message.value.id) : undefined);
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({
+      code: "budget_exhausted",
+    });
+    expect(queries()).toHaveLength(1);
+  });
+});
+
+describe("a key that comes in pieces", () => {
+  it("is asked for again where the connection is lost before, and while it comes", async () => {
+    const { adapter } = await open();
+    let cuts = 2;
+    down = (message, bytes) => {
+      if (message.case === "keyMade" && cuts === 2) {
+        cuts--;
+        return "cut";
+      }
+      if (message.case === "keyPart" && cuts === 1) {
+        cuts--;
+        return "cut";
+      }
+      return bytes;
+    };
+    expect(await errorOf(adapter, 0, 1)).toBeLessThan(2 ** -6);
+    expect(cuts).toBe(0);
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    ["with a bit changed", { change: 1 }],
+    ["that is too short", { cut: 1 }],
+    ["without a signature", { signature: new Uint8Array(0) }],
+    ["signed by somebody else", { signature: new Uint8Array(64).fill(3) }],
+    ["that has no bytes", { weights: new Uint8Array(0) }],
+    ["for another group", { group: 7 }],
+  ])("%s is refused by name, and nothing is asked under it", async (_, change) => {
+    const { adapter } = await open();
+    down = (message, bytes) => {
+      if (message.case !== "keyPart" || message.value.group !== 1) return bytes;
+      const { $typeName: _, ...value } = message.value;
+      const weights = value.weights.slice();
+      if (change.change) weights[9] ^= 1;
+      const changed = change.cut ? { weights: weights.subarray(1) } : change.change ? { weights } : change;
+      return encodeProviderFrame({ case: "keyPart", value: { ...value, ...changed } });
+    };
+    const code = change.group === undefined ? "bad_key" : "bad_frame";
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code });
+    expect(queries()).toEqual([]);
+  });
+
+  it("two whose parts are exchanged are refused", async () => {
+    const { adapter } = await open();
+    const parts: ProviderMessage[] = [];
+    down = (message, bytes) => {
+      if (message.case !== "keyPart") return bytes;
+      parts.push(message);
+      const { $typeName: _, ...value } = message.value;
+      const other = parts.find((part) => part.case === "keyPart" && part.value.group === value.group)!;
+      if (other.case !== "keyPart" || other === message) return bytes;
+      const { weights, hint, signature } = other.value;
+      return encodeProviderFrame({ case: "keyPart", value: { ...value, weights, hint, signature } });
+    };
+    await expect(adapter.begin(0, vectorsOf(600, 24), 600).wait()).rejects.toMatchObject({ code: "bad_key" });
+  });
+
+  it("with fewer vectors than a key has is refused: it would be fetched for nothing", async () => {
+    const { adapter } = await open();
+    down = (message, bytes) => {
+      if (message.case !== "keyMade") return bytes;
+      const { $typeName: _, ...value } = message.value;
+      return encodeProviderFrame({ case: "keyMade", value: { ...value, vectorsLeft: 0 } });
+    };
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
+  });
+});

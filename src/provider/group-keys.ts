@@ -1,0 +1,59 @@
+/** The keys of an adapter: which seed belongs to an account's key, and how a query is told that its key is no good. */
+import { shake256 } from "@noble/hashes/sha3.js";
+import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
+import { keySeed, ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { EPOCH_BYTES } from "./key-ids.ts";
+import type { GroupKey } from "./layer-secrets.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
+
+const EPOCH_DOMAIN = utf8("tacet/v2/epoch");
+
+/**
+ * The key of a group.
+ *
+ *     root secret of an epoch = SHAKE256("tacet/v2/epoch" ‖ root secret of the state folder ‖ epoch), 32 bytes
+ *
+ * An epoch's counts and its keys end together: what a restored store has forgotten is no key any more.
+ *
+ * @param account whose key it is; a name that is given again goes on with the serials of the former one, so that the same
+ *   name and key id never mean two keys
+ */
+export function groupKeyOf(
+  adapter: ServedAdapter,
+  account: string,
+  keyId: Uint8Array,
+  group: number,
+): GroupKey {
+  return {
+    // The length keeps names apart whatever account and adapter are called.
+    name: `${group} ${toHex(keyId)} ${account.length} ${account} ${adapter.name}`,
+    seed() {
+      const epoch = keyId.subarray(0, EPOCH_BYTES);
+      const rootSecret = shake256(concatBytes(EPOCH_DOMAIN, adapter.rootSecret, epoch), {
+        dkLen: ROOT_SECRET_BYTES,
+      });
+      const seed = keySeed({
+        rootSecret,
+        bundleDigest: adapter.bundle.digest,
+        weightsDigest: adapter.layers[group].weightsDigest,
+        elementsDigest: adapter.layers[group].elementsDigest,
+        parameters: adapter.bundle.manifest.parameters,
+        account: utf8(account),
+        keyId,
+        group,
+      });
+      rootSecret.fill(0);
+      return seed;
+    },
+  };
+}
+
+/** A key that a query or request names can't be used. */
+export function keyRefused(code: "unknown_key" | "worn_key"): TacetError {
+  const what =
+    code === "worn_key"
+      ? "the key has answered as many vectors as one key may"
+      : "the provider has no such key of this account, or not any more";
+  return new TacetError(code, what, { hint: "ask for another key; the query may be sent again under it" });
+}

@@ -1,0 +1,33 @@
+/**
+ * Names of keys (pll/key-secrets.ts): 8 bytes of the store's epoch, then the account's serial, big-endian. A store gives
+ * serials in order and never twice within an epoch, so the state of all keys ever made is small: only the newest
+ * LIVE_KEYS of an account are good. An epoch is new where counts may have been lost or doubled.
+ */
+import { toHex } from "../base/bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
+
+export const EPOCH_BYTES = 8;
+/** Keys of an account that are good at a time: those of some clients, each with a few. */
+export const LIVE_KEYS = 64;
+
+export interface KeyName {
+  /** 16 hex digits. */
+  readonly epoch: string;
+  /** From 1. */
+  readonly serial: number;
+}
+
+export function keyIdOf({ epoch, serial }: KeyName): Uint8Array {
+  const id = new Uint8Array(KEY_ID_BYTES);
+  for (let i = 0; i < EPOCH_BYTES; i++) id[i] = Number.parseInt(epoch.slice(2 * i, 2 * i + 2), 16);
+  new DataView(id.buffer).setBigUint64(EPOCH_BYTES, BigInt(serial));
+  return id;
+}
+
+/** undefined for bytes that are no key's name. */
+export function keyNameOf(id: Uint8Array): KeyName | undefined {
+  if (id.length !== KEY_ID_BYTES) return undefined;
+  const serial = new DataView(id.buffer, id.byteOffset, id.length).getBigUint64(EPOCH_BYTES);
+  if (serial < 1n || serial > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+  return { epoch: toHex(id.subarray(0, EPOCH_BYTES)), serial: Number(serial) };
+}

@@ -1,0 +1,33 @@
+/** One group of a key: W encrypted under the key's S, and the provider's signature over it. */
+import { signKeyPart } from "../bundle/key-signature.ts";
+import type { EncryptedWeights, ProviderLayer } from "../pll/provider-layer.ts";
+import type { Sha256 } from "./meter.ts";
+
+export interface KeyPart extends EncryptedWeights {
+  /** Ed25519, by the key that the bundle's manifest names. */
+  readonly signature: Uint8Array;
+  /** Milliseconds of computing. */
+  readonly ms: number;
+}
+
+/** What parts are made of, besides the key. */
+export interface KeyPartMaker {
+  readonly bundleDigest: Uint8Array;
+  readonly keySigningKey: Uint8Array;
+  readonly layers: readonly ProviderLayer[];
+}
+
+/** @param seed of the group's key; is wiped */
+export function makeKeyPart(
+  { bundleDigest, keySigningKey, layers }: KeyPartMaker,
+  group: number,
+  keyId: Uint8Array,
+  seed: Uint8Array,
+  sha256?: Sha256,
+): KeyPart {
+  const start = performance.now();
+  const encrypted = layers[group].encryptWeights(seed);
+  seed.fill(0);
+  const signature = signKeyPart(keySigningKey, { bundleDigest, keyId, group }, encrypted, sha256);
+  return { ...encrypted, signature, ms: performance.now() - start };
+}

@@ -1,0 +1,72 @@
+/** Secrets in kernel memory: the ones used last stay, the others are wiped. */
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
+import { LayerSecrets } from "./layer-secrets.ts";
+
+/** A layer that notes what is derived and wiped; S is its seed's first byte. */
+let derived: number[];
+let wiped: number[];
+const layerOf = (secretBytes: number) =>
+  ({
+    secretBytes,
+    deriveSecret: (seed: Uint8Array) => {
+      derived.push(seed[0]);
+      return seed[0];
+    },
+    releaseSecret: (secret: unknown) => wiped.push(secret as number),
+  }) as unknown as ProviderLayer;
+const layer = layerOf(10);
+const seeds: Uint8Array[] = [];
+const keyOf = (n: number) => ({
+  name: `key ${n}`,
+  seed: () => {
+    const seed = Uint8Array.of(n);
+    seeds.push(seed);
+    return seed;
+  },
+});
+
+beforeEach(() => {
+  derived = [];
+  wiped = [];
+});
+
+describe("LayerSecrets", () => {
+  it("derives once, keeps those used last, wipes the others and each seed", () => {
+    const secrets = new LayerSecrets(30);
+    const use = (n: number) => secrets.use(layer, keyOf(n), (secret) => expect(secret).toBe(n));
+    for (const n of [1, 2, 3, 1, 4, 1, 2]) use(n);
+    expect(derived).toEqual([1, 2, 3, 4, 2]);
+    expect(wiped).toEqual([2, 3]);
+    expect([secrets.count, secrets.bytes]).toEqual([3, 30]);
+    expect(seeds.every(([byte]) => byte === 0)).toBe(true);
+  });
+
+  it("keeps one that is too large for its use alone", () => {
+    const secrets = new LayerSecrets(30);
+    secrets.use(layer, keyOf(1), () => {});
+    secrets.use(layerOf(31), keyOf(2), () => expect(wiped).toEqual([1]));
+    expect(wiped).toEqual([1, 2]);
+    expect([secrets.count, secrets.bytes]).toEqual([0, 0]);
+  });
+
+  it("closed, has wiped all and keeps nothing that comes later", () => {
+    const secrets = new LayerSecrets();
+    for (const n of [1, 2]) secrets.use(layer, keyOf(n), () => {});
+    secrets.close();
+    expect(wiped).toEqual([1, 2]);
+    secrets.use(layer, keyOf(3), () => {});
+    expect(wiped).toEqual([1, 2, 3]);
+    expect(secrets.count).toBe(0);
+  });
+
+  it("is as good after a use that failed", () => {
+    const secrets = new LayerSecrets(30);
+    const failing = () => {
+      throw new Error("bad");
+    };
+    expect(() => secrets.use(layer, keyOf(1), failing)).toThrow("bad");
+    secrets.use(layer, keyOf(1), (secret) => expect(secret).toBe(1));
+    expect(derived).toEqual([1]);
+  });
+});

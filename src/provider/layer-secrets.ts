@@ -1,0 +1,83 @@
+/**
+ * S of the keys that are in use, in kernel memory: those that were used last, wiped when others take their room. What is
+ * not here is derived again from the key's seed, which costs about as much as answering some vectors.
+ */
+import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
+
+/** A key of one group. */
+export interface GroupKey {
+  /** Unlike that of any other key of any group. */
+  readonly name: string;
+  /** Made anew at each call. Secret; whoever has it wipes it. */
+  seed(): Uint8Array;
+}
+
+/** S has some kB for a group: with this a few dozen keys of an 8B model's adapter of rank 8. */
+const MOST_BYTES = 64 << 20;
+
+interface Held {
+  readonly layer: ProviderLayer;
+  readonly secret: LayerSecret;
+}
+
+export class LayerSecrets {
+  /** By name, the one that was used last at the end. */
+  readonly #held = new Map<string, Held>();
+  #mostBytes: number;
+  #bytes = 0;
+
+  constructor(mostBytes = MOST_BYTES) {
+    this.#mostBytes = mostBytes;
+  }
+
+  /** Kernel memory that holds secrets. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Groups of keys that are held. */
+  get count(): number {
+    return this.#held.size;
+  }
+
+  /** Calls `use` with S, which is good until `use` returns. */
+  use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T): T {
+    const { name } = key;
+    let held = this.#held.get(name);
+    if (held === undefined) {
+      this.#makeRoom(layer.secretBytes);
+      const seed = key.seed();
+      held = { layer, secret: layer.deriveSecret(seed) };
+      seed.fill(0);
+      this.#bytes += layer.secretBytes;
+    } else {
+      this.#held.delete(name);
+    }
+    this.#held.set(name, held);
+    try {
+      return use(held.secret);
+    } finally {
+      // One that is too large for the room stays for its use alone.
+      if (this.#bytes > this.#mostBytes) this.#wipe(name, held);
+    }
+  }
+
+  /** Wipes all. What is still used is derived for each use and wiped after it. */
+  close(): void {
+    this.#mostBytes = 0;
+    this.#makeRoom(0);
+  }
+
+  #makeRoom(bytes: number): void {
+    for (const [name, held] of this.#held) {
+      if (this.#bytes + bytes <= this.#mostBytes) return;
+      this.#wipe(name, held);
+    }
+  }
+
+  #wipe(name: string, { layer, secret }: Held): void {
+    layer.releaseSecret(secret);
+    this.#held.delete(name);
+    this.#bytes -= layer.secretBytes;
+  }
+}

@@ -1,0 +1,55 @@
+/** The client's end of a connection to a provider in the same process, frame by frame. */
+import {
+  type ClientMessageInit,
+  decodeProviderFrame,
+  encodeClientFrame,
+  PROTOCOL_VERSION,
+  type ProviderMessage,
+} from "../../src/wire/frames.ts";
+import { type MemorySocket, settle } from "./memory-socket.ts";
+
+type Frame = NonNullable<ClientMessageInit>;
+type Fields = Record<string, unknown>;
+
+/** The tiny bundle's base model. */
+export const hello = (change: Fields = {}): Frame => ({
+  case: "hello",
+  value: { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a), ...change },
+});
+
+export const fetchKey = (id: number, keyId?: Uint8Array): Frame => ({
+  case: "fetchKey",
+  value: { id, ...(keyId && { keyId }) },
+});
+
+export function say(socket: MemorySocket, ...frames: Frame[]): void {
+  for (const frame of frames) socket.send(encodeClientFrame(frame));
+}
+
+export const heard = (socket: MemorySocket): ProviderMessage[] =>
+  socket.received.map((bytes) => decodeProviderFrame(bytes, 64 << 20));
+
+export const cases = (socket: MemorySocket): string[] => heard(socket).map(({ case: name }) => name);
+
+/** Values of the frames of one kind that have come. */
+export function heardOf<C extends ProviderMessage["case"]>(
+  socket: MemorySocket,
+  name: C,
+): Extract<ProviderMessage, { case: C }>["value"][] {
+  return heard(socket).flatMap((frame) => (frame.case === name ? [frame.value as never] : []));
+}
+
+/** Waits until something holds; the test's time limit ends it if it never does. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** Says Hello, fetches a key of the tiny bundle and returns its id; of what came the Welcome stays. */
+export async function enterWithKey(client: MemorySocket, change: Fields = {}): Promise<Uint8Array> {
+  say(client, hello(change), fetchKey(1));
+  await until(() => heardOf(client, "keyPart").length === 2);
+  await settle();
+  const [{ keyId }] = heardOf(client, "keyMade");
+  client.received.splice(1);
+  return keyId;
+}
