@@ -3,18 +3,15 @@
  * with it. The epoch is drawn when the provider starts, so what an earlier process has given away is unknown to it.
  */
 import { keyRefused } from "./group-keys.ts";
-import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
+import { KeyCounts } from "./key-counts.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";
 
 export class AnonymousKeys implements KeyLedger {
   readonly account: string;
-  /** 16 hex digits. */
-  readonly #epoch: string;
+  /** Of this one account; a scope is a group. */
+  readonly #counts = new KeyCounts();
   readonly #groups: number;
   readonly #vectorsPerKey: number;
-  /** Vectors asked of each group, by serial; the newest LIVE_KEYS. */
-  readonly #asked = new Map<number, Uint32Array>();
-  #serial = 0;
 
   /**
    * @param epoch 16 random hex digits, the provider's
@@ -26,36 +23,36 @@ export class AnonymousKeys implements KeyLedger {
     { groups, vectorsPerKey }: { readonly groups: number; readonly vectorsPerKey: number },
   ) {
     this.account = `connection ${connection}`;
-    this.#epoch = epoch;
+    this.#counts.begin(epoch);
     this.#groups = groups;
     this.#vectorsPerKey = vectorsPerKey;
   }
 
   async allocate(): Promise<Uint8Array> {
-    const serial = ++this.#serial;
-    this.#asked.set(serial, new Uint32Array(this.#groups));
-    this.#asked.delete(serial - LIVE_KEYS);
-    return keyIdOf({ epoch: this.#epoch, serial });
+    const serial = this.#counts.nextSerial(this.account);
+    this.#counts.setAccount(this.account, serial);
+    return this.#counts.idOf(serial);
   }
 
   async left(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]> {
     return keyIds.map((id) => {
-      const asked = this.#find(id);
-      return asked && this.#vectorsPerKey - Math.max(...asked);
+      const serial = this.#counts.live(this.account, id);
+      if (serial === undefined) return undefined;
+      const groups = Array.from({ length: this.#groups }, (_, group) => this.#left(group, serial));
+      return Math.min(...groups);
     });
   }
 
   /** @throws TacetError unknown_key, worn_key: nothing is counted then */
   charge(group: number, vectors: number, _ciphertext: Uint8Array, keyId: Uint8Array): Charged {
-    const asked = this.#find(keyId);
-    if (asked === undefined) throw keyRefused("unknown_key");
-    if (asked[group] + vectors > this.#vectorsPerKey) throw keyRefused("worn_key");
-    asked[group] += vectors;
+    const serial = this.#counts.live(this.account, keyId);
+    if (serial === undefined) throw keyRefused("unknown_key");
+    if (vectors > this.#left(group, serial)) throw keyRefused("worn_key");
+    this.#counts.add(group, serial, vectors);
     return { left: undefined, replayed: false };
   }
 
-  #find(id: Uint8Array): Uint32Array | undefined {
-    const name = keyNameOf(id);
-    return name?.epoch === this.#epoch ? this.#asked.get(name.serial) : undefined;
+  #left(group: number, serial: number): number {
+    return this.#counts.left(group, serial, this.#vectorsPerKey);
   }
 }

@@ -1,10 +1,8 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
-import { toHex } from "../base/bytes.ts";
 import type { Journal } from "../base/platform.ts";
-import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf, keysByAccount } from "./account-budgets.ts";
 import { unauthorized } from "./api-keys.ts";
-import { EPOCH_BYTES } from "./key-ids.ts";
+import { newEpoch } from "./key-ids.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import {
   type KeyRecord,
@@ -58,9 +56,7 @@ export class EmbeddedStore implements ProviderStore {
     this.#ledger.writeTimes();
     const before = this.#ledger.run;
     if (before === undefined || options.isUntouchedSince?.(before) !== true) {
-      const epoch = new Uint8Array(EPOCH_BYTES);
-      systemRandom(epoch);
-      this.#ledger.beginEpoch(toHex(epoch));
+      this.#ledger.beginEpoch(newEpoch());
     }
     this.#ledger.beginRun(options.run ?? "");
     this.#waits = options.durability === "power";

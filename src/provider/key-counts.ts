@@ -5,7 +5,7 @@
  *
  * A key is good while its serial is among the account's newest LIVE_KEYS, and it is of this epoch.
  */
-import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
+import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
 
 export type KeyRefusal = "unknown_key" | "worn_key";
 
@@ -74,11 +74,7 @@ export class KeyCounts {
     for (const each of used.keys()) if (each < oldest) used.delete(each);
   }
 
-  nameOf(serial: number): KeyName {
-    return { epoch: this.#epoch, serial };
-  }
-
   idOf(serial: number): Uint8Array {
-    return keyIdOf(this.nameOf(serial));
+    return keyIdOf({ epoch: this.#epoch, serial });
   }
 }

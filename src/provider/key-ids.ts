@@ -5,6 +5,7 @@
  */
 import { toHex } from "../base/bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
+import { systemRandom } from "../ring/random-source.ts";
 
 export const EPOCH_BYTES = 8;
 /** Keys of an account that are good at a time: those of some clients, each with a few. */
@@ -15,6 +16,13 @@ export interface KeyName {
   readonly epoch: string;
   /** From 1. */
   readonly serial: number;
+}
+
+/** 16 hex digits that no epoch has had. */
+export function newEpoch(): string {
+  const bytes = new Uint8Array(EPOCH_BYTES);
+  systemRandom(bytes);
+  return toHex(bytes);
 }
 
 export function keyIdOf({ epoch, serial }: KeyName): Uint8Array {

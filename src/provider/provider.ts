@@ -5,20 +5,18 @@
  *
  * No socket is opened here: a server hands over each {@link MessageSocket}. @module
  */
-import { toHex } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
-import { systemRandom } from "../ring/random-source.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
-import { EPOCH_BYTES } from "./key-ids.ts";
+import { newEpoch } from "./key-ids.ts";
 import { KeyRates } from "./key-rates.ts";
 import { largestKeyPart, limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
@@ -267,10 +265,4 @@ function checkNumbers({ helloTimeoutMs, maxBufferedBytes, maxConnectionsPerKey }
 function listOf(names: readonly string[]): string {
   const shown = names.slice(0, MOST_NAMES).join(", ");
   return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
-}
-
-function newEpoch(): string {
-  const bytes = new Uint8Array(EPOCH_BYTES);
-  systemRandom(bytes);
-  return toHex(bytes);
 }

@@ -18,14 +18,13 @@
  *     used:EPOCH:SERIAL:ACCOUNT  hash: scope → vectors that the key has answered
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { concatBytes, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
-import { systemRandom } from "../ring/random-source.ts";
 import { budgetsOf } from "./account-budgets.ts";
 import { decodeKeyFile, unauthorized } from "./api-keys.ts";
 import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
-import { EPOCH_BYTES, type KeyName, keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
+import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS, newEpoch } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
 import { ALLOCATE_KEY, CHANGE_KEY, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import { checkRedisServer } from "./redis-server-check.ts";
@@ -185,12 +184,10 @@ export class RedisStore implements ProviderStore {
   }
 
   async allocateKey(account: string): Promise<Uint8Array> {
-    const fresh = new Uint8Array(EPOCH_BYTES);
-    systemRandom(fresh);
     const [epoch, serial] = (await this.#link.run(
       ALLOCATE_KEY,
       [this.#name("epoch")],
-      [this.#name("serial:"), account, this.#name("used:"), toHex(fresh)],
+      [this.#name("serial:"), account, this.#name("used:"), newEpoch()],
     )) as [string, number];
     return keyIdOf({ epoch, serial });
   }
