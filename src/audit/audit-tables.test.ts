@@ -3,7 +3,7 @@
  *
  * To print them anew into the page: UPDATE_DOCS=1 npx vitest run src/audit/audit-tables.test.ts
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { predictedRelativeError } from "../pll/noise.ts";
@@ -12,6 +12,7 @@ import { DEFAULT_PARAMETERS as P } from "../rlwe/parameters.ts";
 import { ALL_ATTACKS } from "./attacks/all-attacks.ts";
 import { securityRows } from "./audit.ts";
 import { keyWear } from "./wear.ts";
+import { expectTable } from "../../test/support/computed-parts.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/audit.md");
 
@@ -50,13 +51,7 @@ function bounds(): string {
 
 describe("docs/audit.md", () => {
   it.each(Object.entries({ wear, security, bounds }))("has the table %s as computed", (name, compute) => {
-    const page = readFileSync(PAGE, "utf8");
-    const [open, close] = [`<!-- table ${name} -->\n`, "\n<!-- end -->"];
-    const start = page.indexOf(open) + open.length;
-    expect(start).toBeGreaterThanOrEqual(open.length);
-    const end = page.indexOf(close, start - 1);
-    if (process.env.UPDATE_DOCS) writeFileSync(PAGE, page.slice(0, start) + compute() + page.slice(end));
-    else expect(page.slice(start, end)).toBe(compute());
+    expectTable(PAGE, name, compute());
   });
 
   it("explains every attack", () => {

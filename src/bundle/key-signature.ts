@@ -21,7 +21,7 @@ export interface KeyPartIdentity {
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
-const portableSha256: Sha256 = (parts) => {
+export const portableSha256: Sha256 = (parts) => {
   const hash = sha256.create();
   for (const part of parts) hash.update(part);
   return hash.digest();

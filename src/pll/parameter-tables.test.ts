@@ -3,7 +3,7 @@
  *
  * To print them anew into the page: UPDATE_DOCS=1 npx vitest run src/pll/parameter-tables.test.ts
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { MEASURED_PRECISION } from "../../test/support/measured-precision.ts";
@@ -22,6 +22,7 @@ import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
 import { SECURITY_TABLE } from "../rlwe/security-table.ts";
 import { predictedNoiseParts, predictedRelativeError, typicalResult } from "./noise.ts";
 import { encryptedWeightBytes } from "./provider-layer.ts";
+import { expectTable } from "../../test/support/computed-parts.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/parameters.md");
 const WIDTHS = [256, 704, 896, 2048, 4096, 8192, 13_696];
@@ -229,13 +230,7 @@ describe("docs/parameters.md", () => {
     extraction,
   };
   it.each(Object.entries(tables))("has the table %s as computed", (name, compute) => {
-    const page = readFileSync(PAGE, "utf8");
-    const [open, close] = [`<!-- table ${name} -->\n`, "\n<!-- end -->"];
-    const start = page.indexOf(open) + open.length;
-    expect(start).toBeGreaterThanOrEqual(open.length);
-    const end = page.indexOf(close, start - 1);
-    if (process.env.UPDATE_DOCS) writeFileSync(PAGE, page.slice(0, start) + compute() + page.slice(end));
-    else expect(page.slice(start, end)).toBe(compute());
+    expectTable(PAGE, name, compute());
   });
 
   it("names every field of the default set with its value", () => {

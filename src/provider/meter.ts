@@ -2,9 +2,8 @@
  * What stands between a query and its answer: the key's validity, its rate, the account's budgets. One for each
  * connection that has a key.
  */
-import { sha256 } from "@noble/hashes/sha2.js";
 import { TacetError } from "../base/errors.ts";
-import type { Sha256 } from "../bundle/key-signature.ts";
+import { portableSha256, type Sha256 } from "../bundle/key-signature.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
 import { keyRefused } from "./group-keys.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";
@@ -14,12 +13,6 @@ import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
 
 /** Node's own is several times as fast as one in JavaScript. */
 export type { Sha256 };
-
-const portableSha256: Sha256 = (parts) => {
-  const hash = sha256.create();
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
 
 export interface MeterTools {
   readonly store: ProviderStore;

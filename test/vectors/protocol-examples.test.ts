@@ -3,7 +3,7 @@
  *
  * To write them anew into the page: UPDATE_DOCS=1 npx vitest run test/vectors/protocol-examples.test.ts
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { toHex } from "../../src/base/bytes.ts";
@@ -55,6 +55,7 @@ import {
   SEED,
   WEIGHTS,
 } from "../../tools/worked-layer.ts";
+import { expectPart } from "../support/computed-parts.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/protocol.md");
 const p = DEFAULT_PARAMETERS;
@@ -62,13 +63,7 @@ const worked = computeWorkedLayer();
 
 describe("docs/protocol.md", () => {
   it.each(Object.entries(protocolExamples()))("has the example %s as computed", (name, text) => {
-    const page = readFileSync(PAGE, "utf8");
-    const [open, close] = [`<!-- example ${name} -->\n\`\`\`text\n`, "\n```\n<!-- end -->"];
-    const start = page.indexOf(open) + open.length;
-    expect(start).toBeGreaterThanOrEqual(open.length);
-    const end = page.indexOf(close, start - 1);
-    if (process.env.UPDATE_DOCS) writeFileSync(PAGE, page.slice(0, start) + text + page.slice(end));
-    else expect(page.slice(start, end)).toBe(text);
+    expectPart(PAGE, `<!-- example ${name} -->\n\`\`\`text\n`, "\n```\n<!-- end -->", text);
   });
 
   it("lists every error that has a number, with its close code", () => {
