@@ -10,11 +10,11 @@ import {
   ask,
   DAY,
   digestOf,
-  embeddedSubject,
   NOW,
   newRecord,
   redisSubject,
   type StoreSubject,
+  storesToTry,
   setBudgets,
 } from "../../test/support/store-subjects.ts";
 import { connectRedis } from "../platform/node.ts";
@@ -56,16 +56,7 @@ async function take(
   return answered;
 }
 
-const SUBJECTS = [
-  { name: "EmbeddedStore", skip: false, make: () => embeddedSubject(), runs: RUNS },
-  {
-    name: "EmbeddedStore that writes its journal anew with each charge",
-    skip: false,
-    make: () => embeddedSubject({ compactBytes: 1 }),
-    runs: RUNS,
-  },
-  { name: `RedisStore${NO_REDIS || ""}`, skip: NO_REDIS, make: redis, runs: REDIS_RUNS },
-];
+const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {

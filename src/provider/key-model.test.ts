@@ -8,11 +8,11 @@ import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../
 import {
   ask,
   digestOf,
-  embeddedSubject,
   NOW,
   newRecord,
   redisSubject,
   type StoreSubject,
+  storesToTry,
   setBudgets,
 } from "../../test/support/store-subjects.ts";
 import { toHex } from "../base/bytes.ts";
@@ -54,16 +54,7 @@ function withSerial(id: Uint8Array, serial: bigint): Uint8Array {
   return other;
 }
 
-const SUBJECTS = [
-  { name: "EmbeddedStore", skip: false, make: () => embeddedSubject(), runs: RUNS },
-  {
-    name: "EmbeddedStore that writes its journal anew with each charge",
-    skip: false,
-    make: () => embeddedSubject({ compactBytes: 1 }),
-    runs: RUNS,
-  },
-  { name: `RedisStore${NO_REDIS || ""}`, skip: NO_REDIS, make: redis, runs: REDIS_RUNS },
-];
+const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {

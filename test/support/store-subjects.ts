@@ -13,6 +13,7 @@ import {
 } from "../../src/provider/store.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { memoryJournal } from "./memory-journal.ts";
+import { NO_REDIS } from "./redis-server.ts";
 
 export const NOW = 1_800_000_000_000;
 export const DAY = 86_400;
@@ -110,4 +111,18 @@ export async function redisSubject(
       for (const i of stores.keys()) stores[i] = await open();
     },
   };
+}
+
+/** Both kinds of store, one of them also rewriting its journal all the time; the Redis one is skipped with a reason. */
+export function storesToTry(redis: () => Promise<StoreSubject>, runs: number, redisRuns: number) {
+  return [
+    { name: "EmbeddedStore", skip: false, make: () => embeddedSubject(), runs },
+    {
+      name: "EmbeddedStore that writes its journal anew with each charge",
+      skip: false,
+      make: () => embeddedSubject({ compactBytes: 1 }),
+      runs,
+    },
+    { name: `RedisStore${NO_REDIS || ""}`, skip: NO_REDIS, make: redis, runs: redisRuns },
+  ];
 }
