@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
+import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
@@ -19,6 +20,7 @@ import {
   showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
+import { describePublished, publishedFacts } from "../shared/published-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { makeBundle } from "./make-bundle.ts";
@@ -31,6 +33,7 @@ export interface BundleOptions {
   readonly base?: string;
   readonly out: string;
   readonly name?: string;
+  readonly publish?: readonly string[];
   readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -40,13 +43,15 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const paths = stateFiles(options.out);
   if (!options.force) await refuseExisting([paths.bundle, paths.private]);
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
+  const publish = parsePartNames(options.publish ?? []);
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
-  const made = await makeBundle(checkpoint, adapter, {
-    ...{ name, signal },
+  const fitted = await fitAdapter(adapter, checkpoint);
+  const made = await makeBundle(checkpoint, fitted, {
+    ...{ name, publish, signal },
     ...(text === undefined ? {} : { text }),
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
@@ -54,7 +59,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
-  const groups = fitAdapter(adapter, checkpoint);
+  const { groups } = fitted;
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
@@ -83,6 +88,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       groups: groups.length,
       modules: adapter.modules.size,
       ...(text === undefined ? {} : { text }),
+      ...publishedFacts(manifest),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -98,6 +104,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
+  for (const line of describePublished(manifest)) printField("in the clear", line);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

@@ -15,7 +15,7 @@ export interface Architecture<Config extends DecoderConfig = DecoderConfig> {
   readonly modelType: string;
   parseConfig(raw: RawConfig): Config;
   cacheShape(config: Config): Omit<CacheShape, "maxTokens">;
-  /** All linear modules of the decoder layers, in forward order. */
+  /** All linear modules in forward order: the embedding, those of the decoder layers, the head. */
   linearPlaces(config: Config): readonly LinearPlace[];
   /** Writes the forward pass from the given tensors to the logits of the rows asked for, (1, rows, vocab). */
   write(builder: SegmentBuilder, config: Config, places: readonly LinearPlace[], given: PassInputs): Value;

@@ -11,13 +11,13 @@ import type { PassInputs } from "../graph/pass-values.ts";
 import type { Value } from "../graph/onnx-graph.ts";
 import { addThenLinear } from "../graph/blocks/add-then-linear.ts";
 import { CachedAttention } from "../graph/blocks/attention.ts";
-import { embed } from "../graph/blocks/embedding.ts";
+import { embedTokens } from "../graph/blocks/embedding.ts";
 import { gatedSilu } from "../graph/blocks/gated-mlp.ts";
 import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
 import { logits } from "../graph/blocks/logits.ts";
 import { reshape } from "../graph/blocks/reshape.ts";
 import { addRmsNorm, type RmsNorm, rmsNorm } from "../graph/blocks/rms-norm.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { embeddingPlace, headPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Architecture } from "./architecture.ts";
 import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
@@ -39,8 +39,8 @@ export const chatGlm = NAMES.map(
 const layerName = (layer: number): string => `transformer.encoder.layers.${layer}`;
 
 function linearPlaces(config: ChatGlmConfig): LinearPlace[] {
-  const { layers, hiddenSize, heads, kvHeads, headDim, mlpSize, bias } = config;
-  return Array.from({ length: layers }, (_, layer) => {
+  const { layers, hiddenSize, heads, kvHeads, headDim, mlpSize, vocabSize, bias } = config;
+  const inLayers = Array.from({ length: layers }, (_, layer) => {
     const place = (module: string, inFeatures: number, outFeatures: number, bias: boolean): LinearPlace => ({
       layer,
       modules: [`${layerName(layer)}.${module}`],
@@ -54,7 +54,12 @@ function linearPlaces(config: ChatGlmConfig): LinearPlace[] {
       place("mlp.dense_h_to_4h", hiddenSize, 2 * mlpSize, bias.others),
       place("mlp.dense_4h_to_h", mlpSize, hiddenSize, bias.others),
     ];
-  }).flat();
+  });
+  return [
+    embeddingPlace("transformer.embedding.word_embeddings", vocabSize, hiddenSize),
+    ...inLayers.flat(),
+    headPlace("transformer.output_layer", layers, [vocabSize, hiddenSize]),
+  ];
 }
 
 /**
@@ -64,10 +69,10 @@ function linearPlaces(config: ChatGlmConfig): LinearPlace[] {
 function write(
   builder: SegmentBuilder,
   config: ChatGlmConfig,
-  places: readonly LinearPlace[],
+  [embedding, ...places]: readonly LinearPlace[],
   given: PassInputs,
 ): Value {
-  const { layers, heads, kvHeads, headDim, hiddenSize, vocabSize, rope } = config;
+  const { layers, heads, kvHeads, headDim, hiddenSize, rope } = config;
   const norm = (name: string): RmsNorm => ({
     weight: `${name}.weight`,
     width: hiddenSize,
@@ -75,12 +80,7 @@ function write(
   });
   const rotary = { rope, dims: headDim / 2, pairs: "neighbours" } as const;
   const attention = new CachedAttention(builder, given, { heads, kvHeads, headDim, rotary });
-  let residual = embed(
-    builder,
-    "transformer.embedding.word_embeddings.weight",
-    [vocabSize, hiddenSize],
-    given.ids,
-  );
+  let residual = embedTokens(builder, embedding, given.ids);
   /** What `second` makes of norm(residual + first·x); the residual goes on from there. */
   const addThen = (first: LinearPlace, x: Value, name: string, second: LinearPlace): Value => {
     if (!config.residualAfterNorm) {
@@ -99,7 +99,7 @@ function write(
     const attended = attention.attend(layer, orderQkv(builder, config, fused));
     const gated = addThen(dense, attended, `${layerName(layer)}.post_attention_layernorm`, gateUp);
     const inner = gatedSilu(builder, gated, config.mlpSize);
-    if (next) {
+    if (layer + 1 < layers) {
       fused = addThen(down, inner, `${layerName(layer + 1)}.input_layernorm`, next);
       continue;
     }
@@ -108,7 +108,7 @@ function write(
     if (config.finalNorm) [x] = addRmsNorm(builder, residual, mlp, last);
     else [x] = builder.node("Add", [residual, mlp], [{ dims: mlp.dims }]);
   }
-  return logits(builder, x, given.firstRow, "transformer.output_layer.weight", [vocabSize, hiddenSize]);
+  return logits(builder, places[4 * layers], x, given.firstRow);
 }
 
 /** [q | k | v] side by side, (1, tokens, width) as it was. */

@@ -10,12 +10,12 @@ import type { PassInputs } from "../graph/pass-values.ts";
 import type { Value } from "../graph/onnx-graph.ts";
 import { activate } from "../graph/blocks/activation.ts";
 import { CachedAttention } from "../graph/blocks/attention.ts";
-import { embed } from "../graph/blocks/embedding.ts";
+import { embed, embedTokens } from "../graph/blocks/embedding.ts";
 import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
 import { addLayerNorm, type LayerNorm, layerNorm } from "../graph/blocks/layer-norm.ts";
 import { logits } from "../graph/blocks/logits.ts";
 import { reshape } from "../graph/blocks/reshape.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { embeddingPlace, headPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Gpt2Config, parseGpt2Config } from "./gpt2-config.ts";
@@ -29,8 +29,9 @@ export const gpt2: Architecture<Gpt2Config> = {
   write,
 };
 
-function linearPlaces({ layers, hiddenSize, mlpSize }: Gpt2Config): LinearPlace[] {
-  return Array.from({ length: layers }, (_, layer) => {
+function linearPlaces({ layers, hiddenSize, mlpSize, vocabSize, tiedHead }: Gpt2Config): LinearPlace[] {
+  const embedding = "transformer.wte";
+  const inLayers = Array.from({ length: layers }, (_, layer) => {
     const place = (module: string, inFeatures: number, outFeatures: number): LinearPlace => ({
       layer,
       modules: [`transformer.h.${layer}.${module}`],
@@ -45,7 +46,12 @@ function linearPlaces({ layers, hiddenSize, mlpSize }: Gpt2Config): LinearPlace[
       place("mlp.c_fc", hiddenSize, mlpSize),
       place("mlp.c_proj", mlpSize, hiddenSize),
     ];
-  }).flat();
+  });
+  return [
+    embeddingPlace(embedding, vocabSize, hiddenSize),
+    ...inLayers.flat(),
+    headPlace("lm_head", layers, [vocabSize, hiddenSize], tiedHead ? embedding : undefined),
+  ];
 }
 
 /**
@@ -55,10 +61,10 @@ function linearPlaces({ layers, hiddenSize, mlpSize }: Gpt2Config): LinearPlace[
 function write(
   builder: SegmentBuilder,
   config: Gpt2Config,
-  places: readonly LinearPlace[],
+  [embedding, ...places]: readonly LinearPlace[],
   given: PassInputs,
 ): Value {
-  const { layers, heads, headDim, hiddenSize, vocabSize, scaleByWidth, scaleByLayer } = config;
+  const { layers, heads, headDim, hiddenSize, scaleByWidth, scaleByLayer } = config;
   const norm = (name: string): LayerNorm => ({
     name: `transformer.${name}`,
     width: hiddenSize,
@@ -67,7 +73,7 @@ function write(
   const scale = (layer: number) =>
     (scaleByWidth ? 1 / Math.sqrt(headDim) : 1) / (scaleByLayer ? layer + 1 : 1);
   const attention = new CachedAttention(builder, given, { heads, kvHeads: heads, headDim, scale });
-  const words = embed(builder, "transformer.wte.weight", [vocabSize, hiddenSize], given.ids);
+  const words = embedTokens(builder, embedding, given.ids);
   const table = [config.positionLimit, hiddenSize] as const;
   const placed = embed(builder, "transformer.wpe.weight", table, positions(builder, given));
   let [residual] = builder.node("Add", [words, placed], [{ dims: words.dims }]);
@@ -85,8 +91,7 @@ function write(
     const next = layer + 1 < layers ? `h.${layer + 1}.ln_1` : "ln_f";
     [x, residual] = addLayerNorm(builder, residual, builder.linear(narrow, inner), norm(next));
   }
-  const head = config.tiedHead ? "transformer.wte.weight" : "lm_head.weight";
-  return logits(builder, x, given.firstRow, head, [vocabSize, hiddenSize]);
+  return logits(builder, places[4 * layers], x, given.firstRow);
 }
 
 /** past, past + 1, …, total - 1: (1, tokens) int32 */

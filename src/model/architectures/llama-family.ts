@@ -4,12 +4,12 @@ import type { PassInputs } from "../graph/pass-values.ts";
 import type { Value } from "../graph/onnx-graph.ts";
 import { addThenLinear } from "../graph/blocks/add-then-linear.ts";
 import { CachedAttention } from "../graph/blocks/attention.ts";
-import { embed } from "../graph/blocks/embedding.ts";
+import { embedTokens } from "../graph/blocks/embedding.ts";
 import { gatedSilu } from "../graph/blocks/gated-mlp.ts";
 import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
 import { logits } from "../graph/blocks/logits.ts";
 import { addRmsNorm, type RmsNorm, rmsNorm, rmsNormHeads } from "../graph/blocks/rms-norm.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { embeddingPlace, headPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Architecture } from "./architecture.ts";
 import { type LlamaConfig, type LlamaFamily, parseLlamaConfig } from "./llama-config.ts";
@@ -32,7 +32,9 @@ function linearPlaces(config: LlamaConfig): LinearPlace[] {
   const { hiddenSize, mlpSize, headDim, bias } = config;
   const q = config.heads * headDim;
   const kv = config.kvHeads * headDim;
-  return Array.from({ length: config.layers }, (_, layer) => {
+  const { vocabSize, layers } = config;
+  const embedding = "model.embed_tokens";
+  const inLayers = Array.from({ length: layers }, (_, layer) => {
     const place = (
       block: string,
       modules: string[],
@@ -52,7 +54,12 @@ function linearPlaces(config: LlamaConfig): LinearPlace[] {
       place("mlp", ["gate_proj", "up_proj"], hiddenSize, [mlpSize, mlpSize], bias.mlp),
       place("mlp", ["down_proj"], mlpSize, [hiddenSize], bias.mlp),
     ];
-  }).flat();
+  });
+  return [
+    embeddingPlace(embedding, vocabSize, hiddenSize),
+    ...inLayers.flat(),
+    headPlace("lm_head", layers, [vocabSize, hiddenSize], config.tiedHead ? embedding : undefined),
+  ];
 }
 
 /**
@@ -62,10 +69,10 @@ function linearPlaces(config: LlamaConfig): LinearPlace[] {
 function write(
   builder: SegmentBuilder,
   config: LlamaConfig,
-  places: readonly LinearPlace[],
+  [embedding, ...places]: readonly LinearPlace[],
   given: PassInputs,
 ): Value {
-  const { layers, hiddenSize, mlpSize, vocabSize, headDim } = config;
+  const { layers, hiddenSize, mlpSize, headDim } = config;
   const rotary = { rope: config.rope, dims: headDim, pairs: "halves" } as const;
   const attention = new CachedAttention(builder, given, { ...config, rotary });
   const norm = (name: string): RmsNorm => ({
@@ -73,8 +80,7 @@ function write(
     width: hiddenSize,
     epsilon: config.normEpsilon,
   });
-  const embedding = "model.embed_tokens.weight";
-  let residual = embed(builder, embedding, [vocabSize, hiddenSize], given.ids);
+  let residual = embedTokens(builder, embedding, given.ids);
   let qkv = builder.linear(places[0], rmsNorm(builder, residual, norm("model.layers.0.input_layernorm")));
   let x: Value | undefined;
   for (let layer = 0; layer < layers; layer++) {
@@ -86,13 +92,12 @@ function write(
     let inner: Value;
     [inner, residual] = addThenLinear(builder, residual, attended, afterAttention, gateUp);
     const mlp = { place: down, x: gatedSilu(builder, inner, mlpSize) };
-    if (nextQkv) {
+    if (nextQkv && layer + 1 < layers) {
       const next = norm(`model.layers.${layer + 1}.input_layernorm`);
       [qkv, residual] = addThenLinear(builder, residual, mlp, next, nextQkv);
     } else [x] = addRmsNorm(builder, residual, builder.linear(mlp.place, mlp.x), norm("model.norm"));
   }
-  const head = config.tiedHead ? embedding : "lm_head.weight";
-  return logits(builder, x!, given.firstRow, head, [vocabSize, hiddenSize]);
+  return logits(builder, places[4 * layers], x!, given.firstRow);
 }
 
 /** [q | k | v] apart, every head of q and of k normed. */

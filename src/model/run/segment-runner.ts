@@ -125,13 +125,14 @@ export class SegmentRunner {
         for (const step of segment.steps) {
           const start = performance.now();
           await this.#step(step, pass, open, signal);
-          const isBegin = step.kind === "begin" || step.kind === "ask-pair";
+          const isBegin = step.kind === "begin" || step.kind === "begin-ids" || step.kind === "ask-pair";
           this.timings[isBegin ? "beginMs" : "waitMs"] += performance.now() - start;
         }
         pass.release(segment);
       }
     } catch (error) {
       // Still on their way: their errors are ignored. They may still write into memory that we lent, so drop that too.
+      open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       this.#memory.delete(cache);
@@ -168,8 +169,13 @@ export class SegmentRunner {
   ): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
-      case "begin":
-        open.pending = deltas.begin(step.group, pass.data(step.slot), pass.tokens);
+      case "begin": {
+        const x = pass.data(step.slot);
+        open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
+        break;
+      }
+      case "begin-ids":
+        open.pending = deltas.beginIds!(step.group, pass.ids);
         break;
       case "wait": {
         const pending = open.pending!;

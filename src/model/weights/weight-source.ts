@@ -5,7 +5,9 @@ import type { FileTree } from "../../base/platform.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
-import type { TensorInfo } from "../../weights/safetensors.ts";
+import type { StoredTensor, TensorInfo } from "../../weights/safetensors.ts";
+
+export type { StoredTensor };
 
 /** How weights are held: as in the checkpoint, or rounded in blocks to 8 or 4 bits. */
 export type WeightFormat = "original" | "int8" | "int4";
@@ -19,12 +21,6 @@ export interface Matrix {
   readonly storedInOut?: boolean;
   /** The one that makes the logits: what is rounded there shows in every token's probability. */
   readonly isHead?: boolean;
-}
-
-/** A tensor and the files it is in. */
-export interface StoredTensor {
-  readonly tree: FileTree;
-  readonly info: TensorInfo;
 }
 
 /** The operands of MatMulNBits. */
