@@ -14,7 +14,7 @@ import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { networkOf } from "./address.ts";
-import { Admission, addressOf } from "./admission.ts";
+import { ConnectionLimiter, addressOf } from "./connection-limiter.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
@@ -114,7 +114,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);
-  const admission = new Admission(options, options.waiting ?? new WaitingBytes(), onRejected);
+  const limiter = new ConnectionLimiter(options, options.waiting ?? new WaitingBytes(), onRejected);
   const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
   http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
   // A TLS stream has its address and port from the TCP socket below it.
@@ -122,7 +122,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
   http.on("connection", (socket: Socket) => {
     if (options.trustProxy) return;
-    const leave = admission.enterEarly(socket, networkOf(socket.remoteAddress ?? ""));
+    const leave = limiter.enterEarly(socket, networkOf(socket.remoteAddress ?? ""));
     if (leave === undefined) {
       socket.destroy();
       return;
@@ -158,7 +158,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.on("error", () => {});
     early.get(nameOf(socket))?.();
     const address = addressOf(request, options.trustProxy);
-    const rejection = options.admits?.(request) === false ? foreign() : admission.enter(socket, address);
+    const rejection = options.admits?.(request) === false ? foreign() : limiter.enter(socket, address);
     if (rejection !== undefined) {
       socket.end(`HTTP/1.1 ${STATUS[rejection]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       socket.destroySoon();
@@ -166,7 +166,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     }
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      const share = admission.watch(socket, address, ws);
+      const share = limiter.watch(socket, address, ws);
       onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS), share));
     });
   });
@@ -174,7 +174,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     await listen(http, host, port);
   } catch (error) {
     endWatch();
-    admission.close();
+    limiter.close();
     throw error;
   }
   const { address, family, port: bound } = http.address() as AddressInfo;
@@ -195,7 +195,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
       await stop();
       clearTimeout(timer);
       endWatch();
-      admission.close();
+      limiter.close();
     },
   };
 }

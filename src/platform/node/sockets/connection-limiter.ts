@@ -10,15 +10,15 @@ import type { Rejection } from "./rejection.ts";
 
 const LOOK_EVERY_MS = 1_000;
 
-export interface AdmissionLimits {
+export interface ConnectionLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   /** Longest time from the first to the last byte of a message. */
   readonly receiveMs: number;
 }
 
-export class Admission {
-  readonly #limits: AdmissionLimits;
+export class ConnectionLimiter {
+  readonly #limits: ConnectionLimits;
   readonly #onRejected: (reason: Rejection) => void;
   readonly #ofAddress = new Map<string, number>();
   /** Address → connections that have not asked for a WebSocket yet. */
@@ -29,7 +29,7 @@ export class Admission {
   #open = 0;
 
   /** @param waiting account of the memory that their messages take */
-  constructor(limits: AdmissionLimits, waiting: WaitingBytes, onRejected: (reason: Rejection) => void) {
+  constructor(limits: ConnectionLimits, waiting: WaitingBytes, onRejected: (reason: Rejection) => void) {
     this.#limits = limits;
     this.#waiting = waiting;
     this.#onRejected = onRejected;
