@@ -25,7 +25,7 @@ import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
-import type { QueryAnswer } from "./connection.ts";
+import type { QueryAnswer } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";

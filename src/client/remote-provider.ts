@@ -13,7 +13,7 @@ import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type Budget, BudgetWatch } from "./budget.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
-import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
+import { ClientConnection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./client-connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
@@ -43,8 +43,8 @@ export class RemoteProvider implements KeySource {
   readonly #options: RemoteProviderOptions;
   readonly #urls: readonly string[];
   #nextUrl = 0;
-  #connection: Connection | undefined;
-  #connecting: Promise<Connection> | undefined;
+  #connection: ClientConnection | undefined;
+  #connecting: Promise<ClientConnection> | undefined;
   #bundleDigest = new Uint8Array(0);
   #closed = false;
   readonly #budget = new BudgetWatch();
@@ -166,7 +166,7 @@ export class RemoteProvider implements KeySource {
    * @param patience for what else it may be asked again, and how long, in milliseconds
    */
   async #persist<T>(
-    ask: (connection: Connection) => Promise<T>,
+    ask: (connection: ClientConnection) => Promise<T>,
     patience: Partial<Record<ErrorCode, number>> = {},
   ): Promise<T> {
     const start = performance.now();
@@ -230,7 +230,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** One reconnection serves all queries that wait for it. */
-  #reconnect(): Promise<Connection> {
+  #reconnect(): Promise<ClientConnection> {
     if (this.#connecting === undefined) {
       this.#nextUrl++; // of several replicas not the one that was lost
       this.#connecting = this.#retryOpen().finally(() => {
@@ -240,7 +240,7 @@ export class RemoteProvider implements KeySource {
     return this.#connecting;
   }
 
-  async #retryOpen(): Promise<Connection> {
+  async #retryOpen(): Promise<ClientConnection> {
     const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
     for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS)) {
       if (this.#closed) throw new TacetError("connection_lost", "the connection was closed");
@@ -258,7 +258,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** Opens a connection to the next URL that answers. */
-  async #open(): Promise<Connection> {
+  async #open(): Promise<ClientConnection> {
     const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
     const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
@@ -273,7 +273,7 @@ export class RemoteProvider implements KeySource {
           ...(pollMicros === undefined ? {} : { pollMicros }),
         };
         const socket = await this.#platform.connect(url, options);
-        const connection = await Connection.open(socket, hello, this.traffic, timeouts);
+        const connection = await ClientConnection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
         this.#checkSignature(connection);
         this.#budget.welcomed(connection.welcome.budget);
@@ -294,7 +294,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
-  #checkDigest(connection: Connection): void {
+  #checkDigest(connection: ClientConnection): void {
     const wanted = this.#bundleDigest;
     const { bundleDigest } = connection.welcome;
     if (wanted.length === 0 || equalBytes(wanted, bundleDigest)) return;
@@ -314,7 +314,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** A signature must be one; with a pinned key, that key's. */
-  #checkSignature(connection: Connection): void {
+  #checkSignature(connection: ClientConnection): void {
     const { signature, bundleDigest } = connection.welcome;
     const { providerKey } = this.#options;
     if (providerKey === undefined) {
@@ -327,7 +327,7 @@ export class RemoteProvider implements KeySource {
     });
   }
 
-  async #getBundle(connection: Connection): Promise<Bundle> {
+  async #getBundle(connection: ClientConnection): Promise<Bundle> {
     const { bundleDigest } = connection.welcome;
     const { cache, onWarning = () => {}, onBundleProgress = () => {} } = this.#options;
     const name = toHex(bundleDigest);

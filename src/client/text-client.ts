@@ -21,7 +21,7 @@ import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Budget } from "./budget.ts";
 import type { PrivateModel } from "./client.ts";
-import type { Traffic } from "./connection.ts";
+import type { Traffic } from "./client-connection.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */
 export type Prompt =

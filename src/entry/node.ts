@@ -9,7 +9,7 @@ export type { BundleCache } from "../client/bundle-cache.ts";
 export type { KeptKeyName } from "../base/platform.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/client.ts";
-export type { Traffic } from "../client/connection.ts";
+export type { Traffic } from "../client/client-connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type NodeConnectOptions as ConnectOptions } from "../library/node-connect.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";

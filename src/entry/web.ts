@@ -8,7 +8,7 @@ export type { Budget } from "../client/budget.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/client.ts";
-export type { Traffic } from "../client/connection.ts";
+export type { Traffic } from "../client/client-connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type WebConnectOptions as ConnectOptions } from "../library/web-connect.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";

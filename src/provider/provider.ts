@@ -14,7 +14,7 @@ import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
 import { type AnswerPool, Answers } from "./answers.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
-import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
+import { type Admission, ProviderConnection, type ConnectionHost } from "./provider-connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import { newEpoch } from "./key-ids.ts";
 import { KeyRates } from "./key-rates.ts";
@@ -101,7 +101,7 @@ export class Provider {
   /** Bytes of the largest part of a key that is sent. */
   readonly keyPartBytes: number;
   readonly #adapters = new Map<string, ServedAdapter>();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<ProviderConnection>();
   readonly #options: ProviderOptions;
   /** What connections see of the provider, and nobody else. */
   readonly #host: ConnectionHost;
@@ -178,7 +178,7 @@ export class Provider {
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
-    const connection = new Connection(this.#host, socket, this.#nextConnection++, () => {
+    const connection = new ProviderConnection(this.#host, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
     });
     this.#connections.add(connection);

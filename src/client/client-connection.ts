@@ -93,7 +93,7 @@ interface BundleDownload extends Waiting<Uint8Array> {
   readonly onProgress: (fraction: number) => void;
 }
 
-export class Connection {
+export class ClientConnection {
   readonly welcome: WelcomeInfo;
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
@@ -130,10 +130,10 @@ export class Connection {
     hello: HelloInput,
     traffic: Traffic,
     { handshakeMs, silenceMs }: Timeouts,
-  ): Promise<Connection> {
+  ): Promise<ClientConnection> {
     let timer: unknown;
     try {
-      return await new Promise<Connection>((resolve, reject) => {
+      return await new Promise<ClientConnection>((resolve, reject) => {
         timer = setTimeout(
           () => reject(new TacetError("timed_out", "the provider did not answer Hello")),
           handshakeMs,
@@ -144,7 +144,7 @@ export class Connection {
           try {
             const welcome = readWelcome(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
             // Here, not after the await: what follows the Welcome at once must find its receiver.
-            resolve(new Connection(socket, traffic, welcome, silenceMs));
+            resolve(new ClientConnection(socket, traffic, welcome, silenceMs));
           } catch (error) {
             reject(error as Error);
           }

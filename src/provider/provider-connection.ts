@@ -119,7 +119,7 @@ export interface ConnectionHost {
   emit(event: ProviderEvent): void;
 }
 
-export class Connection {
+export class ProviderConnection {
   readonly id: number;
   readonly #provider: ConnectionHost;
   readonly #socket: MessageSocket;
