@@ -16,7 +16,7 @@ import {
   type ProviderMessage,
 } from "../wire/frames.ts";
 import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
-import type { Budget } from "./budget.ts";
+import type { BudgetLeft } from "./budget-left.ts";
 import { KeyDownload, type KeyRequest } from "./key-download.ts";
 import type { FetchedKey, KeyLeft } from "./keys.ts";
 
@@ -39,7 +39,7 @@ export interface WelcomeInfo {
   /** Who signed the bundle, as the provider says: not checked yet. undefined: nobody. */
   readonly signature: BundleSignature | undefined;
   /** undefined: the provider sets none. */
-  readonly budget: Budget | undefined;
+  readonly budget: BudgetLeft | undefined;
   /** Of the keys that Hello named, those that may still be used. */
   readonly keys: readonly KeyLeft[];
   /** Query vectors of each group that one key answers. */

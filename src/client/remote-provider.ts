@@ -11,7 +11,7 @@ import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
-import { type Budget, BudgetWatch } from "./budget.ts";
+import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 import { ClientConnection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./client-connection.ts";
 import { KeptKeys } from "./key-cache.ts";
@@ -95,7 +95,7 @@ export class RemoteProvider implements KeySource {
   readonly limits: Limits = limitsOf(() => this.welcome);
 
   /** What the account may still ask, as the provider last said; undefined: no budget. */
-  get budget(): Budget | undefined {
+  get budget(): BudgetLeft | undefined {
     return this.#budget.now;
   }
 

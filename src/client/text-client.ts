@@ -19,7 +19,7 @@ import {
 } from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import type { Budget } from "./budget.ts";
+import type { BudgetLeft } from "./budget-left.ts";
 import type { PrivateModel } from "./client.ts";
 import type { Traffic } from "./client-connection.ts";
 
@@ -68,7 +68,7 @@ export class TextClient {
   }
 
   /** What the account may still ask, as the provider last said; undefined: it sets no budget. */
-  get budget(): Budget | undefined {
+  get budget(): BudgetLeft | undefined {
     return this.privateModel.provider.budget;
   }
 

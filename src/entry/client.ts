@@ -17,7 +17,7 @@ export type {
 } from "../base/platform.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { BundleManifest } from "../bundle/manifest.ts";
-export type { Budget } from "../client/budget.ts";
+export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export {
   type ConnectOptions as PrivateModelOptions,

@@ -4,7 +4,7 @@
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileCache, FileTree } from "../base/platform.ts";
-export type { Budget } from "../client/budget.ts";
+export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { KeptKeyName } from "../base/platform.ts";
 export type { KeyCache } from "../client/key-cache.ts";

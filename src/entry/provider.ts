@@ -28,7 +28,7 @@ export {
 export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
 export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";
 export type {
-  Budget,
+  Grant,
   KeyRecord,
   KeyUse,
   ProviderStore,

@@ -1,10 +1,10 @@
 /** The budgets that hold for an account: those of all its valid keys, whichever of them asks. */
 import { keyAllows } from "./api-keys.ts";
-import type { Budget, KeyRecord } from "./store.ts";
+import type { Grant, KeyRecord } from "./store.ts";
 
 /** Budgets of the keys that may ask an adapter now. Empty: nothing limits the account. */
-export function budgetsOf(keys: readonly KeyRecord[], adapter: string, nowMs: number): readonly Budget[] {
-  const budgets: Budget[] = [];
+export function budgetsOf(keys: readonly KeyRecord[], adapter: string, nowMs: number): readonly Grant[] {
+  const budgets: Grant[] = [];
   for (const key of keys) {
     if (key.budget !== null && keyAllows(key, adapter, nowMs)) budgets.push(key.budget);
   }

@@ -7,7 +7,7 @@ import { toHex, utf8 } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type RandomSource, systemRandom } from "../ring/random-source.ts";
-import type { Budget, KeyRecord } from "./store.ts";
+import type { Grant, KeyRecord } from "./store.ts";
 
 const FILE_VERSION = 1;
 const PREFIX = "tacet_";
@@ -17,7 +17,7 @@ export interface NewKey {
   readonly account?: string;
   readonly label?: string;
   readonly adapters?: readonly string[];
-  readonly budget: Budget | null;
+  readonly budget: Grant | null;
   readonly vectorsPerSecond?: number | null;
   readonly expiresAt?: number | null;
 }
@@ -142,7 +142,7 @@ function checkRecord(path: string, i: number, record: KeyRecord): KeyRecord {
   return record;
 }
 
-function isBudget(budget: Budget | undefined): boolean {
+function isBudget(budget: Grant | undefined): boolean {
   return isCount(budget?.vectors, 2 ** 48) && isCount(budget?.windowSeconds, 2 ** 32 - 1);
 }
 

@@ -30,7 +30,7 @@ export type { KeyPart } from "./key-part.ts";
 export type { GroupKey } from "./layer-secrets.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
-export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
+export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 
 export interface ProviderOptions {
   /** What is left out follows from the adapters and from what is given. */

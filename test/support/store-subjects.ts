@@ -5,7 +5,7 @@ import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
 import { RedisStore, type RedisStoreOptions } from "../../src/provider/redis-store.ts";
 import {
-  type Budget,
+  type Grant,
   type KeyRecord,
   type ProviderStore,
   type Reservation,
@@ -49,7 +49,7 @@ export async function setBudgets(
   subject: StoreSubject,
   account: string,
   former: readonly KeyRecord[],
-  ...budgets: (Budget | null)[]
+  ...budgets: (Grant | null)[]
 ): Promise<KeyRecord[]> {
   for (const record of former) await subject.setKey({ ...record, revokedAt: NOW });
   const records = budgets.map((budget) => newRecord({ account, budget }));

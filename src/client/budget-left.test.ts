@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { BudgetWatch } from "./budget.ts";
+import { BudgetWatch } from "./budget-left.ts";
 
 it("follows what a provider says is left, over a reconnection and into a new window", () => {
   const watch = new BudgetWatch();

@@ -1,6 +1,6 @@
 /** What the provider says is left of an account's budget. It is the provider's word; nothing here enforces it. */
 
-export interface Budget {
+export interface BudgetLeft {
   /** Activation vectors that may be asked of each group, in all or in a window. */
   readonly vectors: number;
   /** Seconds of a window, counted from 1970-01-01T00:00:00Z; 0: `vectors` in all. */
@@ -11,15 +11,15 @@ export interface Budget {
 
 /** Follows a budget through a Welcome and the answers after it. */
 export class BudgetWatch {
-  #welcome: Budget | undefined;
+  #welcome: BudgetLeft | undefined;
   readonly #leftOf = new Map<number, number>();
 
-  get now(): Budget | undefined {
+  get now(): BudgetLeft | undefined {
     if (this.#welcome === undefined) return undefined;
     return { ...this.#welcome, left: Math.min(this.#welcome.left, ...this.#leftOf.values()) };
   }
 
-  welcomed(budget: Budget | undefined): void {
+  welcomed(budget: BudgetLeft | undefined): void {
     this.#welcome = budget;
     this.#leftOf.clear();
   }
