@@ -46,7 +46,7 @@ export interface WelcomeInfo {
   readonly vectorsPerKey: number;
 }
 
-export interface QueryAnswer {
+export interface QueryReply {
   /** Packed reply words. */
   readonly words: Uint8Array;
   /** Milliseconds that the provider says it computed. */
@@ -83,7 +83,7 @@ interface Waiting<T> {
   readonly reject: (error: Error) => void;
 }
 
-interface OpenQuery extends Waiting<QueryAnswer> {
+interface OpenQuery extends Waiting<QueryReply> {
   readonly vectors: number;
 }
 
@@ -211,7 +211,7 @@ export class ClientConnection {
     vectors: number,
     ciphertext: Uint8Array,
     keyId: Uint8Array,
-  ): Promise<QueryAnswer> {
+  ): Promise<QueryReply> {
     while (!this.#lost && this.#queries.size >= this.welcome.limits.maxInFlight) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }

@@ -13,7 +13,7 @@ import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
-import { ClientConnection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./client-connection.ts";
+import { ClientConnection, type QueryReply, type Traffic, type WelcomeInfo } from "./client-connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
@@ -107,7 +107,7 @@ export class RemoteProvider implements KeySource {
    *   wants another key, with the loss as its cause where the key was lost with a connection; what else the provider
    *   refuses with
    */
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer> {
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply> {
     return this.#persist(async (connection) => {
       const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
       if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
@@ -207,9 +207,9 @@ export class RemoteProvider implements KeySource {
     ciphertext: Uint8Array,
     keyId: Uint8Array,
     most: number,
-  ): Promise<QueryAnswer> {
+  ): Promise<QueryReply> {
     const queryBytes = ciphertext.length / vectors;
-    const parts: Promise<QueryAnswer>[] = [];
+    const parts: Promise<QueryReply>[] = [];
     for (let first = 0; first < vectors; first += most) {
       const count = Math.min(most, vectors - first);
       const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);

@@ -29,7 +29,7 @@ export {
   type SharedModels,
   type SharedModelsOptions,
 } from "../client/client.ts";
-export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/client-connection.ts";
+export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";

@@ -15,9 +15,9 @@ export type { ClientName } from "../provider/events.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 export {
-  type AnswerPart,
-  type AnswerPool,
-  type Computed,
+  type ReplyPart,
+  type ReplyPool,
+  type ComputedReply,
   type KeyPartTask,
   Provider,
   type ProviderEvent,

@@ -18,7 +18,7 @@ import {
 } from "../wire/frames.ts";
 import type { Limits } from "../wire/limits.ts";
 import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
-import type { Answers, Computed } from "./answers.ts";
+import type { ReplyScheduler, ComputedReply } from "./reply-scheduler.ts";
 import { atTime } from "./at-time.ts";
 import { framesOf } from "./bundle-frames.ts";
 import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
@@ -101,7 +101,7 @@ interface WelcomeFacts {
 export interface ConnectionHost {
   readonly limits: Limits;
   readonly totals: ProviderTotals;
-  readonly answers: Answers;
+  readonly replies: ReplyScheduler;
   readonly keys: KeyTools;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
@@ -424,7 +424,7 @@ export class ProviderConnection {
           const { group, vectors, ciphertext, keyId } = query;
           const key = groupKeyOf(adapter, ledger.account, keyId, group);
           const task = { owner: this, party, adapter, group, vectors, query: ciphertext, key };
-          const answer = this.#provider.answers.answer(task);
+          const answer = this.#provider.replies.answer(task);
           const computed = answer instanceof Promise ? await answer : answer;
           this.#sendAnswer(open, adapter.name, computed, charged.left, since);
         } catch (error) {
@@ -492,7 +492,7 @@ export class ProviderConnection {
   #sendAnswer(
     query: OpenQuery,
     adapter: string,
-    { words, ms }: Computed,
+    { words, ms }: ComputedReply,
     left: number | undefined,
     since: number,
   ): void {
@@ -588,7 +588,7 @@ export class ProviderConnection {
     this.#stopKeys();
     this.#state = { name: "closed" };
     this.#drained();
-    this.#provider.answers.drop(this);
+    this.#provider.replies.drop(this);
     this.#leaveKey();
     this.#share.close();
     this.#onClosed();

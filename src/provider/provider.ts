@@ -12,7 +12,7 @@ import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
-import { type AnswerPool, Answers } from "./answers.ts";
+import { type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
 import { type Admission, ProviderConnection, type ConnectionHost } from "./provider-connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
@@ -24,7 +24,7 @@ import { OneAtATime } from "./one-at-a-time.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
-export type { AnswerPart, AnswerPool, Computed, KeyPartTask } from "./answers.ts";
+export type { ReplyPart, ReplyPool, ComputedReply, KeyPartTask } from "./reply-scheduler.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { KeyPart } from "./key-part.ts";
 export type { GroupKey } from "./layer-secrets.ts";
@@ -52,7 +52,7 @@ export interface ProviderOptions {
   /** Milliseconds since 1970; by default the clock's. */
   readonly now?: () => number;
   /** Where long queries are computed; by default in this thread. */
-  readonly pool?: AnswerPool;
+  readonly pool?: ReplyPool;
   readonly onEvent?: (event: ProviderEvent) => void;
 }
 
@@ -105,7 +105,7 @@ export class Provider {
   readonly #options: ProviderOptions;
   /** What connections see of the provider, and nobody else. */
   readonly #host: ConnectionHost;
-  readonly #answers: Answers;
+  readonly #replies: ReplyScheduler;
   /** Of keys that no store counts. */
   readonly #epoch = newEpoch();
   #nextConnection = 1;
@@ -134,12 +134,12 @@ export class Provider {
     this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
     const clock = () => performance.now();
-    this.#answers = new Answers({ pool: options.pool, sha256: options.sha256 });
+    this.#replies = new ReplyScheduler({ pool: options.pool, sha256: options.sha256 });
     this.#host = {
       limits: this.limits,
       totals: this.totals,
-      answers: this.#answers,
-      keys: { answers: this.#answers, rates: new KeyRates(clock), turns: new OneAtATime() },
+      replies: this.#replies,
+      keys: { replies: this.#replies, rates: new KeyRates(clock), turns: new OneAtATime() },
       allowances: new KeyAllowances(clock, options.maxConnectionsPerKey),
       now: options.now ?? Date.now,
       maxBufferedBytes: (options.maxBufferedBytes ?? MAX_BUFFERED_BYTES) + this.keyPartBytes,
@@ -172,7 +172,7 @@ export class Provider {
 
   /** Groups of keys whose secrets are in memory. */
   get heldSecrets(): number {
-    return this.#answers.secrets.count;
+    return this.#replies.secrets.count;
   }
 
   /** Serves a socket until it closes. */
@@ -243,14 +243,14 @@ export class Provider {
   async drain(): Promise<void> {
     this.#draining = true;
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
-    this.#answers.secrets.close();
+    this.#replies.secrets.close();
   }
 
   /** Tells every client that the provider stops, and closes. New connections are told the same. */
   shutDown(): void {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
-    this.#answers.secrets.close();
+    this.#replies.secrets.close();
   }
 }
 

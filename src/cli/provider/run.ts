@@ -20,7 +20,7 @@ import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { foreignTo, type OwnNames } from "../shared/own-name.ts";
-import { ThreadedAnswers } from "./answer-pool.ts";
+import { ThreadedReplyPool } from "./reply-pool.ts";
 import { readSettings } from "./config-file.ts";
 import { ProviderMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -52,7 +52,7 @@ export async function runProvider(
       : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
   let data: OpenedStore | undefined;
-  let pool: ThreadedAnswers | undefined;
+  let pool: ThreadedReplyPool | undefined;
   let server: SocketServer | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
@@ -60,7 +60,7 @@ export async function runProvider(
     // The main thread has a separate core. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
-    pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
+    pool = threads === 0 ? undefined : new ThreadedReplyPool(threads, adapters, died);
     const provider = new Provider(adapters, {
       ...(pool === undefined ? {} : { pool }),
       limits: limitsOf(settings),

@@ -1,6 +1,6 @@
 /** Turns between owners, parts of a long query, and pools that fail. */
 import { describe, expect, it } from "vitest";
-import { type AnswerPart, type AnswerPool, Answers, type Computed } from "./answers.ts";
+import { type ReplyPart, type ReplyPool, ReplyScheduler, type ComputedReply } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
 /** A layer whose reply byte is its query byte; 2^24 multiply-adds a vector, so four of them are a part. */
@@ -28,12 +28,12 @@ const task = (owner: object, bytes: number[], party: object | string = owner) =>
 
 /** A pool whose parts the test ends. */
 function manualPool(width: number) {
-  const open: { part: AnswerPart; end(): void; fail(): void }[] = [];
-  const pool: AnswerPool = {
+  const open: { part: ReplyPart; end(): void; fail(): void }[] = [];
+  const pool: ReplyPool = {
     width,
     leastProducts: 0,
     compute: (part) =>
-      new Promise<Computed>((resolve, reject) => {
+      new Promise<ComputedReply>((resolve, reject) => {
         open.push({
           part,
           end: () => resolve({ words: part.query.slice(), ms: 1 }),
@@ -57,23 +57,23 @@ function manualPool(width: number) {
   return { open, pool, end, queries: () => open.map(({ part }) => [...part.query]) };
 }
 
-describe("Answers", () => {
+describe("ReplyScheduler", () => {
   it("answers a short query at once and a long one in parts, whole and in order", async () => {
-    const answers = new Answers();
-    expect(answers.answer(task({}, [1, 2, 3, 4]))).toMatchObject({ words: Uint8Array.of(1, 2, 3, 4) });
+    const scheduler = new ReplyScheduler();
+    expect(scheduler.answer(task({}, [1, 2, 3, 4]))).toMatchObject({ words: Uint8Array.of(1, 2, 3, 4) });
     const long = Array.from({ length: 11 }, (_, i) => i);
-    const later = answers.answer(task({}, long));
+    const later = scheduler.answer(task({}, long));
     expect(later).toBeInstanceOf(Promise);
     expect((await later).words).toEqual(Uint8Array.from(long));
   });
 
   it("gives owners turns: who asked much does not keep away who asked later", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers({ pool });
+    const scheduler = new ReplyScheduler({ pool });
     const [much, little] = [{}, {}];
-    const first = answers.answer(task(much, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
-    void answers.answer(task(much, [2, 2, 2, 2]));
-    const late = answers.answer(task(little, [9, 9]));
+    const first = scheduler.answer(task(much, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
+    void scheduler.answer(task(much, [2, 2, 2, 2]));
+    const late = scheduler.answer(task(little, [9, 9]));
     expect(queries()).toEqual([[1, 1, 1, 1]]);
     await end();
     // `much` was put back behind nobody before `little` came; after its second part it is the other's turn.
@@ -88,10 +88,10 @@ describe("Answers", () => {
 
   it("gives keys turns, however many connections one has, and within a key its connections", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers({ pool });
-    for (let i = 1; i <= 20; i++) void answers.answer(task({}, [i, i, i, i, i], "busy"));
-    void answers.answer(task({}, [91, 91, 91, 91, 91], "calm"));
-    void answers.answer(task({}, [92, 92, 92, 92, 92]));
+    const scheduler = new ReplyScheduler({ pool });
+    for (let i = 1; i <= 20; i++) void scheduler.answer(task({}, [i, i, i, i, i], "busy"));
+    void scheduler.answer(task({}, [91, 91, 91, 91, 91], "calm"));
+    void scheduler.answer(task({}, [92, 92, 92, 92, 92]));
     const order: number[] = [];
     for (let i = 0; i < 8; i++) {
       order.push(queries()[0][0]);
@@ -103,7 +103,7 @@ describe("Answers", () => {
 
   it("fills a wide pool, with parts of one query too", async () => {
     const { pool, end, queries } = manualPool(2);
-    const answer = new Answers({ pool }).answer(task({}, [1, 2, 3, 4, 5, 6]));
+    const answer = new ReplyScheduler({ pool }).answer(task({}, [1, 2, 3, 4, 5, 6]));
     expect(queries()).toEqual([
       [1, 2, 3, 4],
       [5, 6],
@@ -115,27 +115,27 @@ describe("Answers", () => {
 
   it("fails a query whose part fails and goes on with others; forgets who has left", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers({ pool });
+    const scheduler = new ReplyScheduler({ pool });
     const [a, b] = [{}, {}];
-    const failing = answers.answer(task(a, [1, 1, 1, 1, 1]));
-    void answers.answer(task(b, [2, 2, 2, 2, 2]));
+    const failing = scheduler.answer(task(a, [1, 1, 1, 1, 1]));
+    void scheduler.answer(task(b, [2, 2, 2, 2, 2]));
     const caught = Promise.resolve(failing).catch((error: Error) => error.message);
     await end("fail");
     expect(await caught).toBe("died");
     expect(queries()).toEqual([[2, 2, 2, 2]]);
-    answers.drop(b);
+    scheduler.drop(b);
     await end();
     expect(queries()).toEqual([]);
   });
 
   it("makes groups of keys in turns with long queries, and fails one alone", async () => {
     const { pool, end, queries } = manualPool(1);
-    const answers = new Answers({ pool });
+    const scheduler = new ReplyScheduler({ pool });
     const [asks, fetches] = [{}, {}];
-    void answers.answer(task(asks, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
+    void scheduler.answer(task(asks, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
     const part = { adapter, keyId: new Uint8Array(16), key, owner: fetches, party: fetches };
-    const first = answers.makeKeyPart({ ...part, group: 0 });
-    const failing = answers.makeKeyPart({ ...part, group: 1 }).catch((error: Error) => error.message);
+    const first = scheduler.makeKeyPart({ ...part, group: 0 });
+    const failing = scheduler.makeKeyPart({ ...part, group: 1 }).catch((error: Error) => error.message);
     const order: number[] = [];
     for (const how of ["end", "end", "end", "end", "fail"] as const) {
       order.push(queries()[0][0]);

@@ -1,11 +1,11 @@
-/** A worker thread of answer-pool.ts: has layers, answers parts of queries, makes parts of keys. */
+/** A worker thread of reply-pool.ts: has layers, answers parts of queries, makes parts of keys. */
 import { parentPort, workerData } from "node:worker_threads";
 import { toHex } from "../../base/bytes.ts";
 import { nodeSha256 } from "../../library/node-data-folder.ts";
 import { makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";
-import type { WorkerAdapter, WorkerReply, WorkerRequest } from "./answer-pool.ts";
+import type { WorkerAdapter, WorkerReply, WorkerRequest } from "./reply-pool.ts";
 
 const secrets = new LayerSecrets();
 const adapters = (workerData as readonly WorkerAdapter[]).map(({ layers: inputs, ...adapter }) => {

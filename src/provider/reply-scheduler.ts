@@ -10,14 +10,14 @@ import { type KeyPart, makeKeyPart } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
 import type { Sha256 } from "./meter.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { type Job, Turns } from "./turns.ts";
+import { type Job, RoundRobin } from "./round-robin.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;
 /** Scratch memory of a part, in vectors. */
 const PART_VECTORS = 64;
 
-export interface AnswerPart {
+export interface ReplyPart {
   readonly adapter: ServedAdapter;
   readonly group: number;
   readonly vectors: number;
@@ -27,7 +27,7 @@ export interface AnswerPart {
   readonly key: GroupKey;
 }
 
-export interface Computed {
+export interface ComputedReply {
   /** (vectors, replyBytes) */
   readonly words: Uint8Array;
   /** Milliseconds of computing. */
@@ -43,13 +43,13 @@ export interface KeyPartTask {
 }
 
 /** Computes parts outside of this thread. */
-export interface AnswerPool {
+export interface ReplyPool {
   /** Parts that it computes at a time. */
   readonly width: number;
   /** A query of fewer multiply-adds is not worth the way there. */
   readonly leastProducts: number;
   /** Rejects if whoever computed it has died. */
-  compute(part: AnswerPart): Promise<Computed>;
+  compute(part: ReplyPart): Promise<ComputedReply>;
   /** The same. */
   makeKeyPart(task: KeyPartTask): Promise<KeyPart>;
 }
@@ -62,23 +62,23 @@ export interface Asker {
   readonly party: object | string;
 }
 
-export type AnswerTask = AnswerPart & Asker;
+export type ReplyTask = ReplyPart & Asker;
 
-export interface AnswersOptions {
+export interface ReplySchedulerOptions {
   /** Where parts are computed; by default in this thread. */
-  readonly pool?: AnswerPool | undefined;
+  readonly pool?: ReplyPool | undefined;
   readonly sha256?: Sha256 | undefined;
 }
 
-export class Answers {
+export class ReplyScheduler {
   /** S of the keys that are in use in this thread. */
   readonly secrets = new LayerSecrets();
-  readonly #pool: AnswerPool;
-  readonly #turns: Turns;
+  readonly #pool: ReplyPool;
+  readonly #turns: RoundRobin;
 
-  constructor({ pool, sha256 }: AnswersOptions = {}) {
+  constructor({ pool, sha256 }: ReplySchedulerOptions = {}) {
     this.#pool = pool ?? this.#inThisThread(sha256);
-    this.#turns = new Turns(this.#pool.width);
+    this.#turns = new RoundRobin(this.#pool.width);
   }
 
   /**
@@ -86,14 +86,14 @@ export class Answers {
    *
    * @throws TacetError bad_query
    */
-  answer(task: AnswerTask): Computed | Promise<Computed> {
+  answer(task: ReplyTask): ComputedReply | Promise<ComputedReply> {
     const { adapter, group, vectors, query } = task;
     const layer = adapter.layers[group];
     layer.checkQuery(query, vectors);
     if (vectors <= Math.min(PART_VECTORS, layer.vectorsWithin(this.#pool.leastProducts))) {
       return this.#computeHere(task);
     }
-    return new Promise<Computed>((resolve, reject) => {
+    return new Promise<ComputedReply>((resolve, reject) => {
       this.#turns.add(new LongQuery(task, this.#pool, resolve, reject));
     });
   }
@@ -123,7 +123,7 @@ export class Answers {
     this.#turns.drop(owner);
   }
 
-  #computeHere({ adapter, group, vectors, query, key }: AnswerPart): Computed {
+  #computeHere({ adapter, group, vectors, query, key }: ReplyPart): ComputedReply {
     const start = performance.now();
     const layer = adapter.layers[group];
     const words = this.secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
@@ -131,7 +131,7 @@ export class Answers {
   }
 
   /** One part at a time, each in a turn of the event loop of its own. */
-  #inThisThread(sha256: Sha256 | undefined): AnswerPool {
+  #inThisThread(sha256: Sha256 | undefined): ReplyPool {
     return {
       width: 1,
       leastProducts: PART_PRODUCTS,
@@ -149,9 +149,9 @@ class LongQuery implements Job {
   readonly owner: object;
   readonly party: object | string;
   readonly fail: (error: unknown) => void;
-  readonly #task: AnswerTask;
-  readonly #pool: AnswerPool;
-  readonly #resolve: (computed: Computed) => void;
+  readonly #task: ReplyTask;
+  readonly #pool: ReplyPool;
+  readonly #resolve: (computed: ComputedReply) => void;
   readonly #partVectors: number;
   readonly #reply: Uint8Array;
   /** First vector that no part has. */
@@ -161,9 +161,9 @@ class LongQuery implements Job {
   #ms = 0;
 
   constructor(
-    task: AnswerTask,
-    pool: AnswerPool,
-    resolve: (computed: Computed) => void,
+    task: ReplyTask,
+    pool: ReplyPool,
+    resolve: (computed: ComputedReply) => void,
     reject: (error: unknown) => void,
   ) {
     this.owner = task.owner;

@@ -20,7 +20,7 @@ export interface Job {
 /** Owners in the order of their turns, each with its jobs that have parts left to begin. */
 type Owners = Map<object, Job[]>;
 
-export class Turns {
+export class RoundRobin {
   readonly #width: number;
   /** Parties in the order of their turns. */
   readonly #waiting = new Map<object | string, Owners>();

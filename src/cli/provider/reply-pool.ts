@@ -6,9 +6,9 @@ import { extname } from "node:path";
 import { WorkerPool } from "../../platform/node.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
-  AnswerPart,
-  AnswerPool,
-  Computed,
+  ReplyPart,
+  ReplyPool,
+  ComputedReply,
   KeyPart,
   KeyPartTask,
   ServedAdapter,
@@ -39,12 +39,12 @@ export type WorkerRequest =
   | (Task & { readonly keyId: Uint8Array });
 
 /** Null where it failed: what failed is not said, it may hold anything. */
-export type WorkerReply = Computed | KeyPart | null;
+export type WorkerReply = ComputedReply | KeyPart | null;
 
-/** answer-worker.js when built. */
-const SCRIPT = new URL(`./answer-worker${extname(import.meta.url)}`, import.meta.url);
+/** reply-worker.js when built. */
+const SCRIPT = new URL(`./reply-worker${extname(import.meta.url)}`, import.meta.url);
 
-export class ThreadedAnswers implements AnswerPool {
+export class ThreadedReplyPool implements ReplyPool {
   readonly width: number;
   readonly leastProducts = LEAST_PRODUCTS;
   readonly #adapters: readonly ServedAdapter[];
@@ -71,11 +71,11 @@ export class ThreadedAnswers implements AnswerPool {
     this.#pool = new WorkerPool(SCRIPT, threads, start, onDeath);
   }
 
-  async compute({ adapter, group, vectors, query, key }: AnswerPart): Promise<Computed> {
+  async compute({ adapter, group, vectors, query, key }: ReplyPart): Promise<ComputedReply> {
     // A separate copy: a view would take all of the message with it.
     const copy = query.slice();
     const task = { ...this.#task(adapter, group, key.seed()), vectors, query: copy };
-    return (await this.#run(task, [copy.buffer as ArrayBuffer])) as Computed;
+    return (await this.#run(task, [copy.buffer as ArrayBuffer])) as ComputedReply;
   }
 
   async makeKeyPart({ adapter, group, keyId, key }: KeyPartTask): Promise<KeyPart> {
@@ -91,7 +91,7 @@ export class ThreadedAnswers implements AnswerPool {
   }
 
   /** Hands the seed over: no copy of it stays here. */
-  async #run(request: WorkerRequest, transfer: ArrayBuffer[]): Promise<Computed | KeyPart> {
+  async #run(request: WorkerRequest, transfer: ArrayBuffer[]): Promise<ComputedReply | KeyPart> {
     const seed = request.seed.buffer as ArrayBuffer;
     const reply = (await this.#pool.run(request, [...transfer, seed])) as WorkerReply;
     if (reply === null) throw new Error("a worker could not compute");
