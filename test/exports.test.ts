@@ -239,7 +239,7 @@ const EXPORTS: Record<string, Exported> = {
     ],
   },
   "./openai": {
-    values: ["Endpoint", "ServedModel", "Turns", "passTurns"],
+    values: ["Endpoint", "ServedModel", "FairSemaphore", "passTurns"],
     types: [
       "AccessOptions",
       "Answer",

@@ -10,7 +10,7 @@ export {
   type RequestEntry,
   ServedModel,
   type ServedModelOptions,
-  Turns,
+  FairSemaphore,
 } from "../openai/endpoint.ts";
 export type { Answering } from "../openai/served-model.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

@@ -19,7 +19,7 @@ import { eventStream } from "./sse.ts";
 
 export { OpenRequest, type RequestEntry } from "./request-log.ts";
 export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
-export { Turns } from "./turns.ts";
+export { FairSemaphore } from "./fair-semaphore.ts";
 
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */

@@ -19,7 +19,7 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import { Turns } from "./turns.ts";
+import { FairSemaphore } from "./fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */
@@ -30,9 +30,9 @@ export interface ServedModelOptions {
   /** Changes when answers may: `system_fingerprint`. */
   readonly fingerprint?: string;
   /** Who is answered now; may be shared by several models. */
-  readonly answers: Turns;
+  readonly answers: FairSemaphore;
   /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
-  readonly passes?: Turns;
+  readonly passes?: FairSemaphore;
   /** Ids that end every answer, besides those of base model and adapter. */
   readonly stopTokenIds?: readonly number[];
   /** Conversations whose KV cache is kept for their next turn. */
@@ -58,7 +58,7 @@ const REQUIRED = {
   model: "law.privateModel.model",
   checkpoint: "law.privateModel.checkpoint",
   ownedBy: '"provider"',
-  answers: "new Turns(4, 64)",
+  answers: "new FairSemaphore(4, 64)",
   contexts: "4",
 };
 
@@ -83,8 +83,8 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
 }
 
 /** For models that share a base, and so a processor. */
-export function passTurns(): Turns {
-  return new Turns(PASSES);
+export function passTurns(): FairSemaphore {
+  return new FairSemaphore(PASSES);
 }
 
 export class ServedModel {
@@ -98,8 +98,8 @@ export class ServedModel {
   readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
-  readonly #answers: Turns;
-  readonly #passes: Turns;
+  readonly #answers: FairSemaphore;
+  readonly #passes: FairSemaphore;
 
   private constructor(
     options: ServedModelOptions,

@@ -2,7 +2,7 @@
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/client.ts";
-import { passTurns, ServedModel, type Turns } from "../../openai/endpoint.ts";
+import { passTurns, ServedModel, type FairSemaphore } from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
 import { Progress } from "../shared/progress.ts";
@@ -38,7 +38,7 @@ export interface OpenedModels {
 export async function openModels(
   specs: readonly ModelSpec[],
   options: OpenOptions,
-  answers: Turns,
+  answers: FairSemaphore,
   signal: AbortSignal,
 ): Promise<OpenedModels> {
   const shared = await connectAll(specs, options, signal);

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { Turns } from "./turns.ts";
+import { FairSemaphore } from "./fair-semaphore.ts";
 
 const never = new AbortController().signal;
 
-describe("Turns", () => {
+describe("FairSemaphore", () => {
   it("goes round: who has had a turn waits behind all others", async () => {
-    const turns = new Turns(2);
+    const turns = new FairSemaphore(2);
     const order: string[] = [];
     const work = async (name: string): Promise<void> => {
       for (let turn = 0; turn < 3; turn++) {
@@ -23,7 +23,7 @@ describe("Turns", () => {
   });
 
   it("turns away who comes beyond the limit, and forgets who leaves", async () => {
-    const turns = new Turns(1, 1);
+    const turns = new FairSemaphore(1, 1);
     const over = await turns.take(never);
     const leaving = new AbortController();
     const left = turns.take(leaving.signal);

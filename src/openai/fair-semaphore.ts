@@ -10,7 +10,7 @@ interface Waiting {
  * With one token per turn this is round robin: an answer that has made a token waits behind all others that are ready.
  * With one answer per turn it is a queue.
  */
-export class Turns {
+export class FairSemaphore {
   readonly #most: number;
   readonly #mostWaiting: number;
   #running = 0;
