@@ -3,7 +3,7 @@
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { TacetError } from "../src/base/errors.ts";
-import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/private-model.ts";
 import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
 import { loadWebFolder, webBundleCache, webKeyCache, webPlatform } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";

@@ -20,7 +20,7 @@ import {
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { BudgetLeft } from "./budget-left.ts";
-import type { PrivateModel } from "./client.ts";
+import type { PrivateModel } from "./private-model.ts";
 import type { Traffic } from "./client-connection.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */

@@ -28,7 +28,7 @@ export {
   type PrivateModel,
   type SharedModels,
   type SharedModelsOptions,
-} from "../client/client.ts";
+} from "../client/private-model.ts";
 export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";

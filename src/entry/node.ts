@@ -8,7 +8,7 @@ export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { KeptKeyName } from "../base/platform.ts";
 export type { KeyCache } from "../client/key-cache.ts";
-export type { PrivateModel } from "../client/client.ts";
+export type { PrivateModel } from "../client/private-model.ts";
 export type { Traffic } from "../client/client-connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type NodeConnectOptions as ConnectOptions } from "../library/node-connect.ts";

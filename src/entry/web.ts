@@ -7,7 +7,7 @@ export type { FileCache, FileTree, KeptKeyName, Platform, SocketOptions } from "
 export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { KeyCache } from "../client/key-cache.ts";
-export type { PrivateModel } from "../client/client.ts";
+export type { PrivateModel } from "../client/private-model.ts";
 export type { Traffic } from "../client/client-connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type WebConnectOptions as ConnectOptions } from "../library/web-connect.ts";

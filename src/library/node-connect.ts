@@ -7,7 +7,7 @@ import {
   type ConnectOptions,
   checkConnectOptions,
   openPrivateModel,
-} from "../client/client.ts";
+} from "../client/private-model.ts";
 import { TextClient } from "../client/text-client.ts";
 import {
   downloadFromHub,

@@ -7,7 +7,7 @@ import {
   type ConnectOptions,
   checkConnectOptions,
   openPrivateModel,
-} from "../client/client.ts";
+} from "../client/private-model.ts";
 import { TextClient } from "../client/text-client.ts";
 import { loadWebFolder, type WebFolder, webBundleCache, webKeyCache, webPlatform } from "../platform/web.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";

@@ -1,7 +1,7 @@
 /** The endpoint's models: several adapters, one base model in memory. */
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/client.ts";
+import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
 import { passTurns, ServedModel, type FairSemaphore } from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";

@@ -1,7 +1,7 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
-import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
 import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
