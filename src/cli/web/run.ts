@@ -23,7 +23,7 @@ export interface WebOptions {
 }
 
 /** The built app, beside dist/cli. */
-const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/web");
+const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/app");
 export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<void> {
   const { host, port, adapterName, bundleDigest } = options;
   const base = options.base ?? EMBEDDED_BASE;

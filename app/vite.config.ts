@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** The browser app, built into dist/web: static files that `tacet web` serves. */
+/** The browser app, built into dist/app: static files that `tacet web` serves. */
 export default defineConfig({
   root: here("."),
   base: "./",
@@ -11,7 +11,7 @@ export default defineConfig({
   logLevel: "warn",
   worker: { format: "es" },
   build: {
-    outDir: here("../dist/web"),
+    outDir: here("../dist/app"),
     emptyOutDir: true,
     target: "es2022",
     sourcemap: false,
