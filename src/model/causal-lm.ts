@@ -47,8 +47,6 @@ export interface BaseOptions {
    * than it has positions.
    */
   readonly contextLength?: number;
-  /** Compute base products while deltas are on their way (default), or together with what comes after. */
-  readonly overlap?: boolean;
   /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
@@ -74,7 +72,6 @@ export interface LoadOptions extends BaseOptions, DeltaUse {
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
   contextLength: "number",
-  overlap: "boolean",
   passTokens: "number",
   onProgress: "function",
   weights: "string",
@@ -93,7 +90,6 @@ export interface ForwardOptions {
 /** Nothing is adapted. */
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
-  overlap: false,
   pairable: new Set(),
   loras: new Map(),
 };
@@ -204,7 +200,7 @@ export class CausalLm {
     refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(config, options.contextLength);
-    const { threads, overlap = true } = options;
+    const { threads } = options;
     const passTokens = choosePassTokens(config, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
@@ -223,7 +219,7 @@ export class CausalLm {
       ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
     );
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
-    const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
+    const segments = writePass(source, { groupAt, pairable, loras }, contextLength);
     const runners = await SegmentRunner.load(
       segments,
       runtime,
