@@ -239,7 +239,7 @@ const EXPORTS: Record<string, Exported> = {
     ],
   },
   "./openai": {
-    values: ["Endpoint", "ServedModel", "Turns", "passTurns"],
+    values: ["ContextPool", "Endpoint", "ServedModel", "Turns", "passTurns"],
     types: [
       "AccessOptions",
       "Answer",
