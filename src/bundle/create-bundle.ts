@@ -38,6 +38,8 @@ export interface CreateBundleInput {
   readonly parameters?: Parameters;
   /** What the adapter changes about text: public. */
   readonly text?: AdapterText;
+  /** Of an activated LoRA: public. */
+  readonly invocationTokens?: readonly number[];
 }
 
 export interface CreatedBundle {
@@ -56,6 +58,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   modules: "object",
   parameters: "object",
   text: "object",
+  invocationTokens: "list",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -102,7 +105,8 @@ export async function createBundle(
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
-    ...(input.text === undefined ? {} : { text: input.text }),
+    ...(input.text && { text: input.text }),
+    ...(input.invocationTokens && { invocationTokens: input.invocationTokens }),
   };
   const bundle = encodeBundle(
     manifest,

@@ -20,7 +20,8 @@ export async function makeBundle(
   const { name, text } = options;
   const input: CreateBundleInput = {
     ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules },
-    ...(text === undefined ? {} : { text }),
+    ...(text && { text }),
+    ...(adapter.invocationTokens && { invocationTokens: adapter.invocationTokens }),
   };
   return await Progress.during("making the bundle", (update) =>
     createBundle(input, systemRandom, async (done, total) => {

@@ -177,7 +177,8 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
-    ...(manifest.text === undefined ? {} : { text: manifest.text }),
+    ...(manifest.text && { text: manifest.text }),
+    ...(manifest.invocationTokens && { invocationTokens: manifest.invocationTokens }),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };
