@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MOST_ERROR, MOST_GAP } from "../../src/cli/demo/difference.ts";
 import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
@@ -55,7 +56,7 @@ describe("the embedded model", () => {
   it(`gives the expected ids on ${entries.length} entries but for near ties, and logits as close as predicted noise leaves them`, async () => {
     const answered = entries.map(({ prompt_ids, adapter }) => ({ prompt: prompt_ids, answer: adapter.ids }));
     const state = join(folder.path, "lexicon");
-    await checkPrivateAnswers({
+    const prediction = await checkPrivateAnswers({
       label: "lexicon",
       test,
       state,
@@ -64,6 +65,12 @@ describe("the embedded model", () => {
       answered,
     });
     expect(model.provider.traffic.roundTrips).toBeGreaterThan(entries.length);
+    const { gapLimit, maxLimit } = prediction;
+    console.log(
+      `lexicon: one error in a million of a gap is ${gapLimit.toFixed(3)}, of all logits ${maxLimit.toFixed(3)}`,
+    );
+    expect(gapLimit).toBeLessThan(MOST_GAP);
+    expect(maxLimit).toBeLessThan(MOST_ERROR);
   }, 600_000);
 
   it("asks groups that follow each other together", async () => {

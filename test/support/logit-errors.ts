@@ -183,6 +183,24 @@ export class LogitPrediction {
     return studentQuantile(FALSE_ALARM / (2 * rivalries), FREEDOM);
   }
 
+  /**
+   * What the largest error of a logit does not reach. Maxima of Gaussian numbers have tails below those of Gumbel's
+   * distribution, by which this many standard deviations are exceeded once in 1/FALSE_ALARM runs.
+   */
+  get maxLimit(): number {
+    const middle = this.max;
+    const variance = this.#max.reduce((sum, max) => sum + (max - middle) ** 2, 0) / FREEDOM;
+    const euler = 0.5772;
+    const reach = ((-Math.log(FALSE_ALARM) - euler) * Math.sqrt(6)) / Math.PI;
+    return middle + reach * Math.sqrt(variance);
+  }
+
+  /** A distance between two logits that its error closes less often than FALSE_ALARM, at any one place. */
+  get gapLimit(): number {
+    const all = this.#places.flatMap(({ rivalries }) => rivalries.map(stddevOf));
+    return Math.max(...all) * studentQuantile(FALSE_ALARM, FREEDOM);
+  }
+
   /** Expected number of answers that differ from plaintext's: a near tie falls the other way. */
   get expectedFlips(): number {
     let sum = 0;

@@ -23,12 +23,14 @@ export interface PrivateAnswers {
  * Greedy ids through the provider are plaintext's, but for near ties: no more of them, no farther apart, and no larger
  * errors of the logits than the predicted noise explains. Prints the errors, and each tie that fell the other way.
  *
- * A healthy installation fails here less than four times in a million runs, one for each limit.
+ * A healthy installation fails here less than five times in a million runs, once for each limit.
+ *
+ * @returns the prediction, for further limits
  */
-export async function checkPrivateAnswers(input: PrivateAnswers): Promise<void> {
+export async function checkPrivateAnswers(input: PrivateAnswers): Promise<LogitPrediction> {
   const { label, test, state, plain, privately, answered, options } = input;
   const prediction = await LogitPrediction.of(test, state, plain, answered);
-  const { gapErrorLimit, mostFlips, expectedFlips, rmsLimits, nearestTie } = prediction;
+  const { gapErrorLimit, mostFlips, expectedFlips, rmsLimits, maxLimit, nearestTie } = prediction;
   let flips = 0;
   for (const [a, { prompt, answer }] of answered.entries()) {
     const ids = await greedyIds(privately, prompt, options);
@@ -47,7 +49,7 @@ export async function checkPrivateAnswers(input: PrivateAnswers): Promise<void> 
   console.log(
     `${label}: logit error rms ${rms.toExponential(2)}, predicted ${prediction.rms.toExponential(2)}, within ` +
       `${rmsLimits.least.toExponential(2)} to ${rmsLimits.most.toExponential(2)}; max ${max.toExponential(2)}, ` +
-      `predicted ${prediction.max.toExponential(2)}; gaps off by ${worstGapError.toFixed(2)} standard deviations at most, ` +
+      `predicted ${prediction.max.toExponential(2)}, limit ${maxLimit.toExponential(2)}; gaps off by ${worstGapError.toFixed(2)} standard deviations at most, ` +
       `limit ${gapErrorLimit.toFixed(2)}; nearest tie ${nearestTie.gap.toFixed(5)}, ` +
       `${nearestTie.deviations.toFixed(2)} standard deviations, came to ${closestToTie.toFixed(3)} of a gap; ` +
       `${flips} of ${answered.length} answers differ, ${expectedFlips.toPrecision(2)} expected, ${mostFlips} at most`,
@@ -56,4 +58,6 @@ export async function checkPrivateAnswers(input: PrivateAnswers): Promise<void> 
   expect(worstGapError, "error of a gap in standard deviations").toBeLessThan(gapErrorLimit);
   expect(rms, "rms error of the logits").toBeGreaterThan(rmsLimits.least);
   expect(rms, "rms error of the logits").toBeLessThan(rmsLimits.most);
+  expect(max, "largest error of a logit").toBeLessThan(maxLimit);
+  return prediction;
 }
