@@ -101,6 +101,7 @@ describe("package-lock.json", () => {
 
 const TEXT_TYPES = [
   "Answer",
+  "AnswerDefaults",
   "AnswerEnd",
   "AnswerOptions",
   "AnswerPiece",
@@ -287,6 +288,7 @@ const EXPORTS: Record<string, Exported> = {
       "AdapterText",
       "AddedControlToken",
       "Answer",
+      "AnswerDefaults",
       "AnswerEnd",
       "AnswerOptions",
       "AnswerPiece",

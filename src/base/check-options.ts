@@ -113,5 +113,5 @@ function exampleOf({ of, required = {} }: OptionHelp): string {
 }
 
 function bad(message: string, hint?: string): TacetError {
-  return new TacetError("bad_argument", message, hint === undefined ? {} : { hint });
+  return new TacetError("bad_argument", message, { hint });
 }

@@ -35,9 +35,9 @@ export interface CreateBundleInput {
   readonly groups: readonly GroupSpec[];
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
-  readonly parameters?: Parameters;
+  readonly parameters?: Parameters | undefined;
   /** What the adapter changes about text: public. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
 }
 
 export interface CreatedBundle {
@@ -102,7 +102,7 @@ export async function createBundle(
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
-    ...(input.text === undefined ? {} : { text: input.text }),
+    text: input.text,
   };
   const bundle = encodeBundle(
     manifest,

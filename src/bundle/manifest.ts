@@ -45,7 +45,7 @@ export interface BundleManifest {
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
   /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
 }
 
 /** Σ rows of the modules: R. */

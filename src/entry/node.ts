@@ -13,7 +13,7 @@ export type { Traffic } from "../client/client-connection.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type NodeConnectOptions as ConnectOptions } from "../library/node-connect.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
-export type { AnswerOptions } from "../generation/answer-stream.ts";
+export type { AnswerDefaults, AnswerOptions } from "../generation/answer-stream.ts";
 export { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
 export type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
 export type { GeneratedToken, SamplingOptions } from "../generation/generate.ts";

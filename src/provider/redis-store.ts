@@ -47,10 +47,10 @@ const MOST_TRIES = 20;
 
 export interface RedisStoreOptions {
   /** Begins every key in the database. Default "tacet:". */
-  readonly prefix?: string;
-  readonly rememberMs?: number;
+  readonly prefix?: string | undefined;
+  readonly rememberMs?: number | undefined;
   /** Told what the server does that makes budgets begin anew: one sentence. */
-  readonly onWarning?: (warning: string) => void;
+  readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
 export class RedisStore implements ProviderStore {

@@ -42,12 +42,12 @@ export async function openRedisStore(
   const link = await connectRedis({
     url: redisUrlOf(options) ?? "",
     ...(password ? { password } : {}),
-    ...(onChange === undefined ? {} : { onChange }),
+    onChange,
   });
   try {
     return await RedisStore.open(link, {
-      ...(redisPrefix === undefined ? {} : { prefix: redisPrefix }),
-      ...(onWarning === undefined ? {} : { onWarning }),
+      prefix: redisPrefix,
+      onWarning,
     });
   } catch (error) {
     link.close();

@@ -62,7 +62,7 @@ export async function runProvider(
     const died = () => log.error({ type: "worker" }, "a worker has died");
     pool = threads === 0 ? undefined : new ThreadedReplyPool(threads, adapters, died);
     const provider = new Provider(adapters, {
-      ...(pool === undefined ? {} : { pool }),
+      pool,
       limits: limitsOf(settings),
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
@@ -146,7 +146,7 @@ function socketOptions(
   return {
     host,
     port,
-    ...(pollMicros === undefined ? {} : { pollMicros }),
+    pollMicros,
     maxConnections,
     maxConnectionsPerAddress,
     trustProxy,

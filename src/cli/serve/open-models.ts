@@ -96,10 +96,10 @@ async function connectAll(
         reconnectMs: 1000 * seconds,
         onBundleProgress: (fraction) => fetching.update((i + fraction) / specs.length),
         onWarning: warn,
-        ...(spec.adapter === undefined ? {} : { adapter: spec.adapter }),
-        ...(token === undefined ? {} : { token }),
-        ...(spec.bundleDigest === undefined ? {} : { pinnedDigest: spec.bundleDigest }),
-        ...(spec.providerKey === undefined ? {} : { providerKey: spec.providerKey }),
+        adapter: spec.adapter,
+        token,
+        pinnedDigest: spec.bundleDigest,
+        providerKey: spec.providerKey,
       });
     }
     const shared = await openPrivateModels(platform, {

@@ -107,7 +107,7 @@ export async function openLocal(
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      ...(deltas === undefined ? {} : { deltas }),
+      deltas,
     });
     const kind = deltas === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
@@ -120,9 +120,9 @@ export async function openLocal(
 export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
-    ...(threads === undefined ? {} : { threads }),
-    ...(weights === undefined ? {} : { weights }),
-    ...(contextLength === undefined ? {} : { contextLength }),
+    threads,
+    weights,
+    contextLength,
   };
 }
 
@@ -196,11 +196,11 @@ export async function openRemote(
         loading.load(fraction);
       },
       onWarning: warn,
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
-      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
-      ...(providerKey === undefined ? {} : { providerKey }),
-      ...(pollMicros === undefined ? {} : { pollMicros }),
+      adapter: adapterName,
+      token,
+      pinnedDigest: bundleDigest,
+      providerKey,
+      pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
       ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),

@@ -44,8 +44,8 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       provider,
       app: app.map(({ path }) => (path === "index.html" ? "" : path)),
       ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(bundleDigest === undefined ? {} : { bundleDigest }),
+      adapter: adapterName,
+      bundleDigest,
     };
     const paths = new Map<string, Served>([
       ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),

@@ -13,6 +13,7 @@ import { checkOptions, type OptionTypes } from "../../../base/check-options.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
+import { withDefaults } from "../../../base/with-defaults.ts";
 import { networkOf } from "./address.ts";
 import { ConnectionLimiter, addressOf } from "./connection-limiter.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
@@ -26,25 +27,25 @@ export interface ServeOptions {
   readonly port: number;
   readonly maxMessageBytes: number;
   /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
-  readonly pollMicros?: number;
+  readonly pollMicros?: number | undefined;
   /** Serves wss:// instead of ws://. */
-  readonly tls?: TlsFiles;
-  readonly maxConnections?: number;
-  readonly maxConnectionsPerAddress?: number;
+  readonly tls?: TlsFiles | undefined;
+  readonly maxConnections?: number | undefined;
+  readonly maxConnectionsPerAddress?: number | undefined;
   /** A client's address is what a proxy in front says. */
-  readonly trustProxy?: boolean;
+  readonly trustProxy?: boolean | undefined;
   /** Longest time that a message may take to arrive. */
-  readonly receiveMs?: number;
+  readonly receiveMs?: number | undefined;
   /** Account of the memory that waits; by default one for this server. */
-  readonly waiting?: WaitingBytes;
+  readonly waiting?: WaitingBytes | undefined;
   /** Whether a request may become a WebSocket; others are refused with 403. By default all may. */
-  readonly admits?: (request: IncomingMessage) => boolean;
+  readonly admits?: ((request: IncomingMessage) => boolean) | undefined;
   /** Longest time that a connection may take to become a WebSocket. */
-  readonly handshakeMs?: number;
+  readonly handshakeMs?: number | undefined;
   readonly onConnection: (socket: MessageSocket) => void;
-  readonly onRejected?: (reason: Rejection) => void;
+  readonly onRejected?: ((reason: Rejection) => void) | undefined;
   /** A certificate was read again, or could not be. */
-  readonly onCertificate?: (error?: unknown) => void;
+  readonly onCertificate?: ((error?: unknown) => void) | undefined;
 }
 
 export interface SocketServer {
@@ -110,7 +111,7 @@ const STATUS: Readonly<Partial<Record<Rejection, string>>> = {
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   checkOptions(given, OPTIONS, { of: "serveSockets", required: REQUIRED });
-  const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
+  const options = withDefaults({ ...DEFAULTS, pollMicros: usualPollMicros() }, given);
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);
