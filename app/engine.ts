@@ -92,10 +92,11 @@ async function start(settings: Settings, page: string): Promise<void> {
 }
 
 async function join(settings: Settings, checkpoint: Checkpoint, token: string): Promise<Joined> {
-  const { provider, adapter, bundleDigest } = settings;
+  const { provider, adapter, bundleDigest, allowInvocation = false } = settings;
   const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
     base: checkpoint,
     provider,
+    allowInvocation,
     cache: webBundleCache(),
     keyCache: webKeyCache(),
     onBundleProgress: progress("Fetching the adapter's public part"),

@@ -15,6 +15,8 @@ export interface Settings {
   readonly adapter?: string;
   /** SHA-256 that the bundle must have. */
   readonly bundleDigest?: string;
+  /** The adapter's provider may learn where in a prompt it is invoked. */
+  readonly allowInvocation?: boolean;
   /** The base model is a dictionary: it knows one word at a time and no conversation. */
   readonly dictionary?: { readonly examples: readonly string[] };
 }

@@ -240,7 +240,7 @@ const EXPORTS: Record<string, Exported> = {
     ],
   },
   "./openai": {
-    values: ["Endpoint", "FairSemaphore", "ServedModel", "passTurns"],
+    values: ["ContextPool", "Endpoint", "FairSemaphore", "ServedModel", "passTurns"],
     types: [
       "AccessOptions",
       "Answer",

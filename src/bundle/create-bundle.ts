@@ -38,6 +38,8 @@ export interface CreateBundleInput {
   readonly parameters?: Parameters | undefined;
   /** What the adapter changes about text: public. */
   readonly text?: AdapterText | undefined;
+  /** Of an activated LoRA: public. */
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 export interface CreatedBundle {
@@ -56,6 +58,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   modules: "object",
   parameters: "object",
   text: "object",
+  invocationTokens: "list",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -103,6 +106,7 @@ export async function createBundle(
     parameters,
     groups: results.map(({ spec }) => spec),
     text: input.text,
+    invocationTokens: input.invocationTokens,
   };
   const bundle = encodeBundle(
     manifest,

@@ -16,8 +16,10 @@ import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/ca
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
 import { joinAdapterText } from "../text/adapter-text.ts";
+import { invocationInText } from "../text/invocation.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
+import { quoteName } from "../weights/json-file.ts";
 import { checkGroups } from "./check-groups.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
@@ -53,6 +55,11 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
    * for only after four times as many decode steps.
    */
   readonly lookAhead?: boolean | undefined;
+  /**
+   * Ask an activated LoRA whose invocation may stand in what is said. The provider then learns where its last place in
+   * a prompt is, counted from the end. Default: such an adapter is refused.
+   */
+  readonly allowInvocation?: boolean | undefined;
 }
 
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
@@ -99,6 +106,7 @@ const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = {
   reconnectMs: "number",
   pollMicros: "number",
   lookAhead: "boolean",
+  allowInvocation: "boolean",
   onBundleProgress: "function",
   onWarning: "function",
   signal: "object",
@@ -255,6 +263,8 @@ async function joinAdapter(
   try {
     checkGroups(bundle.manifest, baseFingerprint, inputGroups);
     const joined = await joinAdapterText(checkpoint, bundle.manifest.text, vocabSizeOf(checkpoint));
+    const { invocationTokens } = bundle.manifest;
+    if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
     const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
     // While the model is loaded.
@@ -280,6 +290,33 @@ async function joinAdapter(
     provider.close();
     throw asBundleError(error);
   }
+}
+
+/** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */
+async function checkInvocation(
+  checkpoint: Checkpoint,
+  invocation: readonly number[],
+  isAllowed: boolean,
+): Promise<void> {
+  const vocabSize = vocabSizeOf(checkpoint);
+  const strange = invocation.find((id) => id >= vocabSize);
+  if (strange !== undefined) {
+    throw new TacetError(
+      "bad_bundle",
+      `not a usable bundle: the adapter is invoked by the token id ${strange}, outside the base model's vocabulary of ${vocabSize}`,
+      { hint: "the provider must make the bundle again for this base model" },
+    );
+  }
+  if (isAllowed) return;
+  const text = await invocationInText(checkpoint, invocation);
+  if (text === undefined) return;
+  throw new TacetError(
+    "bad_bundle",
+    `the adapter is invoked by ${quoteName(text)}, which may stand in what is said: its provider would learn where`,
+    {
+      hint: "if you trust it with that, allow it (--allow-invocation, or allowInvocation: true); or the provider trains the adapter to be invoked by control tokens, or by what the chat template writes",
+    },
+  );
 }
 
 async function loadShared(

@@ -90,6 +90,7 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
@@ -138,6 +139,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       transport,
       Math.min(vectorsPerKey ?? parameters.vectorsPerKey, parameters.vectorsPerKey),
     );
+    this.invocationTokens = manifest.invocationTokens;
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),

@@ -4,6 +4,7 @@ export type { CausalLm } from "../model/causal-lm.ts";
 export type { AccessOptions } from "../openai/access.ts";
 export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.ts";
 export {
+  ContextPool,
   Endpoint,
   type EndpointOptions,
   passTurns,

@@ -12,7 +12,9 @@ import { architectureOf } from "./architectures/registry.ts";
 import type { DecoderConfig } from "./architectures/decoder-config.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { LocalLora } from "./adapter/local-lora.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
+import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
@@ -87,6 +89,8 @@ export interface ForwardOptions {
   readonly signal?: AbortSignal;
 }
 
+const NOT_INVOKED =
+  "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
 /** Nothing is adapted. */
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
@@ -126,9 +130,16 @@ export class CausalLm {
   readonly inputGroups: readonly (readonly string[])[];
   /** Most tokens of a context. */
   readonly contextLength: number;
+  /** Of an activated LoRA. */
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
+  /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
+  readonly #baseRunner: SegmentRunner | undefined;
+  /** Where caches are adapted from, until an invocation is found. */
+  readonly #adaptedFrom: number;
   readonly #passTokens: number;
+  readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
 
@@ -137,15 +148,21 @@ export class CausalLm {
     places: readonly LinearPlace[],
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
-    runner: SegmentRunner,
+    [runner, baseRunner]: readonly [SegmentRunner, SegmentRunner | undefined],
     passTokens: number,
+    { invocationTokens, isAdapted }: { invocationTokens: readonly number[] | undefined; isAdapted: boolean },
+    onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
+    this.invocationTokens = invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
+    this.#baseRunner = baseRunner;
+    this.#adaptedFrom = isAdapted && invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
     this.#passTokens = passTokens;
+    this.#onWarning = onWarning;
   }
 
   /**
@@ -158,13 +175,15 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
-    const [model] = await CausalLm.#load(
-      checkpoint,
-      runtime,
-      [options],
-      options,
-      fittingModules(options, checkpoint),
-    );
+    const loras = fittingModules(options, checkpoint);
+    const { adapter } = options;
+    // A graph knows no place to act from: such an adapter is asked as one outside it.
+    const isActivated = adapter?.invocationTokens !== undefined;
+    const use = isActivated
+      ? { ...options, deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) }
+      : options;
+    const inGraph: LoraModules = isActivated ? new Map() : loras;
+    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, inGraph);
     return model;
   }
 
@@ -241,9 +260,30 @@ export class CausalLm {
       })),
     );
     const cacheShape = architecture.cacheShape(config);
-    return runners.map(
-      (runner) => new CausalLm(config, places, contextLength, cacheShape, runner, passTokens),
-    );
+    return uses.map(({ deltas }, i) => {
+      const invocationTokens = deltas?.invocationTokens;
+      const isAdapted = deltas !== undefined || loras.size > 0;
+      const alone = invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
+      const adaptation = { invocationTokens, isAdapted };
+      const both = [runners[i], alone] as const;
+      return new CausalLm(
+        ...([
+          config,
+          places,
+          contextLength,
+          cacheShape,
+          both,
+          passTokens,
+          adaptation,
+          options.onWarning,
+        ] as const),
+      );
+    });
+  }
+
+  /** Whether both are one base model in memory ({@link loadShared}): what it reads alone is the same for both. */
+  isOnBaseOf(other: CausalLm): boolean {
+    return this.#runner.sharesSessions(other.#runner);
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -253,7 +293,29 @@ export class CausalLm {
 
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
-    return new KvCache({ ...this.#cacheShape, maxTokens: this.contextLength }, capacity);
+    const shape = { ...this.#cacheShape, maxTokens: this.contextLength };
+    return new KvCache(shape, capacity, this.#adaptedFrom);
+  }
+
+  /**
+   * From which token of a context on the adapter acts on it, if the prompt is `promptIds`: 0, the place of the
+   * invocation, or Infinity.
+   */
+  adaptedFrom(promptIds: readonly number[]): number {
+    return this.invocationTokens ? lastInvocation(promptIds, this.invocationTokens) : this.#adaptedFrom;
+  }
+
+  /**
+   * Settles where the adapter acts on the context that a cache is for; where it is activated and nothing in the prompt
+   * does so, the user is told.
+   *
+   * @param token as {@link adaptedFrom} gives it
+   * @throws RangeError if the cache holds tokens that were read otherwise
+   */
+  adaptFrom(token: number, cache: KvCache): void {
+    if (this.invocationTokens === undefined) return;
+    cache.adaptFrom(token);
+    if (token === Number.POSITIVE_INFINITY) this.#onWarning?.(NOT_INVOKED);
   }
 
   /**
@@ -273,7 +335,8 @@ export class CausalLm {
 
   /** Frees the sessions. A second call changes nothing. */
   dispose(): Promise<void> {
-    return (this.#disposing ??= this.#runner.dispose());
+    const runners = [this.#runner, this.#baseRunner];
+    return (this.#disposing ??= Promise.all(runners.map((runner) => runner?.dispose())).then(() => {}));
   }
 
   async #forward(
@@ -285,16 +348,26 @@ export class CausalLm {
     if (this.#disposing) throw new TypeError("the model has been disposed");
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
+    if (this.#baseRunner === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
+      throw new TypeError(
+        "the cache is another model's: what it holds was read with another adapter, or without one",
+      );
+    }
     if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
     this.#busy.add(cache);
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
       const logits: Float32Array[] = [];
-      for (let at = 0; at < ids.length; at += this.#passTokens) {
-        const part = ids.slice(at, at + this.#passTokens);
-        logits.push(await this.#runner.run({ ids: part, firstRow }, cache, options.signal));
+      for (let at = 0; at < ids.length; ) {
+        const untilAdapted = cache.adaptedFrom - cache.length;
+        const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
+        const most = isBase ? Math.min(this.#passTokens, untilAdapted) : this.#passTokens;
+        const part = ids.slice(at, at + most);
+        const runner = isBase ? this.#baseRunner : this.#runner;
+        logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
+        at += part.length;
       }
       return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
     } catch (error) {

@@ -18,6 +18,7 @@ import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
 export { OpenRequest, type RequestEntry } from "./request-log.ts";
+export { ContextPool } from "./context-pool.ts";
 export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
 export { FairSemaphore } from "./fair-semaphore.ts";
 

@@ -42,8 +42,8 @@ export interface ServedModelOptions {
   readonly passes?: FairSemaphore;
   /** Ids that end every answer, besides those of base model and adapter. */
   readonly stopTokenIds?: readonly number[];
-  /** Conversations whose KV cache is kept for their next turn. */
-  readonly contexts: number;
+  /** Conversations whose KV cache is kept for their next turn: how many of this model, or a pool that models share. */
+  readonly contexts: number | ContextPool;
   /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
   readonly templateVariables?: TemplateVariables | undefined;
 }
@@ -58,7 +58,7 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   answers: "object",
   passes: "object",
   stopTokenIds: "list",
-  contexts: "number",
+  contexts: "any",
 };
 const REQUIRED = {
   id: '"law"',
@@ -120,7 +120,8 @@ export class ServedModel {
     this.#answers = options.answers;
     this.#stopTokenIds = options.stopTokenIds ?? [];
     this.#passes = options.passes ?? passTurns();
-    this.#pool = new ContextPool(options.model, options.contexts);
+    const { contexts } = options;
+    this.#pool = typeof contexts === "number" ? new ContextPool(contexts) : contexts;
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
     this.#templateVariables = options.templateVariables ?? {};
@@ -187,7 +188,7 @@ export class ServedModel {
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
-      const context = this.#pool.take(ids, owner);
+      const context = this.#pool.take(this.#model, ids, owner);
       try {
         const cachedTokens = context.reusable(ids);
         await this.#readInTurns(context, ids, signal);

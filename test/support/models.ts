@@ -36,7 +36,7 @@ export interface Golden {
   readonly greedy_min_gap_adapter: number;
 }
 
-const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
+export const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
 export const lexiconEntries = () =>
   readJson<{ entries: LexiconEntry[] }>(join(LEXICON, "expected.json")).entries;
 export const goldenOf = (name: string) => readJson<Golden>(join(goldenFolder(name), "expected.json"));
@@ -57,6 +57,7 @@ export async function openTestModel(base: string, adapterFolder: string): Promis
 
 export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestModel {
   const groups = fitAdapter(adapter, checkpoint);
+  const { modules, invocationTokens } = adapter;
   return {
     checkpoint,
     adapter,
@@ -64,8 +65,8 @@ export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestMod
       CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: new LocalLora(adapter, groups) }),
     async writeState(dir, { name = "test" } = {}) {
       const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-      const { modules } = adapter;
-      const input = { adapter: name, baseFingerprint, groups, modules };
+      const invoked = invocationTokens && { invocationTokens };
+      const input = { adapter: name, baseFingerprint, groups, modules, ...invoked };
       const { bundle, privateState } = await createBundle(input, systemRandom);
       mkdirSync(dir, { recursive: true });
       writeFileSync(join(dir, "bundle.safetensors"), bundle);

@@ -21,6 +21,7 @@ export async function makeBundle(
   const input: CreateBundleInput = {
     ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules },
     text,
+    invocationTokens: adapter.invocationTokens,
   };
   return await Progress.during("making the bundle", (update) =>
     createBundle(input, systemRandom, async (done, total) => {

@@ -142,6 +142,8 @@ async function answer(
       eosIds,
       signal,
       sampling: { ...defaults.sampling, ...samplingOf(options) },
+      // What was generated before never invokes an adapter.
+      ...(source.model.invocationTokens && { adaptedFrom: source.model.adaptedFrom(state.promptIds) }),
     });
     for (;;) {
       const next = await tokens.next();

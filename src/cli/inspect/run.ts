@@ -178,6 +178,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
     text: manifest.text,
+    invocationTokens: manifest.invocationTokens,
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

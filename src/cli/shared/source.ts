@@ -34,6 +34,7 @@ export interface SourceOptions {
   readonly tokenFile?: string;
   readonly bundleDigest?: string;
   readonly providerKey?: string;
+  readonly allowInvocation?: boolean;
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -61,14 +62,14 @@ export function checkSource(
   options: SourceOptions,
   both: "refuse-both" | "allow-both" = "refuse-both",
 ): void {
-  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
+  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey, allowInvocation } = options;
   if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
     throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
       hint: "--provider asks a provider, --adapter applies an adapter that you have here",
     });
   }
   if (provider !== undefined) return;
-  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey }).find(
+  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey, allowInvocation }).find(
     ([, value]) => value !== undefined,
   );
   if (stray === undefined) return;
@@ -154,7 +155,10 @@ async function openLocalLora(
   base: Checkpoint,
   named: string,
   signal: AbortSignal,
-): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+): Promise<{
+  readonly deltas: LocalLora;
+  readonly checkpoint: Checkpoint;
+}> {
   const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
@@ -200,6 +204,7 @@ export async function openRemote(
       token,
       pinnedDigest: bundleDigest,
       providerKey,
+      allowInvocation: options.allowInvocation,
       pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),

@@ -18,6 +18,7 @@ export interface WebOptions {
   readonly provider?: readonly string[];
   readonly adapterName?: string;
   readonly bundleDigest?: string;
+  readonly allowInvocation?: boolean;
   readonly host: string;
   readonly port: number;
 }
@@ -46,6 +47,7 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
       adapter: adapterName,
       bundleDigest,
+      allowInvocation: options.allowInvocation,
     };
     const paths = new Map<string, Served>([
       ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),

@@ -14,12 +14,14 @@ import type { LinearPlace } from "../graph/linear-place.ts";
  *
  * How the base stores its weights, (out, in) or (in, out), is known from its family; `fan_in_fan_out` is not asked.
  *
- * @throws TacetError bad_adapter for an adapter of another base model, unsupported_adapter for a module outside the
+ * @throws TacetError bad_adapter for an adapter of another base model, by its modules or its invocation, unsupported_adapter for a module outside the
  *   layers, unsupported_model, bad_checkpoint
  */
 export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): AdaptedGroup[] {
   const architecture = architectureOf(checkpoint.config);
-  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
+  const config = architecture.parseConfig(checkpoint.config);
+  checkInvocation(adapter, config.vocabSize);
+  const places = architecture.linearPlaces(config);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   for (const module of adapter.modules.values()) {
     if (!checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
@@ -30,6 +32,16 @@ export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Adapte
   return groupAdaptedModules(
     adapter.modules.values(),
     places.map(({ modules }) => modules),
+  );
+}
+
+function checkInvocation({ invocationTokens = [] }: LoraAdapter, vocabSize: number): void {
+  const strange = invocationTokens.find((id) => id >= vocabSize);
+  if (strange === undefined) return;
+  throw new TacetError(
+    "bad_adapter",
+    `the adapter is invoked by the token id ${strange}, outside the base model's vocabulary of ${vocabSize}`,
+    { hint: ANOTHER_BASE },
   );
 }
 

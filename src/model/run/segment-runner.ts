@@ -61,13 +61,18 @@ interface Open {
 }
 
 export class SegmentRunner {
-  readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
+  readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
 
-  private constructor(loaded: Loaded, { deltas, lookAheadAfter, canPair = () => true }: RunnerUse) {
+  private constructor(
+    loaded: Loaded,
+    { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
+    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 },
+  ) {
+    this.timings = timings;
     this.#loaded = loaded;
     this.#model = { ...loaded, deltas };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
@@ -106,6 +111,18 @@ export class SegmentRunner {
     }
     const shared: Loaded = { segments: loaded, slotOf, places, pairs, users: 0 };
     return uses.map((use) => new SegmentRunner(shared, use));
+  }
+
+  /**
+   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
+   * To be disposed too.
+   */
+  withDeltas(deltas: DeltaSource): SegmentRunner {
+    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  }
+
+  sharesSessions(other: SegmentRunner): boolean {
+    return this.#loaded === other.#loaded;
   }
 
   /**
