@@ -1,8 +1,7 @@
 /** An answer as text, piece by piece, with what ended it. */
 
-import { checkOptions, type OptionTypes } from "../base/check-options.ts";
+import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import { withDefaults } from "../base/with-defaults.ts";
 import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";

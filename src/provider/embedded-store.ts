@@ -1,7 +1,6 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
 import type { Journal } from "../base/platform.ts";
-import { budgetsOf, keysByAccount } from "./account-budgets.ts";
-import { unauthorized } from "./api-keys.ts";
+import { budgetsOf, keysByAccount, unauthorized } from "./api-keys.ts";
 import { newEpoch } from "./key-ids.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import {

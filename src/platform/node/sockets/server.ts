@@ -9,17 +9,15 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocketServer } from "ws";
-import { checkOptions, type OptionTypes } from "../../../base/check-options.ts";
+import { checkOptions, type OptionTypes, withDefaults } from "../../../base/check-options.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
-import { withDefaults } from "../../../base/with-defaults.ts";
 import { networkOf } from "./address.ts";
-import { ConnectionLimiter, addressOf } from "./connection-limiter.ts";
+import { addressOf, ConnectionLimiter, type Rejection } from "./connection-limiter.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
-import type { Rejection } from "./rejection.ts";
 
 export interface ServeOptions {
   readonly host: string;
