@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../test/oracle/seeded-random.ts";
 import { gaussianSource } from "../../test/support/pll-layer.ts";
-import { moments } from "../../test/support/statistics.ts";
+import { chiSquareZ, correlationZ, moments } from "../../test/support/statistics.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { type LoraPair, mergeLora, RotationSampler, splitLora } from "./lora-split.ts";
 import { haarOrthogonal, multiply, transpose } from "./orthogonal.ts";
