@@ -230,7 +230,6 @@ const EXPORTS: Record<string, Exported> = {
       "Reserved",
       "ServedAdapter",
       "Sha256",
-      "Soon",
       "Usage",
       "UsageOptions",
       "WaitingBytes",

@@ -8,7 +8,7 @@
  */
 import { chacha20 } from "@noble/ciphers/chacha.js";
 import { shake256 } from "@noble/hashes/sha3.js";
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { utf8 } from "../base/bytes.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import { haarOrthogonal, multiply, thinQr, transpose } from "./orthogonal.ts";
 
@@ -83,7 +83,8 @@ export class RotationSampler {
   constructor(random: RandomSource) {
     const fresh = new Uint8Array(32);
     random(fresh);
-    this.#key = shake256(concatBytes(ROTATION_DOMAIN, fresh), { dkLen: 32 });
+    // Absorbed one by one: joined, they would be a copy of the secret.
+    this.#key = shake256.create({ dkLen: 32 }).update(ROTATION_DOMAIN).update(fresh).digest();
     fresh.fill(0);
   }
 

@@ -113,10 +113,6 @@ export class EmbeddedStore implements ProviderStore {
     return id;
   }
 
-  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
-    return this.#ledger.keyLeft(account, keyId, [], 0) !== undefined;
-  }
-
   async keysLeft(
     account: string,
     keyIds: readonly Uint8Array[],

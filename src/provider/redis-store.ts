@@ -191,10 +191,6 @@ export class RedisStore implements ProviderStore {
     return keyIdOf({ epoch, serial });
   }
 
-  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
-    return (await this.#liveNames(account, [keyId]))[0] !== undefined;
-  }
-
   async keysLeft(
     account: string,
     keyIds: readonly Uint8Array[],
