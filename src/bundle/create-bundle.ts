@@ -40,12 +40,14 @@ export interface CreateBundleInput {
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
   /** What it changes of the base model besides; only where the provider says so is it published. */
-  readonly changes?: BaseChanges;
+  readonly changes?: BaseChanges | undefined;
   /** Parts that may be known to everyone who gets the bundle (published-parts.ts). Default: none. */
-  readonly publish?: readonly PartName[];
-  readonly parameters?: Parameters;
+  readonly publish?: readonly PartName[] | undefined;
+  readonly parameters?: Parameters | undefined;
   /** What the adapter changes about text: public. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
+  /** Of an activated LoRA: public. */
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 export interface CreatedBundle {
@@ -66,6 +68,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   publish: "list",
   parameters: "object",
   text: "object",
+  invocationTokens: "list",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -118,8 +121,9 @@ export async function createBundle(
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups,
-    ...(input.text === undefined ? {} : { text: input.text }),
-    ...(changes === undefined ? {} : { changes }),
+    text: input.text,
+    invocationTokens: input.invocationTokens,
+    changes,
   };
   const bundle = encodeBundle(
     manifest,

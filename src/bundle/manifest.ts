@@ -8,8 +8,9 @@ import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 import { decodeManifestChanges, type ManifestChanges } from "./bundle-changes.ts";
+import { MAX_INVOCATION_TOKENS } from "../weights/lora-config.ts";
 import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
-import { decodeAdapterText } from "./manifest-text.ts";
+import { decodeAdapterText, LARGEST_ID } from "./manifest-text.ts";
 import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
@@ -50,9 +51,11 @@ export interface BundleManifest {
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
   /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
+  /** Of an activated LoRA: the token ids that a client finds the place by from which on it asks (weights/lora-adapter.ts). */
+  readonly invocationTokens?: readonly number[] | undefined;
   /** What the adapter changes of the base model in the clear; absent where it changes nothing. */
-  readonly changes?: ManifestChanges;
+  readonly changes?: ManifestChanges | undefined;
 }
 
 /** The least version that says what this manifest says. */
@@ -91,6 +94,7 @@ export function decodeManifest(json: string): BundleManifest {
   const decoded = groups.map((group, i) => decodeGroup(group, `groups[${i}]`, isExtended));
   if (versionOf({ groups: decoded, ...(changes && { changes }) }) !== version)
     throw refusal(`it has version ${version} and nothing that needs it`);
+  const invocationTokens = decodeInvocation(fields.invocationTokens);
   return {
     version,
     adapter: string(fields.adapter, "adapter"),
@@ -101,7 +105,15 @@ export function decodeManifest(json: string): BundleManifest {
     groups: decoded,
     ...(text === undefined ? {} : { text }),
     ...(changes === undefined ? {} : { changes }),
+    ...(invocationTokens === undefined ? {} : { invocationTokens }),
   };
+}
+
+function decodeInvocation(raw: unknown): readonly number[] | undefined {
+  if (raw === undefined) return undefined;
+  const ids = array(raw, "invocationTokens", MAX_INVOCATION_TOKENS);
+  if (ids.length === 0) throw refusal("invocationTokens is empty");
+  return ids.map((id, i) => integer(id, `invocationTokens[${i}]`, 0, LARGEST_ID));
 }
 
 /** A bundle of this version uses the default set; the fields are there so that a reader need not know its name. */

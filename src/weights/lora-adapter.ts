@@ -35,8 +35,14 @@ export interface LoraModule {
 export interface LoraAdapter {
   /** By name, in the order of UTF-16 code units. */
   readonly modules: ReadonlyMap<string, LoraModule>;
+  /**
+   * Of an activated LoRA: it acts from the first token of the last place in the prompt on that has these ids, on what
+   * is generated too; in a prompt without them, nowhere. What is generated never activates it.
+   * Source: PEFT `src/peft/tuners/lora/variants.py`, calculate_alora_offsets.
+   */
+  readonly invocationTokens?: readonly number[] | undefined;
   /** What it changes besides; absent: nothing. */
-  readonly more?: AdapterParts;
+  readonly more?: AdapterParts | undefined;
 }
 
 /** What an adapter has besides low-rank pairs; by module, or by the base's name of a tensor. */
@@ -83,7 +89,23 @@ export async function openLoraAdapter(tree: FileTree): Promise<LoraAdapter> {
     throw new TacetError("bad_adapter", `${WEIGHTS} has no LoRA tensors`, { hint: SAVE_AGAIN });
   }
   const more = await readParts(tree, config, sorted, modules);
-  return { modules: new Map([...modules].sort(([a], [b]) => (a < b ? -1 : 1))), ...(more && { more }) };
+  const { invocationTokens } = config;
+  if (invocationTokens && more) refuseActivatedParts(more);
+  return {
+    modules: new Map([...modules].sort(([a], [b]) => (a < b ? -1 : 1))),
+    ...(invocationTokens && { invocationTokens }),
+    ...(more && { more }),
+  };
+}
+
+/** What PEFT's activated LoRA does not have: it would have to begin at the invocation too. */
+function refuseActivatedParts({ magnitudes, biases }: AdapterParts): void {
+  if (magnitudes.size + biases.size === 0) return;
+  throw new TacetError(
+    "unsupported_adapter",
+    "the adapter is an activated LoRA (alora_invocation_tokens) with DoRA or lora_bias: PEFT has no such thing",
+    { hint: EDITED },
+  );
 }
 
 async function missingWeights(tree: FileTree): Promise<TacetError> {

@@ -33,7 +33,12 @@ export interface LoraConfig {
   parametersOf(module: string): readonly string[];
   /** A base model that shares its embeddings with its head shall go on to do so. */
   readonly keepsTie: boolean;
+  /** Of an activated LoRA: the token ids from which on it acts ({@link LoraAdapter.invocationTokens}). */
+  readonly invocationTokens?: readonly number[];
 }
+
+/** Most ids of an invocation; PEFT has no limit, and nobody writes long ones. */
+export const MAX_INVOCATION_TOKENS = 64;
 
 /** Fields that say how the adapter was trained or is loaded, and nothing about its function once trained. */
 const INERT_FIELDS: ReadonlySet<string> = new Set([
@@ -65,6 +70,7 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 const HANDLED_FIELDS: ReadonlySet<string> = new Set([
+  "alora_invocation_tokens",
   "alpha_pattern",
   "bias",
   "ensure_weight_tying",
@@ -88,10 +94,13 @@ const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
   use_qalora: "is a QALoRA adapter (use_qalora), which pools its input",
   use_bdlora: "is a BD-LoRA adapter (use_bdlora), whose matrices are block-diagonal",
   layer_replication: "repeats layers of the base model (layer_replication)",
-  alora_invocation_tokens:
-    "is an activated LoRA (alora_invocation_tokens): it is on for part of the text only",
+  invocation_string:
+    "is an activated LoRA of the time before PEFT (invocation_string), which says a text and not its tokens",
 };
 
+const WRITE_TOKENS =
+  "write the token ids of that text into alora_invocation_tokens, as PEFT 0.18 and later have it, and take " +
+  "invocation_string out";
 const RETRAIN = "train it as a plain LoRA, or merge it into one";
 
 /** Ways to begin that leave the base model's weights as they are. */
@@ -128,6 +137,7 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   const saved = readNames(config, "modules_to_save");
   const tokens = readTokens(config.trainable_token_indices);
   const parameters = readNames(config, "target_parameters");
+  const invocationTokens = readInvocation(config.alora_invocation_tokens);
   const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
   return {
     rankOf,
@@ -147,6 +157,7 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
         .map(lastPart)
         .sort((a, b) => Number(a.startsWith("down")) - Number(b.startsWith("down"))),
     keepsTie: readBoolean(config, "ensure_weight_tying"),
+    ...(invocationTokens && { invocationTokens }),
   };
 }
 
@@ -169,7 +180,9 @@ function refuseOtherFunctions(config: JsonRecord): void {
   }
   for (const [field, value] of Object.entries(config)) {
     if (INERT_FIELDS.has(field) || HANDLED_FIELDS.has(field) || isOff(value)) continue;
-    if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) throw unsupported(UNSUPPORTED_FIELDS[field], RETRAIN);
+    if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) {
+      throw unsupported(UNSUPPORTED_FIELDS[field], field === "invocation_string" ? WRITE_TOKENS : RETRAIN);
+    }
     throw unsupported(
       `sets ${quoteName(field)}, which Tacet does not know`,
       `if that does not change what the adapter computes, take it out of ${PATH}`,
@@ -198,6 +211,14 @@ function readBoolean(config: JsonRecord, field: string): boolean {
   const value = config[field] ?? false;
   if (typeof value !== "boolean") throw bad(`${field} is not true or false`);
   return value;
+}
+
+/** PEFT reads an empty list as an invocation that no prompt has: such an adapter never acts. */
+function readInvocation(value: unknown): readonly number[] | undefined {
+  if (value === undefined || value === null) return undefined;
+  const isList = Array.isArray(value) && value.length > 0 && value.length <= MAX_INVOCATION_TOKENS;
+  if (isList && value.every((id) => Number.isInteger(id) && id >= 0)) return value as number[];
+  throw bad(`alora_invocation_tokens is not a list of 1 to ${MAX_INVOCATION_TOKENS} token ids`);
 }
 
 function checkRank(value: unknown, field: string): number {

@@ -21,8 +21,11 @@ export interface GoldenAdapter {
   };
 }
 
-export function goldenAdapters(): GoldenAdapter[] {
-  const root = existsSync(ALL) ? ALL : HERE;
+/** All where ../shared is present, else those of the repository. */
+export const goldenAdapters = (): GoldenAdapter[] => adaptersOf(existsSync(ALL) ? ALL : HERE);
+export const inRepository = (): GoldenAdapter[] => adaptersOf(HERE);
+
+function adaptersOf(root: string): GoldenAdapter[] {
   const names = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return names
     .map(({ name }) => name)

@@ -13,13 +13,18 @@ import { Progress } from "../shared/progress.ts";
 export async function makeBundle(
   checkpoint: Checkpoint,
   adapter: FittedAdapter,
-  options: { name: string; text?: AdapterText; publish?: readonly PartName[]; signal: AbortSignal },
+  options: {
+    name: string;
+    text?: AdapterText | undefined;
+    publish?: readonly PartName[];
+    signal: AbortSignal;
+  },
 ): Promise<CreatedBundle> {
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const { name, text, publish = [] } = options;
   const input: CreateBundleInput = {
     ...{ adapter: name, baseFingerprint, publish, ...adapter },
-    ...(text === undefined ? {} : { text }),
+    text,
   };
   return await Progress.during("making the bundle", (update) =>
     createBundle(input, systemRandom, async (done, total) => {

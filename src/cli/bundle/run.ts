@@ -10,7 +10,9 @@ import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { invocationInText } from "../../text/invocation.ts";
+import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
@@ -52,14 +54,23 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const fitted = await fitAdapter(adapter, checkpoint);
   const made = await makeBundle(checkpoint, fitted, {
     ...{ name, publish, signal },
-    ...(text === undefined ? {} : { text }),
+    text,
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
   await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
-  const { groups } = fitted;
+  const { groups, invocationTokens } = fitted;
+  const said =
+    invocationTokens &&
+    (await invocationInText(text ? withAdapterText(checkpoint, text) : checkpoint, invocationTokens));
+  if (said !== undefined) {
+    warn(
+      `the adapter is invoked by ${quoteName(said)}, which may stand in what people write: you would learn where, so ` +
+        "clients must allow it (--allow-invocation); control tokens, or what the chat template writes, they need not",
+    );
+  }
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
@@ -83,11 +94,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     printJson({
       adapter: name,
       digest: toHex(made.digest),
-      ...(signedBy === undefined ? {} : { signedBy }),
+      signedBy,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
-      ...(text === undefined ? {} : { text }),
+      text,
+      invocationTokens,
       ...publishedFacts(manifest),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
@@ -105,6 +117,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
   for (const line of describePublished(manifest)) printField("in the clear", line);
+  if (invocationTokens) printField("invoked by", `the token ids ${invocationTokens.join(", ")}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

@@ -6,7 +6,8 @@ import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import { partsToPublish } from "../../bundle/published-parts.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
-import { architectureOf } from "../../model/architectures/registry.ts";
+import { describeDecoder } from "../../model/architectures/registry.ts";
+import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
@@ -74,9 +75,8 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
       checkWeights(checkpoint, { signal, onProgress }),
     );
   }
-  const architecture = architectureOf(checkpoint.config);
-  const config = architecture.parseConfig(checkpoint.config);
-  refuseMoreLayers(architecture.linearPlaces(config), checkpoint);
+  const decoder = describeDecoder(checkpoint);
+  refuseMoreLayers(linearPlaces(decoder), checkpoint);
   let parameters = 0;
   let weightBytes = 0;
   const dtypes = new Set<string>();
@@ -97,7 +97,7 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
     tensors: checkpoint.names.length,
     tokenizer,
     ...(check ? { weightsFinite: true } : {}),
-    config,
+    config: outlineOf(decoder),
   };
 }
 
@@ -149,8 +149,8 @@ async function providerFacts(
       onBundleProgress,
       onWarning: warn,
       cache: nodeBundleCache(),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
+      adapter: adapterName,
+      token,
     }),
   );
   try {
@@ -160,7 +160,7 @@ async function providerFacts(
       kind: "provider",
       url,
       limits: { maxMessageBytes, maxVectors, maxInFlight },
-      ...(provider.budget === undefined ? {} : { budget: provider.budget }),
+      budget: provider.budget,
       ...signedBy(signature),
       ...bundleFacts(bundle),
     };
@@ -182,7 +182,8 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
-    ...(manifest.text === undefined ? {} : { text: manifest.text }),
+    text: manifest.text,
+    invocationTokens: manifest.invocationTokens,
     ...publishedFacts(manifest),
     parameters: manifest.parameters,
     groups: manifest.groups,

@@ -11,9 +11,10 @@ import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { AdapterParts, LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "./adapted-groups.ts";
-import { architectureOf } from "../architectures/registry.ts";
+import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
+import { linearPlaces } from "../graph/write-decoder.ts";
 import { compareCopies } from "./base-copies.ts";
 import { rowScales } from "./row-scales.ts";
 
@@ -24,6 +25,8 @@ export interface FittedAdapter {
   /** By name; with DoRA B is s ⊙ B, so that delta is what is added to s ⊙ (W·x). */
   readonly modules: ReadonlyMap<string, LoraModule>;
   readonly changes: BaseChanges;
+  /** {@link LoraAdapter.invocationTokens} */
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 /**
@@ -32,12 +35,13 @@ export interface FittedAdapter {
  *
  * How the base stores its weights, (out, in) or (in, out), is known from its family; `fan_in_fan_out` is not asked.
  *
- * @throws TacetError bad_adapter for an adapter of another base model, unsupported_adapter for a module that is nowhere
- *   in the forward pass, unsupported_model, bad_checkpoint
+ * @throws TacetError bad_adapter for an adapter of another base model, by its modules or its invocation,
+ *   unsupported_adapter for a module that is nowhere in the forward pass, unsupported_model, bad_checkpoint
  */
 export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Promise<FittedAdapter> {
-  const architecture = architectureOf(checkpoint.config);
-  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
+  const decoder = describeDecoder(checkpoint);
+  checkInvocation(adapter, decoder.vocabSize);
+  const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   for (const module of adapter.modules.values()) {
     const place = placeOf.get(module.name);
@@ -49,12 +53,12 @@ export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): 
     adapter.modules.values(),
     places.map(({ modules }) => modules),
   );
-  const { more } = adapter;
-  if (!more) return { groups, modules: adapter.modules, changes: NO_CHANGES };
+  const { more, modules, invocationTokens } = adapter;
+  if (!more) return { groups, modules, changes: NO_CHANGES, invocationTokens };
   await compareCopies(more.copies, placeOf, checkpoint);
   const scales = await rowScales(adapter, more.magnitudes, placeOf, checkpoint);
   const changes = { scales, biases: more.biases, ...tied(more, places) };
-  return { groups, modules: scaled(adapter.modules, scales), changes };
+  return { groups, modules: scaled(modules, scales), changes, invocationTokens };
 }
 
 /** B of DoRA modules is s ⊙ B. */
@@ -88,6 +92,16 @@ function tied(
     tensors: whole ? new Map([[`${name}.weight`, whole], ...tensors]) : tensors,
     tokens: rows ? new Map([[name, rows], ...tokens]) : tokens,
   };
+}
+
+function checkInvocation({ invocationTokens = [] }: LoraAdapter, vocabSize: number): void {
+  const strange = invocationTokens.find((id) => id >= vocabSize);
+  if (strange === undefined) return;
+  throw new TacetError(
+    "bad_adapter",
+    `the adapter is invoked by the token id ${strange}, outside the base model's vocabulary of ${vocabSize}`,
+    { hint: ANOTHER_BASE },
+  );
 }
 
 const ANOTHER_BASE =

@@ -31,6 +31,7 @@ export interface LocalAdapter {
   readonly modules: ReadonlyMap<string, LoraModule>;
   /** Default: none. */
   readonly changes?: BaseChanges;
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 /** delta_i = scale · B_i·(A_i·x): float32 in and out, every sum in float64. */
@@ -38,6 +39,7 @@ export class LocalLora implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly changes: BaseChanges;
   readonly lowRank: LowRankSource = this;
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #modules: readonly (readonly Module[])[];
   /** By second group of a pair. */
   readonly #effects = new Map<number, Effects>();
@@ -45,9 +47,10 @@ export class LocalLora implements DeltaSource, LowRankSource {
   readonly #sums: Float64Array;
 
   /** @param adapter of `fitAdapter` */
-  constructor({ groups, modules: all, changes = NO_CHANGES }: LocalAdapter) {
+  constructor({ groups, modules: all, changes = NO_CHANGES, invocationTokens }: LocalAdapter) {
     this.groups = groups;
     this.changes = changes;
+    this.invocationTokens = invocationTokens;
     this.#modules = groups.map(({ modules }) =>
       modules.map((name) => {
         const module = all.get(name);

@@ -37,17 +37,20 @@ export function embeddingPlace(module: string, vocabSize: number, width: number)
   };
 }
 
-/** @param tiedTo the embedding whose weight it has, undefined: one of its own */
+/** @param tiedTo name of the embedding's weight where the head has no other */
 export function headPlace(
   module: string,
   layers: number,
   [vocabSize, width]: readonly [vocabSize: number, width: number],
-  tiedTo?: string,
+  {
+    tiedTo,
+    bias = false,
+  }: { readonly tiedTo?: string | undefined; readonly bias?: boolean | undefined } = {},
 ): LinearPlace {
   return {
     ...{ layer: layers - 1, modules: [module], inFeatures: width, outFeatures: [vocabSize] },
-    ...{ bias: false, isHead: true },
-    ...(tiedTo === undefined ? {} : { weights: [`${tiedTo}.weight`] }),
+    ...{ bias, isHead: true },
+    ...(tiedTo === undefined ? {} : { weights: [tiedTo] }),
   };
 }
 
