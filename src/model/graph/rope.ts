@@ -4,6 +4,8 @@
 export type RopeScaling =
   | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** Only the first `pairs` are turned. */
+  | { readonly kind: "proportional"; readonly factor: number; readonly pairs: number }
   | {
       readonly kind: "llama3";
       readonly factor: number;
@@ -20,7 +22,7 @@ export interface Rope {
 
 /**
  * w_i = theta^(-2i/d) for i < d/2, in radians per position, scaled:
- * linear: w / factor; llama3: w·(t + (1 - t)/factor), t = clamp((L·w/2π - low)/(high - low), 0, 1).
+ * linear: w / factor; proportional: the same for i < pairs, else 0; llama3: w·(t + (1 - t)/factor), t = clamp((L·w/2π - low)/(high - low), 0, 1).
  * Source: transformers, modeling_rope_utils.py.
  *
  * @param d entries of a head that are turned
@@ -30,6 +32,7 @@ export function ropeFrequencies({ theta, scaling }: Rope, d: number): Float64Arr
     const w = theta ** ((-2 * i) / d);
     if (scaling.kind === "none") return w;
     if (scaling.kind === "linear") return w / scaling.factor;
+    if (scaling.kind === "proportional") return i < scaling.pairs ? w / scaling.factor : 0;
     const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalContext } = scaling;
     const smooth = ((originalContext * w) / (2 * Math.PI) - low) / (high - low);
     const t = Math.min(1, Math.max(0, smooth));
