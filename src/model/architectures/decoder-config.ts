@@ -9,6 +9,6 @@ export interface DecoderConfig {
   readonly vocabSize: number;
   /** Longest context of training, in tokens. */
   readonly trainedContext: number;
-  /** Positions that the model has at all, if they are learned one by one. */
-  readonly positionLimit?: number;
+  /** Most tokens of a context, where more would be wrong, and why. */
+  readonly contextLimit?: { readonly tokens: number; readonly reason: string };
 }

@@ -68,7 +68,7 @@ function write(
     (scaleByWidth ? 1 / Math.sqrt(headDim) : 1) / (scaleByLayer ? layer + 1 : 1);
   const attention = new CachedAttention(builder, given, { heads, kvHeads: heads, headDim, scale });
   const words = embed(builder, "transformer.wte.weight", [vocabSize, hiddenSize], given.ids);
-  const table = [config.positionLimit, hiddenSize] as const;
+  const table = [config.trainedContext, hiddenSize] as const;
   const placed = embed(builder, "transformer.wpe.weight", table, positions(builder, given));
   let [residual] = builder.node("Add", [words, placed], [{ dims: words.dims }]);
   let x = layerNorm(builder, residual, norm("h.0.ln_1"));

@@ -2,7 +2,7 @@
 
 import type { DecoderConfig } from "./decoder-config.ts";
 import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
-import type { Rope } from "../graph/rope.ts";
+import { type Rope, ropeLimit } from "../graph/rope.ts";
 import { parseRope } from "./rope-config.ts";
 import type { ReadWindow, SlidingWindow } from "./sliding-window.ts";
 
@@ -76,6 +76,8 @@ export function parseLlamaConfig(raw: RawConfig, family: LlamaFamily): LlamaConf
   }
   const hiddenSize = count(raw, "hidden_size", defaults.hiddenSize);
   const headDim = count(raw, "head_dim", defaults.headDim ?? hiddenSize / heads);
+  const rope = parseRope(raw, { trainedContext: defaults.trainedContext });
+  const contextLimit = ropeLimit(rope);
   if (headDim % 2 !== 0) throw bad("head_dim", `${headDim} is odd`);
   return {
     layers,
@@ -87,7 +89,8 @@ export function parseLlamaConfig(raw: RawConfig, family: LlamaFamily): LlamaConf
     vocabSize: count(raw, "vocab_size", defaults.vocabSize),
     trainedContext: count(raw, "max_position_embeddings", defaults.trainedContext),
     normEpsilon: positive(raw, "rms_norm_eps", 1e-6),
-    rope: parseRope(raw),
+    rope,
+    ...(contextLimit ? { contextLimit } : {}),
     tiedHead: flag(raw, "tie_word_embeddings", false),
     bias: parseBias(raw, family),
     normedHeads: family.normedHeads,
