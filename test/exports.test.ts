@@ -316,6 +316,7 @@ const EXPORTS: Record<string, Exported> = {
       "GenerationDefaults",
       "GroupInput",
       "JsonRecord",
+      "LayerCache",
       "LoadOptions",
       "Logprobs",
       "LoraAdapter",

@@ -106,7 +106,6 @@ describe("fields that nobody reads", () => {
     [{ rope_parameters: { rope_type: "default", llama_4_scaling_beta: 0.1 } }, "llama_4_scaling_beta"],
     [{ rope_parameters: { rope_type: "ntk" } }, "rope_parameters.rope_type"],
     [{ rope_scaling: { type: "su" } }, "rope_scaling.type"],
-    [{ rope_parameters: { rope_type: "default", partial_rotary_factor: 0.5 } }, "partial_rotary_factor"],
     [{ rope_parameters: { full_attention: { rope_theta: 1 } } }, "rope_parameters.full_attention"],
   ])("are refused by name: %o", (raw, name) => {
     expect(() => parseRope({ max_position_embeddings: 64, ...raw })).toThrow(

@@ -24,13 +24,12 @@ export interface RopeRecord {
 
 /**
  * transformers 5 writes all into `rope_parameters`; before, it was `rope_theta` and `rope_scaling`, whose kind is
- * `rope_type` or, older still, `type`.
+ * `rope_type` or, older still, `type`. The share of a head that is turned is read elsewhere (rotary-config.ts).
  *
  * @throws TacetError unsupported_model for a kind or a field that is not implemented; bad_checkpoint for a field of the
  *   wrong kind, and for spellings that disagree
  */
 export function parseRope(raw: RawConfig, family: RopeFamily = {}): Rope {
-  if (!family.reads?.includes("partial_rotary_factor")) demand(raw, "partial_rotary_factor", [1]);
   const record = ropeRecord(raw);
   if (!record)
     return { theta: positive(raw, "rope_theta", family.theta ?? 10000), scaling: { kind: "none" } };
@@ -84,7 +83,6 @@ export function parseRopeRecord(raw: RawConfig, { fields, path }: RopeRecord, fa
       throw unsupported(`${path}.${kind}`, inner);
     }
   }
-  if (!family.reads?.includes("partial_rotary_factor")) demand(fields, "partial_rotary_factor", [1], path);
   if (present(fields.rope_theta) && present(raw.rope_theta) && fields.rope_theta !== raw.rope_theta) {
     throw bad(`${path}.rope_theta`, `is ${show(fields.rope_theta)}, rope_theta ${show(raw.rope_theta)}`);
   }

@@ -95,7 +95,9 @@ export class SegmentRunner {
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;
           const { pair, slots } = step;
-          const gain = await readWeight(pair.norm.weight, [pair.norm.width]);
+          const { weight, width, plusOne } = pair.norm;
+          const stored = await readWeight(weight, [width]);
+          const gain = plusOne ? stored.map((g) => g + 1) : stored;
           pairs.set(pair.second, { ...pair, slots, gain, session });
         }
         onProgress?.((index + 1) / segments.length);
