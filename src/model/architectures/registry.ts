@@ -6,9 +6,27 @@ import type { Architecture } from "./architecture.ts";
 import { chatGlm } from "./chatglm.ts";
 import { demand, type RawConfig } from "./config-fields.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptOss } from "./gpt-oss.ts";
+import { graniteMoe } from "./granite-moe.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
+import { mixtral } from "./mixtral.ts";
+import { olmoe } from "./olmoe.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, ...chatGlm, gpt2];
+const ARCHITECTURES: readonly Architecture[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  ...chatGlm,
+  gpt2,
+  mixtral,
+  qwen2Moe,
+  qwen3Moe,
+  gptOss,
+  olmoe,
+  graniteMoe,
+];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */
 export function architectureOf(raw: RawConfig): Architecture {

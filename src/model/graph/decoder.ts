@@ -6,6 +6,8 @@
 
 import type { Norm } from "./blocks/norm.ts";
 import type { LinearPlace } from "./linear-place.ts";
+import type { DeltaNet } from "./modules/delta-net.ts";
+import type { Experts } from "./modules/experts.ts";
 import type { Attention } from "./modules/attention.ts";
 import type { Mlp } from "./modules/mlp.ts";
 import type { PerLayerInput } from "./modules/per-layer-input.ts";
@@ -86,4 +88,4 @@ export interface Branch {
 }
 
 /** What a layer computes between its norms. Each kind is written by its entry in write-decoder.ts. */
-export type Module = Attention | Mlp | PerLayerInput;
+export type Module = Attention | Mlp | Experts | DeltaNet | PerLayerInput;

@@ -8,6 +8,8 @@ import { addNorm, type Norm, norm } from "./blocks/norm.ts";
 import type { Block, Branch, Decoder, DecoderConfig, Module } from "./decoder.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import { attentionWriter } from "./modules/attention.ts";
+import { deltaNetWriter } from "./modules/delta-net.ts";
+import { expertsWriter } from "./modules/experts.ts";
 import { mlpWriter } from "./modules/mlp.ts";
 import type { ModuleWriter, PlaceInput } from "./modules/module-writer.ts";
 import { PassWriter } from "./modules/pass-writer.ts";
@@ -20,6 +22,8 @@ import type { SegmentBuilder } from "./segment-builder.ts";
 const WRITERS: { readonly [K in Module["kind"]]: ModuleWriter<Extract<Module, { kind: K }>> } = {
   attention: attentionWriter,
   mlp: mlpWriter,
+  experts: expertsWriter,
+  "delta-net": deltaNetWriter,
   "per-layer-input": perLayerInputWriter,
 };
 

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { randomWeights, type Shapes, SmallModels } from "../../../../test/support/small-models.ts";
 import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { nodePlatform } from "../../../platform/node.ts";
-import { originalWeights, sliceName } from "../../weights/weight-source.ts";
+import { originalWeights } from "../../weights/weight-source.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
 
@@ -37,13 +37,12 @@ function separate(chosen: number, normalized: boolean): [ExpertLayer, Shapes] {
 
 /** All of them in one tensor, stored (in, out), gate and up in turn, with biases. */
 function joined(chosen: number): [ExpertLayer, Shapes] {
-  const slices = (name: string) => Array.from({ length: EXPERTS }, (_, e) => [sliceName(name, e, EXPERTS)]);
   const layer: ExpertLayer = {
     experts: EXPERTS,
     chosen,
     normalized: true,
     first: {
-      tensors: slices("gate_up"),
+      tensors: "gate_up",
       outFeatures: [2 * WIDTH],
       inFeatures: HIDDEN,
       storedInOut: true,
@@ -51,7 +50,7 @@ function joined(chosen: number): [ExpertLayer, Shapes] {
     },
     gate: { kind: "clamped", alpha: 1.702, limit: 0.5 },
     second: {
-      tensors: slices("down"),
+      tensors: "down",
       outFeatures: [HIDDEN],
       inFeatures: WIDTH,
       storedInOut: true,
@@ -80,28 +79,27 @@ function oracle(
   x: ArrayLike<number>,
   scores: readonly number[],
 ): number[] {
-  const at = (name: string, row: number, column: number): number => {
-    const [, whole = name, slice = "0"] = /^(.*)\[(\d+)\//.exec(name) ?? [];
-    const { shape, data } = weights.get(whole)!;
-    const columns = shape.at(-1)!;
-    const size = shape.slice(-2).reduce((product, axis) => product * axis, 1);
-    return data[Number(slice) * size + row * columns + column];
-  };
   const product = (
     { tensors, outFeatures, storedInOut, bias }: ExpertLayer["first"],
     expert: number,
     input: ArrayLike<number>,
-  ) =>
-    tensors[expert]
-      .flatMap((name, part) =>
-        Array.from({ length: outFeatures[part] }, (_, out) =>
-          Array.from(input).reduce(
-            (sum, value, i) => sum + value * (storedInOut ? at(name, i, out) : at(name, out, i)),
-            0,
-          ),
+  ): number[] => {
+    const isJoined = typeof tensors === "string";
+    const rows = (isJoined ? [tensors] : tensors[expert]).flatMap((name, part) => {
+      const { shape, data } = weights.get(name)!;
+      const [height, columns] = shape.slice(-2);
+      const start = isJoined ? expert * height * columns : 0;
+      return Array.from({ length: outFeatures[part] }, (_, out) =>
+        Array.from(input).reduce(
+          (sum, value, i) =>
+            sum + value * data[start + (storedInOut ? i * columns + out : out * columns + i)],
+          0,
         ),
-      )
-      .map((value, out) => value + (bias === undefined ? 0 : at(bias, expert, out)));
+      );
+    });
+    const biases = bias === undefined ? undefined : weights.get(bias)!.data;
+    return rows.map((value, out) => value + (biases ? biases[expert * rows.length + out] : 0));
+  };
   const exps = scores.map(Math.exp);
   const best = scores.map((score, e) => [score, e]).sort(([a], [b]) => b - a);
   const chosen = best.slice(0, layer.chosen).map(([, e]) => e);

@@ -2,14 +2,15 @@
 
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
+import { sliceName } from "../../weights/weight-source.ts";
 import { type Activation, activate } from "./activation.ts";
 import { reshape } from "./reshape.ts";
 import { byExpert, type Routes, route, rowsOfRoutes, sumOfRoutes } from "./routing.ts";
 
 /** One of the two products of every expert. */
 export interface ExpertMatrices {
-  /** For each expert the names of its tensors, on each other. */
-  readonly tensors: readonly (readonly string[])[];
+  /** For each expert the names of its tensors, on each other; or the name of one tensor of all, (experts, …). */
+  readonly tensors: readonly (readonly string[])[] | string;
   readonly outFeatures: readonly number[];
   readonly inFeatures: number;
   /** The tensors are stored (in, out). Default: (out, in). */
@@ -62,13 +63,15 @@ function expertProducts(
   x: Value,
 ): Value {
   const width = outFeatures.reduce((sum, out) => sum + out, 0);
+  const { experts } = routes;
   const product = byExpert(builder, routes, x, (expert, rows) => {
-    const matrix = { tensors: tensors[expert], outFeatures, inFeatures };
+    const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
+    const matrix = { tensors: own, outFeatures, inFeatures };
     const output = { dims: [rows.dims[0], width] };
     return builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
   });
   if (bias === undefined) return product;
-  const all = builder.weight(bias, [tensors.length, width]);
+  const all = builder.weight(bias, [experts, width]);
   const [added] = builder.node("Gather", [all, routes.expertOf], [{ dims: ["routes", width] }], {
     attributes: { axis: 0 },
   });
