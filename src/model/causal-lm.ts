@@ -291,7 +291,7 @@ export class CausalLm {
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
-      // What is read at once is given back at once. A single token is counted last of all, or not at all.
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
       if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
       for (let at = 0; at < ids.length; at += this.#passTokens) {

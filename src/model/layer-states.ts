@@ -13,7 +13,14 @@ interface Mark {
 }
 
 /** Earlier states that are kept: the latest ones. Each takes as much memory as the states of all layers. */
-const MARKS = 4;
+const MARKS = 3;
+
+/** Most bytes that a cache's states take: those of now, the first ones, and the marks. */
+export function mostStateBytes({ layers }: Pick<CacheShape, "layers">): number {
+  const sizes = layers.flatMap((kept) => (kept && "states" in kept ? kept.states : []));
+  const entries = sizes.reduce((sum, dims) => sum + dims.reduce((product, axis) => product * axis, 1), 0);
+  return 4 * entries * (MARKS + 2);
+}
 
 export class LayerStates {
   /** By name of the graph's input. */

@@ -198,7 +198,7 @@ function attentionOf(sizes: Sizes, layout: Layout, names: Names, layer: number):
   const own = layout.attention?.(layer, name) ?? {};
   const { heads = sizes.heads, kvHeads = sizes.kvHeads, headDim = sizes.headDim } = own;
   const stored = layout.storedInOut ? { storedInOut: true } : {};
-  const widths = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
+  const widths = [(own.gated ? 2 : 1) * heads * headDim, kvHeads * headDim, kvHeads * headDim];
   // Keys that are values too, or another layer's, have no module here.
   const parts = own.keysFrom !== undefined ? 1 : own.valuesAreKeys ? 2 : 3;
   const isFused = names.qkv.length === 1;

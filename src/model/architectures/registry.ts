@@ -9,8 +9,10 @@ import { gpt2 } from "./gpt2.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { graniteMoe } from "./granite-moe.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
+import { ministral3 } from "./ministral3.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
+import { qwen35 } from "./qwen3-5.ts";
 import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 
 const ARCHITECTURES: readonly Architecture[] = [
@@ -26,6 +28,8 @@ const ARCHITECTURES: readonly Architecture[] = [
   gptOss,
   olmoe,
   graniteMoe,
+  ministral3,
+  qwen35,
 ];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */
