@@ -13,7 +13,7 @@ export interface CachedGenerateEnd extends GenerateEnd {
 
 /**
  * What is generated after a prompt does not depend on what was read before: the cache is cut back to the longest
- * prefix that it has in common with the prompt. After an abort or an error it holds all that was read until then.
+ * prefix that it has in common with the prompt and can be cut back to. After an abort or an error it holds all that was read until then.
  */
 export class CachedContext {
   readonly model: CausalLm;
@@ -34,12 +34,15 @@ export class CachedContext {
     return this.#ids;
   }
 
-  /** How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. */
+  /**
+   * How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. So are
+   * those that the cache cannot keep without what comes behind them (KvCache.keepable).
+   */
   reusable(promptIds: readonly number[]): number {
     const most = Math.min(this.#ids.length, promptIds.length - 1);
     let common = 0;
     while (common < most && this.#ids[common] === promptIds[common]) common++;
-    return common;
+    return this.#cache.keepable(common);
   }
 
   /**

@@ -128,7 +128,7 @@ function readLayers(raw: RawConfig, sizes: Sizes, norm: NormKind) {
   const shared = isShared ? count(raw, "num_kv_shared_layers", 0, layers - 1) : 0;
   const full = readFullSizes(raw, sizes, isFull, keysAreValues);
   const rotary = {
-    full: readFullRotary(raw, full),
+    full: readFullRotary(raw, { ...full, trainedContext: sizes.trainedContext }),
     local: readRotaryOf(raw, "sliding_attention", sizes, {}),
   };
   return (layer: number, name: string): Partial<Attention> => {
@@ -190,11 +190,12 @@ function readFullSizes(
 }
 
 /** "proportional": angles as if all of a head were turned, of which only the first share is. */
-function readFullRotary(raw: RawConfig, { headDim }: FullSizes): Rotary {
+function readFullRotary(raw: RawConfig, sizes: Pick<Sizes, "headDim" | "trainedContext">): Rotary {
+  const { headDim } = sizes;
   const all = raw.rope_parameters as RawConfig | null | undefined;
   const own = (present(all) ? all?.full_attention : FULL_ROPE) as RawConfig | null | undefined;
   if (!present(own) || own?.rope_type !== "proportional") {
-    return readRotaryOf(raw, "full_attention", { headDim }, {}, { theta: 1e6 });
+    return readRotaryOf(raw, "full_attention", sizes, {}, { theta: 1e6 });
   }
   const field = "rope_parameters.full_attention";
   const share = positive(own, "partial_rotary_factor", 1, field);

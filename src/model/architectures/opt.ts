@@ -35,7 +35,10 @@ export const opt: Architecture = {
     const bias = flag(raw, "enable_bias", true);
     const positions = sizes.trainedContext;
     return buildDecoder(
-      { ...sizes, positionLimit: positions },
+      {
+        ...sizes,
+        contextLimit: { tokens: positions, reason: "the model's positions are learned one by one" },
+      },
       {
         names: {
           embedding: "model.decoder.embed_tokens.weight",

@@ -65,7 +65,8 @@ export const phi3: Architecture = {
       norm: readRms(raw, 1e-5),
       bias: readBiases(raw),
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { share: 1 }),
+      // Older names of longrope.
+      rotary: readRotary(raw, sizes, { share: 1, kindOf: { su: "longrope", yarn: "longrope" } }),
       attention: (layer) => ({ window: windowIn(window, layer) }),
     });
   },

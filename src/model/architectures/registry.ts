@@ -15,14 +15,20 @@ import { gemma4 } from "./gemma4.ts";
 import { glm, glm4 } from "./glm.ts";
 import { gptNeoX } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { granite } from "./granite.ts";
+import { graniteMoe } from "./granite-moe.ts";
 import { hunyuanDense } from "./hunyuan.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 import { ministral3 } from "./ministral3.ts";
+import { mixtral } from "./mixtral.ts";
 import { nemotron } from "./nemotron.ts";
 import { olmo2, olmo3 } from "./olmo.ts";
+import { olmoe } from "./olmoe.ts";
 import { opt } from "./opt.ts";
 import { phi, phi3 } from "./phi.ts";
+import { qwen35 } from "./qwen3-5.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
 import { stableLm } from "./stablelm.ts";
@@ -32,8 +38,13 @@ export const ARCHITECTURES: readonly Architecture[] = [
   llama,
   mistral,
   ministral3,
+  mixtral,
   qwen2,
+  qwen2Moe,
   qwen3,
+  qwen3Moe,
+  qwen35,
+  gptOss,
   gemma,
   gemma2,
   gemma3,
@@ -45,7 +56,9 @@ export const ARCHITECTURES: readonly Architecture[] = [
   ...chatGlm,
   olmo2,
   olmo3,
+  olmoe,
   granite,
+  graniteMoe,
   smollm3,
   stableLm,
   starcoder2,
