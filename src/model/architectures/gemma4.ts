@@ -26,7 +26,7 @@ export const gemma4: Architecture = {
   name: "Gemma4ForCausalLM",
   modelType: "gemma4_text",
   describe(raw) {
-    refuseRelatives(raw, ["final_logit_softcapping"]);
+    refuseRelatives(raw, ["final_logit_softcapping", "num_experts"]);
     demand(raw, "enable_moe_block", [false]);
     demand(raw, "use_bidirectional_attention", ["vision"]); // of pictures alone
     const sizes = readSizes(raw, {
