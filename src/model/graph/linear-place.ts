@@ -21,6 +21,8 @@ export interface LinearPlace {
   readonly bias: boolean;
   /** Weights are stored (in, out), as GPT-2's Conv1D has them. Default: (out, in). */
   readonly storedInOut?: boolean;
+  /** The weights are never rounded. */
+  readonly exact?: boolean;
   /** Rows are looked up by token: `inFeatures` is the vocabulary. */
   readonly isEmbedding?: boolean;
   /** It makes the logits. */

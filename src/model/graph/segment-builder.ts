@@ -197,9 +197,10 @@ export class SegmentBuilder {
 
   /** y = s ⊙ [W_1; W_2; …]·x, without a bias; s is 1 unless an adapter has changed it. */
   weightsProduct(place: LinearPlace, x: Value, name?: string): Value {
-    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false } = place;
+    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false, exact = false } = place;
     const { changes } = this.plan;
-    const matrix: Matrix = { tensors: weightsOf(place), outFeatures, inFeatures, storedInOut, isHead };
+    const tensors = weightsOf(place);
+    const matrix: Matrix = { tensors, outFeatures, inFeatures, storedInOut, isHead, exact };
     const replaced = modules.map((module, i) => changes.tensor(`${module}.weight`, storedShape(matrix, i)));
     const rows = isHead ? changes.tokens(modules[0], outFeatures[0], inFeatures) : undefined;
     const scales = changes.scales(modules, outFeatures);
