@@ -89,8 +89,8 @@ export function decodeManifest(json: string): BundleManifest {
   const groups = array(fields.groups, "groups", MAX_GROUPS);
   const text = decodeAdapterText(fields.text);
   const isExtended = version === EXTENDED_VERSION;
-  const changes =
-    isExtended && fields.changes !== undefined ? decodeManifestChanges(fields.changes) : undefined;
+  if (!isExtended && fields.changes !== undefined) throw refusal("version 2 has no changes");
+  const changes = fields.changes === undefined ? undefined : decodeManifestChanges(fields.changes);
   const decoded = groups.map((group, i) => decodeGroup(group, `groups[${i}]`, isExtended));
   if (versionOf({ groups: decoded, ...(changes && { changes }) }) !== version)
     throw refusal(`it has version ${version} and nothing that needs it`);

@@ -72,7 +72,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     );
   }
   const signs = initializationSigns(
-    groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
+    // PEFT begins an embedding's A at zero.
+    groups
+      .filter(({ input }) => input !== "ids")
+      .flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
   if (!options.json) {
     warnOfInitialization(signs);
