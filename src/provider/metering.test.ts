@@ -1,6 +1,5 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { heard, hello, say } from "../../test/support/provider-client.ts";
@@ -12,6 +11,7 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
@@ -162,7 +162,6 @@ describe("a store behind a network", () => {
       remaining: (...args) => later(() => store.remaining(...args)),
       allocateKey: (account) => later(() => store.allocateKey(account)),
       keysLeft: (...args) => later(() => store.keysLeft(...args)),
-      keyIsLive: (...args) => later(() => store.keyIsLive(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;

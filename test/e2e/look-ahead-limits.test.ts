@@ -1,7 +1,7 @@
 /** What a provider allows decides whether, and when, its groups are asked ahead (src/model/run/look-ahead.ts). */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../../src/base/errors.ts";
 import type { Platform } from "../../src/base/platform.ts";
-import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";

@@ -12,7 +12,7 @@ import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { toFloat16 } from "../../src/bundle/float16.ts";
 import { signKeyPart } from "../../src/bundle/key-signature.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import type { EncryptedWeights } from "../../src/pll/provider-layer.ts";
 import { seededRandom } from "../oracle/seeded-random.ts";

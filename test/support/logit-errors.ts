@@ -11,6 +11,7 @@
  */
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import type { TestModel } from "./models.ts";
+import { cacheFor } from "./models.ts";
 import { PredictedDeltas, readState } from "./predicted-deltas.ts";
 import { poissonQuantile, studentQuantile, studentTail } from "./student.ts";
 
@@ -30,7 +31,7 @@ export interface Answered {
 
 /** Logits after each id that was read, (prompt + answer - 1, vocab): the answer one by one, as in generation. */
 export async function logitsOf(model: CausalLm, { prompt, answer }: Answered): Promise<Float32Array> {
-  const cache = model.newCache();
+  const cache = cacheFor(model, prompt);
   const parts = [await model.forwardAll(prompt, cache)];
   for (const id of answer.slice(0, -1)) parts.push(await model.forward([id], cache));
   cache.dispose();
@@ -45,7 +46,7 @@ export async function logitsOf(model: CausalLm, { prompt, answer }: Answered): P
 
 /** All at once: faster, the same but for the rounding of floats. */
 async function logitsAtOnce(model: CausalLm, { prompt, answer }: Answered): Promise<Float32Array> {
-  const cache = model.newCache();
+  const cache = cacheFor(model, prompt);
   const logits = await model.forwardAll([...prompt, ...answer.slice(0, -1)], cache);
   cache.dispose();
   return logits;

@@ -41,6 +41,7 @@ interface Group {
 
 export class PredictedDeltas implements DeltaSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #groups: readonly Group[];
   #gaussian = gaussianSource(0);
   readonly #vectorsPerKey: number;
@@ -51,6 +52,7 @@ export class PredictedDeltas implements DeltaSource {
   constructor({ bundle, weights }: ReadState) {
     const { manifest } = bundle;
     const { parameters } = manifest;
+    this.invocationTokens = manifest.invocationTokens;
     this.#vectorsPerKey = parameters.vectorsPerKey;
     this.#norm = scaledNorm(parameters);
     this.#weightNoise = predictedNoiseParts(parameters, 0).weightError / this.#norm;
