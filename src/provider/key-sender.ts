@@ -4,14 +4,14 @@
  * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
-import type { ReplyScheduler } from "./reply-scheduler.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
-import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
+import type { KeyPart } from "./key-part.ts";
 import type { KeyRates } from "./key-rates.ts";
+import type { ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import { OneAtATime, type Turn } from "./one-at-a-time.ts";
 

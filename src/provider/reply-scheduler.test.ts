@@ -1,6 +1,6 @@
 /** Turns between owners, parts of a long query, and pools that fail. */
 import { describe, expect, it } from "vitest";
-import { type ReplyPart, type ReplyPool, ReplyScheduler, type ComputedReply } from "./reply-scheduler.ts";
+import { type ComputedReply, type ReplyPart, type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
 /** A layer whose reply byte is its query byte; 2^24 multiply-adds a vector, so four of them are a part. */

@@ -9,8 +9,8 @@
 import { type KeyPart, makeKeyPart } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
 import type { Sha256 } from "./meter.ts";
-import type { ServedAdapter } from "./served-adapter.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;

@@ -3,17 +3,17 @@
  * separate memory.
  */
 import { extname } from "node:path";
+import { bundleIdBytes } from "../../bundle/manifest.ts";
 import { WorkerPool } from "../../platform/node.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
-  ReplyPart,
-  ReplyPool,
   ComputedReply,
   KeyPart,
   KeyPartTask,
+  ReplyPart,
+  ReplyPool,
   ServedAdapter,
 } from "../../provider/provider.ts";
-import { bundleIdBytes } from "../../bundle/manifest.ts";
 
 /** The way to a worker and back takes some 0.1 ms: this is about ten times as much work. */
 const LEAST_PRODUCTS = 2 ** 23;
