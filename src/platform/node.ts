@@ -1,6 +1,7 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
 import type { Platform } from "../base/platform.ts";
 import { nodeFileCache } from "./node/files/file-cache.ts";
+import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
@@ -18,9 +19,15 @@ export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-fil
 export { findModel, isFolder } from "./node/files/model-folder.ts";
 export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
+export { nodeSha256 } from "./node/sha256.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
 export function nodePlatform(): Platform {
-  return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };
+  return {
+    tensors: nodeTensorRuntime(),
+    sha256: nodeSha256,
+    connect: connectSocket,
+    weightCache: nodeFileCache(),
+  };
 }

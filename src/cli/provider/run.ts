@@ -3,14 +3,19 @@ import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
 import { WaitingBytes } from "../../base/waiting-bytes.ts";
-import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
+import {
+  nodeFileTree,
+  nodeSha256,
+  type ServeOptions,
+  type SocketServer,
+  serveSockets,
+} from "../../platform/node.ts";
 import { keyAllows } from "../../provider/api-keys.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
 import type { Limits } from "../../wire/limits.ts";
 import {
   type AdapterFigures,
-  nodeSha256,
   openDataFolder,
   type OpenedData,
   writeFigures,
