@@ -77,7 +77,7 @@ export class RemoteProvider implements KeySource {
       provider.#connection = connection;
       const bundle = await provider.#getBundle(connection);
       provider.#bundleDigest = bundle.digest.slice();
-      provider.#keyFormat = keyFormatOf(bundle);
+      provider.#keyFormat = keyFormatOf(bundle, platform.sha256);
       return { provider, bundle };
     } catch (error) {
       provider.close();

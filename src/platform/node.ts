@@ -1,6 +1,7 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
 import type { Platform } from "../base/platform.ts";
 import { nodeFileCache } from "./node/files/file-cache.ts";
+import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
@@ -22,6 +23,11 @@ export { type ServeOptions, type SocketServer, serveSockets } from "./node/socke
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
 export function nodePlatform(): Platform {
-  return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };
+  return {
+    tensors: nodeTensorRuntime(),
+    sha256: nodeSha256,
+    connect: connectSocket,
+    weightCache: nodeFileCache(),
+  };
 }
 export { nodeSha256 } from "./node/sha256.ts";
