@@ -355,6 +355,8 @@ export class CausalLm {
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
+      if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
@@ -441,18 +443,19 @@ async function openWeights(
   });
 }
 
-/** @throws TacetError bad_argument for more positions than the model has */
-function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+/** @throws TacetError bad_argument for a longer context than the model runs */
+function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+  const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+    return Math.min(limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
-  if (asked <= positionLimit) return asked;
+  if (asked <= limit) return asked;
   throw new TacetError(
     "bad_argument",
-    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
-    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+    `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
+    { hint: `ask for a context of at most ${limit}` },
   );
 }
 
