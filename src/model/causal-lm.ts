@@ -50,8 +50,8 @@ export interface BaseOptions {
   /** Compute base products while deltas are on their way (default), or together with what comes after. */
   readonly overlap?: boolean;
   /**
-   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
-   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   * Most tokens that are read at a time; a longer prompt takes several passes, so that activations and attention scores
+   * do not grow with it. Default: 512, fewer for very long contexts.
    */
   readonly passTokens?: number;
   readonly onProgress?: (fraction: number) => void;
@@ -132,7 +132,6 @@ export class CausalLm {
   readonly contextLength: number;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
-  readonly #passTokens: number;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
 
@@ -142,14 +141,12 @@ export class CausalLm {
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
     runner: SegmentRunner,
-    passTokens: number,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
-    this.#passTokens = passTokens;
   }
 
   /**
@@ -230,6 +227,7 @@ export class CausalLm {
       {
         places: [...groupAt.keys()],
         layers: config.layers,
+        passTokens,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
@@ -245,9 +243,7 @@ export class CausalLm {
       })),
     );
     const cacheShape = architecture.cacheShape(config);
-    return runners.map(
-      (runner) => new CausalLm(config, places, contextLength, cacheShape, runner, passTokens),
-    );
+    return runners.map((runner) => new CausalLm(config, places, contextLength, cacheShape, runner));
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -291,19 +287,11 @@ export class CausalLm {
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
     if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
     this.#busy.add(cache);
-    const before = cache.length;
     try {
-      cache.reserve(before + ids.length);
-      const logits: Float32Array[] = [];
-      for (let at = 0; at < ids.length; at += this.#passTokens) {
-        const part = ids.slice(at, at + this.#passTokens);
-        logits.push(await this.#runner.run({ ids: part, firstRow }, cache, options.signal));
-        cache.commit(part.length);
-      }
-      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
-    } catch (error) {
-      cache.truncate(Math.min(before, cache.length));
-      throw error;
+      cache.reserve(cache.length + ids.length);
+      const logits = await this.#runner.run({ ids, firstRow }, cache, options.signal);
+      cache.commit(ids.length);
+      return logits;
     } finally {
       this.#busy.delete(cache);
     }
@@ -340,16 +328,6 @@ function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked
   if (asked !== undefined) return assertInteger(asked, "passTokens", 1, 2 ** 24);
   const fitting = Math.floor(SCORE_BYTES / (4 * heads * contextLength));
   return Math.max(16, Math.min(PASS_TOKENS, fitting));
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** The weights in the format that is asked for, after a look at what they will need. */
