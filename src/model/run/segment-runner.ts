@@ -30,6 +30,8 @@ export interface ForwardTimings {
   beginMs: number;
   /** In waiting for deltas, their making included where it is done in this process, and for nothing else. */
   waitMs: number;
+  /** Waits for deltas that came one after the other; of parts on their way at the same time those of one. */
+  exchanges: number;
 }
 
 export interface RunnerOptions {
@@ -75,7 +77,7 @@ interface Reading {
 }
 
 /** Milliseconds of one part. Of several at a time one may compute while others wait. */
-type Clock = Pick<ForwardTimings, "modelMs" | "beginMs" | "waitMs">;
+type Clock = Pick<ForwardTimings, "modelMs" | "beginMs" | "waitMs" | "exchanges">;
 
 /** A part, how it is read, and where its time is noted. */
 interface PartInput {
@@ -88,10 +90,18 @@ interface PartInput {
 const MOST_STEP_TOKENS = 32;
 /** Whether groups are asked together depends on the tokens of a part, and the number of parts on that: a guess first. */
 const LIKELY_PARTS = 4;
+const newClock = (): Clock => ({ modelMs: 0, beginMs: 0, waitMs: 0, exchanges: 0 });
 const atOnce: TakeTurn = (run) => run();
 
 export class SegmentRunner {
-  readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
+  readonly timings: ForwardTimings = {
+    forwards: 0,
+    sessionRuns: 0,
+    modelMs: 0,
+    beginMs: 0,
+    waitMs: 0,
+    exchanges: 0,
+  };
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
@@ -157,7 +167,7 @@ export class SegmentRunner {
     const parts = cut.map((part) => ({
       input: part,
       memory: memory(),
-      clock: { modelMs: 0, beginMs: 0, waitMs: 0 },
+      clock: newClock(),
     }));
     const start = performance.now();
     try {
@@ -170,6 +180,7 @@ export class SegmentRunner {
     } finally {
       this.#count(
         parts.map(({ clock }) => clock),
+        Math.min(atMost, parts.length),
         performance.now() - start,
       );
     }
@@ -224,11 +235,12 @@ export class SegmentRunner {
     return { count, vectors: count === 0 ? 0 : groups / count };
   }
 
-  #count(clocks: readonly Clock[], ms: number): void {
+  #count(clocks: readonly Clock[], atMost: number, ms: number): void {
     const sum = (name: keyof Clock) => clocks.reduce((total, clock) => total + clock[name], 0);
     const [modelMs, beginMs] = [sum("modelMs"), sum("beginMs")];
     this.timings.modelMs += modelMs;
     this.timings.beginMs += beginMs;
+    this.timings.exchanges += Math.ceil(sum("exchanges") / atMost);
     this.timings.waitMs += Math.max(0, Math.min(sum("waitMs"), ms - modelMs - beginMs));
   }
 
@@ -246,7 +258,7 @@ export class SegmentRunner {
     this.timings.sessionRuns++;
   }
 
-  async #step(step: LoadedStep, { pass, open, signal }: Reading): Promise<void> {
+  async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
       case "begin":
@@ -255,6 +267,7 @@ export class SegmentRunner {
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;
+        clock.exchanges++;
         await unlessAborted(
           pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
           signal,
@@ -265,6 +278,7 @@ export class SegmentRunner {
         const asked = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
         try {
           open.exchange = await unlessAborted(asked, signal);
+          clock.exchanges += open.exchange.first === undefined ? 2 : 1;
         } catch (error) {
           asked.then(dropExchange).catch(() => {});
           throw error;
