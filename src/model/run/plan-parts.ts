@@ -31,7 +31,7 @@ export interface Exchanges {
 const LEAST_TOKENS = 8;
 const MOST_PARTS = 16;
 /** Parts are made where they save that share of the time at least: what is predicted is not exact. */
-const WORTHWHILE = 0.15;
+const WORTHWHILE = 0.05;
 /** Of two numbers of parts the smaller one is taken unless the larger one saves so much. */
 const SIMILAR = 0.03;
 
