@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|network|large|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|network|large|context|timing-leak|all [--quick]
 // network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),
   network: () => import("./network.ts"),
+  conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
-import { openPrivateModel, type PrivateModel } from "../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/private-model.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../src/model/causal-lm.ts";

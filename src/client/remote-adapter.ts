@@ -25,7 +25,7 @@ import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
-import type { QueryAnswer } from "./connection.ts";
+import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { LineEstimate } from "./line-estimate.ts";
@@ -36,7 +36,7 @@ import { PairEffects } from "./pair-effects.ts";
 export interface QueryTransport extends KeySource {
   /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
   readonly welcomeMs?: number;
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
@@ -65,7 +65,7 @@ const MOST_LOSSES = { timed_out: 2, others: 4 };
 /** Vectors of one begin() that are on their way. */
 interface Sent {
   readonly query: OpenQuery;
-  readonly answer: Promise<QueryAnswer>;
+  readonly answer: Promise<QueryReply>;
 }
 
 /** Queries of one group that have been sent. */
@@ -93,6 +93,7 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
   readonly line: LineEstimate;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
@@ -143,6 +144,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       transport,
       Math.min(vectorsPerKey ?? parameters.vectorsPerKey, parameters.vectorsPerKey),
     );
+    this.invocationTokens = manifest.invocationTokens;
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
@@ -264,7 +266,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    * Sends at once where a key is in hand, unless contexts beside this one have as many queries open as the provider takes.
    * A key that the provider refuses is replaced: the same bytes are asked under another one.
    */
-  async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
+  async #ask(group: number, query: OpenQuery): Promise<QueryReply> {
     const { layer } = this.#groups[group];
     let [tried, losses] = [0, 0];
     let arrivals = Number.POSITIVE_INFINITY;
@@ -287,12 +289,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }
   }
 
-  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryAnswer> {
+  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryReply> {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
     this.line.sent(query.vectors, start);
-    let answer: QueryAnswer | undefined;
+    let answer: QueryReply | undefined;
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
       // What the answer will be taken from: while it is on its way.

@@ -20,12 +20,16 @@ export function joinLogits(
   parts: readonly PassInput[],
   logits: readonly Float32Array[],
 ): Float32Array {
-  const last = logits[logits.length - 1];
-  const asked = firstRow < 0 ? [last] : logits.filter((_, i) => parts[i].firstRow >= 0);
-  if (asked.length === 1) return asked[0];
-  const all = new Float32Array(asked.reduce((sum, { length }) => sum + length, 0));
+  if (firstRow < 0) return logits[logits.length - 1];
+  return joinRows(logits.filter((_, i) => parts[i].firstRow >= 0));
+}
+
+/** One after another. */
+export function joinRows(parts: readonly Float32Array[]): Float32Array {
+  if (parts.length === 1) return parts[0];
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
-  for (const part of asked) {
+  for (const part of parts) {
     all.set(part, at);
     at += part.length;
   }

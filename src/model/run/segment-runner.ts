@@ -9,6 +9,7 @@ import {
 } from "./loaded-model.ts";
 import { assertNever } from "../../base/errors.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import type { DeltaSource, PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
@@ -56,10 +57,17 @@ export interface RunnerUse {
   readonly canPair?: (first: number, second: number) => boolean;
 }
 
+/**
+ * Segments of one base model that are computed at a time. Passes of several conversations go on beside each other: while
+ * one waits for deltas, others compute. More at a time would only share the processor's cores and caches.
+ */
+const COMPUTING = 2;
+
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, "deltas"> {
   readonly passTokens: number;
   users: number;
+  readonly computing: FairSemaphore;
 }
 
 /** What has been asked for and not been waited for. */
@@ -94,21 +102,19 @@ const newClock = (): Clock => ({ modelMs: 0, beginMs: 0, waitMs: 0, exchanges: 0
 const atOnce: TakeTurn = (run) => run();
 
 export class SegmentRunner {
-  readonly timings: ForwardTimings = {
-    forwards: 0,
-    sessionRuns: 0,
-    modelMs: 0,
-    beginMs: 0,
-    waitMs: 0,
-    exchanges: 0,
-  };
+  readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
   readonly #cost = new MeasuredCost();
 
-  private constructor(loaded: Loaded, { deltas, lookAheadAfter, canPair = () => true }: RunnerUse) {
+  private constructor(
+    loaded: Loaded,
+    { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
+    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, ...newClock() },
+  ) {
+    this.timings = timings;
     this.#loaded = loaded;
     this.#model = { ...loaded, deltas };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
@@ -136,7 +142,9 @@ export class SegmentRunner {
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;
           const { pair, slots } = step;
-          const gain = await readWeight(pair.norm.weight, [pair.norm.width]);
+          const { weight, width, plusOne } = pair.norm;
+          const stored = await readWeight(weight, [width]);
+          const gain = plusOne ? stored.map((g) => g + 1) : stored;
           pairs.set(pair.second, { ...pair, slots, gain, session });
         }
         onProgress?.((index + 1) / segments.length);
@@ -145,8 +153,28 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    const shared: Loaded = { segments: loaded, slotOf, places, pairs, passTokens, users: 0 };
+    const shared: Loaded = {
+      segments: loaded,
+      slotOf,
+      places,
+      pairs,
+      passTokens,
+      users: 0,
+      computing: new FairSemaphore(COMPUTING),
+    };
     return uses.map((use) => new SegmentRunner(shared, use));
+  }
+
+  /**
+   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
+   * To be disposed too.
+   */
+  withDeltas(deltas: DeltaSource): SegmentRunner {
+    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  }
+
+  sharesSessions(other: SegmentRunner): boolean {
+    return this.#loaded === other.#loaded;
   }
 
   /**
@@ -250,12 +278,16 @@ export class SegmentRunner {
     return memory;
   }
 
-  async #runSegment(segment: LoadedSegment, { pass, clock }: Reading): Promise<void> {
-    const start = performance.now();
-    await pass.runSegment(segment);
-    const ms = performance.now() - start;
-    clock.modelMs += ms;
-    this.timings.sessionRuns++;
+  async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {
+    const leave = await this.#loaded.computing.take(signal);
+    try {
+      const start = performance.now();
+      await pass.runSegment(segment);
+      clock.modelMs += performance.now() - start;
+      this.timings.sessionRuns++;
+    } finally {
+      leave();
+    }
   }
 
   async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {

@@ -175,7 +175,7 @@ describe("a product", () => {
           tensor: () => expect.unreachable(),
           quantized: () => ({ tree, bits, codes: file.tensors.get("c")!, scales: file.tensors.get("s")! }),
         },
-        { groupAt: new Map(), overlap: false, pairable: new Set(), loras: new Map() },
+        { groupAt: new Map(), pairable: new Set(), loras: new Map() },
       );
       const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K, storedInOut };
       const x = builder.given("x", "float32", [1, "tokens", K]);
