@@ -228,6 +228,7 @@ export class SegmentRunner {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
         await takeTurn(() => this.#runSegment(segment, reading));
+        throwIfAborted(signal);
         for (const step of segment.steps) {
           const start = performance.now();
           const done = this.#step(step, reading);

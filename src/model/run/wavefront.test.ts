@@ -41,7 +41,7 @@ async function load(checkpoint: Checkpoint, options: LoadOptions): Promise<Causa
 class FarLora implements DeltaSource {
   readonly inner: LocalLora;
   readonly lowRank: LowRankSource;
-  line: Line = { roundTripMs: 1000, vectorMs: 0 };
+  line: Line = { roundTripMs: 3000, vectorMs: 100 };
   /** Turns of the event loop before an answer comes. */
   turns: () => number = () => 1;
   /** Of tokens that are on their way: now, and the most so far. */
@@ -110,7 +110,7 @@ function expectClose(got: Float32Array, want: Float32Array): void {
 
 const lines = fc.record({
   roundTripMs: fc.constantFrom(0, 0.2, 5, 1000),
-  vectorMs: fc.constantFrom(0, 0.01, 1),
+  vectorMs: fc.constantFrom(0, 0.01, 1, 100),
 });
 
 describe.each(FAMILIES)("%s", (family) => {
@@ -127,6 +127,7 @@ describe.each(FAMILIES)("%s", (family) => {
     for (const passTokens of [512, 20]) {
       const source = passTokens === 512 ? deltas : new FarLora(checkpoint, adapter);
       const model = await load(checkpoint, { deltas: source, passTokens });
+      let calls = 0;
       await fc.assert(
         fc.asyncProperty(prompt, async ({ before, length, line, seed }) => {
           source.line = line;
@@ -140,6 +141,7 @@ describe.each(FAMILIES)("%s", (family) => {
           expectClose(await model.forward(ids(length), got), await plain.forward(ids(length), want));
           expectClose(await model.forward([5], got), await plain.forward([5], want));
           expect(got.length).toBe(want.length);
+          calls += before > 0 ? 4 : 3;
           expectClose(
             await model.forwardAll(ids(length, 3), got),
             await plain.forwardAll(ids(length, 3), want),
@@ -147,6 +149,7 @@ describe.each(FAMILIES)("%s", (family) => {
         }),
         { numRuns: 12 },
       );
+      expect(model.timings.forwards, "parts").toBeGreaterThan(calls);
     }
   });
 });
