@@ -21,6 +21,7 @@ import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
+import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
@@ -50,8 +51,8 @@ export interface BaseOptions {
    */
   readonly contextLength?: number | undefined;
   /**
-   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
-   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   * Most tokens that are read at a time; a longer prompt takes several passes, so that activations and attention scores
+   * do not grow with it. Default: 512, fewer for very long contexts.
    */
   readonly passTokens?: number | undefined;
   readonly onProgress?: ((fraction: number) => void) | undefined;
@@ -136,7 +137,6 @@ export class CausalLm {
   readonly #baseRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
-  readonly #passTokens: number;
   readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
@@ -147,7 +147,6 @@ export class CausalLm {
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
     [runner, baseRunner]: readonly [SegmentRunner, SegmentRunner | undefined],
-    passTokens: number,
     { invocationTokens, isAdapted }: { invocationTokens: readonly number[] | undefined; isAdapted: boolean },
     onWarning: ((message: string) => void) | undefined,
   ) {
@@ -159,7 +158,6 @@ export class CausalLm {
     this.#runner = runner;
     this.#baseRunner = baseRunner;
     this.#adaptedFrom = isAdapted && invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
-    this.#passTokens = passTokens;
     this.#onWarning = onWarning;
   }
 
@@ -243,6 +241,7 @@ export class CausalLm {
       {
         places: [...groupAt.keys()],
         layers: decoder.layers,
+        passTokens,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
@@ -264,16 +263,7 @@ export class CausalLm {
       const adaptation = { invocationTokens, isAdapted };
       const both = [runners[i], alone] as const;
       return new CausalLm(
-        ...([
-          decoder,
-          places,
-          contextLength,
-          cacheShape,
-          both,
-          passTokens,
-          adaptation,
-          options.onWarning,
-        ] as const),
+        ...([decoder, places, contextLength, cacheShape, both, adaptation, options.onWarning] as const),
       );
     });
   }
@@ -361,14 +351,13 @@ export class CausalLm {
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
         const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
-        const most = isBase ? Math.min(this.#passTokens, untilAdapted) : this.#passTokens;
-        const part = ids.slice(at, at + most);
+        const part = ids.slice(at, isBase ? at + untilAdapted : ids.length);
         const runner = isBase ? this.#baseRunner : this.#runner;
         logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
         at += part.length;
       }
-      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
+      return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
@@ -408,16 +397,6 @@ function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked
   if (asked !== undefined) return assertInteger(asked, "passTokens", 1, 2 ** 24);
   const fitting = Math.floor(SCORE_BYTES / (4 * heads * contextLength));
   return Math.max(16, Math.min(PASS_TOKENS, fitting));
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** The weights in the format that is asked for, after a look at what they will need. */
