@@ -7,11 +7,15 @@ import type { CausalLm } from "../model/causal-lm.ts";
 import type { KvCache } from "../model/kv-cache.ts";
 import { type Logprobs, logProbabilities } from "./log-probabilities.ts";
 import { checkPenaltyOptions, LogitPenalties, type PenaltyOptions } from "./logit-penalties.ts";
-import { checkSampleOptions, type SampleOptions, sampleToken, seededUniform } from "./sample-token.ts";
+import { checkSampleOptions, type SampleOptions, sampleToken } from "./sample-token.ts";
+import { checkSeed, randomSeed, tokenDraw } from "./token-draw.ts";
 
 /** How the next token is chosen. Defaults of a checkpoint and wishes of a user can be spread over one another. */
 export interface SamplingOptions extends SampleOptions, PenaltyOptions {
-  /** The same draws for the same seed: an integer of at most 53 bits. Default: a random one. */
+  /**
+   * The same draws for the same seed, wherever in a context an answer begins: an integer of at most 53 bits. Default: a
+   * random one.
+   */
   readonly seed?: number;
 }
 
@@ -87,7 +91,7 @@ export function checkSampling(sampling: SamplingOptions): void {
   checkOptions(sampling, SAMPLING, { of: "sampling" });
   checkSampleOptions(sampling);
   checkPenaltyOptions(sampling);
-  if (sampling.seed !== undefined) seededUniform(sampling.seed);
+  if (sampling.seed !== undefined) checkSeed(sampling.seed);
 }
 
 /**
@@ -116,12 +120,13 @@ export async function* generate(
     cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
     const ids = [...cachedIds, ...promptIds];
     model.adaptFrom(options.adaptedFrom ?? model.adaptedFrom(ids), cache);
-    const random = seededUniform(sampling.seed ?? randomSeed());
+    const { seed = randomSeed() } = sampling;
+    const start = cache.length + promptIds.length;
     const penalties = new LogitPenalties(sampling, ids);
     let next = promptIds;
     for (let index = 0; index < maxNewTokens; index++) {
       const logits = await model.forward(next, cache, signal ? { signal } : {});
-      const id = sampleToken(penalties.apply(logits), sampling, random);
+      const id = sampleToken(penalties.apply(logits), sampling, tokenDraw(seed, start + index));
       penalties.push(id);
       yield {
         id,
@@ -139,9 +144,4 @@ export async function* generate(
   } finally {
     if (!options.cache) cache.dispose();
   }
-}
-
-function randomSeed(): number {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high >>> 11) * 2 ** 32 + low;
 }

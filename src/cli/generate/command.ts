@@ -18,9 +18,9 @@ export function registerGenerate(program: Command, signal: AbortSignal): void {
 Without --provider and --adapter the base model answers alone.
 
 If the provider is lost and does not come back, the exit code is 5. With --json
-what there is is still printed, and --resume FILE goes on from there: greedily
-as if nothing had happened, with --temperature with new draws. Frequency and
-presence penalties then count from there. Without --json nothing is kept.
+what there is is still printed, and --resume FILE goes on from there as if
+nothing had happened, where --temperature draws only with the same --seed.
+Frequency and presence penalties then count from there. Without --json nothing is kept.
 
 Examples:
   tacet generate tender
