@@ -239,7 +239,7 @@ const EXPORTS: Record<string, Exported> = {
     ],
   },
   "./openai": {
-    values: ["ContextPool", "Endpoint", "FairSemaphore", "ServedModel", "passTurns"],
+    values: ["ContextPool", "Endpoint", "FairSemaphore", "ServedModel"],
     types: [
       "AccessOptions",
       "Answer",
@@ -316,6 +316,7 @@ const EXPORTS: Record<string, Exported> = {
       "GenerationDefaults",
       "GroupInput",
       "JsonRecord",
+      "LayerCache",
       "LoadOptions",
       "Logprobs",
       "LoraAdapter",

@@ -39,7 +39,7 @@ export {
   renderChat,
   type TemplateVariables,
 } from "../text/chat-template.ts";
-export type { DecoderConfig } from "../model/architectures/decoder-config.ts";
+export type { DecoderConfig } from "../model/graph/decoder.ts";
 export type {
   AdaptedGroup,
   DeltaSource,
@@ -56,7 +56,7 @@ export {
   type SamplingOptions,
 } from "../generation/generate.ts";
 export { type GenerationDefaults, readGenerationDefaults } from "../generation/generation-defaults.ts";
-export type { CacheShape } from "../model/graph/pass-values.ts";
+export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
 export { KvCache } from "../model/kv-cache.ts";
 export { LocalLora } from "../model/adapter/local-lora.ts";
 export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";

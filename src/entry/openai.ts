@@ -7,7 +7,6 @@ export {
   ContextPool,
   Endpoint,
   type EndpointOptions,
-  passTurns,
   type RequestEntry,
   ServedModel,
   type ServedModelOptions,

@@ -252,6 +252,32 @@ describe("the embedded model", () => {
     await running;
   });
 
+  it("lets conversations go on while others wait for their deltas", async () => {
+    const name = golden("llama-f32");
+    const lora = await localLora(name, join(name, "adapter"));
+    const together = 8;
+    // Nobody is answered before all have asked: a pass that kept others from running would wait for ever.
+    let arrived: (() => void)[] = [];
+    const deltas: DeltaSource = {
+      groups: lora.groups,
+      begin(group, x, tokens) {
+        const pending = lora.begin(group, x, tokens);
+        const all = new Promise<void>((resolve) => {
+          if (arrived.push(resolve) < together) return;
+          for (const go of arrived) go();
+          arrived = [];
+        });
+        return { wait: (targets) => all.then(() => pending.wait(targets)) };
+      },
+    };
+    const model = await load(name, undefined, { deltas });
+    const alone = await load(name, undefined, { deltas: lora });
+    const prompts = Array.from({ length: together }, (_, i) => [1 + i, 2, 3 + i]);
+    const got = await Promise.all(prompts.map((ids) => model.forward(ids, model.newCache())));
+    for (const [i, ids] of prompts.entries())
+      expect(got[i]).toEqual(await alone.forward(ids, alone.newCache()));
+  });
+
   it("samples the same text for the same seed", async () => {
     const model = await load(base);
     const sample = async (seed: number) => {

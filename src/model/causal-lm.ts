@@ -7,12 +7,11 @@ import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import type { Architecture } from "./architectures/architecture.ts";
-import { architectureOf } from "./architectures/registry.ts";
-import type { DecoderConfig } from "./architectures/decoder-config.ts";
+import { describeDecoder } from "./architectures/registry.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
+import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -22,6 +21,7 @@ import { checkMemory } from "./memory-need.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
 import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
 import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
+import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
@@ -111,17 +111,15 @@ const INITIAL_CAPACITY = 128;
  * @throws TacetError unsupported_model, bad_checkpoint
  */
 export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string[])[] {
-  const architecture = architectureOf(checkpoint.config);
-  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
-  return places.map(({ modules }) => modules);
+  return linearPlaces(describeDecoder(checkpoint)).map(({ modules }) => modules);
 }
 
 /**
  * Rows of the base model's embeddings: every id is below it.
  * @throws TacetError unsupported_model, bad_checkpoint
  */
-export function vocabSizeOf({ config }: Checkpoint): number {
-  return architectureOf(config).parseConfig(config).vocabSize;
+export function vocabSizeOf(checkpoint: Checkpoint): number {
+  return describeDecoder(checkpoint).vocabSize;
 }
 
 export class CausalLm {
@@ -213,14 +211,14 @@ export class CausalLm {
     options: BaseOptions,
     loras: LoraModules,
   ): Promise<CausalLm[]> {
-    const architecture = architectureOf(checkpoint.config);
-    const config = architecture.parseConfig(checkpoint.config);
-    const places = architecture.linearPlaces(config);
+    const decoder = describeDecoder(checkpoint);
+    const places = linearPlaces(decoder);
+    const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
-    const contextLength = chooseContext(config, options.contextLength);
+    const contextLength = chooseContext(decoder, options.contextLength);
     const { threads } = options;
-    const passTokens = choosePassTokens(config, contextLength, options.passTokens);
+    const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
       uses.map(({ deltas }) => deltas),
@@ -228,10 +226,10 @@ export class CausalLm {
     const sources = uses.map((use) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
-      writeSegments(new SegmentBuilder(source, plan), architecture, config, places, positions);
+      writeSegments(new SegmentBuilder(source, plan), decoder, positions);
     const source = await openWeights(checkpoint, options, {
       runtime,
-      cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
+      cache: { ...cacheShape, maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
     const looksAhead = uses.some(
@@ -244,12 +242,12 @@ export class CausalLm {
       runtime,
       {
         places: [...groupAt.keys()],
-        layers: config.layers,
+        layers: decoder.layers,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
         },
-        threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+        threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
         onProgress: options.onProgress,
       },
       uses.map(({ lookAhead = true, lookAheadAfter = 0 }, i) => ({
@@ -259,7 +257,6 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    const cacheShape = architecture.cacheShape(config);
     return uses.map(({ deltas }, i) => {
       const invocationTokens = deltas?.invocationTokens;
       const isAdapted = deltas !== undefined || loras.size > 0;
@@ -268,7 +265,7 @@ export class CausalLm {
       const both = [runners[i], alone] as const;
       return new CausalLm(
         ...([
-          config,
+          decoder,
           places,
           contextLength,
           cacheShape,
@@ -459,14 +456,8 @@ function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfi
   );
 }
 
-function writeSegments(
-  builder: SegmentBuilder,
-  architecture: Architecture,
-  config: DecoderConfig,
-  places: readonly LinearPlace[],
-  maxPositions: number,
-): readonly Segment[] {
-  const logits = architecture.write(builder, config, places, {
+function writeSegments(builder: SegmentBuilder, decoder: Decoder, maxPositions: number): readonly Segment[] {
+  const logits = writeDecoder(builder, decoder, {
     ids: builder.given(IDS, "int64", [1, "tokens"]),
     past: builder.given(PAST, "int32", [1]),
     total: builder.given(TOTAL, "int32", [1]),

@@ -3,12 +3,25 @@
 import { assertInteger } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Tensor } from "../base/platform.ts";
-import { type CacheShape, pastKeyName, pastValueName } from "./graph/pass-values.ts";
+import {
+  bytesOfToken,
+  type CacheShape,
+  type LayerCache,
+  pastKeyName,
+  pastValueName,
+} from "./graph/pass-values.ts";
 
 type CacheTensor = Tensor & { readonly data: Float32Array };
 
+/** The arrays of one layer. */
+interface LayerRows extends LayerCache {
+  readonly layer: number;
+  readonly key: CacheTensor;
+  readonly value: CacheTensor;
+}
+
 /**
- * Each layer has two arrays (kvHeads, capacity, headDim), of which the first `length` rows of each head are in use.
+ * Each layer has two arrays (kvHeads, capacity, headDim) of its sizes, of which the first `length` rows of each head are in use.
  * A forward pass reads them, stores the new rows behind, and commits them when it is through.
  */
 export class KvCache {
@@ -17,7 +30,8 @@ export class KvCache {
   #capacity = 0;
   #adaptedFrom: number;
   #disposed = false;
-  #tensors: readonly { readonly key: CacheTensor; readonly value: CacheTensor }[] = [];
+  /** By layer; empty where a layer keeps nothing. */
+  #rows: (LayerRows | undefined)[] = [];
 
   /**
    * @param capacity tokens to make room for now; the cache grows when it must
@@ -58,10 +72,9 @@ export class KvCache {
     return this.#capacity;
   }
 
-  /** Memory it takes: 2·layers·kvHeads·headDim·4 for each token of the capacity. */
+  /** Memory it takes: 2·kvHeads·headDim·4 of each layer, for each token of the capacity. */
   get bytes(): number {
-    const { layers, kvHeads, headDim } = this.shape;
-    return 2 * layers * kvHeads * headDim * 4 * this.#capacity;
+    return bytesOfToken(this.shape) * this.#capacity;
   }
 
   /** Forgets all tokens from `length` on. */
@@ -73,9 +86,10 @@ export class KvCache {
   fork(length: number): KvCache {
     assertInteger(length, "length", 0, this.#length);
     const copy = new KvCache(this.shape, Math.max(1, length), this.#adaptedFrom);
-    const { kvHeads, headDim } = this.shape;
-    for (const [layer, { key, value }] of this.#tensors.entries()) {
-      const to = copy.#tensors[layer];
+    for (const rows of this.#rows) {
+      if (!rows) continue;
+      const { layer, kvHeads, headDim, key, value } = rows;
+      const to = copy.#rows[layer]!;
       for (let head = 0; head < kvHeads; head++) {
         const from = head * this.#capacity * headDim;
         const at = head * copy.#capacity * headDim;
@@ -90,7 +104,7 @@ export class KvCache {
   /** Frees the memory; the cache cannot be used any more. */
   dispose(): void {
     this.#disposed = true;
-    this.#tensors = [];
+    this.#rows = [];
     this.#length = 0;
     this.#capacity = 0;
   }
@@ -114,25 +128,28 @@ export class KvCache {
     this.checkContext(tokens);
     if (tokens <= this.#capacity) return;
     const capacity = Math.min(maxTokens, Math.max(tokens, 2 * this.#capacity));
-    this.#tensors = Array.from({ length: layers }, (_, layer) => ({
-      key: this.#grown(this.#tensors[layer]?.key, capacity),
-      value: this.#grown(this.#tensors[layer]?.value, capacity),
-    }));
+    this.#rows = layers.map((kept, layer) => {
+      if (kept === null) return undefined;
+      const [key, value] = (["key", "value"] as const).map((name) =>
+        this.#grown(this.#rows[layer]?.[name], kept, capacity),
+      );
+      return { ...kept, layer, key, value };
+    });
     this.#capacity = capacity;
   }
 
   /** The inputs of a pass, by name. */
   *tensors(): Iterable<[name: string, tensor: Tensor]> {
-    for (const [layer, { key, value }] of this.#tensors.entries()) {
-      yield [pastKeyName(layer), key];
-      yield [pastValueName(layer), value];
+    for (const rows of this.#rows) {
+      if (!rows) continue;
+      yield [pastKeyName(rows.layer), rows.key];
+      yield [pastValueName(rows.layer), rows.value];
     }
   }
 
   /** Writes rows of `newRowsName` behind the tokens of the cache. They count after `commit`. */
   store(layer: number, rows: Float32Array): void {
-    const { kvHeads, headDim } = this.shape;
-    const { key, value } = this.#tensors[layer];
+    const { kvHeads, headDim, key, value } = this.#rows[layer]!;
     const size = rows.length / (2 * kvHeads);
     assertInteger(this.#length + size / headDim, "tokens", 0, this.#capacity);
     for (let head = 0; head < kvHeads; head++) {
@@ -147,8 +164,7 @@ export class KvCache {
     this.#length = assertInteger(this.#length + tokens, "length", 0, this.#capacity);
   }
 
-  #grown(old: CacheTensor | undefined, capacity: number): CacheTensor {
-    const { kvHeads, headDim } = this.shape;
+  #grown(old: CacheTensor | undefined, { kvHeads, headDim }: LayerCache, capacity: number): CacheTensor {
     const data = new Float32Array(kvHeads * capacity * headDim);
     if (old) {
       for (let head = 0; head < kvHeads; head++) {

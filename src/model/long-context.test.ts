@@ -71,7 +71,7 @@ describe("a decode step", () => {
 
 describe("the cache", () => {
   it("grows by doubling: over 4096 tokens six times, and less is copied than is kept", () => {
-    const shape = { layers: 1, kvHeads: 2, headDim: 4, maxTokens: 5000 };
+    const shape = { layers: [{ kvHeads: 2, headDim: 4 }], maxTokens: 5000 };
     const cache = new KvCache(shape, 128);
     const capacities = new Set<number>();
     let copied = 0;

@@ -19,8 +19,8 @@ import { eventStream } from "./sse.ts";
 
 export { OpenRequest, type RequestEntry } from "./request-log.ts";
 export { ContextPool } from "./context-pool.ts";
-export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
-export { FairSemaphore } from "./fair-semaphore.ts";
+export { ServedModel, type ServedModelOptions } from "./served-model.ts";
+export { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */

@@ -19,7 +19,7 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import { FairSemaphore } from "./fair-semaphore.ts";
+import type { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */
@@ -31,8 +31,6 @@ export interface ServedModelOptions {
   readonly fingerprint?: string;
   /** Who is answered now; may be shared by several models. */
   readonly answers: FairSemaphore;
-  /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
-  readonly passes?: FairSemaphore;
   /** Ids that end every answer, besides those of base model and adapter. */
   readonly stopTokenIds?: readonly number[];
   /** Conversations whose KV cache is kept for their next turn: how many of this model, or a pool that models share. */
@@ -49,7 +47,6 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   templateVariables: "object",
   fingerprint: "string",
   answers: "object",
-  passes: "object",
   stopTokenIds: "list",
   contexts: "any",
 };
@@ -68,11 +65,6 @@ export interface Answering {
   readonly lastPromptId: number;
 }
 
-/** Forward passes at a time: while one waits for the provider, another uses the processor. */
-const PASSES = 2;
-/** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
-const PASS_TOKENS = 512;
-
 /** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
 const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
 
@@ -82,9 +74,16 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
   return await loading;
 }
 
-/** For models that share a base, and so a processor. */
-export function passTurns(): FairSemaphore {
-  return new FairSemaphore(PASSES);
+/** Of a prompt at a time: the model makes passes of this length anyway (causal-lm.ts). */
+const PART_TOKENS = 512;
+
+/** All of a prompt but its last part. What was read stays where a reader goes away in the middle: it may ask again. */
+async function readInParts(
+  context: CachedContext,
+  ids: readonly number[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (ids.length - context.reusable(ids) > PART_TOKENS) await context.read(ids, PART_TOKENS, signal);
 }
 
 export class ServedModel {
@@ -99,7 +98,6 @@ export class ServedModel {
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
   readonly #answers: FairSemaphore;
-  readonly #passes: FairSemaphore;
 
   private constructor(
     options: ServedModelOptions,
@@ -112,7 +110,6 @@ export class ServedModel {
     this.#model = options.model;
     this.#answers = options.answers;
     this.#stopTokenIds = options.stopTokenIds ?? [];
-    this.#passes = options.passes ?? passTurns();
     const { contexts } = options;
     this.#pool = typeof contexts === "number" ? new ContextPool(contexts) : contexts;
     this.tokenizer = text.tokenizer;
@@ -185,38 +182,14 @@ export class ServedModel {
       const context = this.#pool.take(this.#model, ids, owner);
       try {
         const cachedTokens = context.reusable(ids);
-        await this.#readInTurns(context, ids, signal);
+        await readInParts(context, ids, signal);
         const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
-        return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
+        return { ...(yield* pieces), cachedTokens };
       } finally {
         this.#pool.giveBack(context, owner);
       }
     } finally {
       leave();
-    }
-  }
-
-  /** All of a prompt but what one pass reads: a long one does not hold up the tokens of others. */
-  async #readInTurns(context: CachedContext, ids: readonly number[], signal: AbortSignal): Promise<void> {
-    while (ids.length - context.reusable(ids) > PASS_TOKENS) {
-      const pass = await this.#passes.take(signal);
-      await context.read(ids, PASS_TOKENS, signal).finally(pass);
-    }
-  }
-
-  async *#piecesInTurns(
-    pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
-    signal: AbortSignal,
-  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-    try {
-      for (;;) {
-        const pass = await this.#passes.take(signal);
-        const next = await pieces.next().finally(pass);
-        if (next.done) return next.value;
-        yield next.value;
-      }
-    } finally {
-      await pieces.return(undefined as never);
     }
   }
 

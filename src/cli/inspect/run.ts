@@ -5,7 +5,8 @@ import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
-import { architectureOf } from "../../model/architectures/registry.ts";
+import { describeDecoder } from "../../model/architectures/registry.ts";
+import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
@@ -72,9 +73,8 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
       checkWeights(checkpoint, { signal, onProgress }),
     );
   }
-  const architecture = architectureOf(checkpoint.config);
-  const config = architecture.parseConfig(checkpoint.config);
-  refuseMoreLayers(architecture.linearPlaces(config), checkpoint);
+  const decoder = describeDecoder(checkpoint);
+  refuseMoreLayers(linearPlaces(decoder), checkpoint);
   let parameters = 0;
   let weightBytes = 0;
   const dtypes = new Set<string>();
@@ -95,7 +95,7 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
     tensors: checkpoint.names.length,
     tokenizer,
     ...(check ? { weightsFinite: true } : {}),
-    config,
+    config: outlineOf(decoder),
   };
 }
 

@@ -2,7 +2,7 @@
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
-import { ContextPool, type FairSemaphore, passTurns, ServedModel } from "../../openai/endpoint.ts";
+import { ContextPool, type FairSemaphore, ServedModel } from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
 import { Progress } from "../shared/progress.ts";
@@ -51,7 +51,7 @@ export async function openModels(
     const { stopId: stopTokenIds = [], templateArg: templateVariables } = options;
     // What the base model has read alone serves all models on it.
     const contexts = new ContextPool(options.contexts * (specs.length + (shared.base ? 1 : 0)));
-    const common = { answers, passes: passTurns(), contexts, stopTokenIds, templateVariables };
+    const common = { answers, contexts, stopTokenIds, templateVariables };
     for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
       const id = specs[i].name ?? bundle.manifest.adapter;
       const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;

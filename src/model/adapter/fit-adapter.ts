@@ -5,9 +5,10 @@ import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "./adapted-groups.ts";
-import { architectureOf } from "../architectures/registry.ts";
+import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
+import { linearPlaces } from "../graph/write-decoder.ts";
 
 /**
  * The adapter's groups in forward order, once every adapted module is found to have the base model's shape.
@@ -18,10 +19,9 @@ import type { LinearPlace } from "../graph/linear-place.ts";
  *   layers, unsupported_model, bad_checkpoint
  */
 export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): AdaptedGroup[] {
-  const architecture = architectureOf(checkpoint.config);
-  const config = architecture.parseConfig(checkpoint.config);
-  checkInvocation(adapter, config.vocabSize);
-  const places = architecture.linearPlaces(config);
+  const decoder = describeDecoder(checkpoint);
+  checkInvocation(adapter, decoder.vocabSize);
+  const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   for (const module of adapter.modules.values()) {
     if (!checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);

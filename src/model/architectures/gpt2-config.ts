@@ -1,7 +1,7 @@
 /** config.json of GPT-2. */
 
 import { ACTIVATIONS, type Activation } from "../graph/blocks/activation.ts";
-import type { DecoderConfig } from "./decoder-config.ts";
+import type { DecoderConfig } from "../graph/decoder.ts";
 import { bad, choice, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
 
 export interface Gpt2Config extends DecoderConfig {

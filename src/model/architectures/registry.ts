@@ -1,14 +1,12 @@
 /** The families that run, and which of them a config.json speaks of. */
 
 import { TacetError } from "../../base/errors.ts";
+import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
 import { chatGlm } from "./chatglm.ts";
 import { demand, type RawConfig } from "./config-fields.ts";
 import { gpt2 } from "./gpt2.ts";
-import { llama } from "./llama.ts";
-import { mistral } from "./mistral.ts";
-import { qwen2 } from "./qwen2.ts";
-import { qwen3 } from "./qwen3.ts";
+import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 
 const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, ...chatGlm, gpt2];
 
@@ -26,4 +24,13 @@ export function architectureOf(raw: RawConfig): Architecture {
   throw new TacetError("unsupported_model", `config.json: ${field} = ${value} is not supported`, {
     hint: `supported: ${ARCHITECTURES.map(({ name }) => name).join(", ")}`,
   });
+}
+
+/**
+ * The decoder of a checkpoint.
+ *
+ * @throws TacetError unsupported_model, bad_checkpoint
+ */
+export function describeDecoder({ config }: { readonly config: RawConfig }): Decoder {
+  return architectureOf(config).describe(config);
 }

@@ -1,17 +1,16 @@
 /** The rotary settings of config.json, in the spellings that transformers has used. */
 
-import { bad, demand, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
+import { bad, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
 import type { Rope, RopeScaling } from "../graph/rope.ts";
 
 /**
  * transformers 5 writes all into `rope_parameters`; before, it was `rope_theta` and `rope_scaling`, whose kind is
- * `rope_type` or, older still, `type`.
+ * `rope_type` or, older still, `type`. The share of a head that is turned is read elsewhere (rotary-config.ts).
  *
  * @throws TacetError unsupported_model for a kind that is not implemented; bad_checkpoint for a field of the wrong
  *   kind, and for spellings that disagree
  */
 export function parseRope(raw: RawConfig): Rope {
-  demand(raw, "partial_rotary_factor", [1]);
   const spellings = ["rope_parameters", "rope_scaling"].filter((field) => present(raw[field]));
   if (spellings.length === 0) return { theta: positive(raw, "rope_theta", 10000), scaling: { kind: "none" } };
   const [rope, other] = spellings.map((field) => parseRecord(raw, field));
@@ -29,7 +28,6 @@ function parseRecord(raw: RawConfig, field: string): Rope {
   for (const [kind, inner] of Object.entries(record)) {
     if (typeof inner === "object" && inner !== null) throw unsupported(`${field}.${kind}`, inner);
   }
-  demand(record, "partial_rotary_factor", [1], field);
   if (present(record.rope_theta) && present(raw.rope_theta) && record.rope_theta !== raw.rope_theta) {
     throw bad(`${field}.rope_theta`, `is ${show(record.rope_theta)}, rope_theta ${show(raw.rope_theta)}`);
   }

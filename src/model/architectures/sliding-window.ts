@@ -53,6 +53,35 @@ export const laterWindow: ReadWindow = (raw, layers) => {
   return chosen.length === 0 ? null : { tokens, layers: chosen };
 };
 
+/**
+ * Those layers that `layer_types` names; in files from before it, all but each `every`-th, of which the file may say
+ * another number (`sliding_window_pattern`).
+ *
+ * @param tokens if the file does not say; null: then there is no window
+ */
+export function patternWindow(every: number, tokens: number | null): ReadWindow {
+  return (raw, layers) => {
+    demand(raw, "use_sliding_window", [true]);
+    const types = layerTypes(raw, layers);
+    const said = raw.sliding_window === undefined ? tokens : raw.sliding_window;
+    if (said === null) {
+      if (!types?.includes(SLIDING)) return null;
+      throw bad("layer_types", `has ${SLIDING} layers, but sliding_window is off`);
+    }
+    const window = count(raw, "sliding_window", tokens ?? undefined);
+    const period = count(raw, "sliding_window_pattern", every);
+    const chosen = Array.from({ length: layers }, (_, layer) => layer).filter((layer) =>
+      types ? types[layer] === SLIDING : (layer + 1) % period !== 0,
+    );
+    return chosen.length === 0 ? null : { tokens: window, layers: chosen };
+  };
+}
+
+/** How many keys a token sees in a layer, itself the last; null: all. */
+export function windowIn(window: SlidingWindow | null, layer: number): number | null {
+  return window?.layers.includes(layer) ? window.tokens : null;
+}
+
 /** Where the family decides alone, `layer_types` may only repeat it. */
 function repeated(raw: RawConfig, layers: number, window: SlidingWindow | null): SlidingWindow | null {
   const types = layerTypes(raw, layers) ?? [];

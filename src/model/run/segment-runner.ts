@@ -9,6 +9,7 @@ import {
 } from "./loaded-model.ts";
 import { assertNever } from "../../base/errors.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import type { DeltaSource, PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
@@ -49,9 +50,16 @@ export interface RunnerUse {
   readonly canPair?: (first: number, second: number) => boolean;
 }
 
+/**
+ * Segments of one base model that are computed at a time. Passes of several conversations go on beside each other: while
+ * one waits for deltas, others compute. More at a time would only share the processor's cores and caches.
+ */
+const COMPUTING = 2;
+
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, "deltas"> {
   users: number;
+  readonly computing: FairSemaphore;
 }
 
 /** What has been asked for and not been waited for. */
@@ -100,7 +108,9 @@ export class SegmentRunner {
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;
           const { pair, slots } = step;
-          const gain = await readWeight(pair.norm.weight, [pair.norm.width]);
+          const { weight, width, plusOne } = pair.norm;
+          const stored = await readWeight(weight, [width]);
+          const gain = plusOne ? stored.map((g) => g + 1) : stored;
           pairs.set(pair.second, { ...pair, slots, gain, session });
         }
         onProgress?.((index + 1) / segments.length);
@@ -109,7 +119,14 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    const shared: Loaded = { segments: loaded, slotOf, places, pairs, users: 0 };
+    const shared: Loaded = {
+      segments: loaded,
+      slotOf,
+      places,
+      pairs,
+      users: 0,
+      computing: new FairSemaphore(COMPUTING),
+    };
     return uses.map((use) => new SegmentRunner(shared, use));
   }
 
@@ -138,7 +155,7 @@ export class SegmentRunner {
     try {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
-        await this.#runSegment(pass, segment);
+        await this.#runSegment(pass, segment, signal);
         for (const step of segment.steps) {
           const start = performance.now();
           await this.#step(step, pass, open, signal);
@@ -170,11 +187,20 @@ export class SegmentRunner {
     return memory;
   }
 
-  async #runSegment(pass: SegmentPass, segment: LoadedSegment): Promise<void> {
-    const start = performance.now();
-    await pass.runSegment(segment);
-    this.timings.sessionRuns++;
-    this.timings.modelMs += performance.now() - start;
+  async #runSegment(
+    pass: SegmentPass,
+    segment: LoadedSegment,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const leave = await this.#loaded.computing.take(signal);
+    try {
+      const start = performance.now();
+      await pass.runSegment(segment);
+      this.timings.sessionRuns++;
+      this.timings.modelMs += performance.now() - start;
+    } finally {
+      leave();
+    }
   }
 
   async #step(

@@ -1,14 +1,15 @@
 /** A FIFO semaphore with a bounded queue and cancellation. */
 
-import { TacetError } from "../base/errors.ts";
+import { throwIfAborted } from "./abort.ts";
+import { TacetError } from "./errors.ts";
 
 interface Waiting {
   enter(): void;
 }
 
 /**
- * With one token per turn this is round robin: an answer that has made a token waits behind all others that are ready.
- * With one answer per turn it is a queue.
+ * With one step of a computation per turn this is round robin: who has made a step waits behind all others that are
+ * ready. With one answer per turn it is a queue.
  */
 export class FairSemaphore {
   readonly #most: number;
@@ -35,8 +36,8 @@ export class FairSemaphore {
    * Waits for a turn; call what it gives when the turn is over.
    * @throws TacetError too_many_requests if too many wait already, aborted if the signal fires while it waits
    */
-  async take(signal: AbortSignal): Promise<() => void> {
-    if (signal.aborted) throw stopped();
+  async take(signal?: AbortSignal): Promise<() => void> {
+    throwIfAborted(signal);
     if (this.#running < this.#most) this.#running++;
     else {
       if (this.#waiting.length >= this.#mostWaiting)
@@ -56,24 +57,20 @@ export class FairSemaphore {
     };
   }
 
-  #wait(signal: AbortSignal): Promise<void> {
+  #wait(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        reject(stopped());
+        reject(new TacetError("aborted", "stopped on request"));
       };
       const waiting = {
         enter() {
-          signal.removeEventListener("abort", leave);
+          signal?.removeEventListener("abort", leave);
           resolve();
         },
       };
       this.#waiting.push(waiting);
-      signal.addEventListener("abort", leave, { once: true });
+      signal?.addEventListener("abort", leave, { once: true });
     });
   }
-}
-
-function stopped(): TacetError {
-  return new TacetError("aborted", "stopped on request");
 }

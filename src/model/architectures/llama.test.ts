@@ -3,18 +3,42 @@ import { describe, expect, it } from "vitest";
 import { TacetError } from "../../base/errors.ts";
 import type { RawConfig } from "./config-fields.ts";
 import { architectureOf } from "./registry.ts";
-import { llama } from "./llama.ts";
-import { mistral } from "./mistral.ts";
-import { qwen2 } from "./qwen2.ts";
-import { qwen3 } from "./qwen3.ts";
+import type { Architecture } from "./architecture.ts";
+import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 
 const small = {
   hidden_size: 96,
   intermediate_size: 160,
   num_attention_heads: 6,
   num_hidden_layers: 3,
+  num_key_value_heads: 6,
   vocab_size: 300,
 };
+
+/** What these families differ in, of their layers, which are alike but for windows. */
+function parse({ describe }: Architecture, raw: RawConfig) {
+  const { blocks, head, embedding, finalNorm, ...config } = describe(raw);
+  const modules = blocks.map((layer) => layer.map(({ branches }) => branches[0].module));
+  const attentions = modules.flat().flatMap((module) => (module.kind === "attention" ? [module] : []));
+  const [attention] = attentions;
+  const mlp = modules[0][1];
+  if (mlp.kind !== "mlp") throw new Error("the second block of a layer is an MLP");
+  const sliding = attentions.filter(({ window }) => window !== null);
+  return {
+    ...config,
+    mlpSize: mlp.out.inFeatures,
+    activation: mlp.activation,
+    kvHeads: attention.kvHeads,
+    headDim: attention.headDim,
+    normEpsilon: finalNorm!.epsilon,
+    rope: attention.rotary!.rope,
+    tiedHead: head.weight === embedding.weight,
+    bias: { qkv: attention.in.bias, attentionOut: attention.out.bias, mlp: mlp.in.bias },
+    normedHeads: attention.normed !== undefined,
+    window:
+      sliding.length === 0 ? null : { tokens: sliding[0].window, layers: sliding.map(({ layer }) => layer) },
+  };
+}
 
 function expectUnsupported(parse: () => unknown, ...named: string[]): void {
   for (const name of named) {
@@ -29,10 +53,11 @@ const expectBad = (parse: () => unknown) =>
 
 describe("what every family reads", () => {
   it("fills in what transformers fills in", () => {
-    expect(llama.parseConfig(small)).toEqual({
+    expect(parse(llama, small)).toEqual({
       layers: 3,
       hiddenSize: 96,
       mlpSize: 160,
+      activation: "silu",
       heads: 6,
       kvHeads: 6,
       headDim: 16,
@@ -50,12 +75,12 @@ describe("what every family reads", () => {
   it.each([{ num_key_value_heads: null, head_dim: null }, { dtype: "bfloat16" }, { torch_dtype: "float16" }])(
     "reads null as left out, and goes by the weights' own types: %o",
     (fields) => {
-      expect(llama.parseConfig({ ...small, ...fields })).toEqual(llama.parseConfig(small));
+      expect(parse(llama, { ...small, ...fields })).toEqual(parse(llama, small));
     },
   );
 
   it.each<[RawConfig, ...string[]]>([
-    [{ hidden_act: "gelu" }, "hidden_act", "gelu"],
+    [{ hidden_act: "mish" }, "hidden_act", "mish"],
     [{ rope_scaling: { rope_type: "yarn", factor: 2 } }, "rope_scaling.rope_type", "yarn"],
     [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.type", "dynamic"],
     [{ rope_parameters: { rope_type: "longrope", factor: 2 } }, "rope_parameters.rope_type", "longrope"],
@@ -72,8 +97,8 @@ describe("what every family reads", () => {
     [{ dual_chunk_attention_config: { chunk_size: 262144 } }, "dual_chunk_attention_config"],
     [{ layer_types: ["full_attention", "linear_attention", "full_attention"] }, "layer_types[1]", "linear"],
   ])("refuses an option that would change the result: %o", (fields, ...named) => {
-    for (const { parseConfig } of [llama, mistral, qwen2, qwen3]) {
-      expectUnsupported(() => parseConfig({ ...small, ...fields }), ...named);
+    for (const family of [llama, mistral, qwen2, qwen3]) {
+      expectUnsupported(() => family.describe({ ...small, ...fields }), ...named);
     }
   });
 
@@ -90,28 +115,28 @@ describe("what every family reads", () => {
     { head_dim: 15 },
     { layer_types: ["full_attention"] },
   ])("refuses a damaged field: %o", (fields) => {
-    for (const { parseConfig } of [llama, mistral, qwen2, qwen3]) {
-      expectBad(() => parseConfig({ ...small, ...fields }));
+    for (const family of [llama, mistral, qwen2, qwen3]) {
+      expectBad(() => family.describe({ ...small, ...fields }));
     }
   });
 });
 
 describe("what a family decides", () => {
   it("Llama: biases by the file, no window", () => {
-    const { bias } = llama.parseConfig({ ...small, attention_bias: true, mlp_bias: true });
+    const { bias } = parse(llama, { ...small, attention_bias: true, mlp_bias: true });
     expect(bias).toEqual({ qkv: true, attentionOut: true, mlp: true });
     const unused = { sliding_window: 8, use_sliding_window: false };
-    expect(llama.parseConfig({ ...small, ...unused }).window).toBeNull();
-    expectUnsupported(() => llama.parseConfig({ ...small, sliding_window: 8 }), "sliding_window = 8");
+    expect(parse(llama, { ...small, ...unused }).window).toBeNull();
+    expectUnsupported(() => parse(llama, { ...small, sliding_window: 8 }), "sliding_window = 8");
   });
 
   it("Mistral: no bias, one window for all layers unless the file says null", () => {
-    const window = (fields: RawConfig) => mistral.parseConfig({ ...small, ...fields }).window;
+    const window = (fields: RawConfig) => parse(mistral, { ...small, ...fields }).window;
     expect(window({})).toEqual({ tokens: 4096, layers: [0, 1, 2] });
     expect(window({ sliding_window: 8 })).toEqual({ tokens: 8, layers: [0, 1, 2] });
     expect(window({ sliding_window: null })).toBeNull();
-    expect(mistral.parseConfig(small).bias).toEqual({ qkv: false, attentionOut: false, mlp: false });
-    expectUnsupported(() => mistral.parseConfig({ ...small, attention_bias: true }), "attention_bias");
+    expect(parse(mistral, small).bias).toEqual({ qkv: false, attentionOut: false, mlp: false });
+    expectUnsupported(() => parse(mistral, { ...small, attention_bias: true }), "attention_bias");
     expectUnsupported(() => window({ layer_types: Array(3).fill("full_attention") }), "layer_types[0]");
     expectUnsupported(() => window({ use_sliding_window: false }), "use_sliding_window");
     expectUnsupported(() => window({ max_window_layers: 1 }), "max_window_layers");
@@ -119,19 +144,19 @@ describe("what a family decides", () => {
   });
 
   it("Qwen2: bias on q, k and v, whatever the file says about it", () => {
-    expect(qwen2.parseConfig(small).bias).toEqual({ qkv: true, attentionOut: false, mlp: false });
-    expectUnsupported(() => qwen2.parseConfig({ ...small, attention_bias: false }), "attention_bias");
-    expectUnsupported(() => qwen2.parseConfig({ ...small, mlp_bias: true }), "mlp_bias");
+    expect(parse(qwen2, small).bias).toEqual({ qkv: true, attentionOut: false, mlp: false });
+    expectUnsupported(() => parse(qwen2, { ...small, attention_bias: false }), "attention_bias");
+    expectUnsupported(() => parse(qwen2, { ...small, mlp_bias: true }), "mlp_bias");
   });
 
   it("Qwen3: heads normed, of 128 entries unless the file says so; biases by the file, but none in the MLP", () => {
-    expect(qwen3.parseConfig(small)).toMatchObject({ headDim: 128, normedHeads: true });
-    const { bias } = qwen3.parseConfig({ ...small, attention_bias: true });
+    expect(parse(qwen3, small)).toMatchObject({ headDim: 128, normedHeads: true });
+    const { bias } = parse(qwen3, { ...small, attention_bias: true });
     expect(bias).toEqual({ qkv: true, attentionOut: true, mlp: false });
   });
 
-  it.each([qwen2, qwen3])("Qwen: a window where it is asked for ($name)", ({ parseConfig }) => {
-    const window = (fields: RawConfig) => parseConfig({ ...small, ...fields }).window;
+  it.each([qwen2, qwen3])("Qwen: a window where it is asked for ($name)", (family) => {
+    const window = (fields: RawConfig) => parse(family, { ...small, ...fields }).window;
     expect(window({ sliding_window: 8, max_window_layers: 1 })).toBeNull();
     const used = { use_sliding_window: true, sliding_window: 8 };
     expect(window({ ...used, max_window_layers: 1 })).toEqual({ tokens: 8, layers: [1, 2] });
@@ -255,7 +280,7 @@ const PUBLISHED: readonly [name: string, raw: RawConfig, want: RawConfig][] = [
 ];
 
 it.each(PUBLISHED)("reads %s", (_, raw, want) => {
-  expect(architectureOf(raw).parseConfig(raw)).toMatchObject(want);
+  expect(parse(architectureOf(raw), raw)).toMatchObject(want);
 });
 
 it("never fails but with an error of its own, whatever the fields hold", () => {
@@ -297,7 +322,7 @@ it("never fails but with an error of its own, whatever the fields hold", () => {
       fc.constantFrom(llama, mistral, qwen2, qwen3),
       ({ record, rope, spelling }, family) => {
         try {
-          const parsed = family.parseConfig({ ...small, [spelling]: rope, ...record });
+          const parsed = parse(family, { ...small, [spelling]: rope, ...record });
           expect(parsed.heads % parsed.kvHeads).toBe(0);
         } catch (error) {
           expect(error).toBeInstanceOf(TacetError);
