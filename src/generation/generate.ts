@@ -9,19 +9,12 @@ import { type Logprobs, logProbabilities } from "./log-probabilities.ts";
 import { type DraftCounts, type Drafting, type DraftLimits, noDrafting } from "./drafts/drafting.ts";
 import { type AnswerParts, step } from "./drafts/step.ts";
 import { MOST_DRAFTS, PlannedDrafts } from "./drafts/planned-drafts.ts";
-import { checkPenaltyOptions, type PenaltyOptions } from "./logit-penalties.ts";
-import { checkSampleOptions, type SampleOptions } from "./sample-token.ts";
-import { TokenChoice } from "./token-choice.ts";
+import { checkPenaltyOptions } from "./logit-penalties.ts";
+import { checkSampleOptions } from "./sample-token.ts";
+import { type SamplingOptions, TokenChoice } from "./token-choice.ts";
 import { checkSeed } from "./token-draw.ts";
 
-/** How the next token is chosen. Defaults of a checkpoint and wishes of a user can be spread over one another. */
-export interface SamplingOptions extends SampleOptions, PenaltyOptions {
-  /**
-   * The same draws for the same seed, wherever in a context an answer begins: an integer of at most 53 bits. Default: a
-   * random one.
-   */
-  readonly seed?: number;
-}
+export type { SamplingOptions };
 
 export interface GenerateOptions extends DraftLimits {
   readonly maxNewTokens: number;

@@ -1,9 +1,17 @@
 /** How a request chooses its tokens: by penalties, sampling options and the random numbers of its seed. */
 
-import { LogitPenalties } from "./logit-penalties.ts";
-import { sampleToken } from "./sample-token.ts";
-import type { SamplingOptions } from "./generate.ts";
+import { LogitPenalties, type PenaltyOptions } from "./logit-penalties.ts";
+import { type SampleOptions, sampleToken } from "./sample-token.ts";
 import { randomSeed, tokenDraw } from "./token-draw.ts";
+
+/** How the next token is chosen. Defaults of a checkpoint and wishes of a user can be spread over one another. */
+export interface SamplingOptions extends SampleOptions, PenaltyOptions {
+  /**
+   * The same draws for the same seed, wherever in a context an answer begins: an integer of at most 53 bits. Default: a
+   * random one.
+   */
+  readonly seed?: number;
+}
 
 export class TokenChoice {
   readonly #options: SamplingOptions;

@@ -67,7 +67,7 @@ describe("Acceptance", () => {
     for (let i = 0; i < 50; i++) acceptance.add(4, 9);
     expect(acceptance.rate).toBeGreaterThan(0.77);
     expect(acceptance.rate).toBeLessThan(0.81);
-    for (let i = 0; i < 50; i++) acceptance.add(0, 4);
+    for (let i = 0; i < 100; i++) acceptance.add(0, 4);
     expect(acceptance.rate).toBeLessThan(0.25);
     for (let i = 0; i < 100; i++) acceptance.forget();
     expect(acceptance.rate).toBeGreaterThan(0.55);
