@@ -101,8 +101,8 @@ async function join(settings: Settings, checkpoint: Checkpoint, token: string): 
     keyCache: webKeyCache(),
     onBundleProgress: progress("Fetching the adapter's public part"),
     onLoadProgress: progress("Preparing the private model"),
-    ...(adapter === undefined ? {} : { adapter }),
-    ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
+    adapter,
+    pinnedDigest: bundleDigest,
     ...(token === "" ? {} : { token }),
   });
   const overflow = "drop-oldest";

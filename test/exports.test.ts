@@ -16,10 +16,15 @@ interface Exported {
   readonly types: readonly string[];
 }
 
+/** What the entries for Node and for pages share; no entry itself. */
+const SHARED = "text";
+
 /** The names after `export`, as others see them. Anything else in the file is an error. */
-function exportsOf(source: string): Exported {
+function exportsOf(file: string): Exported {
   const names: { name: string; isType: boolean }[] = [];
-  const rest = source
+  const read = (name: string) => readFileSync(join(ENTRIES, `${name}.ts`), "utf8");
+  const rest = read(file)
+    .replace(`export * from "./${SHARED}.ts";`, () => read(SHARED))
     .replace(/\/\*[\s\S]*?\*\//g, "")
     .replace(/export (type )?\{([^}]*)\} from "[^"]+";/g, (_, type: string | undefined, list: string) => {
       for (const item of list.split(",").map((each) => each.trim())) {
@@ -68,11 +73,11 @@ describe("the package's entries", () => {
       readdirSync(ENTRIES)
         .map((name) => name.replace(/\.ts$/, ""))
         .sort(),
-    ).toEqual(Object.values(FILES).sort());
+    ).toEqual([...Object.values(FILES), SHARED].sort());
   });
 
   it.each(Object.entries(FILES))("%s exports these names", async (entry, file) => {
-    const exported = exportsOf(readFileSync(join(ENTRIES, `${file}.ts`), "utf8"));
+    const exported = exportsOf(file);
     expect(exported).toEqual(EXPORTS[entry]);
     const loaded = await import(join(ENTRIES, `${file}.ts`));
     expect(Object.keys(loaded).sort()).toEqual(exported.values);
@@ -101,6 +106,7 @@ describe("package-lock.json", () => {
 
 const TEXT_TYPES = [
   "Answer",
+  "AnswerDefaults",
   "AnswerEnd",
   "AnswerOptions",
   "AnswerPiece",
@@ -229,7 +235,6 @@ const EXPORTS: Record<string, Exported> = {
       "Reserved",
       "ServedAdapter",
       "Sha256",
-      "Soon",
       "Usage",
       "UsageOptions",
       "WaitingBytes",
@@ -287,6 +292,7 @@ const EXPORTS: Record<string, Exported> = {
       "AdapterText",
       "AddedControlToken",
       "Answer",
+      "AnswerDefaults",
       "AnswerEnd",
       "AnswerOptions",
       "AnswerPiece",

@@ -46,9 +46,9 @@ export interface BundleManifest {
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
   /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
   /** Of an activated LoRA: the token ids that a client finds the place by from which on it asks (weights/lora-adapter.ts). */
-  readonly invocationTokens?: readonly number[];
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 /** Σ rows of the modules: R. */
@@ -83,8 +83,8 @@ export function decodeManifest(json: string): BundleManifest {
     keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
-    ...(text && { text }),
-    ...(invocationTokens && { invocationTokens }),
+    ...(text === undefined ? {} : { text }),
+    ...(invocationTokens === undefined ? {} : { invocationTokens }),
   };
 }
 

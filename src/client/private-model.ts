@@ -29,20 +29,20 @@ export interface BaseModelOptions {
   /** The base model's folder in the Hugging Face layout, or the opened checkpoint. */
   readonly base: FileTree | Checkpoint;
   /** Threads that one operator of the base model may use. */
-  readonly threads?: number;
-  readonly contextLength?: number;
-  readonly onLoadProgress?: (fraction: number) => void;
+  readonly threads?: number | undefined;
+  readonly contextLength?: number | undefined;
+  readonly onLoadProgress?: ((fraction: number) => void) | undefined;
   /**
    * How the base model's weights are held (docs/models.md). The provider knows the model by the original weights,
    * whichever are chosen here. Default: "original".
    */
-  readonly weights?: WeightFormat;
+  readonly weights?: WeightFormat | undefined;
   /** Where quantized weights are kept. Default: the platform's. */
-  readonly weightCache?: FileCache;
+  readonly weightCache?: FileCache | undefined;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
-  readonly onPrepare?: (progress: PrepareProgress) => void;
-  readonly onWarning?: (message: string) => void;
-  readonly signal?: AbortSignal;
+  readonly onPrepare?: ((progress: PrepareProgress) => void) | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An adapter, and the provider that has it. */
@@ -54,12 +54,12 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
    * vectors of some groups as the adapter has ranks, once (model/run/look-ahead.ts). Where there is a budget they are asked
    * for only after four times as many decode steps.
    */
-  readonly lookAhead?: boolean;
+  readonly lookAhead?: boolean | undefined;
   /**
    * Ask an activated LoRA whose invocation may stand in what is said. The provider then learns where its last place in
    * a prompt is, counted from the end. Default: such an adapter is refused.
    */
-  readonly allowInvocation?: boolean;
+  readonly allowInvocation?: boolean | undefined;
 }
 
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
@@ -68,7 +68,7 @@ export interface SharedModelsOptions extends BaseModelOptions {
   /** At least one. */
   readonly adapters: readonly AdapterOptions[];
   /** Also the base model alone. */
-  readonly withBase?: boolean;
+  readonly withBase?: boolean | undefined;
 }
 
 /** Private models on one base model in memory. */
@@ -328,14 +328,14 @@ async function loadShared(
   const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
   const weightCache = options.weightCache ?? platform.weightCache;
   return await CausalLm.loadShared(checkpoint, platform.tensors, uses, {
-    ...(threads === undefined ? {} : { threads }),
-    ...(contextLength === undefined ? {} : { contextLength }),
-    ...(onLoadProgress === undefined ? {} : { onProgress: onLoadProgress }),
-    ...(weights === undefined ? {} : { weights }),
-    ...(weightCache === undefined ? {} : { weightCache }),
-    ...(onPrepare === undefined ? {} : { onPrepare }),
-    ...(onWarning === undefined ? {} : { onWarning }),
-    ...(signal === undefined ? {} : { signal }),
+    threads,
+    contextLength,
+    onProgress: onLoadProgress,
+    weights,
+    weightCache,
+    onPrepare,
+    onWarning,
+    signal,
   });
 }
 

@@ -269,8 +269,8 @@ export class RemoteProvider implements KeySource {
       try {
         const options = {
           timeoutMs: handshakeMs,
-          ...(signal ? { signal } : {}),
-          ...(pollMicros === undefined ? {} : { pollMicros }),
+          signal,
+          pollMicros,
         };
         const socket = await this.#platform.connect(url, options);
         const connection = await ClientConnection.open(socket, hello, this.traffic, timeouts);

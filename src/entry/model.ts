@@ -13,7 +13,7 @@ export type {
 } from "../base/platform.ts";
 export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
-export { type AnswerOptions, streamAnswer } from "../generation/answer-stream.ts";
+export { type AnswerDefaults, type AnswerOptions, streamAnswer } from "../generation/answer-stream.ts";
 export { AnswerText } from "../generation/answer-text.ts";
 export {
   CachedContext,

@@ -35,7 +35,6 @@ export type {
   Remaining,
   Reservation,
   Reserved,
-  Soon,
 } from "../provider/store.ts";
 export { type Usage, UsageLedger, type UsageOptions } from "../provider/usage-ledger.ts";
 export type { RandomSource } from "../ring/random-source.ts";

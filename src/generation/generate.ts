@@ -19,24 +19,24 @@ export type { SamplingOptions };
 export interface GenerateOptions extends DraftLimits {
   readonly maxNewTokens: number;
   /** Ids that end the answer. */
-  readonly eosIds?: readonly number[];
+  readonly eosIds?: readonly number[] | undefined;
   /** Default: the largest logit each time. */
-  readonly sampling?: SamplingOptions;
+  readonly sampling?: SamplingOptions | undefined;
   /** With each token its log-probability, and those of this many of the likeliest. Default: none. */
-  readonly logprobs?: number;
-  readonly signal?: AbortSignal;
+  readonly logprobs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
   /**
    * A cache to go on with: the prompt is read behind what it holds. It then holds all ids but the last one that
    * was generated. Default: a separate cache.
    */
-  readonly cache?: KvCache;
+  readonly cache?: KvCache | undefined;
   /** Ids that the given cache holds, where the repetition penalty is to know them, or an activated LoRA is invoked. */
-  readonly cachedIds?: readonly number[];
+  readonly cachedIds?: readonly number[] | undefined;
   /**
    * Of an activated LoRA: the token of the context from which on it acts. Default: the last invocation in `cachedIds`
    * and the prompt. For a prompt that ends with what was generated before, which never invokes it.
    */
-  readonly adaptedFrom?: number;
+  readonly adaptedFrom?: number | undefined;
   /** Is kept up to date with what is drafted. */
   readonly draftCounts?: DraftCounts | undefined;
 }
@@ -46,7 +46,7 @@ export interface GeneratedToken {
   /** 0 for the first new token. */
   readonly index: number;
   /** Where they were asked for: of the model itself, before temperature, penalties and cuts. */
-  readonly logprobs?: Logprobs;
+  readonly logprobs?: Logprobs | undefined;
 }
 
 export interface GenerateEnd {

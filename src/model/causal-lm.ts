@@ -30,14 +30,14 @@ import { originalWeights, type WeightFormat, type WeightSource } from "./weights
 /** Who adds to a base model's linear layers. */
 export interface DeltaUse {
   /** The model is cut into segments at its groups. */
-  readonly deltas?: DeltaSource;
+  readonly deltas?: DeltaSource | undefined;
   /**
    * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
    * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
    */
-  readonly lookAhead?: boolean;
+  readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
-  readonly lookAheadAfter?: number;
+  readonly lookAheadAfter?: number | undefined;
   /** Who adds to the base model where it drafts ({@link CausalLm.draft}): something public. Default: nobody. */
   readonly draftDeltas?: DeltaSource | undefined;
 }
@@ -45,32 +45,32 @@ export interface DeltaUse {
 /** How a base model is held in memory. */
 export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
    * than it has positions.
    */
-  readonly contextLength?: number;
+  readonly contextLength?: number | undefined;
   /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
    */
-  readonly passTokens?: number;
-  readonly onProgress?: (fraction: number) => void;
+  readonly passTokens?: number | undefined;
+  readonly onProgress?: ((fraction: number) => void) | undefined;
   /** How the weights are held. Default: as in the checkpoint. The others need a weightCache. */
-  readonly weights?: WeightFormat;
+  readonly weights?: WeightFormat | undefined;
   /** Where quantized weights are kept from one load to the next. */
-  readonly weightCache?: FileCache;
+  readonly weightCache?: FileCache | undefined;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
-  readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onPrepare?: ((progress: PrepareProgress) => void) | undefined;
   /** Something the user should know, and that has been repaired. */
-  readonly onWarning?: (message: string) => void;
-  readonly signal?: AbortSignal;
+  readonly onWarning?: ((message: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface LoadOptions extends BaseOptions, DeltaUse {
   /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
-  readonly adapter?: LoraAdapter;
+  readonly adapter?: LoraAdapter | undefined;
 }
 
 const BASE: OptionTypes<BaseOptions> = {

@@ -9,7 +9,14 @@ import {
   answerOf,
   type PromptCounts,
 } from "../generation/answer.ts";
-import { type AnswerOptions, checkStopTokenIds, roomFor, writeAnswer } from "../generation/answer-stream.ts";
+import {
+  type AnswerDefaults,
+  type AnswerOptions,
+  answerOptions,
+  checkStopTokenIds,
+  roomFor,
+  writeAnswer,
+} from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
@@ -94,7 +101,7 @@ export class ServedModel {
   readonly #stopTokenIds: readonly number[];
   readonly #template: ChatTemplate | undefined;
   readonly #templateVariables: TemplateVariables;
-  readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
+  readonly #defaults: AnswerDefaults;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
   readonly #answers: FairSemaphore;
@@ -102,7 +109,7 @@ export class ServedModel {
   private constructor(
     options: ServedModelOptions,
     text: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate | undefined },
-    defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">,
+    defaults: AnswerDefaults,
   ) {
     this.id = options.id;
     this.ownedBy = options.ownedBy;
@@ -133,7 +140,7 @@ export class ServedModel {
       throw error;
     });
     const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
-    const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+    const defaults = { sampling, maxNewTokens };
     return new ServedModel(options, { tokenizer, template }, defaults);
   }
 
@@ -159,8 +166,7 @@ export class ServedModel {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
-    const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const all = { ...this.#defaults, ...options, eosIds: this.endIdsOf(request), sampling, signal };
+    const all = { ...answerOptions(this.#defaults, options), eosIds: this.endIdsOf(request), signal };
     const answer = answerOf((counts) => this.#inTurns(ids, owner, all, signal, counts));
     return { answer, lastPromptId: ids[ids.length - 1] };
   }

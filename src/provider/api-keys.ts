@@ -155,3 +155,23 @@ function bad(path: string, what: string): TacetError {
     hint: "'tacet keys' writes this file; restore it from a copy",
   });
 }
+
+/** Budgets of the keys that may ask an adapter now. Empty: nothing limits the account. */
+export function budgetsOf(keys: readonly KeyRecord[], adapter: string, nowMs: number): readonly Grant[] {
+  const budgets: Grant[] = [];
+  for (const key of keys) {
+    if (key.budget !== null && keyAllows(key, adapter, nowMs)) budgets.push(key.budget);
+  }
+  return budgets;
+}
+
+/** Of all keys, for {@link budgetsOf}: the budgets of all valid keys of an account hold, whichever of them asks. */
+export function keysByAccount(keys: Iterable<KeyRecord>): Map<string, KeyRecord[]> {
+  const byAccount = new Map<string, KeyRecord[]>();
+  for (const key of keys) {
+    const others = byAccount.get(key.account);
+    if (others === undefined) byAccount.set(key.account, [key]);
+    else others.push(key);
+  }
+  return byAccount;
+}

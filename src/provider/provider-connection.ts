@@ -3,48 +3,29 @@
  * A fault in one query fails that query; a fault in framing or order closes the connection. A fault of ours is
  * reported as internal, without its text.
  */
-import { equalBytes, toHex } from "../base/bytes.ts";
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
-import type { ProviderLayer } from "../pll/provider-layer.ts";
-import {
-  type ClientMessage,
-  decodeClientFrame,
-  encodeProviderFrame,
-  PROTOCOL_VERSION,
-  type ProviderMessageInit,
-} from "../wire/frames.ts";
-import type { Limits } from "../wire/limits.ts";
+import { type ClientMessage, decodeClientFrame, PROTOCOL_VERSION } from "../wire/frames.ts";
 import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
-import type { ReplyScheduler, ComputedReply } from "./reply-scheduler.ts";
 import { atTime } from "./at-time.ts";
-import { framesOf } from "./bundle-frames.ts";
-import type { ClientName, ProviderEvent, ProviderTotals } from "./events.ts";
-import { groupKeyOf } from "./group-keys.ts";
-import type { Charged, KeyLedger } from "./key-ledger.ts";
+import { checkHello, checkVersion, type Hello } from "./check-hello.ts";
+import type { ClientName } from "./events.ts";
+import type { KeyLedger } from "./key-ledger.ts";
 import { KeySender, type KeyTools } from "./key-sender.ts";
-import { type BudgetNow, Meter } from "./meter.ts";
+import type { BudgetNow, Meter } from "./meter.ts";
+import { HELD_COST, OpenQueries, type Query, type QueryTools } from "./open-queries.ts";
+import { Outbox } from "./outbox.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord } from "./store.ts";
 
-/** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
-const BUNDLE_BUFFER_BYTES = 256 << 10;
-/** How often that is looked at; less and less often while the client takes nothing. */
-const BUNDLE_POLL_MS = 5;
-const BUNDLE_POLL_MOST_MS = 320;
 /** A Hello has some 200 bytes and a token. */
 const MAX_HELLO_BYTES = 8 << 10;
 /** What may come after it until its key has been looked up, with what keeping it costs. */
 const MAX_EARLY_BYTES = 64 << 10;
-/** What is kept of a message that waits, besides its bytes. */
-const HELD_COST = 256;
-
 /** Failures that are no fault of the client's: it may go on asking. */
 const OURS: ReadonlySet<string> = new Set(["internal", "unavailable"]);
-
-type Query = Extract<ClientMessage, { case: "query" }>["value"];
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 
@@ -53,11 +34,6 @@ interface About {
   readonly queryId?: number;
   readonly keyRequestId?: number;
 }
-
-/** A query that was taken, and the bytes that are kept for it. */
-type OpenQuery = Query & { readonly held: number };
-
-type Hello = Extract<ClientMessage, { case: "hello" }>["value"];
 
 type State =
   | { readonly name: "awaiting-hello" }
@@ -68,10 +44,9 @@ type State =
       readonly adapter: ServedAdapter;
       readonly meter: Meter | undefined;
       readonly ledger: KeyLedger;
+      readonly queries: OpenQueries;
       readonly keys: KeySender;
       readonly allowance: Allowance;
-      /** Whose turns long queries take: the key, or a connection without one. */
-      readonly party: object | string;
       sendingBundle: boolean;
     }
   /** We have closed; what the client still sends is not read. */
@@ -98,10 +73,7 @@ interface WelcomeFacts {
 }
 
 /** What a connection needs of its provider. */
-export interface ConnectionHost {
-  readonly limits: Limits;
-  readonly totals: ProviderTotals;
-  readonly replies: ReplyScheduler;
+export interface ConnectionHost extends QueryTools {
   readonly keys: KeyTools;
   readonly helloTimeoutMs: number;
   readonly maxBufferedBytes: number;
@@ -116,7 +88,6 @@ export interface ConnectionHost {
   admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
   /** Counts what waits for a socket that counts nothing itself. */
   openShare(socket: MessageSocket): WaitingShare;
-  emit(event: ProviderEvent): void;
 }
 
 export class ProviderConnection {
@@ -126,9 +97,10 @@ export class ProviderConnection {
   readonly #onClosed: () => void;
   readonly #helloTimer: unknown;
   readonly #share: WaitingShare;
+  readonly #outbox: Outbox;
   #state: State = { name: "awaiting-hello" };
-  #vectors = 0;
-  #inFlight = 0;
+  /** From the Welcome on, and until all is over. */
+  #queries: OpenQueries | undefined;
   #draining = false;
   #drained: () => void = () => {};
   #leaveKey: () => void = () => {};
@@ -151,13 +123,19 @@ export class ProviderConnection {
     this.#share.onCut = (reason) => {
       if (!this.#isOver()) this.#fail(reason);
     };
+    const { maxBufferedBytes, totals } = provider;
+    this.#outbox = new Outbox(socket, {
+      ...{ maxBufferedBytes, totals },
+      isOver: () => this.#isOver(),
+      onFull: () => this.#close(1008, "the client does not read"),
+    });
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code) => this.#closed(code);
   }
 
   /** Queries that wait or are being computed. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#queries?.count ?? 0;
   }
 
   /** Answers what is open and closes then; what the client asks from now on it asks another replica again. */
@@ -170,13 +148,13 @@ export class ProviderConnection {
   }
 
   #closeIfDrained(): void {
-    if (this.#draining && this.#inFlight === 0) this.shutDown();
+    if (this.#draining && this.inFlight === 0) this.shutDown();
   }
 
   /** Says that the provider stops and closes. */
   shutDown(): void {
     if (this.#isOver()) return;
-    this.#send({ case: "goodbye", value: { reason: "the provider is shutting down" } });
+    this.#outbox.send({ case: "goodbye", value: { reason: "the provider is shutting down" } });
     this.#close(1001, "shutting down");
   }
 
@@ -250,13 +228,7 @@ export class ProviderConnection {
 
   #hello(hello: Hello): void {
     if (this.#state.name !== "awaiting-hello") throw new TacetError("not_ready", "Hello was said before");
-    if (hello.version !== PROTOCOL_VERSION) {
-      throw new TacetError(
-        "unsupported_version",
-        `the client speaks protocol version ${hello.version}, the provider ${PROTOCOL_VERSION}`,
-        { hint: "use the same version of tacet on both sides" },
-      );
-    }
+    checkVersion(hello);
     this.#share.greet();
     const early: Uint8Array[] = [];
     this.#state = { name: "admitting", early };
@@ -286,19 +258,21 @@ export class ProviderConnection {
     return { admission, budget, keys };
   }
 
-  #welcome({ admission, budget, keys }: WelcomeFacts): void {
+  #welcome({ admission, budget, keys: known }: WelcomeFacts): void {
     const { adapter, meter, ledger, keyId } = admission;
     const allowance = this.#provider.allowances.enter(keyId);
     this.#leaveKey = () => allowance.leave();
     this.#share.welcome(keyId);
     clearTimeout(this.#helloTimer);
     const party = keyId ?? this;
-    const sender = this.#keySender(admission, allowance, party);
-    this.#state = {
-      ...{ name: "ready", adapter, meter, ledger, allowance, party },
-      keys: sender,
-      sendingBundle: false,
-    };
+    this.#queries = new OpenQueries(this.#provider, adapter, ledger, {
+      ...{ id: this.id, owner: this, party, share: this.#share },
+      isOver: () => this.#isOver(),
+      send: (frame) => this.#outbox.send(frame),
+    });
+    const keys = this.#keySender(admission, allowance, party);
+    const queries = this.#queries;
+    this.#state = { name: "ready", adapter, meter, ledger, queries, keys, allowance, sendingBundle: false };
     if (meter !== undefined) {
       meter.onRepeated = (vectors) => allowance.repeated(vectors);
       this.#watchKey(meter);
@@ -306,7 +280,7 @@ export class ProviderConnection {
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name, ...this.#client });
     const { digest, bytes } = adapter.bundle;
     const { signature } = adapter;
-    this.#send({
+    this.#outbox.send({
       case: "welcome",
       value: {
         version: PROTOCOL_VERSION,
@@ -322,7 +296,7 @@ export class ProviderConnection {
           },
         }),
         ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
-        keys: [...keys],
+        keys: [...known],
         vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
       },
     });
@@ -334,9 +308,9 @@ export class ProviderConnection {
       party,
       share: this.#share,
       repeated: () => allowance.bundle(),
-      untilTaken: () => this.#untilTaken(),
+      untilTaken: () => this.#outbox.untilTaken(),
       isOver: () => this.#isOver(),
-      send: (frame) => this.#send(frame),
+      send: (frame) => this.#outbox.send(frame),
     });
   }
 
@@ -376,147 +350,28 @@ export class ProviderConnection {
     }
     state.allowance.bundle();
     state.sendingBundle = true;
-    const frames = framesOf(state.adapter.bundle);
-    for (let part = 0; part < frames.count; part++) {
-      await this.#untilTaken();
-      if (this.#isOver()) return;
-      this.#sendBytes(frames.frame(part));
-    }
+    await this.#outbox.sendBundle(state.adapter.bundle);
     state.sendingBundle = false;
-  }
-
-  /** Waits until little enough is buffered for the client. One that takes nothing for long is cut off by its share. */
-  async #untilTaken(): Promise<void> {
-    let waitMs = BUNDLE_POLL_MS;
-    let before = this.#socket.bufferedBytes;
-    while (this.#socket.bufferedBytes >= BUNDLE_BUFFER_BYTES && !this.#isOver()) {
-      const ms = waitMs;
-      await new Promise<void>((resolve) => setTimeout(resolve, ms));
-      const now = this.#socket.bufferedBytes;
-      waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
-      before = now;
-    }
   }
 
   #query(query: Query): void {
     if (this.#state.name !== "ready") throw new TacetError("not_ready", "a query came before Hello");
     // An id of 0 can't be told from a failure of the connection.
     if (query.id === 0) throw new TacetError("bad_frame", "a query has the id 0");
-    const { adapter, ledger, party } = this.#state;
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
-    let open: OpenQuery;
+    const about = { queryId: query.id };
+    let answer: () => Promise<void>;
     try {
-      open = { ...query, held: this.#hold(query, this.#checkQuery(query, adapter)) };
+      answer = this.#state.queries.take(query);
     } catch (error) {
-      this.#fail(error, { queryId: query.id });
+      this.#fail(error, about);
       return;
     }
-    const since = performance.now();
-    this.#inFlight++;
-    void this.#run(
-      async () => {
-        try {
-          const charging = this.#charge(ledger, query, adapter);
-          const charged = charging instanceof Promise ? await charging : charging;
-          if (this.#isOver()) return;
-          // A short query at once, a long one in parts with others' parts in between.
-          const { group, vectors, ciphertext, keyId } = query;
-          const key = groupKeyOf(adapter, ledger.account, keyId, group);
-          const task = { owner: this, party, adapter, group, vectors, query: ciphertext, key };
-          const answer = this.#provider.replies.answer(task);
-          const computed = answer instanceof Promise ? await answer : answer;
-          this.#sendAnswer(open, adapter.name, computed, charged.left, since);
-        } catch (error) {
-          this.#ended(open);
-          throw error;
-        }
-      },
-      { queryId: query.id },
-    );
-  }
-
-  /**
-   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
-   *
-   * @throws TacetError too_many_requests if there is none to be had; nothing has been charged
-   */
-  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
-    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
-    if (this.#share.hold(bytes)) return bytes;
-    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
-      hint: "read the answers, and ask again when some have come",
-    });
-  }
-
-  /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  #charge(
-    ledger: KeyLedger,
-    { group, vectors, ciphertext, keyId }: Query,
-    { name, bundle }: ServedAdapter,
-  ): Charged | Promise<Charged> {
-    const provider = this.#provider;
-    const note = (charged: Charged): Charged => {
-      if (ledger instanceof Meter) {
-        provider.emit({ type: "charged", connection: this.id, adapter: name, vectors });
-      }
-      if (charged.replayed) return charged;
-      const { vectorsPerKey } = bundle.manifest.parameters;
-      provider.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
-      return charged;
-    };
-    const charging = ledger.charge(group, vectors, ciphertext, keyId);
-    return charging instanceof Promise ? charging.then(note) : note(charging);
-  }
-
-  /** The layer that answers it. Throws what is wrong with the query. */
-  #checkQuery({ group, vectors, ciphertext, keyId }: Query, { layers }: ServedAdapter): ProviderLayer {
-    const { limits } = this.#provider;
-    const layer = group < layers.length ? layers[group] : undefined;
-    if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
-    if (vectors > limits.maxVectors) {
-      const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
-      throw new TacetError("too_large", what);
-    }
-    if (this.#inFlight >= limits.maxInFlight) {
-      throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
-    }
-    layer.checkQuery(ciphertext, vectors);
-    if (keyId.length !== KEY_ID_BYTES) {
-      const what = `a query names a key with ${KEY_ID_BYTES} bytes, got ${keyId.length}`;
-      throw new TacetError("bad_query", what, { hint: "ask for a key first, and name it in each query" });
-    }
-    return layer;
-  }
-
-  #sendAnswer(
-    query: OpenQuery,
-    adapter: string,
-    { words, ms }: ComputedReply,
-    left: number | undefined,
-    since: number,
-  ): void {
-    if (this.#isOver()) return;
-    this.#ended(query);
-    const { id, vectors } = query;
-    const { totals } = this.#provider;
-    totals.queries++;
-    totals.vectors += vectors;
-    totals.computeMs += ms;
-    this.#vectors += vectors;
-    const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
-    this.#send({
-      case: "answer",
-      value: { id, words, computeMicros: Math.round(ms * 1000), ...vectorsLeft },
-    });
-    const waited = performance.now() - since;
-    this.#provider.emit({ type: "answered", connection: this.id, adapter, query: id, vectors, ms: waited });
-    this.#closeIfDrained();
-  }
-
-  #ended({ held }: OpenQuery): void {
-    this.#inFlight--;
-    this.#share.release(held);
+    void this.#run(async () => {
+      await answer();
+      this.#closeIfDrained();
+    }, about);
   }
 
   /** Reports a failure: of a query or of a request for a key, which leaves the connection open, or of the connection. */
@@ -534,7 +389,7 @@ export class ProviderConnection {
         ? error
         : new TacetError("internal", "the provider failed to answer");
     const { code, message, hint = "", kind } = failure;
-    this.#send({ case: "failure", value: { code: kind.wire, message, hint, queryId, keyRequestId } });
+    this.#outbox.send({ case: "failure", value: { code: kind.wire, message, hint, queryId, keyRequestId } });
     if (queryId !== 0 || keyRequestId !== 0) {
       const about = queryId !== 0 ? { query: queryId } : { keyRequest: keyRequestId };
       this.#provider.emit({ type: "failed", connection: this.id, ...about, code, ...this.#client });
@@ -544,20 +399,6 @@ export class ProviderConnection {
     }
     this.#provider.emit({ type: "refused", connection: this.id, code, ...this.#client });
     this.#close(kind.close ?? 1008, code);
-  }
-
-  #send(frame: NonNullable<ProviderMessageInit>): void {
-    if (this.#isOver()) return;
-    if (this.#socket.bufferedBytes > this.#provider.maxBufferedBytes) {
-      this.#close(1008, "the client does not read");
-      return;
-    }
-    this.#sendBytes(encodeProviderFrame(frame));
-  }
-
-  #sendBytes(bytes: Uint8Array): void {
-    this.#provider.totals.bytesOut += bytes.length;
-    this.#socket.send(bytes);
   }
 
   #close(code: number, reason: string): void {
@@ -592,34 +433,11 @@ export class ProviderConnection {
     this.#leaveKey();
     this.#share.close();
     this.#onClosed();
-    this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#vectors });
+    this.#provider.emit({ type: "closed", connection: this.id, code, vectors: this.#queries?.vectors ?? 0 });
   }
 }
 
 /** Memory that messages take while they wait. */
 function costOf(messages: readonly Uint8Array[]): number {
   return messages.reduce((sum, { length }) => sum + HELD_COST + length, 0);
-}
-
-/** @throws TacetError wrong_base_model, bundle_changed */
-function checkHello(hello: Hello, adapter: ServedAdapter): void {
-  const { manifest, digest } = adapter.bundle;
-  const fingerprint = manifest.baseFingerprint;
-  if (hello.baseFingerprint.length !== 32 || !equalsHex(hello.baseFingerprint, fingerprint)) {
-    throw new TacetError("wrong_base_model", `adapter ${adapter.name} was made for another base model`, {
-      hint: `its base model has the fingerprint ${fingerprint.slice(0, 16)}…; see 'tacet inspect --base DIR'`,
-    });
-  }
-  if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {
-    const asked = hello.bundleDigest.length === 32 ? toHex(hello.bundleDigest) : "no SHA-256";
-    throw new TacetError(
-      "bundle_changed",
-      `adapter ${adapter.name} has the bundle ${toHex(digest)}, not ${asked}, which was asked for`,
-      { hint: "ask the provider, by another way, whether it has published this digest" },
-    );
-  }
-}
-
-function equalsHex(bytes: Uint8Array, hex: string): boolean {
-  return bytes.every((byte, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16) === byte);
 }

@@ -34,26 +34,26 @@ export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./s
 
 export interface ProviderOptions {
   /** What is left out follows from the adapters and from what is given. */
-  readonly limits?: Partial<Limits>;
+  readonly limits?: Partial<Limits> | undefined;
   /** Milliseconds in which a connection must say Hello. */
-  readonly helloTimeoutMs?: number;
+  readonly helloTimeoutMs?: number | undefined;
   /** Bytes that may wait for a client that does not read before it is dropped, besides one part of a key. */
-  readonly maxBufferedBytes?: number;
+  readonly maxBufferedBytes?: number | undefined;
   /** Account of the memory that waits, which sockets share; by default one for this provider. */
-  readonly waiting?: WaitingBytes;
+  readonly waiting?: WaitingBytes | undefined;
   /** Most connections of one API key at a time; by default any number. */
-  readonly maxConnectionsPerKey?: number;
+  readonly maxConnectionsPerKey?: number | undefined;
   /** Whether a bearer token may use an adapter; without it everybody may. */
-  readonly authorize?: (token: string, adapter: string) => boolean;
+  readonly authorize?: ((token: string, adapter: string) => boolean) | undefined;
   /** API keys and budgets: with it a client's token is an API key. Without it nothing is counted. */
-  readonly store?: ProviderStore;
+  readonly store?: ProviderStore | undefined;
   /** A faster SHA-256 than the portable one, for the digests of charged queries. */
-  readonly sha256?: Sha256;
+  readonly sha256?: Sha256 | undefined;
   /** Milliseconds since 1970; by default the clock's. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
   /** Where long queries are computed; by default in this thread. */
-  readonly pool?: ReplyPool;
-  readonly onEvent?: (event: ProviderEvent) => void;
+  readonly pool?: ReplyPool | undefined;
+  readonly onEvent?: ((event: ProviderEvent) => void) | undefined;
 }
 
 const OPTIONS: OptionTypes<ProviderOptions> = {
@@ -208,7 +208,7 @@ export class Provider {
     if (record !== undefined) onKey(record);
     const { now } = this.#host;
     const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
-    const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
+    const tools = { store, now, sha256 };
     const key = record as KeyRecord;
     const meter = new Meter(tools, key, adapter);
     return { adapter, meter, ledger: meter, keyId: key.id };

@@ -6,9 +6,6 @@
  * `reserve` is one atomic step, for Redis one script.
  */
 
-/** A value now, from memory, or later, from a network. */
-export type Soon<T> = T | Promise<T>;
-
 /** How many activation vectors an account may ask of each group, whichever of its keys asks (asked-counts.ts). */
 export interface Grant {
   readonly vectors: number;
@@ -98,8 +95,6 @@ export interface ProviderStore {
   reserve(reservation: Reservation): Promise<Reserved>;
   /** A new key of an account, its id. It is durable, through a loss of power too, when this resolves. */
   allocateKey(account: string): Promise<Uint8Array>;
-  /** Whether a key of an account may still be used, as far as its id tells. */
-  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
   /** By key: vectors left of the scope, of these, that has fewest; undefined: not a key that may be used. */
   keysLeft(
     account: string,

@@ -8,8 +8,8 @@ import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { decodeProviderFrame } from "../../src/wire/frames.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
+import { decodeProviderFrame } from "../../src/wire/frames.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 

@@ -32,6 +32,11 @@ export interface StoreSubject {
 export const newRecord = (change: Partial<NewKey> = {}): KeyRecord =>
   createApiKey({ budget: null, ...change }, NOW, systemRandom).record;
 
+/** Whether a key of an account may still be used, as far as its id tells. */
+export async function keyIsLive(store: ProviderStore, account: string, keyId: Uint8Array): Promise<boolean> {
+  return (await store.keysLeft(account, [keyId], [], 1))[0] !== undefined;
+}
+
 let fresh = 1000;
 export const digestOf = (n: number): Uint8Array => new Uint8Array(16).fill(n & 255, 0, 8).fill(n >> 8, 8);
 export const ask = (change: Partial<Reservation> = {}): Reservation => ({

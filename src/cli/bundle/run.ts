@@ -49,7 +49,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
   const made = await makeBundle(checkpoint, adapter, {
     ...{ name, signal },
-    ...(text === undefined ? {} : { text }),
+    text,
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
@@ -90,12 +90,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     printJson({
       adapter: name,
       digest: toHex(made.digest),
-      ...(signedBy === undefined ? {} : { signedBy }),
+      signedBy,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
-      ...(text && { text }),
-      ...(invocationTokens && { invocationTokens }),
+      text,
+      invocationTokens,
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },

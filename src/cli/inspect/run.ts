@@ -144,8 +144,8 @@ async function providerFacts(
       onBundleProgress,
       onWarning: warn,
       cache: nodeBundleCache(),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
+      adapter: adapterName,
+      token,
     }),
   );
   try {
@@ -155,7 +155,7 @@ async function providerFacts(
       kind: "provider",
       url,
       limits: { maxMessageBytes, maxVectors, maxInFlight },
-      ...(provider.budget === undefined ? {} : { budget: provider.budget }),
+      budget: provider.budget,
       ...signedBy(signature),
       ...bundleFacts(bundle),
     };
@@ -177,8 +177,8 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
-    ...(manifest.text && { text: manifest.text }),
-    ...(manifest.invocationTokens && { invocationTokens: manifest.invocationTokens }),
+    text: manifest.text,
+    invocationTokens: manifest.invocationTokens,
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

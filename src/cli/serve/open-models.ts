@@ -98,11 +98,11 @@ async function connectAll(
         reconnectMs: 1000 * seconds,
         onBundleProgress: (fraction) => fetching.update((i + fraction) / specs.length),
         onWarning: warn,
-        ...(spec.adapter === undefined ? {} : { adapter: spec.adapter }),
-        ...(options.allowInvocation && { allowInvocation: true }),
-        ...(token === undefined ? {} : { token }),
-        ...(spec.bundleDigest === undefined ? {} : { pinnedDigest: spec.bundleDigest }),
-        ...(spec.providerKey === undefined ? {} : { providerKey: spec.providerKey }),
+        adapter: spec.adapter,
+        allowInvocation: options.allowInvocation,
+        token,
+        pinnedDigest: spec.bundleDigest,
+        providerKey: spec.providerKey,
       });
     }
     const shared = await openPrivateModels(platform, {

@@ -77,9 +77,9 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
 function specOf({ provider = [], adapterName, bundleDigest, providerKey }: ServeOptions): ModelSpec {
   return {
     provider,
-    ...(adapterName === undefined ? {} : { adapter: adapterName }),
-    ...(bundleDigest === undefined ? {} : { bundleDigest }),
-    ...(providerKey === undefined ? {} : { providerKey }),
+    adapter: adapterName,
+    bundleDigest,
+    providerKey,
   };
 }
 

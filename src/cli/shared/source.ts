@@ -108,7 +108,7 @@ export async function openLocal(
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      ...(deltas && { deltas }),
+      deltas,
     });
     const kind = deltas === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
@@ -121,9 +121,9 @@ export async function openLocal(
 export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
-    ...(threads === undefined ? {} : { threads }),
-    ...(weights === undefined ? {} : { weights }),
-    ...(contextLength === undefined ? {} : { contextLength }),
+    threads,
+    weights,
+    contextLength,
   };
 }
 
@@ -200,12 +200,12 @@ export async function openRemote(
         loading.load(fraction);
       },
       onWarning: warn,
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
-      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
-      ...(providerKey === undefined ? {} : { providerKey }),
-      ...(options.allowInvocation && { allowInvocation: true }),
-      ...(pollMicros === undefined ? {} : { pollMicros }),
+      adapter: adapterName,
+      token,
+      pinnedDigest: bundleDigest,
+      providerKey,
+      allowInvocation: options.allowInvocation,
+      pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
       ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),

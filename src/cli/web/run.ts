@@ -45,9 +45,9 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       provider,
       app: app.map(({ path }) => (path === "index.html" ? "" : path)),
       ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(bundleDigest === undefined ? {} : { bundleDigest }),
-      ...(options.allowInvocation && { allowInvocation: true }),
+      adapter: adapterName,
+      bundleDigest,
+      allowInvocation: options.allowInvocation,
     };
     const paths = new Map<string, Served>([
       ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),
