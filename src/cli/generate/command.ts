@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { GenerateOptions } from "./run.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
@@ -9,13 +10,16 @@ export function registerGenerate(program: Command, signal: AbortSignal): void {
     .command("generate")
     .description("answer a prompt, privately where a provider is given");
   const prompted = addTemplateOption(addPromptOptions(command));
-  addSamplingOptions(addSourceOptions(prompted), "the model's, or 256, or what fits")
+  addDraftOptions(addSamplingOptions(addSourceOptions(prompted), "the model's, or 256, or what fits"))
     .option("--resume <file>", "go on with an answer that --json printed")
     .option("--json", "one JSON object: ids, text, timings, bytes, round trips")
     .addHelpText(
       "after",
       `
 Without --provider and --adapter the base model answers alone.
+
+A provider that is far away is asked about several tokens at a time: the base
+model drafts them, and those that are right count. The answer is the same.
 
 If the provider is lost and does not come back, the exit code is 5. With --json
 what there is is still printed, and --resume FILE goes on from there as if
