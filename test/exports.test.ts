@@ -419,7 +419,7 @@ const EXPORTS: Record<string, Exported> = {
       "ParametersLiteral",
       "ProviderLayerInput",
       "PublicElement",
-      "QuantizedMatrix",
+      "QuantizedRows",
       "RandomSource",
       "SplitLora",
       "WideElement",

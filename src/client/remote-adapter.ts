@@ -8,7 +8,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import type {
   AdaptedGroup,
   DeltaSource,
@@ -62,7 +62,7 @@ const MOST_KEYS_TRIED = 4;
 const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
-interface Sent {
+interface SentQuery {
   readonly query: OpenQuery;
   readonly answer: Promise<QueryReply>;
 }
@@ -124,7 +124,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
         parameters,
-        rows: rowsOf(spec),
+        rows: groupRows(spec),
         inFeatures: spec.inFeatures,
         scales: bundle.groups[g].scales,
       });
@@ -180,7 +180,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
-    const sent: Sent[] = [];
+    const sent: SentQuery[] = [];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     try {
@@ -306,7 +306,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
-  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
+  async #recover(group: number, tokens: number, sent: readonly SentQuery[]): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
     try {
       const answers =

@@ -14,7 +14,6 @@ export type {
 export {
   changeKeys,
   type DataFolderEvents,
-  nodeSha256,
   type OpenedData,
   openDataFolder,
   readKeys,
@@ -31,6 +30,7 @@ export {
   nodeFileTree,
   nodeKeyCache,
   nodePlatform,
+  nodeSha256,
   parseHubId,
   type RedisLinkOptions,
   type ServeOptions,

@@ -131,7 +131,7 @@ export class ChatSession {
     this.#system = system;
   }
 
-  /** Puts another conversation in place of this one: an edited history, or an empty one. */
+  /** Replaces this conversation by another: an edited history, or an empty one. */
   setMessages(messages: readonly ChatMessage[]): void {
     this.#assertIdle();
     this.#messages = [...messages];

@@ -51,10 +51,10 @@ interface Route {
   readonly path: string;
   readonly method: "GET" | "POST";
   readonly needsKey?: false;
-  answer(asked: Asked): Promise<Response> | Response;
+  answer(asked: AskedRequest): Promise<Response> | Response;
 }
 
-interface Asked {
+interface AskedRequest {
   readonly request: Request;
   /** Name of the API key. */
   readonly owner: string;
@@ -180,7 +180,7 @@ export class Endpoint {
   }
 
   async #generate(
-    { request, owner, open }: Asked,
+    { request, owner, open }: AskedRequest,
     dialect: Dialect,
     parse: (body: unknown) => GenerationRequest,
   ): Promise<Response> {

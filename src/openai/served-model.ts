@@ -77,7 +77,7 @@ export interface Answering {
   readonly lastPromptId: number;
 }
 
-/** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
+/** Models on one base have one tokenizer, unless an adapter brings tokens or ends. */
 const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
 
 async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {

@@ -24,3 +24,4 @@ export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 export function nodePlatform(): Platform {
   return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };
 }
+export { nodeSha256 } from "./node/sha256.ts";

@@ -3,15 +3,14 @@
  * replicas, restarts, losses of power, replays, clocks and budgets.
  */
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { describe, expect, it } from "vitest";
 import {
   ask,
   digestOf,
   keyIsLive,
   newRecord,
   NOW,
-  redisSubject,
+  redisForTests,
   setBudgets,
   storesToTry,
   type StoreSubject,
@@ -19,24 +18,13 @@ import {
 import { toHex } from "../base/bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import { LIVE_KEYS } from "./key-ids.ts";
-import type { RedisStore } from "./redis-store.ts";
 import type { ProviderStore, Reservation } from "./store.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 100;
 const REDIS_RUNS = process.env.SLOW ? 300 : 20;
 const LIMIT = 10;
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-const redis = () => redisSubject(server.url, { prefix: `keys${databases++}:` }, open);
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 const under = (keyId: Uint8Array, change: Partial<Reservation> = {}): Reservation =>
   ask({ keyUse: { keyId, limit: LIMIT }, ...change });
@@ -55,7 +43,7 @@ function withSerial(id: Uint8Array, serial: bigint): Uint8Array {
   return other;
 }
 
-const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
+const SUBJECTS = storesToTry(redis.make, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {
@@ -200,7 +188,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
           async (actions, cuts) => {
             const subject = await make();
             await follow(subject, actions, cuts && subject.losePower !== undefined);
-            for (const store of open.splice(0)) store.close();
+            redis.closeStores();
           },
         ),
         { numRuns: runs },

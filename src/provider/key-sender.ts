@@ -13,7 +13,7 @@ import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyRates } from "./key-rates.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { OneAtATime, type Place } from "./one-at-a-time.ts";
+import { OneAtATime, type Turn } from "./one-at-a-time.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 
@@ -61,7 +61,7 @@ export class KeySender {
   readonly #open = new Set<number>();
   readonly #requests = new OneAtATime();
   /** In the account's queue. */
-  #place: Place | undefined;
+  #place: Turn | undefined;
 
   constructor(tools: KeyTools, adapter: ServedAdapter, ledger: KeyLedger, to: KeyReceiver) {
     this.#tools = tools;

@@ -130,7 +130,7 @@ export class ReplyScheduler {
     return { words, ms: performance.now() - start };
   }
 
-  /** One part at a time, each in a turn of the event loop of its own. */
+  /** One part at a time, each in a separate turn of the event loop. */
   #inThisThread(sha256: Sha256 | undefined): ReplyPool {
     return {
       width: 1,

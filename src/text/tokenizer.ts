@@ -95,7 +95,7 @@ function unusable(cause?: unknown): TacetError {
 }
 
 /** What is known of tokenizer.json besides what the library does. */
-interface Known {
+interface TokenizerFacts {
   readonly least: LeastTokens | undefined;
   /** Whether bytes that have no token are written as <0x00> to <0xFF>. */
   readonly byteFallback: boolean;
@@ -105,7 +105,7 @@ function wrap(
   inner: InnerTokenizer,
   eosIds: readonly number[],
   bosId: number | undefined,
-  definition: Known,
+  definition: TokenizerFacts,
 ): Tokenizer {
   const mark = ["<0xEF>", "<0xBB>", "<0xBF>"].map((token) => inner.token_to_id(token));
   const isByte = (id: number | undefined): boolean =>

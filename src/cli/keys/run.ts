@@ -102,15 +102,15 @@ async function figuresOfState(dir: string): Promise<AdapterFigures> {
 export async function listKeys(options: ListKeysOptions): Promise<void> {
   const book = await openKeyBook(options);
   try {
-    printKeys(await rowsOf(book, Date.now()), options.json ?? false);
+    printKeys(await keyRows(book, Date.now()), options.json ?? false);
   } finally {
     book.close();
   }
 }
 
-type Row = Awaited<ReturnType<typeof rowsOf>>[number];
+type KeyRow = Awaited<ReturnType<typeof keyRows>>[number];
 
-async function rowsOf(book: KeyBook, now: number) {
+async function keyRows(book: KeyBook, now: number) {
   const records = await book.keys();
   const usage = await book.usage(
     records.map(({ account }) => account),
@@ -149,7 +149,7 @@ function leftOf(
   return Number.isFinite(least) ? least : null;
 }
 
-function printKeys(rows: readonly Row[], json: boolean): void {
+function printKeys(rows: readonly KeyRow[], json: boolean): void {
   if (json) {
     printJson({ keys: rows });
     return;

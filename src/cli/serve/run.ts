@@ -26,7 +26,7 @@ export interface ServeOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly parallel: number;
   readonly queue: number;
   readonly contexts: number;
-  /** In place of --provider and what belongs to it. */
+  /** Instead of --provider and what belongs to it. */
   readonly model?: readonly ModelSpec[];
   readonly logLevel: LogLevel;
   /** Ids that end every answer, besides the models' own. */

@@ -90,7 +90,7 @@ async function download(
   return snapshot;
 }
 
-interface Place {
+interface HubRevision {
   readonly id: HubId;
   readonly commit: string;
   readonly repoDir: string;
@@ -98,7 +98,11 @@ interface Place {
   readonly settings: HubSettings;
 }
 
-async function fetchAll(files: readonly HubFile[], place: Place, options: DownloadOptions): Promise<void> {
+async function fetchAll(
+  files: readonly HubFile[],
+  place: HubRevision,
+  options: DownloadOptions,
+): Promise<void> {
   const { id, commit, repoDir, snapshot, settings } = place;
   const missing: HubFile[] = [];
   for (const file of files) {

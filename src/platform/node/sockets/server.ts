@@ -199,7 +199,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   };
 }
 
-/** An HTTP or HTTPS server that says it is alive, asks for WebSockets otherwise, and has no patience. */
+/** An HTTP or HTTPS server that answers /healthz, and 426 to everything else, with short timeouts. */
 async function createServer(
   { handshakeMs }: { readonly handshakeMs: number },
   tls: TlsFiles | undefined,
