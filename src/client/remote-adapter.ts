@@ -28,6 +28,7 @@ import { applyBasis } from "./apply-basis.ts";
 import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
+import { LineEstimate } from "./line-estimate.ts";
 import { MaskStock } from "./mask-stock.ts";
 import { PairEffects } from "./pair-effects.ts";
 
@@ -35,6 +36,8 @@ import { PairEffects } from "./pair-effects.ts";
 export interface QueryTransport extends KeySource {
   /** Vectors of each group that the account may still ask; undefined: any number. */
   readonly budget?: { readonly left: number } | undefined;
+  /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
+  readonly welcomeMs?: number;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
@@ -94,6 +97,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
+  readonly line: LineEstimate;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
@@ -135,6 +139,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       return { spec, layer, bases, free: [] };
     });
     const layers = this.#groups.map(({ layer }) => layer);
+    this.line = new LineEstimate(transport.welcomeMs ?? 0, layers[0]?.queryBytes ?? 0);
     this.#stock = new MaskStock(this.#masks, layers.length);
     this.#keys = new KeyRing(
       layers,
@@ -214,6 +219,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return Math.max(0, ...single.map(({ layer }) => layer.rows));
   }
 
+  rankOf(group: number): number {
+    return this.#groups[group].layer.rows;
+  }
+
   basisOf(group: number): Float32Array {
     const [basis, ...others] = this.#groups[group].bases;
     if (!basis || others.length > 0) throw new RangeError(`group ${group} has not one basis`);
@@ -290,15 +299,20 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
+    this.line.sent(query.vectors, start);
+    let answer: QueryReply | undefined;
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
       // What the answer will be taken from: while it is on its way.
       if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
-      const answer = await pending;
+      answer = await pending;
+      const now = performance.now();
+      this.line.answered(query.vectors, now - start, answer.providerMs, now);
       this.timings.providerMs += answer.providerMs;
-      this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
+      this.timings.wireMs += Math.max(0, now - start - answer.providerMs);
       return answer;
     } finally {
+      if (answer === undefined) this.line.failed();
       const next = this.#waiting.shift();
       if (next) next();
       else this.#open--;

@@ -22,6 +22,7 @@ import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weig
 import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
 import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
 import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
+import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
@@ -52,8 +53,8 @@ export interface BaseOptions {
    */
   readonly contextLength?: number | undefined;
   /**
-   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
-   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   * Most tokens that are read at a time; a longer prompt takes several passes, so that activations and attention scores
+   * do not grow with it. Default: 512, fewer for very long contexts.
    */
   readonly passTokens?: number | undefined;
   readonly onProgress?: ((fraction: number) => void) | undefined;
@@ -157,7 +158,6 @@ export class CausalLm {
   readonly #draftRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
-  readonly #passTokens: number;
   readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
@@ -172,7 +172,6 @@ export class CausalLm {
       SegmentRunner | undefined,
       SegmentRunner | undefined,
     ],
-    passTokens: number,
     { deltas, isAdapted }: { deltas: DeltaSource | undefined; isAdapted: boolean },
     onWarning: ((message: string) => void) | undefined,
   ) {
@@ -186,7 +185,6 @@ export class CausalLm {
     this.#baseRunner = baseRunner;
     this.#draftRunner = draftRunner;
     this.#adaptedFrom = isAdapted && this.invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
-    this.#passTokens = passTokens;
     this.#onWarning = onWarning;
   }
 
@@ -270,6 +268,7 @@ export class CausalLm {
       {
         places: [...groupAt.keys()],
         layers: decoder.layers,
+        passTokens,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
@@ -291,16 +290,7 @@ export class CausalLm {
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
-        ...([
-          decoder,
-          places,
-          contextLength,
-          cacheShape,
-          all,
-          passTokens,
-          adaptation,
-          options.onWarning,
-        ] as const),
+        ...([decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning] as const),
       );
     });
   }
@@ -418,14 +408,13 @@ export class CausalLm {
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
         const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
-        const most = isBase ? Math.min(this.#passTokens, untilAdapted) : this.#passTokens;
-        const part = ids.slice(at, at + most);
+        const part = ids.slice(at, isBase ? at + untilAdapted : ids.length);
         const runner = isBase ? this.#baseRunner : this.#runner;
         logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
         at += part.length;
       }
-      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
+      return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
@@ -472,16 +461,6 @@ function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked
   if (asked !== undefined) return assertInteger(asked, "passTokens", 1, 2 ** 24);
   const fitting = Math.floor(SCORE_BYTES / (4 * heads * contextLength));
   return Math.max(16, Math.min(PASS_TOKENS, fitting));
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** The weights in the format that is asked for, after a look at what they will need. */

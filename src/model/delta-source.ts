@@ -62,6 +62,8 @@ export interface GroupInput {
 
 /** Deltas that are combinations of a few known directions: delta = Σ_k y_k·b_k, k < rank. */
 export interface LowRankSource {
+  /** How many directions a group has that {@link basisOf} can be asked for. */
+  rankOf(group: number): number;
   /** b_1, b_2, … of a group with one module, (rank, outFeatures) row-major. */
   basisOf(group: number): Float32Array;
   /**
