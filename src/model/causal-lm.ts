@@ -19,6 +19,7 @@ import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-
 import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
+import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
 import { joinRows } from "./run/prompt-parts.ts";
@@ -286,7 +287,10 @@ export class CausalLm {
     return uses.map(({ deltas, draftDeltas }, i) => {
       const isAdapted = deltas !== undefined || loras.size > 0;
       const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      const drafting = deltas && runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart");
+      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+      const canGoBack = mostStateBytes(cacheShape) === 0;
+      const drafting =
+        deltas && canGoBack ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
