@@ -65,7 +65,7 @@ export function versionOf({ groups, changes }: Pick<BundleManifest, "groups" | "
 }
 
 /** Σ rows of the modules: R. */
-export function rowsOf(group: BundleGroup): number {
+export function groupRows(group: BundleGroup): number {
   return group.modules.reduce((sum, module) => sum + module.rows, 0);
 }
 

@@ -10,11 +10,11 @@ import {
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { AdapterParts, LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "./adapted-groups.ts";
 import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
 import { linearPlaces } from "../graph/write-decoder.ts";
+import { groupAdaptedModules } from "./adapted-groups.ts";
 import { compareCopies } from "./base-copies.ts";
 import { rowScales } from "./row-scales.ts";
 

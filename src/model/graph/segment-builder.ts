@@ -10,11 +10,17 @@ import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "../weights/weight-source.ts";
 import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import { type LinearPlace, weightsOf } from "./linear-place.ts";
-import type { Pair } from "./pair.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -25,13 +31,7 @@ import {
   type OutputSpec,
   type Value,
 } from "./onnx-graph.ts";
-import {
-  type Matrix,
-  type QuantizedMatrix,
-  rowsOf,
-  storedShape,
-  type WeightSource,
-} from "../weights/weight-source.ts";
+import type { Pair } from "./pair.ts";
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
 export type SegmentStep =
