@@ -16,6 +16,7 @@ import type {
   GroupInput,
   LowRankSource,
   PendingDelta,
+  RoutesTaken,
 } from "../model/delta-source.ts";
 import type { BaseChanges } from "../weights/base-changes.ts";
 import { ClientLayer, type OpenQuery } from "../pll/client-layer.ts";
@@ -161,6 +162,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       modules: spec.modules.map(({ name }) => name),
       inFeatures: spec.inFeatures,
       ...(spec.input === undefined ? {} : { input: spec.input }),
+      ...(spec.rowsPerToken === undefined ? {} : { rowsPerToken: spec.rowsPerToken }),
       outFeatures: spec.modules.map(({ outFeatures }) => outFeatures),
     }));
   }
@@ -177,6 +179,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
       drop: () => dropped.abort(),
     };
+  }
+
+  /** The rows of all experts come back for each vector: which of them are used nobody sees. */
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const query = this.#send({ group, x }, rows);
+    return { wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)) };
   }
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
@@ -417,6 +425,38 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
     this.timings.cryptoMs += performance.now() - start;
     return deltas;
+  }
+
+  /** delta of each route: B′_e of its expert times the expert's rows of its vector. */
+  async #finishRouted(
+    { group, rows }: PendingQuery,
+    { rows: vectors, experts }: RoutesTaken,
+  ): Promise<readonly Float32Array[]> {
+    const { layer, spec, bases } = this.#groups[group];
+    const y = await rows();
+    const start = performance.now();
+    const [{ outFeatures }] = spec.modules;
+    const offsets: number[] = [];
+    let next = 0;
+    for (const { rows: count } of spec.modules) {
+      offsets.push(next);
+      next += count;
+    }
+    const out = new Float32Array(experts.length * outFeatures);
+    try {
+      for (let route = 0; route < experts.length; route++) {
+        const expert = experts[route];
+        const at = vectors[route] * layer.rows + offsets[expert];
+        bases[expert].apply(
+          y.subarray(at, at + spec.modules[expert].rows),
+          out.subarray(route * outFeatures, (route + 1) * outFeatures),
+        );
+      }
+    } finally {
+      for (const basis of bases) basis.wipe();
+    }
+    this.timings.cryptoMs += performance.now() - start;
+    return [out];
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */

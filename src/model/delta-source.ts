@@ -17,7 +17,13 @@ export interface AdaptedGroup {
   /** Length of x. */
   readonly inFeatures: number;
   /** "ids": the module is an embedding; x is the one-hot of a token, of which `beginIds` is given the place. */
-  readonly input?: "ids";
+  /**
+   * "routed": the modules are experts; x has a row for each token, or for each route, and the deltas are those of routes
+   * (`beginRouted`). All modules have as many outputs.
+   */
+  readonly input?: "ids" | "routed";
+  /** Rows of x for each token: more than one where there is one for each route. Default: 1. */
+  readonly rowsPerToken?: number;
   /** Length of each module's output, in the order of `modules`. */
   readonly outFeatures: readonly number[];
 }
@@ -62,6 +68,19 @@ export interface DeltaSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta;
   /** As {@link begin} for a group whose input is ids: one token each. Present where there is such a group. */
   beginIds?(group: number, ids: readonly number[]): PendingDelta;
+  /**
+   * As {@link begin} for a group of experts: all of x is asked for as one, whoever the routes lead to, and the deltas are
+   * one array (routes, outFeatures[0]). Present where there is such a group.
+   *
+   * @param x (rows, inFeatures) row-major
+   */
+  beginRouted?(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta;
+}
+
+/** Which row of x goes to which expert: entry i is route i. */
+export interface RoutesTaken {
+  readonly rows: ArrayLike<number>;
+  readonly experts: ArrayLike<number>;
 }
 
 /** What a group is asked for. */

@@ -125,7 +125,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();
   printField("a token", `${grouped(cost.bytesUp)} bytes up, ${grouped(cost.bytesDown)} down`);
-  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.vectorsPerKey} tokens`);
+  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.tokensPerKey} tokens`);
   printField("provider", `${grouped(cost.providerMacs)} multiply-adds a token`);
   print();
   printField("query", showBits(security.query));

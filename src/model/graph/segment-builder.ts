@@ -43,6 +43,14 @@ export type SegmentStep =
     }
   /** As begin, with the tokens' ids instead of x. */
   | { readonly kind: "begin-ids"; readonly group: number }
+  /** As begin, with the names of the routes' rows (undefined: route i has row i) and experts. */
+  | {
+      readonly kind: "begin-routed";
+      readonly group: number;
+      readonly value: string;
+      readonly rows: string | undefined;
+      readonly experts: string;
+    }
   | { readonly kind: "ask-pair" | "take-pair"; readonly pair: Pair };
 
 export interface Segment {
@@ -186,6 +194,30 @@ export class SegmentBuilder {
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
     return this.node("Add", [h, delta], [{ dims: h.dims }])[0];
+  }
+
+  /**
+   * base() + delta for experts: x (rows, in) → (routes, out). Cuts the graph if a DeltaSource adds to them.
+   *
+   * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
+   * @param experts (routes) int64: where it goes
+   */
+  routed(
+    place: LinearPlace,
+    x: Value,
+    { rows, experts }: { readonly rows: Value | undefined; readonly experts: Value },
+    base: () => Value,
+  ): Value {
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return base();
+    const delta = this.given(`delta.${group}`, "float32", ["routes", place.outFeatures[0]]);
+    for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
+    this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
+    this.cut();
+    const y = base();
+    this.step({ kind: "wait", group, value: delta.name });
+    this.cut();
+    return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
   }
 
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */

@@ -84,6 +84,10 @@ export class SegmentPass {
     return this.#values[slot]!.data as Float32Array;
   }
 
+  integers(slot: Slot): number[] {
+    return Array.from(this.#values[slot]!.data as BigInt64Array, Number);
+  }
+
   logits(): Float32Array {
     return this.data(this.#model.slotOf.get(LOGITS)!);
   }
@@ -108,6 +112,12 @@ export class SegmentPass {
   ): Promise<void> {
     const place = this.#model.places[group];
     const { modules } = this.#model.deltas!.groups[group];
+    if (place.isRouted) {
+      const [data] = await wait();
+      const [width] = place.outFeatures;
+      this.#values[slot] = { type: "float32", dims: [data.length / width, width], data };
+      return;
+    }
     const { data, parts } = this.#given(slot, () => {
       const tokens = place.isHead ? this.#logitRows : this.tokens;
       const width = place.outFeatures.reduce((sum, out) => sum + out, 0);

@@ -304,6 +304,14 @@ export class SegmentRunner {
       case "begin-ids":
         open.pending = deltas.beginIds!(step.group, pass.ids);
         break;
+      case "begin-routed": {
+        const x = pass.data(step.slot);
+        const experts = pass.integers(step.experts);
+        const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
+        const count = x.length / deltas.groups[step.group].inFeatures;
+        open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
+        break;
+      }
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;
