@@ -3,7 +3,7 @@ import { fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { isKeyPartSignedBy } from "../bundle/key-signature.ts";
-import { rowsOf } from "../bundle/manifest.ts";
+import { groupRows } from "../bundle/manifest.ts";
 import { encryptedWeightBytes } from "../pll/provider-layer.ts";
 import type { KeyPart } from "./keys.ts";
 
@@ -13,7 +13,7 @@ export interface KeyFormat {
   /**
    * Checks lengths before it copies anything, then the signature.
    *
-   * @returns the part, in memory of its own
+   * @returns the part, in separate memory
    * @throws TacetError bad_key
    */
   read(keyId: Uint8Array, group: number, part: KeyPart): KeyPart;
@@ -22,7 +22,7 @@ export interface KeyFormat {
 export function keyFormatOf({ manifest, digest }: Bundle): KeyFormat {
   const signer = fromHex(manifest.keySigner);
   const lengths = manifest.groups.map((group) =>
-    encryptedWeightBytes(manifest.parameters, rowsOf(group), group.inFeatures),
+    encryptedWeightBytes(manifest.parameters, groupRows(group), group.inFeatures),
   );
   return {
     lengths,

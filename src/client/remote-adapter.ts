@@ -8,7 +8,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import type {
   AdaptedGroup,
   DeltaSource,
@@ -25,7 +25,7 @@ import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
-import type { QueryAnswer } from "./connection.ts";
+import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";
@@ -33,7 +33,7 @@ import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport extends KeySource {
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
@@ -53,16 +53,18 @@ const QUERY_VECTORS = 64;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
- * other processes may have used them up, or the provider began anew.
+ * other processes may have used them up, or the provider began anew. More than one, since a program that shares the kept
+ * keys of the account may use up the one that has just come. Each refusal shows the provider the same bytes again and
+ * nothing else (docs/security.md, *What the provider sees*).
  */
 const MOST_KEYS_TRIED = 4;
 /** Of keys that are bound to a connection so many are lost with it before the query fails. */
 const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
-interface Sent {
+interface SentQuery {
   readonly query: OpenQuery;
-  readonly answer: Promise<QueryAnswer>;
+  readonly answer: Promise<QueryReply>;
 }
 
 /** Queries of one group that have been sent. */
@@ -90,6 +92,7 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
@@ -121,7 +124,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
         parameters,
-        rows: rowsOf(spec),
+        rows: groupRows(spec),
         inFeatures: spec.inFeatures,
         scales: bundle.groups[g].scales,
       });
@@ -138,6 +141,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       transport,
       Math.min(vectorsPerKey ?? parameters.vectorsPerKey, parameters.vectorsPerKey),
     );
+    this.invocationTokens = manifest.invocationTokens;
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
@@ -176,7 +180,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
-    const sent: Sent[] = [];
+    const sent: SentQuery[] = [];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     try {
@@ -255,7 +259,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    * Sends at once where a key is in hand, unless contexts beside this one have as many queries open as the provider takes.
    * A key that the provider refuses is replaced: the same bytes are asked under another one.
    */
-  async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
+  async #ask(group: number, query: OpenQuery): Promise<QueryReply> {
     const { layer } = this.#groups[group];
     let [tried, losses] = [0, 0];
     let arrivals = Number.POSITIVE_INFINITY;
@@ -278,7 +282,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }
   }
 
-  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryAnswer> {
+  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryReply> {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
@@ -298,7 +302,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
-  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
+  async #recover(group: number, tokens: number, sent: readonly SentQuery[]): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
     try {
       const answers =

@@ -11,13 +11,13 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
 export {
   isKeyPartSignedBy,
   type KeyPartIdentity,
   type Sha256,
   signKeyPart,
 } from "../bundle/key-signature.ts";
+export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,

@@ -32,6 +32,8 @@ export interface DeltaSource {
   readonly groups: readonly AdaptedGroup[];
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;
+  /** Of an activated LoRA: it is asked from the last place in a prompt on that has these ids (model/invocation.ts). */
+  readonly invocationTokens?: readonly number[] | undefined;
   /**
    * Starts computing the deltas of group `group` for x (tokens, inFeatures) row-major. Must not block: the
    * runner computes W·x meanwhile. x belongs to the caller and may be overwritten once wait() has resolved.

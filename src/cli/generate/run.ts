@@ -15,11 +15,11 @@ import {
   type TextSide,
 } from "../shared/prompt.ts";
 import { describeFailure } from "../shared/report-error.ts";
-import { type Resumed, readResume, resumable } from "./resume.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
 import { print, printJson, writeAnswer } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { type Resumed, readResume, resumable } from "./resume.ts";
 
 export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags {
   readonly resume?: string;
@@ -142,6 +142,8 @@ async function answer(
       eosIds,
       signal,
       sampling: { ...defaults.sampling, ...samplingOf(options) },
+      // What was generated before never invokes an adapter.
+      ...(source.model.invocationTokens && { adaptedFrom: source.model.adaptedFrom(state.promptIds) }),
     });
     for (;;) {
       const next = await tokens.next();
@@ -195,7 +197,7 @@ function resultOf(
       : {
           adapter: remote.bundle.manifest.adapter,
           bundleDigest: toHex(remote.bundle.digest),
-          ...(remote.provider.budget === undefined ? {} : { budget: remote.provider.budget }),
+          budget: remote.provider.budget,
           // Handshake, and the bundle where it was not in the cache.
           connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
           // Since the connection was asked for: the first one is fetched while the model is loaded.

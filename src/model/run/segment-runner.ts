@@ -1,5 +1,13 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
+import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { assertNever } from "../../base/errors.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
+import type { DeltaSource, PendingDelta } from "../delta-source.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { Segment } from "../graph/segment-builder.ts";
+import type { KvCache } from "../kv-cache.ts";
 import {
   type LoadedModel,
   type LoadedPair,
@@ -7,14 +15,7 @@ import {
   type LoadedStep,
   numberValues,
 } from "./loaded-model.ts";
-import { assertNever } from "../../base/errors.ts";
-import type { TensorRuntime } from "../../base/platform.ts";
-import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
-import type { DeltaSource, PendingDelta } from "../delta-source.ts";
-import type { KvCache } from "../kv-cache.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
 import { dropExchange, type Exchange, LookAhead } from "./look-ahead.ts";
-import type { Segment } from "../graph/segment-builder.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
@@ -49,9 +50,16 @@ export interface RunnerUse {
   readonly canPair?: (first: number, second: number) => boolean;
 }
 
+/**
+ * Segments of one base model that are computed at a time. Passes of several conversations go on beside each other: while
+ * one waits for deltas, others compute. More at a time would only share the processor's cores and caches.
+ */
+const COMPUTING = 2;
+
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, "deltas"> {
   users: number;
+  readonly computing: FairSemaphore;
 }
 
 /** What has been asked for and not been waited for. */
@@ -61,13 +69,18 @@ interface Open {
 }
 
 export class SegmentRunner {
-  readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
+  readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
 
-  private constructor(loaded: Loaded, { deltas, lookAheadAfter, canPair = () => true }: RunnerUse) {
+  private constructor(
+    loaded: Loaded,
+    { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
+    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 },
+  ) {
+    this.timings = timings;
     this.#loaded = loaded;
     this.#model = { ...loaded, deltas };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
@@ -106,8 +119,27 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    const shared: Loaded = { segments: loaded, slotOf, places, pairs, users: 0 };
+    const shared: Loaded = {
+      segments: loaded,
+      slotOf,
+      places,
+      pairs,
+      users: 0,
+      computing: new FairSemaphore(COMPUTING),
+    };
     return uses.map((use) => new SegmentRunner(shared, use));
+  }
+
+  /**
+   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
+   * To be disposed too.
+   */
+  withDeltas(deltas: DeltaSource): SegmentRunner {
+    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  }
+
+  sharesSessions(other: SegmentRunner): boolean {
+    return this.#loaded === other.#loaded;
   }
 
   /**
@@ -123,7 +155,7 @@ export class SegmentRunner {
     try {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
-        await this.#runSegment(pass, segment);
+        await this.#runSegment(pass, segment, signal);
         for (const step of segment.steps) {
           const start = performance.now();
           await this.#step(step, pass, open, signal);
@@ -155,11 +187,20 @@ export class SegmentRunner {
     return memory;
   }
 
-  async #runSegment(pass: SegmentPass, segment: LoadedSegment): Promise<void> {
-    const start = performance.now();
-    await pass.runSegment(segment);
-    this.timings.sessionRuns++;
-    this.timings.modelMs += performance.now() - start;
+  async #runSegment(
+    pass: SegmentPass,
+    segment: LoadedSegment,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const leave = await this.#loaded.computing.take(signal);
+    try {
+      const start = performance.now();
+      await pass.runSegment(segment);
+      this.timings.sessionRuns++;
+      this.timings.modelMs += performance.now() - start;
+    } finally {
+      leave();
+    }
   }
 
   async #step(

@@ -129,7 +129,6 @@ async function mixed(
   const checkpoint = await models.write({}, weights);
   const builder = new SegmentBuilder(originalWeights(checkpoint), {
     groupAt: new Map(),
-    overlap: false,
     pairable: new Set(),
     loras: new Map(),
   });
