@@ -8,7 +8,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import type {
   AdaptedGroup,
   DeltaSource,
@@ -56,14 +56,16 @@ const QUERY_VECTORS = 64;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
- * other processes may have used them up, or the provider began anew.
+ * other processes may have used them up, or the provider began anew. More than one, since a program that shares the kept
+ * keys of the account may use up the one that has just come. Each refusal shows the provider the same bytes again and
+ * nothing else (docs/security.md, *What the provider sees*).
  */
 const MOST_KEYS_TRIED = 4;
 /** Of keys that are bound to a connection so many are lost with it before the query fails. */
 const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
-interface Sent {
+interface SentQuery {
   readonly query: OpenQuery;
   readonly answer: Promise<QueryReply>;
 }
@@ -126,7 +128,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
         parameters,
-        rows: rowsOf(spec),
+        rows: groupRows(spec),
         inFeatures: spec.inFeatures,
         scales: bundle.groups[g].scales,
       });
@@ -183,7 +185,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
-    const sent: Sent[] = [];
+    const sent: SentQuery[] = [];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     try {
@@ -314,7 +316,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
-  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
+  async #recover(group: number, tokens: number, sent: readonly SentQuery[]): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
     try {
       const answers =

@@ -2,11 +2,11 @@
 
 import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";
 import { checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
 
 export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 

@@ -1,8 +1,8 @@
 /** A KV cache that knows which ids it holds, so that a prompt that begins like the last one is read from there on. */
 
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 import type { KvCache } from "../model/kv-cache.ts";
+import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 
 export type CachedGenerateOptions = Omit<GenerateOptions, "cache" | "cachedIds">;
 

@@ -2,6 +2,7 @@
 
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { FairSemaphore } from "../base/fair-semaphore.ts";
 import {
   type Answer,
   type AnswerEnd,
@@ -18,15 +19,14 @@ import {
   writeAnswer,
 } from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
-import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import type { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */
@@ -72,7 +72,7 @@ export interface Answering {
   readonly lastPromptId: number;
 }
 
-/** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
+/** Models on one base have one tokenizer, unless an adapter brings tokens or ends. */
 const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
 
 async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {

@@ -1,7 +1,7 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
 import { TacetError } from "../../base/errors.ts";
-import { Endpoint, OpenRequest, FairSemaphore } from "../../openai/endpoint.ts";
+import { Endpoint, FairSemaphore, OpenRequest } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -25,7 +25,7 @@ export interface ServeOptions extends SourceOptions, TemplateFlags {
   readonly parallel: number;
   readonly queue: number;
   readonly contexts: number;
-  /** In place of --provider and what belongs to it. */
+  /** Instead of --provider and what belongs to it. */
   readonly model?: readonly ModelSpec[];
   readonly logLevel: LogLevel;
   /** Ids that end every answer, besides the models' own. */

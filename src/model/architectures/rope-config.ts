@@ -1,7 +1,7 @@
 /** The rotary settings of config.json, in the spellings that transformers has used. */
 
-import { bad, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
 import type { Rope, RopeScaling } from "../graph/rope.ts";
+import { bad, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
 
 /**
  * transformers 5 writes all into `rope_parameters`; before, it was `rope_theta` and `rope_scaling`, whose kind is

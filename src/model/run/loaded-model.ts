@@ -2,8 +2,8 @@
 
 import type { TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
-import type { Pair, PairValue } from "../graph/pair.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
+import type { Pair, PairValue } from "../graph/pair.ts";
 import { LOGITS, newRowsName } from "../graph/pass-values.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 

@@ -1,9 +1,9 @@
 /** The tensors of one forward pass, on their way through the segments. */
 
 import type { Tensor } from "../../base/platform.ts";
-import type { KvCache } from "../kv-cache.ts";
 import { joinDeltas, partsOf } from "../graph/linear-place.ts";
 import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
 
 /** Which tokens to read, and which rows of logits to make. */
