@@ -34,6 +34,8 @@ import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport extends KeySource {
+  /** Vectors of each group that the account may still ask; undefined: any number. */
+  readonly budget?: { readonly left: number } | undefined;
   /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
   readonly welcomeMs?: number;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
@@ -235,6 +237,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   hasEffects(second: number): boolean {
     return this.#effects.has(second);
+  }
+
+  get vectorsLeft(): number | undefined {
+    return this.#transport.budget?.left;
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */

@@ -19,6 +19,7 @@ import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-
 import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
+import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
 import { joinRows } from "./run/prompt-parts.ts";
@@ -39,6 +40,8 @@ export interface DeltaUse {
   readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
   readonly lookAheadAfter?: number | undefined;
+  /** Who adds to the base model where it drafts ({@link CausalLm.draft}): something public. Default: nobody. */
+  readonly draftDeltas?: DeltaSource | undefined;
 }
 
 /** How a base model is held in memory. */
@@ -83,11 +86,26 @@ const BASE: OptionTypes<BaseOptions> = {
   onWarning: "function",
   signal: "object",
 };
-const USE: OptionTypes<DeltaUse> = { deltas: "object", lookAhead: "boolean", lookAheadAfter: "number" };
+const USE: OptionTypes<DeltaUse> = {
+  deltas: "object",
+  lookAhead: "boolean",
+  lookAheadAfter: "number",
+  draftDeltas: "object",
+};
 const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
+}
+
+/** How ids are drafted. */
+export interface DraftOptions extends ForwardOptions {
+  /** Ids that the cache does not hold yet; the draft goes on behind them. */
+  readonly ids: readonly number[];
+  /** How many to draft; fewer where the context is full. */
+  readonly most: number;
+  /** The id that follows from logits (vocab), when so many were drafted before. */
+  choose(logits: Float32Array, drafted: readonly number[]): number;
 }
 
 const NOT_INVOKED =
@@ -129,12 +147,16 @@ export class CausalLm {
   readonly inputGroups: readonly (readonly string[])[];
   /** Most tokens of a context. */
   readonly contextLength: number;
+  /** Who adds to it, outside the graph. */
+  readonly deltas: DeltaSource | undefined;
   /** Of an activated LoRA. */
   readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
   /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
   readonly #baseRunner: SegmentRunner | undefined;
+  /** On the same sessions, for drafts; absent where nothing adds to it outside the graph. */
+  readonly #draftRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
   readonly #onWarning: ((message: string) => void) | undefined;
@@ -146,18 +168,24 @@ export class CausalLm {
     places: readonly LinearPlace[],
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
-    [runner, baseRunner]: readonly [SegmentRunner, SegmentRunner | undefined],
-    { invocationTokens, isAdapted }: { invocationTokens: readonly number[] | undefined; isAdapted: boolean },
+    [runner, baseRunner, draftRunner]: readonly [
+      SegmentRunner,
+      SegmentRunner | undefined,
+      SegmentRunner | undefined,
+    ],
+    { deltas, isAdapted }: { deltas: DeltaSource | undefined; isAdapted: boolean },
     onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
-    this.invocationTokens = invocationTokens;
+    this.deltas = deltas;
+    this.invocationTokens = deltas?.invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
     this.#baseRunner = baseRunner;
-    this.#adaptedFrom = isAdapted && invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
+    this.#draftRunner = draftRunner;
+    this.#adaptedFrom = isAdapted && this.invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
     this.#onWarning = onWarning;
   }
 
@@ -219,7 +247,7 @@ export class CausalLm {
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
-      uses.map(({ deltas }) => deltas),
+      uses.flatMap(({ deltas, draftDeltas }) => [deltas, draftDeltas]),
     );
     const sources = uses.map((use) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
@@ -256,14 +284,17 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    return uses.map(({ deltas }, i) => {
-      const invocationTokens = deltas?.invocationTokens;
+    return uses.map(({ deltas, draftDeltas }, i) => {
       const isAdapted = deltas !== undefined || loras.size > 0;
-      const alone = invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      const adaptation = { invocationTokens, isAdapted };
-      const both = [runners[i], alone] as const;
+      const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
+      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+      const canGoBack = mostStateBytes(cacheShape) === 0;
+      const drafting =
+        deltas && canGoBack ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
+      const adaptation = { deltas, isAdapted };
+      const all = [runners[i], base, drafting] as const;
       return new CausalLm(
-        ...([decoder, places, contextLength, cacheShape, both, adaptation, options.onWarning] as const),
+        ...([decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning] as const),
       );
     });
   }
@@ -320,9 +351,43 @@ export class CausalLm {
     return await this.#forward(ids, cache, 0, options);
   }
 
+  /** Whether it can {@link draft}. */
+  get canDraft(): boolean {
+    return this.#draftRunner !== undefined;
+  }
+
+  /**
+   * Ids that the base model says instead, alone or with what it drafts with (`draftDeltas`), behind what the cache holds
+   * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
+   * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
+   *
+   * @throws TypeError where nothing is added outside the graph; TacetError aborted; what `choose` throws
+   */
+  async draft(cache: KvCache, { ids, most, choose, signal }: DraftOptions): Promise<number[]> {
+    if (this.#draftRunner === undefined) throw new TypeError("the model has nothing to draft with");
+    this.#claim(cache);
+    const { length } = cache;
+    const drafted: number[] = [];
+    try {
+      let next = ids;
+      while (drafted.length < most && cache.length + next.length <= this.contextLength) {
+        cache.reserve(cache.length + next.length);
+        const logits = await this.#draftRunner.run({ ids: next, firstRow: -1 }, cache, signal);
+        cache.commit(next.length);
+        const id = choose(logits, drafted);
+        drafted.push(id);
+        next = [id];
+      }
+      return drafted;
+    } finally {
+      cache.truncate(length);
+      this.#busy.delete(cache);
+    }
+  }
+
   /** Frees the sessions. A second call changes nothing. */
   dispose(): Promise<void> {
-    const runners = [this.#runner, this.#baseRunner];
+    const runners = [this.#runner, this.#baseRunner, this.#draftRunner];
     return (this.#disposing ??= Promise.all(runners.map((runner) => runner?.dispose())).then(() => {}));
   }
 
@@ -332,7 +397,6 @@ export class CausalLm {
     firstRow: number,
     options: ForwardOptions = {},
   ): Promise<Float32Array> {
-    if (this.#disposing) throw new TypeError("the model has been disposed");
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
     if (this.#baseRunner === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
@@ -340,11 +404,12 @@ export class CausalLm {
         "the cache is another model's: what it holds was read with another adapter, or without one",
       );
     }
-    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
-    this.#busy.add(cache);
+    this.#claim(cache);
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
+      if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
@@ -362,6 +427,13 @@ export class CausalLm {
     } finally {
       this.#busy.delete(cache);
     }
+  }
+
+  /** To be given back by `#busy.delete`. */
+  #claim(cache: KvCache): void {
+    if (this.#disposing) throw new TypeError("the model has been disposed");
+    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
+    this.#busy.add(cache);
   }
 }
 
@@ -420,18 +492,19 @@ async function openWeights(
   });
 }
 
-/** @throws TacetError bad_argument for more positions than the model has */
-function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+/** @throws TacetError bad_argument for a longer context than the model runs */
+function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+  const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+    return Math.min(limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
-  if (asked <= positionLimit) return asked;
+  if (asked <= limit) return asked;
   throw new TacetError(
     "bad_argument",
-    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
-    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+    `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
+    { hint: `ask for a context of at most ${limit}` },
   );
 }
 

@@ -42,6 +42,8 @@ export interface DeltaSource {
   readonly line?: Line | undefined;
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;
+  /** Tokens that may still be asked for, as far as is known; undefined: any number. */
+  readonly vectorsLeft?: number | undefined;
   /** Of an activated LoRA: it is asked from the last place in a prompt on that has these ids (model/invocation.ts). */
   readonly invocationTokens?: readonly number[] | undefined;
   /**

@@ -124,7 +124,7 @@ describe("GPT-2", () => {
     });
     await expect(
       CausalLm.load(checkpoint, nodePlatform().tensors, { contextLength: 13 }),
-    ).rejects.toMatchObject({ code: "bad_argument", message: expect.stringMatching(/12 positions/) });
+    ).rejects.toMatchObject({ code: "bad_argument", message: expect.stringMatching(/12 tokens.*learned/) });
   });
 });
 
@@ -135,7 +135,7 @@ describe("parseGpt2Config", () => {
       hiddenSize: 768,
       vocabSize: 50257,
       trainedContext: 1024,
-      positionLimit: 1024,
+      contextLimit: { tokens: 1024, reason: expect.stringContaining("learned") },
       heads: 12,
       headDim: 64,
       mlpSize: 3072,

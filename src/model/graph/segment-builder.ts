@@ -154,14 +154,14 @@ export class SegmentBuilder {
 
   /** y = [W_1; W_2; …]·x, without a bias. */
   weightsProduct(
-    { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
+    { modules, inFeatures, outFeatures, storedInOut = false, exact = false }: LinearPlace,
     x: Value,
     name?: string,
   ): Value {
     const tensors = modules.map((module) => `${module}.weight`);
     const dims = [1, "tokens", sum(outFeatures)];
     const output = name === undefined ? { dims } : { dims, name };
-    return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
+    return this.product({ tensors, outFeatures, inFeatures, storedInOut, exact }, x, output);
   }
 
   addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {

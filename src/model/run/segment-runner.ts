@@ -166,11 +166,12 @@ export class SegmentRunner {
   }
 
   /**
-   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
-   * To be disposed too.
+   * Another runner on the same sessions, for passes that others add to, or nobody. To be disposed too.
+   * @param times whether its time counts as this one's
    */
-  withDeltas(deltas: DeltaSource): SegmentRunner {
-    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  withDeltas(deltas: DeltaSource, times: "together" | "apart" = "together"): SegmentRunner {
+    const use = { deltas, lookAheadAfter: 0, canPair: () => false };
+    return new SegmentRunner(this.#loaded, use, times === "together" ? this.timings : undefined);
   }
 
   sharesSessions(other: SegmentRunner): boolean {
