@@ -288,9 +288,14 @@ export class ClientConnection {
       this.#traffic[isKey ? "keyBytes" : "bytesDown"] += bytes.length;
       this.#handle(message);
     } catch (error) {
-      this.#lose(error as Error);
-      this.#socket.close(1002, "bad frame");
+      this.#refuse(error as Error);
     }
+  }
+
+  /** The provider has sent what it must not. */
+  #refuse(error: Error): void {
+    this.#lose(error);
+    this.#socket.close(1002, "bad frame");
   }
 
   #handle(message: ProviderMessage): void {
@@ -315,9 +320,13 @@ export class ClientConnection {
         break;
       case "keyPart": {
         const { id } = message.value;
-        if (!this.#keyOf(id).part(message.value)) break;
+        const checked = this.#keyOf(id).part(message.value);
+        if (checked === undefined) break;
         this.#keys.delete(id);
-        this.#traffic.keys++;
+        checked.then(
+          () => this.#traffic.keys++,
+          (error: Error) => this.#refuse(error),
+        );
         break;
       }
       case "failure": {

@@ -58,7 +58,9 @@ const QUERY_VECTORS = 64;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
- * other processes may have used them up, or the provider began anew.
+ * other processes may have used them up, or the provider began anew. More than one, since a program that shares the kept
+ * keys of the account may use up the one that has just come. Each refusal shows the provider the same bytes again and
+ * nothing else (docs/security.md, *What the provider sees*).
  */
 const MOST_KEYS_TRIED = 4;
 /** Of keys that are bound to a connection so many are lost with it before the query fails. */

@@ -2,6 +2,7 @@
 
 import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import {
   type Answer,
   type AnswerCounts,
@@ -14,7 +15,6 @@ import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";
 import type { DraftLimits } from "./drafts/drafting.ts";
 import { checkDraftLimits, checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
 
 export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 

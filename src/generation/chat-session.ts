@@ -2,6 +2,14 @@
 
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { CausalLm } from "../model/causal-lm.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type AnswerCounts } from "./answer.ts";
 import {
@@ -13,15 +21,7 @@ import {
   writeAnswer,
 } from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
-import type { CausalLm } from "../model/causal-lm.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  loadChatTemplate,
-  type TemplateVariables,
-} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "./generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 export interface ChatSessionOptions {
   /** Stands before the conversation and is never dropped. */

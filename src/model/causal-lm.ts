@@ -7,24 +7,24 @@ import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import { describeDecoder } from "./architectures/registry.ts";
-import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
+import { describeDecoder } from "./architectures/registry.ts";
+import type { DeltaSource } from "./delta-source.ts";
 import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
+import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
+import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
+import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
-import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
-import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
-import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
-import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
+import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
@@ -154,7 +154,7 @@ export class CausalLm {
   readonly #runner: SegmentRunner;
   /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
   readonly #baseRunner: SegmentRunner | undefined;
-  /** On the same sessions, for drafts; absent where nothing adds to it outside the graph. */
+  /** On the same sessions, for drafts; absent where there are none. */
   readonly #draftRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
@@ -283,10 +283,13 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
+    const hasStates = cacheShape.layers.some((layer) => layer !== null && "states" in layer);
     return uses.map(({ deltas, draftDeltas }, i) => {
       const isAdapted = deltas !== undefined || loras.size > 0;
       const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      const drafting = deltas && runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart");
+      // What is drafted must be taken back, one token at a time: a layer's state of all tokens cannot.
+      const drafting =
+        deltas && !hasStates ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
@@ -347,7 +350,10 @@ export class CausalLm {
     return await this.#forward(ids, cache, 0, options);
   }
 
-  /** Whether it can {@link draft}. */
+  /**
+   * Whether it can {@link draft}: something is added to it outside the graph, and what its caches hold of a token can be
+   * taken back.
+   */
   get canDraft(): boolean {
     return this.#draftRunner !== undefined;
   }
@@ -357,7 +363,7 @@ export class CausalLm {
    * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
    * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
    *
-   * @throws TypeError where nothing is added outside the graph; TacetError aborted; what `choose` throws
+   * @throws TypeError where it cannot; TacetError aborted; what `choose` throws
    */
   async draft(cache: KvCache, { ids, most, choose, signal }: DraftOptions): Promise<number[]> {
     if (this.#draftRunner === undefined) throw new TypeError("the model has nothing to draft with");
@@ -404,6 +410,8 @@ export class CausalLm {
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
+      if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
@@ -486,18 +494,19 @@ async function openWeights(
   });
 }
 
-/** @throws TacetError bad_argument for more positions than the model has */
-function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+/** @throws TacetError bad_argument for a longer context than the model runs */
+function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+  const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+    return Math.min(limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
-  if (asked <= positionLimit) return asked;
+  if (asked <= limit) return asked;
   throw new TacetError(
     "bad_argument",
-    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
-    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+    `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
+    { hint: `ask for a context of at most ${limit}` },
   );
 }
 

@@ -17,10 +17,10 @@ import { type AnswerHead, type AnswerPart, CHAT, COMPLETION, type Dialect, model
 import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
-export { OpenRequest, type RequestEntry } from "./request-log.ts";
-export { ContextPool } from "./context-pool.ts";
-export { ServedModel, type ServedModelOptions } from "./served-model.ts";
 export { FairSemaphore } from "../base/fair-semaphore.ts";
+export { ContextPool } from "./context-pool.ts";
+export { OpenRequest, type RequestEntry } from "./request-log.ts";
+export { ServedModel, type ServedModelOptions } from "./served-model.ts";
 
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */

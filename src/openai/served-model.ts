@@ -2,6 +2,7 @@
 
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { FairSemaphore } from "../base/fair-semaphore.ts";
 import {
   type Answer,
   type AnswerEnd,
@@ -19,16 +20,15 @@ import {
 } from "../generation/answer-stream.ts";
 import type { DraftLimits } from "../generation/drafts/drafting.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
 import { checkDraftLimits } from "../generation/generate.ts";
-import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import type { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */

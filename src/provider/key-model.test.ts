@@ -11,9 +11,9 @@ import {
   newRecord,
   NOW,
   redisForTests,
+  type StoreSubject,
   setBudgets,
   storesToTry,
-  type StoreSubject,
 } from "../../test/support/store-subjects.ts";
 import { toHex } from "../base/bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
@@ -98,6 +98,20 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       }
       const { remaining, waitMs } = await stores[0].reserve(ask({ key }));
       expect([remaining?.left, waitMs]).toEqual([89, 1000]);
+    });
+
+    test("says of an API key that is revoked that it is refused, whatever key the query names", async () => {
+      const { stores, setKey } = await make();
+      const key = newRecord({ account: "ada" });
+      await setKey(key);
+      const worn = await stores[0].allocateKey("ada");
+      expect(await told(stores[0], under(worn, { key, vectors: LIMIT }))).toBe("granted");
+      await setKey({ ...key, revokedAt: NOW });
+      for (const keyId of [worn, withSerial(worn, 7n), withSerial(worn, 0n), new Uint8Array(3)]) {
+        await expect(stores[0].reserve(under(keyId, { key }))).rejects.toMatchObject({
+          code: "unauthorized",
+        });
+      }
     });
 
     test("knows no key that it has not made for the account", async () => {

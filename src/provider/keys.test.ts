@@ -17,7 +17,7 @@ import { fromHex, toHex } from "../base/bytes.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { WaitingBytes } from "../base/waiting-bytes.ts";
 import type { CreatedBundle } from "../bundle/create-bundle.ts";
-import { isKeyPartSignedBy } from "../bundle/key-signature.ts";
+import { isKeySignedBy, keyPartDigest } from "../bundle/key-signature.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
@@ -96,7 +96,7 @@ const failures = (client: MemorySocket) => heardOf(client, "failure");
 const lastFailure = (client: MemorySocket) => failures(client).at(-1);
 
 describe("a key", () => {
-  it("is announced, then comes group by group, signed by the bundle's key signer", async () => {
+  it("is announced, then comes group by group, signed as a whole by the bundle's key signer", async () => {
     const { open, provider, events } = start();
     const client = await open();
     expect(heard(client)[0].value).toMatchObject({ keys: [], vectorsPerKey });
@@ -108,11 +108,13 @@ describe("a key", () => {
       [7, 1],
     ]);
     const signer = fromHex(made.manifest.keySigner);
+    const identity = { bundleDigest: made.digest, keyId: key.id };
+    const digests = key.parts.map((part) => keyPartDigest(part));
+    const { signature } = key.parts[1];
+    expect(isKeySignedBy(signer, identity, digests, signature)).toBe(true);
+    expect(isKeySignedBy(signer, identity, digests.toReversed(), signature)).toBe(false);
+    expect(key.parts[0].signature).toHaveLength(0);
     for (const part of key.parts) {
-      const identity = { bundleDigest: made.digest, keyId: key.id, group: part.group };
-      expect(isKeyPartSignedBy(signer, identity, part, part.signature)).toBe(true);
-      const elsewhere = { ...identity, group: 1 - part.group };
-      expect(isKeyPartSignedBy(signer, elsewhere, part, part.signature)).toBe(false);
       expect(part.weights.length + part.hint.length).toBe(served.layers[part.group].keyBytes);
     }
     expect(provider.totals).toMatchObject({ keys: 1 });
@@ -405,6 +407,7 @@ describe("a key that is being made", () => {
           const part = {
             weights: new Uint8Array(4),
             hint: new Uint8Array(4),
+            digest: new Uint8Array(32),
             signature: new Uint8Array(64),
             ms: 1,
           };

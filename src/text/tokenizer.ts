@@ -4,12 +4,12 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
-import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
 import { baseEosIds, withAdapterEnds } from "./end-ids.ts";
+import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
 import { tokenText } from "./special-tokens.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
 import { withAddedTokens, withConfiguredEnds } from "./tokenizer-definition.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
 
 const DEFINITION = "tokenizer.json";
 

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import type { ChatOptions } from "./run.ts";
 import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
+import type { ChatOptions } from "./run.ts";
 
 export function registerChat(program: Command, signal: AbortSignal): void {
   const command = program.command("chat").description("talk to a model, privately where a provider is given");

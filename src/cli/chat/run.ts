@@ -2,10 +2,6 @@
 import { createInterface } from "node:readline";
 import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
-import { askedWord } from "./dictionary.ts";
-import { InteractiveChat } from "./interactive-chat.ts";
-import { showAnswer } from "./show-answer.ts";
-import { loadSystemCheck } from "./system-message.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
@@ -13,6 +9,10 @@ import { checkSource, openModel, type SourceOptions } from "../shared/source.ts"
 import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { askedWord } from "./dictionary.ts";
+import { InteractiveChat } from "./interactive-chat.ts";
+import { showAnswer } from "./show-answer.ts";
+import { loadSystemCheck } from "./system-message.ts";
 
 export interface ChatOptions extends SourceOptions, SamplingFlags, DraftFlags, TemplateFlags {
   readonly system?: string;

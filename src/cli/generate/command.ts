@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import type { GenerateOptions } from "./run.ts";
 import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
+import type { GenerateOptions } from "./run.ts";
 
 export function registerGenerate(program: Command, signal: AbortSignal): void {
   const command = program

@@ -16,12 +16,12 @@ import {
   type TextSide,
 } from "../shared/prompt.ts";
 import { describeFailure } from "../shared/report-error.ts";
-import { type Resumed, readResume, resumable } from "./resume.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
 import { print, printJson, writeAnswer } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { type Resumed, readResume, resumable } from "./resume.ts";
 
 export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
   readonly resume?: string;

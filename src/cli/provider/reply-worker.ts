@@ -23,7 +23,7 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
   try {
     const { adapter, group, seed } = request;
     if ("keyId" in request) {
-      const part = makeKeyPart(adapters[adapter], group, request.keyId, seed, nodeSha256);
+      const part = makeKeyPart(adapters[adapter], request, seed, nodeSha256);
       return [part, [part.weights.buffer as ArrayBuffer, part.hint.buffer as ArrayBuffer]];
     }
     const start = performance.now();

@@ -17,9 +17,9 @@ import {
   type SourceOptions,
   warnOfClearToken,
 } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import type { TemplateFlags } from "../shared/template-options.ts";
 import type { ModelSpec } from "./model-specs.ts";
 
 /** What the base model alone is called. */

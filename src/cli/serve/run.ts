@@ -1,7 +1,7 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
 import { TacetError } from "../../base/errors.ts";
-import { Endpoint, OpenRequest, FairSemaphore } from "../../openai/endpoint.ts";
+import { Endpoint, FairSemaphore, OpenRequest } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
 import type { DraftFlags } from "../shared/draft-options.ts";

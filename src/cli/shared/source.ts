@@ -2,11 +2,12 @@
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
-import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
+import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import {
   nodeBundleCache,
   nodeFileCache,
@@ -14,10 +15,8 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
-import { collectLessOften } from "../../platform/node/heap.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { withAdapterText } from "../../weights/checkpoint.ts";
-import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { isLoopback } from "./loopback.ts";

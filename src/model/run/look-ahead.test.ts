@@ -8,10 +8,10 @@ import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
-import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
+import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 
 const dirs: string[] = [];
 const models: CausalLm[] = [];

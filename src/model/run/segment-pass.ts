@@ -1,9 +1,9 @@
 /** The tensors of one forward pass, on their way through the segments. */
 
 import type { Tensor } from "../../base/platform.ts";
-import type { KvCache } from "../kv-cache.ts";
 import { joinDeltas, partsOf } from "../graph/linear-place.ts";
 import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
 
 /** Which tokens to read, and which rows of logits to make. */
@@ -59,13 +59,14 @@ export class SegmentPass {
     give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 
-  async runSegment({ session, inputs, outputs, newRows }: LoadedSegment): Promise<void> {
+  async runSegment({ session, inputs, outputs, newRows, newStates }: LoadedSegment): Promise<void> {
     const values = this.#values;
     const feeds: Record<string, Tensor> = {};
-    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
+    for (const { name, slot } of inputs) feeds[name] = this.#cache.stateOf(name) ?? values[slot]!;
     const results = await session.run(feeds);
     for (const { name, slot } of outputs) values[slot] = results[name];
     for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot), this.#past);
+    for (const { name, slot } of newStates) this.#cache.storeState(name, this.data(slot));
   }
 
   /** Lets go of what nothing after the segment reads. */

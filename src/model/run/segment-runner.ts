@@ -1,5 +1,13 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
+import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { assertNever } from "../../base/errors.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
+import type { DeltaSource, PendingDelta } from "../delta-source.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { Segment } from "../graph/segment-builder.ts";
+import type { KvCache } from "../kv-cache.ts";
 import {
   type LoadedModel,
   type LoadedPair,
@@ -7,15 +15,7 @@ import {
   type LoadedStep,
   numberValues,
 } from "./loaded-model.ts";
-import { assertNever } from "../../base/errors.ts";
-import type { TensorRuntime } from "../../base/platform.ts";
-import { FairSemaphore } from "../../base/fair-semaphore.ts";
-import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
-import type { DeltaSource, PendingDelta } from "../delta-source.ts";
-import type { KvCache } from "../kv-cache.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
 import { dropExchange, type Exchange, LookAhead } from "./look-ahead.ts";
-import type { Segment } from "../graph/segment-builder.ts";
 import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
 import { cutInput, joinLogits } from "./prompt-parts.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";

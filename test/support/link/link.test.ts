@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { Lane } from "./lane.ts";
-import { type Link, type LineOptions, startLink } from "./link.ts";
+import { type LineOptions, type Link, startLink } from "./link.ts";
 
 describe("a lane", () => {
   it("delivers a packet when its last byte has left and travelled", () => {

@@ -4,9 +4,9 @@
  */
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { KeptKeyName } from "../../../base/platform.ts";
 import { writeFiles } from "./atomic-write.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
-import type { KeptKeyName } from "../../../base/platform.ts";
 
 /** Keys of an account that are kept; the oldest go. */
 const MOST_KEPT = 32;

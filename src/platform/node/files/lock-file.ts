@@ -17,8 +17,8 @@ import {
 } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../../../base/errors.ts";
-import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 import { errnoOf } from "./errno.ts";
+import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 
 /** A holder touches its lock so often. */
 const TOUCH_MS = 2_000;
