@@ -289,7 +289,9 @@ export class CausalLm {
       const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
       // What is drafted must be taken back, one token at a time: a layer's state of all tokens cannot.
       const drafting =
-        deltas && !hasStates ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
+        deltas && !hasStates
+          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
+          : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
