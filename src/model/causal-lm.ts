@@ -19,6 +19,7 @@ import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-
 import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
+import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
 import { joinRows } from "./run/prompt-parts.ts";
@@ -283,15 +284,13 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    const hasStates = cacheShape.layers.some((layer) => layer !== null && "states" in layer);
     return uses.map(({ deltas, draftDeltas }, i) => {
       const isAdapted = deltas !== undefined || loras.size > 0;
       const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      // What is drafted must be taken back, one token at a time: a layer's state of all tokens cannot.
+      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+      const canGoBack = mostStateBytes(cacheShape) === 0;
       const drafting =
-        deltas && !hasStates
-          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
-          : undefined;
+        deltas && canGoBack ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
