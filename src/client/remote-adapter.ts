@@ -28,11 +28,16 @@ import { applyBasis } from "./apply-basis.ts";
 import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
+import { LineEstimate } from "./line-estimate.ts";
 import { MaskStock } from "./mask-stock.ts";
 import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport extends KeySource {
+  /** Vectors of each group that the account may still ask; undefined: any number. */
+  readonly budget?: { readonly left: number } | undefined;
+  /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
+  readonly welcomeMs?: number;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
@@ -94,6 +99,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
+  readonly line: LineEstimate;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
@@ -135,6 +141,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       return { spec, layer, bases, free: [] };
     });
     const layers = this.#groups.map(({ layer }) => layer);
+    this.line = new LineEstimate(transport.welcomeMs ?? 0, layers[0]?.queryBytes ?? 0);
     this.#stock = new MaskStock(this.#masks, layers.length);
     this.#keys = new KeyRing(
       layers,
@@ -214,6 +221,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return Math.max(0, ...single.map(({ layer }) => layer.rows));
   }
 
+  rankOf(group: number): number {
+    return this.#groups[group].layer.rows;
+  }
+
   basisOf(group: number): Float32Array {
     const [basis, ...others] = this.#groups[group].bases;
     if (!basis || others.length > 0) throw new RangeError(`group ${group} has not one basis`);
@@ -226,6 +237,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   hasEffects(second: number): boolean {
     return this.#effects.has(second);
+  }
+
+  get vectorsLeft(): number | undefined {
+    return this.#transport.budget?.left;
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -286,15 +301,20 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
+    this.line.sent(query.vectors, start);
+    let answer: QueryReply | undefined;
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
       // What the answer will be taken from: while it is on its way.
       if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
-      const answer = await pending;
+      answer = await pending;
+      const now = performance.now();
+      this.line.answered(query.vectors, now - start, answer.providerMs, now);
       this.timings.providerMs += answer.providerMs;
-      this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
+      this.timings.wireMs += Math.max(0, now - start - answer.providerMs);
       return answer;
     } finally {
+      if (answer === undefined) this.line.failed();
       const next = this.#waiting.shift();
       if (next) next();
       else this.#open--;

@@ -91,6 +91,11 @@ export class RemoteProvider implements KeySource {
     return connection.welcome;
   }
 
+  /** Milliseconds from Hello to Welcome, of the last connection. */
+  get welcomeMs(): number {
+    return this.#connection?.welcomeMs ?? 0;
+  }
+
   /** As the provider said last: another replica may have others. */
   readonly limits: Limits = limitsOf(() => this.welcome);
 

@@ -6,7 +6,7 @@ import {
   type AnswerEnd,
   type AnswerPiece,
   answerOf,
-  type PromptCounts,
+  type AnswerCounts,
 } from "../generation/answer.ts";
 import {
   type AnswerDefaults,
@@ -93,7 +93,7 @@ export class TextClient {
   async *#write(
     prompt: Prompt,
     { templateVariables, ...options }: GenerateOptions,
-    counts: PromptCounts,
+    counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     checkAnswerOptions(options);
     const ids = await this.#idsOf(prompt, templateVariables);

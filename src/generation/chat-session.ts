@@ -11,7 +11,7 @@ import {
 } from "../text/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
+import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type AnswerCounts } from "./answer.ts";
 import {
   type AnswerDefaults,
   type AnswerOptions,
@@ -186,7 +186,7 @@ export class ChatSession {
   async *#write(
     wishes: AnswerOptions,
     prepare: () => void,
-    counts: PromptCounts,
+    counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     this.#assertIdle();
     checkAnswerOptions(wishes);

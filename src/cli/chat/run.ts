@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "../shared/source.ts";
 import type { TemplateFlags } from "../shared/template-options.ts";
@@ -13,7 +14,7 @@ import { InteractiveChat } from "./interactive-chat.ts";
 import { showAnswer } from "./show-answer.ts";
 import { loadSystemCheck } from "./system-message.ts";
 
-export interface ChatOptions extends SourceOptions, SamplingFlags, TemplateFlags {
+export interface ChatOptions extends SourceOptions, SamplingFlags, DraftFlags, TemplateFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
   /** False with --no-history. */
@@ -37,6 +38,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
+      ...draftsOf(options),
       maxNewTokens,
       stop,
       stopTokenIds: stopId,

@@ -4,6 +4,7 @@ import { TacetError } from "../../base/errors.ts";
 import { Endpoint, FairSemaphore, OpenRequest } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
+import type { DraftFlags } from "../shared/draft-options.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { describeFailure } from "../shared/report-error.ts";
 import { checkSource, type SourceOptions } from "../shared/source.ts";
@@ -16,7 +17,7 @@ import type { ModelSpec } from "./model-specs.ts";
 import { type OpenedModels, openModels } from "./open-models.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 
-export interface ServeOptions extends SourceOptions, TemplateFlags {
+export interface ServeOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
