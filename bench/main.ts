@@ -1,4 +1,5 @@
 // npm run bench -- kernels|layer|keys|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -19,12 +20,15 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   "timing-leak": () => import("./timing-leak.ts"),
 };
 
+/** Needs a second version beside. */
+const VERSUS: typeof BENCHES = { versus: () => import("./versus.ts") };
+
 // As the command line has it.
 collectLessOften();
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));
-  const known = [...Object.keys(BENCHES), "all"];
+  const known = [...Object.keys(BENCHES), ...Object.keys(VERSUS), "all"];
   const options = readOptions(args.filter((arg) => arg.startsWith("-")));
   const unknown = names.filter((name) => !known.includes(name));
   if (options === undefined || unknown.length > 0 || names.length === 0) {
@@ -32,6 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
       `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
+    console.error("      versus: --other=FOLDER");
     console.error("      large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
     return 2;
   }
@@ -47,6 +52,7 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     if (flag === "--quick") options.quick = true;
     else if (flag === "--full") options.full = true;
     else if (name === "--shape" && value) options.shape = value;
+    else if (name === "--other" && value) options.other = value;
     else if (name === "--weights" && isWeights(value)) options.weights = value;
     else return undefined;
   }
@@ -59,7 +65,7 @@ function isWeights(value: string | undefined): value is NonNullable<BenchOptions
 
 async function runBench(name: string, options: BenchOptions): Promise<void> {
   console.error(`running ${name} …`);
-  const bench = await BENCHES[name]();
+  const bench: BenchModule = await { ...BENCHES, ...VERSUS }[name]();
   const sections = await bench.run(options);
   const quick = options.quick ? "\n- **--quick: a smoke test, not figures to quote**" : "";
   const head = `# Bench: ${name}\n\n${describeRun()}${quick}\n`;
