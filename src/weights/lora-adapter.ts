@@ -7,6 +7,7 @@
  * state dict that was saved without PEFT's help ".lora_A.default.weight", where "default" is the adapter's name.
  */
 
+import { textModuleName } from "./text-module-name.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { parseJsonRecord, quoteName, readText } from "./json-file.ts";
@@ -88,8 +89,9 @@ function pairTensors(tensors: Iterable<TensorInfo>): [string, { a: TensorInfo; b
   const found = new Map<string, { A?: TensorInfo; B?: TensorInfo }>();
   const adapters = new Set<string>();
   for (const info of tensors) {
-    const [, module, side, adapter = ""] = TENSOR_NAME.exec(info.name) ?? [];
-    if (module === undefined || module.length > 512) throw strangeTensor(info.name);
+    const [, named, side, adapter = ""] = TENSOR_NAME.exec(info.name) ?? [];
+    if (named === undefined || named.length > 512) throw strangeTensor(info.name);
+    const module = textModuleName(named);
     if (adapters.add(adapter).size > 1) throw severalAdapters(adapters);
     const pair = found.get(module) ?? {};
     pair[side as "A" | "B"] = info;
