@@ -51,6 +51,8 @@ export interface DeltaSource {
    * runner computes W·x meanwhile. x belongs to the caller and may be overwritten once wait() has resolved.
    */
   begin(group: number, x: Float32Array, tokens: number): PendingDelta;
+  /** Whether anybody is asked for a group's deltas. Default: for all groups somebody is. */
+  asks?(group: number): boolean;
 }
 
 /** What a group is asked for. */
