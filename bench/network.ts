@@ -7,16 +7,18 @@ import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
+import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { nodeFileTree } from "../src/platform/node.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
-import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
+import { type LoraAdapter, openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { seededFolders } from "./large/seeded-model.ts";
 import { type Asked, measureOver, MODES, type NetworkModel } from "./network/measure-over.ts";
 import { type Line, LINES } from "./network/lines.ts";
+import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
 import { type Measured, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
 
@@ -27,11 +29,18 @@ interface NetworkCase {
   readonly title: string;
   readonly shape: string;
   readonly modules: readonly string[];
+  /** Of the seeded adapter's scale: so that the base model agrees with it on three quarters of the tokens. */
+  readonly strength?: number;
 }
 
 const CASES: readonly NetworkCase[] = [
-  { title: "Qwen2.5-0.5B's shape, q and v", shape: "qwen2.5-0.5b", modules: ["q_proj", "v_proj"] },
-  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN },
+  {
+    title: "Qwen2.5-0.5B's shape, q and v",
+    shape: "qwen2.5-0.5b",
+    modules: ["q_proj", "v_proj"],
+    strength: 1.4,
+  },
+  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN, strength: 0.5 },
 ];
 const LARGE: readonly NetworkCase[] = [
   { title: "ChatGLM2-6B's shape, query_key_value", shape: "chatglm2-6b", modules: ["query_key_value"] },
@@ -56,12 +65,20 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   );
   if (cases.length === 0) throw new Error(`no case named ${options.shape}`);
   const sections: Section[] = [];
-  for (const { title, shape, modules } of cases) {
+  for (const { title, shape, modules, strength } of cases) {
     const folders = seededFolders({ shape, modules, rank: 8, smallLayers: 2 }, undefined);
     const asked: Asked = { prompt: 128, tokens: 12 };
-    sections.push(await runCase(title, folders, lines, asked, options.weights ?? "int4"));
+    sections.push(await runCase(title, folders, lines, asked, options.weights ?? "int4", strength));
   }
   return sections;
+}
+
+/** The adapter with deltas that are so many times as large. */
+function scaled(adapter: LoraAdapter, strength: number): LoraAdapter {
+  const modules = [...adapter.modules].map(
+    ([name, module]) => [name, { ...module, scale: strength * module.scale }] as const,
+  );
+  return { ...adapter, modules: new Map(modules) };
 }
 
 async function runCase(
@@ -70,9 +87,10 @@ async function runCase(
   lines: readonly Line[],
   asked: Asked,
   weights: NetworkModel["weights"],
+  strength = 1,
 ): Promise<Section> {
   const checkpoint = await openCheckpoint(nodeFileTree(folders.base));
-  const adapter = await openLoraAdapter(nodeFileTree(folders.adapter));
+  const adapter = scaled(await openLoraAdapter(nodeFileTree(folders.adapter)), strength);
   const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const input = { adapter: "bench", baseFingerprint, groups, modules: adapter.modules };
@@ -85,6 +103,7 @@ async function runCase(
     cleanUp.push(() => child.kill());
     const model: NetworkModel = { checkpoint, baseFingerprint, weights };
     const results: Measured[] = [];
+    const drafted: DraftedTokens[] = [];
     for (const line of lines) {
       const link = line.options && (await startLink(url, line.options));
       try {
@@ -92,11 +111,17 @@ async function runCase(
           console.error(`${title}: ${line.name}, ${mode.name} …`);
           results.push({ line, mode, ...(await measureOver(link?.url ?? url, model, mode, asked)) });
         }
+        for (const drafts of [0, undefined]) {
+          console.error(`${title}: ${line.name}, ${drafts === 0 ? "no drafts" : "drafts"} …`);
+          drafted.push(await measureDrafts(link?.url ?? url, model, line, drafts, 4 * asked.tokens));
+        }
       } finally {
         await link?.close();
       }
     }
-    return { title, body: reportNetwork(results, asked) };
+    const agreement = await agreementOn(drafted[0].ids, model, new LocalLora(adapter, groups));
+    const bodies = [reportNetwork(results, asked), reportDrafts(drafted, agreement)];
+    return { title, body: bodies.join("\n\n") };
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }
