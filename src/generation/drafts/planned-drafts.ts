@@ -21,7 +21,7 @@ export const MOST_DRAFTS = 31;
  */
 const PLANNED_PASSES = 8;
 /** A provider that answers sooner is near: drafts would cost vectors for a gain that nobody sees. */
-const NEAR_MS = 2;
+const NEAR_MS = 3;
 /** Of a pass of one token: what another row costs the processor, until it is measured. */
 const ROW_SHARE = 0.15;
 const GUESSES = { drafts: 0.65, lookup: 0.4, model: 0.65 };
