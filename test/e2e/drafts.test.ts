@@ -2,7 +2,8 @@
  * Drafts through a real provider: the answer is the one without them, over a line, with budgets that end, and when the
  * provider is killed, or the answer broken off, while a pass with drafts is on its way.
  */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -237,6 +238,26 @@ it("end with the signal while a pass is on its way, and the same cache goes on",
   const rest = { maxNewTokens: EXPECTED.ids.length - ids.length, drafts: 4, cache };
   for await (const { id } of generate(joined.model, [ids[ids.length - 1]], rest)) more.push(id);
   expect([...ids, ...more]).toEqual(EXPECTED.ids);
+});
+
+it("Ctrl-C in the middle of a pass ends 'tacet generate' with what there was", async () => {
+  const { url } = await startProvider(state);
+  const link = await startLink(url, { roundTripMs: 100 });
+  const [entry] = ENTRIES;
+  const args = ["generate", "--provider", link.url, "--no-cache", "--drafts", "4", entry.word];
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+  const exit = once(child, "exit");
+  let text = "";
+  for await (const piece of child.stdout) {
+    // A pass takes more than a second over this line: the next one is on its way.
+    if (text === "") child.kill("SIGINT");
+    text += piece;
+  }
+  expect(await exit).toEqual([130, null]);
+  expect(text.trim()).not.toBe("");
+  expect(entry.adapter.text.startsWith(text.trimEnd())).toBe(true);
+  expect(text.trimEnd().length).toBeLessThan(entry.adapter.text.length);
+  await link.close();
 });
 
 it("are counted by 'tacet generate --json', which without them says the same", async () => {
