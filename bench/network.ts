@@ -38,9 +38,9 @@ const CASES: readonly NetworkCase[] = [
     title: "Qwen2.5-0.5B's shape, q and v",
     shape: "qwen2.5-0.5b",
     modules: ["q_proj", "v_proj"],
-    strength: 1.4,
+    strength: 1.2,
   },
-  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN, strength: 0.5 },
+  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN, strength: 0.4 },
 ];
 const LARGE: readonly NetworkCase[] = [
   { title: "ChatGLM2-6B's shape, query_key_value", shape: "chatglm2-6b", modules: ["query_key_value"] },
