@@ -278,6 +278,31 @@ describe("a key that comes in pieces", () => {
     expect(queries()).toHaveLength(1);
   });
 
+  it("that is asked for again is that one: another in its place is refused", async () => {
+    const { adapter } = await open();
+    let cuts = 1;
+    down = (message, bytes) => (message.case === "keyPart" && cuts-- > 0 ? "cut" : bytes);
+    up = (message) =>
+      message.case === "fetchKey" && message.value.keyId.length > 0
+        ? encodeProviderFrame({
+            case: "keyMade",
+            value: { id: message.value.id, keyId: new Uint8Array(16).fill(7), vectorsLeft: 240 },
+          })
+        : undefined;
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
+    expect(queries()).toEqual([]);
+  });
+
+  it.each([0, 15, 17])("whose id has %i bytes is refused", async (length) => {
+    const { adapter } = await open();
+    down = (message, bytes) => {
+      if (message.case !== "keyMade") return bytes;
+      const { $typeName: _, ...value } = message.value;
+      return encodeProviderFrame({ case: "keyMade", value: { ...value, keyId: new Uint8Array(length) } });
+    };
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
+  });
+
   it("two whose parts are exchanged are refused", async () => {
     const { adapter } = await open();
     const parts: ProviderMessage[] = [];
