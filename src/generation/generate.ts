@@ -139,7 +139,7 @@ export async function* generateWith(
   checkSampling(sampling);
   checkDraftLimits(options);
   const cache = options.cache ?? model.newCache();
-  const drafting = openDrafting();
+  let drafting = noDrafting;
   /** Ids that the cache shall hold when the answer is over: all but the last new one. */
   let read = Number.POSITIVE_INFINITY;
   try {
@@ -147,6 +147,8 @@ export async function* generateWith(
     cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
     const ids = [...cachedIds, ...promptIds];
     model.adaptFrom(options.adaptedFrom ?? model.adaptedFrom(ids), cache);
+    // The base model alone asks nobody: there is nothing to save.
+    if (cache.adaptedFrom !== Number.POSITIVE_INFINITY) drafting = openDrafting();
     const position = cache.length + promptIds.length;
     const choice = new TokenChoice(sampling, position, ids);
     const parts: AnswerParts = { model, cache, choice, drafting, eosIds, signal };
