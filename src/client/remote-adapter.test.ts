@@ -209,6 +209,17 @@ describe("a key that the provider refuses", () => {
     expect(new Set(queries().map(({ ciphertext }) => toHex(ciphertext))).size).toBe(1);
   });
 
+  it("has gone with its connection, and so have those beside it, of which the next Welcome says nothing", async () => {
+    const { adapter } = await open();
+    await errorOf(adapter, 0, 500);
+    const before = queries().length;
+    let cuts = 1;
+    up = (message) => (message.case === "query" && cuts-- > 0 ? "cut" : undefined);
+    expect(await errorOf(adapter, 1, 1)).toBeLessThan(2 ** -6);
+    // Cut; refused over the next connection; answered under a new key: no other old one is tried.
+    expect(queries().length - before).toBe(3);
+  });
+
   it("another failure is not a reason to try again", async () => {
     const { adapter } = await open();
     up = (message) => (message.case === "query" ? failure(14, message.value.id) : undefined);
