@@ -141,6 +141,22 @@ describe("a private layer", () => {
     expect(provider.traffic.keys).toBeLessThanOrEqual(fetches());
   });
 
+  it("asks no more of a key than its parameters say, whatever the provider says of it", async () => {
+    down = (message, bytes) => {
+      if (message.case !== "welcome" && message.case !== "keyMade") return bytes;
+      const { $typeName: _, ...value } = message.value as { $typeName: string };
+      const more = message.case === "welcome" ? { vectorsPerKey: 10_000 } : { vectorsLeft: 10_000 };
+      return encodeProviderFrame({ case: message.case, value: { ...value, ...more } } as never);
+    };
+    const { adapter } = await open();
+    expect(await errorOf(adapter, 0, 500)).toBeLessThan(2 ** -6);
+    const used = new Map<string, number>();
+    for (const { keyId, vectors } of queries())
+      used.set(toHex(keyId), (used.get(toHex(keyId)) ?? 0) + vectors);
+    expect(Math.max(...used.values())).toBeLessThanOrEqual(240);
+    expect(used.size).toBe(3);
+  });
+
   it("counts keys apart from queries", async () => {
     const { adapter, provider } = await open();
     await errorOf(adapter, 0, 1);
