@@ -290,7 +290,9 @@ export class CausalLm {
       // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
       const canGoBack = mostStateBytes(cacheShape) === 0;
       const drafting =
-        deltas && canGoBack ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart") : undefined;
+        deltas && canGoBack
+          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
+          : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
       return new CausalLm(
