@@ -66,10 +66,9 @@ it("a key made beside a running provider serves to the end of its budget, and no
     });
   const model = await open();
   expect(await tacet("keys", "revoke", listed.id, "--data", data)).toMatchObject({ code: 0 });
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await vi.waitFor(() => expect(provider.log()).toMatch(/"connection":2.*"code":1008/), { timeout: 30_000 });
   await expect(open()).rejects.toMatchObject({ code: "unauthorized" });
   await model.close();
-  expect(provider.log()).toMatch(/"connection":2.*"code":1008/);
   const isLogged = (event: object) =>
     vi.waitFor(() => {
       const lines = provider.log().split("\n").slice(0, -1);
