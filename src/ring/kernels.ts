@@ -204,9 +204,10 @@ export class Kernels {
       assertInteger(term.count, "count", 0, RING_DEGREE);
       this.#check(term.element, PUBLIC_ELEMENT_BYTES);
       this.#check(term.small, 2 * term.count);
-      this.#wasm.addWide(term.element, term.small, term.count, i === 0 ? 1 : 0);
+      const first = i === 0 ? 1 : 0;
+      if (i < terms.length - 1) this.#wasm.addWide(term.element, term.small, term.count, first);
+      else this.#wasm.finishWide(term.element, term.small, term.count, first, out, count);
     }
-    if (terms.length > 0) this.#wasm.finishWide(out, count);
   }
 
   /** out = NTT(small) modulo both primes. @param small i16[count], ‖small‖₁ ≤ 2^22 @param out 2·NTT_POLY_BYTES */
@@ -224,8 +225,7 @@ export class Kernels {
     this.#check(element, PUBLIC_ELEMENT_BYTES);
     this.#check(small, 2 * NTT_POLY_BYTES);
     this.#check(out, 4 * count);
-    this.#wasm.beginWide(element, small);
-    this.#wasm.finishWide(out, count);
+    this.#wasm.wideProductOf(element, small, out, count);
   }
 
   /**

@@ -19,8 +19,15 @@ export interface KernelExports {
   prepareWide(words: number, transposed: number, out: number): void;
   addWide(element: number, small: number, count: number, first: number): void;
   transformSmall(small: number, count: number, out: number): void;
-  beginWide(element: number, transformed: number): void;
-  finishWide(out: number, count: number): void;
+  finishWide(
+    element: number,
+    small: number,
+    count: number,
+    first: number,
+    out: number,
+    outCount: number,
+  ): void;
+  wideProductOf(element: number, transformed: number, out: number, count: number): void;
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
   addErrors(words: number, count: number, random: number): void;
