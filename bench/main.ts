@@ -1,4 +1,5 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|network|large|context|timing-leak|all [--quick]
+// network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
@@ -15,6 +16,8 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),
+  network: () => import("./network.ts"),
+  conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
@@ -36,8 +39,9 @@ async function main(args: readonly string[]): Promise<number> {
       `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
+    console.error("      network, large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
+    console.error("      network: [--line=NAME]");
     console.error("      versus: --other=FOLDER");
-    console.error("      large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
@@ -52,6 +56,7 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     if (flag === "--quick") options.quick = true;
     else if (flag === "--full") options.full = true;
     else if (name === "--shape" && value) options.shape = value;
+    else if (name === "--line" && value) options.line = value;
     else if (name === "--other" && value) options.other = value;
     else if (name === "--weights" && isWeights(value)) options.weights = value;
     else return undefined;

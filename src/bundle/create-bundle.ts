@@ -35,9 +35,11 @@ export interface CreateBundleInput {
   readonly groups: readonly GroupSpec[];
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
-  readonly parameters?: Parameters;
+  readonly parameters?: Parameters | undefined;
   /** What the adapter changes about text: public. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
+  /** Of an activated LoRA: public. */
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 export interface CreatedBundle {
@@ -56,6 +58,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   modules: "object",
   parameters: "object",
   text: "object",
+  invocationTokens: "list",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -102,7 +105,8 @@ export async function createBundle(
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups: results.map(({ spec }) => spec),
-    ...(input.text === undefined ? {} : { text: input.text }),
+    text: input.text,
+    invocationTokens: input.invocationTokens,
   };
   const bundle = encodeBundle(
     manifest,

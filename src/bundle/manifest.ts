@@ -7,8 +7,9 @@ import { TacetError } from "../base/errors.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
+import { MAX_INVOCATION_TOKENS } from "../weights/lora-config.ts";
 import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
-import { decodeAdapterText } from "./manifest-text.ts";
+import { decodeAdapterText, LARGEST_ID } from "./manifest-text.ts";
 import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
@@ -45,11 +46,13 @@ export interface BundleManifest {
   readonly parameters: Parameters;
   readonly groups: readonly BundleGroup[];
   /** What the adapter changes about text; absent where it changes nothing, and from bundles of Tacet 0.1.0. */
-  readonly text?: AdapterText;
+  readonly text?: AdapterText | undefined;
+  /** Of an activated LoRA: the token ids that a client finds the place by from which on it asks (weights/lora-adapter.ts). */
+  readonly invocationTokens?: readonly number[] | undefined;
 }
 
 /** Σ rows of the modules: R. */
-export function rowsOf(group: BundleGroup): number {
+export function groupRows(group: BundleGroup): number {
   return group.modules.reduce((sum, module) => sum + module.rows, 0);
 }
 
@@ -71,6 +74,7 @@ export function decodeManifest(json: string): BundleManifest {
   }
   const groups = array(fields.groups, "groups", MAX_GROUPS);
   const text = decodeAdapterText(fields.text);
+  const invocationTokens = decodeInvocation(fields.invocationTokens);
   return {
     version: BUNDLE_VERSION,
     adapter: string(fields.adapter, "adapter"),
@@ -80,7 +84,15 @@ export function decodeManifest(json: string): BundleManifest {
     parameters: decodeParameters(fields.parameters),
     groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
     ...(text === undefined ? {} : { text }),
+    ...(invocationTokens === undefined ? {} : { invocationTokens }),
   };
+}
+
+function decodeInvocation(raw: unknown): readonly number[] | undefined {
+  if (raw === undefined) return undefined;
+  const ids = array(raw, "invocationTokens", MAX_INVOCATION_TOKENS);
+  if (ids.length === 0) throw refusal("invocationTokens is empty");
+  return ids.map((id, i) => integer(id, `invocationTokens[${i}]`, 0, LARGEST_ID));
 }
 
 /** A bundle of this version uses the default set; the fields are there so that a reader need not know its name. */

@@ -10,7 +10,7 @@ import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { nodeKeyCache, nodeSha256 } from "../platform/node.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { type KeyCache, KeptKeys } from "./key-cache.ts";
+import { KeptKeys, type KeyCache } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey } from "./keys.ts";
 

@@ -4,7 +4,7 @@ import { TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { hashedOfKeyPart, isKeySignedBy, portableSha256 } from "../bundle/key-signature.ts";
-import { rowsOf } from "../bundle/manifest.ts";
+import { groupRows } from "../bundle/manifest.ts";
 import { type EncryptedWeights, encryptedWeightBytes } from "../pll/provider-layer.ts";
 
 export interface KeyFormat {
@@ -14,7 +14,7 @@ export interface KeyFormat {
    * Checks the lengths of a part before it copies anything. Nothing of a key may be used before {@link check} has
    * returned.
    *
-   * @returns the part, in memory of its own
+   * @returns the part, in separate memory
    * @throws TacetError bad_key
    */
   copy(keyId: Uint8Array, group: number, part: EncryptedWeights): EncryptedWeights;
@@ -31,7 +31,7 @@ export interface KeyFormat {
 export function keyFormatOf({ manifest, digest }: Bundle, sha256: Platform["sha256"]): KeyFormat {
   const signer = fromHex(manifest.keySigner);
   const lengths = manifest.groups.map((group) =>
-    encryptedWeightBytes(manifest.parameters, rowsOf(group), group.inFeatures),
+    encryptedWeightBytes(manifest.parameters, groupRows(group), group.inFeatures),
   );
   const hash = sha256 ?? portableSha256;
   return {

@@ -11,8 +11,8 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
 export { isKeySignedBy, type KeyIdentity, keyPartDigest, signKey } from "../bundle/key-signature.ts";
+export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,

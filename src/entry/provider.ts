@@ -4,38 +4,37 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { Bundle } from "../bundle/bundle.ts";
-export type { KeyPart } from "../provider/key-part.ts";
-export type { KeyRefusal } from "../provider/key-counts.ts";
-export type { GroupKey } from "../provider/layer-secrets.ts";
-export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
-export type { ClientName } from "../provider/events.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
+export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+export type { ClientName } from "../provider/events.ts";
+export type { KeyRefusal } from "../provider/key-counts.ts";
+export type { KeyPart } from "../provider/key-part.ts";
+export type { GroupKey } from "../provider/layer-secrets.ts";
 export {
-  type AnswerPart,
-  type AnswerPool,
-  type Computed,
+  type ComputedReply,
   type KeyPartTask,
   Provider,
   type ProviderEvent,
   type ProviderOptions,
   type ProviderTotals,
+  type ReplyPart,
+  type ReplyPool,
   type Sha256,
 } from "../provider/provider.ts";
 export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
 export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";
 export type {
-  Budget,
+  Grant,
   KeyRecord,
   KeyUse,
   ProviderStore,
   Remaining,
   Reservation,
   Reserved,
-  Soon,
 } from "../provider/store.ts";
 export { type Usage, UsageLedger, type UsageOptions } from "../provider/usage-ledger.ts";
 export type { RandomSource } from "../ring/random-source.ts";

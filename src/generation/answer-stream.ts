@@ -1,30 +1,41 @@
 /** An answer as text, piece by piece, with what ended it. */
 
-import { checkOptions, type OptionTypes } from "../base/check-options.ts";
+import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import {
+  type Answer,
+  type AnswerCounts,
+  type AnswerEnd,
+  type AnswerPiece,
+  answerOf,
+  endCounts,
+} from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";
-import { checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { DraftLimits } from "./drafts/drafting.ts";
+import { checkDraftLimits, checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
 
 export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 
-export interface AnswerOptions {
+export interface AnswerOptions extends DraftLimits {
   /** Longest answer in tokens. Default: what the context has room for. */
-  readonly maxNewTokens?: number;
+  readonly maxNewTokens?: number | undefined;
   /** The answer ends before the first of these that turns up in its text, control tokens such as "<|end|>" included. */
-  readonly stop?: readonly string[];
+  readonly stop?: readonly string[] | undefined;
   /** Ids that end the answer. Default: the tokenizer's. */
-  readonly eosIds?: readonly number[];
+  readonly eosIds?: readonly number[] | undefined;
   /** Ids that end the answer besides those. */
-  readonly stopTokenIds?: readonly number[];
+  readonly stopTokenIds?: readonly number[] | undefined;
   /** Default: the likeliest token each time. */
-  readonly sampling?: SamplingOptions;
+  readonly sampling?: SamplingOptions | undefined;
   /** With each token its log-probability, and those of this many of the likeliest. */
-  readonly logprobs?: number;
-  readonly signal?: AbortSignal;
+  readonly logprobs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
+
+/** What a checkpoint says of its answers, or a caller of all of a conversation's. */
+export type AnswerDefaults = Pick<AnswerOptions, "maxNewTokens" | "sampling">;
 
 const ANSWER: OptionTypes<AnswerOptions> = {
   maxNewTokens: "number",
@@ -33,12 +44,20 @@ const ANSWER: OptionTypes<AnswerOptions> = {
   stopTokenIds: "list",
   sampling: "object",
   logprobs: "number",
+  drafts: "number",
+  draftBudget: "number",
   signal: "object",
 };
 
 /** @throws TacetError bad_argument for options that do not exist or have another type */
 export function checkAnswerOptions(options: AnswerOptions): void {
   checkOptions(options, ANSWER, { of: "an answer", known: GENERATION_NAMES });
+}
+
+/** Options over defaults, those of `sampling` one by one. */
+export function answerOptions(defaults: AnswerDefaults, options: AnswerOptions): AnswerOptions {
+  const sampling = withDefaults(defaults.sampling ?? {}, options.sampling ?? {});
+  return { ...withDefaults(defaults, options), sampling };
 }
 
 /**
@@ -64,12 +83,13 @@ export async function* writeAnswer(
   tokenizer: Tokenizer,
   promptIds: readonly number[],
   options: AnswerOptions,
-  counts: PromptCounts,
+  counts: AnswerCounts,
 ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
   checkAnswerOptions(options);
-  const { maxNewTokens, stop, sampling = {}, logprobs, signal } = options;
+  const { maxNewTokens, stop, sampling = {}, logprobs, drafts, draftBudget, signal } = options;
   const eosIds = endIdsOf(options, tokenizer, context.model.config.vocabSize);
   checkSampling(sampling);
+  checkDraftLimits(options);
   const answer = new AnswerText(tokenizer, stop);
   const room = roomFor(promptIds.length, context.model.contextLength);
   const most = Math.min(maxNewTokens ?? room, room);
@@ -84,8 +104,11 @@ export async function* writeAnswer(
     maxNewTokens: most,
     eosIds,
     sampling,
-    ...(logprobs === undefined ? {} : { logprobs }),
-    ...(signal === undefined ? {} : { signal }),
+    logprobs,
+    drafts,
+    draftBudget,
+    draftCounts: counts.drafts,
+    signal,
   });
   try {
     while (reason === undefined) {
@@ -111,11 +134,10 @@ export async function* writeAnswer(
   if (rest !== "") yield { text: rest };
   return {
     reason,
-    ...(answer.stop === undefined ? {} : { stop: answer.stop }),
+    stop: answer.stop,
     text,
     ids,
-    promptTokens: promptIds.length,
-    cachedTokens,
+    ...endCounts(counts),
   };
 }
 

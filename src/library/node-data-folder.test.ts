@@ -1,4 +1,5 @@
 /** What opening a data folder takes it gives back when it fails, and keeps while it is open. */
+
 import {
   appendFileSync,
   closeSync,
@@ -15,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { keyIsLive } from "../../test/support/store-subjects.ts";
 import { changeKeys, openDataFolder } from "./node-data-folder.ts";
 
 let dir: string;
@@ -87,7 +89,7 @@ it.skipIf(process.platform !== "linux")(
     expect(dupTo(copy, Number(fd), path)).toBe(true);
     first.close();
     const again = await open();
-    expect(await again.store.keyIsLive("ada", keyId)).toBe(false);
+    expect(await keyIsLive(again.store, "ada", keyId)).toBe(false);
     again.close();
   },
 );
@@ -111,7 +113,7 @@ it.skipIf(process.platform !== "linux")(
     writeFileSync(mark, markOfNow(former));
     const again = await open();
     expect(again.droppedBytes).toBe(5);
-    expect(await again.store.keyIsLive("ada", keyId)).toBe(false);
+    expect(await keyIsLive(again.store, "ada", keyId)).toBe(false);
     again.close();
   },
 );

@@ -7,74 +7,77 @@ import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import type { Architecture } from "./architectures/architecture.ts";
-import { architectureOf } from "./architectures/registry.ts";
-import type { DecoderConfig } from "./architectures/decoder-config.ts";
-import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { LocalLora } from "./adapter/local-lora.ts";
+import { describeDecoder } from "./architectures/registry.ts";
+import type { DeltaSource } from "./delta-source.ts";
+import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
-import { KvCache } from "./kv-cache.ts";
-import { refuseMoreLayers } from "./layer-count.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
-import { checkMemory } from "./memory-need.ts";
-import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
 import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
+import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
+import { lastInvocation } from "./invocation.ts";
+import { KvCache } from "./kv-cache.ts";
+import { mostStateBytes } from "./layer-states.ts";
+import { refuseMoreLayers } from "./layer-count.ts";
+import { checkMemory } from "./memory-need.ts";
+import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
+import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers. */
 export interface DeltaUse {
   /** The model is cut into segments at its groups. */
-  readonly deltas?: DeltaSource;
+  readonly deltas?: DeltaSource | undefined;
   /**
    * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
    * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
    */
-  readonly lookAhead?: boolean;
+  readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
-  readonly lookAheadAfter?: number;
+  readonly lookAheadAfter?: number | undefined;
+  /** Who adds to the base model where it drafts ({@link CausalLm.draft}): something public. Default: nobody. */
+  readonly draftDeltas?: DeltaSource | undefined;
 }
 
 /** How a base model is held in memory. */
 export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
    * than it has positions.
    */
-  readonly contextLength?: number;
-  /** Compute base products while deltas are on their way (default), or together with what comes after. */
-  readonly overlap?: boolean;
+  readonly contextLength?: number | undefined;
   /**
-   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
-   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   * Most tokens that are read at a time; a longer prompt takes several passes, so that activations and attention scores
+   * do not grow with it. Default: 512, fewer for very long contexts.
    */
-  readonly passTokens?: number;
-  readonly onProgress?: (fraction: number) => void;
+  readonly passTokens?: number | undefined;
+  readonly onProgress?: ((fraction: number) => void) | undefined;
   /** How the weights are held. Default: as in the checkpoint. The others need a weightCache. */
-  readonly weights?: WeightFormat;
+  readonly weights?: WeightFormat | undefined;
   /** Where quantized weights are kept from one load to the next. */
-  readonly weightCache?: FileCache;
+  readonly weightCache?: FileCache | undefined;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
-  readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onPrepare?: ((progress: PrepareProgress) => void) | undefined;
   /** Something the user should know, and that has been repaired. */
-  readonly onWarning?: (message: string) => void;
-  readonly signal?: AbortSignal;
+  readonly onWarning?: ((message: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface LoadOptions extends BaseOptions, DeltaUse {
   /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
-  readonly adapter?: LoraAdapter;
+  readonly adapter?: LoraAdapter | undefined;
 }
 
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
   contextLength: "number",
-  overlap: "boolean",
   passTokens: "number",
   onProgress: "function",
   weights: "string",
@@ -83,17 +86,33 @@ const BASE: OptionTypes<BaseOptions> = {
   onWarning: "function",
   signal: "object",
 };
-const USE: OptionTypes<DeltaUse> = { deltas: "object", lookAhead: "boolean", lookAheadAfter: "number" };
+const USE: OptionTypes<DeltaUse> = {
+  deltas: "object",
+  lookAhead: "boolean",
+  lookAheadAfter: "number",
+  draftDeltas: "object",
+};
 const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How ids are drafted. */
+export interface DraftOptions extends ForwardOptions {
+  /** Ids that the cache does not hold yet; the draft goes on behind them. */
+  readonly ids: readonly number[];
+  /** How many to draft; fewer where the context is full. */
+  readonly most: number;
+  /** The id that follows from logits (vocab), when so many were drafted before. */
+  choose(logits: Float32Array, drafted: readonly number[]): number;
+}
+
+const NOT_INVOKED =
+  "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
 /** Nothing is adapted. */
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
-  overlap: false,
   pairable: new Set(),
   loras: new Map(),
 };
@@ -111,17 +130,15 @@ const INITIAL_CAPACITY = 128;
  * @throws TacetError unsupported_model, bad_checkpoint
  */
 export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string[])[] {
-  const architecture = architectureOf(checkpoint.config);
-  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
-  return places.map(({ modules }) => modules);
+  return linearPlaces(describeDecoder(checkpoint)).map(({ modules }) => modules);
 }
 
 /**
  * Rows of the base model's embeddings: every id is below it.
  * @throws TacetError unsupported_model, bad_checkpoint
  */
-export function vocabSizeOf({ config }: Checkpoint): number {
-  return architectureOf(config).parseConfig(config).vocabSize;
+export function vocabSizeOf(checkpoint: Checkpoint): number {
+  return describeDecoder(checkpoint).vocabSize;
 }
 
 export class CausalLm {
@@ -130,9 +147,19 @@ export class CausalLm {
   readonly inputGroups: readonly (readonly string[])[];
   /** Most tokens of a context. */
   readonly contextLength: number;
+  /** Who adds to it, outside the graph. */
+  readonly deltas: DeltaSource | undefined;
+  /** Of an activated LoRA. */
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
-  readonly #passTokens: number;
+  /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
+  readonly #baseRunner: SegmentRunner | undefined;
+  /** On the same sessions, for drafts; absent where there are none. */
+  readonly #draftRunner: SegmentRunner | undefined;
+  /** Where caches are adapted from, until an invocation is found. */
+  readonly #adaptedFrom: number;
+  readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
 
@@ -141,15 +168,25 @@ export class CausalLm {
     places: readonly LinearPlace[],
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
-    runner: SegmentRunner,
-    passTokens: number,
+    [runner, baseRunner, draftRunner]: readonly [
+      SegmentRunner,
+      SegmentRunner | undefined,
+      SegmentRunner | undefined,
+    ],
+    { deltas, isAdapted }: { deltas: DeltaSource | undefined; isAdapted: boolean },
+    onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
+    this.deltas = deltas;
+    this.invocationTokens = deltas?.invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
-    this.#passTokens = passTokens;
+    this.#baseRunner = baseRunner;
+    this.#draftRunner = draftRunner;
+    this.#adaptedFrom = isAdapted && this.invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
+    this.#onWarning = onWarning;
   }
 
   /**
@@ -162,13 +199,15 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
-    const [model] = await CausalLm.#load(
-      checkpoint,
-      runtime,
-      [options],
-      options,
-      fittingModules(options, checkpoint),
-    );
+    const loras = fittingModules(options, checkpoint);
+    const { adapter } = options;
+    // A graph knows no place to act from: such an adapter is asked as one outside it.
+    const isActivated = adapter?.invocationTokens !== undefined;
+    const use = isActivated
+      ? { ...options, deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) }
+      : options;
+    const inGraph: LoraModules = isActivated ? new Map() : loras;
+    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, inGraph);
     return model;
   }
 
@@ -198,43 +237,44 @@ export class CausalLm {
     options: BaseOptions,
     loras: LoraModules,
   ): Promise<CausalLm[]> {
-    const architecture = architectureOf(checkpoint.config);
-    const config = architecture.parseConfig(checkpoint.config);
-    const places = architecture.linearPlaces(config);
+    const decoder = describeDecoder(checkpoint);
+    const places = linearPlaces(decoder);
+    const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
-    const contextLength = chooseContext(config, options.contextLength);
-    const { threads, overlap = true } = options;
-    const passTokens = choosePassTokens(config, contextLength, options.passTokens);
+    const contextLength = chooseContext(decoder, options.contextLength);
+    const { threads } = options;
+    const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
-      uses.map(({ deltas }) => deltas),
+      uses.flatMap(({ deltas, draftDeltas }) => [deltas, draftDeltas]),
     );
     const sources = uses.map((use) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
-      writeSegments(new SegmentBuilder(source, plan), architecture, config, places, positions);
+      writeSegments(new SegmentBuilder(source, plan), decoder, positions);
     const source = await openWeights(checkpoint, options, {
       runtime,
-      cache: { ...architecture.cacheShape(config), maxTokens: contextLength },
+      cache: { ...cacheShape, maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
     const looksAhead = uses.some(
       ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
     );
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
-    const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
+    const segments = writePass(source, { groupAt, pairable, loras }, contextLength);
     const runners = await SegmentRunner.load(
       segments,
       runtime,
       {
         places: [...groupAt.keys()],
-        layers: config.layers,
+        layers: decoder.layers,
+        passTokens,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
         },
-        threads: threads ?? (config.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+        threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
         onProgress: options.onProgress,
       },
       uses.map(({ lookAhead = true, lookAheadAfter = 0 }, i) => ({
@@ -244,10 +284,26 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    const cacheShape = architecture.cacheShape(config);
-    return runners.map(
-      (runner) => new CausalLm(config, places, contextLength, cacheShape, runner, passTokens),
-    );
+    return uses.map(({ deltas, draftDeltas }, i) => {
+      const isAdapted = deltas !== undefined || loras.size > 0;
+      const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
+      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+      const canGoBack = mostStateBytes(cacheShape) === 0;
+      const drafting =
+        deltas && canGoBack
+          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
+          : undefined;
+      const adaptation = { deltas, isAdapted };
+      const all = [runners[i], base, drafting] as const;
+      return new CausalLm(
+        ...([decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning] as const),
+      );
+    });
+  }
+
+  /** Whether both are one base model in memory ({@link loadShared}): what it reads alone is the same for both. */
+  isOnBaseOf(other: CausalLm): boolean {
+    return this.#runner.sharesSessions(other.#runner);
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -257,7 +313,29 @@ export class CausalLm {
 
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
-    return new KvCache({ ...this.#cacheShape, maxTokens: this.contextLength }, capacity);
+    const shape = { ...this.#cacheShape, maxTokens: this.contextLength };
+    return new KvCache(shape, capacity, this.#adaptedFrom);
+  }
+
+  /**
+   * From which token of a context on the adapter acts on it, if the prompt is `promptIds`: 0, the place of the
+   * invocation, or Infinity.
+   */
+  adaptedFrom(promptIds: readonly number[]): number {
+    return this.invocationTokens ? lastInvocation(promptIds, this.invocationTokens) : this.#adaptedFrom;
+  }
+
+  /**
+   * Settles where the adapter acts on the context that a cache is for; where it is activated and nothing in the prompt
+   * does so, the user is told.
+   *
+   * @param token as {@link adaptedFrom} gives it
+   * @throws RangeError if the cache holds tokens that were read otherwise
+   */
+  adaptFrom(token: number, cache: KvCache): void {
+    if (this.invocationTokens === undefined) return;
+    cache.adaptFrom(token);
+    if (token === Number.POSITIVE_INFINITY) this.#onWarning?.(NOT_INVOKED);
   }
 
   /**
@@ -275,9 +353,47 @@ export class CausalLm {
     return await this.#forward(ids, cache, 0, options);
   }
 
+  /**
+   * Whether it can {@link draft}: something is added to it outside the graph, and what its caches hold of a token can be
+   * taken back.
+   */
+  get canDraft(): boolean {
+    return this.#draftRunner !== undefined;
+  }
+
+  /**
+   * Ids that the base model says instead, alone or with what it drafts with (`draftDeltas`), behind what the cache holds
+   * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
+   * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
+   *
+   * @throws TypeError where it cannot; TacetError aborted; what `choose` throws
+   */
+  async draft(cache: KvCache, { ids, most, choose, signal }: DraftOptions): Promise<number[]> {
+    if (this.#draftRunner === undefined) throw new TypeError("the model has nothing to draft with");
+    this.#claim(cache);
+    const { length } = cache;
+    const drafted: number[] = [];
+    try {
+      let next = ids;
+      while (drafted.length < most && cache.length + next.length <= this.contextLength) {
+        cache.reserve(cache.length + next.length);
+        const logits = await this.#draftRunner.run({ ids: next, firstRow: -1 }, cache, signal);
+        cache.commit(next.length);
+        const id = choose(logits, drafted);
+        drafted.push(id);
+        next = [id];
+      }
+      return drafted;
+    } finally {
+      cache.truncate(length);
+      this.#busy.delete(cache);
+    }
+  }
+
   /** Frees the sessions. A second call changes nothing. */
   dispose(): Promise<void> {
-    return (this.#disposing ??= this.#runner.dispose());
+    const runners = [this.#runner, this.#baseRunner, this.#draftRunner];
+    return (this.#disposing ??= Promise.all(runners.map((runner) => runner?.dispose())).then(() => {}));
   }
 
   async #forward(
@@ -286,27 +402,43 @@ export class CausalLm {
     firstRow: number,
     options: ForwardOptions = {},
   ): Promise<Float32Array> {
-    if (this.#disposing) throw new TypeError("the model has been disposed");
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
-    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
-    this.#busy.add(cache);
+    if (this.#baseRunner === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
+      throw new TypeError(
+        "the cache is another model's: what it holds was read with another adapter, or without one",
+      );
+    }
+    this.#claim(cache);
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
+      if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
-      for (let at = 0; at < ids.length; at += this.#passTokens) {
-        const part = ids.slice(at, at + this.#passTokens);
-        logits.push(await this.#runner.run({ ids: part, firstRow }, cache, options.signal));
+      for (let at = 0; at < ids.length; ) {
+        const untilAdapted = cache.adaptedFrom - cache.length;
+        const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
+        const part = ids.slice(at, isBase ? at + untilAdapted : ids.length);
+        const runner = isBase ? this.#baseRunner : this.#runner;
+        logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
+        at += part.length;
       }
-      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
+      return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
     } finally {
       this.#busy.delete(cache);
     }
+  }
+
+  /** To be given back by `#busy.delete`. */
+  #claim(cache: KvCache): void {
+    if (this.#disposing) throw new TypeError("the model has been disposed");
+    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
+    this.#busy.add(cache);
   }
 }
 
@@ -342,16 +474,6 @@ function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked
   return Math.max(16, Math.min(PASS_TOKENS, fitting));
 }
 
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
 /** The weights in the format that is asked for, after a look at what they will need. */
 async function openWeights(
   checkpoint: Checkpoint,
@@ -375,29 +497,24 @@ async function openWeights(
   });
 }
 
-/** @throws TacetError bad_argument for more positions than the model has */
-function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+/** @throws TacetError bad_argument for a longer context than the model runs */
+function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+  const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+    return Math.min(limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
-  if (asked <= positionLimit) return asked;
+  if (asked <= limit) return asked;
   throw new TacetError(
     "bad_argument",
-    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
-    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+    `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
+    { hint: `ask for a context of at most ${limit}` },
   );
 }
 
-function writeSegments(
-  builder: SegmentBuilder,
-  architecture: Architecture,
-  config: DecoderConfig,
-  places: readonly LinearPlace[],
-  maxPositions: number,
-): readonly Segment[] {
-  const logits = architecture.write(builder, config, places, {
+function writeSegments(builder: SegmentBuilder, decoder: Decoder, maxPositions: number): readonly Segment[] {
+  const logits = writeDecoder(builder, decoder, {
     ids: builder.given(IDS, "int64", [1, "tokens"]),
     past: builder.given(PAST, "int32", [1]),
     total: builder.given(TOTAL, "int32", [1]),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { KvCache } from "./kv-cache.ts";
 
-const shape = { layers: 2, kvHeads: 2, headDim: 2, maxTokens: 9 };
+const shape = { layers: Array(2).fill({ kvHeads: 2, headDim: 2 }), maxTokens: 9 };
 
 /** Rows of one layer, (2·kvHeads, tokens, headDim): head·100 + position·10 + entry, values negative. */
 function rows(first: number, tokens: number): Float32Array {
@@ -56,6 +56,20 @@ describe("KvCache", () => {
     expect(() => cache.reserve(10)).toThrow(expect.objectContaining({ code: "context_overflow" }));
     cache.reserve(9);
     expect(cache.capacity).toBe(9);
+  });
+
+  it("has layers of other sizes, and layers that keep nothing", () => {
+    const layers = [{ kvHeads: 2, headDim: 2 }, null, { kvHeads: 1, headDim: 3 }];
+    const cache = new KvCache({ layers, maxTokens: 9 }, 1);
+    cache.store(0, rows(0, 1));
+    cache.store(2, Float32Array.of(1, 2, 3, 4, 5, 6));
+    cache.commit(1);
+    expect(cache.bytes).toBe(4 * (2 * 2 * 2 + 2 * 1 * 3));
+    cache.reserve(4);
+    const copy = new Map(cache.fork(1).tensors());
+    expect([...copy.keys()]).toEqual(["past.0.key", "past.0.value", "past.2.key", "past.2.value"]);
+    expect(copy.get("past.2.value")).toMatchObject({ dims: [1, 1, 1, 3], data: Float32Array.of(4, 5, 6) });
+    expect(new Map(cache.tensors()).get("past.2.key")!.dims).toEqual([1, 1, 4, 3]);
   });
 
   it("cannot be used after dispose, which may come twice", () => {

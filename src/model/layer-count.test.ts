@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { architectureOf } from "./architectures/registry.ts";
+import { describeDecoder } from "./architectures/registry.ts";
+import { linearPlaces } from "./graph/write-decoder.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 
 describe("refuseMoreLayers", () => {
@@ -13,8 +14,7 @@ describe("refuseMoreLayers", () => {
     const checkpoint = await openCheckpoint(nodeFileTree(`test/fixtures/golden/${folder}`));
     const check = (layers: number) => {
       const config = { ...checkpoint.config, [field]: layers };
-      const architecture = architectureOf(config);
-      return () => refuseMoreLayers(architecture.linearPlaces(architecture.parseConfig(config)), checkpoint);
+      return () => refuseMoreLayers(linearPlaces(describeDecoder({ config })), checkpoint);
     };
     const layers = checkpoint.config[field] as number;
     expect(check(layers)).not.toThrow();

@@ -12,7 +12,7 @@ import type { WeightDemand } from "./weights/weight-demand.ts";
 import type { Matrix } from "./weights/weight-source.ts";
 
 const LLAMA = fileURLToPath(new URL("../../test/fixtures/golden/llama-f32", import.meta.url));
-const cacheShape = { layers: 28, kvHeads: 2, headDim: 128, maxTokens: 4096 };
+const cacheShape = { layers: Array(28).fill({ kvHeads: 2, headDim: 128 }), maxTokens: 4096 };
 const matrix = (outFeatures: number[], inFeatures: number, isHead = false): Matrix => ({
   tensors: ["w"],
   outFeatures,

@@ -8,19 +8,18 @@ import { nodeTensorRuntime } from "./node/tensors.ts";
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
 export { errnoOf } from "./node/files/errno.ts";
-export { nodeKeyCache } from "./node/files/key-cache.ts";
-export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";
 export { nodeFileTree } from "./node/files/file-tree.ts";
-export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
-export { type HubId, parseHubId } from "./node/hub/names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node/files/journal.ts";
+export { nodeKeyCache } from "./node/files/key-cache.ts";
 export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-file.ts";
 export { findModel, isFolder } from "./node/files/model-folder.ts";
-export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
-export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
-export { nodeSha256 } from "./node/sha256.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";
+export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
+export { type HubId, parseHubId } from "./node/hub/names.ts";
+export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
+export type { TlsFiles } from "./node/sockets/certificate.ts";
+export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
 export function nodePlatform(): Platform {
@@ -31,3 +30,4 @@ export function nodePlatform(): Platform {
     weightCache: nodeFileCache(),
   };
 }
+export { nodeSha256 } from "./node/sha256.ts";

@@ -6,8 +6,8 @@ import { connectSocket } from "./web/socket.ts";
 import { webTensorRuntime } from "./web/tensors.ts";
 
 export { webBundleCache } from "./web/bundle-cache.ts";
-export { webKeyCache } from "./web/key-cache.ts";
 export { loadWebFolder, type WebFile, type WebFolder } from "./web/files.ts";
+export { webKeyCache } from "./web/key-cache.ts";
 
 /** @param ort the caller's onnxruntime-web, with its paths set */
 export function webPlatform(ort: typeof Ort): Platform {

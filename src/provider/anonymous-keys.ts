@@ -1,5 +1,5 @@
 /**
- * Keys where nothing is counted: a provider without a store. Each connection is an account of its own, and its keys end
+ * Keys where nothing is counted: a provider without a store. Each connection is a separate account, and its keys end
  * with it. The epoch is drawn when the provider starts, so what an earlier process has given away is unknown to it.
  */
 import { keyRefused } from "./group-keys.ts";
@@ -44,7 +44,7 @@ export class AnonymousKeys implements KeyLedger {
   }
 
   /** @throws TacetError unknown_key, worn_key: nothing is counted then */
-  charge(group: number, vectors: number, _ciphertext: Uint8Array, keyId: Uint8Array): Charged {
+  async charge(group: number, vectors: number, _ciphertext: Uint8Array, keyId: Uint8Array): Promise<Charged> {
     const serial = this.#counts.live(this.account, keyId);
     if (serial === undefined) throw keyRefused("unknown_key");
     if (vectors > this.#left(group, serial)) throw keyRefused("worn_key");

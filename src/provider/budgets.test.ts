@@ -3,42 +3,32 @@
  * restarts and replicas, in both stores, against a model that keeps every charge.
  */
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { NO_REDIS } from "../../test/support/redis-server.ts";
 import {
   ask,
   DAY,
   digestOf,
-  NOW,
   newRecord,
-  redisSubject,
-  type StoreSubject,
-  storesToTry,
+  NOW,
+  redisForTests,
   setBudgets,
+  storesToTry,
+  type StoreSubject,
 } from "../../test/support/store-subjects.ts";
 import { connectRedis } from "../platform/node.ts";
 import { AskedCounts } from "./asked-counts.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { RedisStore } from "./redis-store.ts";
-import { type Budget, type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
+import { type Grant, type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 100;
 const REDIS_RUNS = process.env.SLOW ? 300 : 20;
 const HOUR = 3_600;
 const WEEK = 7 * DAY;
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-const redis = () => redisSubject(server.url, { prefix: `budgets${databases++}:` }, open);
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 /** Asks `times` vectors one by one, of the stores in turns; returns how many were answered. */
 async function take(
@@ -56,7 +46,7 @@ async function take(
   return answered;
 }
 
-const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
+const SUBJECTS = storesToTry(redis.make, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {
@@ -73,7 +63,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       expect(await take(subject, 1000, (i) => [daily, hourly][i % 2], NOW + 1000 * DAY)).toBe(100);
     });
 
-    test.each<[string, Budget, Budget]>([
+    test.each<[string, Grant, Grant]>([
       [
         "100 a day to 100 a week",
         { vectors: 100, windowSeconds: DAY },
@@ -168,7 +158,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       await fc.assert(
         fc.asyncProperty(fc.array(ACTION, { minLength: 20, maxLength: 120 }), async (actions) => {
           await follow(await make(), actions);
-          for (const store of open.splice(0)) store.close();
+          redis.closeStores();
         }),
         { numRuns: runs },
       );
@@ -185,8 +175,8 @@ const STEPS = [0, 0, 0, 500, 20_000, 61_000, 1000 * HOUR, 26_000 * HOUR, 8000 * 
 
 type Action =
   | { type: "ask"; key: number; adapter: string; id: number; vectors: number; replica: number; step: number }
-  | { type: "key"; account: string; budget: Budget | null; adapters: string[]; lasts: number | null }
-  | { type: "change"; key: number; budget: Budget | null }
+  | { type: "key"; account: string; budget: Grant | null; adapters: string[]; lasts: number | null }
+  | { type: "change"; key: number; budget: Grant | null }
   | { type: "revoke"; key: number }
   | { type: "restart" };
 
@@ -405,7 +395,7 @@ describe("what version 0.1.0 has kept", () => {
   });
 
   it.skipIf(NO_REDIS)("in Redis counts no less than it says, and its keys limit their accounts", async () => {
-    const link = await connectRedis({ url: server.url });
+    const link = await connectRedis({ url: redis.url });
     const window = NOW - (NOW % (1000 * DAY));
     const texts = [`100 30 ${window} ${DAY}`, `80 20 ${window} ${DAY}`, `40 40 ${window} ${DAY}`];
     await link.send(["SET", "was1:format", "1"]);

@@ -15,14 +15,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { NO_REDIS } from "../../test/support/redis-server.ts";
 import {
   ask,
   embeddedSubject,
-  NOW,
+  keyIsLive,
   newRecord,
+  NOW,
+  redisForTests,
   redisSubject,
   type StoreSubject,
 } from "../../test/support/store-subjects.ts";
@@ -30,22 +32,12 @@ import { openDataFolder } from "../library/node-data-folder.ts";
 import { connectRedis } from "../platform/node.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
-import type { RedisStore } from "./redis-store.ts";
 import type { ProviderStore } from "./store.ts";
 
 const LIMIT = 12;
 const SCOPES = ["a", "b"].map((module) => JSON.stringify(["law", "f".repeat(32), module]));
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 const SUBJECTS = [
   { name: "EmbeddedStore", skip: false, make: () => embeddedSubject() },
@@ -53,7 +45,7 @@ const SUBJECTS = [
   {
     name: `RedisStore, two replicas${NO_REDIS || ""}`,
     skip: NO_REDIS,
-    make: () => redisSubject(server.url, { prefix: `keys${databases++}:` }, open),
+    make: redis.make,
   },
 ];
 
@@ -113,10 +105,10 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))("%s",
       ["ada", new Uint8Array(15)],
     ] as const) {
       expect(await use(store(), account, id)).toBe("unknown_key");
-      expect(await store().keyIsLive(account, id)).toBe(false);
+      expect(await keyIsLive(store(), account, id)).toBe(false);
       expect(await store().keysLeft(account, [id], SCOPES, LIMIT)).toEqual([undefined]);
     }
-    expect(await store().keyIsLive("ada", key)).toBe(true);
+    expect(await keyIsLive(store(), "ada", key)).toBe(true);
   });
 
   test("keeps the newest keys of an account, never gives a serial twice, and forgets nothing of them", async () => {
@@ -248,7 +240,7 @@ describe("a journal", () => {
     journal.failure = new Error("full");
     await expect(store.allocateKey("ada")).rejects.toThrow("full");
     const key = keyIdOf({ epoch: "0".repeat(16), serial: 2 });
-    expect(await store.keyIsLive("ada", key)).toBe(false);
+    expect(await keyIsLive(store, "ada", key)).toBe(false);
   });
 });
 
@@ -384,13 +376,13 @@ describe("a data folder", () => {
 
 describe.skipIf(NO_REDIS !== false)("a Redis server", () => {
   it("that is another one begins an epoch, and what it forgot cannot be asked", async () => {
-    const subject = await redisSubject(server.url, { prefix: "run:" }, open);
+    const subject = await redisSubject(redis.url, { prefix: "run:" }, redis.open);
     const [store] = subject.stores;
     const key = await store.allocateKey("ada");
     expect(await use(store, "ada", key)).toBe("yes");
     await subject.restart(); // of the providers: the server is the same
     expect(await use(subject.stores[0], "ada", key)).toBe("yes");
-    const link = await connectRedis({ url: server.url });
+    const link = await connectRedis({ url: redis.url });
     await link.send(["SET", "run:epoch", `${keyNameOf(key)!.epoch} ${"0".repeat(40)}`]);
     await link.send(["SCRIPT", "FLUSH"]); // as a server that has started anew
     link.close();

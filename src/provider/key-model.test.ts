@@ -3,39 +3,28 @@
  * replicas, restarts, losses of power, replays, clocks and budgets.
  */
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { describe, expect, it } from "vitest";
 import {
   ask,
   digestOf,
-  NOW,
+  keyIsLive,
   newRecord,
-  redisSubject,
+  NOW,
+  redisForTests,
   type StoreSubject,
-  storesToTry,
   setBudgets,
+  storesToTry,
 } from "../../test/support/store-subjects.ts";
 import { toHex } from "../base/bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import { LIVE_KEYS } from "./key-ids.ts";
-import type { RedisStore } from "./redis-store.ts";
 import type { ProviderStore, Reservation } from "./store.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 100;
 const REDIS_RUNS = process.env.SLOW ? 300 : 20;
 const LIMIT = 10;
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-const redis = () => redisSubject(server.url, { prefix: `keys${databases++}:` }, open);
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 const under = (keyId: Uint8Array, change: Partial<Reservation> = {}): Reservation =>
   ask({ keyUse: { keyId, limit: LIMIT }, ...change });
@@ -54,7 +43,7 @@ function withSerial(id: Uint8Array, serial: bigint): Uint8Array {
   return other;
 }
 
-const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
+const SUBJECTS = storesToTry(redis.make, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {
@@ -111,6 +100,20 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       expect([remaining?.left, waitMs]).toEqual([89, 1000]);
     });
 
+    test("says of an API key that is revoked that it is refused, whatever key the query names", async () => {
+      const { stores, setKey } = await make();
+      const key = newRecord({ account: "ada" });
+      await setKey(key);
+      const worn = await stores[0].allocateKey("ada");
+      expect(await told(stores[0], under(worn, { key, vectors: LIMIT }))).toBe("granted");
+      await setKey({ ...key, revokedAt: NOW });
+      for (const keyId of [worn, withSerial(worn, 7n), withSerial(worn, 0n), new Uint8Array(3)]) {
+        await expect(stores[0].reserve(under(keyId, { key }))).rejects.toMatchObject({
+          code: "unauthorized",
+        });
+      }
+    });
+
     test("knows no key that it has not made for the account", async () => {
       const { stores } = await make();
       const id = await stores[0].allocateKey("ada");
@@ -126,14 +129,14 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       ];
       for (const keyId of strange) {
         expect(await told(stores[0], under(keyId))).toBe("unknown_key");
-        expect(await stores[0].keyIsLive("ada", keyId)).toBe(false);
+        expect(await keyIsLive(stores[0], "ada", keyId)).toBe(false);
       }
       expect(await stores[0].keysLeft("ada", [...strange, id], ["any"], LIMIT)).toEqual([
         ...strange.map(() => undefined),
         LIMIT,
       ]);
       expect(await told(stores[0], under(id, { account: "eve" }))).toBe("unknown_key");
-      expect(await stores[0].keyIsLive("ada", id)).toBe(true);
+      expect(await keyIsLive(stores[0], "ada", id)).toBe(true);
     });
 
     test("answers a request again for nothing, when the key is worn too", async () => {
@@ -170,7 +173,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       expect(left).toEqual(ids.map((_, i) => (i < 70 - LIVE_KEYS ? undefined : 0)));
       for (const [i, id] of ids.entries()) {
         expect(await told(store, under(id))).toBe(i < 70 - LIVE_KEYS ? "unknown_key" : "worn_key");
-        expect(await store.keyIsLive("ada", id)).toBe(i >= 70 - LIVE_KEYS);
+        expect(await keyIsLive(store, "ada", id)).toBe(i >= 70 - LIVE_KEYS);
       }
     });
 
@@ -199,7 +202,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
           async (actions, cuts) => {
             const subject = await make();
             await follow(subject, actions, cuts && subject.losePower !== undefined);
-            for (const store of open.splice(0)) store.close();
+            redis.closeStores();
           },
         ),
         { numRuns: runs },

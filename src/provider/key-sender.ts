@@ -5,22 +5,22 @@
  * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
-import type { Answers } from "./answers.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
-import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
+import type { KeyPart } from "./key-part.ts";
 import type { KeyRates } from "./key-rates.ts";
+import type { ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { OneAtATime, type Place } from "./one-at-a-time.ts";
+import { OneAtATime, type Turn } from "./one-at-a-time.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 
 /** What all connections of a provider share. */
 export interface KeyTools {
-  readonly answers: Answers;
+  readonly replies: ReplyScheduler;
   readonly rates: KeyRates;
   /** By account. */
   readonly turns: OneAtATime;
@@ -62,7 +62,7 @@ export class KeySender {
   readonly #open = new Set<number>();
   readonly #requests = new OneAtATime();
   /** In the account's queue. */
-  #place: Place | undefined;
+  #place: Turn | undefined;
 
   constructor(tools: KeyTools, adapter: ServedAdapter, ledger: KeyLedger, to: KeyReceiver) {
     this.#tools = tools;
@@ -159,7 +159,7 @@ export class KeySender {
       if (!isHeld) throw noRoom();
       const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
       const before = group === adapter.layers.length - 1 ? digests : [];
-      return await this.#tools.answers.makeKeyPart({ owner, party, adapter, group, keyId, key, before });
+      return await this.#tools.replies.makeKeyPart({ owner, party, adapter, group, keyId, key, before });
     } finally {
       if (isHeld) share.release(held);
       place.leave();

@@ -2,7 +2,16 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type MemoryJournal, memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
-import { cases, fetchKey, heard, heardOf, hello, say, until } from "../../test/support/provider-client.ts";
+import {
+  cases,
+  fetchKey,
+  heard,
+  heardOf,
+  hello,
+  queryOf,
+  say,
+  until,
+} from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
@@ -70,21 +79,6 @@ function start({ adapter = served, journal = memoryJournal(), ...options }: Star
   };
   return { provider, store, events, open };
 }
-
-let byte = 0;
-const query = (
-  id: number,
-  keyId: Uint8Array,
-  vectors = 1,
-  change: Record<string, unknown> = {},
-): NonNullable<ClientMessageInit> => ({
-  case: "query",
-  value: {
-    ...{ id, group: 0, vectors, keyId },
-    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
-    ...change,
-  },
-});
 
 /** Asks for a key and returns it as it came. */
 async function fetched(client: MemorySocket, id: number, keyId?: Uint8Array) {
@@ -178,7 +172,7 @@ describe("a key", () => {
     const ciphertext = crypto.getRandomValues(new Uint8Array(QUERY_BYTES));
     const words: Uint8Array[] = [];
     for (const client of clients) {
-      say(client, query(9, keyId, 1, { ciphertext }));
+      say(client, queryOf(9, keyId, 1, { ciphertext }));
       await until(() => heardOf(client, "answer").length === 1);
       words.push(heardOf(client, "answer")[0].words);
     }
@@ -187,7 +181,7 @@ describe("a key", () => {
     // Held or derived again, in this thread or in parts: the same.
     const long = new Uint8Array(100 * QUERY_BYTES);
     for (let i = 0; i < 100; i++) long.set(ciphertext, i * QUERY_BYTES);
-    say(clients[0], query(10, keyId, 100, { ciphertext: long }));
+    say(clients[0], queryOf(10, keyId, 100, { ciphertext: long }));
     await until(() => heardOf(clients[0], "answer").length === 2);
     const { replyBytes } = served.layers[0];
     const all = heardOf(clients[0], "answer")[1].words;
@@ -205,8 +199,8 @@ describe("a query", () => {
     const strange = await fetched(await start().open(), 1);
     const unmade = second.id.slice();
     unmade[15]++;
-    say(bob, query(1, second.id));
-    say(ann, query(1, strange.id), query(2, unmade), query(3, new Uint8Array(16)));
+    say(bob, queryOf(1, second.id));
+    say(ann, queryOf(1, strange.id), queryOf(2, unmade), queryOf(3, new Uint8Array(16)));
     await settle();
     expect(failures(bob)).toMatchObject([{ code: unknown_key.wire, queryId: 1, keyRequestId: 0 }]);
     expect(failures(ann).map(({ code, queryId }) => [code, queryId])).toEqual(
@@ -220,7 +214,7 @@ describe("a query", () => {
   it("names a key by an id of its length", async () => {
     const { open } = start();
     const client = await open();
-    for (const length of [0, 1, 15, 17]) say(client, query(1, new Uint8Array(length)));
+    for (const length of [0, 1, 15, 17]) say(client, queryOf(1, new Uint8Array(length)));
     await settle();
     expect(failures(client).map(({ code }) => code)).toEqual(Array(4).fill(bad_query.wire));
     expect(failures(client)[0].message).toContain("16 bytes");
@@ -230,8 +224,8 @@ describe("a query", () => {
     const { open } = start();
     const client = await open();
     const { id } = await fetched(client, 1);
-    say(client, query(1, id, vectorsPerKey - 1), query(2, id, 2), query(3, id, 1), query(4, id, 1));
-    say(client, query(5, id, 1, { group: 1 }));
+    say(client, queryOf(1, id, vectorsPerKey - 1), queryOf(2, id, 2), queryOf(3, id, 1), queryOf(4, id, 1));
+    say(client, queryOf(5, id, 1, { group: 1 }));
     await until(() => heardOf(client, "answer").length === 3);
     expect(
       heardOf(client, "answer")
@@ -257,7 +251,7 @@ describe("Welcome", () => {
     const foreign = await fetched(bob, 1)
       .then(() => fetched(bob, 2))
       .then(() => fetched(bob, 3));
-    say(ann, query(1, keys[0].id, 5), query(2, keys[0].id, 3, { group: 1 }));
+    say(ann, queryOf(1, keys[0].id, 5), queryOf(2, keys[0].id, 3, { group: 1 }));
     await settle();
     const ids = [keys[1].id, keys[0].id, foreign.id, new Uint8Array(16), new Uint8Array(3)];
     const again = await open(0, { keyIds: ids });
@@ -298,11 +292,11 @@ describe("requests for keys", () => {
     };
     expect(await refusedNow(9)).toBe(true);
     const ciphertext = new Uint8Array(64 * QUERY_BYTES).fill(77);
-    say(client, query(1, keys[0], 64, { ciphertext }), query(2, keys[0], 64, { ciphertext }));
-    say(client, query(3, keys[0], 64, { group: 1 }));
+    say(client, queryOf(1, keys[0], 64, { ciphertext }), queryOf(2, keys[0], 64, { ciphertext }));
+    say(client, queryOf(3, keys[0], 64, { group: 1 }));
     await until(() => heardOf(client, "answer").length === 3);
     expect(await refusedNow(10)).toBe(true);
-    say(client, query(4, keys[1], 64));
+    say(client, queryOf(4, keys[1], 64));
     await until(() => heardOf(client, "answer").length === 4);
     await fetched(client, 11);
     expect(provider.totals.keys).toBe(9);
@@ -363,8 +357,9 @@ describe("requests for keys", () => {
     say(lazy, fetchKey(1), fetchKey(2));
     await settle();
     expect(cases(lazy)).toEqual(["welcome", "keyMade"]);
-    // Another connection of the account goes on.
+    // Another connection of the account goes on; what the first one asked for is not even made.
     await fetched(quick, 1);
+    expect(cases(lazy)).toEqual(["welcome", "keyMade"]);
     lazy.server.bufferedBytes = 0;
     await until(() => heardOf(lazy, "keyPart").length === 4);
     await settle();
@@ -445,6 +440,22 @@ describe("a key that is being made", () => {
     expect(provider.waiting.bytes).toBe(0);
   });
 
+  it("is the only one of its account, whatever connections ask and whatever the pool could do; others go on", async () => {
+    const { begun, pool } = held();
+    const { open } = start({ pool: { ...pool, width: 4 } });
+    const clients = [await open(0), await open(0), await open(1)];
+    for (const client of clients) say(client, fetchKey(1));
+    await settle();
+    // One of ann's two connections, and bob's.
+    expect(begun).toHaveLength(2);
+    for (let i = 0; i < 6; i++) {
+      begun.shift()?.();
+      await settle();
+      expect(begun.length).toBeLessThanOrEqual(2);
+    }
+    for (const client of clients) expect(heardOf(client, "keyPart")).toHaveLength(2);
+  });
+
   it("does not hold up draining, and new ones are not begun", async () => {
     const { begun, pool } = held();
     const { open, provider } = start({ pool });
@@ -496,12 +507,18 @@ describe("without a store", () => {
     expect(other.id).toEqual(key.id);
     expect(bytesOf(other)).not.toEqual(bytesOf(key));
     const second = await fetched(one, 2);
-    say(two, query(1, second.id));
-    say(one, query(1, second.id, vectorsPerKey), query(2, second.id));
+    say(two, queryOf(1, second.id));
+    say(one, queryOf(1, second.id, vectorsPerKey), queryOf(2, second.id));
     await until(() => heardOf(one, "answer").length === 1);
     expect(failures(two)).toMatchObject([{ code: unknown_key.wire, queryId: 1 }]);
     expect(failures(one)).toMatchObject([{ code: worn_key.wire, queryId: 2 }]);
     expect(bytesOf(await fetched(one, 3, key.id))).toEqual(bytesOf(key));
+    // Each group is counted for itself, to its own last vector.
+    say(one, queryOf(4, second.id, vectorsPerKey, { group: 1 }), queryOf(5, second.id, 1, { group: 1 }));
+    await until(() => heardOf(one, "answer").length === 2);
+    await settle();
+    expect(heardOf(one, "answer").map(({ id }) => id)).toEqual([1, 4]);
+    expect(lastFailure(one)).toMatchObject({ code: worn_key.wire, queryId: 5 });
   });
 
   it("keys of an earlier process are unknown", async () => {
@@ -510,7 +527,7 @@ describe("without a store", () => {
     const later = await anonymous().open({ keyIds: [id] });
     expect(heard(later)[0].value).toMatchObject({ keys: [] });
     await fetched(later, 1);
-    say(later, query(1, id), fetchKey(2, id));
+    say(later, queryOf(1, id), fetchKey(2, id));
     await settle();
     expect(failures(later).map(({ code }) => code)).toEqual([unknown_key.wire, unknown_key.wire]);
   });

@@ -1,17 +1,16 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
-import { heard, hello, say } from "../../test/support/provider-client.ts";
+import { heard, hello, queryOf, say } from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
@@ -48,22 +47,11 @@ async function start(
     say(client, hello({ token }));
     return client;
   };
-  return { journal, store, provider, open, record, clock };
+  return { journal, store, provider, open, record, key, clock };
 }
 
-let byte = 0;
-const query = (
-  id: number,
-  vectors = 1,
-  change: Record<string, unknown> = {},
-): NonNullable<ClientMessageInit> => ({
-  case: "query",
-  value: {
-    ...{ id, group: 0, vectors, keyId },
-    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
-    ...change,
-  },
-});
+const query = (id: number, vectors?: number, change?: Record<string, unknown>) =>
+  queryOf(id, keyId, vectors, change);
 const last = (socket: MemorySocket) => heard(socket).at(-1)!;
 
 describe("budgets", () => {
@@ -109,6 +97,31 @@ describe("budgets", () => {
       words: (last(client).value as { words: Uint8Array }).words,
     });
     expect(last(second).value).toMatchObject({ id: 5, vectorsLeft: 8n });
+  });
+
+  it("charge the same bytes again under another key, and for another version of the bundle", async () => {
+    const { open, store, record, key } = await start();
+    const ciphertext = new Uint8Array(QUERY_BYTES).fill(98);
+    const client = open();
+    const other = await store.allocateKey(record.account);
+    say(
+      client,
+      query(1, 1, { ciphertext }),
+      queryOf(2, other, 1, { ciphertext }),
+      query(3, 1, { ciphertext }),
+    );
+    await settle();
+    const left = () => heard(client).map(({ value }) => (value as { vectorsLeft?: bigint }).vectorsLeft);
+    expect(left()).toEqual([undefined, 9n, 8n, 8n]);
+    // Under the new version's keys the bytes get another answer: one vector more that is learnt.
+    const made = await tinyBundle();
+    const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+    const next = await loadServedAdapter(memoryFileTree(files, "state"));
+    const [socket, server] = memorySockets();
+    new Provider([next], { store, now: () => NOW }).accept(server);
+    say(socket, hello({ token: key }), query(1, 1, { ciphertext }));
+    await settle();
+    expect(last(socket).value).toMatchObject({ id: 1, vectorsLeft: 7n });
   });
 
   it("of a window say when it is renewed", async () => {
@@ -162,7 +175,6 @@ describe("a store behind a network", () => {
       remaining: (...args) => later(() => store.remaining(...args)),
       allocateKey: (account) => later(() => store.allocateKey(account)),
       keysLeft: (...args) => later(() => store.keysLeft(...args)),
-      keyIsLive: (...args) => later(() => store.keyIsLive(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;

@@ -2,7 +2,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
-import { bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
 import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-layer.ts";
@@ -19,7 +19,7 @@ export const SIGNATURE_FILE = "bundle.signature";
 export interface ServedAdapter {
   readonly name: string;
   readonly bundle: Bundle;
-  readonly signature?: BundleSignature;
+  readonly signature?: BundleSignature | undefined;
   /** One for each group of the bundle. */
   readonly layers: readonly ProviderLayer[];
   /** What all keys are derived from. Secret. */
@@ -53,7 +53,7 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
     bundleIdBytes(manifest),
     manifest.groups.map((group, g) => ({
       parameters: manifest.parameters,
-      rows: rowsOf(group),
+      rows: groupRows(group),
       inFeatures: group.inFeatures,
       ...groups[g],
     })),
@@ -64,7 +64,7 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
     layers,
     rootSecret,
     keySigningKey,
-    ...(signature && { signature }),
+    signature,
   };
 }
 

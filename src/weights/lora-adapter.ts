@@ -29,6 +29,12 @@ export interface LoraModule {
 export interface LoraAdapter {
   /** By name, in the order of UTF-16 code units. */
   readonly modules: ReadonlyMap<string, LoraModule>;
+  /**
+   * Of an activated LoRA: it acts from the first token of the last place in the prompt on that has these ids, on what
+   * is generated too; in a prompt without them, nowhere. What is generated never activates it.
+   * Source: PEFT `src/peft/tuners/lora/variants.py`, calculate_alora_offsets.
+   */
+  readonly invocationTokens?: readonly number[];
 }
 
 const CONFIG = "adapter_config.json";
@@ -58,7 +64,8 @@ export async function openLoraAdapter(tree: FileTree): Promise<LoraAdapter> {
   if (modules.size === 0) {
     throw new TacetError("bad_adapter", `${WEIGHTS} has no LoRA tensors`, { hint: SAVE_AGAIN });
   }
-  return { modules };
+  const { invocationTokens } = config;
+  return { modules, ...(invocationTokens && { invocationTokens }) };
 }
 
 async function missingWeights(tree: FileTree): Promise<TacetError> {

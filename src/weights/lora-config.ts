@@ -16,7 +16,12 @@ export interface LoraConfig {
   rankOf(module: string): number;
   /** alpha/rank, or alpha/√rank with `use_rslora`. */
   scaleOf(module: string): number;
+  /** Of an activated LoRA: the token ids from which on it acts ({@link LoraAdapter.invocationTokens}). */
+  readonly invocationTokens?: readonly number[];
 }
+
+/** Most ids of an invocation; PEFT has no limit, and nobody writes long ones. */
+export const MAX_INVOCATION_TOKENS = 64;
 
 /** Fields that say how the adapter was trained or is loaded, and nothing about its function once trained. */
 const INERT_FIELDS: ReadonlySet<string> = new Set([
@@ -49,6 +54,7 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 const HANDLED_FIELDS: ReadonlySet<string> = new Set([
+  "alora_invocation_tokens",
   "alpha_pattern",
   "bias",
   // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
@@ -71,10 +77,13 @@ const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
   trainable_token_indices: "changes token embeddings (trainable_token_indices)",
   target_parameters: "adapts bare parameters (target_parameters), not modules",
   lora_bias: "has biases inside its low-rank part (lora_bias)",
-  alora_invocation_tokens:
-    "is an activated LoRA (alora_invocation_tokens): it is on for part of the text only",
+  invocation_string:
+    "is an activated LoRA of the time before PEFT (invocation_string), which says a text and not its tokens",
 };
 
+const WRITE_TOKENS =
+  "write the token ids of that text into alora_invocation_tokens, as PEFT 0.18 and later have it, and take " +
+  "invocation_string out";
 const RETRAIN = "train or merge the adapter into a plain LoRA with bias none and no extra modules";
 
 /** @throws TacetError bad_adapter for a field of the wrong type, unsupported_adapter for a function Tacet lacks */
@@ -101,6 +110,7 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   const alphas = readPatterns(config.alpha_pattern, "alpha_pattern", checkAlpha);
   const stabilized = readBoolean(config, "use_rslora");
   readBoolean(config, "fan_in_fan_out");
+  const invocationTokens = readInvocation(config.alora_invocation_tokens);
   const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
   return {
     rankOf,
@@ -108,6 +118,7 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
       const r = rankOf(module);
       return (firstMatch(alphas, module) ?? alpha) / (stabilized ? Math.sqrt(r) : r);
     },
+    ...(invocationTokens && { invocationTokens }),
   };
 }
 
@@ -125,7 +136,9 @@ function refuseOtherFunctions(config: JsonRecord): void {
   }
   for (const [field, value] of Object.entries(config)) {
     if (INERT_FIELDS.has(field) || HANDLED_FIELDS.has(field) || field === "bias" || isOff(value)) continue;
-    if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) throw unsupported(UNSUPPORTED_FIELDS[field], RETRAIN);
+    if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) {
+      throw unsupported(UNSUPPORTED_FIELDS[field], field === "invocation_string" ? WRITE_TOKENS : RETRAIN);
+    }
     throw unsupported(
       `sets ${quoteName(field)}, which Tacet does not know`,
       `if that does not change what the adapter computes, take it out of ${PATH}`,
@@ -154,6 +167,14 @@ function readBoolean(config: JsonRecord, field: string): boolean {
   const value = config[field] ?? false;
   if (typeof value !== "boolean") throw bad(`${field} is not true or false`);
   return value;
+}
+
+/** PEFT reads an empty list as an invocation that no prompt has: such an adapter never acts. */
+function readInvocation(value: unknown): readonly number[] | undefined {
+  if (value === undefined || value === null) return undefined;
+  const isList = Array.isArray(value) && value.length > 0 && value.length <= MAX_INVOCATION_TOKENS;
+  if (isList && value.every((id) => Number.isInteger(id) && id >= 0)) return value as number[];
+  throw bad(`alora_invocation_tokens is not a list of 1 to ${MAX_INVOCATION_TOKENS} token ids`);
 }
 
 function checkRank(value: unknown, field: string): number {

@@ -34,6 +34,7 @@ const ACTIVATIONS: Readonly<Record<string, (x: number) => number>> = {
   gelu_pytorch_tanh: tanhGelu,
   quick_gelu: (x) => x / (1 + Math.exp(-1.702 * x)),
   relu: (x) => Math.max(0, x),
+  relu2: (x) => Math.max(0, x) ** 2,
   silu,
   swish: silu,
   tanh: Math.tanh,

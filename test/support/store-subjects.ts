@@ -1,11 +1,12 @@
 /** Both kinds of store, empty, with what tests do to them from outside. */
 
+import { afterAll, afterEach, beforeAll } from "vitest";
 import { connectRedis } from "../../src/platform/node.ts";
 import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
 import { RedisStore, type RedisStoreOptions } from "../../src/provider/redis-store.ts";
 import {
-  type Budget,
+  type Grant,
   type KeyRecord,
   type ProviderStore,
   type Reservation,
@@ -13,7 +14,7 @@ import {
 } from "../../src/provider/store.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { memoryJournal } from "./memory-journal.ts";
-import { NO_REDIS } from "./redis-server.ts";
+import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "./redis-server.ts";
 
 export const NOW = 1_800_000_000_000;
 export const DAY = 86_400;
@@ -32,6 +33,11 @@ export interface StoreSubject {
 export const newRecord = (change: Partial<NewKey> = {}): KeyRecord =>
   createApiKey({ budget: null, ...change }, NOW, systemRandom).record;
 
+/** Whether a key of an account may still be used, as far as its id tells. */
+export async function keyIsLive(store: ProviderStore, account: string, keyId: Uint8Array): Promise<boolean> {
+  return (await store.keysLeft(account, [keyId], [], 1))[0] !== undefined;
+}
+
 let fresh = 1000;
 export const digestOf = (n: number): Uint8Array => new Uint8Array(16).fill(n & 255, 0, 8).fill(n >> 8, 8);
 export const ask = (change: Partial<Reservation> = {}): Reservation => ({
@@ -49,7 +55,7 @@ export async function setBudgets(
   subject: StoreSubject,
   account: string,
   former: readonly KeyRecord[],
-  ...budgets: (Budget | null)[]
+  ...budgets: (Grant | null)[]
 ): Promise<KeyRecord[]> {
   for (const record of former) await subject.setKey({ ...record, revokedAt: NOW });
   const records = budgets.map((budget) => newRecord({ account, budget }));
@@ -110,6 +116,33 @@ export async function redisSubject(
       for (const store of stores) store.close();
       for (const i of stores.keys()) stores[i] = await open();
     },
+  };
+}
+
+/**
+ * A Redis server for the tests of one file, where there is one: `make` opens two replicas in a fresh database of it, which
+ * are closed after the test.
+ */
+export function redisForTests() {
+  const open: RedisStore[] = [];
+  let server: RedisServer | undefined;
+  let databases = 0;
+  const urlOf = () => server?.url ?? "";
+  const closeStores = () => {
+    for (const store of open.splice(0)) store.close();
+  };
+  beforeAll(async () => {
+    if (!NO_REDIS) server = await startRedis();
+  });
+  afterEach(closeStores);
+  afterAll(stopRedisServers);
+  return {
+    get url() {
+      return urlOf();
+    },
+    open,
+    closeStores,
+    make: () => redisSubject(urlOf(), { prefix: `database${databases++}:` }, open),
   };
 }
 

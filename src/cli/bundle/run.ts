@@ -1,16 +1,18 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
+import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
-import { vocabSizeOf } from "../../model/causal-lm.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { nodeFileTree } from "../../platform/node.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { openCheckpoint } from "../../weights/checkpoint.ts";
-import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
+import { invocationInText } from "../../text/invocation.ts";
+import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
@@ -21,10 +23,10 @@ import {
 } from "../shared/bundle-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
-import { makeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
-import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+import { makeBundle } from "./make-bundle.ts";
+import { readSigningKey } from "./signing-key.ts";
 
 export interface BundleOptions {
   readonly adapter: string;
@@ -47,13 +49,23 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
   const made = await makeBundle(checkpoint, adapter, {
     ...{ name, signal },
-    ...(text === undefined ? {} : { text }),
+    text,
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
   await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
+  const { invocationTokens } = adapter;
+  const said =
+    invocationTokens &&
+    (await invocationInText(text ? withAdapterText(checkpoint, text) : checkpoint, invocationTokens));
+  if (said !== undefined) {
+    warn(
+      `the adapter is invoked by ${quoteName(said)}, which may stand in what people write: you would learn where, so ` +
+        "clients must allow it (--allow-invocation); control tokens, or what the chat template writes, they need not",
+    );
+  }
   const groups = fitAdapter(adapter, checkpoint);
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
@@ -78,11 +90,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     printJson({
       adapter: name,
       digest: toHex(made.digest),
-      ...(signedBy === undefined ? {} : { signedBy }),
+      signedBy,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
-      ...(text === undefined ? {} : { text }),
+      text,
+      invocationTokens,
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -98,6 +111,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
+  if (invocationTokens) printField("invoked by", `the token ids ${invocationTokens.join(", ")}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

@@ -2,18 +2,19 @@
 import { createInterface } from "node:readline";
 import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
-import { askedWord } from "./dictionary.ts";
-import { InteractiveChat } from "./interactive-chat.ts";
-import { showAnswer } from "./show-answer.ts";
-import { loadSystemCheck } from "./system-message.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "../shared/source.ts";
 import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { askedWord } from "./dictionary.ts";
+import { InteractiveChat } from "./interactive-chat.ts";
+import { showAnswer } from "./show-answer.ts";
+import { loadSystemCheck } from "./system-message.ts";
 
-export interface ChatOptions extends SourceOptions, SamplingFlags, TemplateFlags {
+export interface ChatOptions extends SourceOptions, SamplingFlags, DraftFlags, TemplateFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
   /** False with --no-history. */
@@ -28,7 +29,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const checkSystem = await loadSystemCheck(source.checkpoint);
     if (options.system !== undefined) checkSystem(options.system);
     const session = await ChatSession.open(source.model, source.checkpoint, {
-      ...(options.system === undefined ? {} : { system: options.system }),
+      system: options.system,
       templateVariables: options.templateArg,
       remember: options.history !== false && !dictionary,
       overflow: options.dropOldest ? "drop-oldest" : "error",
@@ -37,9 +38,10 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
-      ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
-      ...(stop === undefined ? {} : { stop }),
-      ...(stopId === undefined ? {} : { stopTokenIds: stopId }),
+      ...draftsOf(options),
+      maxNewTokens,
+      stop,
+      stopTokenIds: stopId,
     };
     checkStopTokenIds(stopId ?? [], source.model.config.vocabSize);
     if (process.stdin.isTTY && (process.stdout.isTTY || process.stderr.isTTY)) {

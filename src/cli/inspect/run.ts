@@ -5,11 +5,12 @@ import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
-import { architectureOf } from "../../model/architectures/registry.ts";
+import { describeDecoder } from "../../model/architectures/registry.ts";
+import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
-import { hasTokenizer } from "../../text/tokenizer.ts";
-import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import { errnoOf, nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";
+import { hasTokenizer } from "../../text/tokenizer.ts";
 import { checkWeights } from "../../weights/check-weights.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
@@ -17,12 +18,11 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { costOf, securityFacts } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
-import { printFacts } from "./print-facts.ts";
 import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import { errnoOf } from "../../platform/node.ts";
+import { printFacts } from "./print-facts.ts";
 
 export interface InspectOptions {
   readonly base?: string;
@@ -72,9 +72,8 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
       checkWeights(checkpoint, { signal, onProgress }),
     );
   }
-  const architecture = architectureOf(checkpoint.config);
-  const config = architecture.parseConfig(checkpoint.config);
-  refuseMoreLayers(architecture.linearPlaces(config), checkpoint);
+  const decoder = describeDecoder(checkpoint);
+  refuseMoreLayers(linearPlaces(decoder), checkpoint);
   let parameters = 0;
   let weightBytes = 0;
   const dtypes = new Set<string>();
@@ -95,7 +94,7 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
     tensors: checkpoint.names.length,
     tokenizer,
     ...(check ? { weightsFinite: true } : {}),
-    config,
+    config: outlineOf(decoder),
   };
 }
 
@@ -144,8 +143,8 @@ async function providerFacts(
       onBundleProgress,
       onWarning: warn,
       cache: nodeBundleCache(),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
+      adapter: adapterName,
+      token,
     }),
   );
   try {
@@ -155,7 +154,7 @@ async function providerFacts(
       kind: "provider",
       url,
       limits: { maxMessageBytes, maxVectors, maxInFlight },
-      ...(provider.budget === undefined ? {} : { budget: provider.budget }),
+      budget: provider.budget,
       ...signedBy(signature),
       ...bundleFacts(bundle),
     };
@@ -177,7 +176,8 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
-    ...(manifest.text === undefined ? {} : { text: manifest.text }),
+    text: manifest.text,
+    invocationTokens: manifest.invocationTokens,
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { collect, collectIds, integerIn } from "../shared/arguments.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
 import { LOG_LEVELS } from "./log-level.ts";
@@ -10,7 +11,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
   const command = program
     .command("serve")
     .description("an OpenAI-compatible endpoint on this machine, for other programs");
-  addTemplateOption(addSourceOptions(command, "without-adapter"))
+  addTemplateOption(addDraftOptions(addSourceOptions(command, "without-adapter")))
     .option(
       "--model <spec>",
       "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, instead of --provider",
@@ -21,7 +22,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
     .option("--api-key-file <file>", "programs must send a key of this file, one a line")
     .option("--cors-origin <origin>", "let pages of this origin ask; may be repeated", collect)
     .option("--serve-base", "also offer the base model alone, as the model 'base'")
-    .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 4)
+    .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 8)
     .option("--queue <n>", "requests that may wait beyond these", integerIn("--queue", 0, 65_536), 32)
     .option("--contexts <n>", "conversations kept in memory to go on", integerIn("--contexts", 0, 256), 8)
     .option(

@@ -1,12 +1,13 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
-import type { Platform } from "../../base/platform.ts";
-import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
-import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
+import type { FileTree, Platform } from "../../base/platform.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
+import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import {
   nodeBundleCache,
   nodeFileCache,
@@ -14,10 +15,8 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
-import { collectLessOften } from "../../platform/node/heap.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { withAdapterText } from "../../weights/checkpoint.ts";
-import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { isLoopback } from "./loopback.ts";
@@ -34,6 +33,8 @@ export interface SourceOptions {
   readonly tokenFile?: string;
   readonly bundleDigest?: string;
   readonly providerKey?: string;
+  readonly allowInvocation?: boolean;
+  readonly draftAdapter?: string;
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -62,15 +63,15 @@ export function checkSource(
   both: "refuse-both" | "allow-both" = "refuse-both",
 ): void {
   const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
+  const { allowInvocation, draftAdapter } = options;
   if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
     throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
       hint: "--provider asks a provider, --adapter applies an adapter that you have here",
     });
   }
   if (provider !== undefined) return;
-  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey }).find(
-    ([, value]) => value !== undefined,
-  );
+  const needing = { adapterName, tokenFile, bundleDigest, providerKey, allowInvocation, draftAdapter };
+  const stray = Object.entries(needing).find(([, value]) => value !== undefined);
   if (stray === undefined) return;
   const option = stray[0].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   throw new TacetError("bad_argument", `--${option} needs --provider`);
@@ -107,7 +108,7 @@ export async function openLocal(
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      ...(deltas === undefined ? {} : { deltas }),
+      deltas,
     });
     const kind = deltas === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
@@ -120,9 +121,9 @@ export async function openLocal(
 export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
-    ...(threads === undefined ? {} : { threads }),
-    ...(weights === undefined ? {} : { weights }),
-    ...(contextLength === undefined ? {} : { contextLength }),
+    threads,
+    weights,
+    contextLength,
   };
 }
 
@@ -154,7 +155,10 @@ async function openLocalLora(
   base: Checkpoint,
   named: string,
   signal: AbortSignal,
-): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+): Promise<{
+  readonly deltas: LocalLora;
+  readonly checkpoint: Checkpoint;
+}> {
   const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
@@ -162,6 +166,16 @@ async function openLocalLora(
     deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
     checkpoint: text === undefined ? base : withAdapterText(base, text),
   };
+}
+
+/** The public adapter that drafts. */
+export async function draftFolder(
+  { draftAdapter }: SourceOptions,
+  signal: AbortSignal,
+): Promise<FileTree | undefined> {
+  return draftAdapter === undefined
+    ? undefined
+    : nodeFileTree(await modelFolder(draftAdapter, "adapter", signal));
 }
 
 export const RECONNECT_SECONDS = 10;
@@ -196,11 +210,13 @@ export async function openRemote(
         loading.load(fraction);
       },
       onWarning: warn,
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
-      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
-      ...(providerKey === undefined ? {} : { providerKey }),
-      ...(pollMicros === undefined ? {} : { pollMicros }),
+      adapter: adapterName,
+      token,
+      pinnedDigest: bundleDigest,
+      providerKey,
+      allowInvocation: options.allowInvocation,
+      draftAdapter: await draftFolder(options, signal),
+      pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
       ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),

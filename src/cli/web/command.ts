@@ -1,15 +1,18 @@
 import type { Command } from "commander";
 import { collect, hex32, integerIn } from "../shared/arguments.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import type { WebOptions } from "./run.ts";
 
 export function registerWeb(program: Command, signal: AbortSignal): void {
-  program
+  const command = program
     .command("web")
-    .description("chat in your browser: model and encryption run in the page")
+    .description("chat in your browser: model and encryption run in the page");
+  addDraftOptions(command)
     .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
+    .option("--allow-invocation", "let an activated adapter's provider learn where in a prompt it is invoked")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8788)
     .addHelpText(

@@ -4,22 +4,24 @@ import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "./adapted-groups.ts";
-import { architectureOf } from "../architectures/registry.ts";
+import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
+import { linearPlaces } from "../graph/write-decoder.ts";
+import { groupAdaptedModules } from "./adapted-groups.ts";
 
 /**
  * The adapter's groups in forward order, once every adapted module is found to have the base model's shape.
  *
  * How the base stores its weights, (out, in) or (in, out), is known from its family; `fan_in_fan_out` is not asked.
  *
- * @throws TacetError bad_adapter for an adapter of another base model, unsupported_adapter for a module outside the
+ * @throws TacetError bad_adapter for an adapter of another base model, by its modules or its invocation, unsupported_adapter for a module outside the
  *   layers, unsupported_model, bad_checkpoint
  */
 export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): AdaptedGroup[] {
-  const architecture = architectureOf(checkpoint.config);
-  const places = architecture.linearPlaces(architecture.parseConfig(checkpoint.config));
+  const decoder = describeDecoder(checkpoint);
+  checkInvocation(adapter, decoder.vocabSize);
+  const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   for (const module of adapter.modules.values()) {
     if (!checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
@@ -30,6 +32,16 @@ export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Adapte
   return groupAdaptedModules(
     adapter.modules.values(),
     places.map(({ modules }) => modules),
+  );
+}
+
+function checkInvocation({ invocationTokens = [] }: LoraAdapter, vocabSize: number): void {
+  const strange = invocationTokens.find((id) => id >= vocabSize);
+  if (strange === undefined) return;
+  throw new TacetError(
+    "bad_adapter",
+    `the adapter is invoked by the token id ${strange}, outside the base model's vocabulary of ${vocabSize}`,
+    { hint: ANOTHER_BASE },
   );
 }
 

@@ -27,6 +27,7 @@ interface Effects {
 export class LocalLora implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly lowRank: LowRankSource = this;
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #modules: readonly (readonly Module[])[];
   /** By second group of a pair. */
   readonly #effects = new Map<number, Effects>();
@@ -36,6 +37,7 @@ export class LocalLora implements DeltaSource, LowRankSource {
   /** @param groups of `groupAdaptedModules(adapter.modules.values(), …)` */
   constructor(adapter: LoraAdapter, groups: readonly AdaptedGroup[]) {
     this.groups = groups;
+    this.invocationTokens = adapter.invocationTokens;
     this.#modules = groups.map(({ modules }) =>
       modules.map((name) => {
         const module = adapter.modules.get(name);
@@ -65,6 +67,10 @@ export class LocalLora implements DeltaSource, LowRankSource {
         ),
       ),
     ];
+  }
+
+  rankOf(group: number): number {
+    return this.#modules[group].reduce((sum, { rank }) => sum + rank, 0);
   }
 
   basisOf(group: number): Float32Array {

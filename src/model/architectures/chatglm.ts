@@ -7,115 +7,39 @@
  * Source: modeling_chatglm.py beside the released checkpoints.
  */
 
-import type { PassInputs } from "../graph/pass-values.ts";
-import type { Value } from "../graph/onnx-graph.ts";
-import { addThenLinear } from "../graph/blocks/add-then-linear.ts";
-import { CachedAttention } from "../graph/blocks/attention.ts";
-import { embed } from "../graph/blocks/embedding.ts";
-import { gatedSilu } from "../graph/blocks/gated-mlp.ts";
-import { cachedHeadDim } from "../graph/blocks/head-padding.ts";
-import { logits } from "../graph/blocks/logits.ts";
-import { reshape } from "../graph/blocks/reshape.ts";
-import { addRmsNorm, type RmsNorm, rmsNorm } from "../graph/blocks/rms-norm.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
-import type { SegmentBuilder } from "../graph/segment-builder.ts";
+import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
-import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
+import { buildDecoder } from "./build-decoder.ts";
+import { parseChatGlmConfig } from "./chatglm-config.ts";
+import type { RawConfig } from "./config-fields.ts";
 
 /** Released files name their base class; a file saved from the language model names that. */
 const NAMES = ["ChatGLMModel", "ChatGLMForConditionalGeneration"] as const;
 
-export const chatGlm = NAMES.map(
-  (name): Architecture<ChatGlmConfig> => ({
-    name,
-    modelType: "chatglm",
-    parseConfig: parseChatGlmConfig,
-    cacheShape: ({ layers, kvHeads, headDim }) => ({ layers, kvHeads, headDim: cachedHeadDim(headDim) }),
-    linearPlaces,
-    write,
-  }),
-);
+export const chatGlm = NAMES.map((name): Architecture => ({ name, modelType: "chatglm", describe }));
 
-const layerName = (layer: number): string => `transformer.encoder.layers.${layer}`;
-
-function linearPlaces(config: ChatGlmConfig): LinearPlace[] {
-  const { layers, hiddenSize, heads, kvHeads, headDim, mlpSize, bias } = config;
-  return Array.from({ length: layers }, (_, layer) => {
-    const place = (module: string, inFeatures: number, outFeatures: number, bias: boolean): LinearPlace => ({
-      layer,
-      modules: [`${layerName(layer)}.${module}`],
-      inFeatures,
-      outFeatures: [outFeatures],
-      bias,
-    });
-    return [
-      place("self_attention.query_key_value", hiddenSize, (heads + 2 * kvHeads) * headDim, bias.qkv),
-      place("self_attention.dense", heads * headDim, hiddenSize, bias.others),
-      place("mlp.dense_h_to_4h", hiddenSize, 2 * mlpSize, bias.others),
-      place("mlp.dense_4h_to_h", mlpSize, hiddenSize, bias.others),
-    ];
-  }).flat();
-}
-
-/**
- * h = embed(ids); each layer: h += dense(attention(qkv of norm(h))), h += down(silu(gate)·up of norm(h));
- * logits = head(norm(h)).
- */
-function write(
-  builder: SegmentBuilder,
-  config: ChatGlmConfig,
-  places: readonly LinearPlace[],
-  given: PassInputs,
-): Value {
-  const { layers, heads, kvHeads, headDim, hiddenSize, vocabSize, rope } = config;
-  const norm = (name: string): RmsNorm => ({
-    weight: `${name}.weight`,
-    width: hiddenSize,
-    epsilon: config.normEpsilon,
-  });
-  const rotary = { rope, dims: headDim / 2, pairs: "neighbours" } as const;
-  const attention = new CachedAttention(builder, given, { heads, kvHeads, headDim, rotary });
-  let residual = embed(
-    builder,
-    "transformer.embedding.word_embeddings.weight",
-    [vocabSize, hiddenSize],
-    given.ids,
+function describe(raw: RawConfig): Decoder {
+  const config = parseChatGlmConfig(raw);
+  const { headDim, rope, bias, residualAfterNorm, finalNorm, qkvOrder } = config;
+  return buildDecoder(
+    { ...config, tiedHead: false },
+    {
+      names: {
+        embedding: "transformer.embedding.word_embeddings.weight",
+        layers: "transformer.encoder.layers",
+        qkv: ["self_attention.query_key_value"],
+        attentionOut: "self_attention.dense",
+        mlpIn: ["mlp.dense_h_to_4h"],
+        mlpOut: "mlp.dense_4h_to_h",
+        finalNorm: finalNorm ? "transformer.encoder.final_layernorm" : null,
+        head: "transformer.output_layer.weight",
+      },
+      norm: { kind: "rms", epsilon: config.normEpsilon },
+      bias: { qkv: bias.qkv, attentionOut: bias.others, mlp: bias.others },
+      activation: "silu",
+      rotary: { rope, dims: headDim / 2, pairs: "neighbours" },
+      residual: residualAfterNorm ? "normed" : "input",
+      attention: () => ({ columns: qkvOrder === "heads" ? "groups" : "parts" }),
+    },
   );
-  /** What `second` makes of norm(residual + first·x); the residual goes on from there. */
-  const addThen = (first: LinearPlace, x: Value, name: string, second: LinearPlace): Value => {
-    if (!config.residualAfterNorm) {
-      const [y, sum] = addThenLinear(builder, residual, { place: first, x }, norm(name), second);
-      residual = sum;
-      return y;
-    }
-    [residual] = addRmsNorm(builder, residual, builder.linear(first, x), norm(name));
-    return builder.linear(second, residual);
-  };
-  let x = rmsNorm(builder, residual, norm(`${layerName(0)}.input_layernorm`));
-  if (config.residualAfterNorm) residual = x;
-  let fused = builder.linear(places[0], x);
-  for (let layer = 0; layer < layers; layer++) {
-    const [, dense, gateUp, down, next] = places.slice(4 * layer, 4 * layer + 5);
-    const attended = attention.attend(layer, orderQkv(builder, config, fused));
-    const gated = addThen(dense, attended, `${layerName(layer)}.post_attention_layernorm`, gateUp);
-    const inner = gatedSilu(builder, gated, config.mlpSize);
-    if (next) {
-      fused = addThen(down, inner, `${layerName(layer + 1)}.input_layernorm`, next);
-      continue;
-    }
-    const mlp = builder.linear(down, inner);
-    const last = norm("transformer.encoder.final_layernorm");
-    if (config.finalNorm) [x] = addRmsNorm(builder, residual, mlp, last);
-    else [x] = builder.node("Add", [residual, mlp], [{ dims: mlp.dims }]);
-  }
-  return logits(builder, x, given.firstRow, "transformer.output_layer.weight", [vocabSize, hiddenSize]);
-}
-
-/** [q | k | v] side by side, (1, tokens, width) as it was. */
-function orderQkv(builder: SegmentBuilder, { qkvOrder, heads, headDim }: ChatGlmConfig, qkv: Value): Value {
-  if (qkvOrder === "parts") return qkv;
-  const byHead = reshape(builder, qkv, [1, "tokens", heads, 3, headDim]);
-  const spec = { dims: [1, "tokens", 3, heads, headDim] };
-  const [byPart] = builder.node("Transpose", [byHead], [spec], { attributes: { perm: [0, 1, 3, 2, 4] } });
-  return reshape(builder, byPart, [1, "tokens", 3 * heads * headDim]);
 }

@@ -4,8 +4,13 @@ export interface Pair {
   /** Groups of the DeltaSource. */
   readonly first: number;
   readonly second: number;
-  /** Of the norm between them: name of g, its length, eps. */
-  readonly norm: { readonly weight: string; readonly width: number; readonly epsilon: number };
+  /** Of the RMS norm between them: name of g, or with plusOne of g - 1, its length, eps. */
+  readonly norm: {
+    readonly weight: string;
+    readonly plusOne?: boolean;
+    readonly width: number;
+    readonly epsilon: number;
+  };
   readonly names: Readonly<Record<PairValue, string>>;
 }
 

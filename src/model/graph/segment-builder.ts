@@ -9,9 +9,15 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "../weights/weight-source.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { Pair } from "./pair.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -22,13 +28,7 @@ import {
   type OutputSpec,
   type Value,
 } from "./onnx-graph.ts";
-import {
-  type Matrix,
-  type QuantizedMatrix,
-  rowsOf,
-  storedShape,
-  type WeightSource,
-} from "../weights/weight-source.ts";
+import type { Pair } from "./pair.ts";
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
 export type SegmentStep =
@@ -48,8 +48,6 @@ export interface Segment {
 export interface SegmentPlan {
   /** Place → index of the DeltaSource's group there. */
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
-  /** Whether base products are computed while a delta is on its way, or with the next segment. */
-  readonly overlap: boolean;
   /** Two such places with only a residual and a norm between them become a pair (pair.ts). */
   readonly pairable: ReadonlySet<LinearPlace>;
   /** Adapted inside the graph, none of them at a place of `groupAt`. */
@@ -141,17 +139,11 @@ export class SegmentBuilder {
     const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
     this.expose(x);
     this.step({ kind: "begin", group, value: x.name });
-    let base: Value;
-    if (this.plan.overlap) {
-      this.cut();
-      base = this.placeProduct(place, x);
-      this.step({ kind: "wait", group, value: delta.name });
-      this.cut();
-    } else {
-      this.step({ kind: "wait", group, value: delta.name });
-      this.cut();
-      base = this.placeProduct(place, x);
-    }
+    this.cut();
+    // Computed while the delta is on its way.
+    const base = this.placeProduct(place, x);
+    this.step({ kind: "wait", group, value: delta.name });
+    this.cut();
     return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
   }
 
@@ -162,14 +154,14 @@ export class SegmentBuilder {
 
   /** y = [W_1; W_2; …]·x, without a bias. */
   weightsProduct(
-    { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
+    { modules, inFeatures, outFeatures, storedInOut = false, exact = false }: LinearPlace,
     x: Value,
     name?: string,
   ): Value {
     const tensors = modules.map((module) => `${module}.weight`);
     const dims = [1, "tokens", sum(outFeatures)];
     const output = name === undefined ? { dims } : { dims, name };
-    return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
+    return this.product({ tensors, outFeatures, inFeatures, storedInOut, exact }, x, output);
   }
 
   addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {

@@ -13,8 +13,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FileCache } from "../../base/platform.ts";
-import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
+import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { BLOCK, bytesOfBlock, type QuantizedBits, quantizeBlocks } from "../../weights/quantize-blocks.ts";
 import {
@@ -175,7 +175,7 @@ describe("a product", () => {
           tensor: () => expect.unreachable(),
           quantized: () => ({ tree, bits, codes: file.tensors.get("c")!, scales: file.tensors.get("s")! }),
         },
-        { groupAt: new Map(), overlap: false, pairable: new Set(), loras: new Map() },
+        { groupAt: new Map(), pairable: new Set(), loras: new Map() },
       );
       const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K, storedInOut };
       const x = builder.given("x", "float32", [1, "tokens", K]);

@@ -1,32 +1,28 @@
 /** From one block of a decoder to the next: a linear layer adds to the residual, another one reads its norm. */
 
 import type { LinearPlace } from "../linear-place.ts";
+import type { PlaceInput } from "../modules/module-writer.ts";
 import type { Value } from "../onnx-graph.ts";
-import type { PairValue } from "../pair.ts";
+import type { Pair, PairValue } from "../pair.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-import { addRmsNorm, type RmsNorm } from "./rms-norm.ts";
-
-/** A linear layer with its input. */
-interface PlaceInput {
-  readonly place: LinearPlace;
-  readonly x: Value;
-}
+import { addNorm, type Norm } from "./norm.ts";
 
 /**
- * h' = h + W₁·x + b₁ + delta₁, y = W₂·norm(h') + b₂ + delta₂: [y, h']. Where both places may be a pair, with one cut
- * for both deltas.
+ * h' = h + W₁·x + b₁ + delta₁, y = W₂·norm(h') + b₂ + delta₂, of an RMS norm: [y, h']. Where both places may be a
+ * pair, with one cut for both deltas.
  */
 export function addThenLinear(
   builder: SegmentBuilder,
   residual: Value,
   first: PlaceInput,
-  norm: RmsNorm,
+  norm: Norm,
   second: LinearPlace,
 ): [Value, Value] {
   const { pairable } = builder.plan;
-  if (pairable.has(first.place) && pairable.has(second))
-    return writePair(builder, residual, first, norm, second);
-  const [normed, sum] = addRmsNorm(builder, residual, builder.linear(first.place, first.x), norm);
+  const { weight } = norm;
+  if (weight !== null && pairable.has(first.place) && pairable.has(second))
+    return writePair(builder, residual, first, { ...norm, weight }, second);
+  const [normed, sum] = addNorm(builder, residual, builder.linear(first.place, first.x), norm);
   return [builder.linear(second, normed), sum];
 }
 
@@ -35,7 +31,7 @@ function writePair(
   builder: SegmentBuilder,
   residual: Value,
   { place, x }: PlaceInput,
-  norm: RmsNorm,
+  norm: Pair["norm"],
   second: LinearPlace,
 ): [Value, Value] {
   const { groupAt } = builder.plan;

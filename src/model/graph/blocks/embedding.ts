@@ -1,13 +1,57 @@
-/** Rows of a table, by id. */
+/** From ids to what the first layer reads. */
 
+import type { Decoder, PerLayerEmbedding } from "../decoder.ts";
+import type { PassWriter } from "../modules/pass-writer.ts";
 import type { Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
+import { splitColumns } from "./columns.ts";
+import { norm } from "./norm.ts";
+import { reshape } from "./reshape.ts";
+
+/** h = norm(scale·table[ids] + positions[offset + position]) (1, tokens, hidden) */
+export function embedTokens(pass: PassWriter, decoder: Decoder): Value {
+  const { builder, given } = pass;
+  const { embedding, vocabSize, hiddenSize } = decoder;
+  const { weight, scale = 1, positions, perLayer } = embedding;
+  let h = rowsOf(builder, weight, [vocabSize, hiddenSize], given.ids);
+  if (scale !== 1) h = scaled(builder, h, scale);
+  if (positions) {
+    const shape = [positions.rows, hiddenSize] as const;
+    const placed = rowsOf(builder, positions.weight, shape, positionRows(pass, positions.offset));
+    [h] = builder.node("Add", [h, placed], [{ dims: h.dims }]);
+  }
+  if (embedding.norm) h = norm(builder, h, embedding.norm);
+  if (perLayer) pass.perLayer = embedPerLayer(pass, h, perLayer, decoder.layers);
+  return h;
+}
+
+/** Each layer's part of the second embedding, (1, tokens, width). */
+function embedPerLayer(pass: PassWriter, h: Value, of: PerLayerEmbedding, layers: number): Value[] {
+  const { builder, given } = pass;
+  const all = layers * of.width;
+  const hiddenSize = of.hiddenSize;
+  const table = rowsOf(builder, of.weight, [of.rows, all], given.ids);
+  const matrix = { tensors: [of.projection], outFeatures: [all], inFeatures: hiddenSize };
+  const projected = scaled(
+    builder,
+    builder.product(matrix, h, { dims: [1, "tokens", all] }),
+    hiddenSize ** -0.5,
+  );
+  const byLayer = norm(builder, reshape(builder, projected, [1, "tokens", layers, of.width]), of.norm);
+  const flat = reshape(builder, byLayer, [1, "tokens", all]);
+  const [sum] = builder.node(
+    "Add",
+    [flat, scaled(builder, table, Math.sqrt(of.width))],
+    [{ dims: flat.dims }],
+  );
+  return splitColumns(builder, scaled(builder, sum, Math.SQRT1_2), Array(layers).fill(of.width));
+}
 
 /**
  * x_t = table[ids_t]: ids (1, tokens) → (1, tokens, width). The rows are widened after the look-up, so that the
  * table stays in the file as it is.
  */
-export function embed(
+function rowsOf(
   builder: SegmentBuilder,
   weight: string,
   shape: readonly [rows: number, width: number],
@@ -18,4 +62,16 @@ export function embed(
   const [rows] = builder.node("Gather", [stored, ids], [{ dims, type }]);
   if (type === "float32") return rows;
   return builder.node("Cast", [rows], [{ dims }], { attributes: { to: 1 } })[0];
+}
+
+function positionRows(pass: PassWriter, offset: number): Value {
+  const positions = pass.positions();
+  if (offset === 0) return positions;
+  const constant = pass.builder.graph.constant([1], Int32Array.of(offset));
+  return pass.builder.node("Add", [positions, constant], [{ dims: positions.dims, type: "int32" }])[0];
+}
+
+function scaled(builder: SegmentBuilder, x: Value, factor: number): Value {
+  const constant = builder.graph.constant([1], Float32Array.of(factor));
+  return builder.node("Mul", [x, constant], [{ dims: x.dims }])[0];
 }

@@ -17,8 +17,8 @@ import {
 } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../../../base/errors.ts";
-import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 import { errnoOf } from "./errno.ts";
+import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 
 /** A holder touches its lock so often. */
 const TOUCH_MS = 2_000;
@@ -33,14 +33,14 @@ export interface LockOptions {
   /** Who holds it and what for, as an error begins: "another provider uses the data folder data". */
   readonly what: string;
   /** Milliseconds that a holder who lives is waited for. Default 0. */
-  readonly waitMs?: number;
+  readonly waitMs?: number | undefined;
   /** Called when somebody has taken the lock away, so that the holder stops writing. */
-  readonly onLost?: () => void;
+  readonly onLost?: (() => void) | undefined;
   /** Called once, when nothing can be told of the holder and so its lock has to be watched for `staleMs`. */
-  readonly onWatch?: (staleMs: number) => void;
-  readonly signal?: AbortSignal;
+  readonly onWatch?: ((staleMs: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Default 15,000. */
-  readonly staleMs?: number;
+  readonly staleMs?: number | undefined;
 }
 
 export interface FileLock {
@@ -112,7 +112,7 @@ export async function lockFile(path: string, options: LockOptions): Promise<File
   };
 }
 
-interface Found {
+interface LockState {
   readonly text: string;
   readonly touchedMs: number;
 }
@@ -121,7 +121,7 @@ interface Found {
  * What a lock file says now; undefined if there is none. Opened for it: a network's file system may remember the times
  * of files that are not.
  */
-function look(path: string): Found | undefined {
+function look(path: string): LockState | undefined {
   let file: number;
   try {
     file = openSync(path, "r");
@@ -140,7 +140,7 @@ function look(path: string): Found | undefined {
 class Watch {
   readonly #staleMs: number;
   readonly #onWatch: ((staleMs: number) => void) | undefined;
-  #first: Found | undefined;
+  #first: LockState | undefined;
   #since = 0;
   #told = false;
 
@@ -149,7 +149,7 @@ class Watch {
     this.#onWatch = onWatch;
   }
 
-  judge(found: Found): HolderState {
+  judge(found: LockState): HolderState {
     const state = stateOf(parseHolder(found.text));
     if (state !== "unknown") return state;
     if (this.#first?.text !== found.text) {
