@@ -17,3 +17,4 @@ export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
 export { addUniform, sampleUniform } from "./uniform";
 export { addWide, finishWide, prepareWide, transformSmall, wideProductOf } from "./wide-product";
+export { wipe, wipeScratch } from "./wipe";

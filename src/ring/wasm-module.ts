@@ -13,6 +13,8 @@ export interface KernelExports {
   readonly secretStart: { readonly value: number };
   readonly staticEnd: { readonly value: number };
   initialise(): void;
+  wipe(address: number, bytes: number): void;
+  wipeScratch(): void;
   preparePublicElement(words: number, out: number): void;
   secretToNtt(s: number, out: number): void;
   multiplyPublic(element: number, secret: number, out: number, count: number): void;
@@ -65,6 +67,7 @@ export interface KernelExports {
     out: number,
     outPlaneStride: number,
     outSmallStride: number,
+    add: number,
   ): void;
 }
 

@@ -258,19 +258,13 @@ export function wordsSuite(build: KernelBuild): void {
       kernels.shorts(small, 48).fill(1, 0, 16).fill(10, 16, 32).fill(100, 32);
       const out = kernels.allocate(4 * 64);
       kernels.words(out, 64).fill(9);
-      kernels.innerProducts({
-        lo,
-        hi,
-        planeRows: 2,
-        small,
-        smallRows: 3,
-        length: 16,
-        out,
-        outPlaneStride: 20,
-        outSmallStride: 3,
-      });
+      const places = { planeRows: 2, smallRows: 3, length: 16, outPlaneStride: 20, outSmallStride: 3 };
+      kernels.innerProducts({ lo, hi, small, out, ...places });
       const expected = new Uint32Array(64).fill(9);
       for (const s of [0, 1, 2]) for (const p of [0, 1]) expected[3 * s + 20 * p] = 16 * 10 ** s * (p + 1);
+      expect(kernels.words(out, 64)).toEqual(expected);
+      kernels.innerProducts({ lo, hi, small, out, ...places, add: true });
+      for (const s of [0, 1, 2]) for (const p of [0, 1]) expected[3 * s + 20 * p] *= 2;
       expect(kernels.words(out, 64)).toEqual(expected);
     });
   });
