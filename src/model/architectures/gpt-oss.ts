@@ -46,7 +46,7 @@ export const gptOss: Architecture = {
       norm: readRms(raw, 1e-5),
       bias: readBiases(raw, { attention: true }),
       activation: "silu",
-      rotary: readRotary(withYarn(raw), sizes, { theta: 150000, trainedContext: sizes.trainedContext }),
+      rotary: readRotary(withYarn(raw), sizes, { theta: 150000 }),
       attention: (layer, name) => ({
         window: windowIn(window, layer),
         sinks: `${name}.self_attn.sinks`,

@@ -32,7 +32,7 @@ export const graniteMoe: Architecture = {
       norm: readRms(raw),
       bias: readBiases(raw, { attention: false }),
       activation,
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       embedding: { scale: embedding },
       residualScale: residual,
       attention: () => ({ scale: attention }),

@@ -21,7 +21,7 @@ export const llama: Architecture = {
       norm: readRms(raw),
       bias: readBiases(raw, { attention: false, mlp: false }),
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
     });
   },
 };
@@ -39,12 +39,12 @@ export const mistral: Architecture = {
       vocabSize: 32000,
       trainedContext: 131072,
     });
-    const window = oneWindow(raw, sizes.layers);
+    const window = oneWindow(4096)(raw, sizes.layers);
     return buildDecoder(sizes, {
       norm: readRms(raw),
       bias: readBiases(raw),
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (layer) => ({ window: windowIn(window, layer) }),
     });
   },
@@ -65,7 +65,7 @@ export const qwen2: Architecture = {
       norm: readRms(raw),
       bias: { qkv: true },
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (layer) => ({ window: windowIn(window, layer) }),
     });
   },
@@ -90,7 +90,7 @@ export const qwen3: Architecture = {
       norm,
       bias: readBiases(raw, { attention: false }),
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (layer, name) => ({
         window: windowIn(window, layer),
         ...normedHeads(name, sizes, norm),

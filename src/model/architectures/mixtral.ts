@@ -23,13 +23,12 @@ export const mixtral: Architecture = {
     });
     const counts = readExpertCounts(raw, { experts: 8, chosen: 2 });
     const activation = readActivation(raw, "silu");
-    // Unlike Mistral's, left out it is none.
-    const window = oneWindow({ ...raw, sliding_window: raw.sliding_window ?? null }, sizes.layers);
+    const window = oneWindow(null)(raw, sizes.layers);
     return buildDecoder(sizes, {
       norm: readRms(raw, 1e-5),
       bias: readBiases(raw),
       activation,
-      rotary: readRotary(raw, sizes, { theta: 1e6, trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes, { theta: 1e6 }),
       attention: (layer) => ({ window: windowIn(window, layer) }),
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;

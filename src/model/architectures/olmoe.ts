@@ -32,7 +32,7 @@ export const olmoe: Architecture = {
       norm,
       bias: readBiases(raw, { attention: false }),
       activation,
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (_, name) => normedQueriesAndKeys(name, sizes, norm),
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;

@@ -49,7 +49,7 @@ export const qwen2Moe: Architecture = {
       norm: readRms(raw),
       bias: { qkv: flag(raw, "qkv_bias", true) },
       activation,
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (layer) => ({ window: windowIn(window, layer) }),
       mlp(layer, name) {
         const found = experts(layer, name);
@@ -75,7 +75,7 @@ export const qwen3Moe: Architecture = {
     });
     // One for all layers, or, switched off, whatever the file says of it.
     const window = flag(raw, "use_sliding_window", false)
-      ? oneWindow(raw, sizes.layers)
+      ? oneWindow(4096)(raw, sizes.layers)
       : noWindow({ ...raw, use_sliding_window: false }, sizes.layers);
     const activation = readActivation(raw, "silu");
     const norm = readRms(raw);
@@ -83,7 +83,7 @@ export const qwen3Moe: Architecture = {
       norm,
       bias: readBiases(raw, { attention: false }),
       activation,
-      rotary: readRotary(raw, sizes, { trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes),
       attention: (layer, name) => ({
         window: windowIn(window, layer),
         ...normedHeads(name, sizes, norm),

@@ -36,7 +36,7 @@ export const qwen35: Architecture = {
       norm,
       bias: readBiases(raw, { attention: false }),
       activation: readActivation(raw, "silu"),
-      rotary: readRotary(raw, sizes, { share: 0.25, trainedContext: sizes.trainedContext }),
+      rotary: readRotary(raw, sizes, { share: 0.25 }),
       attention: (_, name) => ({ gated: true, ...normedHeads(name, sizes, norm) }),
       mixer: (layer, name) => (kinds[layer] === LINEAR ? net(layer, name) : undefined),
     });

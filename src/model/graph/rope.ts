@@ -4,6 +4,8 @@
 export type RopeScaling =
   | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** Only the first `pairs` are turned. */
+  | { readonly kind: "proportional"; readonly factor: number; readonly pairs: number }
   | {
       /** Nothing is changed in a trained context; a longer one would turn all its tokens otherwise with each more. */
       readonly kind: "dynamic";
@@ -50,7 +52,7 @@ export type ContextKind = "short" | "long";
 
 /**
  * w_i = theta^(-2i/d) for i < d/2, in radians per position, scaled:
- * linear: w / factor; llama3: w·(t + (1 - t)/factor), t = clamp((L·w/2π - low)/(high - low), 0, 1);
+ * linear: w / factor; proportional: the same for i < pairs, else 0; llama3: w·(t + (1 - t)/factor), t = clamp((L·w/2π - low)/(high - low), 0, 1);
  * yarn: the same form with t = 1 - clamp((i - first)/(last - first), 0, 1), where pairs `first` and `last` turn
  * fastTurns and slowTurns times in L; longrope: w / factor_i.
  * Source: transformers, modeling_rope_utils.py.
@@ -83,6 +85,8 @@ function pairScale(
       return () => 1;
     case "linear":
       return () => 1 / scaling.factor;
+    case "proportional":
+      return (i) => (i < scaling.pairs ? 1 / scaling.factor : 0);
     case "llama3": {
       const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalContext } = scaling;
       return (_, w) => {

@@ -1,4 +1,4 @@
-/** Families held to transformers' numbers: logits, greedy ids, with and without an adapter, in parts, in fewer bits. */
+/** Families held to transformers' numbers where they are read in parts, and where their weights have fewer bits. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,15 +6,9 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { openLoraAdapter } from "../weights/lora-adapter.ts";
-import { fitAdapter } from "./adapter/fit-adapter.ts";
-import { LocalLora } from "./adapter/local-lora.ts";
 import { CausalLm, type LoadOptions } from "./causal-lm.ts";
 
-const NAMES = goldenHfNames([
-  ...["llama-yarn", "llama-dynamic", "ministral3", "qwen3_5_text"],
-  ...["mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "olmoe", "granitemoe"],
-]);
+const NAMES = goldenHfNames();
 /** Relative errors of transformers itself with rounded weights (tools/rounded-vectors.py). */
 const ROUNDED = (
   JSON.parse(readFileSync(new URL("../../test/vectors/rounded.json", import.meta.url), "utf8")) as {
@@ -31,7 +25,6 @@ afterAll(() => rmSync(cacheFolder, { recursive: true, force: true }));
 const weightCache = nodeFileCache(cacheFolder);
 
 const checkpointOf = (name: string) => openCheckpoint(nodeFileTree(goldenHfFolder(name)));
-const adapterOf = (name: string) => openLoraAdapter(nodeFileTree(join(goldenHfFolder(name), "adapter")));
 
 async function load(name: string, options: LoadOptions = {}): Promise<CausalLm> {
   const model = await CausalLm.load(await checkpointOf(name), nodePlatform().tensors, options);
@@ -43,17 +36,6 @@ function largest(logits: Float32Array): number {
   return logits.reduce((best, value, id) => (value > logits[best] ? id : best), 0);
 }
 
-async function greedy(model: CausalLm, promptIds: readonly number[], count: number): Promise<number[]> {
-  const cache = model.newCache();
-  const ids: number[] = [];
-  let next = promptIds;
-  while (ids.length < count) {
-    ids.push(largest(await model.forward(next, cache)));
-    next = ids.slice(-1);
-  }
-  return ids;
-}
-
 function expectClose(got: Float32Array, want: readonly number[]): void {
   const share = want.map((value, i) => Math.abs(got[i] - value) / (2e-4 + 1e-4 * Math.abs(value)));
   expect(Math.max(...share)).toBeLessThan(1);
@@ -63,23 +45,7 @@ describe.each(NAMES)("%s", (name) => {
   const golden = goldenHfOf(name);
   const { input_ids: prompt, greedy_ids: ids } = golden;
 
-  it("has transformers' logits and greedy ids", async () => {
-    const model = await load(name);
-    expectClose(await model.forward(prompt, model.newCache()), golden.logits_last);
-    expect(await greedy(model, prompt, ids.length)).toEqual(ids);
-  });
-
-  it("has them with an adapter, inside the graph and cut where one is asked for", async () => {
-    const adapter = await adapterOf(name);
-    const groups = fitAdapter(adapter, await checkpointOf(name));
-    for (const options of [{ adapter }, { deltas: new LocalLora(adapter, groups) }]) {
-      const model = await load(name, options);
-      expectClose(await model.forward(prompt, model.newCache()), golden.logits_last_adapter);
-      expect(await greedy(model, prompt, ids.length)).toEqual(golden.greedy_ids_adapter);
-    }
-  });
-
-  it("has them in passes of 5 tokens, and after a cache was cut back", async () => {
+  it("has the same logits in passes of 5 tokens, and after a cache was cut back", async () => {
     const model = await load(name, { passTokens: 5 });
     const cache = model.newCache();
     await model.forward(prompt.slice(0, 6), cache);
