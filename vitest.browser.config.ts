@@ -37,7 +37,7 @@ export default defineConfig({
         // The browser app, driven from outside.
         test: {
           name: "browser app",
-          include: ["test/runtime/web-app/**/*.test.ts"],
+          include: ["test/runtime/app/**/*.test.ts"],
           environment: "node",
           testTimeout: 180_000,
           hookTimeout: 120_000,

@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -14,6 +14,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),
+  conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),

@@ -16,10 +16,15 @@ interface Exported {
   readonly types: readonly string[];
 }
 
+/** What the entries for Node and for pages share; no entry itself. */
+const SHARED = "text";
+
 /** The names after `export`, as others see them. Anything else in the file is an error. */
-function exportsOf(source: string): Exported {
+function exportsOf(file: string): Exported {
   const names: { name: string; isType: boolean }[] = [];
-  const rest = source
+  const read = (name: string) => readFileSync(join(ENTRIES, `${name}.ts`), "utf8");
+  const rest = read(file)
+    .replace(`export * from "./${SHARED}.ts";`, () => read(SHARED))
     .replace(/\/\*[\s\S]*?\*\//g, "")
     .replace(/export (type )?\{([^}]*)\} from "[^"]+";/g, (_, type: string | undefined, list: string) => {
       for (const item of list.split(",").map((each) => each.trim())) {
@@ -68,11 +73,11 @@ describe("the package's entries", () => {
       readdirSync(ENTRIES)
         .map((name) => name.replace(/\.ts$/, ""))
         .sort(),
-    ).toEqual(Object.values(FILES).sort());
+    ).toEqual([...Object.values(FILES), SHARED].sort());
   });
 
   it.each(Object.entries(FILES))("%s exports these names", async (entry, file) => {
-    const exported = exportsOf(readFileSync(join(ENTRIES, `${file}.ts`), "utf8"));
+    const exported = exportsOf(file);
     expect(exported).toEqual(EXPORTS[entry]);
     const loaded = await import(join(ENTRIES, `${file}.ts`));
     expect(Object.keys(loaded).sort()).toEqual(exported.values);
@@ -101,10 +106,11 @@ describe("package-lock.json", () => {
 
 const TEXT_TYPES = [
   "Answer",
+  "AnswerDefaults",
   "AnswerEnd",
   "AnswerOptions",
   "AnswerPiece",
-  "Budget",
+  "BudgetLeft",
   "BundleCache",
   "ChatMessage",
   "ChatSessionOptions",
@@ -141,7 +147,7 @@ const EXPORTS: Record<string, Exported> = {
     types: [
       "AdapterOptions",
       "BaseModelOptions",
-      "Budget",
+      "BudgetLeft",
       "Bundle",
       "BundleCache",
       "BundleManifest",
@@ -167,7 +173,7 @@ const EXPORTS: Record<string, Exported> = {
       "PrivateModel",
       "PrivateModelOptions",
       "Prompt",
-      "QueryAnswer",
+      "QueryReply",
       "QueryTransport",
       "RemoteAdapter",
       "RemoteProvider",
@@ -194,17 +200,15 @@ const EXPORTS: Record<string, Exported> = {
       "loadServedAdapter",
     ],
     types: [
-      "AnswerPart",
-      "AnswerPool",
       "AskedCounts",
-      "Budget",
       "Bundle",
       "ClientName",
-      "Computed",
+      "ComputedReply",
       "EmbeddedStoreOptions",
       "ErrorCode",
       "ErrorKind",
       "FileTree",
+      "Grant",
       "GroupKey",
       "Journal",
       "KeyPart",
@@ -225,11 +229,12 @@ const EXPORTS: Record<string, Exported> = {
       "RedisLink",
       "RedisStoreOptions",
       "Remaining",
+      "ReplyPart",
+      "ReplyPool",
       "Reservation",
       "Reserved",
       "ServedAdapter",
       "Sha256",
-      "Soon",
       "Usage",
       "UsageOptions",
       "WaitingBytes",
@@ -239,7 +244,7 @@ const EXPORTS: Record<string, Exported> = {
     ],
   },
   "./openai": {
-    values: ["Endpoint", "ServedModel", "Turns", "passTurns"],
+    values: ["ContextPool", "Endpoint", "FairSemaphore", "ServedModel"],
     types: [
       "AccessOptions",
       "Answer",
@@ -284,16 +289,20 @@ const EXPORTS: Record<string, Exported> = {
     types: [
       "AdaptedGroup",
       "AdaptedModule",
+      "AdapterParts",
       "AdapterText",
       "AddedControlToken",
       "Answer",
+      "AnswerDefaults",
       "AnswerEnd",
       "AnswerOptions",
       "AnswerPiece",
+      "BaseChanges",
       "BaseOptions",
       "CacheShape",
       "CachedGenerateEnd",
       "CachedGenerateOptions",
+      "ChangedTensor",
       "ChatMessage",
       "ChatSessionOptions",
       "ChatTemplate",
@@ -308,6 +317,7 @@ const EXPORTS: Record<string, Exported> = {
       "FileCheckOptions",
       "FileTree",
       "FileWriter",
+      "FittedAdapter",
       "ForwardOptions",
       "ForwardTimings",
       "GenerateEnd",
@@ -318,6 +328,7 @@ const EXPORTS: Record<string, Exported> = {
       "JsonRecord",
       "LayerCache",
       "LoadOptions",
+      "LocalAdapter",
       "Logprobs",
       "LoraAdapter",
       "LoraModule",
@@ -331,6 +342,7 @@ const EXPORTS: Record<string, Exported> = {
       "SampleOptions",
       "SamplingOptions",
       "SessionOptions",
+      "StoredTensor",
       "TemplateVariables",
       "Tensor",
       "TensorData",
@@ -338,6 +350,7 @@ const EXPORTS: Record<string, Exported> = {
       "TensorRuntime",
       "TensorSession",
       "TokenLogprob",
+      "TokenRows",
       "Tokenizer",
       "WeightFormat",
     ],
@@ -345,6 +358,7 @@ const EXPORTS: Record<string, Exported> = {
   "./bundle": {
     values: [
       "BUNDLE_FILE",
+      "PART_NAMES",
       "PRIVATE_FILE",
       "SIGNATURE_FILE",
       "createBundle",
@@ -361,23 +375,29 @@ const EXPORTS: Record<string, Exported> = {
       "systemRandom",
     ],
     types: [
+      "BaseChanges",
       "Bundle",
       "BundleGroup",
       "BundleManifest",
       "BundleModule",
       "BundleSignature",
       "BundleTensors",
+      "ChangedTensor",
       "CreateBundleInput",
       "CreatedBundle",
       "FileTree",
       "GroupSpec",
       "KeyPartIdentity",
       "LoraPair",
+      "ManifestChanges",
+      "ModuleVector",
       "Parameters",
+      "PartName",
       "PrivateGroup",
       "PrivateState",
       "RandomSource",
       "Sha256",
+      "TokenRows",
     ],
   },
   "./pll": {

@@ -18,7 +18,7 @@ const DOCUMENTS = FILES.filter(
   (path) => path.endsWith(".md") && path !== "CHANGELOG.md" && !path.startsWith("test/"),
 );
 const SOURCES = FILES.filter((path) =>
-  /^(src|kernels|test|bench|tools|web|proto)\/.*\.(ts|mjs|proto)$/.test(path),
+  /^(src|kernels|test|bench|tools|app|proto)\/.*\.(ts|mjs|proto)$/.test(path),
 );
 
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");

@@ -1,5 +1,5 @@
 // Makes docs/app.png: starts `tacet web` as a user does, asks it two words in Chromium, and takes a picture.
-//   node tools/build.mjs --web && node tools/app-picture.mjs [FILE]
+//   node tools/build.mjs --app && node tools/app-picture.mjs [FILE]
 // CHROMIUM_PATH names the browser; Debian's is the default.
 import { spawn } from "node:child_process";
 import { once } from "node:events";

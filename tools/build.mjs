@@ -40,12 +40,12 @@ const steps = [
   },
 ];
 // The demo and the tests of npm test do not need it, and start sooner without.
-if (!quiet || process.argv.includes("--web")) {
+if (!quiet || process.argv.includes("--app")) {
   steps.push({
     name: "browser app",
-    inputs: ["web", "src", "package-lock.json"],
-    output: "dist/web/index.html",
-    run: () => node("node_modules/vite/bin/vite.js", "build", "--config", "web/vite.config.ts"),
+    inputs: ["app", "src", "package-lock.json"],
+    output: "dist/app/index.html",
+    run: () => node("node_modules/vite/bin/vite.js", "build", "--config", "app/vite.config.ts"),
   });
 }
 

@@ -67,7 +67,7 @@ await step("npm pack", () => {
   for (const wanted of [
     "dist/cli/main.js",
     "dist/entry/web.d.ts",
-    "dist/web/index.html",
+    "dist/app/index.html",
     "LICENSE",
     "README.md",
   ]) {

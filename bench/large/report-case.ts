@@ -1,5 +1,5 @@
 // What is printed for one shape.
-import type { Traffic } from "../../src/client/connection.ts";
+import type { Traffic } from "../../src/client/client-connection.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import type { Shape } from "../../tools/checkpoint/shapes.ts";
 import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";

@@ -2,7 +2,7 @@
  * The thief's access to one group: keys, raw queries of any words, functionals of W, and honest queries. Nothing but what
  * the public client has: the kernels, the public bundle and a connection.
  */
-import type { QueryAnswer } from "../client/connection.ts";
+import type { QueryReply } from "../client/client-connection.ts";
 import type { FetchedKey } from "../client/keys.ts";
 import { type ClientKey, ClientLayer } from "../pll/client-layer.ts";
 import { type Address, at, Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
@@ -18,7 +18,7 @@ import { readKey, type StolenKey } from "./stolen-key.ts";
 export interface Access {
   /** @param again the same key once more; by default a new one @throws TacetError what the provider refuses with */
   fetchKey(again?: Uint8Array): Promise<FetchedKey>;
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
 /** Vectors of one message. */

@@ -1,6 +1,6 @@
 /** From what was measured to b0 and a budget. */
 import type { EffectRow } from "./answer-effects.ts";
-import type { Budget, GroupReport, Recommendation } from "./report.ts";
+import type { GroupBudget, GroupReport, Recommendation } from "./report.ts";
 
 /** Share of next tokens that must stay as they are. */
 const AGREEMENT = 0.995;
@@ -22,7 +22,7 @@ export function recommend(
   return { replyBits, queriesGained: b0 / (b0 + replyBits) - 1, budgets: groups.map(budgetOf) };
 }
 
-function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): Budget {
+function budgetOf({ group, inFeatures, attacks, functionQueries }: GroupReport): GroupBudget {
   let attack = "";
   let halfError = Number.POSITIVE_INFINITY;
   let fifthError = Number.POSITIVE_INFINITY;

@@ -48,10 +48,10 @@ export interface Recommendation {
   readonly replyBits: number;
   /** By how much that b0 raises Q_func = n·h_A/b0. */
   readonly queriesGained: number;
-  readonly budgets: readonly Budget[];
+  readonly budgets: readonly GroupBudget[];
 }
 
-export interface Budget {
+export interface GroupBudget {
   readonly group: number;
   readonly inFeatures: number;
   /** Vectors after which the best attack's copy still has this error in deltas: Q at 0.5, and at 0.2. */

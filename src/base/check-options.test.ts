@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkOptions, editDistance } from "./check-options.ts";
+import { checkOptions, editDistance, withDefaults } from "./check-options.ts";
 import { TacetError } from "./errors.ts";
 
 interface Wishes {
@@ -80,5 +80,14 @@ describe("editDistance", () => {
   ])("%s → %s: %d", (a, b, edits) => {
     expect(editDistance(a, b)).toBe(edits);
     expect(editDistance(b, a)).toBe(edits);
+  });
+});
+
+it("puts options over their defaults, and what is undefined counts as not given", () => {
+  const defaults = { port: 1, host: "here" };
+  expect(withDefaults(defaults, { port: undefined, host: "there", more: null })).toStrictEqual({
+    port: 1,
+    host: "there",
+    more: null,
   });
 });

@@ -113,5 +113,11 @@ function exampleOf({ of, required = {} }: OptionHelp): string {
 }
 
 function bad(message: string, hint?: string): TacetError {
-  return new TacetError("bad_argument", message, hint === undefined ? {} : { hint });
+  return new TacetError("bad_argument", message, { hint });
+}
+
+/** Options over their defaults. One that is given as undefined counts as not given. */
+export function withDefaults<D extends object, G extends object>(defaults: D, given: G): D & G {
+  const said = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(said) } as D & G;
 }

@@ -52,14 +52,14 @@ export interface FileWriter {
 /** A message socket: ordered, reliable, binary. */
 export interface MessageSocket {
   /** Network address of the other end, where a server knows it. */
-  readonly address?: string;
+  readonly address?: string | undefined;
   send(message: Uint8Array): void;
   /** send has copied the message when it returns, so that its memory may be written to. */
-  readonly copies?: boolean;
+  readonly copies?: boolean | undefined;
   /** Bytes accepted by send and not yet handed to the network. */
   readonly bufferedBytes: number;
   /** At a server: where what waits for this connection is counted. */
-  readonly share?: WaitingShare;
+  readonly share?: WaitingShare | undefined;
   close(code: number, reason: string): void;
   onMessage: (message: Uint8Array) => void;
   /** Called once, after the last message. */
@@ -109,10 +109,10 @@ export interface KeptKeyName {
 }
 
 export interface SocketOptions {
-  readonly signal?: AbortSignal;
-  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
   /** Longest time awake for an answer, in microseconds, where the platform can poll; 0: never. */
-  readonly pollMicros?: number;
+  readonly pollMicros?: number | undefined;
 }
 
 export interface Platform {

@@ -251,6 +251,23 @@ describe("the manifest", () => {
     expect((await decodeBundle(made.bundle)).manifest).not.toHaveProperty("text");
   });
 
+  it.each<[string, unknown]>([
+    ["of no token", []],
+    ["of 65 tokens", Array(65).fill(1)],
+    ["that is a number", 7],
+    ["of half a token", [1.5]],
+    ["of a negative token", [-1]],
+    ["of an id of 2^31", [2 ** 31]],
+  ])("an invocation %s is refused", (_, ids) =>
+    expectRefused(withManifest((m) => void (m.invocationTokens = ids))),
+  );
+
+  it("an invocation is kept as it is, where there is one", async () => {
+    const bytes = withManifest((m) => void (m.invocationTokens = [7, 7, 9]));
+    expect((await decodeBundle(bytes)).manifest.invocationTokens).toEqual([7, 7, 9]);
+    expect((await decodeBundle(made.bundle)).manifest).not.toHaveProperty("invocationTokens");
+  });
+
   it("that is missing is refused", () => expectRefused(edited((file) => void delete file.metadata.tacet)));
 });
 

@@ -7,7 +7,7 @@ import {
 } from "../weights/adapter-text.ts";
 import { array, integer, record, refusal } from "./manifest-fields.ts";
 
-const LARGEST_ID = 2 ** 31 - 1;
+export const LARGEST_ID = 2 ** 31 - 1;
 
 /** @throws TacetError bad_bundle, naming the field */
 export function decodeAdapterText(raw: unknown): AdapterText | undefined {

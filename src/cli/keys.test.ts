@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { goldenFolder, goldenModel, goldenOf, temporaryFolder } from "../../test/support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../../test/support/provider-process.ts";
-import { openPrivateModel } from "../client/client.ts";
+import { openPrivateModel } from "../client/private-model.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { parseBudget, parseExpiry } from "./keys/run.ts";
 

@@ -10,34 +10,34 @@ export interface RemoteProviderOptions {
   /** ws:// or wss:// URL; of several, the next one is tried when one fails (replicas of one provider). */
   readonly url: string | readonly string[];
   /** Name of the adapter; by default the provider's only or first one. */
-  readonly adapter?: string;
+  readonly adapter?: string | undefined;
   readonly baseFingerprint: Uint8Array;
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** SHA-256 in hex that the bundle must have: a digest that the provider has made public. */
-  readonly pinnedDigest?: string;
+  readonly pinnedDigest?: string | undefined;
   /** Ed25519 public key in hex that must have signed the bundle: the provider's, which it has made public. */
-  readonly providerKey?: string;
-  readonly cache?: BundleCache;
+  readonly providerKey?: string | undefined;
+  readonly cache?: BundleCache | undefined;
   /**
    * Where keys are kept between sessions, by default nowhere. Without a token there is no account that they could belong
    * to, and they are not kept.
    */
-  readonly keyCache?: KeyCache;
+  readonly keyCache?: KeyCache | undefined;
   /** Milliseconds for one handshake. Default 10,000. */
-  readonly handshakeMs?: number;
+  readonly handshakeMs?: number | undefined;
   /** Milliseconds of silence after which a provider that owes an answer counts as lost. Default 60,000. */
-  readonly silenceMs?: number;
+  readonly silenceMs?: number | undefined;
   /** Milliseconds that a lost provider is waited for. Default 10,000; 0: not at all. */
-  readonly reconnectMs?: number;
+  readonly reconnectMs?: number | undefined;
   /**
    * Longest time awake for an answer that usually comes soon, in microseconds; 0: never. For platforms that can poll
    * (Node). Default 2,000.
    */
-  readonly pollMicros?: number;
-  readonly signal?: AbortSignal;
-  readonly onBundleProgress?: (fraction: number) => void;
+  readonly pollMicros?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onBundleProgress?: ((fraction: number) => void) | undefined;
   /** Something that went wrong without harm: one line. */
-  readonly onWarning?: (message: string) => void;
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** What a timer holds. */

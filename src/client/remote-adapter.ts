@@ -6,6 +6,7 @@
  * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
  * shapes and counts only: never on a decrypted value.
  */
+import { throwIfAborted } from "../base/abort.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
@@ -16,6 +17,7 @@ import type {
   LowRankSource,
   PendingDelta,
 } from "../model/delta-source.ts";
+import type { BaseChanges } from "../weights/base-changes.ts";
 import { ClientLayer, type OpenQuery } from "../pll/client-layer.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
@@ -25,7 +27,7 @@ import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis } from "./apply-basis.ts";
-import type { QueryAnswer } from "./connection.ts";
+import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { MaskStock } from "./mask-stock.ts";
@@ -33,7 +35,7 @@ import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport extends KeySource {
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer>;
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
@@ -51,6 +53,9 @@ export interface PrivacyTimings {
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
 
+/** Of one-hots in memory. */
+const ONE_HOT_BYTES = 32 << 20;
+
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
  * other processes may have used them up, or the provider began anew.
@@ -62,7 +67,7 @@ const MOST_LOSSES = { timed_out: 2, others: 4 };
 /** Vectors of one begin() that are on their way. */
 interface Sent {
   readonly query: OpenQuery;
-  readonly answer: Promise<QueryAnswer>;
+  readonly answer: Promise<QueryReply>;
 }
 
 /** Queries of one group that have been sent. */
@@ -90,7 +95,9 @@ interface Group {
 
 export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
+  readonly changes: BaseChanges;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
@@ -113,6 +120,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#limits = limits;
     const { manifest } = bundle;
     const { parameters } = manifest;
+    this.changes = bundle.changes;
     const kernels = Kernels.load();
     this.#effects = new PairEffects(kernels);
     const pool = new BufferPool(kernels);
@@ -138,10 +146,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       transport,
       Math.min(vectorsPerKey ?? parameters.vectorsPerKey, parameters.vectorsPerKey),
     );
+    this.invocationTokens = manifest.invocationTokens;
     this.groups = manifest.groups.map((spec) => ({
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
       inFeatures: spec.inFeatures,
+      ...(spec.input === undefined ? {} : { input: spec.input }),
       outFeatures: spec.modules.map(({ outFeatures }) => outFeatures),
     }));
   }
@@ -149,6 +159,15 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const query = this.#send({ group, x }, tokens);
     return { wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)) };
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const dropped = new AbortController();
+    const query = this.#sendIds(group, ids, dropped.signal);
+    return {
+      wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
+      drop: () => dropped.abort(),
+    };
   }
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
@@ -170,6 +189,41 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       { wait: (targets) => this.#finish(one, targets).finally(closed) },
       { wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed) },
     ];
+  }
+
+  /**
+   * Encrypts one-hots and sends them. They are as long as the vocabulary, so only some are in memory at a time: those of a
+   * long prompt are asked when the ones before are answered.
+   */
+  #sendIds(group: number, ids: readonly number[], dropped: AbortSignal): PendingQuery {
+    const { inFeatures } = this.#groups[group].spec;
+    const most = Math.max(1, Math.floor(ONE_HOT_BYTES / (4 * inFeatures)));
+    const send = (first: number): PendingQuery => {
+      const part = ids.slice(first, first + most);
+      const x = new Float32Array(part.length * inFeatures);
+      for (const [t, id] of part.entries()) x[t * inFeatures + id] = 1;
+      const query = this.#send({ group, x }, part.length);
+      x.fill(0);
+      return query;
+    };
+    if (group === 0 && ids.length > most) this.#keys.expect(ids.length);
+    const begun = send(0);
+    if (ids.length <= most) return begun;
+    const rows = async (): Promise<Float32Array> => {
+      const width = this.#groups[group].layer.rows;
+      const y = new Float32Array(ids.length * width);
+      for (let first = 0, query = begun; ; query = send(first)) {
+        const part = await query.rows();
+        y.set(part, first * width);
+        part.fill(0);
+        first += most;
+        if (first >= ids.length) return y;
+        throwIfAborted(dropped);
+      }
+    };
+    const all = rows();
+    all.catch(() => {}); // wait() reports it
+    return { group, tokens: ids.length, rows: () => all };
   }
 
   /** Encrypts x and sends it, in as many queries as the limits want. */
@@ -255,7 +309,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
    * Sends at once where a key is in hand, unless contexts beside this one have as many queries open as the provider takes.
    * A key that the provider refuses is replaced: the same bytes are asked under another one.
    */
-  async #ask(group: number, query: OpenQuery): Promise<QueryAnswer> {
+  async #ask(group: number, query: OpenQuery): Promise<QueryReply> {
     const { layer } = this.#groups[group];
     let [tried, losses] = [0, 0];
     let arrivals = Number.POSITIVE_INFINITY;
@@ -278,7 +332,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     }
   }
 
-  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryAnswer> {
+  async #askUnder(key: HeldKey, group: number, query: OpenQuery, layer: ClientLayer): Promise<QueryReply> {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();

@@ -11,9 +11,9 @@ import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
-import { type Budget, BudgetWatch } from "./budget.ts";
+import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
-import { Connection, type QueryAnswer, type Traffic, type WelcomeInfo } from "./connection.ts";
+import { ClientConnection, type QueryReply, type Traffic, type WelcomeInfo } from "./client-connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
@@ -43,8 +43,8 @@ export class RemoteProvider implements KeySource {
   readonly #options: RemoteProviderOptions;
   readonly #urls: readonly string[];
   #nextUrl = 0;
-  #connection: Connection | undefined;
-  #connecting: Promise<Connection> | undefined;
+  #connection: ClientConnection | undefined;
+  #connecting: Promise<ClientConnection> | undefined;
   #bundleDigest = new Uint8Array(0);
   #closed = false;
   readonly #budget = new BudgetWatch();
@@ -95,7 +95,7 @@ export class RemoteProvider implements KeySource {
   readonly limits: Limits = limitsOf(() => this.welcome);
 
   /** What the account may still ask, as the provider last said; undefined: no budget. */
-  get budget(): Budget | undefined {
+  get budget(): BudgetLeft | undefined {
     return this.#budget.now;
   }
 
@@ -107,7 +107,7 @@ export class RemoteProvider implements KeySource {
    *   wants another key, with the loss as its cause where the key was lost with a connection; what else the provider
    *   refuses with
    */
-  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryAnswer> {
+  query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply> {
     return this.#persist(async (connection) => {
       const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
       if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
@@ -166,7 +166,7 @@ export class RemoteProvider implements KeySource {
    * @param patience for what else it may be asked again, and how long, in milliseconds
    */
   async #persist<T>(
-    ask: (connection: Connection) => Promise<T>,
+    ask: (connection: ClientConnection) => Promise<T>,
     patience: Partial<Record<ErrorCode, number>> = {},
   ): Promise<T> {
     const start = performance.now();
@@ -207,9 +207,9 @@ export class RemoteProvider implements KeySource {
     ciphertext: Uint8Array,
     keyId: Uint8Array,
     most: number,
-  ): Promise<QueryAnswer> {
+  ): Promise<QueryReply> {
     const queryBytes = ciphertext.length / vectors;
-    const parts: Promise<QueryAnswer>[] = [];
+    const parts: Promise<QueryReply>[] = [];
     for (let first = 0; first < vectors; first += most) {
       const count = Math.min(most, vectors - first);
       const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
@@ -230,7 +230,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** One reconnection serves all queries that wait for it. */
-  #reconnect(): Promise<Connection> {
+  #reconnect(): Promise<ClientConnection> {
     if (this.#connecting === undefined) {
       this.#nextUrl++; // of several replicas not the one that was lost
       this.#connecting = this.#retryOpen().finally(() => {
@@ -240,7 +240,7 @@ export class RemoteProvider implements KeySource {
     return this.#connecting;
   }
 
-  async #retryOpen(): Promise<Connection> {
+  async #retryOpen(): Promise<ClientConnection> {
     const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
     for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS)) {
       if (this.#closed) throw new TacetError("connection_lost", "the connection was closed");
@@ -258,7 +258,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** Opens a connection to the next URL that answers. */
-  async #open(): Promise<Connection> {
+  async #open(): Promise<ClientConnection> {
     const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
     const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
@@ -269,11 +269,11 @@ export class RemoteProvider implements KeySource {
       try {
         const options = {
           timeoutMs: handshakeMs,
-          ...(signal ? { signal } : {}),
-          ...(pollMicros === undefined ? {} : { pollMicros }),
+          signal,
+          pollMicros,
         };
         const socket = await this.#platform.connect(url, options);
-        const connection = await Connection.open(socket, hello, this.traffic, timeouts);
+        const connection = await ClientConnection.open(socket, hello, this.traffic, timeouts);
         this.#checkDigest(connection);
         this.#checkSignature(connection);
         this.#budget.welcomed(connection.welcome.budget);
@@ -294,7 +294,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
-  #checkDigest(connection: Connection): void {
+  #checkDigest(connection: ClientConnection): void {
     const wanted = this.#bundleDigest;
     const { bundleDigest } = connection.welcome;
     if (wanted.length === 0 || equalBytes(wanted, bundleDigest)) return;
@@ -314,7 +314,7 @@ export class RemoteProvider implements KeySource {
   }
 
   /** A signature must be one; with a pinned key, that key's. */
-  #checkSignature(connection: Connection): void {
+  #checkSignature(connection: ClientConnection): void {
     const { signature, bundleDigest } = connection.welcome;
     const { providerKey } = this.#options;
     if (providerKey === undefined) {
@@ -327,7 +327,7 @@ export class RemoteProvider implements KeySource {
     });
   }
 
-  async #getBundle(connection: Connection): Promise<Bundle> {
+  async #getBundle(connection: ClientConnection): Promise<Bundle> {
     const { bundleDigest } = connection.welcome;
     const { cache, onWarning = () => {}, onBundleProgress = () => {} } = this.#options;
     const name = toHex(bundleDigest);

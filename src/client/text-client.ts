@@ -8,7 +8,13 @@ import {
   answerOf,
   type PromptCounts,
 } from "../generation/answer.ts";
-import { type AnswerOptions, checkAnswerOptions, writeAnswer } from "../generation/answer-stream.ts";
+import {
+  type AnswerDefaults,
+  type AnswerOptions,
+  answerOptions,
+  checkAnswerOptions,
+  writeAnswer,
+} from "../generation/answer-stream.ts";
 import { CachedContext } from "../generation/cached-context.ts";
 import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
 import {
@@ -19,9 +25,9 @@ import {
 } from "../text/chat-template.ts";
 import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import type { Budget } from "./budget.ts";
-import type { PrivateModel } from "./client.ts";
-import type { Traffic } from "./connection.ts";
+import type { BudgetLeft } from "./budget-left.ts";
+import type { PrivateModel } from "./private-model.ts";
+import type { Traffic } from "./client-connection.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */
 export type Prompt =
@@ -41,7 +47,7 @@ export class TextClient {
   readonly privateModel: PrivateModel;
   #tokenizer: Promise<Tokenizer> | undefined;
   #template: Promise<ChatTemplate> | undefined;
-  #defaults: Promise<Pick<AnswerOptions, "maxNewTokens" | "sampling">> | undefined;
+  #defaults: Promise<AnswerDefaults> | undefined;
 
   constructor(privateModel: PrivateModel) {
     this.privateModel = privateModel;
@@ -68,7 +74,7 @@ export class TextClient {
   }
 
   /** What the account may still ask, as the provider last said; undefined: it sets no budget. */
-  get budget(): Budget | undefined {
+  get budget(): BudgetLeft | undefined {
     return this.privateModel.provider.budget;
   }
 
@@ -93,7 +99,7 @@ export class TextClient {
     const ids = await this.#idsOf(prompt, templateVariables);
     const defaults = await (this.#defaults ??= this.#readDefaults());
     const context = new CachedContext(this.privateModel.model);
-    const all = { ...defaults, ...options, sampling: { ...defaults.sampling, ...options.sampling } };
+    const all = answerOptions(defaults, options);
     try {
       return yield* writeAnswer(context, await this.#loadTokenizer(), ids, all, counts);
     } finally {
@@ -139,9 +145,9 @@ export class TextClient {
     return (this.#template ??= loadChatTemplate(this.privateModel.checkpoint));
   }
 
-  async #readDefaults(): Promise<Pick<AnswerOptions, "maxNewTokens" | "sampling">> {
+  async #readDefaults(): Promise<AnswerDefaults> {
     const { sampling, maxNewTokens } = await readGenerationDefaults(this.privateModel.checkpoint);
-    return { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+    return { sampling, maxNewTokens };
   }
 }
 

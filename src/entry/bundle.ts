@@ -11,7 +11,9 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
+export type { ManifestChanges, ModuleVector } from "../bundle/bundle-changes.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
+export { PART_NAMES, type PartName } from "../bundle/published-parts.ts";
 export {
   isKeyPartSignedBy,
   type KeyPartIdentity,
@@ -32,3 +34,4 @@ export type { LoraPair } from "../pll/lora-split.ts";
 export { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export type { Parameters } from "../rlwe/parameters.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";

@@ -17,7 +17,7 @@ export type {
 } from "../base/platform.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { BundleManifest } from "../bundle/manifest.ts";
-export type { Budget } from "../client/budget.ts";
+export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export {
   type ConnectOptions as PrivateModelOptions,
@@ -28,8 +28,8 @@ export {
   type PrivateModel,
   type SharedModels,
   type SharedModelsOptions,
-} from "../client/client.ts";
-export type { QueryAnswer, Traffic, WelcomeInfo } from "../client/connection.ts";
+} from "../client/private-model.ts";
+export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";

@@ -13,7 +13,7 @@ export type {
 } from "../base/platform.ts";
 export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
-export { type AnswerOptions, streamAnswer } from "../generation/answer-stream.ts";
+export { type AnswerDefaults, type AnswerOptions, streamAnswer } from "../generation/answer-stream.ts";
 export { AnswerText } from "../generation/answer-text.ts";
 export {
   CachedContext,
@@ -47,7 +47,7 @@ export type {
   LowRankSource,
   PendingDelta,
 } from "../model/delta-source.ts";
-export { fitAdapter } from "../model/adapter/fit-adapter.ts";
+export { type FittedAdapter, fitAdapter } from "../model/adapter/fit-adapter.ts";
 export {
   type GeneratedToken,
   type GenerateEnd,
@@ -58,7 +58,7 @@ export {
 export { type GenerationDefaults, readGenerationDefaults } from "../generation/generation-defaults.ts";
 export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
 export { KvCache } from "../model/kv-cache.ts";
-export { LocalLora } from "../model/adapter/local-lora.ts";
+export { type LocalAdapter, LocalLora } from "../model/adapter/local-lora.ts";
 export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
 export type { PenaltyOptions } from "../generation/logit-penalties.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
@@ -73,5 +73,11 @@ export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts"
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
-export { type LoraAdapter, type LoraModule, openLoraAdapter } from "../weights/lora-adapter.ts";
-export type { Dtype, TensorInfo } from "../weights/safetensors.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
+export {
+  type AdapterParts,
+  type LoraAdapter,
+  type LoraModule,
+  openLoraAdapter,
+} from "../weights/lora-adapter.ts";
+export type { Dtype, StoredTensor, TensorInfo } from "../weights/safetensors.ts";

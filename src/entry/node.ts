@@ -2,22 +2,5 @@
  * Tacet's client for programs in Node: `connect({ base, provider })`. docs/library.md.
  * @module
  */
-export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { FileCache, FileTree } from "../base/platform.ts";
-export type { Budget } from "../client/budget.ts";
-export type { BundleCache } from "../client/bundle-cache.ts";
-export type { KeptKeyName } from "../base/platform.ts";
-export type { KeyCache } from "../client/key-cache.ts";
-export type { PrivateModel } from "../client/client.ts";
-export type { Traffic } from "../client/connection.ts";
-export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export { connect, type NodeConnectOptions as ConnectOptions } from "../library/node-connect.ts";
-export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
-export type { AnswerOptions } from "../generation/answer-stream.ts";
-export { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
-export type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
-export type { GeneratedToken, SamplingOptions } from "../generation/generate.ts";
-export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
-export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
-export type { WeightFormat } from "../model/weights/weight-source.ts";
-export type { Checkpoint } from "../weights/checkpoint.ts";
+export * from "./text.ts";

@@ -4,13 +4,13 @@ export type { CausalLm } from "../model/causal-lm.ts";
 export type { AccessOptions } from "../openai/access.ts";
 export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.ts";
 export {
+  ContextPool,
   Endpoint,
   type EndpointOptions,
-  passTurns,
   type RequestEntry,
   ServedModel,
   type ServedModelOptions,
-  Turns,
+  FairSemaphore,
 } from "../openai/endpoint.ts";
 export type { Answering } from "../openai/served-model.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

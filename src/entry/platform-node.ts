@@ -38,7 +38,7 @@ export {
   serveSockets,
   type TlsFiles,
 } from "../platform/node.ts";
-export type { Rejection } from "../platform/node/sockets/rejection.ts";
+export type { Rejection } from "../platform/node/sockets/connection-limiter.ts";
 export type { RepoKind } from "../platform/node/hub/names.ts";
 export type { RetryOptions } from "../platform/node/hub/request.ts";
 export type { HubSettings } from "../platform/node/hub/settings.ts";

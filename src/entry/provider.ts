@@ -15,9 +15,9 @@ export type { ClientName } from "../provider/events.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 export {
-  type AnswerPart,
-  type AnswerPool,
-  type Computed,
+  type ReplyPart,
+  type ReplyPool,
+  type ComputedReply,
   type KeyPartTask,
   Provider,
   type ProviderEvent,
@@ -28,14 +28,13 @@ export {
 export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
 export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";
 export type {
-  Budget,
+  Grant,
   KeyRecord,
   KeyUse,
   ProviderStore,
   Remaining,
   Reservation,
   Reserved,
-  Soon,
 } from "../provider/store.ts";
 export { type Usage, UsageLedger, type UsageOptions } from "../provider/usage-ledger.ts";
 export type { RandomSource } from "../ring/random-source.ts";

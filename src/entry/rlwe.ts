@@ -18,7 +18,13 @@ export {
   type LweInstance,
 } from "../rlwe/lattice-estimate.ts";
 export { MaskSource, type OneTimeMasks } from "../rlwe/mask-source.ts";
-export { type Instances, type ParameterSecurity, securityOf } from "../rlwe/parameter-security.ts";
+export {
+  type Instances,
+  type ParameterSecurity,
+  SECURITY_TABLE,
+  securityOf,
+  type SecurityTableRow,
+} from "../rlwe/parameter-security.ts";
 export {
   createParameters,
   DEFAULT_PARAMETERS,
@@ -26,4 +32,3 @@ export {
   type ParametersLiteral,
 } from "../rlwe/parameters.ts";
 export { PublicElements, publicElementBytes } from "../rlwe/public-elements.ts";
-export { SECURITY_TABLE, type SecurityTableRow } from "../rlwe/security-table.ts";

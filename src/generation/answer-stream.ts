@@ -1,6 +1,6 @@
 /** An answer as text, piece by piece, with what ended it. */
 
-import { checkOptions, type OptionTypes } from "../base/check-options.ts";
+import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
@@ -12,19 +12,22 @@ export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 
 export interface AnswerOptions {
   /** Longest answer in tokens. Default: what the context has room for. */
-  readonly maxNewTokens?: number;
+  readonly maxNewTokens?: number | undefined;
   /** The answer ends before the first of these that turns up in its text, control tokens such as "<|end|>" included. */
-  readonly stop?: readonly string[];
+  readonly stop?: readonly string[] | undefined;
   /** Ids that end the answer. Default: the tokenizer's. */
-  readonly eosIds?: readonly number[];
+  readonly eosIds?: readonly number[] | undefined;
   /** Ids that end the answer besides those. */
-  readonly stopTokenIds?: readonly number[];
+  readonly stopTokenIds?: readonly number[] | undefined;
   /** Default: the likeliest token each time. */
-  readonly sampling?: SamplingOptions;
+  readonly sampling?: SamplingOptions | undefined;
   /** With each token its log-probability, and those of this many of the likeliest. */
-  readonly logprobs?: number;
-  readonly signal?: AbortSignal;
+  readonly logprobs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
+
+/** What a checkpoint says of its answers, or a caller of all of a conversation's. */
+export type AnswerDefaults = Pick<AnswerOptions, "maxNewTokens" | "sampling">;
 
 const ANSWER: OptionTypes<AnswerOptions> = {
   maxNewTokens: "number",
@@ -39,6 +42,12 @@ const ANSWER: OptionTypes<AnswerOptions> = {
 /** @throws TacetError bad_argument for options that do not exist or have another type */
 export function checkAnswerOptions(options: AnswerOptions): void {
   checkOptions(options, ANSWER, { of: "an answer", known: GENERATION_NAMES });
+}
+
+/** Options over defaults, those of `sampling` one by one. */
+export function answerOptions(defaults: AnswerDefaults, options: AnswerOptions): AnswerOptions {
+  const sampling = withDefaults(defaults.sampling ?? {}, options.sampling ?? {});
+  return { ...withDefaults(defaults, options), sampling };
 }
 
 /**
@@ -84,8 +93,8 @@ export async function* writeAnswer(
     maxNewTokens: most,
     eosIds,
     sampling,
-    ...(logprobs === undefined ? {} : { logprobs }),
-    ...(signal === undefined ? {} : { signal }),
+    logprobs,
+    signal,
   });
   try {
     while (reason === undefined) {
@@ -111,7 +120,7 @@ export async function* writeAnswer(
   if (rest !== "") yield { text: rest };
   return {
     reason,
-    ...(answer.stop === undefined ? {} : { stop: answer.stop }),
+    stop: answer.stop,
     text,
     ids,
     promptTokens: promptIds.length,

@@ -6,14 +6,14 @@ export interface AnswerPiece {
   /** Text that is certain now, and behind all that came before; often "". */
   readonly text: string;
   /** The token that made it certain; absent from the piece that ends an answer with what was held back. */
-  readonly token?: GeneratedToken;
+  readonly token?: GeneratedToken | undefined;
 }
 
 export interface AnswerEnd {
   /** "length": maxNewTokens were generated; "context": the context is full; "aborted": the signal, or who read, left. */
   readonly reason: "eos" | "stop" | "length" | "context" | "aborted";
   /** The stop string that ended it. */
-  readonly stop?: string;
+  readonly stop?: string | undefined;
   /** All pieces together. */
   readonly text: string;
   /** The end token and the tokens of a stop string included. */

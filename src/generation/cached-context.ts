@@ -38,8 +38,10 @@ export class CachedContext {
    * How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. So are
    * those that the cache cannot keep without what comes behind them (KvCache.keepable).
    */
-  reusable(promptIds: readonly number[]): number {
-    const most = Math.min(this.#ids.length, promptIds.length - 1);
+  reusable(promptIds: readonly number[], adaptedFrom = this.model.adaptedFrom(promptIds)): number {
+    let most = Math.min(this.#ids.length, promptIds.length - 1);
+    // Between the two places the tokens were read with the adapter and are to be read without it, or otherwise.
+    if (adaptedFrom !== this.#cache.adaptedFrom) most = Math.min(most, adaptedFrom, this.#cache.adaptedFrom);
     let common = 0;
     while (common < most && this.#ids[common] === promptIds[common]) common++;
     return this.#cache.keepable(common);
@@ -47,12 +49,24 @@ export class CachedContext {
 
   /**
    * Another context, with what this one has in common with a prompt; this one keeps all that it has.
+   *
+   * @param model another one on the same base has only those in common that the base model has read alone
    * @throws TypeError while an answer is generated
    */
-  fork(promptIds: readonly number[]): CachedContext {
+  fork(promptIds: readonly number[], model = this.model): CachedContext {
     if (this.#busy) throw new TypeError("the context is in use by another answer");
-    const length = this.reusable(promptIds);
-    return new CachedContext(this.model, this.#cache.fork(length), this.#ids.slice(0, length));
+    const length = this.reusableBy(model, promptIds);
+    const cache = this.#cache.fork(length);
+    if (model !== this.model) cache.adaptFrom(model.adaptedFrom(promptIds));
+    return new CachedContext(model, cache, this.#ids.slice(0, length));
+  }
+
+  /** As {@link reusable}, for another model, on the same base or not. */
+  reusableBy(model: CausalLm, promptIds: readonly number[]): number {
+    const adaptedFrom = model.adaptedFrom(promptIds);
+    if (!model.isOnBaseOf(this.model)) return 0;
+    const common = this.reusable(promptIds, adaptedFrom);
+    return model === this.model ? common : Math.min(common, adaptedFrom, this.#cache.adaptedFrom);
   }
 
   /**
@@ -63,11 +77,13 @@ export class CachedContext {
    */
   async read(promptIds: readonly number[], most: number, signal?: AbortSignal): Promise<void> {
     if (this.#busy) throw new TypeError("the context is in use by another answer");
-    const held = this.reusable(promptIds);
+    const adaptedFrom = this.model.adaptedFrom(promptIds);
+    const held = this.reusable(promptIds, adaptedFrom);
     const part = promptIds.slice(held, Math.min(held + most, promptIds.length - 1));
     if (part.length === 0) return;
     this.#busy = true;
     this.#cache.truncate(held);
+    this.#cache.adaptFrom(adaptedFrom);
     try {
       await this.model.forward(part, this.#cache, signal ? { signal } : {});
     } finally {
@@ -89,13 +105,16 @@ export class CachedContext {
     if (this.#busy) throw new TypeError("the context is in use by another answer");
     this.#busy = true;
     const cache = this.#cache;
-    const cachedTokens = this.reusable(promptIds);
+    const adaptedFrom = options.adaptedFrom ?? this.model.adaptedFrom(promptIds);
+    const cachedTokens = this.reusable(promptIds, adaptedFrom);
     cache.truncate(cachedTokens);
+    cache.adaptFrom(adaptedFrom);
     const ids = [...promptIds];
     const tokens = generate(this.model, ids.slice(cachedTokens), {
       ...options,
       cache,
       cachedIds: ids.slice(0, cachedTokens),
+      adaptedFrom,
     });
     try {
       for (;;) {

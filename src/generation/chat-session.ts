@@ -4,7 +4,14 @@ import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
-import { type AnswerOptions, checkAnswerOptions, roomFor, writeAnswer } from "./answer-stream.ts";
+import {
+  type AnswerDefaults,
+  type AnswerOptions,
+  answerOptions,
+  checkAnswerOptions,
+  roomFor,
+  writeAnswer,
+} from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import {
@@ -18,24 +25,24 @@ import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 export interface ChatSessionOptions {
   /** Stands before the conversation and is never dropped. */
-  readonly system?: string;
+  readonly system?: string | undefined;
   /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
   readonly templateVariables?: TemplateVariables | undefined;
   /** A conversation to go on with. */
-  readonly messages?: readonly ChatMessage[];
+  readonly messages?: readonly ChatMessage[] | undefined;
   /**
    * What becomes of a conversation that outgrows the context: an error (default), or the model no longer sees the
    * oldest turns.
    */
-  readonly overflow?: "error" | "drop-oldest";
+  readonly overflow?: "error" | "drop-oldest" | undefined;
   /** With "drop-oldest": tokens to keep free for an answer. Default: maxNewTokens, at most a quarter of the context. */
-  readonly reserveTokens?: number;
+  readonly reserveTokens?: number | undefined;
   /** For answers that do not say otherwise. `open` takes those of the checkpoint where there are none here. */
-  readonly defaults?: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
+  readonly defaults?: AnswerDefaults | undefined;
   /** False: every `send` begins a new conversation; for models made for one question at a time. Default: true. */
-  readonly remember?: boolean;
+  readonly remember?: boolean | undefined;
   /** Called with the number of messages that the model no longer sees from now on. */
-  readonly onDropped?: (messages: number) => void;
+  readonly onDropped?: ((messages: number) => void) | undefined;
 }
 
 const SESSION: OptionTypes<ChatSessionOptions> = {
@@ -101,7 +108,7 @@ export class ChatSession {
     };
     if (options.defaults !== undefined) return new ChatSession(model, text, options);
     const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
-    const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+    const defaults = { sampling, maxNewTokens };
     return new ChatSession(model, text, { ...options, defaults });
   }
 
@@ -184,7 +191,7 @@ export class ChatSession {
     this.#assertIdle();
     checkAnswerOptions(wishes);
     const { defaults = {} } = this.#options;
-    const options = { ...defaults, ...wishes, sampling: { ...defaults.sampling, ...wishes.sampling } };
+    const options = answerOptions(defaults, wishes);
     this.#busy = true;
     let text = "";
     let answered = false;

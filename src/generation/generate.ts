@@ -18,19 +18,24 @@ export interface SamplingOptions extends SampleOptions, PenaltyOptions {
 export interface GenerateOptions {
   readonly maxNewTokens: number;
   /** Ids that end the answer. */
-  readonly eosIds?: readonly number[];
+  readonly eosIds?: readonly number[] | undefined;
   /** Default: the largest logit each time. */
-  readonly sampling?: SamplingOptions;
+  readonly sampling?: SamplingOptions | undefined;
   /** With each token its log-probability, and those of this many of the likeliest. Default: none. */
-  readonly logprobs?: number;
-  readonly signal?: AbortSignal;
+  readonly logprobs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
   /**
    * A cache to go on with: the prompt is read behind what it holds. It then holds all ids but the last one that
    * was generated. Default: a separate cache.
    */
-  readonly cache?: KvCache;
-  /** Ids that the given cache holds, where the repetition penalty is to know them. */
-  readonly cachedIds?: readonly number[];
+  readonly cache?: KvCache | undefined;
+  /** Ids that the given cache holds, where the repetition penalty is to know them, or an activated LoRA is invoked. */
+  readonly cachedIds?: readonly number[] | undefined;
+  /**
+   * Of an activated LoRA: the token of the context from which on it acts. Default: the last invocation in `cachedIds`
+   * and the prompt. For a prompt that ends with what was generated before, which never invokes it.
+   */
+  readonly adaptedFrom?: number | undefined;
 }
 
 export interface GeneratedToken {
@@ -38,7 +43,7 @@ export interface GeneratedToken {
   /** 0 for the first new token. */
   readonly index: number;
   /** Where they were asked for: of the model itself, before temperature, penalties and cuts. */
-  readonly logprobs?: Logprobs;
+  readonly logprobs?: Logprobs | undefined;
 }
 
 export interface GenerateEnd {
@@ -64,6 +69,7 @@ const GENERATE: OptionTypes<GenerateOptions> = {
   signal: "object",
   cache: "object",
   cachedIds: "list",
+  adaptedFrom: "number",
 };
 
 /** Where people look for what is in `sampling`, and names that other libraries have. */
@@ -108,8 +114,10 @@ export async function* generate(
   try {
     // The last new token is never read.
     cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
+    const ids = [...cachedIds, ...promptIds];
+    model.adaptFrom(options.adaptedFrom ?? model.adaptedFrom(ids), cache);
     const random = seededUniform(sampling.seed ?? randomSeed());
-    const penalties = new LogitPenalties(sampling, [...cachedIds, ...promptIds]);
+    const penalties = new LogitPenalties(sampling, ids);
     let next = promptIds;
     for (let index = 0; index < maxNewTokens; index++) {
       const logits = await model.forward(next, cache, signal ? { signal } : {});

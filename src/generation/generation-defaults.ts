@@ -11,9 +11,9 @@ export interface GenerationDefaults {
   readonly sampling: SamplingOptions;
   /** Ids that end an answer; empty: neither generation_config.json nor config.json says. */
   readonly eosIds: readonly number[];
-  readonly maxNewTokens?: number;
+  readonly maxNewTokens?: number | undefined;
   /** Prompt and answer together. */
-  readonly maxLength?: number;
+  readonly maxLength?: number | undefined;
 }
 
 const FILE = "generation_config.json";
@@ -62,8 +62,8 @@ export async function readGenerationDefaults(checkpoint: Checkpoint): Promise<Ge
   return {
     sampling: value === undefined ? {} : { ...given, temperature },
     eosIds: await loadEosIds(checkpoint),
-    ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
-    ...(maxLength === undefined ? {} : { maxLength }),
+    maxNewTokens,
+    maxLength,
   };
 }
 

@@ -7,7 +7,7 @@ import {
   type ConnectOptions,
   checkConnectOptions,
   openPrivateModel,
-} from "../client/client.ts";
+} from "../client/private-model.ts";
 import { TextClient } from "../client/text-client.ts";
 import {
   downloadFromHub,
@@ -29,14 +29,14 @@ export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache
    */
   readonly base: string | { readonly hub: string } | FileTree | Checkpoint;
   /** Bytes that are there and bytes in all, of what is downloaded from the hub. */
-  readonly onDownloadProgress?: (done: number, total: number) => void;
+  readonly onDownloadProgress?: ((done: number, total: number) => void) | undefined;
   /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere, and keys neither. */
-  readonly cache?: ConnectOptions["cache"] | false;
+  readonly cache?: ConnectOptions["cache"] | false | undefined;
   /**
    * Where keys are kept: what is left of them serves the next session, so that fewer are fetched. Default:
    * $XDG_CACHE_HOME/tacet/keys, readable by this user alone; false: nowhere. Without a token none are kept.
    */
-  readonly keyCache?: ConnectOptions["keyCache"] | false;
+  readonly keyCache?: ConnectOptions["keyCache"] | false | undefined;
 }
 
 const OPTIONS: OptionTypes<NodeConnectOptions> = {
@@ -102,8 +102,8 @@ async function download(
   { onDownloadProgress, onWarning, signal }: NodeConnectOptions,
 ): Promise<string> {
   return await downloadFromHub(id, "base", {
-    ...(onDownloadProgress === undefined ? {} : { onProgress: onDownloadProgress }),
-    ...(onWarning === undefined ? {} : { onWarning }),
-    ...(signal === undefined ? {} : { signal }),
+    onProgress: onDownloadProgress,
+    onWarning,
+    signal,
   });
 }

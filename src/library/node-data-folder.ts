@@ -76,8 +76,8 @@ export async function openDataFolder(
   let journal: Journal | undefined;
   const lock = await lockFile(lockPath, {
     what: `another provider uses the data folder ${dir}`,
-    ...(onWatch === undefined ? {} : { onWatch }),
-    ...(signal === undefined ? {} : { signal }),
+    onWatch,
+    signal,
     onLost() {
       onFault(new TacetError("bad_state", `${lockPath} was taken away; no query is answered any more`));
       // Nobody else may charge while somebody else writes: appending fails from here on.

@@ -7,7 +7,7 @@ import {
   type ConnectOptions,
   checkConnectOptions,
   openPrivateModel,
-} from "../client/client.ts";
+} from "../client/private-model.ts";
 import { TextClient } from "../client/text-client.ts";
 import { loadWebFolder, type WebFolder, webBundleCache, webKeyCache, webPlatform } from "../platform/web.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -21,14 +21,14 @@ export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"
   /** The base model: a folder behind a web server, by its URL and files, or what it was opened as. */
   readonly base: WebFolder | FileTree | Checkpoint;
   /** How much of the base model has been fetched, from 0 to 1. */
-  readonly onDownloadProgress?: (fraction: number) => void;
+  readonly onDownloadProgress?: ((fraction: number) => void) | undefined;
   /** Where bundles are kept. Default: the browser's cache storage; false: nowhere, and keys neither. */
-  readonly cache?: ConnectOptions["cache"] | false;
+  readonly cache?: ConnectOptions["cache"] | false | undefined;
   /**
    * Where keys are kept: what is left of them serves the next visit, so that fewer are fetched. Default: the browser's
    * cache storage; false: nowhere. Without a token none are kept.
    */
-  readonly keyCache?: ConnectOptions["keyCache"] | false;
+  readonly keyCache?: ConnectOptions["keyCache"] | false | undefined;
 }
 
 const OPTIONS: OptionTypes<WebConnectOptions> = {

@@ -6,12 +6,16 @@ import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
+import { type BaseChanges, isUnchanged, NO_CHANGES, valuesOf } from "../weights/base-changes.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
 import { describeDecoder } from "./architectures/registry.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { ChangesInUse } from "./graph/changes-in-use.ts";
+import { LocalLora } from "./adapter/local-lora.ts";
 import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
+import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
@@ -28,53 +32,50 @@ import { originalWeights, type WeightFormat, type WeightSource } from "./weights
 /** Who adds to a base model's linear layers. */
 export interface DeltaUse {
   /** The model is cut into segments at its groups. */
-  readonly deltas?: DeltaSource;
+  readonly deltas?: DeltaSource | undefined;
   /**
    * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
    * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
    */
-  readonly lookAhead?: boolean;
+  readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
-  readonly lookAheadAfter?: number;
+  readonly lookAheadAfter?: number | undefined;
 }
 
 /** How a base model is held in memory. */
 export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
    * than it has positions.
    */
-  readonly contextLength?: number;
-  /** Compute base products while deltas are on their way (default), or together with what comes after. */
-  readonly overlap?: boolean;
+  readonly contextLength?: number | undefined;
   /**
    * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
    * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
    */
-  readonly passTokens?: number;
-  readonly onProgress?: (fraction: number) => void;
+  readonly passTokens?: number | undefined;
+  readonly onProgress?: ((fraction: number) => void) | undefined;
   /** How the weights are held. Default: as in the checkpoint. The others need a weightCache. */
-  readonly weights?: WeightFormat;
+  readonly weights?: WeightFormat | undefined;
   /** Where quantized weights are kept from one load to the next. */
-  readonly weightCache?: FileCache;
+  readonly weightCache?: FileCache | undefined;
   /** Quantized weights are being made, or the ones that were kept are being checked. */
-  readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onPrepare?: ((progress: PrepareProgress) => void) | undefined;
   /** Something the user should know, and that has been repaired. */
-  readonly onWarning?: (message: string) => void;
-  readonly signal?: AbortSignal;
+  readonly onWarning?: ((message: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface LoadOptions extends BaseOptions, DeltaUse {
   /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
-  readonly adapter?: LoraAdapter;
+  readonly adapter?: LoraAdapter | undefined;
 }
 
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
   contextLength: "number",
-  overlap: "boolean",
   passTokens: "number",
   onProgress: "function",
   weights: "string",
@@ -90,12 +91,14 @@ export interface ForwardOptions {
   readonly signal?: AbortSignal;
 }
 
+const NOT_INVOKED =
+  "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
 /** Nothing is adapted. */
 const UNCUT: SegmentPlan = {
   groupAt: new Map(),
-  overlap: false,
   pairable: new Set(),
   loras: new Map(),
+  changes: new ChangesInUse(NO_CHANGES),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
 const SINGLE_THREAD_HIDDEN_SIZE = 512;
@@ -128,9 +131,16 @@ export class CausalLm {
   readonly inputGroups: readonly (readonly string[])[];
   /** Most tokens of a context. */
   readonly contextLength: number;
+  /** Of an activated LoRA. */
+  readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
+  /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
+  readonly #baseRunner: SegmentRunner | undefined;
+  /** Where caches are adapted from, until an invocation is found. */
+  readonly #adaptedFrom: number;
   readonly #passTokens: number;
+  readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
 
@@ -139,15 +149,21 @@ export class CausalLm {
     places: readonly LinearPlace[],
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
-    runner: SegmentRunner,
+    [runner, baseRunner]: readonly [SegmentRunner, SegmentRunner | undefined],
     passTokens: number,
+    { invocationTokens, isAdapted }: { invocationTokens: readonly number[] | undefined; isAdapted: boolean },
+    onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
+    this.invocationTokens = invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
+    this.#baseRunner = baseRunner;
+    this.#adaptedFrom = isAdapted && invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
     this.#passTokens = passTokens;
+    this.#onWarning = onWarning;
   }
 
   /**
@@ -160,20 +176,25 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
-    const [model] = await CausalLm.#load(
-      checkpoint,
-      runtime,
-      [options],
-      options,
-      fittingModules(options, checkpoint),
-    );
+    const { adapter, deltas } = options;
+    if (adapter && deltas)
+      throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
+    const fitted = adapter && (await fitAdapter(adapter, checkpoint));
+    // A graph knows no place to act from: such an adapter is asked as one outside it.
+    const isActivated = fitted?.invocationTokens !== undefined;
+    const use = isActivated ? { ...options, deltas: new LocalLora(fitted) } : options;
+    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, {
+      loras: isActivated ? new Map() : (fitted?.modules ?? new Map()),
+      changes: fitted?.changes ?? deltas?.changes ?? NO_CHANGES,
+    });
     return model;
   }
 
   /**
    * One base model in memory for several that add to it: a model for each use, in their order, on the same sessions and
    * weights. It is cut wherever one of them adds, so each has the cuts of all, and results as if it were alone. The
-   * memory is free when the last of them is disposed.
+   * memory is free when the last of them is disposed. A source that changes the base model itself (DeltaSource.changes)
+   * shares it with nobody: it is there once more for each of them.
    *
    * @throws as {@link load}; RangeError without a use
    */
@@ -186,7 +207,22 @@ export class CausalLm {
     checkOptions(options, BASE, { of: "CausalLm.loadShared", known: { onLoadProgress: "onProgress" } });
     for (const use of uses) checkOptions(use, USE, { of: "a use of CausalLm.loadShared" });
     if (uses.length === 0) throw new RangeError("a shared model needs a use");
-    return await CausalLm.#load(checkpoint, runtime, uses, options, new Map());
+    const changesOf = ({ deltas }: DeltaUse) => deltas?.changes ?? NO_CHANGES;
+    const sharing = uses.filter((use) => isUnchanged(changesOf(use)));
+    const models = new Map<DeltaUse, CausalLm>();
+    const load = async (those: readonly DeltaUse[], changes: BaseChanges): Promise<void> => {
+      const plan = { loras: new Map(), changes };
+      const loaded = await CausalLm.#load(checkpoint, runtime, those, options, plan);
+      for (const [i, use] of those.entries()) models.set(use, loaded[i]);
+    };
+    try {
+      if (sharing.length > 0) await load(sharing, NO_CHANGES);
+      for (const use of uses) if (!sharing.includes(use)) await load([use], changesOf(use));
+    } catch (error) {
+      await Promise.all([...models.values()].map((model) => model.dispose()));
+      throw error;
+    }
+    return uses.map((use) => models.get(use)!);
   }
 
   static async #load(
@@ -194,7 +230,7 @@ export class CausalLm {
     runtime: TensorRuntime,
     uses: readonly DeltaUse[],
     options: BaseOptions,
-    loras: LoraModules,
+    applied: { readonly loras: LoraModules; readonly changes: BaseChanges },
   ): Promise<CausalLm[]> {
     const decoder = describeDecoder(checkpoint);
     const places = linearPlaces(decoder);
@@ -202,7 +238,7 @@ export class CausalLm {
     refuseMoreLayers(places, checkpoint);
     refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
-    const { threads, overlap = true } = options;
+    const { threads } = options;
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
@@ -221,16 +257,21 @@ export class CausalLm {
       ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
     );
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
-    const segments = writePass(source, { groupAt, overlap, pairable, loras }, contextLength);
+    const { loras } = applied;
+    const changes = new ChangesInUse(applied.changes);
+    const segments = writePass(source, { groupAt, pairable, loras, changes }, contextLength);
+    changes.refuseUnused();
     const runners = await SegmentRunner.load(
       segments,
       runtime,
       {
         places: [...groupAt.keys()],
         layers: decoder.layers,
-        readWeight(name, shape) {
+        async readWeight(name, shape) {
+          const changed = changes.tensor(name, shape);
+          if (changed) return valuesOf(changed);
           const { tree, info } = source.tensor(name, shape);
-          return readTensorF32(tree, info, "bad_checkpoint");
+          return await readTensorF32(tree, info, "bad_checkpoint");
         },
         threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
         onProgress: options.onProgress,
@@ -242,9 +283,30 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    return runners.map(
-      (runner) => new CausalLm(decoder, places, contextLength, cacheShape, runner, passTokens),
-    );
+    return uses.map(({ deltas }, i) => {
+      const invocationTokens = deltas?.invocationTokens;
+      const isAdapted = deltas !== undefined || loras.size > 0;
+      const alone = invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
+      const adaptation = { invocationTokens, isAdapted };
+      const both = [runners[i], alone] as const;
+      return new CausalLm(
+        ...([
+          decoder,
+          places,
+          contextLength,
+          cacheShape,
+          both,
+          passTokens,
+          adaptation,
+          options.onWarning,
+        ] as const),
+      );
+    });
+  }
+
+  /** Whether both are one base model in memory ({@link loadShared}): what it reads alone is the same for both. */
+  isOnBaseOf(other: CausalLm): boolean {
+    return this.#runner.sharesSessions(other.#runner);
   }
 
   /** Sums since the model was loaded; take differences. */
@@ -254,7 +316,29 @@ export class CausalLm {
 
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
-    return new KvCache({ ...this.#cacheShape, maxTokens: this.contextLength }, capacity);
+    const shape = { ...this.#cacheShape, maxTokens: this.contextLength };
+    return new KvCache(shape, capacity, this.#adaptedFrom);
+  }
+
+  /**
+   * From which token of a context on the adapter acts on it, if the prompt is `promptIds`: 0, the place of the
+   * invocation, or Infinity.
+   */
+  adaptedFrom(promptIds: readonly number[]): number {
+    return this.invocationTokens ? lastInvocation(promptIds, this.invocationTokens) : this.#adaptedFrom;
+  }
+
+  /**
+   * Settles where the adapter acts on the context that a cache is for; where it is activated and nothing in the prompt
+   * does so, the user is told.
+   *
+   * @param token as {@link adaptedFrom} gives it
+   * @throws RangeError if the cache holds tokens that were read otherwise
+   */
+  adaptFrom(token: number, cache: KvCache): void {
+    if (this.invocationTokens === undefined) return;
+    cache.adaptFrom(token);
+    if (token === Number.POSITIVE_INFINITY) this.#onWarning?.(NOT_INVOKED);
   }
 
   /**
@@ -274,7 +358,8 @@ export class CausalLm {
 
   /** Frees the sessions. A second call changes nothing. */
   dispose(): Promise<void> {
-    return (this.#disposing ??= this.#runner.dispose());
+    const runners = [this.#runner, this.#baseRunner];
+    return (this.#disposing ??= Promise.all(runners.map((runner) => runner?.dispose())).then(() => {}));
   }
 
   async #forward(
@@ -286,6 +371,11 @@ export class CausalLm {
     if (this.#disposing) throw new TypeError("the model has been disposed");
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
+    if (this.#baseRunner === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
+      throw new TypeError(
+        "the cache is another model's: what it holds was read with another adapter, or without one",
+      );
+    }
     if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
     this.#busy.add(cache);
     const before = cache.length;
@@ -294,10 +384,15 @@ export class CausalLm {
       // To come back to if a later pass of these fails, or the prompt is another one next time.
       if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
-      for (let at = 0; at < ids.length; at += this.#passTokens) {
-        const part = ids.slice(at, at + this.#passTokens);
-        logits.push(await this.#runner.run({ ids: part, firstRow }, cache, options.signal));
+      for (let at = 0; at < ids.length; ) {
+        const untilAdapted = cache.adaptedFrom - cache.length;
+        const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
+        const most = isBase ? Math.min(this.#passTokens, untilAdapted) : this.#passTokens;
+        const part = ids.slice(at, at + most);
+        const runner = isBase ? this.#baseRunner : this.#runner;
+        logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
+        at += part.length;
       }
       return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
     } catch (error) {
@@ -324,14 +419,6 @@ function pairablePlaces(
       source.adaptsAll(group);
     return sources.some(isWhole) ? [place] : [];
   });
-}
-
-/** @throws TypeError with `deltas` too; TacetError bad_adapter, unsupported_adapter if it is not this model's */
-function fittingModules({ adapter, deltas }: LoadOptions, checkpoint: Checkpoint): LoraModules {
-  if (!adapter) return new Map();
-  if (deltas) throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
-  fitAdapter(adapter, checkpoint);
-  return adapter.modules;
 }
 
 /** As many tokens as keep the scores of a full context within their limit. */

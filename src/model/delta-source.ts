@@ -2,17 +2,22 @@
  * Where a model lets someone else add to its linear layers.
  *
  * An adapted linear module computes y = W·x + b + delta. The base model knows W and b; delta comes from a
- * {@link DeltaSource}: a LoRA in this process (the plaintext reference) or a provider across the network.
+ * {@link DeltaSource}: a LoRA in this process (the plaintext reference) or a provider across the network. An adapted
+ * embedding is one with W = E transposed and the one-hot of a token as x: h = E[id] + delta.
  */
+
+import type { BaseChanges } from "../weights/base-changes.ts";
 
 /** The modules that share one input x (q, k, v; gate, up), asked for together. */
 export interface AdaptedGroup {
-  /** Decoder layer, 0-based. */
+  /** Decoder layer, 0-based; of the embedding the first one, of the head the last one. */
   readonly layer: number;
   /** Full module names without ".weight", in the order in which deltas are given. */
   readonly modules: readonly string[];
   /** Length of x. */
   readonly inFeatures: number;
+  /** "ids": the module is an embedding; x is the one-hot of a token, of which `beginIds` is given the place. */
+  readonly input?: "ids";
   /** Length of each module's output, in the order of `modules`. */
   readonly outFeatures: readonly number[];
 }
@@ -25,6 +30,8 @@ export interface PendingDelta {
    * @param targets memory of these shapes, to be filled and returned; by default new arrays are made
    */
   wait(targets?: readonly Float32Array[]): Promise<readonly Float32Array[]>;
+  /** Nobody waits for it any more: what has not been asked yet need not be. */
+  drop?(): void;
 }
 
 export interface DeltaSource {
@@ -32,11 +39,17 @@ export interface DeltaSource {
   readonly groups: readonly AdaptedGroup[];
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;
+  /** What it changes of the base model besides, for whoever runs it to apply. */
+  readonly changes?: BaseChanges | undefined;
+  /** Of an activated LoRA: it is asked from the last place in a prompt on that has these ids (model/invocation.ts). */
+  readonly invocationTokens?: readonly number[] | undefined;
   /**
    * Starts computing the deltas of group `group` for x (tokens, inFeatures) row-major. Must not block: the
    * runner computes W·x meanwhile. x belongs to the caller and may be overwritten once wait() has resolved.
    */
   begin(group: number, x: Float32Array, tokens: number): PendingDelta;
+  /** As {@link begin} for a group whose input is ids: one token each. Present where there is such a group. */
+  beginIds?(group: number, ids: readonly number[]): PendingDelta;
 }
 
 /** What a group is asked for. */

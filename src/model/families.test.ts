@@ -82,7 +82,7 @@ describe.each([...names])("%s", (_, folder) => {
   it("gives the adapted model's, cut into segments and in one graph", async () => {
     const checkpoint = await openCheckpoint(nodeFileTree(folder));
     const adapter = await openLoraAdapter(nodeFileTree(join(folder, "adapter")));
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     await expectGolden(await load(checkpoint, { deltas }), want, "_adapter");
     await expectGolden(await load(checkpoint, { adapter }), want, "_adapter");
   });

@@ -30,15 +30,20 @@ export class KvCache {
   readonly shape: CacheShape;
   #length = 0;
   #capacity = 0;
+  #adaptedFrom: number;
   #disposed = false;
   /** By layer; empty where a layer keeps nothing. */
   #rows: (LayerRows | undefined)[] = [];
 
   readonly #states: LayerStates;
 
-  /** @param capacity tokens to make room for now; the cache grows when it must */
-  constructor(shape: CacheShape, capacity: number) {
+  /**
+   * @param capacity tokens to make room for now; the cache grows when it must
+   * @param adaptedFrom default: an adapter acts on every token
+   */
+  constructor(shape: CacheShape, capacity: number, adaptedFrom = 0) {
     this.shape = shape;
+    this.#adaptedFrom = adaptedFrom;
     this.#states = new LayerStates(shape);
     this.reserve(capacity);
   }
@@ -46,6 +51,25 @@ export class KvCache {
   /** Tokens in the cache. */
   get length(): number {
     return this.#length;
+  }
+
+  /**
+   * Tokens before this one are read by the base model alone, from it on with its adapter. Infinity: the base model
+   * alone reads all.
+   */
+  get adaptedFrom(): number {
+    return this.#adaptedFrom;
+  }
+
+  /**
+   * Lets the adapter act from another token on.
+   * @throws RangeError if the cache holds a token that was read otherwise: truncate it first
+   */
+  adaptFrom(token: number): void {
+    if (token !== this.#adaptedFrom && this.#length > Math.min(token, this.#adaptedFrom)) {
+      throw new RangeError("the cache holds tokens that were read otherwise");
+    }
+    this.#adaptedFrom = token;
   }
 
   /** Tokens there is memory for. */
@@ -87,7 +111,7 @@ export class KvCache {
    */
   fork(length: number): KvCache {
     this.#checkKeepable(length);
-    const copy = new KvCache(this.shape, Math.max(1, length));
+    const copy = new KvCache(this.shape, Math.max(1, length), this.#adaptedFrom);
     for (const rows of this.#rows) {
       if (!rows) continue;
       const { layer, kvHeads, headDim, key, value } = rows;

@@ -18,25 +18,27 @@ interface Kept {
  * At most `most` contexts are kept; beyond them goes the one that has been quiet longest of the owner who has most.
  */
 export class ContextPool {
-  readonly #model: CausalLm;
   readonly #most: number;
   /** Not in use; the one that was used last is the last. */
   readonly #idle: Kept[] = [];
   #disposed = false;
 
-  constructor(model: CausalLm, most: number) {
-    this.#model = model;
+  /** @param most contexts of all models that share the pool */
+  constructor(most: number) {
     this.#most = most;
   }
 
   /**
-   * A context of the caller's own until it is given back.
+   * A context of the caller's own until it is given back. Where another model on the same base has read more of the
+   * prompt without its adapter, it begins with a copy of that.
+   *
    * @param owner who asks: the name of an API key
    */
-  take(promptIds: readonly number[], owner: string): CachedContext {
-    const best = this.#longestMatch(promptIds, owner);
-    if (best === undefined) return new CachedContext(this.#model);
+  take(model: CausalLm, promptIds: readonly number[], owner: string): CachedContext {
+    const best = this.#longestMatch(model, promptIds, owner);
+    if (best === undefined) return new CachedContext(model);
     const { context } = best;
+    if (context.model !== model) return context.fork(promptIds, model);
     const loss = 1 - context.reusable(promptIds) / context.ids.length;
     const isNext = this.#idle.length >= this.#most && this.#victim(owner) === best; // it is the next to be evicted
     if (loss > SMALL_LOSS && !isNext) return context.fork(promptIds);
@@ -73,12 +75,12 @@ export class ContextPool {
   }
 
   /** Of several that have as much of the prompt, the one with the least besides. */
-  #longestMatch(promptIds: readonly number[], owner: string): Kept | undefined {
+  #longestMatch(model: CausalLm, promptIds: readonly number[], owner: string): Kept | undefined {
     let best: Kept | undefined;
     let most = 0;
     for (const kept of this.#idle) {
       if (kept.owner !== owner) continue;
-      const reusable = kept.context.reusable(promptIds);
+      const reusable = kept.context.reusableBy(model, promptIds);
       if (reusable < most || reusable === 0) continue;
       if (reusable === most && best !== undefined && best.context.ids.length < kept.context.ids.length)
         continue;

@@ -9,7 +9,7 @@ import { lexicon, lexiconEntries } from "../../test/support/models.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { Endpoint, type EndpointOptions, type RequestEntry, ServedModel, Turns } from "./endpoint.ts";
+import { Endpoint, type EndpointOptions, type RequestEntry, ServedModel, FairSemaphore } from "./endpoint.ts";
 
 const ORIGIN = "https://app.example";
 /** The shortest answers first. */
@@ -26,14 +26,14 @@ beforeAll(async () => {
   const lexiconModel = await lexicon();
   model = await lexiconModel.plaintext();
   ({ checkpoint } = lexiconModel);
-  served = await serve(new Turns(4, 32));
+  served = await serve(new FairSemaphore(4, 32));
 });
 afterAll(async () => {
   served.dispose();
   await model.dispose();
 });
 
-function serve(answers: Turns, contexts = 4): Promise<ServedModel> {
+function serve(answers: FairSemaphore, contexts = 4): Promise<ServedModel> {
   return ServedModel.open({
     id: "law",
     model,
@@ -236,7 +236,7 @@ describe("answers", () => {
   });
 
   it("what was read for a conversation is not read again", async () => {
-    const options = { models: [await serve(new Turns(4, 32))] };
+    const options = { models: [await serve(new FairSemaphore(4, 32))] };
     const first = await ask("/v1/chat/completions", chat("battery"), { options });
     const messages = [
       { role: "user", content: "battery" },
@@ -437,7 +437,7 @@ describe("refusals", () => {
 
 describe("several at once", () => {
   it("a full queue turns requests away with Retry-After, and those that wait are answered", async () => {
-    const options = { models: [await serve(new Turns(1, 1))] };
+    const options = { models: [await serve(new FairSemaphore(1, 1))] };
     const endpoint = new Endpoint(options);
     const replies = await Promise.all(
       [1, 2, 3].map(() => endpoint.handle(request("/v1/chat/completions", chat("battery")))),
@@ -473,7 +473,7 @@ describe("several at once", () => {
   });
 
   it("a long prompt is read in turns, and counted once", async () => {
-    const endpoint = new Endpoint({ models: [await serve(new Turns(4, 0))] });
+    const endpoint = new Endpoint({ models: [await serve(new FairSemaphore(4, 0))] });
     const long = {
       model: "law",
       prompt: Array.from({ length: 1200 }, (_, i) => 10 + (i % 90)),
@@ -490,7 +490,7 @@ describe("several at once", () => {
   });
 
   it("nobody waits for a reader that stops, or for one that goes away", async () => {
-    const answers = new Turns(1, 8);
+    const answers = new FairSemaphore(1, 8);
     const endpoint = new Endpoint({ models: [await serve(answers)] });
     const streamed = () =>
       endpoint.handle(request("/v1/chat/completions", chat("battery", { stream: true })));
@@ -505,7 +505,7 @@ describe("several at once", () => {
   });
 
   it("a request that is aborted leaves the queue and its turn", async () => {
-    const answers = new Turns(1, 8);
+    const answers = new FairSemaphore(1, 8);
     const endpoint = new Endpoint({ models: [await serve(answers)] });
     const first = new AbortController();
     const second = new AbortController();
@@ -557,7 +557,7 @@ describe("chat_template_kwargs", () => {
       model,
       checkpoint: await openCheckpoint(nodeFileTree(dir)),
       ownedBy: "test",
-      answers: new Turns(4, 32),
+      answers: new FairSemaphore(4, 32),
       contexts: 1,
       templateVariables: { ending: "ttery" },
     });
@@ -612,7 +612,7 @@ describe("ends, and fields that are null", () => {
       ...checkpoint,
       json: async (name) => (name === "generation_config.json" ? generation : await checkpoint.json(name)),
     };
-    const answers = new Turns(4, 32);
+    const answers = new FairSemaphore(4, 32);
     const models = [
       await ServedModel.open({
         ...{ id: "law", model, ownedBy: "test" },
@@ -681,7 +681,7 @@ describe("several keys", () => {
     const guesses = ENTRIES.slice(0, 8).map(({ word }) => word);
     /** What an attacker sees, guess by guess, with and without the victim's request before. */
     const attack = async (victimAsks: boolean): Promise<unknown[]> => {
-      const model = await serve(new Turns(4, 32), 8);
+      const model = await serve(new FairSemaphore(4, 32), 8);
       const options = { models: [model], authorize };
       const cached = async (key: string, word: string): Promise<number> => {
         const { status, body } = await ask("/v1/chat/completions", chat(word, { max_tokens: 1 }), {
@@ -705,7 +705,7 @@ describe("several keys", () => {
   });
 
   it("without keys all who ask are one, and go on from what was read", async () => {
-    const model = await serve(new Turns(4, 32), 8);
+    const model = await serve(new FairSemaphore(4, 32), 8);
     const word = ENTRIES[5].word;
     for (const expected of [0, ENTRIES[5].prompt_ids.length - 1]) {
       const { body } = await ask("/v1/chat/completions", chat(word), { options: { models: [model] } });

@@ -18,8 +18,9 @@ import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
 export { OpenRequest, type RequestEntry } from "./request-log.ts";
-export { passTurns, ServedModel, type ServedModelOptions } from "./served-model.ts";
-export { Turns } from "./turns.ts";
+export { ContextPool } from "./context-pool.ts";
+export { ServedModel, type ServedModelOptions } from "./served-model.ts";
+export { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */

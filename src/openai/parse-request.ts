@@ -146,10 +146,10 @@ function parseRest(
     includeUsage: streamOptions?.boolean("include_usage") ?? false,
     options: {
       sampling: parseSampling(fields),
-      ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
+      maxNewTokens,
       ...(stop.length === 0 ? {} : { stop }),
       ...(stopTokenIds.length === 0 ? {} : { stopTokenIds }),
-      ...(logprobs === undefined ? {} : { logprobs }),
+      logprobs,
     },
   };
 }

@@ -91,7 +91,7 @@ function common({ id, created, model, fingerprint }: AnswerHead, object: string)
     object,
     created,
     model,
-    ...(fingerprint === undefined ? {} : { system_fingerprint: fingerprint }),
+    system_fingerprint: fingerprint,
   };
 }
 

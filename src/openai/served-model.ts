@@ -9,7 +9,14 @@ import {
   answerOf,
   type PromptCounts,
 } from "../generation/answer.ts";
-import { type AnswerOptions, checkStopTokenIds, roomFor, writeAnswer } from "../generation/answer-stream.ts";
+import {
+  type AnswerDefaults,
+  type AnswerOptions,
+  answerOptions,
+  checkStopTokenIds,
+  roomFor,
+  writeAnswer,
+} from "../generation/answer-stream.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
@@ -19,7 +26,7 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import { Turns } from "./turns.ts";
+import type { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */
@@ -30,13 +37,11 @@ export interface ServedModelOptions {
   /** Changes when answers may: `system_fingerprint`. */
   readonly fingerprint?: string;
   /** Who is answered now; may be shared by several models. */
-  readonly answers: Turns;
-  /** Whose forward pass is run now; shared by models on one base. Default: two at a time, of this model. */
-  readonly passes?: Turns;
+  readonly answers: FairSemaphore;
   /** Ids that end every answer, besides those of base model and adapter. */
   readonly stopTokenIds?: readonly number[];
-  /** Conversations whose KV cache is kept for their next turn. */
-  readonly contexts: number;
+  /** Conversations whose KV cache is kept for their next turn: how many of this model, or a pool that models share. */
+  readonly contexts: number | ContextPool;
   /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
   readonly templateVariables?: TemplateVariables | undefined;
 }
@@ -49,16 +54,15 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   templateVariables: "object",
   fingerprint: "string",
   answers: "object",
-  passes: "object",
   stopTokenIds: "list",
-  contexts: "number",
+  contexts: "any",
 };
 const REQUIRED = {
   id: '"law"',
   model: "law.privateModel.model",
   checkpoint: "law.privateModel.checkpoint",
   ownedBy: '"provider"',
-  answers: "new Turns(4, 64)",
+  answers: "new FairSemaphore(4, 64)",
   contexts: "4",
 };
 
@@ -67,11 +71,6 @@ export interface Answering {
   /** Last id of the prompt: the answer's first token follows it. */
   readonly lastPromptId: number;
 }
-
-/** Forward passes at a time: while one waits for the provider, another uses the processor. */
-const PASSES = 2;
-/** Of a prompt in one turn: the model makes passes of this length anyway (causal-lm.ts). */
-const PASS_TOKENS = 512;
 
 /** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
 const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
@@ -82,9 +81,16 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
   return await loading;
 }
 
-/** For models that share a base, and so a processor. */
-export function passTurns(): Turns {
-  return new Turns(PASSES);
+/** Of a prompt at a time: the model makes passes of this length anyway (causal-lm.ts). */
+const PART_TOKENS = 512;
+
+/** All of a prompt but its last part. What was read stays where a reader goes away in the middle: it may ask again. */
+async function readInParts(
+  context: CachedContext,
+  ids: readonly number[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (ids.length - context.reusable(ids) > PART_TOKENS) await context.read(ids, PART_TOKENS, signal);
 }
 
 export class ServedModel {
@@ -95,16 +101,15 @@ export class ServedModel {
   readonly #stopTokenIds: readonly number[];
   readonly #template: ChatTemplate | undefined;
   readonly #templateVariables: TemplateVariables;
-  readonly #defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">;
+  readonly #defaults: AnswerDefaults;
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
-  readonly #answers: Turns;
-  readonly #passes: Turns;
+  readonly #answers: FairSemaphore;
 
   private constructor(
     options: ServedModelOptions,
     text: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate | undefined },
-    defaults: Pick<AnswerOptions, "maxNewTokens" | "sampling">,
+    defaults: AnswerDefaults,
   ) {
     this.id = options.id;
     this.ownedBy = options.ownedBy;
@@ -112,8 +117,8 @@ export class ServedModel {
     this.#model = options.model;
     this.#answers = options.answers;
     this.#stopTokenIds = options.stopTokenIds ?? [];
-    this.#passes = options.passes ?? passTurns();
-    this.#pool = new ContextPool(options.model, options.contexts);
+    const { contexts } = options;
+    this.#pool = typeof contexts === "number" ? new ContextPool(contexts) : contexts;
     this.tokenizer = text.tokenizer;
     this.#template = text.template;
     this.#templateVariables = options.templateVariables ?? {};
@@ -135,7 +140,7 @@ export class ServedModel {
       throw error;
     });
     const { sampling, maxNewTokens } = await readGenerationDefaults(checkpoint);
-    const defaults = { sampling, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+    const defaults = { sampling, maxNewTokens };
     return new ServedModel(options, { tokenizer, template }, defaults);
   }
 
@@ -161,8 +166,7 @@ export class ServedModel {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
-    const sampling = { ...this.#defaults.sampling, ...options.sampling };
-    const all = { ...this.#defaults, ...options, eosIds: this.endIdsOf(request), sampling, signal };
+    const all = { ...answerOptions(this.#defaults, options), eosIds: this.endIdsOf(request), signal };
     const answer = answerOf((counts) => this.#inTurns(ids, owner, all, signal, counts));
     return { answer, lastPromptId: ids[ids.length - 1] };
   }
@@ -181,41 +185,17 @@ export class ServedModel {
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {
-      const context = this.#pool.take(ids, owner);
+      const context = this.#pool.take(this.#model, ids, owner);
       try {
         const cachedTokens = context.reusable(ids);
-        await this.#readInTurns(context, ids, signal);
+        await readInParts(context, ids, signal);
         const pieces = writeAnswer(context, this.tokenizer, ids, options, counts);
-        return { ...(yield* this.#piecesInTurns(pieces, signal)), cachedTokens };
+        return { ...(yield* pieces), cachedTokens };
       } finally {
         this.#pool.giveBack(context, owner);
       }
     } finally {
       leave();
-    }
-  }
-
-  /** All of a prompt but what one pass reads: a long one does not hold up the tokens of others. */
-  async #readInTurns(context: CachedContext, ids: readonly number[], signal: AbortSignal): Promise<void> {
-    while (ids.length - context.reusable(ids) > PASS_TOKENS) {
-      const pass = await this.#passes.take(signal);
-      await context.read(ids, PASS_TOKENS, signal).finally(pass);
-    }
-  }
-
-  async *#piecesInTurns(
-    pieces: AsyncGenerator<AnswerPiece, AnswerEnd, void>,
-    signal: AbortSignal,
-  ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
-    try {
-      for (;;) {
-        const pass = await this.#passes.take(signal);
-        const next = await pieces.next().finally(pass);
-        if (next.done) return next.value;
-        yield next.value;
-      }
-    } finally {
-      await pieces.return(undefined as never);
     }
   }
 

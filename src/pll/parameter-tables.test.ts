@@ -15,11 +15,11 @@ import {
   keyAfter,
   LOG_KEYS,
   readCoordinates,
+  SECURITY_TABLE,
   securityOf,
 } from "../rlwe/parameter-security.ts";
 import { uniformStddev } from "../rlwe/parameter-set.ts";
 import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
-import { SECURITY_TABLE } from "../rlwe/security-table.ts";
 import { predictedNoiseParts, predictedRelativeError, typicalResult } from "./noise.ts";
 import { encryptedWeightBytes } from "./provider-layer.ts";
 import { expectTable } from "../../test/support/computed-parts.ts";

@@ -10,8 +10,7 @@
  * Rates are kept by each provider in its memory.
  */
 import { TacetError } from "../base/errors.ts";
-import { BURST_SECONDS, LONGEST_WAIT_MS } from "./rate-limiter.ts";
-import { TokenBucket } from "./token-bucket.ts";
+import { BURST_SECONDS, LONGEST_WAIT_MS, TokenBucket } from "./rate-limiter.ts";
 
 const UNPAID_BURST = 250;
 const UNPAID_PER_SECOND = 25;

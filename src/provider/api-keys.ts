@@ -7,7 +7,7 @@ import { toHex, utf8 } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type RandomSource, systemRandom } from "../ring/random-source.ts";
-import type { Budget, KeyRecord } from "./store.ts";
+import type { Grant, KeyRecord } from "./store.ts";
 
 const FILE_VERSION = 1;
 const PREFIX = "tacet_";
@@ -17,7 +17,7 @@ export interface NewKey {
   readonly account?: string;
   readonly label?: string;
   readonly adapters?: readonly string[];
-  readonly budget: Budget | null;
+  readonly budget: Grant | null;
   readonly vectorsPerSecond?: number | null;
   readonly expiresAt?: number | null;
 }
@@ -142,7 +142,7 @@ function checkRecord(path: string, i: number, record: KeyRecord): KeyRecord {
   return record;
 }
 
-function isBudget(budget: Budget | undefined): boolean {
+function isBudget(budget: Grant | undefined): boolean {
   return isCount(budget?.vectors, 2 ** 48) && isCount(budget?.windowSeconds, 2 ** 32 - 1);
 }
 
@@ -154,4 +154,24 @@ function bad(path: string, what: string): TacetError {
   return new TacetError("bad_state", `${path} can't be used: ${what}`, {
     hint: "'tacet keys' writes this file; restore it from a copy",
   });
+}
+
+/** Budgets of the keys that may ask an adapter now. Empty: nothing limits the account. */
+export function budgetsOf(keys: readonly KeyRecord[], adapter: string, nowMs: number): readonly Grant[] {
+  const budgets: Grant[] = [];
+  for (const key of keys) {
+    if (key.budget !== null && keyAllows(key, adapter, nowMs)) budgets.push(key.budget);
+  }
+  return budgets;
+}
+
+/** Of all keys, for {@link budgetsOf}: the budgets of all valid keys of an account hold, whichever of them asks. */
+export function keysByAccount(keys: Iterable<KeyRecord>): Map<string, KeyRecord[]> {
+  const byAccount = new Map<string, KeyRecord[]>();
+  for (const key of keys) {
+    const others = byAccount.get(key.account);
+    if (others === undefined) byAccount.set(key.account, [key]);
+    else others.push(key);
+  }
+  return byAccount;
 }

@@ -24,7 +24,7 @@
  * those, also right after a budget has changed from one length to another. A length that is new counts too much at
  * most until its next window begins.
  */
-import type { Budget, Remaining } from "./store.ts";
+import type { Grant, Remaining } from "./store.ts";
 
 /** What `tacet keys --budget` can say, in seconds: always marked. */
 export const MARKED_WINDOWS = [60, 3_600, 86_400, 604_800] as const;
@@ -99,7 +99,7 @@ export class AskedCounts {
   }
 
   /** Of the budgets the one that leaves least, of equal ones the one that does so longest; undefined without any. */
-  remaining(budgets: readonly Budget[], nowMs: number): Remaining | undefined {
+  remaining(budgets: readonly Grant[], nowMs: number): Remaining | undefined {
     let least: Remaining | undefined;
     for (const budget of budgets) {
       const { vectors, windowSeconds } = budget;
@@ -113,7 +113,7 @@ export class AskedCounts {
   }
 
   /** Marks the windows of these budgets from now on. True where one was not marked before. */
-  mark(budgets: readonly Budget[], nowMs: number): boolean {
+  mark(budgets: readonly Grant[], nowMs: number): boolean {
     let isNew = false;
     for (const { windowSeconds } of budgets) {
       if (windowSeconds === 0 || this.#marks.some((mark) => mark.windowSeconds === windowSeconds)) continue;
@@ -149,7 +149,7 @@ export class AskedCounts {
   }
 
   /** Where a new mark goes: at the end, or, if there are enough, where one is that no budget needs. */
-  #place(budgets: readonly Budget[]): number | undefined {
+  #place(budgets: readonly Grant[]): number | undefined {
     if (this.#marks.length < MOST_MARKS) return this.#marks.length;
     const isNeeded = (length: number) => budgets.some(({ windowSeconds }) => windowSeconds === length);
     const i = this.#marks.findIndex((mark, at) => at >= UNMARKED.length && !isNeeded(mark.windowSeconds));

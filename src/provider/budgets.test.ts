@@ -21,7 +21,7 @@ import { connectRedis } from "../platform/node.ts";
 import { AskedCounts } from "./asked-counts.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { RedisStore } from "./redis-store.ts";
-import { type Budget, type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
+import { type Grant, type KeyRecord, type ProviderStore, scopeOf } from "./store.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 100;
 const REDIS_RUNS = process.env.SLOW ? 300 : 20;
@@ -73,7 +73,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       expect(await take(subject, 1000, (i) => [daily, hourly][i % 2], NOW + 1000 * DAY)).toBe(100);
     });
 
-    test.each<[string, Budget, Budget]>([
+    test.each<[string, Grant, Grant]>([
       [
         "100 a day to 100 a week",
         { vectors: 100, windowSeconds: DAY },
@@ -185,8 +185,8 @@ const STEPS = [0, 0, 0, 500, 20_000, 61_000, 1000 * HOUR, 26_000 * HOUR, 8000 * 
 
 type Action =
   | { type: "ask"; key: number; adapter: string; id: number; vectors: number; replica: number; step: number }
-  | { type: "key"; account: string; budget: Budget | null; adapters: string[]; lasts: number | null }
-  | { type: "change"; key: number; budget: Budget | null }
+  | { type: "key"; account: string; budget: Grant | null; adapters: string[]; lasts: number | null }
+  | { type: "change"; key: number; budget: Grant | null }
   | { type: "revoke"; key: number }
   | { type: "restart" };
 

@@ -1,7 +1,6 @@
 /** The store of a provider that runs alone: keys in memory, counts in a journal that no other provider writes. */
 import type { Journal } from "../base/platform.ts";
-import { budgetsOf, keysByAccount } from "./account-budgets.ts";
-import { unauthorized } from "./api-keys.ts";
+import { budgetsOf, keysByAccount, unauthorized } from "./api-keys.ts";
 import { newEpoch } from "./key-ids.ts";
 import { LONGEST_WAIT_MS, RateLimiter } from "./rate-limiter.ts";
 import {
@@ -112,10 +111,6 @@ export class EmbeddedStore implements ProviderStore {
     // Else a loss of power could give the serial to another key, with no count.
     await this.#journal.flushed();
     return id;
-  }
-
-  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
-    return this.#ledger.keyLeft(account, keyId, [], 0) !== undefined;
   }
 
   async keysLeft(

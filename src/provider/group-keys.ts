@@ -1,6 +1,6 @@
 /** The keys of an adapter: which seed belongs to an account's key, and how a query is told that its key is no good. */
 import { shake256 } from "@noble/hashes/sha3.js";
-import { concatBytes, toHex, utf8 } from "../base/bytes.ts";
+import { toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { keySeed, ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
 import { EPOCH_BYTES } from "./key-ids.ts";
@@ -30,9 +30,9 @@ export function groupKeyOf(
     name: `${group} ${toHex(keyId)} ${account.length} ${account} ${adapter.name}`,
     seed() {
       const epoch = keyId.subarray(0, EPOCH_BYTES);
-      const rootSecret = shake256(concatBytes(EPOCH_DOMAIN, adapter.rootSecret, epoch), {
-        dkLen: ROOT_SECRET_BYTES,
-      });
+      // Absorbed one by one: joined, they would be a copy of the root secret. digest() wipes the state.
+      const hash = shake256.create({ dkLen: ROOT_SECRET_BYTES });
+      const rootSecret = hash.update(EPOCH_DOMAIN).update(adapter.rootSecret).update(epoch).digest();
       const seed = keySeed({
         rootSecret,
         bundleDigest: adapter.bundle.digest,

@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
-import { ask } from "../../test/support/store-subjects.ts";
+import { ask, keyIsLive } from "../../test/support/store-subjects.ts";
 import { equalBytes } from "../base/bytes.ts";
 import { connectRedis } from "../platform/node.ts";
 import { RedisStore } from "./redis-store.ts";
@@ -20,7 +20,7 @@ async function leftOf(store: ProviderStore, keyId: Uint8Array): Promise<number |
   const { keyRefused } = await store.reserve(ask({ keyUse, vectors: LIMIT + 1 }));
   const [left] = await store.keysLeft("ada", [keyId], [SCOPE], LIMIT);
   expect(keyRefused).toBe(left === undefined ? "unknown_key" : "worn_key");
-  expect(await store.keyIsLive("ada", keyId)).toBe(left !== undefined);
+  expect(await keyIsLive(store, "ada", keyId)).toBe(left !== undefined);
   return left;
 }
 

@@ -19,10 +19,5 @@ export interface KeyLedger {
    *
    * @throws TacetError unknown_key, worn_key, and what else keeps the query from being answered; nothing is charged then
    */
-  charge(
-    group: number,
-    vectors: number,
-    ciphertext: Uint8Array,
-    keyId: Uint8Array,
-  ): Charged | Promise<Charged>;
+  charge(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<Charged>;
 }

@@ -7,7 +7,7 @@ import { TacetError } from "../base/errors.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
-import type { Answers } from "./answers.ts";
+import type { ReplyScheduler } from "./reply-scheduler.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
 import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
@@ -19,7 +19,7 @@ type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 
 /** What all connections of a provider share. */
 export interface KeyTools {
-  readonly answers: Answers;
+  readonly replies: ReplyScheduler;
   readonly rates: KeyRates;
   /** By account. */
   readonly turns: OneAtATime;
@@ -151,7 +151,7 @@ export class KeySender {
       isHeld = share.hold(held);
       if (!isHeld) throw noRoom();
       const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
-      return await this.#tools.answers.makeKeyPart({ owner, party, adapter, group, keyId, key });
+      return await this.#tools.replies.makeKeyPart({ owner, party, adapter, group, keyId, key });
     } finally {
       if (isHeld) share.release(held);
       place.leave();

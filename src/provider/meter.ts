@@ -16,7 +16,7 @@ export type { Sha256 };
 
 export interface MeterTools {
   readonly store: ProviderStore;
-  readonly sha256?: Sha256;
+  readonly sha256?: Sha256 | undefined;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }

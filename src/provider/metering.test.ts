@@ -162,7 +162,6 @@ describe("a store behind a network", () => {
       remaining: (...args) => later(() => store.remaining(...args)),
       allocateKey: (account) => later(() => store.allocateKey(account)),
       keysLeft: (...args) => later(() => store.keysLeft(...args)),
-      keyIsLive: (...args) => later(() => store.keyIsLive(...args)),
     };
     store.onKeysChanged = () => wrapped.onKeysChanged();
     return wrapped;

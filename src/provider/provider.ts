@@ -12,9 +12,9 @@ import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
-import { type AnswerPool, Answers } from "./answers.ts";
+import { type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
-import { type Admission, Connection, type ConnectionHost } from "./connection.ts";
+import { type Admission, ProviderConnection, type ConnectionHost } from "./provider-connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import { newEpoch } from "./key-ids.ts";
 import { KeyRates } from "./key-rates.ts";
@@ -24,36 +24,36 @@ import { OneAtATime } from "./one-at-a-time.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
-export type { AnswerPart, AnswerPool, Computed, KeyPartTask } from "./answers.ts";
+export type { ReplyPart, ReplyPool, ComputedReply, KeyPartTask } from "./reply-scheduler.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { KeyPart } from "./key-part.ts";
 export type { GroupKey } from "./layer-secrets.ts";
 export type { Sha256 } from "./meter.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
-export type { Budget, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
+export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 
 export interface ProviderOptions {
   /** What is left out follows from the adapters and from what is given. */
-  readonly limits?: Partial<Limits>;
+  readonly limits?: Partial<Limits> | undefined;
   /** Milliseconds in which a connection must say Hello. */
-  readonly helloTimeoutMs?: number;
+  readonly helloTimeoutMs?: number | undefined;
   /** Bytes that may wait for a client that does not read before it is dropped, besides one part of a key. */
-  readonly maxBufferedBytes?: number;
+  readonly maxBufferedBytes?: number | undefined;
   /** Account of the memory that waits, which sockets share; by default one for this provider. */
-  readonly waiting?: WaitingBytes;
+  readonly waiting?: WaitingBytes | undefined;
   /** Most connections of one API key at a time; by default any number. */
-  readonly maxConnectionsPerKey?: number;
+  readonly maxConnectionsPerKey?: number | undefined;
   /** Whether a bearer token may use an adapter; without it everybody may. */
-  readonly authorize?: (token: string, adapter: string) => boolean;
+  readonly authorize?: ((token: string, adapter: string) => boolean) | undefined;
   /** API keys and budgets: with it a client's token is an API key. Without it nothing is counted. */
-  readonly store?: ProviderStore;
+  readonly store?: ProviderStore | undefined;
   /** A faster SHA-256 than the portable one, for the digests of charged queries. */
-  readonly sha256?: Sha256;
+  readonly sha256?: Sha256 | undefined;
   /** Milliseconds since 1970; by default the clock's. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
   /** Where long queries are computed; by default in this thread. */
-  readonly pool?: AnswerPool;
-  readonly onEvent?: (event: ProviderEvent) => void;
+  readonly pool?: ReplyPool | undefined;
+  readonly onEvent?: ((event: ProviderEvent) => void) | undefined;
 }
 
 const OPTIONS: OptionTypes<ProviderOptions> = {
@@ -101,11 +101,11 @@ export class Provider {
   /** Bytes of the largest part of a key that is sent. */
   readonly keyPartBytes: number;
   readonly #adapters = new Map<string, ServedAdapter>();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<ProviderConnection>();
   readonly #options: ProviderOptions;
   /** What connections see of the provider, and nobody else. */
   readonly #host: ConnectionHost;
-  readonly #answers: Answers;
+  readonly #replies: ReplyScheduler;
   /** Of keys that no store counts. */
   readonly #epoch = newEpoch();
   #nextConnection = 1;
@@ -134,12 +134,12 @@ export class Provider {
     this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
     const clock = () => performance.now();
-    this.#answers = new Answers({ pool: options.pool, sha256: options.sha256 });
+    this.#replies = new ReplyScheduler({ pool: options.pool, sha256: options.sha256 });
     this.#host = {
       limits: this.limits,
       totals: this.totals,
-      answers: this.#answers,
-      keys: { answers: this.#answers, rates: new KeyRates(clock), turns: new OneAtATime() },
+      replies: this.#replies,
+      keys: { replies: this.#replies, rates: new KeyRates(clock), turns: new OneAtATime() },
       allowances: new KeyAllowances(clock, options.maxConnectionsPerKey),
       now: options.now ?? Date.now,
       maxBufferedBytes: (options.maxBufferedBytes ?? MAX_BUFFERED_BYTES) + this.keyPartBytes,
@@ -172,13 +172,13 @@ export class Provider {
 
   /** Groups of keys whose secrets are in memory. */
   get heldSecrets(): number {
-    return this.#answers.secrets.count;
+    return this.#replies.secrets.count;
   }
 
   /** Serves a socket until it closes. */
   accept(socket: MessageSocket): void {
     this.totals.connections++;
-    const connection = new Connection(this.#host, socket, this.#nextConnection++, () => {
+    const connection = new ProviderConnection(this.#host, socket, this.#nextConnection++, () => {
       this.#connections.delete(connection);
     });
     this.#connections.add(connection);
@@ -208,7 +208,7 @@ export class Provider {
     if (record !== undefined) onKey(record);
     const { now } = this.#host;
     const adapter = this.#find(name, (each) => keyAllows(record, each, now()));
-    const tools = { store, now, ...(sha256 ? { sha256 } : {}) };
+    const tools = { store, now, sha256 };
     const key = record as KeyRecord;
     const meter = new Meter(tools, key, adapter);
     return { adapter, meter, ledger: meter, keyId: key.id };
@@ -243,14 +243,14 @@ export class Provider {
   async drain(): Promise<void> {
     this.#draining = true;
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
-    this.#answers.secrets.close();
+    this.#replies.secrets.close();
   }
 
   /** Tells every client that the provider stops, and closes. New connections are told the same. */
   shutDown(): void {
     this.#draining = true;
     for (const connection of [...this.#connections]) connection.shutDown();
-    this.#answers.secrets.close();
+    this.#replies.secrets.close();
   }
 }
 

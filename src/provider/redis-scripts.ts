@@ -1,6 +1,6 @@
 /**
  * The Lua scripts of a store in Redis. A script runs whole before any other command, so each is one atomic step.
- * They count as asked-counts.ts, account-budgets.ts and rate-limiter.ts do; budgets.test.ts and store.test.ts hold
+ * They count as asked-counts.ts, api-keys.ts and rate-limiter.ts do; budgets.test.ts and store.test.ts hold
  * them to the same answers.
  *
  * An account's counts are a hash: scope → "2 total latest" and then "windowSeconds start before" for each mark.

@@ -21,8 +21,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
-import { budgetsOf } from "./account-budgets.ts";
-import { decodeKeyFile, unauthorized } from "./api-keys.ts";
+import { budgetsOf, decodeKeyFile, unauthorized } from "./api-keys.ts";
 import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
 import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS, newEpoch } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
@@ -47,10 +46,10 @@ const MOST_TRIES = 20;
 
 export interface RedisStoreOptions {
   /** Begins every key in the database. Default "tacet:". */
-  readonly prefix?: string;
-  readonly rememberMs?: number;
+  readonly prefix?: string | undefined;
+  readonly rememberMs?: number | undefined;
   /** Told what the server does that makes budgets begin anew: one sentence. */
-  readonly onWarning?: (warning: string) => void;
+  readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
 export class RedisStore implements ProviderStore {
@@ -190,10 +189,6 @@ export class RedisStore implements ProviderStore {
       [this.#name("serial:"), account, this.#name("used:"), newEpoch()],
     )) as [string, number];
     return keyIdOf({ epoch, serial });
-  }
-
-  async keyIsLive(account: string, keyId: Uint8Array): Promise<boolean> {
-    return (await this.#liveNames(account, [keyId]))[0] !== undefined;
   }
 
   async keysLeft(

@@ -19,7 +19,7 @@ export const SIGNATURE_FILE = "bundle.signature";
 export interface ServedAdapter {
   readonly name: string;
   readonly bundle: Bundle;
-  readonly signature?: BundleSignature;
+  readonly signature?: BundleSignature | undefined;
   /** One for each group of the bundle. */
   readonly layers: readonly ProviderLayer[];
   /** What all keys are derived from. Secret. */
@@ -64,7 +64,7 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
     layers,
     rootSecret,
     keySigningKey,
-    ...(signature && { signature }),
+    signature,
   };
 }
 

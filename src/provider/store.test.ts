@@ -15,7 +15,7 @@ import type { RedisLink } from "../base/platform.ts";
 import { connectRedis } from "../platform/node.ts";
 import { windowStart } from "./asked-counts.ts";
 import { RedisStore } from "./redis-store.ts";
-import type { Budget, ProviderStore, Reservation } from "./store.ts";
+import type { Grant, ProviderStore, Reservation } from "./store.ts";
 
 let server: RedisServer;
 const open: RedisStore[] = [];
@@ -57,7 +57,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))("%s",
   const test = it.skipIf(skip !== false);
 
   /** A store whose account "ada", and "bob", have these budgets. */
-  async function withBudgets(...budgets: Budget[]) {
+  async function withBudgets(...budgets: Grant[]) {
     const subject = await make();
     const keys = await setBudgets(subject, "ada", [], ...budgets);
     await setBudgets(subject, "bob", [], ...budgets);

@@ -6,11 +6,8 @@
  * `reserve` is one atomic step, for Redis one script.
  */
 
-/** A value now, from memory, or later, from a network. */
-export type Soon<T> = T | Promise<T>;
-
 /** How many activation vectors an account may ask of each group, whichever of its keys asks (asked-counts.ts). */
-export interface Budget {
+export interface Grant {
   readonly vectors: number;
   /** Seconds of a window, counted from 1970-01-01T00:00:00Z; 0: `vectors` in all. */
   readonly windowSeconds: number;
@@ -18,7 +15,7 @@ export interface Budget {
 
 /** The budget that leaves least, and how much that is. */
 export interface Remaining {
-  readonly budget: Budget;
+  readonly budget: Grant;
   /** Vectors. */
   readonly left: number;
   /** When the window ends, in milliseconds since 1970; Infinity for a budget in all. */
@@ -37,7 +34,7 @@ export interface KeyRecord {
   /** Names of the adapters it may ask; empty: all. */
   readonly adapters: readonly string[];
   /** null: unlimited. */
-  readonly budget: Budget | null;
+  readonly budget: Grant | null;
   /** Activation vectors a second on the average; null: no limit. */
   readonly vectorsPerSecond: number | null;
   /** Milliseconds since 1970. */
@@ -98,8 +95,6 @@ export interface ProviderStore {
   reserve(reservation: Reservation): Promise<Reserved>;
   /** A new key of an account, its id. It is durable, through a loss of power too, when this resolves. */
   allocateKey(account: string): Promise<Uint8Array>;
-  /** Whether a key of an account may still be used, as far as its id tells. */
-  keyIsLive(account: string, keyId: Uint8Array): Promise<boolean>;
   /** By key: vectors left of the scope, of these, that has fewest; undefined: not a key that may be used. */
   keysLeft(
     account: string,

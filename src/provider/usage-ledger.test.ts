@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { TacetError } from "../base/errors.ts";
 import { windowStart } from "./asked-counts.ts";
-import { type Budget, type Reservation, scopeOf } from "./store.ts";
+import { type Grant, type Reservation, scopeOf } from "./store.ts";
 import { UsageLedger } from "./usage-ledger.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 150;
@@ -23,7 +23,7 @@ const ask = (change: Partial<Reservation> = {}): Reservation => ({
 const TEN = [{ vectors: 10, windowSeconds: 0 }];
 
 /** What a ledger says, in short. */
-function told(ledger: UsageLedger, request: Reservation, budgets: readonly Budget[] = TEN) {
+function told(ledger: UsageLedger, request: Reservation, budgets: readonly Grant[] = TEN) {
   const { granted, replayed, remaining } = ledger.reserve(request, budgets);
   return { granted, replayed, left: remaining?.left };
 }
@@ -62,7 +62,7 @@ describe("UsageLedger", () => {
 
   it("renews a window's budget when the next one begins, and not when the clock steps back a little", () => {
     const ledger = new UsageLedger(memoryJournal(), []);
-    const budget: Budget = { vectors: 5, windowSeconds: DAY };
+    const budget: Grant = { vectors: 5, windowSeconds: DAY };
     const midnight = windowStart(1e12, DAY) + 1000 * DAY;
     const at = (nowMs: number, vectors = 5) => told(ledger, ask({ vectors, nowMs }), [budget]);
     expect(at(midnight - 1)).toMatchObject({ granted: true, left: 0 });

@@ -8,7 +8,7 @@ import type { Journal } from "../base/platform.ts";
 import { AskedCounts, endOf } from "./asked-counts.ts";
 import { KeyCounts, type KeyRefusal } from "./key-counts.ts";
 import { RecentRequests } from "./recent-requests.ts";
-import type { Budget, Reservation, Reserved } from "./store.ts";
+import type { Grant, Reservation, Reserved } from "./store.ts";
 import {
   decodeUsageRecord,
   encodeUsageRecord,
@@ -130,7 +130,7 @@ export class UsageLedger {
    * @param budgets all that hold for the account
    * @throws TacetError io_failed if the charge can't be written; nothing is granted then
    */
-  reserve(reservation: Reservation, budgets: readonly Budget[]): Reserved {
+  reserve(reservation: Reservation, budgets: readonly Grant[]): Reserved {
     // Before anything is written: whoever names keys at random leaves nothing here.
     const keyRefused = this.keyRefusal(reservation);
     if (keyRefused !== undefined) {

@@ -1,6 +1,6 @@
 /** Parameter sets for fast tests and for the toys that the audit breaks. They protect nothing; nothing else imports this
  * file, and no export point does. */
-import { checkParameterRanges } from "./parameter-ranges.ts";
+import { checkParameterRanges } from "./parameter-set.ts";
 import { DEFAULT_PARAMETERS, type Parameters, type ParametersLiteral } from "./parameters.ts";
 
 /** The default set with some fields replaced, under a name that starts with "insecure"; only the 128-bit floor is waived. */

@@ -15,7 +15,7 @@ import {
   paddedLength,
   weightBlocks,
 } from "./parameters.ts";
-import { maxLogQ, SECURITY_TABLE } from "./security-table.ts";
+import { maxLogQ, SECURITY_TABLE } from "./parameter-security.ts";
 
 const literal: ParametersLiteral = { ...DEFAULT_PARAMETERS };
 const numRuns = process.env.SLOW ? 5000 : 200;

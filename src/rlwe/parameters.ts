@@ -4,9 +4,8 @@
  */
 import { assertInteger } from "../base/assert.ts";
 import { RING_DEGREE } from "../ring/constants.ts";
-import { checkParameterRanges } from "./parameter-ranges.ts";
 import { checkSecurity } from "./parameter-security.ts";
-import type { Parameters, ParametersLiteral } from "./parameter-set.ts";
+import { checkParameterRanges, type Parameters, type ParametersLiteral } from "./parameter-set.ts";
 
 export type { Parameters, ParametersLiteral };
 

@@ -123,7 +123,7 @@ async function faultOf(
     if (!isFree(token, base)) return `gives the token id ${token.id}, which is in use, another meaning`;
   }
   const tokenizer = await loadTokenizer(withAdapterText(checkpoint, { addedTokens }));
-  const word = endIds.find((id) => !isControl(tokenizer, id));
+  const word = endIds.find((id) => !isControlToken(tokenizer, id));
   if (word !== undefined) return `ends answers at the token id ${word}, which is no control token`;
   const strange = Object.values(specialTokens).find((token) => tokenizer.idOf(token) === undefined);
   if (strange !== undefined) return `names the special token ${quoteName(strange)}, which is no token`;
@@ -134,10 +134,11 @@ async function faultOf(
 function isFree({ id, text }: AddedControlToken, base: Tokenizer): boolean {
   if (base.idOf(text) !== undefined) return false;
   const present = base.detokenize([id], { skipSpecialTokens: false });
-  return present === "" || isControl(base, id);
+  return present === "" || isControlToken(base, id);
 }
 
-function isControl(tokenizer: Tokenizer, id: number): boolean {
+/** Whether a token stands for nothing that people write. */
+export function isControlToken(tokenizer: Tokenizer, id: number): boolean {
   return (
     controlTextOf(tokenizer, id) !== undefined ||
     isControlTokenText(tokenizer.detokenize([id], { skipSpecialTokens: false }))

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { chatGlmForward } from "../oracle/chatglm.ts";
 import type { Rows } from "../oracle/decoder-math.ts";

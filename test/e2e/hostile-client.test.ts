@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { ERROR_KINDS } from "../../src/base/errors.ts";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";

@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type ErrorCode, TacetError } from "../../src/base/errors.ts";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { encodeProviderFrame, type ProviderMessage } from "../../src/wire/frames.ts";
 import {

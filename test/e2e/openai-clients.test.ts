@@ -7,8 +7,8 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
+import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
 import {
   greedyIds,
   LEXICON,

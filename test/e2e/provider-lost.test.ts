@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../../src/base/errors.ts";
 import type { Platform } from "../../src/base/platform.ts";
-import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { packedBytes } from "../../src/ring/kernels.ts";
-import { decodeProviderFrame } from "../../src/wire/frames.ts";
 import { fingerprintCheckpoint } from "../../src/weights/fingerprint.ts";
+import { decodeProviderFrame } from "../../src/wire/frames.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 

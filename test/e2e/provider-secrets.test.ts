@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { changeKeys } from "../../src/library/node-data-folder.ts";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
@@ -59,7 +59,7 @@ describe("with a provider", () => {
       provider: url,
       ...options,
     });
-    const deltas = new LocalLora(test.adapter, fitAdapter(test.adapter, test.checkpoint));
+    const deltas = new LocalLora(await fitAdapter(test.adapter, test.checkpoint));
     const plain = await CausalLm.load(test.checkpoint, nodePlatform().tensors, { deltas, ...options });
     for (const { prompt_ids } of lexiconEntries().slice(0, 2)) {
       const [cache, plainCache] = [remote.model.newCache(), plain.newCache()];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TacetError } from "../../src/base/errors.ts";
 import type { BundleCache } from "../../src/client/bundle-cache.ts";
-import { type ConnectOptions, openPrivateModel } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeBundleCache, nodePlatform } from "../../src/platform/node.ts";
 import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/base/bytes.ts";
 import type { Platform } from "../../src/base/platform.ts";
-import { type ConnectOptions, openPrivateModel } from "../../src/client/client.ts";
+import { type ConnectOptions, openPrivateModel } from "../../src/client/private-model.ts";
 import { connectRedis, nodePlatform } from "../../src/platform/node.ts";
 import { hashApiKey } from "../../src/provider/api-keys.ts";
 import { RedisStore } from "../../src/provider/redis-store.ts";

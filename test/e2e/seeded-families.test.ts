@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { openPrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel } from "../../src/client/private-model.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { FAMILIES, type Family } from "../../tools/checkpoint/shapes.ts";

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { openPrivateModel, type PrivateModel } from "../../src/client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { HEADROOM } from "../../src/rlwe/parameters.ts";
 import { decodeClientFrame, decodeProviderFrame } from "../../src/wire/frames.ts";

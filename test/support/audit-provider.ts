@@ -1,7 +1,8 @@
 /** A provider with both ends in one process: the real private layers and the rules of keys, without a socket. */
+
+import type { Access } from "../../src/audit/oracle.ts";
 import { concatBytes, toHex, utf8 } from "../../src/base/bytes.ts";
 import { TacetError } from "../../src/base/errors.ts";
-import type { Access } from "../../src/audit/oracle.ts";
 import { keySeed } from "../../src/pll/key-secrets.ts";
 import { type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { Kernels } from "../../src/ring/kernels.ts";

@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
+import { PART_NAMES } from "../../src/bundle/published-parts.ts";
 import { type GenerateOptions, generate } from "../../src/generation/generate.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
+import type { KvCache } from "../../src/model/kv-cache.ts";
+import type { DeltaSource } from "../../src/model/delta-source.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
@@ -36,7 +39,7 @@ export interface Golden {
   readonly greedy_min_gap_adapter: number;
 }
 
-const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
+export const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T;
 export const lexiconEntries = () =>
   readJson<{ entries: LexiconEntry[] }>(join(LEXICON, "expected.json")).entries;
 export const goldenOf = (name: string) => readJson<Golden>(join(goldenFolder(name), "expected.json"));
@@ -46,6 +49,8 @@ export interface TestModel {
   readonly adapter: LoraAdapter;
   /** The base model with the LoRA in this process. */
   plaintext(): Promise<CausalLm>;
+  /** The base model with deltas of any source. */
+  withDeltas(deltas: DeltaSource): Promise<CausalLm>;
   /** Makes a bundle and writes its state folder; the same base fingerprint unless another is given. */
   writeState(dir: string, options?: { name?: string }): Promise<void>;
 }
@@ -56,16 +61,17 @@ export async function openTestModel(base: string, adapterFolder: string): Promis
 }
 
 export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestModel {
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = fitAdapter(adapter, checkpoint);
+  fitted.catch(() => {}); // whoever uses it is told
+  const withDeltas = (deltas: DeltaSource) => CausalLm.load(checkpoint, nodePlatform().tensors, { deltas });
   return {
     checkpoint,
     adapter,
-    plaintext: () =>
-      CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: new LocalLora(adapter, groups) }),
+    plaintext: async () => await withDeltas(new LocalLora(await fitted)),
+    withDeltas,
     async writeState(dir, { name = "test" } = {}) {
       const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-      const { modules } = adapter;
-      const input = { adapter: name, baseFingerprint, groups, modules };
+      const input = { adapter: name, baseFingerprint, publish: PART_NAMES, ...(await fitted) };
       const { bundle, privateState } = await createBundle(input, systemRandom);
       mkdirSync(dir, { recursive: true });
       writeFileSync(join(dir, "bundle.safetensors"), bundle);
@@ -88,6 +94,13 @@ export async function greedyIds(
     ids.push(id);
   }
   return ids;
+}
+
+/** A cache for a context with this prompt: an activated LoRA acts from its invocation on. */
+export function cacheFor(model: CausalLm, promptIds: readonly number[]): KvCache {
+  const cache = model.newCache();
+  model.adaptFrom(model.adaptedFrom(promptIds), cache);
+  return cache;
 }
 
 /** A folder that is removed with remove(). */

@@ -5,7 +5,7 @@ import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
 import { RedisStore, type RedisStoreOptions } from "../../src/provider/redis-store.ts";
 import {
-  type Budget,
+  type Grant,
   type KeyRecord,
   type ProviderStore,
   type Reservation,
@@ -32,6 +32,11 @@ export interface StoreSubject {
 export const newRecord = (change: Partial<NewKey> = {}): KeyRecord =>
   createApiKey({ budget: null, ...change }, NOW, systemRandom).record;
 
+/** Whether a key of an account may still be used, as far as its id tells. */
+export async function keyIsLive(store: ProviderStore, account: string, keyId: Uint8Array): Promise<boolean> {
+  return (await store.keysLeft(account, [keyId], [], 1))[0] !== undefined;
+}
+
 let fresh = 1000;
 export const digestOf = (n: number): Uint8Array => new Uint8Array(16).fill(n & 255, 0, 8).fill(n >> 8, 8);
 export const ask = (change: Partial<Reservation> = {}): Reservation => ({
@@ -49,7 +54,7 @@ export async function setBudgets(
   subject: StoreSubject,
   account: string,
   former: readonly KeyRecord[],
-  ...budgets: (Budget | null)[]
+  ...budgets: (Grant | null)[]
 ): Promise<KeyRecord[]> {
   for (const record of former) await subject.setKey({ ...record, revokedAt: NOW });
   const records = budgets.map((budget) => newRecord({ account, budget }));

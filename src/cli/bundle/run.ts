@@ -3,13 +3,16 @@ import { stat } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
+import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { invocationInText } from "../../text/invocation.ts";
+import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
@@ -19,6 +22,7 @@ import {
   showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
+import { describePublished, publishedFacts } from "../shared/published-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { makeBundle } from "./make-bundle.ts";
@@ -31,6 +35,7 @@ export interface BundleOptions {
   readonly base?: string;
   readonly out: string;
   readonly name?: string;
+  readonly publish?: readonly string[];
   readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -40,21 +45,32 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const paths = stateFiles(options.out);
   if (!options.force) await refuseExisting([paths.bundle, paths.private]);
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
+  const publish = parsePartNames(options.publish ?? []);
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
-  const made = await makeBundle(checkpoint, adapter, {
-    ...{ name, signal },
-    ...(text === undefined ? {} : { text }),
+  const fitted = await fitAdapter(adapter, checkpoint);
+  const made = await makeBundle(checkpoint, fitted, {
+    ...{ name, publish, signal },
+    text,
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
   await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
-  const groups = fitAdapter(adapter, checkpoint);
+  const { groups, invocationTokens } = fitted;
+  const said =
+    invocationTokens &&
+    (await invocationInText(text ? withAdapterText(checkpoint, text) : checkpoint, invocationTokens));
+  if (said !== undefined) {
+    warn(
+      `the adapter is invoked by ${quoteName(said)}, which may stand in what people write: you would learn where, so ` +
+        "clients must allow it (--allow-invocation); control tokens, or what the chat template writes, they need not",
+    );
+  }
   const signs = initializationSigns(
     groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
@@ -78,11 +94,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     printJson({
       adapter: name,
       digest: toHex(made.digest),
-      ...(signedBy === undefined ? {} : { signedBy }),
+      signedBy,
       baseFingerprint: manifest.baseFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
-      ...(text === undefined ? {} : { text }),
+      text,
+      invocationTokens,
+      ...publishedFacts(manifest),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -98,6 +116,8 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
+  for (const line of describePublished(manifest)) printField("in the clear", line);
+  if (invocationTokens) printField("invoked by", `the token ids ${invocationTokens.join(", ")}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();

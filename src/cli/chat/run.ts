@@ -28,7 +28,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const checkSystem = await loadSystemCheck(source.checkpoint);
     if (options.system !== undefined) checkSystem(options.system);
     const session = await ChatSession.open(source.model, source.checkpoint, {
-      ...(options.system === undefined ? {} : { system: options.system }),
+      system: options.system,
       templateVariables: options.templateArg,
       remember: options.history !== false && !dictionary,
       overflow: options.dropOldest ? "drop-oldest" : "error",
@@ -37,9 +37,9 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
-      ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
-      ...(stop === undefined ? {} : { stop }),
-      ...(stopId === undefined ? {} : { stopTokenIds: stopId }),
+      maxNewTokens,
+      stop,
+      stopTokenIds: stopId,
     };
     checkStopTokenIds(stopId ?? [], source.model.config.vocabSize);
     if (process.stdin.isTTY && (process.stdout.isTTY || process.stderr.isTTY)) {

@@ -7,8 +7,8 @@ import {
   showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
-import type { LogitError } from "../logits/compare-logits.ts";
 import { waitingMs } from "../shared/counters.ts";
+import type { ProviderProcess } from "../shared/provider-process.ts";
 import type { OpenedModel } from "../shared/source.ts";
 import {
   grouped,
@@ -23,14 +23,14 @@ import {
   wrap,
 } from "../shared/terminal.ts";
 import type { Question, Timing } from "./answers.ts";
-import type { ProviderProcess } from "../shared/provider-process.ts";
+import { type Difference, isNearTie } from "./difference.ts";
 import type { Uniformity } from "./uniformity.ts";
 
 export interface AnsweredQuestion {
   readonly question: Question;
   readonly ids: { readonly base: number[]; readonly plaintext: number[]; readonly private: number[] };
   /** Where private and plaintext answers differ. */
-  readonly logitError?: LogitError;
+  readonly difference?: Difference;
 }
 
 const COLUMNS = [14, 30, 32] as const;
@@ -66,17 +66,10 @@ export function printAnswer(word: string, base: string, answer: string): void {
   printColumns([word, base, answer].map(oneLine), COLUMNS);
 }
 
-/** Largest error of a logit that the embedded model has in private: three times what is measured. */
-const MOST_ERROR = 0.7;
-
-/** Whether an answer differs because two tokens were nearly as likely, and no more apart than errors are. */
-const isNearTie = ({ logitError }: AnsweredQuestion): boolean =>
-  logitError !== undefined && logitError.max < MOST_ERROR && logitError.smallestGap < logitError.max;
-
 /** Whether every answer is what it must be; a near tie that fell the other way is said, with the errors. */
 export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
-  const same = answered.filter(({ logitError }) => logitError === undefined);
-  const ties = answered.filter(isNearTie);
+  const same = answered.filter(({ difference }) => difference === undefined);
+  const ties = answered.filter(({ difference }) => difference !== undefined && isNearTie(difference));
   const known = answered.filter(({ question }) => question.expected !== undefined);
   const right = known.filter(
     ({ question, ids }) =>
@@ -95,12 +88,13 @@ export function printCheck(answered: readonly AnsweredQuestion[]): boolean {
     print(`${" ".repeat(passed ? 9 : 10)}${right.length} of ${known.length} answers equal expected.json`);
   if (ties.length > 0)
     print(`${" ".repeat(9)}${ties.length} differ at a near tie: private results have a small error`);
-  for (const { question, logitError: error } of answered) {
-    if (error === undefined) continue;
+  for (const { question, difference } of answered) {
+    if (difference === undefined) continue;
+    const { gap, error } = difference;
     printField(
       `  ${oneLine(question.word)}`,
-      `logits off by ${error.max.toFixed(4)} at most, ${error.rms.toFixed(4)} rms; the two largest are ` +
-        `${error.smallestGap.toFixed(4)} apart at the nearest tie`,
+      `its two likeliest tokens are ${gap.toFixed(4)} apart where it differs; logits up to there are off by ` +
+        `${error.max.toFixed(4)} at most, ${error.rms.toFixed(4)} rms`,
     );
   }
   return passed;

@@ -5,16 +5,16 @@ import { join } from "node:path";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { securityFacts } from "../shared/bundle-facts.ts";
-import { compareLogits } from "../logits/compare-logits.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE, EMBEDDED_EXPECTED } from "../shared/embedded.ts";
 import { writeEmbeddedState } from "../shared/embedded-provider.ts";
 import { onExit } from "../shared/interrupt.ts";
 import { Progress } from "../shared/progress.ts";
 import { openTextSide, promptIds, type TextSide } from "../shared/prompt.ts";
+import { startProvider } from "../shared/provider-process.ts";
 import { type OpenedModel, openLocal, openRemote } from "../shared/source.ts";
 import { answerIds, type Question, readExpected, timeModels } from "./answers.ts";
 import { Capture } from "./capture.ts";
-import { startProvider } from "../shared/provider-process.ts";
+import { differenceOf } from "./difference.ts";
 import {
   type AnsweredQuestion,
   printAnswer,
@@ -78,12 +78,14 @@ async function demonstrate(state: string, words: readonly string[], signal: Abor
         plaintext: await answerIds(plaintext, side, question, signal),
       };
       const same = ids.private.join() === ids.plaintext.join();
-      const read = [...question.promptIds, ...ids.plaintext];
       answered.push({
         question,
         ids,
-        // Where a token differs, how near the tie was and how large the error.
-        ...(same ? {} : { logitError: await compareLogits(remote.model, plaintext.model, read, signal) }),
+        ...(same
+          ? {}
+          : {
+              difference: await differenceOf(remote.model, plaintext.model, question.promptIds, ids, signal),
+            }),
       });
       printAnswer(question.word, textOf(side, ids.base), textOf(side, ids.private));
     }

@@ -142,6 +142,8 @@ async function answer(
       eosIds,
       signal,
       sampling: { ...defaults.sampling, ...samplingOf(options) },
+      // What was generated before never invokes an adapter.
+      ...(source.model.invocationTokens && { adaptedFrom: source.model.adaptedFrom(state.promptIds) }),
     });
     for (;;) {
       const next = await tokens.next();
@@ -195,7 +197,7 @@ function resultOf(
       : {
           adapter: remote.bundle.manifest.adapter,
           bundleDigest: toHex(remote.bundle.digest),
-          ...(remote.provider.budget === undefined ? {} : { budget: remote.provider.budget }),
+          budget: remote.provider.budget,
           // Handshake, and the bundle where it was not in the cache.
           connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
           // Since the connection was asked for: the first one is fetched while the model is loaded.

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
+import { partsToPublish } from "../../bundle/published-parts.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
@@ -18,6 +19,7 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { costOf, securityFacts } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
+import { publishedFacts } from "../shared/published-facts.ts";
 import { printFacts } from "./print-facts.ts";
 import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
@@ -109,7 +111,10 @@ async function adapterFacts(dir: string): Promise<Facts> {
     outFeatures,
   }));
   const parameters = modules.reduce((sum, m) => sum + m.rank * (m.inFeatures + m.outFeatures), 0);
-  return { kind: "adapter", parameters, modules };
+  const { more } = adapter;
+  if (!more) return { kind: "adapter", parameters, modules };
+  const inTheClear = partsToPublish({ ...more, scales: more.magnitudes }, adapter.modules.values());
+  return { kind: "adapter", parameters, modules, inTheClear };
 }
 
 async function stateFacts(dir: string): Promise<Facts> {
@@ -144,8 +149,8 @@ async function providerFacts(
       onBundleProgress,
       onWarning: warn,
       cache: nodeBundleCache(),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
+      adapter: adapterName,
+      token,
     }),
   );
   try {
@@ -155,7 +160,7 @@ async function providerFacts(
       kind: "provider",
       url,
       limits: { maxMessageBytes, maxVectors, maxInFlight },
-      ...(provider.budget === undefined ? {} : { budget: provider.budget }),
+      budget: provider.budget,
       ...signedBy(signature),
       ...bundleFacts(bundle),
     };
@@ -177,7 +182,9 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
-    ...(manifest.text === undefined ? {} : { text: manifest.text }),
+    text: manifest.text,
+    invocationTokens: manifest.invocationTokens,
+    ...publishedFacts(manifest),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

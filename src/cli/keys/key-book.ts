@@ -2,7 +2,7 @@
 import { TacetError } from "../../base/errors.ts";
 import { connectRedis, type RedisLinkOptions } from "../../platform/node.ts";
 import { RedisStore, type RedisStoreOptions } from "../../provider/redis-store.ts";
-import type { KeyRecord, Soon } from "../../provider/store.ts";
+import type { KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { changeKeys, checkDataFolder, readKeys, readUsage } from "../../library/node-data-folder.ts";
 
@@ -16,11 +16,11 @@ export interface StoreOptions {
 
 /** What `tacet keys` needs of a store. */
 export interface KeyBook {
-  keys(): Soon<readonly KeyRecord[]>;
+  keys(): Promise<readonly KeyRecord[]>;
   add(record: KeyRecord): Promise<void>;
   /** false where there is no such key */
   revoke(id: string, nowMs: number): Promise<boolean>;
-  usage(accounts: readonly string[], nowMs: number): Soon<readonly Usage[]>;
+  usage(accounts: readonly string[], nowMs: number): Promise<readonly Usage[]>;
   close(): void;
 }
 
@@ -42,12 +42,12 @@ export async function openRedisStore(
   const link = await connectRedis({
     url: redisUrlOf(options) ?? "",
     ...(password ? { password } : {}),
-    ...(onChange === undefined ? {} : { onChange }),
+    onChange,
   });
   try {
     return await RedisStore.open(link, {
-      ...(redisPrefix === undefined ? {} : { prefix: redisPrefix }),
-      ...(onWarning === undefined ? {} : { onWarning }),
+      prefix: redisPrefix,
+      onWarning,
     });
   } catch (error) {
     link.close();
@@ -79,7 +79,7 @@ export async function openKeyBook(options: StoreOptions): Promise<KeyBook> {
 
 function folderBook(dir: string): KeyBook {
   return {
-    keys() {
+    async keys() {
       checkDataFolder(dir);
       return readKeys(dir);
     },
@@ -94,7 +94,7 @@ function folderBook(dir: string): KeyBook {
       });
       return found;
     },
-    usage: (_accounts, nowMs) => readUsage(dir, nowMs).usage(),
+    usage: async (_accounts, nowMs) => readUsage(dir, nowMs).usage(),
     close: () => {},
   };
 }

@@ -3,11 +3,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TacetError } from "../../base/errors.ts";
 import { decodeBundle } from "../../bundle/bundle.ts";
-import { budgetsOf } from "../../provider/account-budgets.ts";
-import { createApiKey, keyAllows } from "../../provider/api-keys.ts";
+import { budgetsOf, createApiKey, keyAllows } from "../../provider/api-keys.ts";
 import { AskedCounts } from "../../provider/asked-counts.ts";
 import { BUNDLE_FILE } from "../../provider/served-adapter.ts";
-import { adapterOf, type Budget, type KeyRecord } from "../../provider/store.ts";
+import { adapterOf, type Grant, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import { type AdapterFigures, readFigures } from "../../library/node-data-folder.ts";
@@ -197,7 +196,7 @@ export async function revokeKey(id: string, options: StoreOptions): Promise<void
 }
 
 /** "5000", "5000/day", "unlimited" → null. Throws TacetError bad_argument. */
-export function parseBudget(text: string): Budget | null {
+export function parseBudget(text: string): Grant | null {
   if (text === "unlimited") return null;
   const match = /^(\d{1,14})(?:\/(minute|hour|day|week))?$/.exec(text);
   if (match !== null) {
@@ -218,7 +217,7 @@ export function parseExpiry(text: string, nowMs: number): number {
   });
 }
 
-export function showBudget(budget: Budget | null): string {
+export function showBudget(budget: Grant | null): string {
   if (budget === null) return "unlimited";
   const unit = Object.entries(UNIT_SECONDS).find(([, seconds]) => seconds === budget.windowSeconds)?.[0];
   if (budget.windowSeconds === 0) return `${grouped(budget.vectors)} vectors a group`;

@@ -43,10 +43,7 @@ export class RefusalLog {
     for (const { of, code, keyId, seen } of this.#kinds.values()) {
       const more = seen - MOST_LINES;
       if (more <= 0) continue;
-      this.#write(
-        { type: "refusals", of, code, more, ...(keyId === undefined ? {} : { keyId }) },
-        "refusals",
-      );
+      this.#write({ type: "refusals", of, code, more, keyId }, "refusals");
     }
     this.#kinds.clear();
   }

@@ -6,7 +6,7 @@ import { WaitingBytes } from "../../base/waiting-bytes.ts";
 import { nodeFileTree, type ServeOptions, type SocketServer, serveSockets } from "../../platform/node.ts";
 import { keyAllows } from "../../provider/api-keys.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
-import type { KeyRecord, ProviderStore, Soon } from "../../provider/store.ts";
+import type { KeyRecord, ProviderStore } from "../../provider/store.ts";
 import type { Limits } from "../../wire/limits.ts";
 import {
   type AdapterFigures,
@@ -20,7 +20,7 @@ import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { openRedisStore, redisUrlOf } from "../keys/key-book.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { foreignTo, type OwnNames } from "../shared/own-name.ts";
-import { ThreadedAnswers } from "./answer-pool.ts";
+import { ThreadedReplyPool } from "./reply-pool.ts";
 import { readSettings } from "./config-file.ts";
 import { ProviderMetrics } from "./metrics.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -52,7 +52,7 @@ export async function runProvider(
       : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
   let data: OpenedStore | undefined;
-  let pool: ThreadedAnswers | undefined;
+  let pool: ThreadedReplyPool | undefined;
   let server: SocketServer | undefined;
   try {
     const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
@@ -60,9 +60,9 @@ export async function runProvider(
     // The main thread has a separate core. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
-    pool = threads === 0 ? undefined : new ThreadedAnswers(threads, adapters, died);
+    pool = threads === 0 ? undefined : new ThreadedReplyPool(threads, adapters, died);
     const provider = new Provider(adapters, {
-      ...(pool === undefined ? {} : { pool }),
+      pool,
       limits: limitsOf(settings),
       maxConnectionsPerKey: settings.maxConnectionsPerKey,
       maxBufferedBytes: settings.maxBufferedBytes,
@@ -146,7 +146,7 @@ function socketOptions(
   return {
     host,
     port,
-    ...(pollMicros === undefined ? {} : { pollMicros }),
+    pollMicros,
     maxConnections,
     maxConnectionsPerAddress,
     trustProxy,
@@ -238,7 +238,7 @@ function checkTogether(settings: ProviderSettings): void {
 /** Keys and counts, wherever they are. */
 interface OpenedStore {
   readonly store: ProviderStore;
-  keys(): Soon<readonly KeyRecord[]>;
+  keys(): Promise<readonly KeyRecord[]>;
   /** Throws if nothing can be charged. */
   check(): void | Promise<void>;
   close(): void;
@@ -252,7 +252,7 @@ async function openStore(
   if (settings.data !== undefined) {
     const data = await openData(settings.data, settings, log, signal);
     const { store } = data;
-    return { store, keys: () => store.keys(), check: () => store.check(), close: () => data.close() };
+    return { store, keys: async () => store.keys(), check: () => store.check(), close: () => data.close() };
   }
   if (redisUrlOf(settings) === undefined) return undefined;
   const onChange = (state: "lost" | "ready", reason: string) => {

@@ -21,7 +21,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
     .option("--api-key-file <file>", "programs must send a key of this file, one a line")
     .option("--cors-origin <origin>", "let pages of this origin ask; may be repeated", collect)
     .option("--serve-base", "also offer the base model alone, as the model 'base'")
-    .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 4)
+    .option("--parallel <n>", "answers given at the same time", integerIn("--parallel", 1, 256), 8)
     .option("--queue <n>", "requests that may wait beyond these", integerIn("--queue", 0, 65_536), 32)
     .option("--contexts <n>", "conversations kept in memory to go on", integerIn("--contexts", 0, 256), 8)
     .option(

@@ -5,13 +5,13 @@ import { parseJsonRecord, quoteName } from "../../weights/json-file.ts";
 
 export interface ModelSpec {
   /** What requests call it. Default: the adapter's name. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   readonly provider: readonly string[];
   /** The provider's name of it. Default: its first adapter. */
-  readonly adapter?: string;
-  readonly tokenFile?: string;
-  readonly bundleDigest?: string;
-  readonly providerKey?: string;
+  readonly adapter?: string | undefined;
+  readonly tokenFile?: string | undefined;
+  readonly bundleDigest?: string | undefined;
+  readonly providerKey?: string | undefined;
 }
 
 const EXAMPLE = "as in --model law=wss://provider.example#law-v2";

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Turns } from "../../openai/endpoint.ts";
+import { FairSemaphore } from "../../openai/endpoint.ts";
 import type { ModelSpec } from "./model-specs.ts";
 import { openModels } from "./open-models.ts";
 
@@ -9,7 +9,7 @@ const open = (specs: readonly ModelSpec[]) =>
   openModels(
     specs,
     { contexts: 1, base: "/no/such/folder", cache: false },
-    new Turns(1),
+    new FairSemaphore(1),
     new AbortController().signal,
   );
 

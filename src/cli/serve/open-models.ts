@@ -1,8 +1,8 @@
 /** The endpoint's models: several adapters, one base model in memory. */
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
-import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/client.ts";
-import { passTurns, ServedModel, type Turns } from "../../openai/endpoint.ts";
+import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
+import { ContextPool, type FairSemaphore, ServedModel } from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
 import { Progress } from "../shared/progress.ts";
@@ -38,7 +38,7 @@ export interface OpenedModels {
 export async function openModels(
   specs: readonly ModelSpec[],
   options: OpenOptions,
-  answers: Turns,
+  answers: FairSemaphore,
   signal: AbortSignal,
 ): Promise<OpenedModels> {
   const shared = await connectAll(specs, options, signal);
@@ -48,8 +48,10 @@ export async function openModels(
     await shared.close();
   };
   try {
-    const { contexts, stopId: stopTokenIds = [], templateArg: templateVariables } = options;
-    const common = { answers, passes: passTurns(), contexts, stopTokenIds, templateVariables };
+    const { stopId: stopTokenIds = [], templateArg: templateVariables } = options;
+    // What the base model has read alone serves all models on it.
+    const contexts = new ContextPool(options.contexts * (specs.length + (shared.base ? 1 : 0)));
+    const common = { answers, contexts, stopTokenIds, templateVariables };
     for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
       const id = specs[i].name ?? bundle.manifest.adapter;
       const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
@@ -96,10 +98,11 @@ async function connectAll(
         reconnectMs: 1000 * seconds,
         onBundleProgress: (fraction) => fetching.update((i + fraction) / specs.length),
         onWarning: warn,
-        ...(spec.adapter === undefined ? {} : { adapter: spec.adapter }),
-        ...(token === undefined ? {} : { token }),
-        ...(spec.bundleDigest === undefined ? {} : { pinnedDigest: spec.bundleDigest }),
-        ...(spec.providerKey === undefined ? {} : { providerKey: spec.providerKey }),
+        adapter: spec.adapter,
+        allowInvocation: options.allowInvocation,
+        token,
+        pinnedDigest: spec.bundleDigest,
+        providerKey: spec.providerKey,
       });
     }
     const shared = await openPrivateModels(platform, {

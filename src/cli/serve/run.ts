@@ -1,7 +1,7 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
 import { TacetError } from "../../base/errors.ts";
-import { Endpoint, OpenRequest, Turns } from "../../openai/endpoint.ts";
+import { Endpoint, OpenRequest, FairSemaphore } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
 import { isLoopback } from "../shared/loopback.ts";
@@ -47,7 +47,7 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
     const specs = options.model ?? [
       specOf(own === undefined ? options : { ...options, provider: [own.url] }),
     ];
-    models = await openModels(specs, options, new Turns(options.parallel, options.queue), signal);
+    models = await openModels(specs, options, new FairSemaphore(options.parallel, options.queue), signal);
     const { served } = models;
     const endpoint = new Endpoint({
       models: served,
@@ -77,9 +77,9 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
 function specOf({ provider = [], adapterName, bundleDigest, providerKey }: ServeOptions): ModelSpec {
   return {
     provider,
-    ...(adapterName === undefined ? {} : { adapter: adapterName }),
-    ...(bundleDigest === undefined ? {} : { bundleDigest }),
-    ...(providerKey === undefined ? {} : { providerKey }),
+    adapter: adapterName,
+    bundleDigest,
+    providerKey,
   };
 }
 

@@ -1,7 +1,7 @@
 /** How much of an adapter's function a key's budget gives to whoever asks what teaches most. */
 import type { BundleManifest } from "../../bundle/manifest.ts";
 import type { AdapterFigures } from "../../library/node-data-folder.ts";
-import type { Budget, KeyRecord } from "../../provider/store.ts";
+import type { Grant, KeyRecord } from "../../provider/store.ts";
 import { type FunctionVectors, securityFacts } from "./bundle-facts.ts";
 import { grouped } from "./terminal.ts";
 
@@ -50,12 +50,12 @@ export function neededFor(functionVectors: readonly FunctionVectors[]): string {
   return `a group's function is known after ${first[0]} chosen vectors ${first[1]}${others}`;
 }
 
-function said(budget: Budget): string {
+function said(budget: Grant): string {
   const vectors = `${grouped(budget.vectors)} vectors`;
   return budget.windowSeconds === 0 ? vectors : `${vectors} a ${unitOf(budget)}`;
 }
 
-function unitOf({ windowSeconds }: Budget): string {
+function unitOf({ windowSeconds }: Grant): string {
   return UNITS[windowSeconds] ?? `window of ${windowSeconds} s`;
 }
 

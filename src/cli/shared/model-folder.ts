@@ -16,7 +16,7 @@ export async function modelFolder(
     downloadFromHub(found, kind, {
       onProgress: (done, total) => update(total === 0 ? 1 : done / total),
       onWarning: warn,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     }),
   );
 }

@@ -18,6 +18,7 @@ export function addSourceOptions(
     .option("--token-file <file>", "bearer token for the provider (default: TACET_TOKEN)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
     .option("--provider-key <hex>", "refuse a bundle that this key has not signed", hex32("--provider-key"))
+    .option("--allow-invocation", "let an activated adapter's provider learn where in a prompt it is invoked")
     .option(
       "--reconnect-seconds <n>",
       "how long to wait for a lost provider (default: 10)",

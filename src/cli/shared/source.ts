@@ -1,7 +1,7 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { Platform } from "../../base/platform.ts";
-import { openPrivateModel, type PrivateModel } from "../../client/client.ts";
+import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
 import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
@@ -34,6 +34,7 @@ export interface SourceOptions {
   readonly tokenFile?: string;
   readonly bundleDigest?: string;
   readonly providerKey?: string;
+  readonly allowInvocation?: boolean;
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -61,14 +62,14 @@ export function checkSource(
   options: SourceOptions,
   both: "refuse-both" | "allow-both" = "refuse-both",
 ): void {
-  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
+  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey, allowInvocation } = options;
   if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
     throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
       hint: "--provider asks a provider, --adapter applies an adapter that you have here",
     });
   }
   if (provider !== undefined) return;
-  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey }).find(
+  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey, allowInvocation }).find(
     ([, value]) => value !== undefined,
   );
   if (stray === undefined) return;
@@ -107,7 +108,7 @@ export async function openLocal(
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      ...(deltas === undefined ? {} : { deltas }),
+      deltas,
     });
     const kind = deltas === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
@@ -120,9 +121,9 @@ export async function openLocal(
 export function modelOptions({ threads, weights, weightsCache, contextLength }: SourceOptions) {
   return {
     weightCache: nodeFileCache(weightsCache),
-    ...(threads === undefined ? {} : { threads }),
-    ...(weights === undefined ? {} : { weights }),
-    ...(contextLength === undefined ? {} : { contextLength }),
+    threads,
+    weights,
+    contextLength,
   };
 }
 
@@ -154,12 +155,15 @@ async function openLocalLora(
   base: Checkpoint,
   named: string,
   signal: AbortSignal,
-): Promise<{ readonly deltas: LocalLora; readonly checkpoint: Checkpoint }> {
+): Promise<{
+  readonly deltas: LocalLora;
+  readonly checkpoint: Checkpoint;
+}> {
   const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
   return {
-    deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
+    deltas: new LocalLora(await fitAdapter(adapter, base)),
     checkpoint: text === undefined ? base : withAdapterText(base, text),
   };
 }
@@ -196,11 +200,12 @@ export async function openRemote(
         loading.load(fraction);
       },
       onWarning: warn,
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(token === undefined ? {} : { token }),
-      ...(bundleDigest === undefined ? {} : { pinnedDigest: bundleDigest }),
-      ...(providerKey === undefined ? {} : { providerKey }),
-      ...(pollMicros === undefined ? {} : { pollMicros }),
+      adapter: adapterName,
+      token,
+      pinnedDigest: bundleDigest,
+      providerKey,
+      allowInvocation: options.allowInvocation,
+      pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),
       ...(options.cache === false || options.keyCache === false ? {} : { keyCache: nodeKeyCache() }),

@@ -10,6 +10,7 @@ export function registerWeb(program: Command, signal: AbortSignal): void {
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
+    .option("--allow-invocation", "let an activated adapter's provider learn where in a prompt it is invoked")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8788)
     .addHelpText(

@@ -18,12 +18,13 @@ export interface WebOptions {
   readonly provider?: readonly string[];
   readonly adapterName?: string;
   readonly bundleDigest?: string;
+  readonly allowInvocation?: boolean;
   readonly host: string;
   readonly port: number;
 }
 
 /** The built app, beside dist/cli. */
-const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/web");
+const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/app");
 export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<void> {
   const { host, port, adapterName, bundleDigest } = options;
   const base = options.base ?? EMBEDDED_BASE;
@@ -44,8 +45,9 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       provider,
       app: app.map(({ path }) => (path === "index.html" ? "" : path)),
       ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
-      ...(adapterName === undefined ? {} : { adapter: adapterName }),
-      ...(bundleDigest === undefined ? {} : { bundleDigest }),
+      adapter: adapterName,
+      bundleDigest,
+      allowInvocation: options.allowInvocation,
     };
     const paths = new Map<string, Served>([
       ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),

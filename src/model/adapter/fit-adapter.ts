@@ -1,49 +1,113 @@
-/** Whether an adapter is one for this base model, and which of its modules are asked for together. */
+/** Whether an adapter is one for this base model, which of its modules are asked for together, and what else it changes. */
 
 import { TacetError } from "../../base/errors.ts";
+import {
+  type BaseChanges,
+  type ChangedTensor,
+  NO_CHANGES,
+  type TokenRows,
+} from "../../weights/base-changes.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
+import type { AdapterParts, LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "./adapted-groups.ts";
 import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
 import { linearPlaces } from "../graph/write-decoder.ts";
+import { compareCopies } from "./base-copies.ts";
+import { rowScales } from "./row-scales.ts";
+
+/** An adapter, fitted to its base model. */
+export interface FittedAdapter {
+  /** In forward order. */
+  readonly groups: readonly AdaptedGroup[];
+  /** By name; with DoRA B is s ⊙ B, so that delta is what is added to s ⊙ (W·x). */
+  readonly modules: ReadonlyMap<string, LoraModule>;
+  readonly changes: BaseChanges;
+  /** {@link LoraAdapter.invocationTokens} */
+  readonly invocationTokens?: readonly number[] | undefined;
+}
 
 /**
- * The adapter's groups in forward order, once every adapted module is found to have the base model's shape.
+ * The adapter's groups in forward order and what it changes of the base, once everything in it is found to have the base
+ * model's shape. DoRA's row scales are computed here, from the base's weights.
  *
  * How the base stores its weights, (out, in) or (in, out), is known from its family; `fan_in_fan_out` is not asked.
  *
- * @throws TacetError bad_adapter for an adapter of another base model, unsupported_adapter for a module outside the
- *   layers, unsupported_model, bad_checkpoint
+ * @throws TacetError bad_adapter for an adapter of another base model, by its modules or its invocation,
+ *   unsupported_adapter for a module that is nowhere in the forward pass, unsupported_model, bad_checkpoint
  */
-export function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): AdaptedGroup[] {
-  const places = linearPlaces(describeDecoder(checkpoint));
+export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Promise<FittedAdapter> {
+  const decoder = describeDecoder(checkpoint);
+  checkInvocation(adapter, decoder.vocabSize);
+  const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   for (const module of adapter.modules.values()) {
-    if (!checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
-    // A module of the base model that is at no place is refused by its group below.
     const place = placeOf.get(module.name);
+    // A module of the base model that is at no place is refused by its group below.
+    if (!place && !checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
     if (place) checkShape(module, place, checkpoint);
   }
-  return groupAdaptedModules(
+  const groups = groupAdaptedModules(
     adapter.modules.values(),
     places.map(({ modules }) => modules),
+  );
+  const { more, modules, invocationTokens } = adapter;
+  if (!more) return { groups, modules, changes: NO_CHANGES, invocationTokens };
+  await compareCopies(more.copies, placeOf, checkpoint);
+  const scales = await rowScales(adapter, more.magnitudes, placeOf, checkpoint);
+  const changes = { scales, biases: more.biases, ...tied(more, places) };
+  return { groups, modules: scaled(modules, scales), changes, invocationTokens };
+}
+
+/** B of DoRA modules is s ⊙ B. */
+function scaled(
+  modules: ReadonlyMap<string, LoraModule>,
+  scales: ReadonlyMap<string, Float32Array>,
+): ReadonlyMap<string, LoraModule> {
+  const entries = [...modules].map(([name, module]): [string, LoraModule] => {
+    const scale = scales.get(name);
+    if (!scale) return [name, module];
+    return [name, { ...module, b: module.b.map((value, i) => value * scale[Math.floor(i / module.rank)]) }];
+  });
+  return new Map(entries);
+}
+
+/**
+ * A head that is tied to the embedding goes on to be so: PEFT ties single rows of tokens always, and a whole saved
+ * embedding where `ensure_weight_tying` is set. What is saved of the head itself goes before.
+ */
+function tied(
+  { tensors, tokens, keepsTie }: AdapterParts,
+  places: readonly LinearPlace[],
+): { tensors: ReadonlyMap<string, ChangedTensor>; tokens: ReadonlyMap<string, TokenRows> } {
+  const head = places.find(({ isHead, weights }) => isHead && weights !== undefined);
+  if (!head) return { tensors, tokens };
+  const [name] = head.modules;
+  const [embedding] = weightsOf(head);
+  const whole = keepsTie ? tensors.get(embedding) : undefined;
+  const rows = tokens.get(embedding.slice(0, -".weight".length));
+  return {
+    tensors: whole ? new Map([[`${name}.weight`, whole], ...tensors]) : tensors,
+    tokens: rows ? new Map([[name, rows], ...tokens]) : tokens,
+  };
+}
+
+function checkInvocation({ invocationTokens = [] }: LoraAdapter, vocabSize: number): void {
+  const strange = invocationTokens.find((id) => id >= vocabSize);
+  if (strange === undefined) return;
+  throw new TacetError(
+    "bad_adapter",
+    `the adapter is invoked by the token id ${strange}, outside the base model's vocabulary of ${vocabSize}`,
+    { hint: ANOTHER_BASE },
   );
 }
 
 const ANOTHER_BASE =
   "the adapter was made for another base model: give the one that its adapter_config.json names (base_model_name_or_path)";
 
-function noSuchModule(name: string, { tree, config }: Checkpoint): TacetError {
-  if (/(?:^|\.)lm_head$/.test(name) && config.tie_word_embeddings !== false) {
-    return new TacetError(
-      "unsupported_adapter",
-      `the adapter changes ${quoteName(name)}, which the base model ${tree.label} shares with its embeddings`,
-      { hint: "train the adapter without lm_head: only linear modules of the layers are run privately" },
-    );
-  }
+function noSuchModule(name: string, { tree }: Checkpoint): TacetError {
   return new TacetError(
     "bad_adapter",
     `the base model ${tree.label} has no tensor ${quoteName(`${name}.weight`)}, whose module the adapter changes`,
@@ -52,19 +116,28 @@ function noSuchModule(name: string, { tree, config }: Checkpoint): TacetError {
 }
 
 function checkShape(
-  { name, inFeatures, outFeatures, rank }: LoraModule,
+  { name, inFeatures, outFeatures, rank, isEmbedding = false }: LoraModule,
   place: LinearPlace,
   checkpoint: Checkpoint,
 ) {
-  const weight = checkpoint.tensor(`${name}.weight`);
+  const at = place.modules.indexOf(name);
+  const weight = checkpoint.tensor(weightsOf(place)[at]);
   const [rows, columns] = weight.shape;
   const [baseOut, baseIn] = place.storedInOut ? [columns, rows] : [rows, columns];
+  if (isEmbedding !== (place.isEmbedding ?? false)) {
+    throw new TacetError(
+      "bad_adapter",
+      `the adapter changes ${quoteName(name)} as ${isEmbedding ? "an embedding" : "a linear module"}, and in the base model it is none`,
+      { hint: ANOTHER_BASE },
+    );
+  }
   if (weight.shape.length === 2 && baseIn === inFeatures && baseOut === outFeatures) return;
   // The side that disagrees; of two, the input's.
   const [side, shape] = baseIn !== inFeatures ? ["A", [rank, inFeatures]] : ["B", [outFeatures, rank]];
+  const tensor = isEmbedding ? `lora_embedding_${side}` : `lora_${side}.weight`;
   throw new TacetError(
     "bad_adapter",
-    `tensor ${quoteName(`base_model.model.${name}.lora_${side}.weight`)} of the adapter is (${shape.join(", ")}), ` +
+    `tensor ${quoteName(`base_model.model.${name}.${tensor}`)} of the adapter is (${shape.join(", ")}), ` +
       `and does not fit ${quoteName(weight.name)} of the base model, (${weight.shape.join(", ")}): ` +
       `a module from ${inFeatures} to ${outFeatures} features for one from ${baseIn} to ${baseOut}`,
     { hint: ANOTHER_BASE },

@@ -4,9 +4,12 @@ import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import type { DeltaSource } from "../delta-source.ts";
 
-/** The linear modules that share one input, computed as one product. */
+/**
+ * The linear modules that share one input, computed as one product; also the embedding, which is W·x with the one-hot of
+ * a token as x.
+ */
 export interface LinearPlace {
-  /** Decoder layer, 0-based. */
+  /** Decoder layer, 0-based; of the embedding the first one, of the head the last one. */
   readonly layer: number;
   /** Full module names without ".weight". */
   readonly modules: readonly string[];
@@ -20,6 +23,42 @@ export interface LinearPlace {
   readonly storedInOut?: boolean;
   /** The weights are never rounded. */
   readonly exact?: boolean;
+  /** Rows are looked up by token: `inFeatures` is the vocabulary. */
+  readonly isEmbedding?: boolean;
+  /** It makes the logits. */
+  readonly isHead?: boolean;
+  /** Names of the weights where they are not the modules' own: a head that is tied to the embedding. */
+  readonly weights?: readonly string[];
+}
+
+/** @param module without ".weight" */
+export function embeddingPlace(module: string, vocabSize: number, width: number): LinearPlace {
+  return {
+    ...{ layer: 0, modules: [module], inFeatures: vocabSize, outFeatures: [width] },
+    ...{ bias: false, storedInOut: true, isEmbedding: true },
+  };
+}
+
+/** @param tiedTo name of the embedding's weight where the head has no other */
+export function headPlace(
+  module: string,
+  layers: number,
+  [vocabSize, width]: readonly [vocabSize: number, width: number],
+  {
+    tiedTo,
+    bias = false,
+  }: { readonly tiedTo?: string | undefined; readonly bias?: boolean | undefined } = {},
+): LinearPlace {
+  return {
+    ...{ layer: layers - 1, modules: [module], inFeatures: width, outFeatures: [vocabSize] },
+    ...{ bias, isHead: true },
+    ...(tiedTo === undefined ? {} : { weights: [tiedTo] }),
+  };
+}
+
+/** Names of the place's weights, one for each module. */
+export function weightsOf({ modules, weights }: LinearPlace): readonly string[] {
+  return weights ?? modules.map((module) => `${module}.weight`);
 }
 
 /** @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out */
@@ -53,6 +92,7 @@ export function matchGroups(
     const fits =
       place &&
       group.inFeatures === place.inFeatures &&
+      (group.input === "ids") === (place.isEmbedding ?? false) &&
       group.modules.length === group.outFeatures.length &&
       new Set(group.modules).size === group.modules.length &&
       group.modules.every((name, i) => {
@@ -62,7 +102,7 @@ export function matchGroups(
     if (!fits) {
       throw new TacetError(
         "unsupported_adapter",
-        `adapted group ${index} (${group.modules.join(", ").slice(0, 200)}) does not fit the model's layers`,
+        `adapted group ${index} (${group.modules.join(", ").slice(0, 200)}) does not fit the model`,
         { hint: "was the adapter made for another base model?" },
       );
     }

@@ -16,13 +16,18 @@ interface SlotOf {
 }
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
-export type LoadedStep = GroupStep | PairStep;
+export type LoadedStep = GroupStep | IdsStep | PairStep;
 
 export interface GroupStep {
   readonly kind: "begin" | "wait";
   readonly group: number;
   /** begin: x; wait: where the deltas go. */
   readonly slot: Slot;
+}
+
+export interface IdsStep {
+  readonly kind: "begin-ids";
+  readonly group: number;
 }
 
 export interface PairStep {
@@ -81,6 +86,7 @@ export function numberValues(
       }),
       newStates: slots(graph.outputs.filter(({ name }) => isNewStateName(name))),
       steps: steps.map((step): LoadedStep => {
+        if (step.kind === "begin-ids") return step;
         if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
         const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);
         return { ...step, slots: Object.fromEntries(slots) as Record<PairValue, Slot> };

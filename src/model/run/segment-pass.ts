@@ -24,7 +24,10 @@ interface GivenTensor extends Tensor {
 export type GivenMemory = Map<Slot, GivenTensor>;
 
 export class SegmentPass {
+  readonly ids: readonly number[];
   readonly tokens: number;
+  /** Rows of the logits that are asked for. */
+  readonly #logitRows: number;
   readonly #model: LoadedModel;
   readonly #cache: KvCache;
   readonly #memory: GivenMemory;
@@ -36,7 +39,9 @@ export class SegmentPass {
     this.#model = model;
     this.#cache = cache;
     this.#memory = memory;
+    this.ids = ids;
     this.tokens = ids.length;
+    this.#logitRows = firstRow < 0 ? -firstRow : ids.length - firstRow;
     this.#values = new Array(model.slotOf.size).fill(undefined);
     const give = (name: string, tensor: Tensor) => {
       const slot = model.slotOf.get(name);
@@ -84,7 +89,7 @@ export class SegmentPass {
 
   /**
    * Has a source's answer written where a segment will read it, (tokens, Σ outFeatures) row-major, zero where nothing
-   * is adapted.
+   * is adapted. At the head tokens are those whose logits are asked for.
    */
   async giveDeltas(
     slot: Slot,
@@ -94,10 +99,11 @@ export class SegmentPass {
     const place = this.#model.places[group];
     const { modules } = this.#model.deltas!.groups[group];
     const { data, parts } = this.#given(slot, () => {
+      const tokens = place.isHead ? this.#logitRows : this.tokens;
       const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
-      const data = new Float32Array(this.tokens * width);
-      const parts = this.tokens === 1 ? partsOf(place, modules, data) : undefined;
-      return { type: "float32", dims: [1, this.tokens, width], data, parts };
+      const data = new Float32Array(tokens * width);
+      const parts = tokens === 1 ? partsOf(place, modules, data) : undefined;
+      return { type: "float32", dims: [1, tokens, width], data, parts };
     });
     const deltas = await wait(parts);
     if (deltas !== parts) joinDeltas(place, modules, deltas, data);

@@ -9,6 +9,7 @@ import {
 } from "./loaded-model.ts";
 import { assertNever } from "../../base/errors.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import type { DeltaSource, PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
@@ -49,9 +50,16 @@ export interface RunnerUse {
   readonly canPair?: (first: number, second: number) => boolean;
 }
 
+/**
+ * Segments of one base model that are computed at a time. Passes of several conversations go on beside each other: while
+ * one waits for deltas, others compute. More at a time would only share the processor's cores and caches.
+ */
+const COMPUTING = 2;
+
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, "deltas"> {
   users: number;
+  readonly computing: FairSemaphore;
 }
 
 /** What has been asked for and not been waited for. */
@@ -61,13 +69,18 @@ interface Open {
 }
 
 export class SegmentRunner {
-  readonly timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 };
+  readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
 
-  private constructor(loaded: Loaded, { deltas, lookAheadAfter, canPair = () => true }: RunnerUse) {
+  private constructor(
+    loaded: Loaded,
+    { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
+    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 },
+  ) {
+    this.timings = timings;
     this.#loaded = loaded;
     this.#model = { ...loaded, deltas };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
@@ -106,8 +119,27 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    const shared: Loaded = { segments: loaded, slotOf, places, pairs, users: 0 };
+    const shared: Loaded = {
+      segments: loaded,
+      slotOf,
+      places,
+      pairs,
+      users: 0,
+      computing: new FairSemaphore(COMPUTING),
+    };
     return uses.map((use) => new SegmentRunner(shared, use));
+  }
+
+  /**
+   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
+   * To be disposed too.
+   */
+  withDeltas(deltas: DeltaSource): SegmentRunner {
+    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  }
+
+  sharesSessions(other: SegmentRunner): boolean {
+    return this.#loaded === other.#loaded;
   }
 
   /**
@@ -123,17 +155,18 @@ export class SegmentRunner {
     try {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
-        await this.#runSegment(pass, segment);
+        await this.#runSegment(pass, segment, signal);
         for (const step of segment.steps) {
           const start = performance.now();
           await this.#step(step, pass, open, signal);
-          const isBegin = step.kind === "begin" || step.kind === "ask-pair";
+          const isBegin = step.kind === "begin" || step.kind === "begin-ids" || step.kind === "ask-pair";
           this.timings[isBegin ? "beginMs" : "waitMs"] += performance.now() - start;
         }
         pass.release(segment);
       }
     } catch (error) {
       // Still on their way: their errors are ignored. They may still write into memory that we lent, so drop that too.
+      open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       this.#memory.delete(cache);
@@ -155,11 +188,20 @@ export class SegmentRunner {
     return memory;
   }
 
-  async #runSegment(pass: SegmentPass, segment: LoadedSegment): Promise<void> {
-    const start = performance.now();
-    await pass.runSegment(segment);
-    this.timings.sessionRuns++;
-    this.timings.modelMs += performance.now() - start;
+  async #runSegment(
+    pass: SegmentPass,
+    segment: LoadedSegment,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const leave = await this.#loaded.computing.take(signal);
+    try {
+      const start = performance.now();
+      await pass.runSegment(segment);
+      this.timings.sessionRuns++;
+      this.timings.modelMs += performance.now() - start;
+    } finally {
+      leave();
+    }
   }
 
   async #step(
@@ -170,8 +212,13 @@ export class SegmentRunner {
   ): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
-      case "begin":
-        open.pending = deltas.begin(step.group, pass.data(step.slot), pass.tokens);
+      case "begin": {
+        const x = pass.data(step.slot);
+        open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
+        break;
+      }
+      case "begin-ids":
+        open.pending = deltas.beginIds!(step.group, pass.ids);
         break;
       case "wait": {
         const pending = open.pending!;

@@ -18,10 +18,10 @@ export function unitedGroups(
   return places.flatMap((place): AdaptedGroup[] => {
     const adapted = new Set(matched.flatMap(({ groups, at }) => groups[at.get(place) ?? -1]?.modules ?? []));
     if (adapted.size === 0) return [];
-    const { layer, inFeatures } = place;
+    const { layer, inFeatures, isEmbedding = false } = place;
     const modules = place.modules.filter((name) => adapted.has(name));
     const outFeatures = modules.map((name) => place.outFeatures[place.modules.indexOf(name)]);
-    return [{ layer, inFeatures, modules, outFeatures }];
+    return [{ layer, inFeatures, ...(isEmbedding ? { input: "ids" as const } : {}), modules, outFeatures }];
   });
 }
 
@@ -62,6 +62,12 @@ export class SharedSource implements DeltaSource, LowRankSource {
     return this.#spread(group, tokens, started);
   }
 
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const own = this.#own[group];
+    const started = own === undefined ? undefined : this.#inner!.beginIds!(own.group, ids);
+    return this.#spread(group, ids.length, started);
+  }
+
   basisOf(group: number): Float32Array {
     return this.#inner!.lowRank!.basisOf(this.#ownOf(group).group);
   }
@@ -88,6 +94,7 @@ export class SharedSource implements DeltaSource, LowRankSource {
     const { outFeatures } = this.groups[group];
     const at = this.#own[group]?.at ?? [];
     return {
+      drop: () => started?.drop?.(),
       wait: async (targets = outFeatures.map((out) => new Float32Array(tokens * out))) => {
         for (const [i, target] of targets.entries()) if (!at.includes(i)) target.fill(0);
         if (started === undefined) return targets;

@@ -15,10 +15,10 @@ export interface RedisLinkOptions {
   /** redis:// or rediss:// (TLS), with user, password and number of the database where there are any. */
   readonly url: string;
   /** For a URL without one. */
-  readonly password?: string;
-  readonly replyMs?: number;
+  readonly password?: string | undefined;
+  readonly replyMs?: number | undefined;
   /** The connection was lost or is back. `reason` is a code without secrets. */
-  readonly onChange?: (state: "lost" | "ready", reason: string) => void;
+  readonly onChange?: ((state: "lost" | "ready", reason: string) => void) | undefined;
 }
 
 /** @throws TacetError bad_argument for a URL; connection_failed if the server can't be reached or refuses */

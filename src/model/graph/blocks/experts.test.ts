@@ -2,6 +2,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { randomWeights, type Shapes, SmallModels } from "../../../../test/support/small-models.ts";
 import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { nodePlatform } from "../../../platform/node.ts";
+import { NO_CHANGES } from "../../../weights/base-changes.ts";
+import { ChangesInUse } from "../changes-in-use.ts";
 import { originalWeights } from "../../weights/weight-source.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
@@ -129,9 +131,9 @@ async function mixed(
   const checkpoint = await models.write({}, weights);
   const builder = new SegmentBuilder(originalWeights(checkpoint), {
     groupAt: new Map(),
-    overlap: false,
     pairable: new Set(),
     loras: new Map(),
+    changes: new ChangesInUse(NO_CHANGES),
   });
   const given = (name: string, width: number) => builder.given(name, "float32", [1, "tokens", width]);
   const y = mixExperts(builder, layer, given("x", HIDDEN), given("scores", EXPERTS));

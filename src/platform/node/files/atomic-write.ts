@@ -57,6 +57,6 @@ function writeFailed(path: string, cause: unknown): TacetError {
   const [reason, hint] = reasons[errno] ?? [errno];
   return new TacetError("io_failed", `${path} cannot be written: ${reason}`, {
     cause,
-    ...(hint === undefined ? {} : { hint }),
+    hint,
   });
 }

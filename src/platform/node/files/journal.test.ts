@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../../../base/bytes.ts";
-import { crc32 } from "../../../base/crc32.ts";
 import { openJournal, readJournal } from "./journal.ts";
 
 let dir: string;
@@ -22,11 +21,6 @@ function write(records: readonly Uint8Array[] = RECORDS): void {
   for (const record of records) journal.append(record);
   journal.close();
 }
-
-it("crc32 is the one of everybody else", () => {
-  expect(crc32(utf8("123456789"))).toBe(0xcbf43926);
-  expect(crc32(utf8("6789"), crc32(utf8("12345")))).toBe(0xcbf43926);
-});
 
 describe("openJournal", () => {
   it("gives back what was appended, in order, and goes on behind it", () => {

@@ -20,7 +20,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { crc32 } from "../../../base/crc32.ts";
+import { crc32 } from "node:zlib";
 import { TacetError } from "../../../base/errors.ts";
 import type { Journal } from "../../../base/platform.ts";
 import { errnoOf } from "./errno.ts";

@@ -33,14 +33,14 @@ export interface LockOptions {
   /** Who holds it and what for, as an error begins: "another provider uses the data folder data". */
   readonly what: string;
   /** Milliseconds that a holder who lives is waited for. Default 0. */
-  readonly waitMs?: number;
+  readonly waitMs?: number | undefined;
   /** Called when somebody has taken the lock away, so that the holder stops writing. */
-  readonly onLost?: () => void;
+  readonly onLost?: (() => void) | undefined;
   /** Called once, when nothing can be told of the holder and so its lock has to be watched for `staleMs`. */
-  readonly onWatch?: (staleMs: number) => void;
-  readonly signal?: AbortSignal;
+  readonly onWatch?: ((staleMs: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Default 15,000. */
-  readonly staleMs?: number;
+  readonly staleMs?: number | undefined;
 }
 
 export interface FileLock {

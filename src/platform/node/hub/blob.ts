@@ -13,7 +13,7 @@ import { errnoOf } from "../files/errno.ts";
 
 export interface FetchOptions extends RetryOptions {
   /** Bytes of the file that are there; falls when a file has to begin anew. */
-  readonly onBytes?: (bytes: number) => void;
+  readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
 /**
@@ -57,7 +57,7 @@ async function lockBlob(name: string, blob: string, signal: AbortSignal | undefi
     what: `another process is downloading ${name}`,
     waitMs: Number.POSITIVE_INFINITY,
     onLost: () => lost.abort(new TacetError("io_failed", `another process has taken over ${path}`)),
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   });
   return { release, signal: signal === undefined ? lost.signal : AbortSignal.any([lost.signal, signal]) };
 }
@@ -81,7 +81,7 @@ async function fetchPart(
       onBytes(state.length);
       if (state.length === file.size) return;
       const { response, etag } = await hubGet(url, file.name, settings, {
-        ...(signal === undefined ? {} : { signal }),
+        signal,
         headers: state.length === 0 ? {} : { range: `bytes=${state.length}-` },
       });
       if (etag !== undefined && isDigest(etag) && etag !== file.digest) {

@@ -24,11 +24,11 @@ import { type HubSettings, readHubSettings } from "./settings.ts";
 
 export interface DownloadOptions extends RetryOptions {
   /** Bytes that are there and bytes in all, of what this call has to fetch. */
-  readonly onProgress?: (done: number, total: number) => void;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Told when the hub is not reached and an earlier download is used. */
-  readonly onWarning?: (message: string) => void;
+  readonly onWarning?: ((message: string) => void) | undefined;
   /** Default: by the environment. */
-  readonly settings?: HubSettings;
+  readonly settings?: HubSettings | undefined;
 }
 
 /**

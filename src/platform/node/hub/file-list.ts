@@ -27,7 +27,7 @@ export async function listFiles(
     what,
     async () => {
       const { signal } = options;
-      const { response } = await hubGet(url, what, settings, signal === undefined ? {} : { signal });
+      const { response } = await hubGet(url, what, settings, { signal });
       return await readBounded(response, host);
     },
     options,

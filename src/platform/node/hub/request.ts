@@ -40,7 +40,10 @@ export async function hubGet(
   url: string,
   what: string,
   settings: HubSettings,
-  { headers = {}, signal }: { headers?: Readonly<Record<string, string>>; signal?: AbortSignal } = {},
+  {
+    headers = {},
+    signal,
+  }: { headers?: Readonly<Record<string, string>>; signal?: AbortSignal | undefined } = {},
 ): Promise<HubResponse> {
   const origin = new URL(settings.endpoint).origin;
   let target = new URL(url);
@@ -126,11 +129,11 @@ function failureOf({ status, headers }: Response, { host }: URL, what: string, s
 }
 
 export interface RetryOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Wait before the second try, doubled each time (default 500). */
-  readonly retryMs?: number;
+  readonly retryMs?: number | undefined;
   /** Tries in all (default 6), 3 where the host is not reached. */
-  readonly tries?: number;
+  readonly tries?: number | undefined;
 }
 
 /**

@@ -9,16 +9,15 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocketServer } from "ws";
-import { checkOptions, type OptionTypes } from "../../../base/check-options.ts";
+import { checkOptions, type OptionTypes, withDefaults } from "../../../base/check-options.ts";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { networkOf } from "./address.ts";
-import { Admission, addressOf } from "./admission.ts";
+import { addressOf, ConnectionLimiter, type Rejection } from "./connection-limiter.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
-import type { Rejection } from "./rejection.ts";
 
 export interface ServeOptions {
   readonly host: string;
@@ -26,25 +25,25 @@ export interface ServeOptions {
   readonly port: number;
   readonly maxMessageBytes: number;
   /** Longest time that the server polls for a message before it sleeps, in microseconds; 0: not at all. */
-  readonly pollMicros?: number;
+  readonly pollMicros?: number | undefined;
   /** Serves wss:// instead of ws://. */
-  readonly tls?: TlsFiles;
-  readonly maxConnections?: number;
-  readonly maxConnectionsPerAddress?: number;
+  readonly tls?: TlsFiles | undefined;
+  readonly maxConnections?: number | undefined;
+  readonly maxConnectionsPerAddress?: number | undefined;
   /** A client's address is what a proxy in front says. */
-  readonly trustProxy?: boolean;
+  readonly trustProxy?: boolean | undefined;
   /** Longest time that a message may take to arrive. */
-  readonly receiveMs?: number;
+  readonly receiveMs?: number | undefined;
   /** Account of the memory that waits; by default one for this server. */
-  readonly waiting?: WaitingBytes;
+  readonly waiting?: WaitingBytes | undefined;
   /** Whether a request may become a WebSocket; others are refused with 403. By default all may. */
-  readonly admits?: (request: IncomingMessage) => boolean;
+  readonly admits?: ((request: IncomingMessage) => boolean) | undefined;
   /** Longest time that a connection may take to become a WebSocket. */
-  readonly handshakeMs?: number;
+  readonly handshakeMs?: number | undefined;
   readonly onConnection: (socket: MessageSocket) => void;
-  readonly onRejected?: (reason: Rejection) => void;
+  readonly onRejected?: ((reason: Rejection) => void) | undefined;
   /** A certificate was read again, or could not be. */
-  readonly onCertificate?: (error?: unknown) => void;
+  readonly onCertificate?: ((error?: unknown) => void) | undefined;
 }
 
 export interface SocketServer {
@@ -110,11 +109,11 @@ const STATUS: Readonly<Partial<Record<Rejection, string>>> = {
 /** @throws TacetError io_failed if the address is taken or can't be used, or a certificate not read; bad_argument */
 export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   checkOptions(given, OPTIONS, { of: "serveSockets", required: REQUIRED });
-  const options = { ...DEFAULTS, pollMicros: usualPollMicros(), ...given };
+  const options = withDefaults({ ...DEFAULTS, pollMicros: usualPollMicros() }, given);
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);
-  const admission = new Admission(options, options.waiting ?? new WaitingBytes(), onRejected);
+  const limiter = new ConnectionLimiter(options, options.waiting ?? new WaitingBytes(), onRejected);
   const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
   http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
   // A TLS stream has its address and port from the TCP socket below it.
@@ -122,7 +121,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const nameOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
   http.on("connection", (socket: Socket) => {
     if (options.trustProxy) return;
-    const leave = admission.enterEarly(socket, networkOf(socket.remoteAddress ?? ""));
+    const leave = limiter.enterEarly(socket, networkOf(socket.remoteAddress ?? ""));
     if (leave === undefined) {
       socket.destroy();
       return;
@@ -158,7 +157,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.on("error", () => {});
     early.get(nameOf(socket))?.();
     const address = addressOf(request, options.trustProxy);
-    const rejection = options.admits?.(request) === false ? foreign() : admission.enter(socket, address);
+    const rejection = options.admits?.(request) === false ? foreign() : limiter.enter(socket, address);
     if (rejection !== undefined) {
       socket.end(`HTTP/1.1 ${STATUS[rejection]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       socket.destroySoon();
@@ -166,7 +165,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     }
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      const share = admission.watch(socket, address, ws);
+      const share = limiter.watch(socket, address, ws);
       onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS), share));
     });
   });
@@ -174,7 +173,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     await listen(http, host, port);
   } catch (error) {
     endWatch();
-    admission.close();
+    limiter.close();
     throw error;
   }
   const { address, family, port: bound } = http.address() as AddressInfo;
@@ -195,7 +194,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
       await stop();
       clearTimeout(timer);
       endWatch();
-      admission.close();
+      limiter.close();
     },
   };
 }

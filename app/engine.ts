@@ -1,0 +1,228 @@
+/** The worker: base model, tokenizer and all cryptography. Keys and plaintext never leave it for the network. */
+
+import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+import * as ort from "onnxruntime-web/wasm";
+import { TacetError } from "../src/base/errors.ts";
+import { openPrivateModel, type PrivateModel } from "../src/client/private-model.ts";
+import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
+import { loadWebFolder, webBundleCache, webKeyCache, webPlatform } from "../src/platform/web.ts";
+import { securityOf } from "../src/rlwe/parameter-security.ts";
+import type { Checkpoint } from "../src/weights/checkpoint.ts";
+import { groupName } from "./group-names.ts";
+import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
+import { endsLink, failureOf, ProviderLink } from "./provider-link.ts";
+import { Tap } from "./tap.ts";
+
+/** What a dedicated worker has; the DOM's own types are a page's. */
+interface Scope {
+  postMessage(message: FromWorker): void;
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+}
+const scope = self as unknown as Scope;
+const say = (message: FromWorker): void => scope.postMessage(message);
+
+/** Milliseconds between two pictures of the wire. */
+const PICTURE_MS = 100;
+
+interface Joined {
+  readonly remote: PrivateModel;
+  readonly chat: ChatSession;
+}
+
+interface Opened {
+  readonly base: CausalLm;
+  /** With the base model alone; of one without a chat template undefined until an adapter brings one. */
+  chat: ChatSession | undefined;
+  readonly link: ProviderLink<Joined>;
+}
+
+let opened: Opened | undefined;
+/** The private conversation, also when the connection that it was had over is gone. */
+let privateChat: ChatSession | undefined;
+let stop = new AbortController();
+const tap = new Tap();
+
+scope.onmessage = ({ data }) => {
+  switch (data.type) {
+    case "start":
+      void start(data.settings, data.page).catch((error) =>
+        say({ type: "fatal", failure: failureOf(error) }),
+      );
+      break;
+    case "key":
+      opened?.link.retry(data.token);
+      break;
+    case "retry":
+      opened?.link.retry();
+      break;
+    case "stop":
+      stop.abort();
+      break;
+    case "reset":
+      opened?.chat?.reset();
+      privateChat?.reset();
+      break;
+    case "ask":
+      void ask(data).finally(() => say({ type: "idle" }));
+  }
+};
+
+/** The base model first: it can be asked while the provider is being reached. */
+async function start(settings: Settings, page: string): Promise<void> {
+  ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, page).href };
+  ort.env.wasm.numThreads = 1;
+  const { model } = settings;
+  const folder = { url: new URL("model/", page).href, files: model.files, version: model.version };
+  const tree = await loadWebFolder(folder, progress("Loading the model"));
+  const checkpoint = await openCheckpoint(tree);
+  const platform = webPlatform(ort);
+  const base = await CausalLm.load(checkpoint, platform.tensors, {
+    onProgress: progress("Preparing the model"),
+  });
+  const chat = (await hasChatTemplate(checkpoint))
+    ? await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" })
+    : undefined;
+  const link = new ProviderLink<Joined>(
+    (token) => join(settings, checkpoint, token),
+    (state) => say({ type: "link", link: state }),
+  );
+  opened = { base, chat, link };
+  say({ type: "base" });
+  void link.join();
+}
+
+async function join(settings: Settings, checkpoint: Checkpoint, token: string): Promise<Joined> {
+  const { provider, adapter, bundleDigest, allowInvocation = false } = settings;
+  const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
+    base: checkpoint,
+    provider,
+    allowInvocation,
+    cache: webBundleCache(),
+    keyCache: webKeyCache(),
+    onBundleProgress: progress("Fetching the adapter's public part"),
+    onLoadProgress: progress("Preparing the private model"),
+    adapter,
+    pinnedDigest: bundleDigest,
+    ...(token === "" ? {} : { token }),
+  });
+  const overflow = "drop-oldest";
+  // A base that was not trained for chat is asked as the adapter is.
+  opened!.chat ??= await ChatSession.open(opened!.base, remote.checkpoint, { overflow });
+  // What was said before, by the base model alone or over a connection that is gone, stays said.
+  const { messages } = privateChat ?? opened!.chat;
+  const chat = await ChatSession.open(remote.model, remote.checkpoint, { overflow, messages });
+  privateChat = chat;
+  tap.setGroups(remote.bundle.manifest.groups.map(groupName));
+  say({ type: "link", link: { state: "ready", ready: factsOf(remote) } });
+  say({ type: "budget", budget: remote.provider.budget });
+  return { remote, chat };
+}
+
+function progress(stage: string): (fraction: number) => void {
+  return (fraction) => say({ type: "progress", stage, fraction });
+}
+
+function factsOf({ bundle, model, provider }: PrivateModel): Ready {
+  const { manifest, digest } = bundle;
+  const { user, wornKey, keyDifference } = securityOf(manifest.parameters);
+  return {
+    adapter: manifest.adapter,
+    bundleDigest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    layers: new Set(manifest.groups.map(({ layer }) => layer)).size,
+    groups: manifest.groups.length,
+    contextLength: model.contextLength,
+    userBits: Math.floor(user.standardBits),
+    keyBits: Math.floor(Math.min(wornKey.standardBits, keyDifference.standardBits)),
+    tokensPerKey: provider.welcome.vectorsPerKey,
+  };
+}
+
+async function baseChat(): Promise<ChatSession> {
+  if (opened!.chat === undefined) await opened!.link.current(stop.signal);
+  return opened!.chat!;
+}
+
+/** The base model's answer first, then the private one, so that neither slows the other down. */
+async function ask(question: Extract<ToWorker, { type: "ask" }>): Promise<void> {
+  stop = new AbortController();
+  if (await askSide(question, "base", baseChat)) {
+    await askSide(question, "private", async () => {
+      const { remote, chat } = await opened!.link.current(stop.signal);
+      await remote.adapter.ready();
+      return chat;
+    });
+  }
+}
+
+/** @returns whether the other side shall be asked too */
+async function askSide(
+  question: Extract<ToWorker, { type: "ask" }>,
+  side: Side,
+  chatOf: () => ChatSession | Promise<ChatSession>,
+): Promise<boolean> {
+  const { turn, text, again, options } = question;
+  try {
+    if (!opened) throw new TacetError("not_ready", "the model is still loading");
+    say({ type: "begin", turn, side });
+    const chat = await chatOf();
+    if (!options.keepConversation) chat.reset();
+    await answer(turn, side, chat, text, again, options);
+    return !stop.signal.aborted;
+  } catch (error) {
+    say({ type: "failed", turn, side, failure: failureOf(error) });
+    if (side === "private" && endsLink(error)) await rejoin();
+    return false;
+  } finally {
+    const joined = side === "private" ? await joinedNow() : undefined;
+    if (joined) say({ type: "budget", budget: joined.remote.provider.budget });
+  }
+}
+
+async function joinedNow(): Promise<Joined | undefined> {
+  return await opened?.link.current(AbortSignal.abort()).catch(() => undefined);
+}
+
+/** A connection that was lost, or whose key is no longer good, is made anew. */
+async function rejoin(): Promise<void> {
+  const joined = await joinedNow();
+  if (joined === undefined) return; // it is being tried already
+  void opened!.link.join();
+  joined.chat.dispose();
+  await joined.remote.close().catch(() => {});
+}
+
+async function answer(
+  turn: number,
+  side: Side,
+  chat: ChatSession,
+  text: string,
+  again: boolean,
+  { maxNewTokens, temperature }: AskOptions,
+): Promise<void> {
+  const { signal } = stop;
+  const begun = performance.now();
+  if (side === "private") tap.begin();
+  let pictured = 0;
+  const show = (): void => {
+    if (side !== "private") return;
+    pictured = performance.now();
+    say({ type: "seen", seen: tap.seen });
+    say({ type: "times", groups: tap.times });
+  };
+  const wishes = { maxNewTokens, signal, sampling: { temperature } };
+  const last = chat.messages.findLast(({ role }) => role === "user");
+  // Where this side was not asked the last question, it is a new one to it.
+  const answer = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
+  for await (const piece of answer) {
+    if (piece.text !== "") say({ type: "text", turn, side, text: piece.text });
+    if (performance.now() - pictured > PICTURE_MS) {
+      show();
+      // Lets a request to stop come in: between two tokens nothing else may.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+  }
+  show();
+  const milliseconds = performance.now() - begun;
+  const { ids, reason } = await answer.end;
+  say({ type: "done", turn, side, ids, milliseconds, reason });
+}

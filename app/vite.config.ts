@@ -1,0 +1,29 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+/** The browser app, built into dist/app: static files that `tacet web` serves. */
+export default defineConfig({
+  root: here("."),
+  base: "./",
+  clearScreen: false,
+  logLevel: "warn",
+  worker: { format: "es" },
+  build: {
+    outDir: here("../dist/app"),
+    emptyOutDir: true,
+    target: "es2022",
+    sourcemap: false,
+    // A data: URL would need a hole in the content security policy.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 2000,
+    rolldownOptions: {
+      input: { index: here("index.html"), "service-worker": here("service-worker.ts") },
+      output: {
+        entryFileNames: ({ name }) => (name === "service-worker" ? "[name].js" : "assets/[name]-[hash].js"),
+      },
+    },
+  },
+});

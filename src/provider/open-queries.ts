@@ -1,0 +1,182 @@
+/**
+ * The queries of one connection: each is checked, kept memory for, charged, answered and counted. A fault of one is its
+ * own.
+ */
+import { TacetError } from "../base/errors.ts";
+import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
+import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
+import type { Limits } from "../wire/limits.ts";
+import type { ProviderEvent, ProviderTotals } from "./events.ts";
+import { groupKeyOf } from "./group-keys.ts";
+import type { Charged, KeyLedger } from "./key-ledger.ts";
+import type { KeyRates } from "./key-rates.ts";
+import { Meter } from "./meter.ts";
+import type { ComputedReply, ReplyScheduler } from "./reply-scheduler.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
+
+/** What is kept of a message that waits, besides its bytes. */
+export const HELD_COST = 256;
+
+export type Query = Extract<ClientMessage, { case: "query" }>["value"];
+
+/** What all connections of a provider share. */
+export interface QueryTools {
+  readonly limits: Limits;
+  readonly totals: ProviderTotals;
+  readonly replies: ReplyScheduler;
+  readonly keys: { readonly rates: KeyRates };
+  emit(event: ProviderEvent): void;
+}
+
+/** The connection that queries come from. */
+export interface QuerySource {
+  /** Its number, for events. */
+  readonly id: number;
+  readonly owner: object;
+  /** Whose turns long queries take: the key, or a connection without one. */
+  readonly party: object | string;
+  readonly share: WaitingShare;
+  isOver(): boolean;
+  send(frame: NonNullable<ProviderMessageInit>): void;
+}
+
+export class OpenQueries {
+  readonly #tools: QueryTools;
+  readonly #adapter: ServedAdapter;
+  readonly #ledger: KeyLedger;
+  readonly #from: QuerySource;
+  #count = 0;
+  #vectors = 0;
+
+  constructor(tools: QueryTools, adapter: ServedAdapter, ledger: KeyLedger, from: QuerySource) {
+    this.#tools = tools;
+    this.#adapter = adapter;
+    this.#ledger = ledger;
+    this.#from = from;
+  }
+
+  /** Queries that wait or are being computed. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Vectors that have been answered. */
+  get vectors(): number {
+    return this.#vectors;
+  }
+
+  /**
+   * Takes a query; what is returned charges and answers it.
+   *
+   * @throws TacetError what is wrong with it, or too_many_requests; nothing has been charged then
+   */
+  take(query: Query): () => Promise<void> {
+    const held = this.#hold(query, this.#check(query));
+    const since = performance.now();
+    this.#count++;
+    return async () => {
+      try {
+        const charged = await this.#charge(query);
+        if (this.#from.isOver()) return;
+        const computed = await this.#compute(query);
+        if (!this.#from.isOver()) this.#send(query, held, computed, charged.left, since);
+      } catch (error) {
+        this.#ended(held);
+        throw error;
+      }
+    };
+  }
+
+  /** The layer that answers it. Throws what is wrong with the query. */
+  #check({ group, vectors, ciphertext, keyId }: Query): ProviderLayer {
+    const { limits } = this.#tools;
+    const { layers } = this.#adapter;
+    const layer = group < layers.length ? layers[group] : undefined;
+    if (layer === undefined) throw new TacetError("unknown_group", `the bundle has no group ${group}`);
+    if (vectors > limits.maxVectors) {
+      const what = `${vectors} vectors exceed the limit of ${limits.maxVectors} a query`;
+      throw new TacetError("too_large", what);
+    }
+    if (this.#count >= limits.maxInFlight) {
+      throw new TacetError("too_many_requests", `more than ${limits.maxInFlight} queries are open`);
+    }
+    layer.checkQuery(ciphertext, vectors);
+    if (keyId.length !== KEY_ID_BYTES) {
+      const what = `a query names a key with ${KEY_ID_BYTES} bytes, got ${keyId.length}`;
+      throw new TacetError("bad_query", what, { hint: "ask for a key first, and name it in each query" });
+    }
+    return layer;
+  }
+
+  /**
+   * Keeps memory for a query and its reply until that is sent. A query keeps all bytes alive that came with it.
+   *
+   * @throws TacetError too_many_requests if there is none to be had
+   */
+  #hold({ vectors, ciphertext }: Query, layer: ProviderLayer): number {
+    const bytes = HELD_COST + ciphertext.buffer.byteLength + vectors * layer.replyBytes;
+    if (this.#from.share.hold(bytes)) return bytes;
+    throw new TacetError("too_many_requests", "too many bytes of queries and answers wait", {
+      hint: "read the answers, and ask again when some have come",
+    });
+  }
+
+  /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
+  async #charge({ group, vectors, ciphertext, keyId }: Query): Promise<Charged> {
+    const { name, bundle } = this.#adapter;
+    const ledger = this.#ledger;
+    const charged = await ledger.charge(group, vectors, ciphertext, keyId);
+    if (ledger instanceof Meter) {
+      this.#tools.emit({ type: "charged", connection: this.#from.id, adapter: name, vectors });
+    }
+    if (charged.replayed) return charged;
+    const { vectorsPerKey } = bundle.manifest.parameters;
+    this.#tools.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
+    return charged;
+  }
+
+  /** A short query at once, a long one in parts with others' parts in between. */
+  #compute({ group, vectors, ciphertext, keyId }: Query): ComputedReply | Promise<ComputedReply> {
+    const { owner, party } = this.#from;
+    const adapter = this.#adapter;
+    const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
+    return this.#tools.replies.answer({ owner, party, adapter, group, vectors, query: ciphertext, key });
+  }
+
+  #send(
+    { id, vectors }: Query,
+    held: number,
+    { words, ms }: ComputedReply,
+    left: number | undefined,
+    since: number,
+  ): void {
+    this.#ended(held);
+    const { totals } = this.#tools;
+    totals.queries++;
+    totals.vectors += vectors;
+    totals.computeMs += ms;
+    this.#vectors += vectors;
+    const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
+    this.#from.send({
+      case: "answer",
+      value: { id, words, computeMicros: Math.round(ms * 1000), ...vectorsLeft },
+    });
+    const waited = performance.now() - since;
+    const { name } = this.#adapter;
+    this.#tools.emit({
+      type: "answered",
+      connection: this.#from.id,
+      adapter: name,
+      query: id,
+      vectors,
+      ms: waited,
+    });
+  }
+
+  #ended(held: number): void {
+    this.#count--;
+    this.#from.share.release(held);
+  }
+}
