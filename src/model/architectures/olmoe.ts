@@ -37,7 +37,15 @@ export const olmoe: Architecture = {
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;
         const gate = { kind: "halves", activation } as const;
-        const choices = { ...counts, layer, hiddenSize, width, normalized, gate };
+        const choices = {
+          ...counts,
+          layer,
+          hiddenSize,
+          width,
+          normalized,
+          gate,
+          module: `${name}.mlp.experts`,
+        };
         const router = routerPlace(choices, `${name}.mlp.gate`);
         const names = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
         return separateExperts(choices, router, `${name}.mlp.experts`, names);
