@@ -43,11 +43,14 @@ export interface ExpertChoices extends ExpertCounts {
   readonly module: string;
 }
 
-/** @param name of the router's module */
+/**
+ * @param name of the router's module, as adapters have it
+ * @param stored name of its weight, where the checkpoint has another
+ */
 export function routerPlace(
   { layer, hiddenSize, experts }: ExpertChoices,
   name: string,
-  bias = false,
+  { stored, bias = false }: { readonly stored?: string; readonly bias?: boolean } = {},
 ): LinearPlace {
   return {
     layer,
@@ -56,6 +59,7 @@ export function routerPlace(
     outFeatures: [experts],
     bias,
     exact: true,
+    ...(stored === undefined ? {} : { weights: [stored] }),
   };
 }
 
