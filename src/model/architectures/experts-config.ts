@@ -43,14 +43,11 @@ export interface ExpertChoices extends ExpertCounts {
   readonly module: string;
 }
 
-/**
- * @param name of the router's module, as adapters have it
- * @param stored name of its weight, where the checkpoint has another
- */
+/** @param name of the router's module */
 export function routerPlace(
   { layer, hiddenSize, experts }: ExpertChoices,
   name: string,
-  { stored, bias = false }: { readonly stored?: string; readonly bias?: boolean } = {},
+  bias = false,
 ): LinearPlace {
   return {
     layer,
@@ -59,7 +56,6 @@ export function routerPlace(
     outFeatures: [experts],
     bias,
     exact: true,
-    ...(stored === undefined ? {} : { weights: [stored] }),
   };
 }
 

@@ -65,7 +65,7 @@ export const gptOss: Architecture = {
         };
         return joinedExperts(
           choices,
-          routerPlace(choices, `${name}.mlp.router`, { bias: true }),
+          routerPlace(choices, `${name}.mlp.router`, true),
           { gateUp: `${experts}.gate_up_proj`, down: `${experts}.down_proj` },
           {
             storedInOut: true,

@@ -51,11 +51,7 @@ export const graniteMoe: Architecture = {
           module: `${block}.experts`,
         };
         const names = { gateUp: `${block}.input_linear.weight`, down: `${block}.output_linear.weight` };
-        return joinedExperts(
-          choices,
-          routerPlace(choices, `${block}.router`, { stored: `${block}.router.layer.weight` }),
-          names,
-        );
+        return joinedExperts(choices, routerPlace(choices, `${block}.router.layer`), names);
       },
     });
   },

@@ -43,7 +43,7 @@ export const mixtral: Architecture = {
           gate,
           module: `${name}.mlp.experts`,
         };
-        const router = routerPlace(choices, `${name}.mlp.gate`, { stored: `${block}.gate.weight` });
+        const router = routerPlace(choices, `${block}.gate`);
         return separateExperts(choices, router, `${block}.experts`, { gate: "w1", up: "w3", down: "w2" });
       },
     });
