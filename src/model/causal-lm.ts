@@ -104,7 +104,7 @@ const UNCUT: SegmentPlan = {
 const SINGLE_THREAD_HIDDEN_SIZE = 512;
 const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
 const PASS_TOKENS = 512;
-/** The attention operator makes heads·tokens·context scores of 4 bytes in a pass: at most this many bytes, and of deltas too. */
+/** The attention operator makes heads·tokens·context scores of 4 bytes in a pass: at most this many bytes. */
 const SCORE_BYTES = 256e6;
 /** Tokens that a new cache has room for. */
 const INITIAL_CAPACITY = 128;
@@ -239,13 +239,13 @@ export class CausalLm {
     refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
     const { threads } = options;
+    const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
       uses.map(({ deltas }) => deltas),
     );
     const sources = uses.map((use) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
-    const passTokens = choosePassTokens(decoder, contextLength, groupAt.keys(), options.passTokens);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
       writeSegments(new SegmentBuilder(source, plan), decoder, positions);
     const source = await openWeights(checkpoint, options, {
@@ -421,20 +421,11 @@ function pairablePlaces(
   });
 }
 
-/** As many tokens as keep the scores of a full context, and the deltas of a place, within their limit. */
-function choosePassTokens(
-  { heads }: DecoderConfig,
-  contextLength: number,
-  adapted: Iterable<LinearPlace>,
-  asked?: number,
-): number {
+/** As many tokens as keep the scores of a full context within their limit. */
+function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked?: number): number {
   if (asked !== undefined) return assertInteger(asked, "passTokens", 1, 2 ** 24);
-  // What is added to experts comes for all of them.
-  const deltas = [...adapted].map(
-    ({ outFeatures, rowsPerToken = 1 }) => rowsPerToken * outFeatures.reduce((sum, out) => sum + out, 0),
-  );
-  const most = Math.max(heads * contextLength, ...deltas);
-  return Math.max(16, Math.min(PASS_TOKENS, Math.floor(SCORE_BYTES / (4 * most))));
+  const fitting = Math.floor(SCORE_BYTES / (4 * heads * contextLength));
+  return Math.max(16, Math.min(PASS_TOKENS, fitting));
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

@@ -1,14 +1,11 @@
 /** Families held to transformers' numbers where they are read in parts, and where their weights have fewer bits. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { openLoraAdapter } from "../weights/lora-adapter.ts";
-import { fitAdapter } from "./adapter/fit-adapter.ts";
-import { LocalLora } from "./adapter/local-lora.ts";
 import { CausalLm, type LoadOptions } from "./causal-lm.ts";
 
 const NAMES = goldenHfNames();
@@ -90,19 +87,4 @@ describe.each(NAMES)("%s", (name) => {
       expect(same).toBeGreaterThan(5);
     },
   );
-});
-
-const EXPERTS = "../shared/golden-peft/experts";
-describe.skipIf(!existsSync(EXPERTS))("an adapter of experts", () => {
-  it("gives peft's logits inside the graph and cut, in one pass and in several", async () => {
-    const want = JSON.parse(readFileSync(join(EXPERTS, "expected.json"), "utf8"));
-    const checkpoint = await openCheckpoint(nodeFileTree(EXPERTS));
-    const adapter = await openLoraAdapter(nodeFileTree(join(EXPERTS, "adapter")));
-    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
-    for (const options of [{ adapter }, { deltas }, { deltas, passTokens: 3 }]) {
-      const model = await CausalLm.load(checkpoint, nodePlatform().tensors, options);
-      models.push(model);
-      expectClose(await model.forward(want.input_ids, model.newCache()), want.logits_last_adapter);
-    }
-  });
 });

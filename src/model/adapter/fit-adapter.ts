@@ -16,7 +16,6 @@ import type { AdaptedGroup } from "../delta-source.ts";
 import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
 import { linearPlaces } from "../graph/write-decoder.ts";
 import { compareCopies } from "./base-copies.ts";
-import { expertModules } from "./expert-modules.ts";
 import { rowScales } from "./row-scales.ts";
 
 /** An adapter, fitted to its base model. */
@@ -39,8 +38,7 @@ export interface FittedAdapter {
  * @throws TacetError bad_adapter for an adapter of another base model, by its modules or its invocation,
  *   unsupported_adapter for a module that is nowhere in the forward pass, unsupported_model, bad_checkpoint
  */
-export async function fitAdapter(opened: LoraAdapter, checkpoint: Checkpoint): Promise<FittedAdapter> {
-  const adapter = { ...opened, modules: expertModules(opened.modules) };
+export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): Promise<FittedAdapter> {
   const decoder = describeDecoder(checkpoint);
   checkInvocation(adapter, decoder.vocabSize);
   const places = linearPlaces(decoder);
@@ -49,8 +47,7 @@ export async function fitAdapter(opened: LoraAdapter, checkpoint: Checkpoint): P
     const place = placeOf.get(module.name);
     // A module of the base model that is at no place is refused by its group below.
     if (!place && !checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
-    if (place?.isExperts) checkExpert(module, place, checkpoint);
-    else if (place) checkShape(module, place, checkpoint);
+    if (place) checkShape(module, place, checkpoint);
   }
   const groups = groupAdaptedModules(
     adapter.modules.values(),
@@ -114,22 +111,6 @@ function noSuchModule(name: string, { tree }: Checkpoint): TacetError {
   return new TacetError(
     "bad_adapter",
     `the base model ${tree.label} has no tensor ${quoteName(`${name}.weight`)}, whose module the adapter changes`,
-    { hint: ANOTHER_BASE },
-  );
-}
-
-/** Of a parameter's slice: how its file stores it says nothing about the adapter. */
-function checkExpert(
-  { name, inFeatures, outFeatures }: LoraModule,
-  place: LinearPlace,
-  { tree }: Checkpoint,
-): void {
-  const wanted = [place.inFeatures, place.outFeatures[place.modules.indexOf(name)]];
-  if (inFeatures === wanted[0] && outFeatures === wanted[1]) return;
-  throw new TacetError(
-    "bad_adapter",
-    `the adapter changes ${quoteName(name)} as a module from ${inFeatures} to ${outFeatures} features, in the base ` +
-      `model ${tree.label} it is one from ${wanted[0]} to ${wanted[1]}`,
     { hint: ANOTHER_BASE },
   );
 }

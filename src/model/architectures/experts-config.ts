@@ -1,7 +1,7 @@
 /** Mixtures of experts as config.json and the names of tensors have them. */
 
 import type { ExpertGate, ExpertMatrices } from "../graph/blocks/experts.ts";
-import { expertsPlace, type LinearPlace } from "../graph/linear-place.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Experts } from "../graph/modules/experts.ts";
 import { bad, count, present, type RawConfig, show } from "./config-fields.ts";
 
@@ -39,8 +39,6 @@ export interface ExpertChoices extends ExpertCounts {
   readonly width: number;
   readonly normalized: boolean;
   readonly gate: ExpertGate;
-  /** The module of transformers 5 that has gates and ups of all experts in one parameter, downs in another. */
-  readonly module: string;
 }
 
 /** @param name of the router's module */
@@ -105,18 +103,10 @@ export function joinedExperts(
 }
 
 function expertsOf(
-  { layer, experts, chosen, normalized, gate, module }: ExpertChoices,
+  { experts, chosen, normalized, gate }: ExpertChoices,
   router: LinearPlace,
   first: ExpertMatrices,
   second: ExpertMatrices,
 ): Experts {
-  const place = (parameter: string, { inFeatures, outFeatures }: ExpertMatrices) => {
-    const width = outFeatures.reduce((sum, out) => sum + out, 0);
-    return expertsPlace(layer, `${module}.${parameter}`, experts, [inFeatures, width]);
-  };
-  const places = {
-    first: place("gate_up_proj", first),
-    second: { ...place("down_proj", second), rowsPerToken: chosen },
-  };
-  return { kind: "experts", router, places, experts, chosen, normalized, first, gate, second };
+  return { kind: "experts", router, experts, chosen, normalized, first, gate, second };
 }

@@ -53,16 +53,8 @@ export const gptOss: Architecture = {
       }),
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;
+        const choices = { ...counts, layer, hiddenSize, width, normalized: true, gate: GATE };
         const experts = `${name}.mlp.experts`;
-        const choices = {
-          ...counts,
-          layer,
-          hiddenSize,
-          width,
-          normalized: true,
-          gate: GATE,
-          module: experts,
-        };
         return joinedExperts(
           choices,
           routerPlace(choices, `${name}.mlp.router`, true),

@@ -40,16 +40,8 @@ export const graniteMoe: Architecture = {
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;
         const gate = { kind: "halves", activation } as const;
+        const choices = { ...counts, layer, hiddenSize, width, normalized: true, gate };
         const block = `${name}.block_sparse_moe`;
-        const choices = {
-          ...counts,
-          layer,
-          hiddenSize,
-          width,
-          normalized: true,
-          gate,
-          module: `${block}.experts`,
-        };
         const names = { gateUp: `${block}.input_linear.weight`, down: `${block}.output_linear.weight` };
         return joinedExperts(choices, routerPlace(choices, `${block}.router.layer`), names);
       },

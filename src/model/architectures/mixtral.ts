@@ -33,16 +33,8 @@ export const mixtral: Architecture = {
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;
         const gate = { kind: "halves", activation } as const;
+        const choices = { ...counts, layer, hiddenSize, width, normalized: true, gate };
         const block = `${name}.block_sparse_moe`;
-        const choices = {
-          ...counts,
-          layer,
-          hiddenSize,
-          width,
-          normalized: true,
-          gate,
-          module: `${name}.mlp.experts`,
-        };
         const router = routerPlace(choices, `${block}.gate`);
         return separateExperts(choices, router, `${block}.experts`, { gate: "w1", up: "w3", down: "w2" });
       },

@@ -37,15 +37,7 @@ export const olmoe: Architecture = {
       mlp(layer, name) {
         const { hiddenSize, mlpSize: width } = sizes;
         const gate = { kind: "halves", activation } as const;
-        const choices = {
-          ...counts,
-          layer,
-          hiddenSize,
-          width,
-          normalized,
-          gate,
-          module: `${name}.mlp.experts`,
-        };
+        const choices = { ...counts, layer, hiddenSize, width, normalized, gate };
         const router = routerPlace(choices, `${name}.mlp.gate`);
         const names = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
         return separateExperts(choices, router, `${name}.mlp.experts`, names);

@@ -111,7 +111,7 @@ function readExperts(
   return (layer, name) => {
     if (dense.includes(layer) || (layer + 1) % step !== 0) return undefined;
     const gate = { kind: "halves", activation } as const;
-    const choices = { ...counts, layer, hiddenSize, width, normalized, gate, module: `${name}.mlp.experts` };
+    const choices = { ...counts, layer, hiddenSize, width, normalized, gate };
     const router = routerPlace(choices, `${name}.mlp.gate`);
     const names = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
     return separateExperts(choices, router, `${name}.mlp.experts`, names);

@@ -2,7 +2,6 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
-import { sliceName } from "../weights/weight-source.ts";
 import type { DeltaSource } from "../delta-source.ts";
 
 /**
@@ -24,13 +23,6 @@ export interface LinearPlace {
   readonly storedInOut?: boolean;
   /** The weights are never rounded. */
   readonly exact?: boolean;
-  /**
-   * The modules are the experts of a mixture, each a slice of one parameter (`sliceName`): their products are made in
-   * modules/experts.ts, and only what is added to them is made here.
-   */
-  readonly isExperts?: boolean;
-  /** Rows of the input for each token, if there are several. */
-  readonly rowsPerToken?: number;
   /** Rows are looked up by token: `inFeatures` is the vocabulary. */
   readonly isEmbedding?: boolean;
   /** It makes the logits. */
@@ -61,27 +53,6 @@ export function headPlace(
     ...{ layer: layers - 1, modules: [module], inFeatures: width, outFeatures: [vocabSize] },
     ...{ bias, isHead: true },
     ...(tiedTo === undefined ? {} : { weights: [tiedTo] }),
-  };
-}
-
-/**
- * The experts' slices of one parameter.
- *
- * @param parameter its name, with the module that has it
- */
-export function expertsPlace(
-  layer: number,
-  parameter: string,
-  experts: number,
-  [inFeatures, outFeatures]: readonly [inFeatures: number, outFeatures: number],
-): LinearPlace {
-  return {
-    layer,
-    modules: Array.from({ length: experts }, (_, expert) => sliceName(parameter, expert, experts)),
-    inFeatures,
-    outFeatures: new Array<number>(experts).fill(outFeatures),
-    bias: false,
-    isExperts: true,
   };
 }
 

@@ -177,30 +177,6 @@ export class SegmentBuilder {
     return this.node("Add", [base, delta], [outputOf(base.dims, name)])[0];
   }
 
-  /**
-   * What `work` makes, and the deltas of a place whose products it makes: x (1, rows, in) → (1, rows, Σ out). The
-   * graph is cut before and behind `work`, and the deltas come while it runs. Without a DeltaSource at this place
-   * there are none.
-   */
-  beside<T>(place: LinearPlace, x: Value, work: () => T): [made: T, delta: Value | undefined] {
-    const group = this.plan.groupAt.get(place);
-    if (group === undefined) return [work(), undefined];
-    const delta = this.given(`delta.${group}`, "float32", [...x.dims.slice(0, 2), sum(place.outFeatures)]);
-    this.expose(x);
-    this.step({ kind: "begin", group, value: x.name });
-    this.cut();
-    const made = work();
-    this.step({ kind: "wait", group, value: delta.name });
-    this.cut();
-    return [made, delta];
-  }
-
-  /** y + B·A·x of one module that is adapted inside the graph, y as it is for another one. */
-  addLoraOf(name: string, [inFeatures, outFeatures]: readonly [number, number], x: Value, y: Value): Value {
-    const place = { layer: 0, modules: [name], inFeatures, outFeatures: [outFeatures], bias: false };
-    return addLora(this, place, this.plan.loras, x, y);
-  }
-
   /** h + delta for an embedding: ids (1, tokens), h (1, tokens, out). Cuts the graph if a DeltaSource adds to it. */
   addToEmbedding(place: LinearPlace, ids: Value, h: Value): Value {
     const group = this.plan.groupAt.get(place);

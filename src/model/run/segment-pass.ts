@@ -89,7 +89,7 @@ export class SegmentPass {
 
   /**
    * Has a source's answer written where a segment will read it, (tokens, Σ outFeatures) row-major, zero where nothing
-   * is adapted. At the head tokens are those whose logits are asked for; at experts each counts as often as it is routed.
+   * is adapted. At the head tokens are those whose logits are asked for.
    */
   async giveDeltas(
     slot: Slot,
@@ -99,7 +99,7 @@ export class SegmentPass {
     const place = this.#model.places[group];
     const { modules } = this.#model.deltas!.groups[group];
     const { data, parts } = this.#given(slot, () => {
-      const tokens = place.isHead ? this.#logitRows : this.tokens * (place.rowsPerToken ?? 1);
+      const tokens = place.isHead ? this.#logitRows : this.tokens;
       const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
       const data = new Float32Array(tokens * width);
       const parts = tokens === 1 ? partsOf(place, modules, data) : undefined;

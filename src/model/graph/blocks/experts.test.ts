@@ -5,7 +5,6 @@ import { nodePlatform } from "../../../platform/node.ts";
 import { NO_CHANGES } from "../../../weights/base-changes.ts";
 import { ChangesInUse } from "../changes-in-use.ts";
 import { originalWeights } from "../../weights/weight-source.ts";
-import { expertsPlace } from "../linear-place.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
 
@@ -75,13 +74,6 @@ function random(seed: string, length: number, spread: number): Float32Array {
   return Float32Array.from(randomWords(seededRandom(seed), length), (word) => spread * (word / 2 ** 31 - 1));
 }
 
-function placesOf({ first, second }: ExpertLayer) {
-  return {
-    first: expertsPlace(0, "first", EXPERTS, [HIDDEN, 2 * WIDTH]),
-    second: expertsPlace(0, "second", EXPERTS, [second.inFeatures, first.inFeatures]),
-  };
-}
-
 /** Σ_e w_e·W₂ₑ·act(W₁ₑ·x) of one token, in float64. */
 function oracle(
   layer: ExpertLayer,
@@ -144,7 +136,7 @@ async function mixed(
     changes: new ChangesInUse(NO_CHANGES),
   });
   const given = (name: string, width: number) => builder.given(name, "float32", [1, "tokens", width]);
-  const y = mixExperts(builder, layer, placesOf(layer), given("x", HIDDEN), given("scores", EXPERTS));
+  const y = mixExperts(builder, layer, given("x", HIDDEN), given("scores", EXPERTS));
   builder.expose(y);
   const [{ graph }] = builder.finish();
   const session = await nodePlatform().tensors.createSession(graph.encode(), { threads: 1 });

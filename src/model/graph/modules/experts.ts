@@ -2,7 +2,7 @@
 
 import { activate } from "../blocks/activation.ts";
 import { splitColumns } from "../blocks/columns.ts";
-import { type ExpertLayer, type ExpertPlaces, mixExperts } from "../blocks/experts.ts";
+import { type ExpertLayer, mixExperts } from "../blocks/experts.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { Value } from "../onnx-graph.ts";
 import type { Mlp } from "./mlp.ts";
@@ -13,7 +13,6 @@ export interface Experts extends ExpertLayer {
   readonly kind: "experts";
   /** One module, an output for each expert. */
   readonly router: LinearPlace;
-  readonly places: ExpertPlaces;
   readonly shared?: {
     readonly mlp: Mlp;
     /** One module with one output g: what the MLP gives is multiplied by sigmoid(g). */
@@ -22,12 +21,7 @@ export interface Experts extends ExpertLayer {
 }
 
 export const expertsWriter: ModuleWriter<Experts> = {
-  places: ({ router, shared, places }) => [
-    router,
-    ...(shared ? [shared.gate, shared.mlp.in, shared.mlp.out] : []),
-    places.first,
-    places.second,
-  ],
+  places: ({ router, shared }) => (shared ? [router, shared.gate, shared.mlp.in, shared.mlp.out] : [router]),
   entry: () => undefined,
   write(pass, module, x) {
     const { builder } = pass;
@@ -35,7 +29,7 @@ export const expertsWriter: ModuleWriter<Experts> = {
     const { shared } = module;
     // Places are asked for in this order, and what follows a cut needs less carried over it.
     const always = shared && sharedExpert(pass, shared, x);
-    const mixed = mixExperts(builder, module, module.places, x, scores);
+    const mixed = mixExperts(builder, module, x, scores);
     return always ? builder.node("Add", [mixed, always], [{ dims: mixed.dims }])[0] : mixed;
   },
 };
