@@ -30,7 +30,8 @@ export interface GroupSpec {
   readonly layer: number;
   readonly modules: readonly string[];
   readonly inFeatures: number;
-  readonly input?: "ids";
+  readonly input?: "ids" | "routed";
+  readonly rowsPerToken?: number;
 }
 
 export interface CreateBundleInput {
@@ -183,6 +184,7 @@ function createGroup(
       layer: group.layer,
       inFeatures: group.inFeatures,
       ...(group.input === undefined ? {} : { input: group.input }),
+      ...(group.rowsPerToken === undefined ? {} : { rowsPerToken: group.rowsPerToken }),
       modules: parts.map(({ module }) => module),
     },
     tensors: { scales, bases: parts.map(({ basis }) => basis) },

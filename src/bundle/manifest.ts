@@ -19,6 +19,8 @@ export const EXTENDED_VERSION = 3;
 export { refusal } from "./manifest-fields.ts";
 
 const MAX_GROUPS = 65_536;
+/** Of a group: as many experts as models have. */
+const MAX_MODULES = 1024;
 const MAX_DIMENSION = 1 << 20;
 /** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
 export const MAX_BASIS_RANK = 512;
@@ -33,8 +35,10 @@ export interface BundleModule {
 export interface BundleGroup {
   readonly layer: number;
   readonly inFeatures: number;
-  /** "ids": x is the one-hot of a token. */
-  readonly input?: "ids";
+  /** "ids": x is the one-hot of a token; "routed": the modules are experts, all of whose rows are asked for. */
+  readonly input?: "ids" | "routed";
+  /** Vectors of one token, where there are more than one. */
+  readonly rowsPerToken?: number;
   readonly modules: readonly BundleModule[];
 }
 
@@ -65,7 +69,7 @@ export function versionOf({ groups, changes }: Pick<BundleManifest, "groups" | "
 }
 
 /** Σ rows of the modules: R. */
-export function rowsOf(group: BundleGroup): number {
+export function groupRows(group: BundleGroup): number {
   return group.modules.reduce((sum, module) => sum + module.rows, 0);
 }
 
@@ -89,8 +93,8 @@ export function decodeManifest(json: string): BundleManifest {
   const groups = array(fields.groups, "groups", MAX_GROUPS);
   const text = decodeAdapterText(fields.text);
   const isExtended = version === EXTENDED_VERSION;
-  const changes =
-    isExtended && fields.changes !== undefined ? decodeManifestChanges(fields.changes) : undefined;
+  if (!isExtended && fields.changes !== undefined) throw refusal("version 2 has no changes");
+  const changes = fields.changes === undefined ? undefined : decodeManifestChanges(fields.changes);
   const decoded = groups.map((group, i) => decodeGroup(group, `groups[${i}]`, isExtended));
   if (versionOf({ groups: decoded, ...(changes && { changes }) }) !== version)
     throw refusal(`it has version ${version} and nothing that needs it`);
@@ -128,8 +132,10 @@ function decodeParameters(raw: unknown): Parameters {
 function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup {
   const fields = record(raw, at);
   const input = isExtended ? fields.input : undefined;
-  if (input !== undefined && input !== "ids") throw refusal(`${at}.input is not "ids"`);
-  const modules = array(fields.modules, `${at}.modules`, 256).map((module, i) => {
+  if (input !== undefined && input !== "ids" && input !== "routed")
+    throw refusal(`${at}.input is not "ids" or "routed"`);
+  const perToken = input === "routed" ? fields.rowsPerToken : undefined;
+  const modules = array(fields.modules, `${at}.modules`, MAX_MODULES).map((module, i) => {
     const where = `${at}.modules[${i}]`;
     const parts = record(module, where);
     return {
@@ -150,6 +156,9 @@ function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup
     layer: integer(fields.layer, `${at}.layer`, 0, 65_535),
     inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_DIMENSION),
     ...(input === undefined ? {} : { input }),
+    ...(perToken === undefined
+      ? {}
+      : { rowsPerToken: integer(perToken, `${at}.rowsPerToken`, 1, MAX_MODULES) }),
     modules,
   };
 }

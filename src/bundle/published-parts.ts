@@ -21,7 +21,7 @@ export const PARTS: Readonly<Record<PartName, PartFacts>> = {
   norm: {
     what: "weights of norms",
     tells: "the trained weights, exactly",
-    anyway: "nothing of them: but a norm is computed where the activations are, so no client can run without",
+    anyway: "nothing of them, but a norm is computed where the activations are, so no client can run without",
   },
   bias: {
     what: "biases",
@@ -33,7 +33,7 @@ export const PARTS: Readonly<Record<PartName, PartFacts>> = {
     tells:
       "the ratio of each trained row length to the length of W + B·A: one number an output, not A, B or the lengths themselves",
     anyway:
-      "nothing of them: but the base's product is scaled where it is computed, so no client can run without",
+      "nothing of them, but the base's product is scaled where it is computed, so no client can run without",
   },
   modules: {
     what: "whole modules (modules_to_save)",

@@ -1,8 +1,8 @@
 /** A KV cache that knows which ids it holds, so that a prompt that begins like the last one is read from there on. */
 
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 import type { KvCache } from "../model/kv-cache.ts";
+import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 
 export type CachedGenerateOptions = Omit<GenerateOptions, "cache" | "cachedIds">;
 
@@ -66,7 +66,8 @@ export class CachedContext {
     const adaptedFrom = model.adaptedFrom(promptIds);
     if (!model.isOnBaseOf(this.model)) return 0;
     const common = this.reusable(promptIds, adaptedFrom);
-    return model === this.model ? common : Math.min(common, adaptedFrom, this.#cache.adaptedFrom);
+    if (model === this.model) return common;
+    return this.#cache.keepable(Math.min(common, adaptedFrom, this.#cache.adaptedFrom));
   }
 
   /**

@@ -17,7 +17,13 @@ export interface AdaptedGroup {
   /** Length of x. */
   readonly inFeatures: number;
   /** "ids": the module is an embedding; x is the one-hot of a token, of which `beginIds` is given the place. */
-  readonly input?: "ids";
+  /**
+   * "routed": the modules are experts; x has a row for each token, or for each route, and the deltas are those of routes
+   * (`beginRouted`). All modules have as many outputs.
+   */
+  readonly input?: "ids" | "routed";
+  /** Rows of x for each token: more than one where there is one for each route. Default: 1. */
+  readonly rowsPerToken?: number;
   /** Length of each module's output, in the order of `modules`. */
   readonly outFeatures: readonly number[];
 }
@@ -34,13 +40,25 @@ export interface PendingDelta {
   drop?(): void;
 }
 
+/** What asking costs beside computing, as measured lately. */
+export interface Line {
+  /** Milliseconds from asking for one vector to its answer. */
+  readonly roundTripMs: number;
+  /** Milliseconds that one vector more takes. */
+  readonly vectorMs: number;
+}
+
 export interface DeltaSource {
   /** In the order in which a forward pass asks for them. */
   readonly groups: readonly AdaptedGroup[];
+  /** Of a source that is asked over a network. Read anew for each pass. */
+  readonly line?: Line | undefined;
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;
   /** What it changes of the base model besides, for whoever runs it to apply. */
   readonly changes?: BaseChanges | undefined;
+  /** Tokens that may still be asked for, as far as is known; undefined: any number. */
+  readonly vectorsLeft?: number | undefined;
   /** Of an activated LoRA: it is asked from the last place in a prompt on that has these ids (model/invocation.ts). */
   readonly invocationTokens?: readonly number[] | undefined;
   /**
@@ -50,6 +68,19 @@ export interface DeltaSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta;
   /** As {@link begin} for a group whose input is ids: one token each. Present where there is such a group. */
   beginIds?(group: number, ids: readonly number[]): PendingDelta;
+  /**
+   * As {@link begin} for a group of experts: all of x is asked for as one, whoever the routes lead to, and the deltas are
+   * one array (routes, outFeatures[0]). Present where there is such a group.
+   *
+   * @param x (rows, inFeatures) row-major
+   */
+  beginRouted?(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta;
+}
+
+/** Which row of x goes to which expert: entry i is route i. */
+export interface RoutesTaken {
+  readonly rows: ArrayLike<number>;
+  readonly experts: ArrayLike<number>;
 }
 
 /** What a group is asked for. */
@@ -61,6 +92,8 @@ export interface GroupInput {
 
 /** Deltas that are combinations of a few known directions: delta = Σ_k y_k·b_k, k < rank. */
 export interface LowRankSource {
+  /** How many directions a group has that {@link basisOf} can be asked for. */
+  rankOf(group: number): number;
   /** b_1, b_2, … of a group with one module, (rank, outFeatures) row-major. */
   basisOf(group: number): Float32Array;
   /**

@@ -129,6 +129,11 @@ export class KvCache {
     return copy;
   }
 
+  /** A layer's state of now, by the name of the graph's input; undefined for other inputs. */
+  stateOf(name: string): Tensor | undefined {
+    return this.#states.current(name);
+  }
+
   /** Frees the memory; the cache cannot be used any more. */
   dispose(): void {
     this.#disposed = true;
@@ -176,13 +181,14 @@ export class KvCache {
     yield* this.#states.tensors();
   }
 
-  /** Writes rows of `newRowsName` behind the tokens of the cache. They count after `commit`. */
-  store(layer: number, rows: Float32Array): void {
+  /** Writes rows of `newRowsName` of the tokens from `first` on, behind those of the cache. They count after `commit`. */
+  store(layer: number, rows: Float32Array, first = this.#length): void {
     const { kvHeads, headDim, key, value } = this.#rows[layer]!;
     const size = rows.length / (2 * kvHeads);
-    assertInteger(this.#length + size / headDim, "tokens", 0, this.#capacity);
+    assertInteger(first, "first", this.#length, this.#capacity);
+    assertInteger(first + size / headDim, "tokens", 0, this.#capacity);
     for (let head = 0; head < kvHeads; head++) {
-      const at = (head * this.#capacity + this.#length) * headDim;
+      const at = (head * this.#capacity + first) * headDim;
       key.data.set(rows.subarray(head * size, (head + 1) * size), at);
       value.data.set(rows.subarray((kvHeads + head) * size, (kvHeads + head + 1) * size), at);
     }

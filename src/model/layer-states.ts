@@ -51,6 +51,14 @@ export class LayerStates {
     return this.#now;
   }
 
+  /**
+   * A state, by the name of the graph's input; undefined for other names. What the running pass has stored is newer: of a
+   * prompt in parts, each part goes on from what the one before has made of the layer.
+   */
+  current(name: string): StateTensor | undefined {
+    return this.#next.get(name) ?? this.#now.get(name);
+  }
+
   /** Takes an output of a pass, by its name. It counts after `commit`. */
   store(name: string, data: Float32Array): void {
     const input = this.#inputOf.get(name)!;

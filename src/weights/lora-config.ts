@@ -8,6 +8,7 @@
 
 import { type ErrorCode, TacetError } from "../base/errors.ts";
 import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
+import { HANDLED_FIELDS, INERT_FIELDS, UNSUPPORTED_FIELDS } from "./lora-fields.ts";
 import { modulePattern } from "./module-pattern.ts";
 
 const PATH = "adapter_config.json";
@@ -39,64 +40,6 @@ export interface LoraConfig {
 
 /** Most ids of an invocation; PEFT has no limit, and nobody writes long ones. */
 export const MAX_INVOCATION_TOKENS = 64;
-
-/** Fields that say how the adapter was trained or is loaded, and nothing about its function once trained. */
-const INERT_FIELDS: ReadonlySet<string> = new Set([
-  "auto_mapping",
-  "base_model_name_or_path",
-  "corda_config",
-  "eva_config",
-  "exclude_modules",
-  "inference_mode",
-  "layers_pattern",
-  "layers_to_transform",
-  "loftq_config",
-  "lora_dropout",
-  // ms-swift's: how it trained.
-  "lora_dtype",
-  "lora_ga_config",
-  "lorap_emb_lr",
-  "lorap_lr_ratio",
-  "megatron_config",
-  "megatron_core",
-  "parent_library",
-  "peft_version",
-  "qalora_group_size",
-  "revision",
-  "runtime_config",
-  "target_modules",
-  "task_type",
-  "velora_config",
-]);
-
-const HANDLED_FIELDS: ReadonlySet<string> = new Set([
-  "alora_invocation_tokens",
-  "alpha_pattern",
-  "bias",
-  "ensure_weight_tying",
-  // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
-  "fan_in_fan_out",
-  "init_lora_weights",
-  "lora_alpha",
-  "lora_bias",
-  "modules_to_save",
-  "peft_type",
-  "r",
-  "rank_pattern",
-  "target_parameters",
-  "trainable_token_indices",
-  "use_dora",
-  "use_rslora",
-]);
-
-/** What is known to change the function, in words; any other unknown field that is switched on is named as it is. */
-const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
-  use_qalora: "is a QALoRA adapter (use_qalora), which pools its input",
-  use_bdlora: "is a BD-LoRA adapter (use_bdlora), whose matrices are block-diagonal",
-  layer_replication: "repeats layers of the base model (layer_replication)",
-  invocation_string:
-    "is an activated LoRA of the time before PEFT (invocation_string), which says a text and not its tokens",
-};
 
 const WRITE_TOKENS =
   "write the token ids of that text into alora_invocation_tokens, as PEFT 0.18 and later have it, and take " +
@@ -179,7 +122,7 @@ function refuseOtherFunctions(config: JsonRecord): void {
     );
   }
   for (const [field, value] of Object.entries(config)) {
-    if (INERT_FIELDS.has(field) || HANDLED_FIELDS.has(field) || isOff(value)) continue;
+    if (INERT_FIELDS.has(field) || Object.hasOwn(HANDLED_FIELDS, field) || isOff(value)) continue;
     if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) {
       throw unsupported(UNSUPPORTED_FIELDS[field], field === "invocation_string" ? WRITE_TOKENS : RETRAIN);
     }

@@ -1,6 +1,8 @@
 /** Every field of PEFT's LoraConfig, switched on: it is read, it changes nothing, or it is refused by its name. */
 import { describe, expect, it } from "vitest";
+import { expectTable } from "../../test/support/computed-parts.ts";
 import { readLoraConfig } from "./lora-config.ts";
+import { HANDLED_FIELDS, INERT_FIELDS, UNSUPPORTED_FIELDS } from "./lora-fields.ts";
 
 const PLAIN = { peft_type: "LORA", r: 4, lora_alpha: 8, bias: "none" };
 const MODULE = "model.layers.0.self_attn.q_proj";
@@ -65,7 +67,34 @@ const REFUSED: Record<string, unknown> = {
   kasa_config: { beta: 1 },
 };
 
+const MODELS = new URL("../../docs/models.md", import.meta.url);
+
 describe("fields of LoraConfig", () => {
+  it("are those of the tables, and the tables are in docs/models.md", () => {
+    const table = Object.entries(HANDLED_FIELDS).map(
+      ([field, { what, publishes = [] }]) => `| \`${field}\` | ${what} | ${publishes.join(", ")} |`,
+    );
+    const list = (fields: Iterable<string>) => [...fields].map((field) => "`" + field + "`").join(", ");
+    expectTable(
+      MODELS,
+      "adapters",
+      [
+        "| field | what it does | a client must be shown |",
+        "|---|---|---|",
+        ...table,
+        "",
+        `Nothing about the function, and not asked: ${list(INERT_FIELDS)}.`,
+        "",
+        `Refused by name, and so is every field that is switched on and unknown: ${list(Object.keys(UNSUPPORTED_FIELDS))}.`,
+      ].join("\n"),
+    );
+    for (const field of Object.keys(READ)) expect(HANDLED_FIELDS).toHaveProperty(field);
+    for (const field of Object.keys(HARMLESS)) {
+      const isRead = Object.hasOwn(HANDLED_FIELDS, field);
+      expect(isRead || INERT_FIELDS.has(field), field).toBe(true);
+    }
+  });
+
   it.each(Object.entries(READ))("%s is read", (field, value) => {
     expect(seen({ [field]: value })).not.toEqual(seen({}));
   });

@@ -19,8 +19,6 @@ import { startProvider, stopProviders } from "../support/provider-process.ts";
 /** Refused by name. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   "olora-raw": /base weights that olora changed/,
-  experts: /Qwen3MoeForCausalLM/,
-  router: /Qwen3MoeForCausalLM/,
 };
 /** What the private layers may add, of the most that the adapter moves a logit. */
 const PRIVATE_ERROR = 0.02;

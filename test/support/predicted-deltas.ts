@@ -6,9 +6,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Bundle, type BundleTensors, decodeBundle } from "../../src/bundle/bundle.ts";
-import { rowsOf } from "../../src/bundle/manifest.ts";
+import { groupRows } from "../../src/bundle/manifest.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
-import type { AdaptedGroup, DeltaSource, PendingDelta } from "../../src/model/delta-source.ts";
+import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../../src/model/delta-source.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { predictedNoiseParts, scaledNorm } from "../../src/pll/noise.ts";
 import type { BaseChanges } from "../../src/weights/base-changes.ts";
@@ -59,16 +59,17 @@ export class PredictedDeltas implements DeltaSource {
     this.#vectorsPerKey = parameters.vectorsPerKey;
     this.#norm = scaledNorm(parameters);
     this.#weightNoise = predictedNoiseParts(parameters, 0).weightError / this.#norm;
-    this.groups = manifest.groups.map(({ layer, modules, inFeatures, input }) => ({
+    this.groups = manifest.groups.map(({ layer, modules, inFeatures, input, rowsPerToken }) => ({
       layer,
       ...(input === undefined ? {} : { input }),
+      ...(rowsPerToken === undefined ? {} : { rowsPerToken }),
       modules: modules.map(({ name }) => name),
       inFeatures,
       outFeatures: modules.map(({ outFeatures }) => outFeatures),
     }));
     this.#groups = manifest.groups.map((spec, g) => {
       const n = spec.inFeatures;
-      const freshNoise = Array.from({ length: rowsOf(spec) }, (_, r) => {
+      const freshNoise = Array.from({ length: groupRows(spec) }, (_, r) => {
         const rowNorm = Math.hypot(...weights[g].subarray(r * n, (r + 1) * n));
         const { weightError: _ofKey, activation, ...fresh } = predictedNoiseParts(parameters, rowNorm);
         // A one-hot has one entry that is rounded, and c·1 is nearly an integer.
@@ -113,6 +114,23 @@ export class PredictedDeltas implements DeltaSource {
       async wait(targets) {
         for (const [i, target] of (targets ?? []).entries()) target.set(deltas[i]);
         return targets ?? deltas;
+      },
+    };
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const { outFeatures } = this.groups[group];
+    const [width] = outFeatures;
+    const all = this.begin(group, x, rows).wait();
+    return {
+      async wait() {
+        const deltas = await all;
+        const out = new Float32Array(routes.experts.length * width);
+        for (let i = 0; i < routes.experts.length; i++) {
+          const at = routes.rows[i] * width;
+          out.set(deltas[routes.experts[i]].subarray(at, at + width), i * width);
+        }
+        return [out];
       },
     };
   }

@@ -1,19 +1,19 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
+import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
 import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
-import { vocabSizeOf } from "../../model/causal-lm.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { nodeFileTree } from "../../platform/node.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
 import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
@@ -25,10 +25,10 @@ import {
 import { describePublished, publishedFacts } from "../shared/published-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
-import { makeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
-import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+import { makeBundle } from "./make-bundle.ts";
+import { readSigningKey } from "./signing-key.ts";
 
 export interface BundleOptions {
   readonly adapter: string;
@@ -72,7 +72,10 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
     );
   }
   const signs = initializationSigns(
-    groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
+    // PEFT begins an embedding's A at zero.
+    groups
+      .filter(({ input }) => input !== "ids")
+      .flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
   if (!options.json) {
     warnOfInitialization(signs);
@@ -122,7 +125,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();
   printField("a token", `${grouped(cost.bytesUp)} bytes up, ${grouped(cost.bytesDown)} down`);
-  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.vectorsPerKey} tokens`);
+  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.tokensPerKey} tokens`);
   printField("provider", `${grouped(cost.providerMacs)} multiply-adds a token`);
   print();
   printField("query", showBits(security.query));

@@ -3,17 +3,17 @@
  * separate memory.
  */
 import { extname } from "node:path";
+import { bundleIdBytes } from "../../bundle/manifest.ts";
 import { WorkerPool } from "../../platform/node.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
-  ReplyPart,
-  ReplyPool,
   ComputedReply,
   KeyPart,
   KeyPartTask,
+  ReplyPart,
+  ReplyPool,
   ServedAdapter,
 } from "../../provider/provider.ts";
-import { bundleIdBytes } from "../../bundle/manifest.ts";
 
 /** The way to a worker and back takes some 0.1 ms: this is about ten times as much work. */
 const LEAST_PRODUCTS = 2 ** 23;
@@ -36,7 +36,7 @@ interface Task {
 /** A part of a query, or one of a key. */
 export type WorkerRequest =
   | (Task & { readonly vectors: number; readonly query: Uint8Array })
-  | (Task & { readonly keyId: Uint8Array });
+  | (Task & { readonly keyId: Uint8Array; readonly before: readonly Uint8Array[] });
 
 /** Null where it failed: what failed is not said, it may hold anything. */
 export type WorkerReply = ComputedReply | KeyPart | null;
@@ -78,8 +78,8 @@ export class ThreadedReplyPool implements ReplyPool {
     return (await this.#run(task, [copy.buffer as ArrayBuffer])) as ComputedReply;
   }
 
-  async makeKeyPart({ adapter, group, keyId, key }: KeyPartTask): Promise<KeyPart> {
-    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId }, [])) as KeyPart;
+  async makeKeyPart({ adapter, group, keyId, before, key }: KeyPartTask): Promise<KeyPart> {
+    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId, before }, [])) as KeyPart;
   }
 
   close(): Promise<void> {

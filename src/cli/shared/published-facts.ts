@@ -6,7 +6,7 @@ import { PARTS } from "../../bundle/published-parts.ts";
 export function describePublished({ changes }: BundleManifest): string[] {
   return (changes?.published ?? []).map((name) => {
     const { what, tells, anyway } = PARTS[name];
-    return `${what}: tells ${tells}; a client that asks would learn anyway ${anyway}`;
+    return `${what}: tells ${tells}; a client that asks would learn anyway: ${anyway}`;
   });
 }
 

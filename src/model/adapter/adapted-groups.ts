@@ -8,6 +8,8 @@ export interface AdaptedModule {
   readonly inFeatures: number;
   readonly outFeatures: number;
   readonly isEmbedding?: boolean;
+  /** It is one of the experts that share a router, asked in so many rows for each token. */
+  readonly routed?: { readonly rowsPerToken: number };
 }
 
 /**
@@ -33,7 +35,7 @@ export function groupAdaptedModules(
     const members = names.flatMap((name) => left.get(name) ?? []);
     if (members.length === 0) continue;
     for (const { name } of members) left.delete(name);
-    const { name: first, inFeatures, isEmbedding = false } = members[0];
+    const { name: first, inFeatures, isEmbedding = false, routed } = members[0];
     const stray = members.find((member) => member.inFeatures !== inFeatures);
     if (stray) {
       throw new TacetError(
@@ -47,6 +49,7 @@ export function groupAdaptedModules(
       modules: members.map(({ name }) => name),
       inFeatures,
       ...(isEmbedding ? { input: "ids" as const } : {}),
+      ...(routed ? { input: "routed" as const, ...routed } : {}),
       outFeatures: members.map(({ outFeatures }) => outFeatures),
     });
   }

@@ -10,11 +10,11 @@ import {
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { AdapterParts, LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "./adapted-groups.ts";
 import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
-import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
+import { expertNames, type LinearPlace, weightsOf } from "../graph/linear-place.ts";
 import { linearPlaces } from "../graph/write-decoder.ts";
+import { type AdaptedModule, groupAdaptedModules } from "./adapted-groups.ts";
 import { compareCopies } from "./base-copies.ts";
 import { rowScales } from "./row-scales.ts";
 
@@ -43,22 +43,47 @@ export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): 
   checkInvocation(adapter, decoder.vocabSize);
   const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
+  const all = new Map<string, LoraModule & AdaptedModule>();
   for (const module of adapter.modules.values()) {
+    for (const one of module.experts === undefined ? [module] : expertModules(module)) {
+      const rowsPerToken = placeOf.get(one.name)?.rowsPerToken;
+      all.set(one.name, rowsPerToken === undefined ? one : { ...one, routed: { rowsPerToken } });
+    }
+  }
+  for (const module of all.values()) {
     const place = placeOf.get(module.name);
     // A module of the base model that is at no place is refused by its group below.
     if (!place && !checkpoint.has(`${module.name}.weight`)) throw noSuchModule(module.name, checkpoint);
-    if (place) checkShape(module, place, checkpoint);
+    if (place?.isRouted) checkExpert(module, place, all);
+    else if (place) checkShape(module, place, checkpoint);
   }
   const groups = groupAdaptedModules(
-    adapter.modules.values(),
+    all.values(),
     places.map(({ modules }) => modules),
   );
-  const { more, modules, invocationTokens } = adapter;
-  if (!more) return { groups, modules, changes: NO_CHANGES, invocationTokens };
+  const { more, invocationTokens } = adapter;
+  if (!more) return { groups, modules: all, changes: NO_CHANGES, invocationTokens };
   await compareCopies(more.copies, placeOf, checkpoint);
   const scales = await rowScales(adapter, more.magnitudes, placeOf, checkpoint);
   const changes = { scales, biases: more.biases, ...tied(more, places) };
-  return { groups, modules: scaled(modules, scales), changes, invocationTokens };
+  return { groups, modules: scaled(all, scales), changes, invocationTokens };
+}
+
+/**
+ * A parameter of all experts, (experts, …), has A_e below each other, and column k·experts + e of B is B_e's k-th.
+ * Source: PEFT `src/peft/tuners/lora/layer.py`, ParamWrapper.
+ */
+function expertModules({ name, experts = 1, a, b, ...rest }: LoraModule): LoraModule[] {
+  const { inFeatures, outFeatures } = rest;
+  const rank = rest.rank / experts;
+  return expertNames(name, experts).map((expert, e): LoraModule => {
+    const own = new Float32Array(outFeatures * rank);
+    for (let o = 0; o < outFeatures; o++) {
+      for (let k = 0; k < rank; k++) own[o * rank + k] = b[o * rank * experts + k * experts + e];
+    }
+    const rows = a.slice(e * rank * inFeatures, (e + 1) * rank * inFeatures);
+    return { ...rest, name: expert, rank, a: rows, b: own };
+  });
 }
 
 /** B of DoRA modules is s ⊙ B. */
@@ -111,6 +136,23 @@ function noSuchModule(name: string, { tree }: Checkpoint): TacetError {
   return new TacetError(
     "bad_adapter",
     `the base model ${tree.label} has no tensor ${quoteName(`${name}.weight`)}, whose module the adapter changes`,
+    { hint: ANOTHER_BASE },
+  );
+}
+
+function checkExpert(
+  { name, inFeatures, outFeatures }: LoraModule,
+  place: LinearPlace,
+  all: ReadonlyMap<string, LoraModule>,
+): void {
+  const missing = place.modules.find((module) => !all.has(module));
+  if (missing === undefined && inFeatures === place.inFeatures && outFeatures === place.outFeatures[0])
+    return;
+  const parameter = quoteName(name.slice(0, name.lastIndexOf(".")));
+  throw new TacetError(
+    "bad_adapter",
+    `the adapter changes ${parameter} from ${inFeatures} to ${outFeatures} features, and in the base model it has ` +
+      `${place.modules.length} experts from ${place.inFeatures} to ${place.outFeatures[0]}`,
     { hint: ANOTHER_BASE },
   );
 }

@@ -3,7 +3,14 @@
 import { assertInteger, assertLength } from "../../base/assert.ts";
 import { type BaseChanges, NO_CHANGES } from "../../weights/base-changes.ts";
 import type { LoraModule } from "../../weights/lora-adapter.ts";
-import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
+import type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  LowRankSource,
+  PendingDelta,
+  RoutesTaken,
+} from "../delta-source.ts";
 
 interface Module extends LoraModule {
   /** b as columns, (rank, outFeatures) row-major. */
@@ -74,6 +81,12 @@ export class LocalLora implements DeltaSource, LowRankSource {
     return pendingOf(hidden.then((hidden) => this.#deltas({ group, tokens }, hidden)));
   }
 
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    assertInteger(group, "group", 0, this.groups.length - 1);
+    assertLength(x, "x", rows * this.groups[group].inFeatures);
+    return pendingOf(Promise.resolve().then(() => [this.#routedDeltas(this.#modules[group], x, routes)]));
+  }
+
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
     const found = this.#effects.get(second.group);
     if (found?.first !== first.group)
@@ -88,6 +101,10 @@ export class LocalLora implements DeltaSource, LowRankSource {
         ),
       ),
     ];
+  }
+
+  rankOf(group: number): number {
+    return this.#modules[group].reduce((sum, { rank }) => sum + rank, 0);
   }
 
   basisOf(group: number): Float32Array {
@@ -111,6 +128,21 @@ export class LocalLora implements DeltaSource, LowRankSource {
     // Not before the caller goes on: it may have other work to start first.
     const hidden = Promise.resolve().then(() => project(this.#modules[group], x, tokens));
     return { group, tokens, hidden };
+  }
+
+  /** (routes, out) */
+  #routedDeltas(modules: readonly Module[], x: Float32Array, { rows, experts }: RoutesTaken): Float32Array {
+    const { outFeatures, inFeatures } = modules[0];
+    const out = new Float32Array(experts.length * outFeatures);
+    const sums = this.#sums.subarray(0, outFeatures);
+    for (let route = 0; route < experts.length; route++) {
+      const expert = modules[experts[route]];
+      const row = x.subarray(rows[route] * inFeatures, (rows[route] + 1) * inFeatures);
+      sums.fill(0);
+      addColumns(expert.columns, project([expert], row, 1), sums);
+      out.set(sums, route * outFeatures);
+    }
+    return out;
   }
 
   /** (tokens, out) of each module of the group. */

@@ -107,8 +107,6 @@ export interface Layout {
   readonly more?: (layer: number, name: string) => readonly Block[];
 }
 
-const moduleOf = (weight: string): string => weight.replace(/\.weight$/, "");
-
 export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
   const { layers, hiddenSize, heads, vocabSize, trainedContext, tiedHead } = sizes;
   const names = { ...NAMES, ...layout.names };
@@ -136,6 +134,10 @@ export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
       ...layout.head,
     },
   };
+}
+
+function moduleOf(weight: string): string {
+  return weight.replace(/\.weight$/, "");
 }
 
 /** The longest context that all rotations of the blocks serve. */

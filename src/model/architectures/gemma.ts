@@ -94,6 +94,8 @@ export const gemma3: Architecture = {
   name: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
   describe(raw) {
+    // The class has the field and no use for it.
+    demand(raw, "attn_logit_softcapping", []);
     const { norm, attention, layout } = readSecond(raw, { attention: null, final: null });
     const sizes = readSizes(raw, { ...SECOND, vocabSize: 262208, trainedContext: 131072 });
     const window = patternWindow(6, 4096)(raw, sizes.layers);

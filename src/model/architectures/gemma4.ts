@@ -26,7 +26,7 @@ export const gemma4: Architecture = {
   name: "Gemma4ForCausalLM",
   modelType: "gemma4_text",
   describe(raw) {
-    refuseRelatives(raw, ["final_logit_softcapping"]);
+    refuseRelatives(raw, ["final_logit_softcapping", "num_experts"]);
     demand(raw, "enable_moe_block", [false]);
     demand(raw, "use_bidirectional_attention", ["vision"]); // of pictures alone
     const sizes = readSizes(raw, {
@@ -128,7 +128,7 @@ function readLayers(raw: RawConfig, sizes: Sizes, norm: NormKind) {
   const shared = isShared ? count(raw, "num_kv_shared_layers", 0, layers - 1) : 0;
   const full = readFullSizes(raw, sizes, isFull, keysAreValues);
   const rotary = {
-    full: readFullRotary(raw, { ...sizes, headDim: full.headDim }),
+    full: readFullRotary(raw, { ...full, trainedContext: sizes.trainedContext }),
     local: readRotaryOf(raw, "sliding_attention", sizes, {}),
   };
   return (layer: number, name: string): Partial<Attention> => {
@@ -190,7 +190,7 @@ function readFullSizes(
 }
 
 /** "proportional": angles as if all of a head were turned, of which only the first share is. */
-function readFullRotary(raw: RawConfig, sizes: Sizes): Rotary {
+function readFullRotary(raw: RawConfig, sizes: Pick<Sizes, "headDim" | "trainedContext">): Rotary {
   const { headDim } = sizes;
   const all = raw.rope_parameters as RawConfig | null | undefined;
   const own = (present(all) ? all?.full_attention : FULL_ROPE) as RawConfig | null | undefined;

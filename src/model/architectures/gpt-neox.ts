@@ -14,7 +14,6 @@ export const gptNeoX: Architecture = {
   describe(file) {
     const raw = withAliases(file, { partial_rotary_factor: "rotary_pct", rope_theta: "rotary_emb_base" });
     refuseRelatives(raw);
-    demand(raw, "is_decoder", [false]);
     const sizes = readSizes(raw, {
       layers: 44,
       heads: 64,

@@ -58,6 +58,7 @@ export const gptOss: Architecture = {
         return joinedExperts(
           choices,
           routerPlace(choices, `${name}.mlp.router`, true),
+          experts,
           { gateUp: `${experts}.gate_up_proj`, down: `${experts}.down_proj` },
           {
             storedInOut: true,

@@ -12,13 +12,13 @@ import {
   weightsOf,
   worstError,
 } from "../../../test/support/small-models.ts";
-import { nodePlatform } from "../../platform/node.ts";
 import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
+import { nodePlatform } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { ACTIVATIONS } from "../graph/blocks/activation.ts";
-import { CausalLm } from "../causal-lm.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
+import { CausalLm } from "../causal-lm.ts";
+import { ACTIVATIONS } from "../graph/blocks/activation.ts";
 import { parseGpt2Config } from "./gpt2-config.ts";
 
 const GOLDEN = "test/fixtures/golden/gpt2-f32";

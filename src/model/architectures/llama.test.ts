@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../../base/errors.ts";
-import type { RawConfig } from "./config-fields.ts";
-import { architectureOf } from "./registry.ts";
 import type { Architecture } from "./architecture.ts";
+import type { RawConfig } from "./config-fields.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
+import { architectureOf } from "./registry.ts";
 
 const small = {
   hidden_size: 96,

@@ -16,8 +16,8 @@ import { glm, glm4 } from "./glm.ts";
 import { gptNeoX } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
 import { gptOss } from "./gpt-oss.ts";
-import { graniteMoe } from "./granite-moe.ts";
 import { granite } from "./granite.ts";
+import { graniteMoe } from "./granite-moe.ts";
 import { hunyuanDense } from "./hunyuan.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 import { ministral3 } from "./ministral3.ts";
@@ -38,9 +38,13 @@ export const ARCHITECTURES: readonly Architecture[] = [
   llama,
   mistral,
   ministral3,
+  mixtral,
   qwen2,
+  qwen2Moe,
   qwen3,
+  qwen3Moe,
   qwen35,
+  gptOss,
   gemma,
   gemma2,
   gemma3,
@@ -52,7 +56,9 @@ export const ARCHITECTURES: readonly Architecture[] = [
   ...chatGlm,
   olmo2,
   olmo3,
+  olmoe,
   granite,
+  graniteMoe,
   smollm3,
   stableLm,
   starcoder2,
@@ -67,12 +73,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
   gpt2,
   opt,
   bloom,
-  mixtral,
-  qwen2Moe,
-  qwen3Moe,
-  gptOss,
-  olmoe,
-  graniteMoe,
 ];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */

@@ -1,7 +1,7 @@
 /** The rotary settings of config.json, in the spellings that transformers has used. */
 
-import { bad, demand, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
 import type { Rope, RopeScaling } from "../graph/rope.ts";
+import { bad, demand, positive, present, type RawConfig, show, unsupported } from "./config-fields.ts";
 
 /** What a family's class in transformers fills in, and what it reads itself. */
 export interface RopeFamily {

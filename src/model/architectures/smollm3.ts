@@ -3,10 +3,11 @@
 import type { Architecture } from "./architecture.ts";
 import { buildDecoder } from "./build-decoder.ts";
 import { readActivation, readBiases, readRms } from "./common-fields.ts";
-import { bad, count, flag, present, type RawConfig, unsupported } from "./config-fields.ts";
+import { bad, count, present, type RawConfig } from "./config-fields.ts";
 import { refuseRelatives } from "./relatives.ts";
 import { readRotary } from "./rotary-config.ts";
 import { readSizes } from "./sizes.ts";
+import { askedWindow, windowIn } from "./sliding-window.ts";
 
 export const smollm3: Architecture = {
   name: "SmolLM3ForCausalLM",
@@ -25,13 +26,19 @@ export const smollm3: Architecture = {
     });
     const rotary = readRotary(raw, sizes, { theta: 2e6 });
     const turns = turningLayers(raw, sizes.layers);
-    // Windows follow from the layers that turn nothing, unless `layer_types` says which; no released file has one.
-    if (flag(raw, "use_sliding_window", false)) throw unsupported("use_sliding_window", true);
+    const window = askedWindow(
+      { sliding_window: null, ...raw },
+      sizes.layers,
+      () => (layer) => !turns[layer],
+    );
     return buildDecoder(sizes, {
       norm: readRms(raw),
       bias: readBiases(raw, { attention: false, mlp: false }),
       activation: readActivation(raw, "silu"),
-      attention: (layer) => ({ rotary: turns[layer] ? rotary : null }),
+      attention: (layer) => ({
+        window: windowIn(window, layer),
+        rotary: turns[layer] ? rotary : null,
+      }),
     });
   },
 };

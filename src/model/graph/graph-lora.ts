@@ -47,7 +47,7 @@ const TRANSPOSED = { domain: CONTRIB, attributes: { transB: 1 } };
 
 function lowRankProduct(builder: GraphWriter, module: LoraModule, x: Value): Value {
   const { b, rank, outFeatures } = module;
-  const lead = x.dims.slice(0, 2);
+  const lead = module.isEmbedding ? x.dims : x.dims.slice(0, -1);
   const hidden = module.isEmbedding ? columnsOf(builder, module, x) : project(builder, module, x);
   const columns = builder.graph.constant([outFeatures, rank], b);
   return builder.node("FusedMatMul", [hidden, columns], [{ dims: [...lead, outFeatures] }], TRANSPOSED)[0];
@@ -59,7 +59,7 @@ function project(builder: GraphWriter, { a, rank, inFeatures, scale }: LoraModul
     [rank, inFeatures],
     a.map((value) => value * scale),
   );
-  return builder.node("FusedMatMul", [x, scaled], [{ dims: [...x.dims.slice(0, 2), rank] }], TRANSPOSED)[0];
+  return builder.node("FusedMatMul", [x, scaled], [{ dims: [...x.dims.slice(0, -1), rank] }], TRANSPOSED)[0];
 }
 
 /** scale·A[:, ids] */

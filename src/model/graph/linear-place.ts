@@ -25,10 +25,36 @@ export interface LinearPlace {
   readonly exact?: boolean;
   /** Rows are looked up by token: `inFeatures` is the vocabulary. */
   readonly isEmbedding?: boolean;
+  /**
+   * The modules are experts: each row of x is for those that the router has chosen for it, and the outputs are of routes
+   * (blocks/routing.ts), (routes, out). All have the same sizes.
+   */
+  readonly isRouted?: boolean;
+  /** Rows of x for each token; default: 1. */
+  readonly rowsPerToken?: number;
   /** It makes the logits. */
   readonly isHead?: boolean;
   /** Names of the weights where they are not the modules' own: a head that is tied to the embedding. */
   readonly weights?: readonly string[];
+}
+
+/** One of the two matrices of all experts. @param parameter as an adapter names it: "…mlp.experts.down_proj" */
+export function expertPlace(
+  layer: number,
+  parameter: string,
+  experts: number,
+  [inFeatures, outFeatures]: readonly [inFeatures: number, outFeatures: number],
+  rowsPerToken: number,
+): LinearPlace {
+  return {
+    ...{ layer, modules: expertNames(parameter, experts), inFeatures, bias: false },
+    ...{ outFeatures: Array<number>(experts).fill(outFeatures), isRouted: true, rowsPerToken },
+  };
+}
+
+/** What the experts of an adapted parameter are called, one by one. */
+export function expertNames(parameter: string, experts: number): string[] {
+  return Array.from({ length: experts }, (_, expert) => `${parameter}.${expert}`);
 }
 
 /** @param module without ".weight" */
@@ -93,6 +119,8 @@ export function matchGroups(
       place &&
       group.inFeatures === place.inFeatures &&
       (group.input === "ids") === (place.isEmbedding ?? false) &&
+      (group.input === "routed") === (place.isRouted ?? false) &&
+      (!place.isRouted || group.modules.join() === place.modules.join()) &&
       group.modules.length === group.outFeatures.length &&
       new Set(group.modules).size === group.modules.length &&
       group.modules.every((name, i) => {

@@ -10,11 +10,17 @@ import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "../weights/weight-source.ts";
 import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import { type LinearPlace, weightsOf } from "./linear-place.ts";
-import type { Pair } from "./pair.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -25,13 +31,7 @@ import {
   type OutputSpec,
   type Value,
 } from "./onnx-graph.ts";
-import {
-  type Matrix,
-  type QuantizedMatrix,
-  rowsOf,
-  storedShape,
-  type WeightSource,
-} from "../weights/weight-source.ts";
+import type { Pair } from "./pair.ts";
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
 export type SegmentStep =
@@ -43,6 +43,14 @@ export type SegmentStep =
     }
   /** As begin, with the tokens' ids instead of x. */
   | { readonly kind: "begin-ids"; readonly group: number }
+  /** As begin, with the names of the routes' rows (undefined: route i has row i) and experts. */
+  | {
+      readonly kind: "begin-routed";
+      readonly group: number;
+      readonly value: string;
+      readonly rows: string | undefined;
+      readonly experts: string;
+    }
   | { readonly kind: "ask-pair" | "take-pair"; readonly pair: Pair };
 
 export interface Segment {
@@ -188,6 +196,30 @@ export class SegmentBuilder {
     return this.node("Add", [h, delta], [{ dims: h.dims }])[0];
   }
 
+  /**
+   * base() + delta for experts: x (rows, in) → (routes, out). Cuts the graph if a DeltaSource adds to them.
+   *
+   * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
+   * @param experts (routes) int64: where it goes
+   */
+  routed(
+    place: LinearPlace,
+    x: Value,
+    { rows, experts }: { readonly rows: Value | undefined; readonly experts: Value },
+    base: () => Value,
+  ): Value {
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return base();
+    const delta = this.given(`delta.${group}`, "float32", ["routes", place.outFeatures[0]]);
+    for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
+    this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
+    this.cut();
+    const y = base();
+    this.step({ kind: "wait", group, value: delta.name });
+    this.cut();
+    return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
+  }
+
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
   placeProduct(place: LinearPlace, x: Value, name?: string): Value {
     const added = this.#biasOf(place);
@@ -197,10 +229,10 @@ export class SegmentBuilder {
 
   /** y = s ⊙ [W_1; W_2; …]·x, without a bias; s is 1 unless an adapter has changed it. */
   weightsProduct(place: LinearPlace, x: Value, name?: string): Value {
-    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false } = place;
-    const { exact = false } = place;
+    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false, exact = false } = place;
     const { changes } = this.plan;
-    const matrix: Matrix = { tensors: weightsOf(place), outFeatures, inFeatures, storedInOut, isHead, exact };
+    const tensors = weightsOf(place);
+    const matrix: Matrix = { tensors, outFeatures, inFeatures, storedInOut, isHead, exact };
     const replaced = modules.map((module, i) => changes.tensor(`${module}.weight`, storedShape(matrix, i)));
     const rows = isHead ? changes.tokens(modules[0], outFeatures[0], inFeatures) : undefined;
     const scales = changes.scales(modules, outFeatures);

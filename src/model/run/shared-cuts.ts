@@ -3,7 +3,15 @@
  * as a source for all of these places. What a source does not adapt, it adds zeros to.
  */
 
-import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
+import type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  Line,
+  LowRankSource,
+  PendingDelta,
+  RoutesTaken,
+} from "../delta-source.ts";
 import { type LinearPlace, matchGroups } from "../graph/linear-place.ts";
 
 /** At each place that some source adapts all modules that some source adapts, in the order of the model. */
@@ -18,10 +26,19 @@ export function unitedGroups(
   return places.flatMap((place): AdaptedGroup[] => {
     const adapted = new Set(matched.flatMap(({ groups, at }) => groups[at.get(place) ?? -1]?.modules ?? []));
     if (adapted.size === 0) return [];
-    const { layer, inFeatures, isEmbedding = false } = place;
+    const { layer, inFeatures, isEmbedding = false, isRouted = false, rowsPerToken } = place;
+    const input = isEmbedding ? "ids" : isRouted ? "routed" : undefined;
     const modules = place.modules.filter((name) => adapted.has(name));
     const outFeatures = modules.map((name) => place.outFeatures[place.modules.indexOf(name)]);
-    return [{ layer, inFeatures, ...(isEmbedding ? { input: "ids" as const } : {}), modules, outFeatures }];
+    return [
+      {
+        layer,
+        inFeatures,
+        ...(input && { input, ...(rowsPerToken && { rowsPerToken }) }),
+        modules,
+        outFeatures,
+      },
+    ];
   });
 }
 
@@ -51,6 +68,10 @@ export class SharedSource implements DeltaSource, LowRankSource {
     });
   }
 
+  get line(): Line | undefined {
+    return this.#inner?.line;
+  }
+
   /** Whether the source adapts all modules of a united group. */
   adaptsAll(group: number): boolean {
     return this.#own[group]?.at.length === this.groups[group].modules.length;
@@ -66,6 +87,17 @@ export class SharedSource implements DeltaSource, LowRankSource {
     const own = this.#own[group];
     const started = own === undefined ? undefined : this.#inner!.beginIds!(own.group, ids);
     return this.#spread(group, ids.length, started);
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const own = this.#own[group];
+    if (own !== undefined) return this.#inner!.beginRouted!(own.group, x, rows, routes);
+    const zeros = new Float32Array(routes.experts.length * this.groups[group].outFeatures[0]);
+    return { wait: async () => [zeros] };
+  }
+
+  rankOf(group: number): number {
+    return this.#inner!.lowRank!.rankOf(this.#ownOf(group).group);
   }
 
   basisOf(group: number): Float32Array {

@@ -1,7 +1,7 @@
 /** Attention as a family describes it: from the product of q, k and v to what the output module reads. */
 
-import { splitColumns } from "../blocks/columns.ts";
 import { type AttendOptions, cachedAttention } from "../blocks/cached-attention.ts";
+import { splitColumns } from "../blocks/columns.ts";
 import { type HeadLayout, headLayout } from "../blocks/head-layout.ts";
 import { type Norm, norm, normHeads } from "../blocks/norm.ts";
 import { reshape } from "../blocks/reshape.ts";
