@@ -7,13 +7,20 @@
  * Source: PEFT `src/peft/tuners/lora/`; names of tensors: lora-tensors.ts.
  */
 
+import { equalBytes } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { type ChangedTensor, readChangedTensor, type TokenRows } from "./base-changes.ts";
 import { parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { type LoraConfig, readLoraConfig } from "./lora-config.ts";
 import { type Role, sortTensors, type SortedTensors } from "./lora-tensors.ts";
-import { openSafetensors, readTensorF32, type StoredTensor, type TensorInfo } from "./safetensors.ts";
+import {
+  openSafetensors,
+  readTensorBytes,
+  readTensorF32,
+  type StoredTensor,
+  type TensorInfo,
+} from "./safetensors.ts";
 
 export interface LoraModule {
   /** Path of the adapted module in the base model, without ".weight". */
@@ -56,8 +63,6 @@ export interface AdapterParts {
   readonly tokens: ReadonlyMap<string, TokenRows>;
   /** What PEFT saved of the base itself. */
   readonly copies: ReadonlyMap<string, StoredTensor>;
-  /** A base that shares its embeddings with its head does so with the saved ones. */
-  readonly keepsTie: boolean;
 }
 
 const CONFIG = "adapter_config.json";
@@ -238,9 +243,30 @@ async function readParts(
     if (!isTrained) copies.set(name, { tree, info });
     else tensors.set(name, await readChangedTensor(tree, info, "bad_adapter", SAVE_AGAIN));
   }
+  if (config.keepsTie) await tieSaved(tensors, copies);
   const parts = { magnitudes, biases, tensors, tokens, copies };
-  if (Object.values(parts).every(({ size }) => size === 0)) return undefined;
-  return { ...parts, keepsTie: config.keepsTie };
+  return Object.values(parts).every(({ size }) => size === 0) ? undefined : parts;
+}
+
+/**
+ * With `ensure_weight_tying` PEFT saves the head as well where `modules_to_save` has the embedding it is tied to: what
+ * looks like a copy of the base's is that embedding.
+ */
+async function tieSaved(
+  tensors: Map<string, ChangedTensor>,
+  copies: Map<string, StoredTensor>,
+): Promise<void> {
+  for (const [name, { tree, info }] of copies) {
+    const alike = [...tensors.values()].filter(
+      ({ shape, dtype }) => shape.join() === info.shape.join() && dtype === info.dtype,
+    );
+    if (alike.length === 0) continue;
+    const bytes = await readTensorBytes(tree, info);
+    const same = alike.find((tensor) => equalBytes(tensor.bytes, bytes));
+    if (!same) continue;
+    tensors.set(name, same);
+    copies.delete(name);
+  }
 }
 
 /** One number for each output; there is one exactly where the configuration says so. */

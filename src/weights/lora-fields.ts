@@ -62,7 +62,7 @@ export const HANDLED_FIELDS: Readonly<Record<string, HandledField>> = {
     what: "embedding and head that the base shares stay one",
     publishes: ["tied-head"],
   },
-  target_parameters: { what: "a router's weight" },
+  target_parameters: { what: "a router's weight; `gate_up_proj` and `down_proj` of all experts of a layer" },
   alora_invocation_tokens: { what: "activated LoRA (below)" },
   init_lora_weights: { what: "ways to begin that leave the base as it is; others are refused" },
   peft_type: { what: '"LORA"' },

@@ -4,23 +4,31 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** What the repository carries, and all of them, where they lie beside it. */
-const FOLDERS = [join(ROOT, "test/fixtures/golden-hf"), join(ROOT, "../shared/golden-hf")];
+/** What the repository carries, and larger ones that lie beside it on some machines. */
+const FOLDERS = { tiny: join(ROOT, "test/fixtures/golden-hf"), shared: join(ROOT, "../shared/golden-hf") };
 
 export interface GoldenHf {
   readonly input_ids: readonly number[];
   readonly logits_last: readonly number[];
   readonly greedy_ids: readonly number[];
+  readonly logits_last_adapter: readonly number[];
+  readonly greedy_ids_adapter: readonly number[];
 }
 
+/** All that are there: "tiny/" or "shared/", and the name. */
 export function goldenHfNames(): string[] {
-  const names = FOLDERS.filter((folder) => existsSync(folder)).flatMap((folder) => readdirSync(folder));
-  return [...new Set(names)].sort().filter((name) => existsSync(join(goldenHfFolder(name), "expected.json")));
+  return Object.entries(FOLDERS).flatMap(([kind, folder]) =>
+    (existsSync(folder) ? readdirSync(folder) : [])
+      .map((name) => `${kind}/${name}`)
+      .filter((name) => existsSync(join(goldenHfFolder(name), "expected.json")))
+      .sort(),
+  );
 }
 
 /** Holds the checkpoint, expected.json and the folder "adapter". */
 export function goldenHfFolder(name: string): string {
-  return FOLDERS.map((folder) => join(folder, name)).find((folder) => existsSync(folder)) ?? FOLDERS[0];
+  const [kind, rest] = name.split("/");
+  return join(FOLDERS[kind as keyof typeof FOLDERS], rest);
 }
 
 export function goldenHfOf(name: string): GoldenHf {

@@ -1,12 +1,7 @@
 /** Whether an adapter is one for this base model, which of its modules are asked for together, and what else it changes. */
 
 import { TacetError } from "../../base/errors.ts";
-import {
-  type BaseChanges,
-  type ChangedTensor,
-  NO_CHANGES,
-  type TokenRows,
-} from "../../weights/base-changes.ts";
+import { type BaseChanges, NO_CHANGES, type TokenRows } from "../../weights/base-changes.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { AdapterParts, LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
@@ -44,7 +39,9 @@ export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): 
   const places = linearPlaces(decoder);
   const placeOf = new Map(places.flatMap((place) => place.modules.map((name) => [name, place] as const)));
   const all = new Map<string, LoraModule & AdaptedModule>();
-  for (const module of adapter.modules.values()) {
+  const renamed = otherNames(places);
+  for (const { name, ...rest } of adapter.modules.values()) {
+    const module = { ...rest, name: renamed.get(name) ?? name };
     for (const one of module.experts === undefined ? [module] : expertModules(module)) {
       const rowsPerToken = placeOf.get(one.name)?.rowsPerToken;
       all.set(one.name, rowsPerToken === undefined ? one : { ...one, routed: { rowsPerToken } });
@@ -61,11 +58,13 @@ export async function fitAdapter(adapter: LoraAdapter, checkpoint: Checkpoint): 
     all.values(),
     places.map(({ modules }) => modules),
   );
-  const { more, invocationTokens } = adapter;
+  const { invocationTokens } = adapter;
+  const more = adapter.more && withNames(adapter.more, renamed);
   if (!more) return { groups, modules: all, changes: NO_CHANGES, invocationTokens };
   await compareCopies(more.copies, placeOf, checkpoint);
-  const scales = await rowScales(adapter, more.magnitudes, placeOf, checkpoint);
-  const changes = { scales, biases: more.biases, ...tied(more, places) };
+  const scales = await rowScales(all, more.magnitudes, placeOf, checkpoint);
+  const { biases, tensors } = more;
+  const changes = { scales, biases, tensors, tokens: tiedTokens(more.tokens, places) };
   return { groups, modules: scaled(all, scales), changes, invocationTokens };
 }
 
@@ -86,6 +85,26 @@ function expertModules({ name, experts = 1, a, b, ...rest }: LoraModule): LoraMo
   });
 }
 
+function withNames(more: AdapterParts, renamed: ReadonlyMap<string, string>): AdapterParts {
+  const byModule = <T>(values: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
+    new Map([...values].map(([name, value]) => [renamed.get(name) ?? name, value]));
+  const byTensor = <T>(values: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
+    new Map(
+      [...values].map(([name, value]) => {
+        const end = name.lastIndexOf(".");
+        const module = renamed.get(name.slice(0, end));
+        return [module === undefined ? name : module + name.slice(end), value];
+      }),
+    );
+  return {
+    magnitudes: byModule(more.magnitudes),
+    biases: byModule(more.biases),
+    tokens: byModule(more.tokens),
+    tensors: byTensor(more.tensors),
+    copies: byTensor(more.copies),
+  };
+}
+
 /** B of DoRA modules is s ⊙ B. */
 function scaled(
   modules: ReadonlyMap<string, LoraModule>,
@@ -99,24 +118,28 @@ function scaled(
   return new Map(entries);
 }
 
-/**
- * A head that is tied to the embedding goes on to be so: PEFT ties single rows of tokens always, and a whole saved
- * embedding where `ensure_weight_tying` is set. What is saved of the head itself goes before.
- */
-function tied(
-  { tensors, tokens, keepsTie }: AdapterParts,
+/** A head that is tied to the embedding has its rows of single tokens; what is saved of the head itself goes before. */
+function tiedTokens(
+  tokens: ReadonlyMap<string, TokenRows>,
   places: readonly LinearPlace[],
-): { tensors: ReadonlyMap<string, ChangedTensor>; tokens: ReadonlyMap<string, TokenRows> } {
+): ReadonlyMap<string, TokenRows> {
   const head = places.find(({ isHead, weights }) => isHead && weights !== undefined);
-  if (!head) return { tensors, tokens };
-  const [name] = head.modules;
-  const [embedding] = weightsOf(head);
-  const whole = keepsTie ? tensors.get(embedding) : undefined;
-  const rows = tokens.get(embedding.slice(0, -".weight".length));
-  return {
-    tensors: whole ? new Map([[`${name}.weight`, whole], ...tensors]) : tensors,
-    tokens: rows ? new Map([[name, rows], ...tokens]) : tokens,
-  };
+  const rows = head && tokens.get(moduleOf(weightsOf(head)[0]));
+  return rows ? new Map([[head.modules[0], rows], ...tokens]) : tokens;
+}
+
+const moduleOf = (weight: string): string => weight.replace(/\.weight$/, "");
+
+/** Modules whose weights a checkpoint calls otherwise than transformers does today: both spellings mean the module. */
+function otherNames(places: readonly LinearPlace[]): ReadonlyMap<string, string> {
+  const own = new Set(places.flatMap(({ modules }) => modules));
+  return new Map(
+    places
+      .flatMap(({ modules, weights = [] }) =>
+        weights.map((weight, i) => [moduleOf(weight), modules[i]] as const),
+      )
+      .filter(([name]) => !own.has(name)),
+  );
 }
 
 function checkInvocation({ invocationTokens = [] }: LoraAdapter, vocabSize: number): void {

@@ -7,7 +7,7 @@
 import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
+import type { LoraModule } from "../../weights/lora-adapter.ts";
 import { readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
 import { type LinearPlace, weightsOf } from "../graph/linear-place.ts";
 
@@ -16,7 +16,7 @@ const CHUNK = 1 << 20;
 
 /** s of each module with a magnitude. @throws TacetError bad_adapter for a row of zeros */
 export async function rowScales(
-  { modules }: LoraAdapter,
+  modules: ReadonlyMap<string, LoraModule>,
   magnitudes: ReadonlyMap<string, Float32Array>,
   placeOf: ReadonlyMap<string, LinearPlace>,
   checkpoint: Checkpoint,

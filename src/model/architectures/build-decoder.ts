@@ -30,6 +30,8 @@ export interface Names {
   };
   readonly finalNorm: string | null;
   readonly head: string;
+  /** As transformers, and so adapters, call its module, where the tensor is called otherwise. */
+  readonly headModule?: string;
 }
 
 /** Llama's, and of most families since. */
@@ -127,8 +129,8 @@ export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
     blocks,
     finalNorm: finalNorm === null ? null : normOf(finalNorm, hiddenSize, layout.norm),
     head: {
-      place: headPlace(moduleOf(names.head), layers, [vocabSize, hiddenSize], {
-        tiedTo: tiedHead ? names.embedding : undefined,
+      place: headPlace(names.headModule ?? moduleOf(names.head), layers, [vocabSize, hiddenSize], {
+        weight: tiedHead ? names.embedding : names.head,
         bias: layout.headBias,
       }),
       ...layout.head,

@@ -41,11 +41,14 @@ export interface ExpertChoices extends ExpertCounts {
   readonly gate: ExpertGate;
 }
 
-/** @param name of the router's module */
+/**
+ * @param name of the router's module as transformers 5 has it, and so adapters
+ * @param weight of its tensor, where that is called otherwise
+ */
 export function routerPlace(
   { layer, hiddenSize, experts }: ExpertChoices,
   name: string,
-  bias = false,
+  { bias = false, weight }: { readonly bias?: boolean; readonly weight?: string } = {},
 ): LinearPlace {
   return {
     layer,
@@ -54,6 +57,7 @@ export function routerPlace(
     outFeatures: [experts],
     bias,
     exact: true,
+    ...(weight === undefined ? {} : { weights: [weight] }),
   };
 }
 

@@ -65,20 +65,17 @@ export function embeddingPlace(module: string, vocabSize: number, width: number)
   };
 }
 
-/** @param tiedTo name of the embedding's weight where the head has no other */
+/** @param weight name of its tensor: its own, or that of an embedding that it is tied to */
 export function headPlace(
   module: string,
   layers: number,
   [vocabSize, width]: readonly [vocabSize: number, width: number],
-  {
-    tiedTo,
-    bias = false,
-  }: { readonly tiedTo?: string | undefined; readonly bias?: boolean | undefined } = {},
+  { weight, bias = false }: { readonly weight: string; readonly bias?: boolean | undefined },
 ): LinearPlace {
   return {
     ...{ layer: layers - 1, modules: [module], inFeatures: width, outFeatures: [vocabSize] },
     ...{ bias, isHead: true },
-    ...(tiedTo === undefined ? {} : { weights: [tiedTo] }),
+    ...(weight === `${module}.weight` ? {} : { weights: [weight] }),
   };
 }
 

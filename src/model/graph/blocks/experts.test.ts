@@ -5,8 +5,6 @@ import { nodePlatform } from "../../../platform/node.ts";
 import { NO_CHANGES } from "../../../weights/base-changes.ts";
 import { ChangesInUse } from "../changes-in-use.ts";
 import { originalWeights } from "../../weights/weight-source.ts";
-import { NO_CHANGES } from "../../../weights/base-changes.ts";
-import { ChangesInUse } from "../changes-in-use.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
 
