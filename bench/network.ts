@@ -73,9 +73,9 @@ async function runCase(
 ): Promise<Section> {
   const checkpoint = await openCheckpoint(nodeFileTree(folders.base));
   const adapter = await openLoraAdapter(nodeFileTree(folders.adapter));
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = await fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const input = { adapter: "bench", baseFingerprint, groups, modules: adapter.modules };
+  const input = { adapter: "bench", baseFingerprint, ...fitted };
   const made = await createBundle(input, systemRandom);
   const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
   const cleanUp: (() => unknown)[] = [() => rmSync(state, { recursive: true, force: true })];

@@ -68,8 +68,8 @@ describe.each(NAMES)("%s", (name) => {
 
   it("has them with an adapter, inside the graph and cut where one is asked for", async () => {
     const adapter = await adapterOf(name);
-    const groups = fitAdapter(adapter, await checkpointOf(name));
-    for (const options of [{ adapter }, { deltas: new LocalLora(adapter, groups) }]) {
+    const fitted = await fitAdapter(adapter, await checkpointOf(name));
+    for (const options of [{ adapter }, { deltas: new LocalLora(fitted) }]) {
       const model = await load(name, options);
       expectClose(await model.forward(prompt, model.newCache()), golden.logits_last_adapter);
       expect(await greedy(model, prompt, ids.length)).toEqual(golden.greedy_ids_adapter);

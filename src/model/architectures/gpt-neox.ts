@@ -39,6 +39,7 @@ export const gptNeoX: Architecture = {
         norms: NAMES.norms,
         finalNorm: "gpt_neox.final_layer_norm",
         head: "embed_out.weight",
+        headModule: "lm_head",
       },
       norm: { kind: "layer", epsilon: positive(raw, "layer_norm_eps", 1e-5) },
       bias: { qkv: bias, attentionOut: bias, mlp: true },

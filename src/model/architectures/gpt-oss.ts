@@ -58,7 +58,8 @@ export const gptOss: Architecture = {
         const experts = `${name}.mlp.experts`;
         return joinedExperts(
           choices,
-          routerPlace(choices, `${name}.mlp.router`, true),
+          routerPlace(choices, `${name}.mlp.router`, { bias: true }),
+          experts,
           { gateUp: `${experts}.gate_up_proj`, down: `${experts}.down_proj` },
           {
             storedInOut: true,

@@ -43,7 +43,7 @@ export const phi: Architecture = {
       gated: false,
       parallel: true,
       rotary: readRotary(raw, sizes, { share: 0.5 }),
-      head: { bias: "lm_head.bias" },
+      headBias: true,
     });
   },
 };
