@@ -2,10 +2,12 @@
  * The provider's private state for one bundle: W of every group, the root secret of its keys and what signs them, one safetensors file.
  * Whoever has this file has the adapter, and with a client's keys whatever that client has been sent.
  */
-import { bytesOf, toHex } from "../base/bytes.ts";
+import { shake256 } from "@noble/hashes/sha3.js";
+import { bytesOf, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { MARK_SECRET_BYTES } from "../pll/marks.ts";
 import {
   encodeSafetensors,
   openSafetensors,
@@ -18,6 +20,9 @@ import { publicKeyOf } from "./signature.ts";
 const DIGEST_KEY = "tacet.bundle";
 const ROOT_SECRET = "root_secret";
 const KEY_SIGNING_KEY = "key_signing_key";
+const MARK_SECRET = "mark_secret";
+/** What folders without a mark secret have instead: they were made before there were marks. */
+const OF_ROOT = utf8("tacet/v2/mark-secret-of-root");
 
 export interface PrivateGroup {
   /** W, (rows, inFeatures). */
@@ -29,13 +34,15 @@ export interface PrivateState {
   readonly rootSecret: Uint8Array;
   /** Ed25519, 32 bytes: its public half is the manifest's keySigner. */
   readonly keySigningKey: Uint8Array;
+  /** What accounts' marks are derived from (pll/marks.ts); 32 bytes. */
+  readonly markSecret: Uint8Array;
   readonly groups: readonly PrivateGroup[];
 }
 
 export function encodePrivateState(
   manifest: BundleManifest,
   bundleDigest: Uint8Array,
-  { rootSecret, keySigningKey, groups }: PrivateState,
+  { rootSecret, keySigningKey, markSecret, groups }: PrivateState,
 ): Uint8Array {
   const weights = groups.map(
     ({ weights }, g): TensorToEncode => ({
@@ -47,7 +54,8 @@ export function encodePrivateState(
   );
   const root = { name: ROOT_SECRET, dtype: "U8", shape: [ROOT_SECRET_BYTES], data: rootSecret } as const;
   const signer = { name: KEY_SIGNING_KEY, dtype: "U8", shape: [32], data: keySigningKey } as const;
-  return encodeSafetensors([root, signer, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
+  const mark = { name: MARK_SECRET, dtype: "U8", shape: [MARK_SECRET_BYTES], data: markSecret } as const;
+  return encodeSafetensors([root, signer, mark, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
 }
 
 /** @throws TacetError bad_state if the file is damaged or belongs to another bundle */
@@ -79,10 +87,13 @@ export async function readPrivateState(
       hint: "the file is damaged: make it again with 'tacet bundle'",
     });
   }
+  const markSecret = file.tensors.has(MARK_SECRET)
+    ? await read(MARK_SECRET, "U8", [MARK_SECRET_BYTES])
+    : shake256.create({ dkLen: MARK_SECRET_BYTES }).update(OF_ROOT).update(rootSecret).digest();
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {
     const bytes = await read(`group.${g}.weights`, "I32", [rowsOf(group), group.inFeatures]);
     groups.push({ weights: new Int32Array(bytes.buffer) });
   }
-  return { rootSecret, keySigningKey, groups };
+  return { rootSecret, keySigningKey, markSecret, groups };
 }

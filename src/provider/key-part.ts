@@ -1,5 +1,6 @@
 /** One group of a key: W encrypted under the key's S, and the provider's signature over it. */
 import { signKeyPart } from "../bundle/key-signature.ts";
+import type { GroupMark } from "../pll/marks.ts";
 import type { EncryptedWeights, ProviderLayer } from "../pll/provider-layer.ts";
 import type { Sha256 } from "./meter.ts";
 
@@ -23,10 +24,10 @@ export function makeKeyPart(
   group: number,
   keyId: Uint8Array,
   seed: Uint8Array,
-  sha256?: Sha256,
+  { mark, sha256 }: { readonly mark?: GroupMark | undefined; readonly sha256?: Sha256 | undefined } = {},
 ): KeyPart {
   const start = performance.now();
-  const encrypted = layers[group].encryptWeights(seed);
+  const encrypted = layers[group].encryptWeights(seed, mark);
   seed.fill(0);
   const signature = signKeyPart(keySigningKey, { bundleDigest, keyId, group }, encrypted, sha256);
   return { ...encrypted, signature, ms: performance.now() - start };

@@ -138,7 +138,10 @@ export class ReplyScheduler {
       compute: (part) => later(() => this.#computeHere(part)),
       makeKeyPart: ({ adapter, group, keyId, key }) =>
         later(() =>
-          makeKeyPart({ ...adapter, bundleDigest: adapter.bundle.digest }, group, keyId, key.seed(), sha256),
+          makeKeyPart({ ...adapter, bundleDigest: adapter.bundle.digest }, group, keyId, key.seed(), {
+            mark: key.mark?.(),
+            sha256,
+          }),
         ),
     };
   }

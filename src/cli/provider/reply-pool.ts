@@ -4,6 +4,7 @@
  */
 import { extname } from "node:path";
 import { WorkerPool } from "../../platform/node.ts";
+import type { GroupMark } from "../../pll/marks.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
   ReplyPart,
@@ -36,7 +37,7 @@ interface Task {
 /** A part of a query, or one of a key. */
 export type WorkerRequest =
   | (Task & { readonly vectors: number; readonly query: Uint8Array })
-  | (Task & { readonly keyId: Uint8Array });
+  | (Task & { readonly keyId: Uint8Array; readonly mark: GroupMark | undefined });
 
 /** Null where it failed: what failed is not said, it may hold anything. */
 export type WorkerReply = ComputedReply | KeyPart | null;
@@ -79,7 +80,7 @@ export class ThreadedReplyPool implements ReplyPool {
   }
 
   async makeKeyPart({ adapter, group, keyId, key }: KeyPartTask): Promise<KeyPart> {
-    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId }, [])) as KeyPart;
+    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId, mark: key.mark?.() }, [])) as KeyPart;
   }
 
   close(): Promise<void> {

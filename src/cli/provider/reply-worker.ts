@@ -23,7 +23,8 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
   try {
     const { adapter, group, seed } = request;
     if ("keyId" in request) {
-      const part = makeKeyPart(adapters[adapter], group, request.keyId, seed, nodeSha256);
+      const { keyId, mark } = request;
+      const part = makeKeyPart(adapters[adapter], group, keyId, seed, { mark, sha256: nodeSha256 });
       return [part, [part.weights.buffer as ArrayBuffer, part.hint.buffer as ArrayBuffer]];
     }
     const start = performance.now();
