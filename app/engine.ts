@@ -9,6 +9,7 @@ import { loadWebFolder, webBundleCache, webKeyCache, webPlatform } from "../src/
 import { securityOf } from "../src/rlwe/parameter-security.ts";
 import type { Checkpoint } from "../src/weights/checkpoint.ts";
 import { groupName } from "./group-names.ts";
+import type { DraftLimits } from "../src/generation/drafts/drafting.ts";
 import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
 import { endsLink, failureOf, ProviderLink } from "./provider-link.ts";
 import { Tap } from "./tap.ts";
@@ -30,6 +31,7 @@ interface Joined {
 }
 
 interface Opened {
+  readonly drafts: DraftLimits;
   readonly base: CausalLm;
   /** With the base model alone; of one without a chat template undefined until an adapter brings one. */
   chat: ChatSession | undefined;
@@ -72,8 +74,10 @@ async function start(settings: Settings, page: string): Promise<void> {
   ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, page).href };
   ort.env.wasm.numThreads = 1;
   const { model } = settings;
-  const folder = { url: new URL("model/", page).href, files: model.files, version: model.version };
-  const tree = await loadWebFolder(folder, progress("Loading the model"));
+  const tree = await loadWebFolder(
+    { ...model, url: new URL("model/", page).href },
+    progress("Loading the model"),
+  );
   const checkpoint = await openCheckpoint(tree);
   const platform = webPlatform(ort);
   const base = await CausalLm.load(checkpoint, platform.tensors, {
@@ -83,20 +87,27 @@ async function start(settings: Settings, page: string): Promise<void> {
     ? await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" })
     : undefined;
   const link = new ProviderLink<Joined>(
-    (token) => join(settings, checkpoint, token),
+    (token) => join(settings, page, checkpoint, token),
     (state) => say({ type: "link", link: state }),
   );
-  opened = { base, chat, link };
+  opened = { base, chat, link, drafts: settings.drafts ?? {} };
   say({ type: "base" });
   void link.join();
 }
 
-async function join(settings: Settings, checkpoint: Checkpoint, token: string): Promise<Joined> {
-  const { provider, adapter, bundleDigest, allowInvocation = false } = settings;
+async function join(
+  settings: Settings,
+  page: string,
+  checkpoint: Checkpoint,
+  token: string,
+): Promise<Joined> {
+  const { provider, adapter, bundleDigest, allowInvocation = false, draftAdapter } = settings;
   const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
     base: checkpoint,
     provider,
     allowInvocation,
+    draftAdapter:
+      draftAdapter && (await loadWebFolder({ ...draftAdapter, url: new URL("draft-adapter/", page).href })),
     cache: webBundleCache(),
     keyCache: webKeyCache(),
     onBundleProgress: progress("Fetching the adapter's public part"),
@@ -209,7 +220,8 @@ async function answer(
     say({ type: "seen", seen: tap.seen });
     say({ type: "times", groups: tap.times });
   };
-  const wishes = { maxNewTokens, signal, sampling: { temperature } };
+  const wishes = { ...opened!.drafts, maxNewTokens, signal, sampling: { temperature } };
+  const { queries } = tap.seen;
   const last = chat.messages.findLast(({ role }) => role === "user");
   // Where this side was not asked the last question, it is a new one to it.
   const answer = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
@@ -223,6 +235,7 @@ async function answer(
   }
   show();
   const milliseconds = performance.now() - begun;
-  const { ids, reason } = await answer.end;
-  say({ type: "done", turn, side, ids, milliseconds, reason });
+  const { ids, reason, drafts } = await answer.end;
+  const roundTrips = side === "private" ? tap.seen.queries - queries : 0;
+  say({ type: "done", turn, side, ids, milliseconds, reason, drafts, roundTrips });
 }

@@ -1,4 +1,5 @@
 /** What the page and its worker say to each other. The worker holds the model and all keys; the page shows. */
+import type { DraftCounts, DraftLimits } from "../src/generation/drafts/drafting.ts";
 
 /** Served by `tacet web` as settings.json. */
 export interface Settings {
@@ -17,6 +18,10 @@ export interface Settings {
   readonly bundleDigest?: string;
   /** The adapter's provider may learn where in a prompt it is invoked. */
   readonly allowInvocation?: boolean;
+  /** A public adapter to draft with, as the page is given its files. */
+  readonly draftAdapter?: Pick<Settings["model"], "files" | "version">;
+  /** What drafts of private answers may cost. */
+  readonly drafts?: DraftLimits;
   /** The base model is a dictionary: it knows one word at a time and no conversation. */
   readonly dictionary?: { readonly examples: readonly string[] };
 }
@@ -127,6 +132,10 @@ export type FromWorker =
       readonly ids: readonly number[];
       readonly milliseconds: number;
       readonly reason: string;
+      /** Where anything was drafted. */
+      readonly drafts?: Readonly<DraftCounts> | undefined;
+      /** Of the private side: waits for the provider. */
+      readonly roundTrips: number;
     }
   | { readonly type: "seen"; readonly seen: Seen }
   | { readonly type: "times"; readonly groups: readonly GroupTime[] }

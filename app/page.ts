@@ -6,7 +6,7 @@ import { keepPage } from "./keep-page.ts";
 import { askForKey } from "./key-dialog.ts";
 import type { FromWorker, LinkState, Settings, ToWorker } from "./messages.ts";
 import { hideNotice, showNotice } from "./notice.ts";
-import { showSeen, showTimes } from "./panels.ts";
+import { showDrafts, showSeen, showTimes } from "./panels.ts";
 import { answerFailure, budgetLeft, keyReason, linkNotice, sentences } from "./sentences.ts";
 import { type Question, Turns } from "./turns.ts";
 
@@ -106,6 +106,7 @@ function receive(message: FromWorker): void {
       break;
     case "done":
       turns.finish(message);
+      if (message.side === "private") showDrafts(message);
       break;
     case "seen":
       showSeen(message.seen);

@@ -1,6 +1,6 @@
 /** What the provider sees, and where the time goes. */
 import { element } from "./element.ts";
-import type { GroupTime, Seen } from "./messages.ts";
+import type { FromWorker, GroupTime, Seen } from "./messages.ts";
 
 const SVG = "http://www.w3.org/2000/svg";
 const BAR = { width: 320, height: 5, gap: 2 };
@@ -29,6 +29,12 @@ export function showSeen({ ciphertext, group, queries, bytesUp, bytesDown, keys,
     bits.toFixed(2),
   );
   text("entropy", `Randomness: ${measured} bits a byte. Pure noise of this length has ${noise}.`);
+}
+
+/** What drafts of the last private answer have saved. */
+export function showDrafts({ ids, drafts, roundTrips }: Extract<FromWorker, { type: "done" }>): void {
+  text("round-trips", (roundTrips / Math.max(1, ids.length)).toFixed(1));
+  text("drafts", drafts === undefined ? "none" : `${drafts.accepted} of ${drafts.drafted}`);
 }
 
 /** Bars of one answer, a group a line, and the same as a table. */

@@ -11,10 +11,10 @@ import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import type { CausalLm } from "../src/model/causal-lm.ts";
 import { nodeFileTree, nodePlatform } from "../src/platform/node.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
-import { startLink } from "../test/support/link/link.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
+import { startLink } from "../test/support/link/link.ts";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 import { startProvider } from "./provider-process.ts";
 

@@ -7,10 +7,12 @@ import { fileURLToPath } from "node:url";
 export interface BenchOptions {
   /** Fewer runs and smaller grids: a smoke test of the benches, not figures to quote. */
   readonly quick: boolean;
-  /** Of large models all layers, not a few. */
+  /** Of large models all layers, not a few; over a network the large shape too. */
   readonly full?: boolean;
   /** Of large models this shape alone. */
   readonly shape?: string;
+  /** Of networks this one alone. */
+  readonly line?: string;
   /** How large models hold their weights. */
   readonly weights?: "original" | "int8" | "int4";
 }

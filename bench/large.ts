@@ -8,12 +8,12 @@ import type { Platform } from "../src/base/platform.ts";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { RemoteAdapter } from "../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../src/client/remote-provider.ts";
+import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { CausalLm, type LoadOptions } from "../src/model/causal-lm.ts";
 import type { WeightFormat } from "../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../src/platform/node.ts";
-import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
@@ -49,7 +49,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const fingerprintMs = clock();
   const { modules } = adapter;
-  const input = { adapter: "bench", baseFingerprint, groups, modules, output: "public-basis" } as const;
+  const input = { adapter: "bench", baseFingerprint, groups, modules };
   const made = await createBundle(input, systemRandom);
   const bundleMs = clock();
 
@@ -62,8 +62,9 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     clock();
     const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
     cleanUp.push(() => provider.close());
-    const remote = new RemoteAdapter(bundle, provider, provider.limits);
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
     cleanUp.push(() => remote.dispose());
+    await remote.restoreKeys();
     const connectMs = clock();
     const local = new LocalLora(adapter, groups);
     const deltas = new SwitchedDeltas<Mode>({ plaintext: local, private: remote }, "plaintext");
@@ -88,11 +89,13 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     const whole = await measureWhole(uncut.model, options.quick);
     const { traffic } = provider;
     const { idleMsPerToken } = remote;
+    const { vectorsPerKey } = provider.welcome;
     const bundleBytes = made.bundle.length;
     return reportCase(each, shape, {
       measured,
       whole,
       traffic,
+      vectorsPerKey,
       idleMsPerToken,
       bundleBytes,
       groups: groups.length,

@@ -1,4 +1,5 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|large|context|timing-leak|all [--quick]; large: [--full] [--shape=NAME] [--weights=FORMAT]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|network|large|context|timing-leak|all [--quick]
+// network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -14,6 +15,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   peer: () => import("./seal-peer.ts"),
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),
+  network: () => import("./network.ts"),
   conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),
@@ -33,7 +35,8 @@ async function main(args: readonly string[]): Promise<number> {
       `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
-    console.error("      large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
+    console.error("      network, large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
+    console.error("      network: [--line=NAME]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
@@ -48,6 +51,7 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     if (flag === "--quick") options.quick = true;
     else if (flag === "--full") options.full = true;
     else if (name === "--shape" && value) options.shape = value;
+    else if (name === "--line" && value) options.line = value;
     else if (name === "--weights" && isWeights(value)) options.weights = value;
     else return undefined;
   }

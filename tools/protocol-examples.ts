@@ -6,8 +6,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex, utf8 } from "../src/base/bytes.ts";
 import { ERROR_KINDS } from "../src/base/errors.ts";
 import { encodeBundle } from "../src/bundle/bundle.ts";
+import { keyPartDigest, signKey } from "../src/bundle/key-signature.ts";
 import { BUNDLE_VERSION, type BundleManifest, encodeManifest } from "../src/bundle/manifest.ts";
-import { signKeyPart } from "../src/bundle/key-signature.ts";
 import { publicKeyOf, signBundle } from "../src/bundle/signature.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { publicElementBytes } from "../src/rlwe/public-elements.ts";
@@ -66,8 +66,9 @@ export const KEY_MADE = encodeProviderFrame({
   case: "keyMade",
   value: { id: 5, keyId: KEY_ID, vectorsLeft: vectorsPerKey },
 });
-const identity = { bundleDigest: sha256(BUNDLE), keyId: KEY_ID, group: 0 };
-export const KEY_SIGNATURE = signKeyPart(KEY_SIGNING_KEY, identity, layer);
+const identity = { bundleDigest: sha256(BUNDLE), keyId: KEY_ID };
+export const KEY_PART_DIGEST = keyPartDigest(layer);
+export const KEY_SIGNATURE = signKey(KEY_SIGNING_KEY, identity, [KEY_PART_DIGEST]);
 const part = { group: 0, weights: layer.weights, hint: layer.hint, signature: KEY_SIGNATURE };
 export const KEY_PART = encodeProviderFrame({ case: "keyPart", value: { id: 5, ...part } });
 /** Of a session later on: what Hello says of the key, and what comes back. */
@@ -195,7 +196,8 @@ export function protocolExamples(): Record<string, string> {
     "key-made": toHex(KEY_MADE),
     "key-part": lines([
       [`frame, ${KEY_PART.length} bytes, first 24`, toHex(KEY_PART.subarray(0, 24))],
-      ["signature", toHex(KEY_SIGNATURE)],
+      ["digest of the part", toHex(KEY_PART_DIGEST)],
+      ["signature of the key", toHex(KEY_SIGNATURE)],
       ["SHA-256", toHex(sha256(KEY_PART))],
     ]),
     "unknown-key": toHex(UNKNOWN_KEY),

@@ -9,11 +9,23 @@ import { type LargeCase, parametersOf } from "./seeded-model.ts";
 /** Of the issue: private decode steps against plaintext ones. */
 const TARGET_RATIO = 1.1;
 
+/** Columns of docs/performance.md, *Large shapes*. */
+const DOCUMENTED = [
+  "shape",
+  "adapter",
+  "load",
+  "decode: plaintext LoRA in one graph, same engine, private",
+  "prompt of 128, in the same order",
+  "peak memory, client, provider",
+  "a token up, down, keys",
+];
+
 export interface CaseResult {
   readonly measured: Measured;
   /** The base in one graph, the adapter inside it. */
   readonly whole: Pick<Steps, "prefill" | "decode">;
   readonly traffic: Traffic;
+  readonly vectorsPerKey: number;
   /** Of making masks, a token. */
   readonly idleMsPerToken: number;
   readonly bundleBytes: number;
@@ -43,7 +55,7 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
     ],
     [
       row("plaintext LoRA, same segments", plaintext),
-      row("**private**, public basis", privately),
+      row("**private**", privately),
       row("plaintext LoRA, one graph without cuts", result.whole),
     ],
   );
@@ -55,6 +67,8 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
   const perToken = (now: number, before: number) => formatBytes((now - before) / privately.decode.length);
   const up = perToken(result.traffic.bytesUp, measured.before.bytesUp);
   const down = perToken(result.traffic.bytesDown, measured.before.bytesDown);
+  const { keys, keyBytes } = result.traffic;
+  const keyShare = formatBytes(keyBytes / keys / result.vectorsPerKey);
   const quantized = times.quantizeMs === 0 ? "was done before" : formatMs(times.quantizeMs);
   const facts: [string, string][] = [
     ["decode, ratio of the medians", `${ratio.toFixed(3)}× (target ≤ ${TARGET_RATIO}: ${verdict(ratio)})`],
@@ -69,6 +83,10 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
       `${[plaintext, privately].map(({ warmUp }) => formatMs(median(warmUp))).join(" plaintext, ")} private; the first private one ${formatMs(privately.warmUp[0])}`,
     ],
     ["per private token", `${up} up, ${down} down, ${groups} queries in ${measured.exchanges} exchanges`],
+    [
+      "keys",
+      `${formatBytes(keyBytes / keys)} for ${result.vectorsPerKey} tokens: ${keyShare} a token; ${keys} so far`,
+    ],
     [
       "largest change of a logit; root mean square",
       `${significant(measured.largestError)}; ${significant(measured.error)}`,
@@ -89,9 +107,27 @@ export function reportCase(each: LargeCase, shape: Shape, result: CaseResult): S
     `${each.modules.join(", ")} adapted at rank ${each.rank} in ${groups} groups.`,
     `Masks are made in idle time, before each block of steps. Logits have a spread of about 2.`,
   ];
+  const prefills = [result.whole, plaintext, privately].map(({ prefill }) => formatMs(median(prefill)));
+  const documented = markdownTable(DOCUMENTED, [
+    [
+      `${each.shape}, ${shape.layers} layers`,
+      `${each.modules.length === 7 ? "all seven modules" : each.modules.join(", ")}, r = ${each.rank}`,
+      formatMs(times.loadMs),
+      [uncut, plain, hidden].map(formatMs).join(", "),
+      prefills.join(", "),
+      `${formatBytes(peaks.client)}, ${formatBytes(peaks.provider)}`,
+      `${up}, ${down}, ${keyShare}`,
+    ],
+  ]);
   return {
     title: `${each.shape}, ${shape.layers} layers`,
-    body: [what.join(" "), table, markdownTable(["what", "measured"], facts)].join("\n\n"),
+    body: [
+      what.join(" "),
+      table,
+      markdownTable(["what", "measured"], facts),
+      "As in docs/performance.md:",
+      documented,
+    ].join("\n\n"),
   };
 }
 

@@ -48,7 +48,7 @@ export function seededFolders(
   const shape = shapeOf(name, layers === undefined ? {} : { layers });
   const folder = join(benchCache(), `${name}-${shape.layers}-layers-f16-v1`);
   const base = join(folder, "base");
-  const adapter = join(folder, `adapter-r${rank}`);
+  const adapter = join(folder, `adapter-${modules.join("-")}-r${rank}`);
   if (!existsSync(base)) {
     console.error(`making ${base} …`);
     const shards = Math.ceil(parametersOf(shape) / (SHARD_BYTES / 2));

@@ -1,8 +1,8 @@
 /** What b0 and the width of E cost answers: next-token agreement with the plaintext adapter, and perplexity, on a text. */
 import type { TensorRuntime } from "../base/platform.ts";
+import { LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm } from "../model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource } from "../model/delta-source.ts";
-import { LocalLora } from "../model/adapter/local-lora.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";

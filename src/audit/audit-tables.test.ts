@@ -6,13 +6,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { expectTable } from "../../test/support/computed-parts.ts";
 import { predictedRelativeError } from "../pll/noise.ts";
 import { answeredEntropy, functionQueries } from "../rlwe/lattice-estimate.ts";
 import { DEFAULT_PARAMETERS as P } from "../rlwe/parameters.ts";
 import { ALL_ATTACKS } from "./attacks/all-attacks.ts";
 import { securityRows } from "./audit.ts";
 import { keyWear } from "./wear.ts";
-import { expectTable } from "../../test/support/computed-parts.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/audit.md");
 

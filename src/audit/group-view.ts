@@ -1,6 +1,6 @@
 /** What a thief knows of one group before he asks anything: the public bundle, read like any client reads it. */
 import type { Bundle, BundleTensors } from "../bundle/bundle.ts";
-import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import { predictedRelativeError } from "../pll/noise.ts";
 import { answeredEntropy, functionQueries } from "../rlwe/lattice-estimate.ts";
 import type { Parameters } from "../rlwe/parameters.ts";
@@ -38,7 +38,7 @@ export function groupView(bundle: Bundle, index: number): GroupView {
     spec,
     tensors: bundle.groups[index],
     inFeatures: n,
-    rows: rowsOf(spec),
+    rows: groupRows(spec),
     weightStddev: parameters.rowNorm / Math.sqrt(n),
     knownWithin: 2 ** parameters.weightErrorBits,
     weightEntropy,

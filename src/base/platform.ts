@@ -115,8 +115,16 @@ export interface SocketOptions {
   readonly pollMicros?: number | undefined;
 }
 
+/** SHA-256 of byte strings one after another. */
+export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+
 export interface Platform {
   readonly tensors: TensorRuntime;
+  /**
+   * SHA-256 of byte strings one after another, where the platform has a faster one than JavaScript. It may do it beside
+   * this thread: what is hashed must not change meanwhile.
+   */
+  readonly sha256?: (parts: readonly Uint8Array[]) => Uint8Array | Promise<Uint8Array>;
   /** Where quantized weights are kept between sessions. */
   readonly weightCache?: FileCache;
   /** Opens a client socket. Throws TacetError connection_failed, also when it takes longer than `timeoutMs`. */

@@ -18,7 +18,7 @@ import {
   widenF16,
 } from "../weights/safetensors.ts";
 import { toFloat16 } from "./float16.ts";
-import { type BundleManifest, decodeManifest, encodeManifest, refusal, rowsOf } from "./manifest.ts";
+import { type BundleManifest, decodeManifest, encodeManifest, refusal, groupRows } from "./manifest.ts";
 
 const MANIFEST_KEY = "tacet";
 const FILE = "bundle.safetensors";
@@ -45,7 +45,7 @@ export function encodeBundle(manifest: BundleManifest, groups: readonly BundleTe
   const tensors: TensorToEncode[] = [];
   for (const [g, group] of groups.entries()) {
     const spec = manifest.groups[g];
-    const rows = rowsOf(spec);
+    const rows = groupRows(spec);
     tensors.push({ name: `group.${g}.scales`, dtype: "F64", shape: [rows], data: bytesOf(group.scales) });
     for (const [i, basis] of group.bases.entries()) {
       const shape = [spec.modules[i].outFeatures, spec.modules[i].rows];
@@ -64,7 +64,7 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
   const manifest = decodeManifest(text);
   const groups: BundleTensors[] = [];
   for (const [g, group] of manifest.groups.entries()) {
-    const rows = rowsOf(group);
+    const rows = groupRows(group);
     const read = (info: TensorInfo) => readTensorBytes(tree, info);
     const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
     const scales = new Float64Array(new Uint8Array(scaleBytes).buffer);

@@ -52,7 +52,7 @@ export interface BundleManifest {
 }
 
 /** Σ rows of the modules: R. */
-export function rowsOf(group: BundleGroup): number {
+export function groupRows(group: BundleGroup): number {
   return group.modules.reduce((sum, module) => sum + module.rows, 0);
 }
 

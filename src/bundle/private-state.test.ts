@@ -4,7 +4,7 @@ import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { toHex } from "../base/bytes.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { CreatedBundle } from "./create-bundle.ts";
-import { rowsOf } from "./manifest.ts";
+import { groupRows } from "./manifest.ts";
 import { encodePrivateState, readPrivateState } from "./private-state.ts";
 import { publicKeyOf } from "./signature.ts";
 
@@ -28,7 +28,7 @@ describe("private state", () => {
   it("gives W of every group and the secrets of keys back, byte for byte", async () => {
     const state = await read(made.privateState);
     for (const [g, spec] of made.manifest.groups.entries()) {
-      expect(state.groups[g].weights).toHaveLength(rowsOf(spec) * spec.inFeatures);
+      expect(state.groups[g].weights).toHaveLength(groupRows(spec) * spec.inFeatures);
     }
     expect(toHex(publicKeyOf(state.keySigningKey))).toBe(made.manifest.keySigner);
     expect(encodePrivateState(made.manifest, made.digest, state)).toEqual(made.privateState);

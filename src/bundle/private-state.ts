@@ -14,7 +14,7 @@ import {
   readTensorBytes,
   type TensorToEncode,
 } from "../weights/safetensors.ts";
-import { type BundleManifest, rowsOf } from "./manifest.ts";
+import { type BundleManifest, groupRows } from "./manifest.ts";
 import { publicKeyOf } from "./signature.ts";
 
 const DIGEST_KEY = "tacet.bundle";
@@ -48,7 +48,7 @@ export function encodePrivateState(
     ({ weights }, g): TensorToEncode => ({
       name: `group.${g}.weights`,
       dtype: "I32",
-      shape: [rowsOf(manifest.groups[g]), manifest.groups[g].inFeatures],
+      shape: [groupRows(manifest.groups[g]), manifest.groups[g].inFeatures],
       data: bytesOf(weights),
     }),
   );
@@ -92,7 +92,7 @@ export async function readPrivateState(
     : shake256.create({ dkLen: MARK_SECRET_BYTES }).update(OF_ROOT).update(rootSecret).digest();
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {
-    const bytes = await read(`group.${g}.weights`, "I32", [rowsOf(group), group.inFeatures]);
+    const bytes = await read(`group.${g}.weights`, "I32", [groupRows(group), group.inFeatures]);
     groups.push({ weights: new Int32Array(bytes.buffer) });
   }
   return { rootSecret, keySigningKey, markSecret, groups };

@@ -13,11 +13,11 @@ import { registerKeys } from "./keys/command.ts";
 import { registerLogits } from "./logits/command.ts";
 import { registerProvider } from "./provider/command.ts";
 import { registerServe } from "./serve/command.ts";
-import { registerWeb } from "./web/command.ts";
 import { PACKAGE_JSON } from "./shared/embedded.ts";
 import { watchInterruptions } from "./shared/interrupt.ts";
 import { describeFailure, reportFailure } from "./shared/report-error.ts";
 import { hasPrintedJson, printJson, WIDTH } from "./shared/terminal.ts";
+import { registerWeb } from "./web/command.ts";
 
 const { version } = JSON.parse(readFileSync(PACKAGE_JSON, "utf8")) as { version: string };
 const interruption = watchInterruptions();

@@ -5,7 +5,7 @@
 import type { BundleModule } from "../bundle/manifest.ts";
 import type { PublicBasis } from "../pll/public-basis.ts";
 
-/** What another group's rows add: one basis for each module, and y of one vector. */
+/** What another group's rows add: one basis for each module, and y (tokens, rows of one basis) row-major. */
 export interface Addition {
   readonly bases: readonly PublicBasis[];
   readonly y: Float32Array;
@@ -14,7 +14,6 @@ export interface Addition {
 /**
  * @param bases one for each module
  * @param targets memory for the deltas
- * @param addition for one token only
  * @returns targets
  */
 export function applyBasis(
@@ -27,12 +26,15 @@ export function applyBasis(
   addition?: Addition,
 ): readonly Float32Array[] {
   let offset = 0;
+  const added = addition === undefined ? 0 : addition.y.length / tokens;
+  const rowsOf = (all: Float32Array, t: number) =>
+    tokens === 1 ? all : all.subarray(t * added, (t + 1) * added);
   try {
     for (const [i, { outFeatures, rows: count }] of modules.entries()) {
       for (let t = 0; t < tokens; t++) {
         const part = y.subarray(t * rows + offset, t * rows + offset + count);
         const out = tokens === 1 ? targets[i] : targets[i].subarray(t * outFeatures, (t + 1) * outFeatures);
-        bases[i].apply(part, out, addition && { basis: addition.bases[i], y: addition.y });
+        bases[i].apply(part, out, addition && { basis: addition.bases[i], y: rowsOf(addition.y, t) });
       }
       offset += count;
     }

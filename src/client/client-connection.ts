@@ -97,6 +97,8 @@ interface BundleDownload extends Waiting<Uint8Array> {
 
 export class ClientConnection {
   readonly welcome: WelcomeInfo;
+  /** Milliseconds from Hello to Welcome. */
+  readonly welcomeMs: number;
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
   readonly #queries = new Map<number, OpenQuery>();
@@ -113,10 +115,16 @@ export class ClientConnection {
   #lastHeard = 0;
   #watch: unknown;
 
-  private constructor(socket: MessageSocket, traffic: Traffic, welcome: WelcomeInfo, silenceMs: number) {
+  private constructor(
+    socket: MessageSocket,
+    traffic: Traffic,
+    welcome: WelcomeInfo,
+    { welcomeMs, silenceMs }: { readonly welcomeMs: number; readonly silenceMs: number },
+  ) {
     this.#socket = socket;
     this.#traffic = traffic;
     this.welcome = welcome;
+    this.welcomeMs = welcomeMs;
     this.#silenceMs = silenceMs;
     socket.onMessage = (message) => this.#receive(message);
     socket.onClose = (code, reason) => this.#lose(closedError(code, reason));
@@ -134,6 +142,7 @@ export class ClientConnection {
     { handshakeMs, silenceMs }: Timeouts,
   ): Promise<ClientConnection> {
     let timer: unknown;
+    let sent = 0;
     try {
       return await new Promise<ClientConnection>((resolve, reject) => {
         timer = setTimeout(
@@ -145,8 +154,9 @@ export class ClientConnection {
           traffic.bytesDown += bytes.length;
           try {
             const welcome = readWelcome(decodeProviderFrame(bytes, MAX_MESSAGE_BYTES));
+            const times = { welcomeMs: performance.now() - sent, silenceMs };
             // Here, not after the await: what follows the Welcome at once must find its receiver.
-            resolve(new ClientConnection(socket, traffic, welcome, silenceMs));
+            resolve(new ClientConnection(socket, traffic, welcome, times));
           } catch (error) {
             reject(error as Error);
           }
@@ -154,6 +164,7 @@ export class ClientConnection {
         const value = { version: PROTOCOL_VERSION, ...hello, keyIds: [...hello.keyIds] };
         const frame = encodeClientFrame({ case: "hello", value });
         traffic.bytesUp += frame.length;
+        sent = performance.now();
         socket.send(frame);
       });
     } catch (error) {
@@ -279,9 +290,14 @@ export class ClientConnection {
       this.#traffic[isKey ? "keyBytes" : "bytesDown"] += bytes.length;
       this.#handle(message);
     } catch (error) {
-      this.#lose(error as Error);
-      this.#socket.close(1002, "bad frame");
+      this.#refuse(error as Error);
     }
+  }
+
+  /** The provider has sent what it must not. */
+  #refuse(error: Error): void {
+    this.#lose(error);
+    this.#socket.close(1002, "bad frame");
   }
 
   #handle(message: ProviderMessage): void {
@@ -306,9 +322,13 @@ export class ClientConnection {
         break;
       case "keyPart": {
         const { id } = message.value;
-        if (!this.#keyOf(id).part(message.value)) break;
+        const checked = this.#keyOf(id).part(message.value);
+        if (checked === undefined) break;
         this.#keys.delete(id);
-        this.#traffic.keys++;
+        checked.then(
+          () => this.#traffic.keys++,
+          (error: Error) => this.#refuse(error),
+        );
         break;
       }
       case "failure": {

@@ -6,11 +6,11 @@ import { temporaryFolder } from "../../test/support/models.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { toHex } from "../base/bytes.ts";
 import { decodeBundle } from "../bundle/bundle.ts";
-import { signKeyPart } from "../bundle/key-signature.ts";
+import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
-import { nodeKeyCache } from "../platform/node.ts";
+import { nodeKeyCache, nodeSha256 } from "../platform/node.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { type KeyCache, KeptKeys } from "./key-cache.ts";
+import { KeptKeys, type KeyCache } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey } from "./keys.ts";
 
@@ -24,16 +24,16 @@ beforeEach(async () => {
   const decoded = await decodeBundle(made.bundle);
   const tree = memoryFileTree({ "p.safetensors": made.privateState }, "state");
   const { keySigningKey } = await readPrivateState(tree, "p.safetensors", made.manifest, made.digest);
-  format = keyFormatOf(decoded);
+  format = keyFormatOf(decoded, nodeSha256);
   bundle = toHex(made.digest);
   makeKey = (serial) => {
     const id = new Uint8Array(16).fill(serial);
     const groups = format.lengths.map(({ weights, hint }, group) => {
-      const part = { weights: new Uint8Array(weights).fill(serial), hint: new Uint8Array(hint).fill(group) };
-      const identity = { bundleDigest: made.digest, keyId: id, group };
-      return { ...part, signature: signKeyPart(keySigningKey, identity, part) };
+      return { weights: new Uint8Array(weights).fill(serial), hint: new Uint8Array(hint).fill(group) };
     });
-    return { id, vectorsLeft: 256, groups };
+    const digests = groups.map((part) => keyPartDigest(part));
+    const signature = signKey(keySigningKey, { bundleDigest: made.digest, keyId: id }, digests);
+    return { id, vectorsLeft: 256, groups, signature };
   };
 });
 afterEach(() => folder.remove());

@@ -1,9 +1,9 @@
 /**
  * Keys that are kept between sessions, so that what is left of them is used before the provider makes new ones.
  *
- * A key's file is its parts, one after another: signature (64 bytes) ‖ B ‖ H for each group. Whoever reads it checks
- * lengths and signatures as if it had just come, so a damaged file, or one that belongs elsewhere, is never used. How
- * much is left of a key is not kept: the provider counts, and says so in its Welcome.
+ * A key's file is its signature (64 bytes) and its parts, B ‖ H for each group. Whoever reads it checks length and
+ * signature as if it had just come, so a damaged file, or one that belongs elsewhere, is never used. How much is left of
+ * a key is not kept: the provider counts, and says so in its Welcome.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
@@ -67,8 +67,8 @@ export class KeptKeys {
         said && said.vectorsLeft > 0 && name.bundle === bundle
           ? await this.#cache.get(name).catch(() => undefined)
           : undefined;
-      const groups = bytes && decodeKey(id, bytes, format);
-      if (groups && said) yield { id, vectorsLeft: said.vectorsLeft, groups };
+      const key = bytes && (await decodeKey(id, bytes, format));
+      if (key && said) yield { ...key, id, vectorsLeft: said.vectorsLeft };
       else await this.#cache.remove(name).catch(() => {});
     }
     this.#names = [];
@@ -76,8 +76,9 @@ export class KeptKeys {
 
   /** Keeps a key that has come. Says once if it cannot. */
   keep(bundle: string, key: FetchedKey): void {
-    const parts = key.groups.flatMap(({ signature, weights, hint }) => [signature, weights, hint]);
-    this.#cache.put(this.#nameOf(bundle, key.id), concatBytes(...parts)).catch((error: unknown) => {
+    const parts = key.groups.flatMap(({ weights, hint }) => [weights, hint]);
+    const file = concatBytes(key.signature, ...parts);
+    this.#cache.put(this.#nameOf(bundle, key.id), file).catch((error: unknown) => {
       if (this.#hasFailed) return;
       this.#hasFailed = true;
       this.#onWarning(`keys cannot be kept for next time: ${(error as Error).message}`);
@@ -93,16 +94,22 @@ export class KeptKeys {
   }
 }
 
-/** The parts of a key's file; undefined if it is damaged, or is no key of this bundle. */
-function decodeKey(id: Uint8Array, bytes: Uint8Array, format: KeyFormat): FetchedKey["groups"] | undefined {
+/** What a key's file has; undefined if it is damaged, or is no key of this bundle. */
+async function decodeKey(
+  id: Uint8Array,
+  bytes: Uint8Array,
+  format: KeyFormat,
+): Promise<Pick<FetchedKey, "groups" | "signature"> | undefined> {
   let at = 0;
   const take = (length: number) => bytes.subarray(at, (at += length));
   try {
-    const groups = format.lengths.map((lengths, group) => {
-      const signature = take(SIGNATURE_BYTES);
-      return format.read(id, group, { signature, weights: take(lengths.weights), hint: take(lengths.hint) });
-    });
-    return at === bytes.length ? groups : undefined;
+    const signature = take(SIGNATURE_BYTES).slice();
+    const groups = format.lengths.map((lengths, group) =>
+      format.copy(id, group, { weights: take(lengths.weights), hint: take(lengths.hint) }),
+    );
+    if (at !== bytes.length) return undefined;
+    format.check(id, await Promise.all(groups.map(format.digest)), signature);
+    return { groups, signature };
   } catch {
     return undefined;
   }

@@ -1,9 +1,13 @@
-/** A key on its way: KeyMade, then one part for each group, in order. What is no key of the bundle ends it. */
+/**
+ * A key on its way: KeyMade, then one part for each group, in order, the last one signed for all. What is no key of the
+ * bundle ends it. No part leaves this class before all have come and the signature over them holds.
+ */
 import { equalBytes } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
+import type { EncryptedWeights } from "../pll/provider-layer.ts";
 import type { KeyFormat } from "./key-format.ts";
-import type { FetchedKey, KeyPart } from "./keys.ts";
+import type { FetchedKey } from "./keys.ts";
 
 export interface KeyRequest {
   readonly format: KeyFormat;
@@ -15,6 +19,11 @@ export interface KeyRequest {
   readonly onMade?: ((keyId: Uint8Array) => void) | undefined;
 }
 
+interface ReceivedPart extends EncryptedWeights {
+  readonly group: number;
+  readonly signature: Uint8Array;
+}
+
 interface Settling {
   resolve(key: FetchedKey): void;
   reject(error: unknown): void;
@@ -23,7 +32,8 @@ interface Settling {
 export class KeyDownload {
   readonly #request: KeyRequest;
   readonly #settling: Settling;
-  readonly #parts: KeyPart[] = [];
+  readonly #parts: EncryptedWeights[] = [];
+  readonly #digests: (Uint8Array | Promise<Uint8Array>)[] = [];
   #made: { readonly id: Uint8Array; readonly vectorsLeft: number } | undefined;
 
   constructor(request: KeyRequest, settling: Settling) {
@@ -47,18 +57,34 @@ export class KeyDownload {
   }
 
   /**
-   * @returns whether it was the last one
+   * @returns for the last part: resolves when the key has been checked and handed over, rejects with bad_key
    * @throws TacetError bad_key, bad_frame
    */
-  part({ group, ...part }: KeyPart & { readonly group: number }): boolean {
+  part({ group, signature, weights, hint }: ReceivedPart): Promise<void> | undefined {
     if (!this.#made || group !== this.#parts.length) {
       throw new TacetError("bad_frame", "a part of a key came out of order");
     }
     const { format } = this.#request;
-    this.#parts.push(format.read(this.#made.id, group, part));
-    if (this.#parts.length < format.lengths.length) return false;
-    this.#settling.resolve({ ...this.#made, groups: this.#parts });
-    return true;
+    const isLast = group === format.lengths.length - 1;
+    if (!isLast && signature.length > 0) {
+      throw new TacetError("bad_frame", "a part of a key is signed that is not the last one");
+    }
+    const part = format.copy(this.#made.id, group, { weights, hint });
+    const digest = format.digest(part);
+    if (digest instanceof Promise) digest.catch(() => {}); // #finish reports it
+    this.#parts.push(part);
+    this.#digests.push(digest);
+    return isLast ? this.#finish(this.#made, signature.slice()) : undefined;
+  }
+
+  async #finish(made: Pick<FetchedKey, "id" | "vectorsLeft">, signature: Uint8Array): Promise<void> {
+    try {
+      this.#request.format.check(made.id, await Promise.all(this.#digests), signature);
+    } catch (error) {
+      this.#settling.reject(error);
+      throw error;
+    }
+    this.#settling.resolve({ ...made, groups: this.#parts, signature });
   }
 
   fail(error: unknown): void {

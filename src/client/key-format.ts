@@ -1,41 +1,54 @@
 /** What the keys of one bundle look like: their lengths, and who must have signed them. */
 import { fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
+import type { Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { isKeyPartSignedBy } from "../bundle/key-signature.ts";
-import { rowsOf } from "../bundle/manifest.ts";
-import { encryptedWeightBytes } from "../pll/provider-layer.ts";
-import type { KeyPart } from "./keys.ts";
+import { hashedOfKeyPart, isKeySignedBy, portableSha256 } from "../bundle/key-signature.ts";
+import { groupRows } from "../bundle/manifest.ts";
+import { type EncryptedWeights, encryptedWeightBytes } from "../pll/provider-layer.ts";
 
 export interface KeyFormat {
   /** Bytes of B and of H, by group. */
   readonly lengths: readonly { readonly weights: number; readonly hint: number }[];
   /**
-   * Checks lengths before it copies anything, then the signature.
+   * Checks the lengths of a part before it copies anything. Nothing of a key may be used before {@link check} has
+   * returned.
    *
-   * @returns the part, in memory of its own
+   * @returns the part, in separate memory
    * @throws TacetError bad_key
    */
-  read(keyId: Uint8Array, group: number, part: KeyPart): KeyPart;
+  copy(keyId: Uint8Array, group: number, part: EncryptedWeights): EncryptedWeights;
+  /** Of a part that does not change any more. */
+  digest(part: EncryptedWeights): Uint8Array | Promise<Uint8Array>;
+  /**
+   * @param digests of all parts, in the order of the groups
+   * @throws TacetError bad_key if the signature is not the bundle's signer's over this bundle, this key and these parts
+   */
+  check(keyId: Uint8Array, digests: readonly Uint8Array[], signature: Uint8Array): void;
 }
 
-export function keyFormatOf({ manifest, digest }: Bundle): KeyFormat {
+/** @param sha256 a faster one than the portable one: keys have megabytes */
+export function keyFormatOf({ manifest, digest }: Bundle, sha256: Platform["sha256"]): KeyFormat {
   const signer = fromHex(manifest.keySigner);
   const lengths = manifest.groups.map((group) =>
-    encryptedWeightBytes(manifest.parameters, rowsOf(group), group.inFeatures),
+    encryptedWeightBytes(manifest.parameters, groupRows(group), group.inFeatures),
   );
+  const hash = sha256 ?? portableSha256;
   return {
     lengths,
-    read(keyId, group, { weights, hint, signature }) {
+    copy(keyId, group, { weights, hint }) {
       const wanted = lengths[group];
       if (weights.length !== wanted.weights || hint.length !== wanted.hint) {
         throw refusal(keyId, `group ${group} has another length than the bundle's layer`);
       }
-      const part = { weights: weights.slice(), hint: hint.slice(), signature: signature.slice() };
-      if (!isKeyPartSignedBy(signer, { bundleDigest: digest, keyId, group }, part, part.signature)) {
-        throw refusal(keyId, `group ${group} is not signed by the bundle's signer`);
+      return { weights: weights.slice(), hint: hint.slice() };
+    },
+    digest: (part) => hash(hashedOfKeyPart(part)),
+    check(keyId, digests, signature) {
+      const isWhole = digests.length === lengths.length;
+      if (!isWhole || !isKeySignedBy(signer, { bundleDigest: digest, keyId }, digests, signature)) {
+        throw refusal(keyId, "it is not signed by the bundle's signer");
       }
-      return part;
     },
   };
 }

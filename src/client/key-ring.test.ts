@@ -8,7 +8,8 @@ import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { FetchedKey, KeySource } from "./keys.ts";
 
 const PER_KEY = 256;
-const PART = { weights: new Uint8Array(3), hint: new Uint8Array(2), signature: new Uint8Array(64) };
+const PART = { weights: new Uint8Array(3), hint: new Uint8Array(2) };
+const SIGNATURE = new Uint8Array(64);
 
 /** Layers that note which keys are in memory. */
 class Memory {
@@ -48,7 +49,7 @@ class Source implements KeySource {
   key(vectorsLeft = PER_KEY): FetchedKey {
     const id = new Uint8Array(16);
     new DataView(id.buffer).setUint32(12, ++this.made);
-    return { id, vectorsLeft, groups: Array(groups).fill(PART) };
+    return { id, vectorsLeft, groups: Array(groups).fill(PART), signature: SIGNATURE };
   }
   async arrive(): Promise<void> {
     this.open.shift()?.resolve(this.key());

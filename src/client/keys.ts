@@ -8,18 +8,15 @@ export interface KeyLeft {
   readonly vectorsLeft: number;
 }
 
-/** One group of a key, and the provider's signature over it. */
-export interface KeyPart extends EncryptedWeights {
-  readonly signature: Uint8Array;
-}
-
 /** A key as it comes from the provider, or from where it was kept. */
 export interface FetchedKey {
   readonly id: Uint8Array;
   /** Vectors left of the group that has fewest. */
   readonly vectorsLeft: number;
   /** By group. */
-  readonly groups: readonly KeyPart[];
+  readonly groups: readonly EncryptedWeights[];
+  /** The provider's, over all of them; it has been checked. */
+  readonly signature: Uint8Array;
 }
 
 /** Where keys come from. */

@@ -12,6 +12,8 @@ import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-o
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
+import { fitAdapter } from "../model/adapter/fit-adapter.ts";
+import { LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
@@ -19,6 +21,7 @@ import { joinAdapterText } from "../text/adapter-text.ts";
 import { invocationInText } from "../text/invocation.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
+import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { checkGroups } from "./check-groups.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
@@ -60,6 +63,11 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
    * a prompt is, counted from the end. Default: such an adapter is refused.
    */
   readonly allowInvocation?: boolean | undefined;
+  /**
+   * A public adapter, a folder in the PEFT format: the base model drafts with it (generation/drafts/drafting.ts), and is
+   * right the more often the more it is like the provider's. Default: the base model drafts alone.
+   */
+  readonly draftAdapter?: FileTree | undefined;
 }
 
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
@@ -107,6 +115,7 @@ const ADAPTER_OPTIONS: OptionTypes<AdapterOptions> = {
   pollMicros: "number",
   lookAhead: "boolean",
   allowInvocation: "boolean",
+  draftAdapter: "object",
   onBundleProgress: "function",
   onWarning: "function",
   signal: "object",
@@ -150,6 +159,8 @@ const CONNECT_NAMES: Readonly<Record<string, string>> = {
   temperature: "sampling.temperature of generate",
   maxNewTokens: "maxNewTokens of generate",
   maxTokens: "maxNewTokens of generate",
+  drafts: "drafts of generate",
+  draftBudget: "draftBudget of generate",
 };
 
 /** A private model: {@link CausalLm} whose adapted layers ask a provider. */
@@ -267,6 +278,7 @@ async function joinAdapter(
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
     const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    const draftDeltas = options.draftAdapter && (await draftsWith(options.draftAdapter, checkpoint));
     // While the model is loaded.
     const restored = adapter.restoreKeys();
     restored.catch(() => {}); // whoever awaits it is told
@@ -280,6 +292,7 @@ async function joinAdapter(
         deltas: adapter,
         lookAhead: options.lookAhead !== false && limits.maxInFlight > 1,
         lookAheadAfter: budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
+        draftDeltas,
       },
       close() {
         provider.close();
@@ -290,6 +303,12 @@ async function joinAdapter(
     provider.close();
     throw asBundleError(error);
   }
+}
+
+/** @throws TacetError bad_adapter, unsupported_adapter if it is not this base model's */
+async function draftsWith(folder: FileTree, checkpoint: Checkpoint): Promise<LocalLora> {
+  const adapter = await openLoraAdapter(folder);
+  return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
 }
 
 /** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */

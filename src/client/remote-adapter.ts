@@ -8,7 +8,7 @@
  */
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { type BundleGroup, bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import type {
   AdaptedGroup,
   DeltaSource,
@@ -28,11 +28,16 @@ import { applyBasis } from "./apply-basis.ts";
 import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
+import { LineEstimate } from "./line-estimate.ts";
 import { MaskStock } from "./mask-stock.ts";
 import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
 export interface QueryTransport extends KeySource {
+  /** Vectors of each group that the account may still ask; undefined: any number. */
+  readonly budget?: { readonly left: number } | undefined;
+  /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
+  readonly welcomeMs?: number;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
 }
 
@@ -53,14 +58,16 @@ const QUERY_VECTORS = 64;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
- * other processes may have used them up, or the provider began anew.
+ * other processes may have used them up, or the provider began anew. More than one, since a program that shares the kept
+ * keys of the account may use up the one that has just come. Each refusal shows the provider the same bytes again and
+ * nothing else (docs/security.md, *What the provider sees*).
  */
 const MOST_KEYS_TRIED = 4;
 /** Of keys that are bound to a connection so many are lost with it before the query fails. */
 const MOST_LOSSES = { timed_out: 2, others: 4 };
 
 /** Vectors of one begin() that are on their way. */
-interface Sent {
+interface SentQuery {
   readonly query: OpenQuery;
   readonly answer: Promise<QueryReply>;
 }
@@ -92,6 +99,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
+  readonly line: LineEstimate;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
@@ -122,7 +130,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
         parameters,
-        rows: rowsOf(spec),
+        rows: groupRows(spec),
         inFeatures: spec.inFeatures,
         scales: bundle.groups[g].scales,
       });
@@ -133,6 +141,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       return { spec, layer, bases, free: [] };
     });
     const layers = this.#groups.map(({ layer }) => layer);
+    this.line = new LineEstimate(transport.welcomeMs ?? 0, layers[0]?.queryBytes ?? 0);
     this.#stock = new MaskStock(this.#masks, layers.length);
     this.#keys = new KeyRing(
       layers,
@@ -178,7 +187,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
-    const sent: Sent[] = [];
+    const sent: SentQuery[] = [];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     try {
@@ -212,6 +221,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return Math.max(0, ...single.map(({ layer }) => layer.rows));
   }
 
+  rankOf(group: number): number {
+    return this.#groups[group].layer.rows;
+  }
+
   basisOf(group: number): Float32Array {
     const [basis, ...others] = this.#groups[group].bases;
     if (!basis || others.length > 0) throw new RangeError(`group ${group} has not one basis`);
@@ -224,6 +237,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   hasEffects(second: number): boolean {
     return this.#effects.has(second);
+  }
+
+  get vectorsLeft(): number | undefined {
+    return this.#transport.budget?.left;
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
@@ -284,15 +301,20 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     if (this.#open < this.#limits.maxInFlight) this.#open++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const start = performance.now();
+    this.line.sent(query.vectors, start);
+    let answer: QueryReply | undefined;
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
       // What the answer will be taken from: while it is on its way.
       if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
-      const answer = await pending;
+      answer = await pending;
+      const now = performance.now();
+      this.line.answered(query.vectors, now - start, answer.providerMs, now);
       this.timings.providerMs += answer.providerMs;
-      this.timings.wireMs += Math.max(0, performance.now() - start - answer.providerMs);
+      this.timings.wireMs += Math.max(0, now - start - answer.providerMs);
       return answer;
     } finally {
+      if (answer === undefined) this.line.failed();
       const next = this.#waiting.shift();
       if (next) next();
       else this.#open--;
@@ -300,7 +322,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
-  async #recover(group: number, tokens: number, sent: readonly Sent[]): Promise<Float32Array> {
+  async #recover(group: number, tokens: number, sent: readonly SentQuery[]): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
     try {
       const answers =

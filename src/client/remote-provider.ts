@@ -12,11 +12,11 @@ import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
-import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 import { ClientConnection, type QueryReply, type Traffic, type WelcomeInfo } from "./client-connection.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
+import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 
 export type { RemoteProviderOptions };
 
@@ -77,7 +77,7 @@ export class RemoteProvider implements KeySource {
       provider.#connection = connection;
       const bundle = await provider.#getBundle(connection);
       provider.#bundleDigest = bundle.digest.slice();
-      provider.#keyFormat = keyFormatOf(bundle);
+      provider.#keyFormat = keyFormatOf(bundle, platform.sha256);
       return { provider, bundle };
     } catch (error) {
       provider.close();
@@ -89,6 +89,11 @@ export class RemoteProvider implements KeySource {
     const connection = this.#connection;
     if (connection === undefined) throw new TypeError("not connected");
     return connection.welcome;
+  }
+
+  /** Milliseconds from Hello to Welcome, of the last connection. */
+  get welcomeMs(): number {
+    return this.#connection?.welcomeMs ?? 0;
   }
 
   /** As the provider said last: another replica may have others. */

@@ -6,7 +6,7 @@ import {
   type AnswerEnd,
   type AnswerPiece,
   answerOf,
-  type PromptCounts,
+  type AnswerCounts,
 } from "../generation/answer.ts";
 import {
   type AnswerDefaults,
@@ -17,17 +17,17 @@ import {
 } from "../generation/answer-stream.ts";
 import { CachedContext } from "../generation/cached-context.ts";
 import { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
   loadChatTemplate,
   type TemplateVariables,
 } from "../text/chat-template.ts";
-import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { BudgetLeft } from "./budget-left.ts";
-import type { PrivateModel } from "./private-model.ts";
 import type { Traffic } from "./client-connection.ts";
+import type { PrivateModel } from "./private-model.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */
 export type Prompt =
@@ -93,7 +93,7 @@ export class TextClient {
   async *#write(
     prompt: Prompt,
     { templateVariables, ...options }: GenerateOptions,
-    counts: PromptCounts,
+    counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     checkAnswerOptions(options);
     const ids = await this.#idsOf(prompt, templateVariables);

@@ -3,7 +3,7 @@
  * `tacet/platform/node` puts both into the folder that a provider loads.
  * @module
  */
-export type { FileTree } from "../base/platform.ts";
+export type { FileTree, Sha256 } from "../base/platform.ts";
 export { type Bundle, type BundleTensors, decodeBundle } from "../bundle/bundle.ts";
 export {
   type CreateBundleInput,
@@ -11,13 +11,8 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
+export { isKeySignedBy, type KeyIdentity, keyPartDigest, signKey } from "../bundle/key-signature.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
-export {
-  isKeyPartSignedBy,
-  type KeyPartIdentity,
-  type Sha256,
-  signKeyPart,
-} from "../bundle/key-signature.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,

@@ -19,22 +19,23 @@ export type { Bundle } from "../bundle/bundle.ts";
 export type { BundleManifest } from "../bundle/manifest.ts";
 export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
+export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
+export type { KeyCache } from "../client/key-cache.ts";
+export type { FetchedKey, KeyHolder, KeyLeft, KeySource } from "../client/keys.ts";
 export {
-  type ConnectOptions as PrivateModelOptions,
   type AdapterOptions,
   type BaseModelOptions,
+  type ConnectOptions as PrivateModelOptions,
   openPrivateModel,
   openPrivateModels,
   type PrivateModel,
   type SharedModels,
   type SharedModelsOptions,
 } from "../client/private-model.ts";
-export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
-export type { KeyCache } from "../client/key-cache.ts";
-export type { FetchedKey, KeyHolder, KeyLeft, KeyPart, KeySource } from "../client/keys.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
+export type { EncryptedWeights } from "../pll/provider-layer.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

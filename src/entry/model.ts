@@ -11,7 +11,6 @@ export type {
   TensorRuntime,
   TensorSession,
 } from "../base/platform.ts";
-export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
 export { type AnswerDefaults, type AnswerOptions, streamAnswer } from "../generation/answer-stream.ts";
 export { AnswerText } from "../generation/answer-text.ts";
@@ -20,6 +19,21 @@ export {
   type CachedGenerateEnd,
   type CachedGenerateOptions,
 } from "../generation/cached-context.ts";
+export { ChatSession, type ChatSessionOptions, type ChatText } from "../generation/chat-session.ts";
+export {
+  type GeneratedToken,
+  type GenerateEnd,
+  type GenerateOptions,
+  generate,
+  type SamplingOptions,
+} from "../generation/generate.ts";
+export { type GenerationDefaults, readGenerationDefaults } from "../generation/generation-defaults.ts";
+export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
+export type { PenaltyOptions } from "../generation/logit-penalties.ts";
+export type { SampleOptions } from "../generation/sample-token.ts";
+export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
+export { fitAdapter } from "../model/adapter/fit-adapter.ts";
+export { LocalLora } from "../model/adapter/local-lora.ts";
 export {
   type BaseOptions,
   CausalLm,
@@ -29,7 +43,20 @@ export {
   type LoadOptions,
   vocabSizeOf,
 } from "../model/causal-lm.ts";
-export { ChatSession, type ChatSessionOptions, type ChatText } from "../generation/chat-session.ts";
+export type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  LowRankSource,
+  PendingDelta,
+} from "../model/delta-source.ts";
+export type { DecoderConfig } from "../model/graph/decoder.ts";
+export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
+export { KvCache } from "../model/kv-cache.ts";
+export type { ForwardTimings } from "../model/run/segment-runner.ts";
+export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
+export type { WeightFormat } from "../model/weights/weight-source.ts";
+export { type ReadAdapterText, readAdapterText } from "../text/adapter-text.ts";
 export {
   type ChatMessage,
   type ChatTemplate,
@@ -39,36 +66,9 @@ export {
   renderChat,
   type TemplateVariables,
 } from "../text/chat-template.ts";
-export type { DecoderConfig } from "../model/graph/decoder.ts";
-export type {
-  AdaptedGroup,
-  DeltaSource,
-  GroupInput,
-  LowRankSource,
-  PendingDelta,
-} from "../model/delta-source.ts";
-export { fitAdapter } from "../model/adapter/fit-adapter.ts";
-export {
-  type GeneratedToken,
-  type GenerateEnd,
-  type GenerateOptions,
-  generate,
-  type SamplingOptions,
-} from "../generation/generate.ts";
-export { type GenerationDefaults, readGenerationDefaults } from "../generation/generation-defaults.ts";
-export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
-export { KvCache } from "../model/kv-cache.ts";
-export { LocalLora } from "../model/adapter/local-lora.ts";
-export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts";
-export type { PenaltyOptions } from "../generation/logit-penalties.ts";
-export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
-export type { SampleOptions } from "../generation/sample-token.ts";
-export type { ForwardTimings } from "../model/run/segment-runner.ts";
-export { type ReadAdapterText, readAdapterText } from "../text/adapter-text.ts";
 export { StreamingDetokenizer } from "../text/streaming-detokenizer.ts";
-export type { EncodeOptions } from "../text/tokenizer-type.ts";
 export { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-export type { WeightFormat } from "../model/weights/weight-source.ts";
+export type { EncodeOptions } from "../text/tokenizer-type.ts";
 export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts";
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";

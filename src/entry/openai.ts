@@ -2,15 +2,15 @@
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
 export type { CausalLm } from "../model/causal-lm.ts";
 export type { AccessOptions } from "../openai/access.ts";
-export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.ts";
 export {
   ContextPool,
   Endpoint,
   type EndpointOptions,
+  FairSemaphore,
   type RequestEntry,
   ServedModel,
   type ServedModelOptions,
-  FairSemaphore,
 } from "../openai/endpoint.ts";
+export type { GenerationRequest, RequestPrompt } from "../openai/parse-request.ts";
 export type { Answering } from "../openai/served-model.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

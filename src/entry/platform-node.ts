@@ -14,13 +14,16 @@ export type {
 export {
   changeKeys,
   type DataFolderEvents,
-  nodeSha256,
   type OpenedData,
   openDataFolder,
   readKeys,
   readUsage,
 } from "../library/node-data-folder.ts";
 export { writeStateFolder } from "../library/node-state-folder.ts";
+export type { RepoKind } from "../platform/node/hub/names.ts";
+export type { RetryOptions } from "../platform/node/hub/request.ts";
+export type { HubSettings } from "../platform/node/hub/settings.ts";
+export type { Rejection } from "../platform/node/sockets/connection-limiter.ts";
 export {
   connectRedis,
   type DownloadOptions,
@@ -31,6 +34,7 @@ export {
   nodeFileTree,
   nodeKeyCache,
   nodePlatform,
+  nodeSha256,
   parseHubId,
   type RedisLinkOptions,
   type ServeOptions,
@@ -38,11 +42,7 @@ export {
   serveSockets,
   type TlsFiles,
 } from "../platform/node.ts";
-export type { Rejection } from "../platform/node/sockets/connection-limiter.ts";
-export type { RepoKind } from "../platform/node/hub/names.ts";
-export type { RetryOptions } from "../platform/node/hub/request.ts";
-export type { HubSettings } from "../platform/node/hub/settings.ts";
 export type { EmbeddedStore, EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 export type { KeyRecord } from "../provider/store.ts";
-export type { FolderKind } from "../weights/model-files.ts";
 export type { UsageLedger } from "../provider/usage-ledger.ts";
+export type { FolderKind } from "../weights/model-files.ts";

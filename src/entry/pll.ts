@@ -22,7 +22,7 @@ export {
   type ProviderLayerInput,
 } from "../pll/provider-layer.ts";
 export { PublicBasis } from "../pll/public-basis.ts";
-export { type QuantizedMatrix, quantizeRows } from "../pll/quantize.ts";
+export { type QuantizedRows, quantizeRows } from "../pll/quantize.ts";
 export {
   type Address,
   type InnerProducts,

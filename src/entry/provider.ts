@@ -4,25 +4,25 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { Bundle } from "../bundle/bundle.ts";
-export type { KeyPart } from "../provider/key-part.ts";
-export type { KeyRefusal } from "../provider/key-counts.ts";
-export type { GroupKey } from "../provider/layer-secrets.ts";
-export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
-export type { ClientName } from "../provider/events.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
+export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
+export type { ClientName } from "../provider/events.ts";
+export type { KeyRefusal } from "../provider/key-counts.ts";
+export type { KeyPart } from "../provider/key-part.ts";
+export type { GroupKey } from "../provider/layer-secrets.ts";
 export {
-  type ReplyPart,
-  type ReplyPool,
   type ComputedReply,
   type KeyPartTask,
   Provider,
   type ProviderEvent,
   type ProviderOptions,
   type ProviderTotals,
+  type ReplyPart,
+  type ReplyPool,
   type Sha256,
 } from "../provider/provider.ts";
 export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";

@@ -22,8 +22,8 @@ export {
   type Instances,
   type ParameterSecurity,
   SECURITY_TABLE,
-  securityOf,
   type SecurityTableRow,
+  securityOf,
 } from "../rlwe/parameter-security.ts";
 export {
   createParameters,

@@ -2,15 +2,23 @@
 
 import { checkOptions, type OptionTypes, withDefaults } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import {
+  type Answer,
+  type AnswerCounts,
+  type AnswerEnd,
+  type AnswerPiece,
+  answerOf,
+  endCounts,
+} from "./answer.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { CachedContext } from "./cached-context.ts";
-import { checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { DraftLimits } from "./drafts/drafting.ts";
+import { checkDraftLimits, checkSampling, GENERATION_NAMES, type SamplingOptions } from "./generate.ts";
 
 export type { Answer, AnswerEnd, AnswerPiece } from "./answer.ts";
 
-export interface AnswerOptions {
+export interface AnswerOptions extends DraftLimits {
   /** Longest answer in tokens. Default: what the context has room for. */
   readonly maxNewTokens?: number | undefined;
   /** The answer ends before the first of these that turns up in its text, control tokens such as "<|end|>" included. */
@@ -36,6 +44,8 @@ const ANSWER: OptionTypes<AnswerOptions> = {
   stopTokenIds: "list",
   sampling: "object",
   logprobs: "number",
+  drafts: "number",
+  draftBudget: "number",
   signal: "object",
 };
 
@@ -73,12 +83,13 @@ export async function* writeAnswer(
   tokenizer: Tokenizer,
   promptIds: readonly number[],
   options: AnswerOptions,
-  counts: PromptCounts,
+  counts: AnswerCounts,
 ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
   checkAnswerOptions(options);
-  const { maxNewTokens, stop, sampling = {}, logprobs, signal } = options;
+  const { maxNewTokens, stop, sampling = {}, logprobs, drafts, draftBudget, signal } = options;
   const eosIds = endIdsOf(options, tokenizer, context.model.config.vocabSize);
   checkSampling(sampling);
+  checkDraftLimits(options);
   const answer = new AnswerText(tokenizer, stop);
   const room = roomFor(promptIds.length, context.model.contextLength);
   const most = Math.min(maxNewTokens ?? room, room);
@@ -94,6 +105,9 @@ export async function* writeAnswer(
     eosIds,
     sampling,
     logprobs,
+    drafts,
+    draftBudget,
+    draftCounts: counts.drafts,
     signal,
   });
   try {
@@ -123,8 +137,7 @@ export async function* writeAnswer(
     stop: answer.stop,
     text,
     ids,
-    promptTokens: promptIds.length,
-    cachedTokens,
+    ...endCounts(counts),
   };
 }
 

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { nodeFileTree } from "../platform/node/files/file-tree.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { AnswerText } from "./answer-text.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 const RUNS = process.env.SLOW ? 5000 : 200;
 let tokenizer: Tokenizer;

@@ -1,9 +1,9 @@
 /** The text of an answer as its tokens arrive, up to a stop string. */
 
 import { controlTextOf } from "../text/control-text.ts";
-import { StopStrings } from "./stop-strings.ts";
 import { StreamingDetokenizer } from "../text/streaming-detokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { StopStrings } from "./stop-strings.ts";
 
 /**
  * All texts given out together are the text of all ids, without control tokens, up to the first stop string. None

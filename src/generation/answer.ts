@@ -1,5 +1,6 @@
 /** An answer while it is generated: pieces to read, and what ended it. */
 
+import type { DraftCounts } from "./drafts/drafting.ts";
 import type { GeneratedToken } from "./generate.ts";
 
 export interface AnswerPiece {
@@ -21,6 +22,8 @@ export interface AnswerEnd {
   readonly promptTokens: number;
   /** Tokens of the prompt that did not have to be read again. */
   readonly cachedTokens: number;
+  /** Where anything was drafted. */
+  readonly drafts?: Readonly<DraftCounts>;
 }
 
 /**
@@ -45,14 +48,30 @@ export interface Answer extends AsyncIterable<AnswerPiece, void, void> {
   [Symbol.asyncIterator](): AsyncIterator<AnswerPiece, void, void>;
 }
 
-/** How much of a prompt there was to read; filled in as soon as it is known. */
-export type PromptCounts = Pick<
-  { -readonly [K in keyof AnswerEnd]: AnswerEnd[K] },
-  "promptTokens" | "cachedTokens"
->;
+/** How much of a prompt there was to read, filled in as soon as it is known, and what is drafted meanwhile. */
+export interface AnswerCounts {
+  promptTokens: number;
+  cachedTokens: number;
+  readonly drafts: DraftCounts;
+}
+
+export const noCounts = (): AnswerCounts => ({
+  promptTokens: 0,
+  cachedTokens: 0,
+  drafts: { drafted: 0, accepted: 0 },
+});
+
+/** The counts as an answer's end has them. */
+export function endCounts({
+  promptTokens,
+  cachedTokens,
+  drafts,
+}: AnswerCounts): Pick<AnswerEnd, "promptTokens" | "cachedTokens" | "drafts"> {
+  return { promptTokens, cachedTokens, ...(drafts.drafted > 0 && { drafts: { ...drafts } }) };
+}
 
 /** Generates an answer. @param counts to fill in before the first piece, for a reader who leaves early */
-export type WriteAnswer = (counts: PromptCounts) => AsyncGenerator<AnswerPiece, AnswerEnd, void>;
+export type WriteAnswer = (counts: AnswerCounts) => AsyncGenerator<AnswerPiece, AnswerEnd, void>;
 
 /** @param write called once, when the answer is first asked for; nothing runs before that */
 export function answerOf(write: WriteAnswer): Answer {
@@ -61,7 +80,7 @@ export function answerOf(write: WriteAnswer): Answer {
 
 class WrittenAnswer implements Answer {
   readonly #write: WriteAnswer;
-  readonly #counts: PromptCounts = { promptTokens: 0, cachedTokens: 0 };
+  readonly #counts = noCounts();
   readonly #ids: number[] = [];
   #text = "";
   #isRead = false;
@@ -136,7 +155,7 @@ class WrittenAnswer implements Answer {
       this.#failed(error);
       throw error;
     }
-    this.#ended({ reason: "aborted", text: this.#text, ids: this.#ids, ...this.#counts });
+    this.#ended({ reason: "aborted", text: this.#text, ids: this.#ids, ...endCounts(this.#counts) });
     return { done: true, value: undefined };
   }
 }

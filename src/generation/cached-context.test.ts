@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CausalLm } from "../model/causal-lm.ts";
 import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { CachedContext } from "./cached-context.ts";
-import { CausalLm } from "../model/causal-lm.ts";
 
 let model: CausalLm;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 /** A KV cache that knows which ids it holds, so that a prompt that begins like the last one is read from there on. */
 
 import type { CausalLm } from "../model/causal-lm.ts";
-import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 import type { KvCache } from "../model/kv-cache.ts";
+import { type GeneratedToken, type GenerateEnd, type GenerateOptions, generate } from "./generate.ts";
 
 export type CachedGenerateOptions = Omit<GenerateOptions, "cache" | "cachedIds">;
 
@@ -13,7 +13,7 @@ export interface CachedGenerateEnd extends GenerateEnd {
 
 /**
  * What is generated after a prompt does not depend on what was read before: the cache is cut back to the longest
- * prefix that it has in common with the prompt. After an abort or an error it holds all that was read until then.
+ * prefix that it has in common with the prompt and can be cut back to. After an abort or an error it holds all that was read until then.
  */
 export class CachedContext {
   readonly model: CausalLm;
@@ -34,14 +34,17 @@ export class CachedContext {
     return this.#ids;
   }
 
-  /** How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. */
+  /**
+   * How many ids of a prompt need not be read. Its last one always is: the first new token follows from it. So are
+   * those that the cache cannot keep without what comes behind them (KvCache.keepable).
+   */
   reusable(promptIds: readonly number[], adaptedFrom = this.model.adaptedFrom(promptIds)): number {
     let most = Math.min(this.#ids.length, promptIds.length - 1);
     // Between the two places the tokens were read with the adapter and are to be read without it, or otherwise.
     if (adaptedFrom !== this.#cache.adaptedFrom) most = Math.min(most, adaptedFrom, this.#cache.adaptedFrom);
     let common = 0;
     while (common < most && this.#ids[common] === promptIds[common]) common++;
-    return common;
+    return this.#cache.keepable(common);
   }
 
   /**
@@ -63,7 +66,8 @@ export class CachedContext {
     const adaptedFrom = model.adaptedFrom(promptIds);
     if (!model.isOnBaseOf(this.model)) return 0;
     const common = this.reusable(promptIds, adaptedFrom);
-    return model === this.model ? common : Math.min(common, adaptedFrom, this.#cache.adaptedFrom);
+    if (model === this.model) return common;
+    return this.#cache.keepable(Math.min(common, adaptedFrom, this.#cache.adaptedFrom));
   }
 
   /**

@@ -2,19 +2,19 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../base/errors.ts";
+import { groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
+import { LocalLora } from "../model/adapter/local-lora.ts";
+import { CausalLm, inputGroupsOf, type LoadOptions } from "../model/causal-lm.ts";
+import type { DeltaSource } from "../model/delta-source.ts";
 import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
+import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
 import type { Answer, AnswerEnd, AnswerOptions } from "./answer-stream.ts";
-import { CausalLm, inputGroupsOf, type LoadOptions } from "../model/causal-lm.ts";
 import { ChatSession, type ChatSessionOptions } from "./chat-session.ts";
-import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
-import type { DeltaSource } from "../model/delta-source.ts";
 import { generate, type SamplingOptions } from "./generate.ts";
-import { LocalLora } from "../model/adapter/local-lora.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 const RUNS = process.env.SLOW ? 500 : 12;
 const WORDS = ["battery", "tender", "cat", "a 😀 é", "bank", "water"];

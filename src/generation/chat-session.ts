@@ -2,8 +2,16 @@
 
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { CausalLm } from "../model/causal-lm.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type TemplateVariables,
+} from "../text/chat-template.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type PromptCounts } from "./answer.ts";
+import { type Answer, type AnswerEnd, type AnswerPiece, answerOf, type AnswerCounts } from "./answer.ts";
 import {
   type AnswerDefaults,
   type AnswerOptions,
@@ -13,15 +21,7 @@ import {
   writeAnswer,
 } from "./answer-stream.ts";
 import { CachedContext } from "./cached-context.ts";
-import type { CausalLm } from "../model/causal-lm.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  loadChatTemplate,
-  type TemplateVariables,
-} from "../text/chat-template.ts";
 import { readGenerationDefaults } from "./generation-defaults.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 
 export interface ChatSessionOptions {
   /** Stands before the conversation and is never dropped. */
@@ -131,7 +131,7 @@ export class ChatSession {
     this.#system = system;
   }
 
-  /** Puts another conversation in place of this one: an edited history, or an empty one. */
+  /** Replaces this conversation by another: an edited history, or an empty one. */
   setMessages(messages: readonly ChatMessage[]): void {
     this.#assertIdle();
     this.#messages = [...messages];
@@ -186,7 +186,7 @@ export class ChatSession {
   async *#write(
     wishes: AnswerOptions,
     prepare: () => void,
-    counts: PromptCounts,
+    counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     this.#assertIdle();
     checkAnswerOptions(wishes);

@@ -6,16 +6,17 @@ import { TacetError } from "../base/errors.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import type { KvCache } from "../model/kv-cache.ts";
 import { type Logprobs, logProbabilities } from "./log-probabilities.ts";
-import { checkPenaltyOptions, LogitPenalties, type PenaltyOptions } from "./logit-penalties.ts";
-import { checkSampleOptions, type SampleOptions, sampleToken, seededUniform } from "./sample-token.ts";
+import { type DraftCounts, type Drafting, type DraftLimits, noDrafting } from "./drafts/drafting.ts";
+import { type AnswerParts, step } from "./drafts/step.ts";
+import { MOST_DRAFTS, PlannedDrafts } from "./drafts/planned-drafts.ts";
+import { checkPenaltyOptions } from "./logit-penalties.ts";
+import { checkSampleOptions } from "./sample-token.ts";
+import { type SamplingOptions, TokenChoice } from "./token-choice.ts";
+import { checkSeed } from "./token-draw.ts";
 
-/** How the next token is chosen. Defaults of a checkpoint and wishes of a user can be spread over one another. */
-export interface SamplingOptions extends SampleOptions, PenaltyOptions {
-  /** The same draws for the same seed: an integer of at most 53 bits. Default: a random one. */
-  readonly seed?: number;
-}
+export type { SamplingOptions };
 
-export interface GenerateOptions {
+export interface GenerateOptions extends DraftLimits {
   readonly maxNewTokens: number;
   /** Ids that end the answer. */
   readonly eosIds?: readonly number[] | undefined;
@@ -36,6 +37,8 @@ export interface GenerateOptions {
    * and the prompt. For a prompt that ends with what was generated before, which never invokes it.
    */
   readonly adaptedFrom?: number | undefined;
+  /** Is kept up to date with what is drafted. */
+  readonly draftCounts?: DraftCounts | undefined;
 }
 
 export interface GeneratedToken {
@@ -70,6 +73,9 @@ const GENERATE: OptionTypes<GenerateOptions> = {
   cache: "object",
   cachedIds: "list",
   adaptedFrom: "number",
+  drafts: "number",
+  draftBudget: "number",
+  draftCounts: "object",
 };
 
 /** Where people look for what is in `sampling`, and names that other libraries have. */
@@ -87,7 +93,15 @@ export function checkSampling(sampling: SamplingOptions): void {
   checkOptions(sampling, SAMPLING, { of: "sampling" });
   checkSampleOptions(sampling);
   checkPenaltyOptions(sampling);
-  if (sampling.seed !== undefined) seededUniform(sampling.seed);
+  if (sampling.seed !== undefined) checkSeed(sampling.seed);
+}
+
+/** @throws TacetError bad_argument for limits out of range */
+export function checkDraftLimits({ drafts, draftBudget }: DraftLimits): void {
+  if (drafts !== undefined && !(Number.isInteger(drafts) && drafts >= 0 && drafts <= MOST_DRAFTS))
+    throw new TacetError("bad_argument", `drafts must be an integer from 0 to ${MOST_DRAFTS}`);
+  if (draftBudget !== undefined && !(draftBudget >= 0))
+    throw new TacetError("bad_argument", "draftBudget must be 0 or more");
 }
 
 /**
@@ -96,10 +110,23 @@ export function checkSampling(sampling: SamplingOptions): void {
  * @throws TacetError context_overflow if prompt and new tokens exceed the model's context; bad_argument for
  *   options that do not exist, sampling options out of range; whatever a DeltaSource fails with, the cache then holding all that was read
  */
-export async function* generate(
+export function generate(
   model: CausalLm,
   promptIds: readonly number[],
   options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
+  return generateWith(model, promptIds, options, () => {
+    if (options.drafts === 0 || !model.canDraft) return noDrafting;
+    return new PlannedDrafts(model, options, options.draftCounts);
+  });
+}
+
+/** As {@link generate}, with drafts that are made elsewhere. */
+export async function* generateWith(
+  model: CausalLm,
+  promptIds: readonly number[],
+  options: GenerateOptions,
+  openDrafting: () => Drafting,
 ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
   checkOptions(options, GENERATE, {
     of: "generate",
@@ -110,26 +137,39 @@ export async function* generate(
   assertInteger(maxNewTokens, "maxNewTokens", 0, Number.MAX_SAFE_INTEGER);
   if (logprobs !== undefined) assertInteger(logprobs, "logprobs", 0, model.config.vocabSize);
   checkSampling(sampling);
+  checkDraftLimits(options);
   const cache = options.cache ?? model.newCache();
+  let drafting = noDrafting;
+  /** Ids that the cache shall hold when the answer is over: all but the last new one. */
+  let read = Number.POSITIVE_INFINITY;
   try {
     // The last new token is never read.
     cache.checkContext(cache.length + promptIds.length + Math.max(0, maxNewTokens - 1));
     const ids = [...cachedIds, ...promptIds];
     model.adaptFrom(options.adaptedFrom ?? model.adaptedFrom(ids), cache);
-    const random = seededUniform(sampling.seed ?? randomSeed());
-    const penalties = new LogitPenalties(sampling, ids);
+    // The base model alone asks nobody: there is nothing to save.
+    if (cache.adaptedFrom !== Number.POSITIVE_INFINITY) drafting = openDrafting();
+    const position = cache.length + promptIds.length;
+    const choice = new TokenChoice(sampling, position, ids);
+    const parts: AnswerParts = { model, cache, choice, drafting, eosIds, signal };
     let next = promptIds;
-    for (let index = 0; index < maxNewTokens; index++) {
-      const logits = await model.forward(next, cache, signal ? { signal } : {});
-      const id = sampleToken(penalties.apply(logits), sampling, random);
-      penalties.push(id);
-      yield {
-        id,
-        index,
-        ...(logprobs === undefined ? {} : { logprobs: logProbabilities(logits, id, logprobs) }),
-      };
-      if (eosIds.includes(id)) return { reason: "eos" };
-      next = [id];
+    for (let index = 0; index < maxNewTokens; ) {
+      const room = index === 0 ? 0 : maxNewTokens - index - 1;
+      const { chosen, rows } = await step(parts, ids, next, room);
+      for (const [i, id] of chosen.entries()) {
+        // As before a pass.
+        if (i > 0 && signal?.aborted) return { reason: "aborted" };
+        choice.push(id);
+        ids.push(id);
+        read = position + index;
+        yield {
+          id,
+          index: index++,
+          ...(logprobs === undefined ? {} : { logprobs: logProbabilities(rows[i], id, logprobs) }),
+        };
+        if (eosIds.includes(id)) return { reason: "eos" };
+      }
+      next = [chosen[chosen.length - 1]];
     }
     return { reason: "length" };
   } catch (error) {
@@ -137,11 +177,8 @@ export async function* generate(
       return { reason: "aborted" };
     throw error;
   } finally {
-    if (!options.cache) cache.dispose();
+    drafting.end();
+    if (options.cache) cache.truncate(Math.min(cache.length, read));
+    else cache.dispose();
   }
-}
-
-function randomSeed(): number {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high >>> 11) * 2 ** 32 + low;
 }

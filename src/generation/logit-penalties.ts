@@ -53,19 +53,29 @@ export class LogitPenalties {
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
 
-  /** The logits with the penalties; the argument itself where there are none. */
-  apply(logits: Float32Array): Float32Array {
+  /**
+   * The logits with the penalties; the argument itself where there are none.
+   * @param ahead ids as if they had been generated too
+   */
+  apply(logits: Float32Array, ahead: readonly number[] = []): Float32Array {
     const counted = this.#frequency !== 0 || this.#presence !== 0;
     if (this.#repetition === 1 && !counted) return logits;
     const out = logits.slice();
     if (this.#repetition !== 1) {
-      for (const id of this.#seen) {
+      for (const id of ahead.length === 0 ? this.#seen : new Set([...this.#seen, ...ahead])) {
         if (id < out.length) out[id] = out[id] > 0 ? out[id] / this.#repetition : out[id] * this.#repetition;
       }
     }
     if (counted) {
-      for (const [id, count] of this.#counts) out[id] -= count * this.#frequency + this.#presence;
+      for (const [id, count] of this.#countsWith(ahead)) out[id] -= count * this.#frequency + this.#presence;
     }
     return out;
+  }
+
+  #countsWith(ahead: readonly number[]): ReadonlyMap<number, number> {
+    if (ahead.length === 0) return this.#counts;
+    const counts = new Map(this.#counts);
+    for (const id of ahead) counts.set(id, (counts.get(id) ?? 0) + 1);
+    return counts;
   }
 }

@@ -1,17 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { sampleToken, seededUniform } from "./sample-token.ts";
+import { sampleToken } from "./sample-token.ts";
+import { type TokenDraw, tokenDraw } from "./token-draw.ts";
 
-const never = () => {
-  throw new Error("greedy draws nothing");
+const never: TokenDraw = {
+  time() {
+    throw new Error("greedy draws nothing");
+  },
 };
 
 /** Frequencies of each id in many draws. */
 function frequencies(logits: number[], options: Parameters<typeof sampleToken>[1], draws = 20_000): number[] {
-  const random = seededUniform(1);
   const counts = logits.map(() => 0);
   const array = Float32Array.from(logits);
-  for (let i = 0; i < draws; i++) counts[sampleToken(array, options, random)]++;
+  for (let i = 0; i < draws; i++) counts[sampleToken(array, options, tokenDraw(1, i))]++;
   return counts.map((count) => count / draws);
 }
 
@@ -66,7 +68,8 @@ describe("sampleToken", () => {
     const logits = Float32Array.from({ length: 4001 }, (_, id) =>
       id === 7 ? 0 : Math.log(1 / 2000) - id * 1e-6,
     );
-    const last = () => 1 - 2 ** -53;
+    // Whatever else is kept comes later than the last one.
+    const last: TokenDraw = { time: (id) => 10 ** -(id / 20) };
     expect(sampleToken(logits, { temperature: 1, topP: 0.33 }, last)).toBe(7);
     // Up to half of the whole: the large one and a quarter of the others, from the front.
     const half = sampleToken(logits, { temperature: 1, topP: 0.5 }, last);
@@ -79,10 +82,7 @@ describe("sampleToken", () => {
       fc.float({ noNaN: true, min: -100, max: 100 }),
       fc.constantFrom(Number.NEGATIVE_INFINITY, -3.4e38, 0),
     );
-    const draw = fc.oneof(
-      fc.double({ min: 0, max: 1 - 2 ** -53, noNaN: true }),
-      fc.constantFrom(0, 1 - 2 ** -53),
-    );
+    const draw = fc.tuple(fc.maxSafeInteger(), fc.nat(2 ** 24));
     const options = fc.record({
       temperature: fc.double({ min: 1e-3, max: 100, noNaN: true }),
       topP: fc.double({ min: 1e-6, max: 1, noNaN: true }),
@@ -93,10 +93,10 @@ describe("sampleToken", () => {
         fc.array(logit, { minLength: 1, maxLength: 20 }),
         options,
         draw,
-        (values, chosen, uniform) => {
+        (values, chosen, [seed, position]) => {
           const logits = Float32Array.from(values);
           fc.pre(logits.some(Number.isFinite));
-          const id = sampleToken(logits, chosen, () => uniform);
+          const id = sampleToken(logits, chosen, tokenDraw(seed, position));
           expect(logits[id]).toBeGreaterThan(Number.NEGATIVE_INFINITY);
           // By weight: distinct logits can have one weight, and what ties is kept.
           const best = Math.max(...logits);
@@ -133,19 +133,29 @@ describe("sampleToken", () => {
   });
 });
 
-describe("seededUniform", () => {
-  it("is the same for the same seed, in [0, 1), and spread evenly", () => {
-    const [one, two, other] = [seededUniform(42), seededUniform(42), seededUniform(43)];
-    const values = Array.from({ length: 10_000 }, one);
-    expect(Array.from({ length: 10_000 }, two)).toEqual(values);
-    expect(other()).not.toBe(values[0]);
-    expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
-    const mean = values.reduce((a, b) => a + b) / values.length;
-    // Five standard deviations of the mean of 10,000 uniform values.
-    expect(Math.abs(mean - 0.5)).toBeLessThan(5 / Math.sqrt(12 * 10_000));
-    const first = new Set(Array.from({ length: 1000 }, (_, seed) => seededUniform(seed)()));
-    expect(first.size).toBe(1000);
-    expect(seededUniform(2 ** 32 + 1)()).not.toBe(seededUniform(1)());
-    expect(() => seededUniform(0.5)).toThrow(expect.objectContaining({ code: "bad_argument" }));
+describe("two distributions that are close", () => {
+  /** Σ|p − q|/2 */
+  const distance = (p: number[], q: number[]) =>
+    p.reduce((sum, value, i) => sum + Math.abs(value - q[i]), 0) / 2;
+  const softmax = (logits: number[]) => {
+    const weights = logits.map(Math.exp);
+    const sum = weights.reduce((a, b) => a + b);
+    return weights.map((weight) => weight / sum);
+  };
+
+  it("have the same token drawn from them as often as is promised", () => {
+    const one = Array.from({ length: 50 }, (_, id) => Math.sin(id) * 2);
+    const other = one.map((logit, id) => logit + Math.cos(3 * id) / 3);
+    const d = distance(softmax(one), softmax(other));
+    const draws = 20_000;
+    let same = 0;
+    for (let position = 0; position < draws; position++) {
+      const [a, b] = [one, other].map((logits) =>
+        sampleToken(Float32Array.from(logits), { temperature: 1 }, tokenDraw(9, position)),
+      );
+      if (a === b) same++;
+    }
+    expect(d).toBeGreaterThan(0.05);
+    expect(same / draws).toBeGreaterThan(1 - (2 * d) / (1 + d) - 0.018);
   });
 });

@@ -21,13 +21,19 @@ import {
 } from "../platform/node.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
-export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache" | "keyCache"> {
+export interface NodeConnectOptions
+  extends Omit<ConnectOptions, "base" | "cache" | "keyCache" | "draftAdapter"> {
   /**
    * The base model: the path of a folder in the Hugging Face layout, or an id on the Hugging Face hub, "org/name" or
    * "org/name@revision", which is downloaded where the hub's cache does not have it. A folder that exists wins;
    * `{ hub }` is always an id. Or what it was opened as.
    */
   readonly base: string | { readonly hub: string } | FileTree | Checkpoint;
+  /**
+   * A public adapter that the base model drafts with: a folder in the PEFT format or an id on the hub, as for `base`.
+   * Default: it drafts alone.
+   */
+  readonly draftAdapter?: string | { readonly hub: string } | FileTree | undefined;
   /** Bytes that are there and bytes in all, of what is downloaded from the hub. */
   readonly onDownloadProgress?: ((done: number, total: number) => void) | undefined;
   /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere, and keys neither. */
@@ -41,6 +47,7 @@ export interface NodeConnectOptions extends Omit<ConnectOptions, "base" | "cache
 
 const OPTIONS: OptionTypes<NodeConnectOptions> = {
   ...CONNECT_OPTIONS,
+  draftAdapter: "any",
   cache: "any",
   keyCache: "any",
   onDownloadProgress: "function",
@@ -61,47 +68,53 @@ const OPTIONS: OptionTypes<NodeConnectOptions> = {
  */
 export async function connect(options: NodeConnectOptions): Promise<TextClient> {
   checkConnectOptions(options, OPTIONS, { of: "connect", required: { base: '"./model"' } });
-  const { base, cache = nodeBundleCache(), onDownloadProgress: _, ...others } = options;
+  const { base, draftAdapter, cache = nodeBundleCache(), onDownloadProgress: _, ...others } = options;
   const { keyCache = cache === false ? false : nodeKeyCache(), ...rest } = others;
   return new TextClient(
     await openPrivateModel(nodePlatform(), {
       ...rest,
-      base: await baseOf(base, options),
+      base: await folderOf(base, "base", options),
+      draftAdapter:
+        draftAdapter === undefined ? undefined : await folderOf(draftAdapter, "draftAdapter", options),
       ...(cache === false ? {} : { cache }),
       ...(keyCache === false ? {} : { keyCache }),
     }),
   );
 }
 
-async function baseOf(
-  base: NodeConnectOptions["base"],
+/** @param option whose value is named */
+async function folderOf<T extends object>(
+  named: string | { readonly hub: string } | T,
+  option: "base" | "draftAdapter",
   options: NodeConnectOptions,
-): Promise<FileTree | Checkpoint> {
-  if (typeof base === "string") {
-    const found = findModel(base);
-    return nodeFileTree(typeof found === "string" ? found : await download(found, options));
+): Promise<FileTree | Exclude<T, { readonly hub: string }>> {
+  const kind = option === "base" ? "base" : "adapter";
+  if (typeof named === "string") {
+    const found = findModel(named);
+    return nodeFileTree(typeof found === "string" ? found : await download(found, kind, options));
   }
-  if (typeof base !== "object" || base === null) {
+  if (typeof named !== "object" || named === null) {
     throw new TacetError(
       "bad_argument",
-      "base of connect must be a path, an id on the hub or an opened folder",
+      `${option} of connect must be a path, an id on the hub or an opened folder`,
     );
   }
-  if (!("hub" in base)) return base;
-  const id = parseHubId(base.hub);
+  if (!("hub" in named)) return named as Exclude<T, { readonly hub: string }>;
+  const id = parseHubId(named.hub as string);
   if (id === undefined) {
-    throw new TacetError("bad_argument", "base.hub is not an id on the Hugging Face hub", {
+    throw new TacetError("bad_argument", `${option}.hub is not an id on the Hugging Face hub`, {
       hint: 'it looks like "org/name" or "org/name@revision"',
     });
   }
-  return nodeFileTree(await download(id, options));
+  return nodeFileTree(await download(id, kind, options));
 }
 
 async function download(
   id: HubId,
+  kind: "base" | "adapter",
   { onDownloadProgress, onWarning, signal }: NodeConnectOptions,
 ): Promise<string> {
-  return await downloadFromHub(id, "base", {
+  return await downloadFromHub(id, kind, {
     onProgress: onDownloadProgress,
     onWarning,
     signal,

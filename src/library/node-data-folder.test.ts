@@ -1,5 +1,5 @@
 /** What opening a data folder takes it gives back when it fails, and keeps while it is open. */
-import { keyIsLive } from "../../test/support/store-subjects.ts";
+
 import {
   appendFileSync,
   closeSync,
@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { keyIsLive } from "../../test/support/store-subjects.ts";
 import { changeKeys, openDataFolder } from "./node-data-folder.ts";
 
 let dir: string;

@@ -3,7 +3,6 @@
  * usage.journal, which one provider writes; usage.mark, how it left that when it ended; lock, while a provider runs;
  * adapters.json, what `tacet keys` may say of its adapters.
  */
-import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
@@ -12,7 +11,6 @@ import type { Journal } from "../base/platform.ts";
 import { errnoOf, lockFile, openJournal, readJournal, watchTextFile, writeFiles } from "../platform/node.ts";
 import { decodeKeyFile, encodeKeyFile } from "../provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
-import type { Sha256 } from "../provider/provider.ts";
 import type { KeyRecord } from "../provider/store.ts";
 import { UsageLedger } from "../provider/usage-ledger.ts";
 
@@ -272,12 +270,6 @@ export function readUsage(dir: string, nowMs = Date.now()): UsageLedger {
     { nowMs },
   );
 }
-
-export const nodeSha256: Sha256 = (parts) => {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
 
 function makeFolder(dir: string): void {
   try {

@@ -12,7 +12,8 @@ import { TextClient } from "../client/text-client.ts";
 import { loadWebFolder, type WebFolder, webBundleCache, webKeyCache, webPlatform } from "../platform/web.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 
-export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache" | "keyCache"> {
+export interface WebConnectOptions
+  extends Omit<ConnectOptions, "base" | "cache" | "keyCache" | "draftAdapter"> {
   /**
    * onnxruntime-web as the page imports it, `onnxruntime-web/wasm`, with `ort.env.wasm.wasmPaths` set: only the page
    * knows where its bundler has put the WebAssembly file.
@@ -20,6 +21,8 @@ export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"
   readonly ort: Parameters<typeof webPlatform>[0];
   /** The base model: a folder behind a web server, by its URL and files, or what it was opened as. */
   readonly base: WebFolder | FileTree | Checkpoint;
+  /** A public adapter that the base model drafts with, in the PEFT format. Default: it drafts alone. */
+  readonly draftAdapter?: WebFolder | FileTree | undefined;
   /** How much of the base model has been fetched, from 0 to 1. */
   readonly onDownloadProgress?: ((fraction: number) => void) | undefined;
   /** Where bundles are kept. Default: the browser's cache storage; false: nowhere, and keys neither. */
@@ -34,6 +37,7 @@ export interface WebConnectOptions extends Omit<ConnectOptions, "base" | "cache"
 const OPTIONS: OptionTypes<WebConnectOptions> = {
   ...CONNECT_OPTIONS,
   ort: "any",
+  draftAdapter: "any",
   cache: "any",
   keyCache: "any",
   onDownloadProgress: "function",
@@ -52,33 +56,36 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
     of: "connect",
     required: { ort: "ort", base: '{ url: "/model/", files, version: "1" }' },
   });
-  const { ort, base, cache = webBundleCache(), onDownloadProgress, ...others } = options;
+  const { ort, base, draftAdapter, cache = webBundleCache(), onDownloadProgress, ...others } = options;
   const { keyCache = cache === false ? false : webKeyCache(), ...rest } = others;
   return new TextClient(
     await openPrivateModel(webPlatform(ort), {
       ...rest,
-      base: await baseOf(base, onDownloadProgress),
+      base: await folderOf(base, "base", onDownloadProgress),
+      draftAdapter: draftAdapter && (await folderOf(draftAdapter, "draftAdapter")),
       ...(cache === false ? {} : { cache }),
       ...(keyCache === false ? {} : { keyCache }),
     }),
   );
 }
 
-async function baseOf(
-  base: WebConnectOptions["base"],
-  onProgress: WebConnectOptions["onDownloadProgress"],
-): Promise<FileTree | Checkpoint> {
-  if (typeof base !== "object" || base === null) {
+async function folderOf<T extends object>(
+  named: WebFolder | T,
+  option: "base" | "draftAdapter",
+  onProgress?: WebConnectOptions["onDownloadProgress"],
+): Promise<FileTree | Exclude<T, WebFolder>> {
+  if (typeof named !== "object" || named === null) {
     throw new TacetError(
       "bad_argument",
-      "base of connect must be a folder with its files, or an opened one",
+      `${option} of connect must be a folder with its files, or an opened one`,
       {
         hint: 'as in { url: "/model/", files: [{ path: "config.json", size: 612 }, …], version: "1" }',
       },
     );
   }
-  if (!("files" in base && "url" in base)) return base;
+  if (!("files" in named && "url" in named)) return named as Exclude<T, WebFolder>;
+  const folder = named as WebFolder;
   // Relative to the page, or to the worker's own file.
-  const url = new URL(base.url, (globalThis as { location?: { href: string } }).location?.href).href;
-  return await loadWebFolder({ ...base, url }, onProgress);
+  const url = new URL(folder.url, (globalThis as { location?: { href: string } }).location?.href).href;
+  return await loadWebFolder({ ...folder, url }, onProgress);
 }

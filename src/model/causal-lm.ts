@@ -7,23 +7,25 @@ import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import { describeDecoder } from "./architectures/registry.ts";
-import type { DeltaSource } from "./delta-source.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
+import { describeDecoder } from "./architectures/registry.ts";
+import type { DeltaSource } from "./delta-source.ts";
 import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
 import type { LoraModules } from "./graph/graph-lora.ts";
+import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
+import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
+import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
+import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
+import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
-import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { checkMemory } from "./memory-need.ts";
-import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
-import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
-import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
+import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
+import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
 import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
@@ -38,6 +40,8 @@ export interface DeltaUse {
   readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
   readonly lookAheadAfter?: number | undefined;
+  /** Who adds to the base model where it drafts ({@link CausalLm.draft}): something public. Default: nobody. */
+  readonly draftDeltas?: DeltaSource | undefined;
 }
 
 /** How a base model is held in memory. */
@@ -50,8 +54,8 @@ export interface BaseOptions {
    */
   readonly contextLength?: number | undefined;
   /**
-   * Most tokens that one pass reads; a longer prompt takes several, so that activations and attention scores do not
-   * grow with it. Each pass costs a round trip for every adapted group. Default: 512, fewer for very long contexts.
+   * Most tokens that are read at a time; a longer prompt takes several passes, so that activations and attention scores
+   * do not grow with it. Default: 512, fewer for very long contexts.
    */
   readonly passTokens?: number | undefined;
   readonly onProgress?: ((fraction: number) => void) | undefined;
@@ -82,11 +86,26 @@ const BASE: OptionTypes<BaseOptions> = {
   onWarning: "function",
   signal: "object",
 };
-const USE: OptionTypes<DeltaUse> = { deltas: "object", lookAhead: "boolean", lookAheadAfter: "number" };
+const USE: OptionTypes<DeltaUse> = {
+  deltas: "object",
+  lookAhead: "boolean",
+  lookAheadAfter: "number",
+  draftDeltas: "object",
+};
 const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
+}
+
+/** How ids are drafted. */
+export interface DraftOptions extends ForwardOptions {
+  /** Ids that the cache does not hold yet; the draft goes on behind them. */
+  readonly ids: readonly number[];
+  /** How many to draft; fewer where the context is full. */
+  readonly most: number;
+  /** The id that follows from logits (vocab), when so many were drafted before. */
+  choose(logits: Float32Array, drafted: readonly number[]): number;
 }
 
 const NOT_INVOKED =
@@ -128,15 +147,18 @@ export class CausalLm {
   readonly inputGroups: readonly (readonly string[])[];
   /** Most tokens of a context. */
   readonly contextLength: number;
+  /** Who adds to it, outside the graph. */
+  readonly deltas: DeltaSource | undefined;
   /** Of an activated LoRA. */
   readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
   /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
   readonly #baseRunner: SegmentRunner | undefined;
+  /** On the same sessions, for drafts; absent where nothing adds to it outside the graph. */
+  readonly #draftRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
-  readonly #passTokens: number;
   readonly #onWarning: ((message: string) => void) | undefined;
   readonly #busy = new WeakSet<KvCache>();
   #disposing: Promise<void> | undefined;
@@ -146,20 +168,24 @@ export class CausalLm {
     places: readonly LinearPlace[],
     contextLength: number,
     cacheShape: Omit<CacheShape, "maxTokens">,
-    [runner, baseRunner]: readonly [SegmentRunner, SegmentRunner | undefined],
-    passTokens: number,
-    { invocationTokens, isAdapted }: { invocationTokens: readonly number[] | undefined; isAdapted: boolean },
+    [runner, baseRunner, draftRunner]: readonly [
+      SegmentRunner,
+      SegmentRunner | undefined,
+      SegmentRunner | undefined,
+    ],
+    { deltas, isAdapted }: { deltas: DeltaSource | undefined; isAdapted: boolean },
     onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
-    this.invocationTokens = invocationTokens;
+    this.deltas = deltas;
+    this.invocationTokens = deltas?.invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
     this.#baseRunner = baseRunner;
-    this.#adaptedFrom = isAdapted && invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
-    this.#passTokens = passTokens;
+    this.#draftRunner = draftRunner;
+    this.#adaptedFrom = isAdapted && this.invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
     this.#onWarning = onWarning;
   }
 
@@ -221,7 +247,7 @@ export class CausalLm {
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
-      uses.map(({ deltas }) => deltas),
+      uses.flatMap(({ deltas, draftDeltas }) => [deltas, draftDeltas]),
     );
     const sources = uses.map((use) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
@@ -243,6 +269,7 @@ export class CausalLm {
       {
         places: [...groupAt.keys()],
         layers: decoder.layers,
+        passTokens,
         readWeight(name, shape) {
           const { tree, info } = source.tensor(name, shape);
           return readTensorF32(tree, info, "bad_checkpoint");
@@ -257,23 +284,19 @@ export class CausalLm {
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    return uses.map(({ deltas }, i) => {
-      const invocationTokens = deltas?.invocationTokens;
+    return uses.map(({ deltas, draftDeltas }, i) => {
       const isAdapted = deltas !== undefined || loras.size > 0;
-      const alone = invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      const adaptation = { invocationTokens, isAdapted };
-      const both = [runners[i], alone] as const;
+      const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
+      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+      const canGoBack = mostStateBytes(cacheShape) === 0;
+      const drafting =
+        deltas && canGoBack
+          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
+          : undefined;
+      const adaptation = { deltas, isAdapted };
+      const all = [runners[i], base, drafting] as const;
       return new CausalLm(
-        ...([
-          decoder,
-          places,
-          contextLength,
-          cacheShape,
-          both,
-          passTokens,
-          adaptation,
-          options.onWarning,
-        ] as const),
+        ...([decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning] as const),
       );
     });
   }
@@ -330,9 +353,43 @@ export class CausalLm {
     return await this.#forward(ids, cache, 0, options);
   }
 
+  /** Whether it can {@link draft}. */
+  get canDraft(): boolean {
+    return this.#draftRunner !== undefined;
+  }
+
+  /**
+   * Ids that the base model says instead, alone or with what it drafts with (`draftDeltas`), behind what the cache holds
+   * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
+   * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
+   *
+   * @throws TypeError where nothing is added outside the graph; TacetError aborted; what `choose` throws
+   */
+  async draft(cache: KvCache, { ids, most, choose, signal }: DraftOptions): Promise<number[]> {
+    if (this.#draftRunner === undefined) throw new TypeError("the model has nothing to draft with");
+    this.#claim(cache);
+    const { length } = cache;
+    const drafted: number[] = [];
+    try {
+      let next = ids;
+      while (drafted.length < most && cache.length + next.length <= this.contextLength) {
+        cache.reserve(cache.length + next.length);
+        const logits = await this.#draftRunner.run({ ids: next, firstRow: -1 }, cache, signal);
+        cache.commit(next.length);
+        const id = choose(logits, drafted);
+        drafted.push(id);
+        next = [id];
+      }
+      return drafted;
+    } finally {
+      cache.truncate(length);
+      this.#busy.delete(cache);
+    }
+  }
+
   /** Frees the sessions. A second call changes nothing. */
   dispose(): Promise<void> {
-    const runners = [this.#runner, this.#baseRunner];
+    const runners = [this.#runner, this.#baseRunner, this.#draftRunner];
     return (this.#disposing ??= Promise.all(runners.map((runner) => runner?.dispose())).then(() => {}));
   }
 
@@ -342,7 +399,6 @@ export class CausalLm {
     firstRow: number,
     options: ForwardOptions = {},
   ): Promise<Float32Array> {
-    if (this.#disposing) throw new TypeError("the model has been disposed");
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
     if (this.#baseRunner === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
@@ -350,29 +406,36 @@ export class CausalLm {
         "the cache is another model's: what it holds was read with another adapter, or without one",
       );
     }
-    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
-    this.#busy.add(cache);
+    this.#claim(cache);
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
+      // To come back to if a later pass of these fails, or the prompt is another one next time.
+      if (ids.length > 1) cache.mark();
       const logits: Float32Array[] = [];
       for (let at = 0; at < ids.length; ) {
         const untilAdapted = cache.adaptedFrom - cache.length;
         const isBase = untilAdapted > 0 && this.#baseRunner !== undefined;
-        const most = isBase ? Math.min(this.#passTokens, untilAdapted) : this.#passTokens;
-        const part = ids.slice(at, at + most);
+        const part = ids.slice(at, isBase ? at + untilAdapted : ids.length);
         const runner = isBase ? this.#baseRunner : this.#runner;
         logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
         cache.commit(part.length);
         at += part.length;
       }
-      return firstRow < 0 || logits.length === 1 ? logits[logits.length - 1] : joined(logits);
+      return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
     } finally {
       this.#busy.delete(cache);
     }
+  }
+
+  /** To be given back by `#busy.delete`. */
+  #claim(cache: KvCache): void {
+    if (this.#disposing) throw new TypeError("the model has been disposed");
+    if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
+    this.#busy.add(cache);
   }
 }
 
@@ -408,16 +471,6 @@ function choosePassTokens({ heads }: DecoderConfig, contextLength: number, asked
   return Math.max(16, Math.min(PASS_TOKENS, fitting));
 }
 
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
 /** The weights in the format that is asked for, after a look at what they will need. */
 async function openWeights(
   checkpoint: Checkpoint,
@@ -441,18 +494,19 @@ async function openWeights(
   });
 }
 
-/** @throws TacetError bad_argument for more positions than the model has */
-function chooseContext({ trainedContext, positionLimit = 2 ** 24 }: DecoderConfig, asked?: number): number {
+/** @throws TacetError bad_argument for a longer context than the model runs */
+function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+  const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(positionLimit, most, Math.max(least, trainedContext));
+    return Math.min(limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
-  if (asked <= positionLimit) return asked;
+  if (asked <= limit) return asked;
   throw new TacetError(
     "bad_argument",
-    `the model has ${positionLimit} positions, a context of ${asked} tokens was asked for`,
-    { hint: `its positions are learned one by one: ask for a context of at most ${positionLimit}` },
+    `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
+    { hint: `ask for a context of at most ${limit}` },
   );
 }
 

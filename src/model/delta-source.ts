@@ -27,11 +27,23 @@ export interface PendingDelta {
   wait(targets?: readonly Float32Array[]): Promise<readonly Float32Array[]>;
 }
 
+/** What asking costs beside computing, as measured lately. */
+export interface Line {
+  /** Milliseconds from asking for one vector to its answer. */
+  readonly roundTripMs: number;
+  /** Milliseconds that one vector more takes. */
+  readonly vectorMs: number;
+}
+
 export interface DeltaSource {
   /** In the order in which a forward pass asks for them. */
   readonly groups: readonly AdaptedGroup[];
+  /** Of a source that is asked over a network. Read anew for each pass. */
+  readonly line?: Line | undefined;
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;
+  /** Tokens that may still be asked for, as far as is known; undefined: any number. */
+  readonly vectorsLeft?: number | undefined;
   /** Of an activated LoRA: it is asked from the last place in a prompt on that has these ids (model/invocation.ts). */
   readonly invocationTokens?: readonly number[] | undefined;
   /**
@@ -50,6 +62,8 @@ export interface GroupInput {
 
 /** Deltas that are combinations of a few known directions: delta = Σ_k y_k·b_k, k < rank. */
 export interface LowRankSource {
+  /** How many directions a group has that {@link basisOf} can be asked for. */
+  rankOf(group: number): number;
   /** b_1, b_2, … of a group with one module, (rank, outFeatures) row-major. */
   basisOf(group: number): Float32Array;
   /**

@@ -6,15 +6,17 @@ import type { Tensor } from "../base/platform.ts";
 import {
   bytesOfToken,
   type CacheShape,
-  type LayerCache,
+  type KeysAndValues,
   pastKeyName,
   pastValueName,
 } from "./graph/pass-values.ts";
 
+import { LayerStates } from "./layer-states.ts";
+
 type CacheTensor = Tensor & { readonly data: Float32Array };
 
 /** The arrays of one layer. */
-interface LayerRows extends LayerCache {
+interface LayerRows extends KeysAndValues {
   readonly layer: number;
   readonly key: CacheTensor;
   readonly value: CacheTensor;
@@ -33,6 +35,8 @@ export class KvCache {
   /** By layer; empty where a layer keeps nothing. */
   #rows: (LayerRows | undefined)[] = [];
 
+  readonly #states: LayerStates;
+
   /**
    * @param capacity tokens to make room for now; the cache grows when it must
    * @param adaptedFrom default: an adapter acts on every token
@@ -40,6 +44,7 @@ export class KvCache {
   constructor(shape: CacheShape, capacity: number, adaptedFrom = 0) {
     this.shape = shape;
     this.#adaptedFrom = adaptedFrom;
+    this.#states = new LayerStates(shape);
     this.reserve(capacity);
   }
 
@@ -72,19 +77,40 @@ export class KvCache {
     return this.#capacity;
   }
 
-  /** Memory it takes: 2·kvHeads·headDim·4 of each layer, for each token of the capacity. */
+  /** Memory it takes: 2·kvHeads·headDim·4 of each layer, for each token of the capacity, and states. */
   get bytes(): number {
-    return bytesOfToken(this.shape) * this.#capacity;
+    return bytesOfToken(this.shape) * this.#capacity + this.#states.bytes;
   }
 
-  /** Forgets all tokens from `length` on. */
+  /**
+   * How many of the first `length` tokens can be kept by `truncate` and `fork`. All of them, unless a layer keeps a
+   * state of all tokens together: then as many as had been read at the latest `mark` that is not behind them.
+   */
+  keepable(length: number): number {
+    return this.#states.reachable(assertInteger(length, "length", 0, this.#length), this.#length);
+  }
+
+  /** Keeps the state of now to come back to; the latest ones are kept. */
+  mark(): void {
+    this.#states.mark(this.#length);
+  }
+
+  /**
+   * Forgets all tokens from `length` on.
+   * @throws RangeError for a length that is not keepable
+   */
   truncate(length: number): void {
-    this.#length = assertInteger(length, "length", 0, this.#length);
+    this.#checkKeepable(length);
+    this.#states.goBack(length, this.#length);
+    this.#length = length;
   }
 
-  /** A separate cache with the first `length` tokens of this one. */
+  /**
+   * A separate cache with the first `length` tokens of this one.
+   * @throws RangeError for a length that is not keepable
+   */
   fork(length: number): KvCache {
-    assertInteger(length, "length", 0, this.#length);
+    this.#checkKeepable(length);
     const copy = new KvCache(this.shape, Math.max(1, length), this.#adaptedFrom);
     for (const rows of this.#rows) {
       if (!rows) continue;
@@ -97,8 +123,15 @@ export class KvCache {
         to.value.data.set(value.data.subarray(from, from + length * headDim), at);
       }
     }
+    copy.#states.take(this.#states);
+    copy.#states.goBack(length, this.#length);
     copy.#length = length;
     return copy;
+  }
+
+  /** A layer's state of now, by the name of the graph's input; undefined for other inputs. */
+  stateOf(name: string): Tensor | undefined {
+    return this.#states.current(name);
   }
 
   /** Frees the memory; the cache cannot be used any more. */
@@ -129,7 +162,7 @@ export class KvCache {
     if (tokens <= this.#capacity) return;
     const capacity = Math.min(maxTokens, Math.max(tokens, 2 * this.#capacity));
     this.#rows = layers.map((kept, layer) => {
-      if (kept === null) return undefined;
+      if (kept === null || "states" in kept) return undefined;
       const [key, value] = (["key", "value"] as const).map((name) =>
         this.#grown(this.#rows[layer]?.[name], kept, capacity),
       );
@@ -145,26 +178,39 @@ export class KvCache {
       yield [pastKeyName(rows.layer), rows.key];
       yield [pastValueName(rows.layer), rows.value];
     }
+    yield* this.#states.tensors();
   }
 
-  /** Writes rows of `newRowsName` behind the tokens of the cache. They count after `commit`. */
-  store(layer: number, rows: Float32Array): void {
+  /** Writes rows of `newRowsName` of the tokens from `first` on, behind those of the cache. They count after `commit`. */
+  store(layer: number, rows: Float32Array, first = this.#length): void {
     const { kvHeads, headDim, key, value } = this.#rows[layer]!;
     const size = rows.length / (2 * kvHeads);
-    assertInteger(this.#length + size / headDim, "tokens", 0, this.#capacity);
+    assertInteger(first, "first", this.#length, this.#capacity);
+    assertInteger(first + size / headDim, "tokens", 0, this.#capacity);
     for (let head = 0; head < kvHeads; head++) {
-      const at = (head * this.#capacity + this.#length) * headDim;
+      const at = (head * this.#capacity + first) * headDim;
       key.data.set(rows.subarray(head * size, (head + 1) * size), at);
       value.data.set(rows.subarray((kvHeads + head) * size, (kvHeads + head + 1) * size), at);
     }
   }
 
-  /** Counts rows that a pass has stored. */
+  /** Takes a state by the name of a pass's output. It counts after `commit`. */
+  storeState(name: string, data: Float32Array): void {
+    this.#states.store(name, data);
+  }
+
+  /** Counts what a pass has stored. */
   commit(tokens: number): void {
+    this.#states.commit();
     this.#length = assertInteger(this.#length + tokens, "length", 0, this.#capacity);
   }
 
-  #grown(old: CacheTensor | undefined, { kvHeads, headDim }: LayerCache, capacity: number): CacheTensor {
+  #checkKeepable(length: number): void {
+    if (this.keepable(length) === length) return;
+    throw new RangeError(`the cache can go back to ${this.keepable(length)} tokens, not to ${length}`);
+  }
+
+  #grown(old: CacheTensor | undefined, { kvHeads, headDim }: KeysAndValues, capacity: number): CacheTensor {
     const data = new Float32Array(kvHeads * capacity * headDim);
     if (old) {
       for (let head = 0; head < kvHeads; head++) {

@@ -4,6 +4,7 @@ import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
 import { blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
 import { bytesOfToken, type CacheShape } from "./graph/pass-values.ts";
+import { mostStateBytes } from "./layer-states.ts";
 import { bitsOf, type WeightDemand } from "./weights/weight-demand.ts";
 import { rowsOf, type WeightFormat } from "./weights/weight-source.ts";
 
@@ -21,7 +22,7 @@ const PACKED_BLOCK_BYTES = 8;
 
 /**
  * weights = 4 bytes for each entry of a matrix in float32, 1.25 with 8 bits, 0.75 with 4 (docs/models.md, measured);
- * tables that rows are looked up in stay in the file. cache = Σ 2·kvHeads·headDim·4 over the layers, times tokens.
+ * tables that rows are looked up in stay in the file. cache = Σ 2·kvHeads·headDim·4 over the layers, times tokens, and states (layer-states.ts).
  */
 export function memoryNeed(
   { matrices, tensors }: WeightDemand,
@@ -41,7 +42,7 @@ export function memoryNeed(
     if (bits === 0) loading = Math.max(loading, 4 * rows * matrix.inFeatures);
   }
   for (const { info } of tensors) if (info.shape.length < 2) weights += info.bytes;
-  return { weights, loading, cache: bytesOfToken(cache) * cache.maxTokens };
+  return { weights, loading, cache: bytesOfToken(cache) * cache.maxTokens + mostStateBytes(cache) };
 }
 
 /** The cache grows when nothing is loaded any more, so the larger of the two counts. */

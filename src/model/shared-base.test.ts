@@ -6,9 +6,9 @@ import type { TensorRuntime } from "../base/platform.ts";
 import { nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
-import { CausalLm, type DeltaUse } from "./causal-lm.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
+import { CausalLm, type DeltaUse } from "./causal-lm.ts";
 
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
 const ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];

@@ -6,7 +6,7 @@ import type { CausalLm } from "../model/causal-lm.ts";
 /** A context that would lose no more of what it holds is taken itself; else it is kept, and a copy is given. */
 const SMALL_LOSS = 0.1;
 
-interface Kept {
+interface IdleContext {
   readonly owner: string;
   readonly context: CachedContext;
 }
@@ -20,7 +20,7 @@ interface Kept {
 export class ContextPool {
   readonly #most: number;
   /** Not in use; the one that was used last is the last. */
-  readonly #idle: Kept[] = [];
+  readonly #idle: IdleContext[] = [];
   #disposed = false;
 
   /** @param most contexts of all models that share the pool */
@@ -67,7 +67,7 @@ export class ContextPool {
   }
 
   /** What has to go: of the owner who has most the oldest; with `joining`, when that one gives another one back. */
-  #victim(joining?: string): Kept {
+  #victim(joining?: string): IdleContext {
     const counts = new Map<string, number>(joining === undefined ? [] : [[joining, 1]]);
     for (const { owner } of this.#idle) counts.set(owner, (counts.get(owner) ?? 0) + 1);
     const most = Math.max(...counts.values());
@@ -75,8 +75,8 @@ export class ContextPool {
   }
 
   /** Of several that have as much of the prompt, the one with the least besides. */
-  #longestMatch(model: CausalLm, promptIds: readonly number[], owner: string): Kept | undefined {
-    let best: Kept | undefined;
+  #longestMatch(model: CausalLm, promptIds: readonly number[], owner: string): IdleContext | undefined {
+    let best: IdleContext | undefined;
     let most = 0;
     for (const kept of this.#idle) {
       if (kept.owner !== owner) continue;

@@ -9,7 +9,7 @@ import { lexicon, lexiconEntries } from "../../test/support/models.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { Endpoint, type EndpointOptions, type RequestEntry, ServedModel, FairSemaphore } from "./endpoint.ts";
+import { Endpoint, type EndpointOptions, FairSemaphore, type RequestEntry, ServedModel } from "./endpoint.ts";
 
 const ORIGIN = "https://app.example";
 /** The shortest answers first. */

@@ -17,10 +17,10 @@ import { type AnswerHead, type AnswerPart, CHAT, COMPLETION, type Dialect, model
 import type { ServedModel } from "./served-model.ts";
 import { eventStream } from "./sse.ts";
 
-export { OpenRequest, type RequestEntry } from "./request-log.ts";
-export { ContextPool } from "./context-pool.ts";
-export { ServedModel, type ServedModelOptions } from "./served-model.ts";
 export { FairSemaphore } from "../base/fair-semaphore.ts";
+export { ContextPool } from "./context-pool.ts";
+export { OpenRequest, type RequestEntry } from "./request-log.ts";
+export { ServedModel, type ServedModelOptions } from "./served-model.ts";
 
 export interface EndpointOptions extends AccessOptions {
   /** The first one is listed first. */
@@ -51,10 +51,10 @@ interface Route {
   readonly path: string;
   readonly method: "GET" | "POST";
   readonly needsKey?: false;
-  answer(asked: Asked): Promise<Response> | Response;
+  answer(asked: AskedRequest): Promise<Response> | Response;
 }
 
-interface Asked {
+interface AskedRequest {
   readonly request: Request;
   /** Name of the API key. */
   readonly owner: string;
@@ -180,7 +180,7 @@ export class Endpoint {
   }
 
   async #generate(
-    { request, owner, open }: Asked,
+    { request, owner, open }: AskedRequest,
     dialect: Dialect,
     parse: (body: unknown) => GenerationRequest,
   ): Promise<Response> {

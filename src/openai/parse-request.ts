@@ -1,8 +1,8 @@
 /** What a request asks for. Whatever would change the answer and is not supported is refused, never passed over. */
 
 import type { AnswerOptions } from "../generation/answer-stream.ts";
-import type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
 import type { SamplingOptions } from "../generation/generate.ts";
+import type { ChatMessage, TemplateVariables } from "../text/chat-template.ts";
 import { badField } from "./api-error.ts";
 import { Fields, isObject } from "./fields.ts";
 import { parseMessages } from "./parse-messages.ts";

@@ -18,6 +18,8 @@ export interface RequestEntry {
   readonly promptTokens?: number;
   readonly cachedTokens?: number;
   readonly completionTokens?: number;
+  readonly drafted?: number;
+  readonly accepted?: number;
   /** Code of what it failed with, "broken_off" where the client went away. */
   readonly error?: string;
 }
@@ -45,8 +47,8 @@ export class OpenRequest {
     this.#entry = { error, ...this.#entry };
   }
 
-  count({ promptTokens, cachedTokens, ids }: AnswerEnd): void {
-    this.add({ promptTokens, cachedTokens, completionTokens: ids.length });
+  count({ promptTokens, cachedTokens, ids, drafts }: AnswerEnd): void {
+    this.add({ promptTokens, cachedTokens, completionTokens: ids.length, ...drafts });
   }
 
   /** Writes the entry; what comes later is not written. */

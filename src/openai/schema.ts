@@ -113,12 +113,21 @@ function finishReason({ reason }: AnswerEnd): "stop" | "length" {
   return reason === "eos" || reason === "stop" ? "stop" : "length";
 }
 
-/** completion_tokens counts what was generated: the end token and those of a stop string are in it. */
-function usageOf({ promptTokens, cachedTokens, ids }: AnswerEnd): object {
+/**
+ * completion_tokens counts what was generated: the end token and those of a stop string are in it, drafts that were wrong
+ * are not.
+ */
+function usageOf({ promptTokens, cachedTokens, ids, drafts }: AnswerEnd): object {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: ids.length,
     total_tokens: promptTokens + ids.length,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    ...(drafts && {
+      completion_tokens_details: {
+        accepted_prediction_tokens: drafts.accepted,
+        rejected_prediction_tokens: drafts.drafted - drafts.accepted,
+      },
+    }),
   };
 }

@@ -2,12 +2,13 @@
 
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
+import type { FairSemaphore } from "../base/fair-semaphore.ts";
 import {
   type Answer,
   type AnswerEnd,
   type AnswerPiece,
   answerOf,
-  type PromptCounts,
+  type AnswerCounts,
 } from "../generation/answer.ts";
 import {
   type AnswerDefaults,
@@ -17,16 +18,17 @@ import {
   roomFor,
   writeAnswer,
 } from "../generation/answer-stream.ts";
+import type { DraftLimits } from "../generation/drafts/drafting.ts";
 import type { CachedContext } from "../generation/cached-context.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import type { CausalLm } from "../model/causal-lm.ts";
 import { type ChatTemplate, loadChatTemplate, type TemplateVariables } from "../text/chat-template.ts";
-import { readGenerationDefaults } from "../generation/generation-defaults.ts";
+import { checkDraftLimits } from "../generation/generate.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { badField } from "./api-error.ts";
 import { ContextPool } from "./context-pool.ts";
 import type { GenerationRequest, RequestPrompt } from "./parse-request.ts";
-import type { FairSemaphore } from "../base/fair-semaphore.ts";
 
 export interface ServedModelOptions {
   /** What requests call it. */
@@ -42,6 +44,8 @@ export interface ServedModelOptions {
   readonly stopTokenIds?: readonly number[];
   /** Conversations whose KV cache is kept for their next turn: how many of this model, or a pool that models share. */
   readonly contexts: number | ContextPool;
+  /** What drafts of its answers may cost. */
+  readonly drafts?: DraftLimits | undefined;
   /** For the chat template, where a request's chat_template_kwargs do not say otherwise. */
   readonly templateVariables?: TemplateVariables | undefined;
 }
@@ -56,6 +60,7 @@ const OPTIONS: OptionTypes<ServedModelOptions> = {
   answers: "object",
   stopTokenIds: "list",
   contexts: "any",
+  drafts: "object",
 };
 const REQUIRED = {
   id: '"law"',
@@ -72,7 +77,7 @@ export interface Answering {
   readonly lastPromptId: number;
 }
 
-/** Models on one base have one tokenizer, unless an adapter has tokens or ends of its own. */
+/** Models on one base have one tokenizer, unless an adapter brings tokens or ends. */
 const TOKENIZERS = new WeakMap<Checkpoint, Promise<Tokenizer>>();
 
 async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
@@ -105,6 +110,7 @@ export class ServedModel {
   readonly #model: CausalLm;
   readonly #pool: ContextPool;
   readonly #answers: FairSemaphore;
+  readonly #drafts: DraftLimits;
 
   private constructor(
     options: ServedModelOptions,
@@ -116,6 +122,7 @@ export class ServedModel {
     this.fingerprint = options.fingerprint;
     this.#model = options.model;
     this.#answers = options.answers;
+    this.#drafts = options.drafts ?? {};
     this.#stopTokenIds = options.stopTokenIds ?? [];
     const { contexts } = options;
     this.#pool = typeof contexts === "number" ? new ContextPool(contexts) : contexts;
@@ -133,6 +140,7 @@ export class ServedModel {
     checkOptions(options, OPTIONS, { of: "ServedModel.open", required: REQUIRED });
     const { checkpoint, model, stopTokenIds = [] } = options;
     checkStopTokenIds(stopTokenIds, model.config.vocabSize);
+    checkDraftLimits(options.drafts ?? {});
     const tokenizer = await tokenizerOf(checkpoint);
     const template = await loadChatTemplate(checkpoint).catch((error: unknown) => {
       // A model that was not trained for chat completes texts.
@@ -166,7 +174,8 @@ export class ServedModel {
     const ids = this.#promptIds(prompt);
     roomFor(ids.length, this.#model.contextLength);
     checkStopTokenIds(options.stopTokenIds ?? [], this.#model.config.vocabSize);
-    const all = { ...answerOptions(this.#defaults, options), eosIds: this.endIdsOf(request), signal };
+    const eosIds = this.endIdsOf(request);
+    const all = { ...answerOptions(this.#defaults, options), ...this.#drafts, eosIds, signal };
     const answer = answerOf((counts) => this.#inTurns(ids, owner, all, signal, counts));
     return { answer, lastPromptId: ids[ids.length - 1] };
   }
@@ -181,7 +190,7 @@ export class ServedModel {
     owner: string,
     options: AnswerOptions,
     signal: AbortSignal,
-    counts: PromptCounts,
+    counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     const leave = await this.#answers.take(signal);
     try {

@@ -1,26 +1,33 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
 import type { Platform } from "../base/platform.ts";
 import { nodeFileCache } from "./node/files/file-cache.ts";
+import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
 export { errnoOf } from "./node/files/errno.ts";
-export { nodeKeyCache } from "./node/files/key-cache.ts";
-export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { nodeFileCache } from "./node/files/file-cache.ts";
 export { nodeFileTree } from "./node/files/file-tree.ts";
-export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
-export { type HubId, parseHubId } from "./node/hub/names.ts";
 export { type OpenedJournal, openJournal, readJournal } from "./node/files/journal.ts";
+export { nodeKeyCache } from "./node/files/key-cache.ts";
 export { type FileLock, type LockOptions, lockFile } from "./node/files/lock-file.ts";
 export { findModel, isFolder } from "./node/files/model-folder.ts";
-export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
-export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { watchTextFile } from "./node/files/watched-file.ts";
+export { type DownloadOptions, downloadFromHub } from "./node/hub/download.ts";
+export { type HubId, parseHubId } from "./node/hub/names.ts";
+export { connectRedis, type RedisLinkOptions } from "./node/redis.ts";
+export type { TlsFiles } from "./node/sockets/certificate.ts";
+export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
 export function nodePlatform(): Platform {
-  return { tensors: nodeTensorRuntime(), connect: connectSocket, weightCache: nodeFileCache() };
+  return {
+    tensors: nodeTensorRuntime(),
+    sha256: nodeSha256,
+    connect: connectSocket,
+    weightCache: nodeFileCache(),
+  };
 }
+export { nodeSha256 } from "./node/sha256.ts";

@@ -4,7 +4,9 @@ import { makeLayer } from "../../test/support/pll-layer.ts";
 import { toHex } from "../base/bytes.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
 import { createParameters, DEFAULT_PARAMETERS, type ParametersLiteral } from "../rlwe/parameters.ts";
+import { PublicElements, publicElementBytes } from "../rlwe/public-elements.ts";
 import { type KeyIdentity, keySeed } from "./key-secrets.ts";
+import { ProviderLayer } from "./provider-layer.ts";
 
 const bytes = (fill: number, length: number) => new Uint8Array(length).fill(fill);
 const IDENTITY: KeyIdentity = {
@@ -108,4 +110,14 @@ it("a layer's digest is that of its weights: another W, another S", () => {
   const digest = (weights: Float64Array) => toHex(makeLayer(weights, 2, 100).provider.weightsDigest);
   expect(digest(real)).toBe(digest(real.slice()));
   expect(digest(real.map((value, i) => (i === 150 ? value + 1e-3 : value)))).not.toBe(digest(real));
+});
+
+it("and that of a_0, as its bytes are: another bundle id, another M, another S", () => {
+  const real = Float64Array.from({ length: 200 }, (_, i) => Math.sin(i));
+  const { kernels, pool, provider, quantized } = makeLayer(real, 2, 100);
+  expect(toHex(provider.elementsDigest)).toBe(toHex(sha256(publicElementBytes(new Uint8Array(16), 0))));
+  const elements = new PublicElements(kernels, pool, new Uint8Array(16).fill(1));
+  const shape = { parameters: DEFAULT_PARAMETERS, rows: 2, inFeatures: 100, weights: quantized.integers };
+  const other = new ProviderLayer(kernels, pool, elements, shape);
+  expect(toHex(other.elementsDigest)).not.toBe(toHex(provider.elementsDigest));
 });

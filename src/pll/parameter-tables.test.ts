@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { expectTable } from "../../test/support/computed-parts.ts";
 import { MEASURED_PRECISION } from "../../test/support/measured-precision.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
@@ -22,7 +23,6 @@ import { uniformStddev } from "../rlwe/parameter-set.ts";
 import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
 import { predictedNoiseParts, predictedRelativeError, typicalResult } from "./noise.ts";
 import { encryptedWeightBytes } from "./provider-layer.ts";
-import { expectTable } from "../../test/support/computed-parts.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/parameters.md");
 const WIDTHS = [256, 704, 896, 2048, 4096, 8192, 13_696];

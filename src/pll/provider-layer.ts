@@ -154,8 +154,7 @@ export class ProviderLayer {
     const padded = paddedLength(n);
     const all = this.#kernels.bytes(this.#oddsFor(oddsSeed, padded), this.rows * padded);
     const odds = new Uint8Array(this.rows * n);
-    for (let row = 0; row < this.rows; row++)
-      odds.set(all.subarray(row * padded, row * padded + n), row * n);
+    for (let row = 0; row < this.rows; row++) odds.set(all.subarray(row * padded, row * padded + n), row * n);
     return odds;
   }
 
@@ -222,7 +221,12 @@ export class ProviderLayer {
   }
 
   /** words += D_row, u32[padded]. */
-  #addMarks(row: number, { oddsSeed, signsSeed, amplitude }: GroupMark, words: Address, padded: number): void {
+  #addMarks(
+    row: number,
+    { oddsSeed, signsSeed, amplitude }: GroupMark,
+    words: Address,
+    padded: number,
+  ): void {
     const pool = this.#pool;
     const kernels = this.#kernels;
     const odds = this.#oddsFor(oddsSeed, padded);

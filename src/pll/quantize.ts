@@ -7,7 +7,7 @@
  */
 import { assertLength } from "../base/assert.ts";
 
-export interface QuantizedMatrix {
+export interface QuantizedRows {
   readonly rows: number;
   readonly columns: number;
   /** W, (rows, columns) row-major. */
@@ -42,7 +42,7 @@ export function quantizeRows(
   columns: number,
   rowNorm: number,
   runs: readonly number[] = Array(rows).fill(1),
-): QuantizedMatrix {
+): QuantizedRows {
   assertLength(real, "matrix", rows * columns);
   if (runs.reduce((sum, length) => sum + length, 0) !== rows)
     throw new RangeError("runs must cover all rows");

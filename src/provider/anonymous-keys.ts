@@ -1,5 +1,5 @@
 /**
- * Keys where nothing is counted: a provider without a store. Each connection is an account of its own, and its keys end
+ * Keys where nothing is counted: a provider without a store. Each connection is a separate account, and its keys end
  * with it. The epoch is drawn when the provider starts, so what an earlier process has given away is unknown to it.
  */
 import { keyRefused } from "./group-keys.ts";

@@ -3,19 +3,19 @@
  * restarts and replicas, in both stores, against a model that keeps every charge.
  */
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { NO_REDIS } from "../../test/support/redis-server.ts";
 import {
   ask,
   DAY,
   digestOf,
-  NOW,
   newRecord,
-  redisSubject,
-  type StoreSubject,
-  storesToTry,
+  NOW,
+  redisForTests,
   setBudgets,
+  storesToTry,
+  type StoreSubject,
 } from "../../test/support/store-subjects.ts";
 import { connectRedis } from "../platform/node.ts";
 import { AskedCounts } from "./asked-counts.ts";
@@ -28,17 +28,7 @@ const REDIS_RUNS = process.env.SLOW ? 300 : 20;
 const HOUR = 3_600;
 const WEEK = 7 * DAY;
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-const redis = () => redisSubject(server.url, { prefix: `budgets${databases++}:` }, open);
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 /** Asks `times` vectors one by one, of the stores in turns; returns how many were answered. */
 async function take(
@@ -56,7 +46,7 @@ async function take(
   return answered;
 }
 
-const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
+const SUBJECTS = storesToTry(redis.make, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {
@@ -168,7 +158,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       await fc.assert(
         fc.asyncProperty(fc.array(ACTION, { minLength: 20, maxLength: 120 }), async (actions) => {
           await follow(await make(), actions);
-          for (const store of open.splice(0)) store.close();
+          redis.closeStores();
         }),
         { numRuns: runs },
       );
@@ -405,7 +395,7 @@ describe("what version 0.1.0 has kept", () => {
   });
 
   it.skipIf(NO_REDIS)("in Redis counts no less than it says, and its keys limit their accounts", async () => {
-    const link = await connectRedis({ url: server.url });
+    const link = await connectRedis({ url: redis.url });
     const window = NOW - (NOW % (1000 * DAY));
     const texts = [`100 30 ${window} ${DAY}`, `80 20 ${window} ${DAY}`, `40 40 ${window} ${DAY}`];
     await link.send(["SET", "was1:format", "1"]);

@@ -15,15 +15,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { NO_REDIS } from "../../test/support/redis-server.ts";
 import {
   ask,
   embeddedSubject,
   keyIsLive,
   newRecord,
   NOW,
+  redisForTests,
   redisSubject,
   type StoreSubject,
 } from "../../test/support/store-subjects.ts";
@@ -31,22 +32,12 @@ import { openDataFolder } from "../library/node-data-folder.ts";
 import { connectRedis } from "../platform/node.ts";
 import { EmbeddedStore } from "./embedded-store.ts";
 import { keyIdOf, keyNameOf, LIVE_KEYS } from "./key-ids.ts";
-import type { RedisStore } from "./redis-store.ts";
 import type { ProviderStore } from "./store.ts";
 
 const LIMIT = 12;
 const SCOPES = ["a", "b"].map((module) => JSON.stringify(["law", "f".repeat(32), module]));
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 const SUBJECTS = [
   { name: "EmbeddedStore", skip: false, make: () => embeddedSubject() },
@@ -54,7 +45,7 @@ const SUBJECTS = [
   {
     name: `RedisStore, two replicas${NO_REDIS || ""}`,
     skip: NO_REDIS,
-    make: () => redisSubject(server.url, { prefix: `keys${databases++}:` }, open),
+    make: redis.make,
   },
 ];
 
@@ -385,13 +376,13 @@ describe("a data folder", () => {
 
 describe.skipIf(NO_REDIS !== false)("a Redis server", () => {
   it("that is another one begins an epoch, and what it forgot cannot be asked", async () => {
-    const subject = await redisSubject(server.url, { prefix: "run:" }, open);
+    const subject = await redisSubject(redis.url, { prefix: "run:" }, redis.open);
     const [store] = subject.stores;
     const key = await store.allocateKey("ada");
     expect(await use(store, "ada", key)).toBe("yes");
     await subject.restart(); // of the providers: the server is the same
     expect(await use(subject.stores[0], "ada", key)).toBe("yes");
-    const link = await connectRedis({ url: server.url });
+    const link = await connectRedis({ url: redis.url });
     await link.send(["SET", "run:epoch", `${keyNameOf(key)!.epoch} ${"0".repeat(40)}`]);
     await link.send(["SCRIPT", "FLUSH"]); // as a server that has started anew
     link.close();

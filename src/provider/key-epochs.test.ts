@@ -150,4 +150,45 @@ describe.skipIf(NO_REDIS)(`keys in a Redis server${NO_REDIS || ""}`, () => {
     expect(equalBytes(await store.allocateKey("ada"), next)).toBe(false);
     await server.stop();
   });
+
+  it("ended, leave nothing in the database; what has been counted since stays, and what others keep there", async () => {
+    const args = ["--appendonly", "yes", "--appendfsync", "always"];
+    const server = await startRedis({ args });
+    // Its name, as a pattern, is that of the other store too.
+    const openAs = async (url: string, prefix: string) => {
+      const store = await RedisStore.open(await connectRedis({ url }), { prefix });
+      stores.push(store);
+      return store;
+    };
+    const store = await openAs(server.url, "t[ab]:");
+    const other = await openAs(server.url, "ta:");
+    const [old, others] = [await usedKey(store, 2), await usedKey(other, 2)];
+    for (const account of ["bob", "c:d", "ünï"]) await store.allocateKey(account);
+    const entries = async () => {
+      const link = await connectRedis({ url: server.url });
+      try {
+        return ((await link.send(["KEYS", "*"])) as string[]).filter((name) => /:(serial|used):/.test(name));
+      } finally {
+        link.close();
+      }
+    };
+    expect(await entries()).toHaveLength(7);
+    await server.kill();
+    await until(() => !store.isReady && !other.isReady);
+    const again = await startRedis({ port: server.port, folder: server.folder, args });
+    await until(() => store.isReady && other.isReady);
+    expect(await leftOf(store, old)).toBeUndefined();
+    // The epoch begins; more is counted while what has ended is being looked for.
+    const [first, ...more] = await Promise.all(Array.from({ length: 30 }, () => store.allocateKey("ada")));
+    await use(store, first, 3);
+    await until(async () => (await entries()).filter((name) => name.startsWith("t[ab]:")).length === 2);
+    expect(await leftOf(store, first)).toBe(LIMIT - 3);
+    for (const keyId of more) expect(await leftOf(store, keyId)).toBe(LIMIT);
+    // The other one's are its own to forget, when it begins an epoch.
+    expect((await entries()).filter((name) => name.startsWith("ta:"))).toHaveLength(2);
+    expect(await leftOf(other, others)).toBeUndefined();
+    await other.allocateKey("ada");
+    await until(async () => (await entries()).filter((name) => name.startsWith("ta:")).length === 1);
+    await again.stop();
+  });
 });

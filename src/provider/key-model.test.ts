@@ -3,40 +3,28 @@
  * replicas, restarts, losses of power, replays, clocks and budgets.
  */
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { describe, expect, it } from "vitest";
 import {
   ask,
   digestOf,
   keyIsLive,
   newRecord,
   NOW,
-  redisSubject,
+  redisForTests,
+  type StoreSubject,
   setBudgets,
   storesToTry,
-  type StoreSubject,
 } from "../../test/support/store-subjects.ts";
 import { toHex } from "../base/bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import { LIVE_KEYS } from "./key-ids.ts";
-import type { RedisStore } from "./redis-store.ts";
 import type { ProviderStore, Reservation } from "./store.ts";
 
 const RUNS = process.env.SLOW ? 2_000 : 100;
 const REDIS_RUNS = process.env.SLOW ? 300 : 20;
 const LIMIT = 10;
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-const redis = () => redisSubject(server.url, { prefix: `keys${databases++}:` }, open);
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 const under = (keyId: Uint8Array, change: Partial<Reservation> = {}): Reservation =>
   ask({ keyUse: { keyId, limit: LIMIT }, ...change });
@@ -55,7 +43,7 @@ function withSerial(id: Uint8Array, serial: bigint): Uint8Array {
   return other;
 }
 
-const SUBJECTS = storesToTry(redis, RUNS, REDIS_RUNS);
+const SUBJECTS = storesToTry(redis.make, RUNS, REDIS_RUNS);
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
   "%s",
   (_, { skip, make, runs }) => {
@@ -110,6 +98,20 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       }
       const { remaining, waitMs } = await stores[0].reserve(ask({ key }));
       expect([remaining?.left, waitMs]).toEqual([89, 1000]);
+    });
+
+    test("says of an API key that is revoked that it is refused, whatever key the query names", async () => {
+      const { stores, setKey } = await make();
+      const key = newRecord({ account: "ada" });
+      await setKey(key);
+      const worn = await stores[0].allocateKey("ada");
+      expect(await told(stores[0], under(worn, { key, vectors: LIMIT }))).toBe("granted");
+      await setKey({ ...key, revokedAt: NOW });
+      for (const keyId of [worn, withSerial(worn, 7n), withSerial(worn, 0n), new Uint8Array(3)]) {
+        await expect(stores[0].reserve(under(keyId, { key }))).rejects.toMatchObject({
+          code: "unauthorized",
+        });
+      }
     });
 
     test("knows no key that it has not made for the account", async () => {
@@ -200,7 +202,7 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
           async (actions, cuts) => {
             const subject = await make();
             await follow(subject, actions, cuts && subject.losePower !== undefined);
-            for (const store of open.splice(0)) store.close();
+            redis.closeStores();
           },
         ),
         { numRuns: runs },

@@ -1,11 +1,13 @@
-/** One group of a key: W encrypted under the key's S, and the provider's signature over it. */
-import { signKeyPart } from "../bundle/key-signature.ts";
+/** One group of a key: W encrypted under the key's S. The last one has the provider's signature over all of them. */
+import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
 import type { GroupMark } from "../pll/marks.ts";
 import type { EncryptedWeights, ProviderLayer } from "../pll/provider-layer.ts";
 import type { Sha256 } from "./meter.ts";
 
 export interface KeyPart extends EncryptedWeights {
-  /** Ed25519, by the key that the bundle's manifest names. */
+  /** SHA-256, which the key's signature is over. */
+  readonly digest: Uint8Array;
+  /** Of the last part: Ed25519, by the key that the bundle's manifest names. Empty of all others. */
   readonly signature: Uint8Array;
   /** Milliseconds of computing. */
   readonly ms: number;
@@ -18,17 +20,29 @@ export interface KeyPartMaker {
   readonly layers: readonly ProviderLayer[];
 }
 
+/** Which part of which key. */
+export interface KeyPlace {
+  readonly keyId: Uint8Array;
+  readonly group: number;
+  /** Of the last part: digests of all before it, in order. */
+  readonly before: readonly Uint8Array[];
+}
+
 /** @param seed of the group's key; is wiped */
 export function makeKeyPart(
   { bundleDigest, keySigningKey, layers }: KeyPartMaker,
-  group: number,
-  keyId: Uint8Array,
+  { keyId, group, before }: KeyPlace,
   seed: Uint8Array,
   { mark, sha256 }: { readonly mark?: GroupMark | undefined; readonly sha256?: Sha256 | undefined } = {},
 ): KeyPart {
   const start = performance.now();
   const encrypted = layers[group].encryptWeights(seed, mark);
   seed.fill(0);
-  const signature = signKeyPart(keySigningKey, { bundleDigest, keyId, group }, encrypted, sha256);
-  return { ...encrypted, signature, ms: performance.now() - start };
+  const digest = keyPartDigest(encrypted, sha256);
+  const isLast = group === layers.length - 1;
+  if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
+  const signature = isLast
+    ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest])
+    : new Uint8Array(0);
+  return { ...encrypted, digest, signature, ms: performance.now() - start };
 }

@@ -1,19 +1,20 @@
 /**
- * A connection's requests for keys: KeyMade, then a part for each group, in order (docs/protocol.md, section "Keys").
+ * A connection's requests for keys: KeyMade, then a part for each group, in order, the last one signed for all of them
+ * (docs/protocol.md, section "Keys").
  * A connection's requests are served one after another. Each part is made when the client has taken the one before, of an
  * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
+import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
-import type { ReplyScheduler } from "./reply-scheduler.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
-import type { KeyPart } from "./key-part.ts";
 import type { KeyLedger } from "./key-ledger.ts";
+import type { KeyPart } from "./key-part.ts";
 import type { KeyRates } from "./key-rates.ts";
+import type { ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import { OneAtATime, type Place } from "./one-at-a-time.ts";
+import { OneAtATime, type Turn } from "./one-at-a-time.ts";
 
 type FetchKey = Extract<ClientMessage, { case: "fetchKey" }>["value"];
 
@@ -61,7 +62,7 @@ export class KeySender {
   readonly #open = new Set<number>();
   readonly #requests = new OneAtATime();
   /** In the account's queue. */
-  #place: Place | undefined;
+  #place: Turn | undefined;
 
   constructor(tools: KeyTools, adapter: ServedAdapter, ledger: KeyLedger, to: KeyReceiver) {
     this.#tools = tools;
@@ -116,12 +117,14 @@ export class KeySender {
     to.send({ case: "keyMade", value: { id, keyId, vectorsLeft } });
     let ms = 0;
     let bytes = 0;
+    const digests: Uint8Array[] = [];
     for (const [group, layer] of this.#adapter.layers.entries()) {
       await to.untilTaken();
       if (to.isOver()) return undefined;
-      const part = await this.#make(group, keyId);
+      const part = await this.#make(group, keyId, digests);
       if (part === undefined || to.isOver()) return undefined;
-      const { weights, hint, signature } = part;
+      const { weights, hint, signature, digest } = part;
+      digests.push(digest);
       to.send({ case: "keyPart", value: { id, group, weights, hint, signature } });
       ms += part.ms;
       bytes += layer.keyBytes;
@@ -138,7 +141,11 @@ export class KeySender {
   }
 
   /** Undefined if the client has gone. */
-  async #make(group: number, keyId: Uint8Array): Promise<KeyPart | undefined> {
+  async #make(
+    group: number,
+    keyId: Uint8Array,
+    digests: readonly Uint8Array[],
+  ): Promise<KeyPart | undefined> {
     const { owner, party, share } = this.#to;
     const adapter = this.#adapter;
     const place = this.#tools.turns.enter(this.#ledger.account);
@@ -151,7 +158,8 @@ export class KeySender {
       isHeld = share.hold(held);
       if (!isHeld) throw noRoom();
       const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
-      return await this.#tools.replies.makeKeyPart({ owner, party, adapter, group, keyId, key });
+      const before = group === adapter.layers.length - 1 ? digests : [];
+      return await this.#tools.replies.makeKeyPart({ owner, party, adapter, group, keyId, key, before });
     } finally {
       if (isHeld) share.release(held);
       place.leave();

@@ -2,13 +2,22 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type MemoryJournal, memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
-import { cases, fetchKey, heard, heardOf, hello, say, until } from "../../test/support/provider-client.ts";
+import {
+  cases,
+  fetchKey,
+  heard,
+  heardOf,
+  hello,
+  queryOf,
+  say,
+  until,
+} from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { fromHex, toHex } from "../base/bytes.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { WaitingBytes } from "../base/waiting-bytes.ts";
 import type { CreatedBundle } from "../bundle/create-bundle.ts";
-import { isKeyPartSignedBy } from "../bundle/key-signature.ts";
+import { isKeySignedBy, keyPartDigest } from "../bundle/key-signature.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
@@ -71,21 +80,6 @@ function start({ adapter = served, journal = memoryJournal(), ...options }: Star
   return { provider, store, events, open };
 }
 
-let byte = 0;
-const query = (
-  id: number,
-  keyId: Uint8Array,
-  vectors = 1,
-  change: Record<string, unknown> = {},
-): NonNullable<ClientMessageInit> => ({
-  case: "query",
-  value: {
-    ...{ id, group: 0, vectors, keyId },
-    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
-    ...change,
-  },
-});
-
 /** Asks for a key and returns it as it came. */
 async function fetched(client: MemorySocket, id: number, keyId?: Uint8Array) {
   say(client, fetchKey(id, keyId));
@@ -102,7 +96,7 @@ const failures = (client: MemorySocket) => heardOf(client, "failure");
 const lastFailure = (client: MemorySocket) => failures(client).at(-1);
 
 describe("a key", () => {
-  it("is announced, then comes group by group, signed by the bundle's key signer", async () => {
+  it("is announced, then comes group by group, signed as a whole by the bundle's key signer", async () => {
     const { open, provider, events } = start();
     const client = await open();
     expect(heard(client)[0].value).toMatchObject({ keys: [], vectorsPerKey });
@@ -114,11 +108,13 @@ describe("a key", () => {
       [7, 1],
     ]);
     const signer = fromHex(made.manifest.keySigner);
+    const identity = { bundleDigest: made.digest, keyId: key.id };
+    const digests = key.parts.map((part) => keyPartDigest(part));
+    const { signature } = key.parts[1];
+    expect(isKeySignedBy(signer, identity, digests, signature)).toBe(true);
+    expect(isKeySignedBy(signer, identity, digests.toReversed(), signature)).toBe(false);
+    expect(key.parts[0].signature).toHaveLength(0);
     for (const part of key.parts) {
-      const identity = { bundleDigest: made.digest, keyId: key.id, group: part.group };
-      expect(isKeyPartSignedBy(signer, identity, part, part.signature)).toBe(true);
-      const elsewhere = { ...identity, group: 1 - part.group };
-      expect(isKeyPartSignedBy(signer, elsewhere, part, part.signature)).toBe(false);
       expect(part.weights.length + part.hint.length).toBe(served.layers[part.group].keyBytes);
     }
     expect(provider.totals).toMatchObject({ keys: 1 });
@@ -176,7 +172,7 @@ describe("a key", () => {
     const ciphertext = crypto.getRandomValues(new Uint8Array(QUERY_BYTES));
     const words: Uint8Array[] = [];
     for (const client of clients) {
-      say(client, query(9, keyId, 1, { ciphertext }));
+      say(client, queryOf(9, keyId, 1, { ciphertext }));
       await until(() => heardOf(client, "answer").length === 1);
       words.push(heardOf(client, "answer")[0].words);
     }
@@ -185,7 +181,7 @@ describe("a key", () => {
     // Held or derived again, in this thread or in parts: the same.
     const long = new Uint8Array(100 * QUERY_BYTES);
     for (let i = 0; i < 100; i++) long.set(ciphertext, i * QUERY_BYTES);
-    say(clients[0], query(10, keyId, 100, { ciphertext: long }));
+    say(clients[0], queryOf(10, keyId, 100, { ciphertext: long }));
     await until(() => heardOf(clients[0], "answer").length === 2);
     const { replyBytes } = served.layers[0];
     const all = heardOf(clients[0], "answer")[1].words;
@@ -203,8 +199,8 @@ describe("a query", () => {
     const strange = await fetched(await start().open(), 1);
     const unmade = second.id.slice();
     unmade[15]++;
-    say(bob, query(1, second.id));
-    say(ann, query(1, strange.id), query(2, unmade), query(3, new Uint8Array(16)));
+    say(bob, queryOf(1, second.id));
+    say(ann, queryOf(1, strange.id), queryOf(2, unmade), queryOf(3, new Uint8Array(16)));
     await settle();
     expect(failures(bob)).toMatchObject([{ code: unknown_key.wire, queryId: 1, keyRequestId: 0 }]);
     expect(failures(ann).map(({ code, queryId }) => [code, queryId])).toEqual(
@@ -218,7 +214,7 @@ describe("a query", () => {
   it("names a key by an id of its length", async () => {
     const { open } = start();
     const client = await open();
-    for (const length of [0, 1, 15, 17]) say(client, query(1, new Uint8Array(length)));
+    for (const length of [0, 1, 15, 17]) say(client, queryOf(1, new Uint8Array(length)));
     await settle();
     expect(failures(client).map(({ code }) => code)).toEqual(Array(4).fill(bad_query.wire));
     expect(failures(client)[0].message).toContain("16 bytes");
@@ -228,8 +224,8 @@ describe("a query", () => {
     const { open } = start();
     const client = await open();
     const { id } = await fetched(client, 1);
-    say(client, query(1, id, vectorsPerKey - 1), query(2, id, 2), query(3, id, 1), query(4, id, 1));
-    say(client, query(5, id, 1, { group: 1 }));
+    say(client, queryOf(1, id, vectorsPerKey - 1), queryOf(2, id, 2), queryOf(3, id, 1), queryOf(4, id, 1));
+    say(client, queryOf(5, id, 1, { group: 1 }));
     await until(() => heardOf(client, "answer").length === 3);
     expect(
       heardOf(client, "answer")
@@ -255,7 +251,7 @@ describe("Welcome", () => {
     const foreign = await fetched(bob, 1)
       .then(() => fetched(bob, 2))
       .then(() => fetched(bob, 3));
-    say(ann, query(1, keys[0].id, 5), query(2, keys[0].id, 3, { group: 1 }));
+    say(ann, queryOf(1, keys[0].id, 5), queryOf(2, keys[0].id, 3, { group: 1 }));
     await settle();
     const ids = [keys[1].id, keys[0].id, foreign.id, new Uint8Array(16), new Uint8Array(3)];
     const again = await open(0, { keyIds: ids });
@@ -296,11 +292,11 @@ describe("requests for keys", () => {
     };
     expect(await refusedNow(9)).toBe(true);
     const ciphertext = new Uint8Array(64 * QUERY_BYTES).fill(77);
-    say(client, query(1, keys[0], 64, { ciphertext }), query(2, keys[0], 64, { ciphertext }));
-    say(client, query(3, keys[0], 64, { group: 1 }));
+    say(client, queryOf(1, keys[0], 64, { ciphertext }), queryOf(2, keys[0], 64, { ciphertext }));
+    say(client, queryOf(3, keys[0], 64, { group: 1 }));
     await until(() => heardOf(client, "answer").length === 3);
     expect(await refusedNow(10)).toBe(true);
-    say(client, query(4, keys[1], 64));
+    say(client, queryOf(4, keys[1], 64));
     await until(() => heardOf(client, "answer").length === 4);
     await fetched(client, 11);
     expect(provider.totals.keys).toBe(9);
@@ -411,6 +407,7 @@ describe("a key that is being made", () => {
           const part = {
             weights: new Uint8Array(4),
             hint: new Uint8Array(4),
+            digest: new Uint8Array(32),
             signature: new Uint8Array(64),
             ms: 1,
           };
@@ -493,8 +490,8 @@ describe("without a store", () => {
     expect(other.id).toEqual(key.id);
     expect(bytesOf(other)).not.toEqual(bytesOf(key));
     const second = await fetched(one, 2);
-    say(two, query(1, second.id));
-    say(one, query(1, second.id, vectorsPerKey), query(2, second.id));
+    say(two, queryOf(1, second.id));
+    say(one, queryOf(1, second.id, vectorsPerKey), queryOf(2, second.id));
     await until(() => heardOf(one, "answer").length === 1);
     expect(failures(two)).toMatchObject([{ code: unknown_key.wire, queryId: 1 }]);
     expect(failures(one)).toMatchObject([{ code: worn_key.wire, queryId: 2 }]);
@@ -507,7 +504,7 @@ describe("without a store", () => {
     const later = await anonymous().open({ keyIds: [id] });
     expect(heard(later)[0].value).toMatchObject({ keys: [] });
     await fetched(later, 1);
-    say(later, query(1, id), fetchKey(2, id));
+    say(later, queryOf(1, id), fetchKey(2, id));
     await settle();
     expect(failures(later).map(({ code }) => code)).toEqual([unknown_key.wire, unknown_key.wire]);
   });

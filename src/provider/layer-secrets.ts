@@ -18,14 +18,14 @@ export interface GroupKey {
 /** S has some kB for a group: with this a few dozen keys of an 8B model's adapter of rank 8. */
 const MOST_BYTES = 64 << 20;
 
-interface Held {
+interface HeldSecret {
   readonly layer: ProviderLayer;
   readonly secret: LayerSecret;
 }
 
 export class LayerSecrets {
   /** By name, the one that was used last at the end. */
-  readonly #held = new Map<string, Held>();
+  readonly #held = new Map<string, HeldSecret>();
   #mostBytes: number;
   #bytes = 0;
 
@@ -78,7 +78,7 @@ export class LayerSecrets {
     }
   }
 
-  #wipe(name: string, { layer, secret }: Held): void {
+  #wipe(name: string, { layer, secret }: HeldSecret): void {
     layer.releaseSecret(secret);
     this.#held.delete(name);
     this.#bytes -= layer.secretBytes;

@@ -3,7 +3,8 @@
  * connection that has a key.
  */
 import { TacetError } from "../base/errors.ts";
-import { portableSha256, type Sha256 } from "../bundle/key-signature.ts";
+import type { Sha256 } from "../base/platform.ts";
+import { portableSha256 } from "../bundle/key-signature.ts";
 import { keyAllows, unauthorized } from "./api-keys.ts";
 import { keyRefused } from "./group-keys.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";

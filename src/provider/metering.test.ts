@@ -1,17 +1,16 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
-import { heard, hello, say } from "../../test/support/provider-client.ts";
+import { heard, hello, queryOf, say } from "../../test/support/provider-client.ts";
 import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { ERROR_KINDS } from "../base/errors.ts";
 import { packedBytes } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey, decodeKeyFile, encodeKeyFile, hashApiKey, type NewKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ProviderStore, type ServedAdapter } from "./provider.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
@@ -51,19 +50,8 @@ async function start(
   return { journal, store, provider, open, record, clock };
 }
 
-let byte = 0;
-const query = (
-  id: number,
-  vectors = 1,
-  change: Record<string, unknown> = {},
-): NonNullable<ClientMessageInit> => ({
-  case: "query",
-  value: {
-    ...{ id, group: 0, vectors, keyId },
-    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
-    ...change,
-  },
-});
+const query = (id: number, vectors?: number, change?: Record<string, unknown>) =>
+  queryOf(id, keyId, vectors, change);
 const last = (socket: MemorySocket) => heard(socket).at(-1)!;
 
 describe("budgets", () => {

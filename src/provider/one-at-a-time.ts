@@ -1,6 +1,6 @@
 /** Of each name one thing at a time; others of the name wait. */
 
-export interface Place {
+export interface Turn {
   /** Resolves when it is this one's turn. */
   readonly ready: Promise<void>;
   /** Gives the turn, or the place in the queue, up. */
@@ -14,7 +14,7 @@ interface Waiting {
 export class OneAtATime {
   readonly #queues = new Map<string, Waiting[]>();
 
-  enter(name: string): Place {
+  enter(name: string): Turn {
     const queue = this.#queues.get(name) ?? [];
     this.#queues.set(name, queue);
     let begin = () => {};

@@ -2,8 +2,8 @@
 import type { MessageSocket } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { encodeProviderFrame, type ProviderMessageInit } from "../wire/frames.ts";
-import type { ProviderTotals } from "./events.ts";
 import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
+import type { ProviderTotals } from "./events.ts";
 
 /** Parts of a bundle are sent while fewer bytes than this wait: two parts at a time. */
 const BUNDLE_BUFFER_BYTES = 256 << 10;

@@ -1,6 +1,5 @@
 /** The provider without a socket: states, limits, draining, what it tells its operator. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { cases, enterWithKey, heard, hello, say, until } from "../../test/support/provider-client.ts";
@@ -13,6 +12,7 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import type { ClientMessageInit } from "../wire/frames.ts";
 import { createApiKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import {
   loadServedAdapter,
   Provider,

@@ -12,23 +12,23 @@ import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";
-import { type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import { hashApiKey, keyAllows, unauthorized } from "./api-keys.ts";
-import { type Admission, ProviderConnection, type ConnectionHost } from "./provider-connection.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import { newEpoch } from "./key-ids.ts";
 import { KeyRates } from "./key-rates.ts";
 import { largestKeyPart, limitsFor } from "./limits.ts";
 import { Meter, type Sha256 } from "./meter.ts";
 import { OneAtATime } from "./one-at-a-time.ts";
+import { type Admission, type ConnectionHost, ProviderConnection } from "./provider-connection.ts";
+import { type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
-export type { ReplyPart, ReplyPool, ComputedReply, KeyPartTask } from "./reply-scheduler.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { KeyPart } from "./key-part.ts";
 export type { GroupKey } from "./layer-secrets.ts";
 export type { Sha256 } from "./meter.ts";
+export type { ComputedReply, KeyPartTask, ReplyPart, ReplyPool } from "./reply-scheduler.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
 

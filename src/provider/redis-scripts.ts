@@ -191,7 +191,7 @@ local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
 local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local function whole(x) return string.format("%.0f", x) end
-${READ_EPOCH}${CHECK_KEY}${READ_BUDGETS}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
+${READ_EPOCH}${READ_BUDGETS}${CHECK_KEY}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
   return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
 end
@@ -248,19 +248,20 @@ return ARGV[1]
  *     ARGV  1 begins the names of serials  2 account  3 begins the names of what keys have answered
  *           4 16 hex digits that were never used
  *
- * → ["epoch", serial]; what a key that is good no more has answered is forgotten
+ * → ["epoch", serial, 1 if the epoch begins with it]; what a key that is good no more has answered is forgotten
  */
 export const ALLOCATE_KEY = `
 ${READ_EPOCH}
 local epoch = read_epoch(KEYS[1])
-if epoch == "" then
+local begins = epoch == ""
+if begins then
   epoch = ARGV[4]
   redis.call("SET", KEYS[1], epoch .. " " .. server_run())
 end
 local highest = redis.call("INCR", ARGV[1] .. epoch .. ":" .. ARGV[2])
 local old = highest - ${LIVE_KEYS}
 if old > 0 then redis.call("DEL", ARGV[3] .. epoch .. ":" .. string.format("%.0f", old) .. ":" .. ARGV[2]) end
-return {epoch, highest}
+return {epoch, highest, begins and 1 or 0}
 `;
 
 /**
@@ -274,4 +275,19 @@ export const NEWEST_KEY = `
 ${READ_EPOCH}
 local epoch = read_epoch(KEYS[1])
 return {epoch, tonumber(redis.call("GET", ARGV[1] .. epoch .. ":" .. ARGV[2]) or "0")}
+`;
+
+/**
+ * Removes those of some entries that are of epochs before the present one. Which that is, is asked here again: while the
+ * entries were looked for another one may have begun.
+ *
+ *     KEYS  1 the epoch; then names of entries    ARGV  1 begins all names
+ */
+export const FORGET_EPOCHS = `
+local present = string.match(redis.call("GET", KEYS[1]) or "", "^(%x+) ")
+for i = 2, #KEYS do
+  local rest = string.sub(KEYS[i], #ARGV[1] + 1)
+  local epoch = string.match(rest, "^serial:(%x+):") or string.match(rest, "^used:(%x+):")
+  if present and epoch and epoch ~= present then redis.call("DEL", KEYS[i]) end
+end
 `;

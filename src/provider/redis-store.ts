@@ -16,6 +16,8 @@
  *     epoch            "EPOCH RUN-ID" of the keys of private layers, and of the server that it began on (key-ids.ts)
  *     serial:EPOCH:ACCOUNT       serial of the account's newest such key
  *     used:EPOCH:SERIAL:ACCOUNT  hash: scope → vectors that the key has answered
+ *
+ * Entries of an epoch stay until the next one begins: none is removed, or expires, while a key that it counts is good.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
@@ -25,7 +27,7 @@ import { budgetsOf, decodeKeyFile, unauthorized } from "./api-keys.ts";
 import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
 import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS, newEpoch } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
-import { ALLOCATE_KEY, CHANGE_KEY, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
+import { ALLOCATE_KEY, CHANGE_KEY, FORGET_EPOCHS, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import { checkRedisServer } from "./redis-server-check.ts";
 import {
   type KeyRecord,
@@ -114,9 +116,6 @@ export class RedisStore implements ProviderStore {
   async reserve(reservation: Reservation): Promise<Reserved> {
     const { account, adapter, scope, vectors, nowMs, key, keyUse } = reservation;
     const name = keyUse && keyNameOf(keyUse.keyId);
-    if (keyUse && name === undefined) {
-      return { granted: false, replayed: false, remaining: undefined, keyRefused: "unknown_key" };
-    }
     const rate = key?.vectorsPerSecond ?? null;
     const keys = [
       this.#name(`usage:${account}`),
@@ -137,8 +136,9 @@ export class RedisStore implements ProviderStore {
       this.#rememberMs,
       key?.hash ?? "",
       rate === null ? "" : String(rate),
-      name?.epoch ?? "",
-      String(name?.serial ?? 0),
+      // No epoch has that name: bytes that name no key are as unknown as others, and the API key is looked at first.
+      name?.epoch ?? "none",
+      String(keyUse ? (name?.serial ?? 1) : 0),
       String(keyUse?.limit ?? 0),
     ];
     const reply = (await this.#link.run(RESERVE, keys, args)) as [string, ...unknown[]];
@@ -183,12 +183,29 @@ export class RedisStore implements ProviderStore {
   }
 
   async allocateKey(account: string): Promise<Uint8Array> {
-    const [epoch, serial] = (await this.#link.run(
+    const [epoch, serial, begins] = (await this.#link.run(
       ALLOCATE_KEY,
       [this.#name("epoch")],
       [this.#name("serial:"), account, this.#name("used:"), newEpoch()],
-    )) as [string, number];
+    )) as [string, number, number];
+    // In the background. Where it fails, the next epoch finds what is left.
+    if (begins === 1) this.#forgetEpochs().catch(() => {});
     return keyIdOf({ epoch, serial });
+  }
+
+  /** Removes what earlier epochs have counted: no key of theirs is ever good again. */
+  async #forgetEpochs(): Promise<void> {
+    const prefix = this.#prefix.replace(/[\\*?[\]^-]/g, "\\$&");
+    for (const kind of ["serial", "used"]) {
+      let cursor = "0";
+      do {
+        const scan = ["SCAN", cursor, "MATCH", `${prefix}${kind}:*`, "COUNT", "1000"];
+        const [next, names] = (await this.#link.send(scan)) as [string, string[]];
+        if (names.length > 0)
+          await this.#link.run(FORGET_EPOCHS, [this.#name("epoch"), ...names], [this.#prefix]);
+        cursor = next;
+      } while (cursor !== "0" && !this.#closed);
+    }
   }
 
   async keysLeft(

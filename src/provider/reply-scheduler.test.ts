@@ -1,6 +1,6 @@
 /** Turns between owners, parts of a long query, and pools that fail. */
 import { describe, expect, it } from "vitest";
-import { type ReplyPart, type ReplyPool, ReplyScheduler, type ComputedReply } from "./reply-scheduler.ts";
+import { type ComputedReply, type ReplyPart, type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
 /** A layer whose reply byte is its query byte; 2^24 multiply-adds a vector, so four of them are a part. */
@@ -42,7 +42,8 @@ function manualPool(width: number) {
       }),
     makeKeyPart: ({ group }) =>
       new Promise((resolve, reject) => {
-        const made = { weights: Uint8Array.of(), hint: Uint8Array.of(), signature: Uint8Array.of(), ms: 1 };
+        const none = Uint8Array.of();
+        const made = { weights: none, hint: none, digest: none, signature: none, ms: 1 };
         open.push({
           part: { query: Uint8Array.of(100 + group) } as never,
           end: () => resolve(made),
@@ -133,7 +134,7 @@ describe("ReplyScheduler", () => {
     const scheduler = new ReplyScheduler({ pool });
     const [asks, fetches] = [{}, {}];
     void scheduler.answer(task(asks, [1, 1, 1, 1, 1, 1, 1, 1, 1]));
-    const part = { adapter, keyId: new Uint8Array(16), key, owner: fetches, party: fetches };
+    const part = { adapter, keyId: new Uint8Array(16), key, before: [], owner: fetches, party: fetches };
     const first = scheduler.makeKeyPart({ ...part, group: 0 });
     const failing = scheduler.makeKeyPart({ ...part, group: 1 }).catch((error: Error) => error.message);
     const order: number[] = [];

@@ -6,11 +6,11 @@
  * A reply vector is a function of its query vector and the key alone, and a part of a key of its seed alone
  * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
  */
-import { type KeyPart, makeKeyPart } from "./key-part.ts";
+import { type KeyPart, type KeyPlace, makeKeyPart } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
 import type { Sha256 } from "./meter.ts";
-import type { ServedAdapter } from "./served-adapter.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
+import type { ServedAdapter } from "./served-adapter.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;
@@ -35,10 +35,8 @@ export interface ComputedReply {
 }
 
 /** One group of a key that is to be made. */
-export interface KeyPartTask {
+export interface KeyPartTask extends KeyPlace {
   readonly adapter: ServedAdapter;
-  readonly group: number;
-  readonly keyId: Uint8Array;
   readonly key: GroupKey;
 }
 
@@ -130,19 +128,18 @@ export class ReplyScheduler {
     return { words, ms: performance.now() - start };
   }
 
-  /** One part at a time, each in a turn of the event loop of its own. */
+  /** One part at a time, each in a separate turn of the event loop. */
   #inThisThread(sha256: Sha256 | undefined): ReplyPool {
     return {
       width: 1,
       leastProducts: PART_PRODUCTS,
       compute: (part) => later(() => this.#computeHere(part)),
-      makeKeyPart: ({ adapter, group, keyId, key }) =>
-        later(() =>
-          makeKeyPart({ ...adapter, bundleDigest: adapter.bundle.digest }, group, keyId, key.seed(), {
-            mark: key.mark?.(),
-            sha256,
-          }),
-        ),
+      makeKeyPart: (task) =>
+        later(() => {
+          const { adapter, key } = task;
+          const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
+          return makeKeyPart(maker, task, key.seed(), { mark: key.mark?.(), sha256 });
+        }),
     };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Who is computed for next. The parties that have work (API keys; connections without one) take turns, one part each,
- * and within a party its connections do: whoever asks a lot waits for itself, over however many connections.
+ * Round robin over the parties that have work (API keys; connections without one), one part each, and within a party over
+ * its connections: whoever asks a lot waits for itself, over however many connections.
  */
 
 /** Work of one or more parts. */

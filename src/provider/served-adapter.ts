@@ -2,7 +2,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
-import { bundleIdBytes, rowsOf } from "../bundle/manifest.ts";
+import { bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import { readPrivateState } from "../bundle/private-state.ts";
 import { type BundleSignature, decodeSignature, isSignedBy } from "../bundle/signature.ts";
 import { ProviderLayer, type ProviderLayerInput } from "../pll/provider-layer.ts";
@@ -59,7 +59,7 @@ export async function loadServedAdapter(
     bundleIdBytes(manifest),
     manifest.groups.map((group, g) => ({
       parameters: manifest.parameters,
-      rows: rowsOf(group),
+      rows: groupRows(group),
       inFeatures: group.inFeatures,
       ...groups[g],
     })),

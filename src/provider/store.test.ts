@@ -1,14 +1,14 @@
 /** One suite for both stores: what a ProviderStore promises. That no budget is passed: budgets.test.ts. */
 import { mkdtempSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../../test/support/redis-server.ts";
+import { describe, expect, it } from "vitest";
+import { NO_REDIS, startRedis } from "../../test/support/redis-server.ts";
 import {
   ask,
   DAY,
   embeddedSubject,
-  NOW,
   newRecord,
-  redisSubject,
+  NOW,
+  redisForTests,
   setBudgets,
 } from "../../test/support/store-subjects.ts";
 import type { RedisLink } from "../base/platform.ts";
@@ -17,20 +17,11 @@ import { windowStart } from "./asked-counts.ts";
 import { RedisStore } from "./redis-store.ts";
 import type { Grant, ProviderStore, Reservation } from "./store.ts";
 
-let server: RedisServer;
-const open: RedisStore[] = [];
-let databases = 0;
-beforeAll(async () => {
-  if (!NO_REDIS) server = await startRedis();
-});
-afterEach(() => {
-  for (const store of open.splice(0)) store.close();
-});
-afterAll(stopRedisServers);
+const redis = redisForTests();
 
 async function openRedis(prefix: string, wrap = (link: RedisLink) => link): Promise<RedisStore> {
-  const store = await RedisStore.open(wrap(await connectRedis({ url: server.url })), { prefix });
-  open.push(store);
+  const store = await RedisStore.open(wrap(await connectRedis({ url: redis.url })), { prefix });
+  redis.open.push(store);
   await store.watchKeys();
   return store;
 }
@@ -50,7 +41,7 @@ const SUBJECTS = [
   {
     name: `RedisStore${NO_REDIS || ""}`,
     skip: NO_REDIS,
-    make: () => redisSubject(server.url, { prefix: `test${databases++}:` }, open),
+    make: redis.make,
   },
 ];
 describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))("%s", (_, { skip, make }) => {
@@ -247,7 +238,7 @@ describe.skipIf(NO_REDIS)(`a store in Redis${NO_REDIS || ""}`, () => {
   });
 
   it("refuses a database of another version, and keys that are not keys", async () => {
-    const link = await connectRedis({ url: server.url });
+    const link = await connectRedis({ url: redis.url });
     await link.send(["SET", "old:format", "9"]);
     await expect(RedisStore.open(link, { prefix: "old:" })).rejects.toMatchObject({
       code: "bad_state",

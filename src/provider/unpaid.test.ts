@@ -1,6 +1,5 @@
 /** Requests that no budget pays for, and keys that end, at a provider without a socket. */
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { EmbeddedStore } from "./embedded-store.ts";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { hello, say } from "../../test/support/provider-client.ts";
@@ -12,6 +11,7 @@ import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type ClientMessageInit, decodeProviderFrame } from "../wire/frames.ts";
 import { createApiKey, type NewKey } from "./api-keys.ts";
+import { EmbeddedStore } from "./embedded-store.ts";
 import { loadServedAdapter, Provider, type ServedAdapter } from "./provider.ts";
 
 const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);

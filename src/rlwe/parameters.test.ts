@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../base/errors.ts";
 import { insecureParameters, insecureShortKey, insecureTinyRing } from "./insecure-parameters.ts";
+import { maxLogQ, SECURITY_TABLE } from "./parameter-security.ts";
 import { uniformStddev } from "./parameter-set.ts";
 import {
   assertKernelParameters,
@@ -15,7 +16,6 @@ import {
   paddedLength,
   weightBlocks,
 } from "./parameters.ts";
-import { maxLogQ, SECURITY_TABLE } from "./parameter-security.ts";
 
 const literal: ParametersLiteral = { ...DEFAULT_PARAMETERS };
 const numRuns = process.env.SLOW ? 5000 : 200;

@@ -1,14 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../base/bytes.ts";
 import type { FileTree } from "../base/platform.ts";
+import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
-import { withAdapterText } from "../weights/checkpoint.ts";
-import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { joinAdapterText, readAdapterText } from "./adapter-text.ts";
 import { hasChatTemplate, loadChatTemplate } from "./chat-template.ts";
-import { readGenerationDefaults } from "../generation/generation-defaults.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 const VOCABULARY = 4096;

@@ -4,6 +4,7 @@ import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { chatGlmTemplate } from "./chatglm-text.ts";
+import { insertingTemplate } from "./inserting-template.ts";
 import {
   checkVariable,
   isFunction,
@@ -11,7 +12,6 @@ import {
   TemplateFault,
   TemplateRefusal,
 } from "./jinja/template.ts";
-import { insertingTemplate } from "./inserting-template.ts";
 import { tokenText } from "./special-tokens.ts";
 
 export interface ChatMessage {

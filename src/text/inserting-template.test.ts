@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../base/bytes.ts";
-import { withAdapterText } from "../weights/checkpoint.ts";
-import { openCheckpoint } from "../weights/checkpoint.ts";
+import { openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
 import { type ChatMessage, loadChatTemplate, loadDirectTemplate } from "./chat-template.ts";

@@ -13,8 +13,8 @@ import {
   hasRoleTokens,
   isChatGlm,
 } from "./chatglm-text.ts";
-import { type LeastTokens, leastTokensOf, refuseTooLong } from "./least-tokens.ts";
 import { withAdapterEnds } from "./end-ids.ts";
+import { type LeastTokens, leastTokensOf, refuseTooLong } from "./least-tokens.ts";
 import { MAX_MODEL_BYTES, PIECE } from "./sentencepiece/model-file.ts";
 import { SentencePiece } from "./sentencepiece/sentencepiece.ts";
 import {

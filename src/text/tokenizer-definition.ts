@@ -42,7 +42,7 @@ export function withConfiguredEnds(definition: JsonRecord, settings: JsonRecord)
   };
 }
 
-/** The definition with control tokens of an adapter, each in place of what was reserved at its id. */
+/** The definition with control tokens of an adapter, each instead of what was reserved at its id. */
 export function withAddedTokens(definition: JsonRecord, added: readonly AddedControlToken[]): JsonRecord {
   if (added.length === 0) return definition;
   const ids = new Set<unknown>(added.map(({ id }) => id));

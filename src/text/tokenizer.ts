@@ -4,12 +4,12 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
-import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
 import { baseEosIds, withAdapterEnds } from "./end-ids.ts";
+import { type LeastTokens, leastTokensOfDefinition, refuseTooLong } from "./least-tokens.ts";
 import { loadSentencePieceTokenizer, SENTENCEPIECE_FILE } from "./sentencepiece-tokenizer.ts";
 import { tokenText } from "./special-tokens.ts";
-import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
 import { withAddedTokens, withConfiguredEnds } from "./tokenizer-definition.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer-type.ts";
 
 const DEFINITION = "tokenizer.json";
 
@@ -95,7 +95,7 @@ function unusable(cause?: unknown): TacetError {
 }
 
 /** What is known of tokenizer.json besides what the library does. */
-interface Known {
+interface TokenizerFacts {
   readonly least: LeastTokens | undefined;
   /** Whether bytes that have no token are written as <0x00> to <0xFF>. */
   readonly byteFallback: boolean;
@@ -105,7 +105,7 @@ function wrap(
   inner: InnerTokenizer,
   eosIds: readonly number[],
   bosId: number | undefined,
-  definition: Known,
+  definition: TokenizerFacts,
 ): Tokenizer {
   const mark = ["<0xEF>", "<0xBB>", "<0xBF>"].map((token) => inner.token_to_id(token));
   const isByte = (id: number | undefined): boolean =>

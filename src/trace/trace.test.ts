@@ -29,7 +29,10 @@ interface Target {
   readonly weights: readonly Int32Array[];
 }
 
-async function target(name: string, make: () => Promise<Parameters<typeof createBundle>[0]>): Promise<Target> {
+async function target(
+  name: string,
+  make: () => Promise<Parameters<typeof createBundle>[0]>,
+): Promise<Target> {
   const made = await createBundle(await make(), seededSource(7));
   const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
   const served = await loadServedAdapter(memoryFileTree(files, "state"), { marks: true });
@@ -96,40 +99,52 @@ const TARGETS: readonly (() => Promise<Target>)[] = [
 /** Error of a coefficient that was asked once, in units of W: as large as a mark. */
 const ONCE = 60;
 
-describe.each(TARGETS.map((make, i) => ({ make, name: ["lexicon", "n = 896", "n = 4096"][i] })))("$name", ({ make }) => {
-  let test: Target;
-  beforeAll(async () => {
-    test = await make();
-  });
-  const trace = (copy: Copy) => traceCopy(test.served, ACCOUNTS, test.suspect(copy));
-  const named = async (copy: Copy) =>
-    (await trace(copy)).accounts.filter(({ isNamed }) => isNamed).map(({ account }) => account);
+describe.each(TARGETS.map((make, i) => ({ make, name: ["lexicon", "n = 896", "n = 4096"][i] })))(
+  "$name",
+  ({ make }) => {
+    let test: Target;
+    beforeAll(async () => {
+      test = await make();
+    });
+    const trace = (copy: Copy) => traceCopy(test.served, ACCOUNTS, test.suspect(copy));
+    const named = async (copy: Copy) =>
+      (await trace(copy)).accounts.filter(({ isNamed }) => isNamed).map(({ account }) => account);
 
-  it("a copy that has half of the columns names its account, by 20 standard deviations, and nobody else", async () => {
-    const report = await trace(test.copyOf("account-3", ONCE, 0.5));
-    console.log(report.accounts.slice(0, 2), report.entries);
-    expect(report.accounts[0]).toMatchObject({ account: "account-3", isNamed: true });
-    expect(report.accounts[0].score).toBeGreaterThan(20);
-    expect(report.accounts.filter(({ isNamed }) => isNamed)).toHaveLength(1);
-  });
+    it("a copy that has half of the columns names its account, by 20 standard deviations, and nobody else", async () => {
+      const report = await trace(test.copyOf("account-3", ONCE, 0.5));
+      console.log(report.accounts.slice(0, 2), report.entries);
+      expect(report.accounts[0]).toMatchObject({ account: "account-3", isNamed: true });
+      expect(report.accounts[0].score).toBeGreaterThan(20);
+      expect(report.accounts.filter(({ isNamed }) => isNamed)).toHaveLength(1);
+    });
 
-  it("of eight who collude at least one is named, and nobody else", async () => {
-    const copies = EIGHT.map((account) => test.copyOf(account, 0.25 * ONCE));
-    for (const [name, joined] of Object.entries(strategies(copies, test.weights))) {
-      const report = await trace(joined);
-      console.log(name, report.accounts.slice(0, 9).map(({ account, score }) => `${account}:${score.toFixed(1)}`).join(" "));
-      const guilty = report.accounts.filter(({ isNamed }) => isNamed).map(({ account }) => account);
-      expect(guilty.length, name).toBeGreaterThan(0);
-      expect(guilty.filter((account) => !EIGHT.includes(account)), name).toEqual([]);
-      expect(report.accounts[0].score, name).toBeGreaterThan(7);
-    }
-  });
+    it("of eight who collude at least one is named, and nobody else", async () => {
+      const copies = EIGHT.map((account) => test.copyOf(account, 0.25 * ONCE));
+      for (const [name, joined] of Object.entries(strategies(copies, test.weights))) {
+        const report = await trace(joined);
+        console.log(
+          name,
+          report.accounts
+            .slice(0, 9)
+            .map(({ account, score }) => `${account}:${score.toFixed(1)}`)
+            .join(" "),
+        );
+        const guilty = report.accounts.filter(({ isNamed }) => isNamed).map(({ account }) => account);
+        expect(guilty.length, name).toBeGreaterThan(0);
+        expect(
+          guilty.filter((account) => !EIGHT.includes(account)),
+          name,
+        ).toEqual([]);
+        expect(report.accounts[0].score, name).toBeGreaterThan(7);
+      }
+    });
 
-  it("the adapter itself, and copies by others, name nobody", async () => {
-    expect(await named(test.weights.map((w) => Float64Array.from(w)))).toEqual([]);
-    expect(await named(test.copyOf("somebody else", ONCE))).toEqual([]);
-  });
-});
+    it("the adapter itself, and copies by others, name nobody", async () => {
+      expect(await named(test.weights.map((w) => Float64Array.from(w)))).toEqual([]);
+      expect(await named(test.copyOf("somebody else", ONCE))).toEqual([]);
+    });
+  },
+);
 
 /** What several accounts may do with their copies. */
 function strategies(copies: readonly Copy[], weights: readonly Int32Array[]): Record<string, Copy> {
@@ -138,7 +153,12 @@ function strategies(copies: readonly Copy[], weights: readonly Int32Array[]): Re
   const flip = () => (random(coin), coin[0]);
   const each = (join: (values: readonly number[], w: number) => number): Copy =>
     copies[0].map((first, g) =>
-      first.map((_, i) => join(copies.map((copy) => copy[g][i]), weights[g][i])),
+      first.map((_, i) =>
+        join(
+          copies.map((copy) => copy[g][i]),
+          weights[g][i],
+        ),
+      ),
     );
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const minority = (values: readonly number[], w: number) => {

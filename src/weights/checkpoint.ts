@@ -4,8 +4,8 @@ import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
-import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { isShardName, MODEL_FILES } from "./model-files.ts";
+import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
 export interface Checkpoint {

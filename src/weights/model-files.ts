@@ -47,6 +47,12 @@ export function isShardName(name: unknown): name is string {
   return typeof name === "string" && name.length <= 255 && /^(?!\.)[\w.\-+=@ ]+\.safetensors$/.test(name);
 }
 
+/** Whether an adapter that is applied here is read from this file of its folder. */
+export function isAdapterFile(path: string): boolean {
+  const { config, weights } = MODEL_FILES.adapter;
+  return path === config || path === weights;
+}
+
 /** Whether a client reads this file of a base model's folder; `path` has "/" between its parts. */
 export function isBaseFile(path: string): boolean {
   const { config, weights, index, others } = MODEL_FILES.base;

@@ -1,8 +1,8 @@
 /** Eight programs ask one endpoint at once, whose provider is behind a line: each gets what it would get alone. */
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
 import { startLink } from "../support/link/link.ts";
+import { lexicon, lexiconEntries, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 import { spawnTacet } from "../support/tacet-process.ts";
 

@@ -24,8 +24,6 @@ const SHARED = fileURLToPath(new URL("../../../shared", import.meta.url));
 
 /** Refused today, with an error of this code, though the registry has the family. */
 const NOT_SERVED: Readonly<Record<string, TacetError["code"]>> = {
-  "golden-hf/llama-dynamic": "unsupported_model",
-  "golden-hf/llama-yarn": "unsupported_model",
   "golden-peft/bias-all": "unsupported_adapter",
   "golden-peft/bias-lora-only": "unsupported_adapter",
   "golden-peft/dora": "unsupported_adapter",

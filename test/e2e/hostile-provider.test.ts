@@ -162,6 +162,9 @@ describe("in place of a key", () => {
   type Part = Extract<ProviderMessage, { case: "keyPart" }>["value"];
   const value = (m: ProviderMessage) => m.value as Part;
   const flipped = (bytes: Uint8Array) => bytes.map((byte, i) => (i === 7 ? byte ^ 4 : byte));
+  /** Queries that the client has sent. */
+  const asked = () => provider.takeReceived().filter((message) => message.case === "query");
+  const isLast = (m: ProviderMessage) => value(m).signature.length > 0;
   const fail = (m: ProviderMessage, code: number) =>
     frame({ case: "failure", value: { code, message: "no", keyRequestId: value(m).id } });
 
@@ -190,14 +193,54 @@ describe("in place of a key", () => {
     ["no hint", "bad_key", (m) => [replaced(m, { hint: new Uint8Array(0) })]],
     ["weights with a bit changed", "bad_key", (m) => [replaced(m, { weights: flipped(value(m).weights) })]],
     ["a hint with a bit changed", "bad_key", (m) => [replaced(m, { hint: flipped(value(m).hint) })]],
-    ["another signature", "bad_key", (m) => [replaced(m, { signature: flipped(value(m).signature) })]],
-    ["no signature", "bad_key", (m) => [replaced(m, { signature: new Uint8Array(0) })]],
+    ["a signature of its own", "bad_frame", (m) => [replaced(m, { signature: new Uint8Array(64) })]],
     ["another group", "bad_frame", (m) => [replaced(m, { group: value(m).group + 1 })]],
     ["the same part twice", "bad_frame", (_, bytes) => [bytes, bytes]],
     ["a part of no request", "bad_frame", (m) => [replaced(m, { id: 4e6 })]],
     ["a Failure of the request", "unauthorized", (m) => [fail(m, 10)]],
   ])("with %s: %s", async (_, code, change) => {
     await expectFailure(code, only("keyPart", change));
+    expect(asked()).toEqual([]);
+  });
+
+  it.each<[string, ErrorCode, Tamper]>([
+    ["nothing", "timed_out", () => []],
+    ["another signature", "bad_key", (m) => [replaced(m, { signature: flipped(value(m).signature) })]],
+    ["half a signature", "bad_key", (m) => [replaced(m, { signature: value(m).signature.subarray(32) })]],
+    ["no signature", "bad_key", (m) => [replaced(m, { signature: new Uint8Array(0) })]],
+    ["weights with a bit changed", "bad_key", (m) => [replaced(m, { weights: flipped(value(m).weights) })]],
+    [
+      "a part more",
+      "bad_frame",
+      (m) => [replaced(m, { signature: new Uint8Array(0), group: value(m).group + 1 })],
+    ],
+  ])("that ends with %s: %s", async (_, code, change) => {
+    await expectFailure(
+      code,
+      only("keyPart", (m, bytes) => (isLast(m) ? change(m, bytes) : [bytes])),
+    );
+    if (code !== "bad_frame") expect(asked()).toEqual([]);
+  });
+
+  it("two parts of the same lengths in each other's places: bad_key", async () => {
+    const seen: Part[] = [];
+    let swapped = 0;
+    provider.tamper = (m, bytes) => {
+      if (m.case !== "keyPart") return [bytes];
+      const { weights, hint } = value(m);
+      const alike = seen.find(
+        (part) => part.weights.length === weights.length && part.hint.length === hint.length,
+      );
+      if (alike === undefined) {
+        seen.push({ ...value(m), weights: weights.slice(), hint: hint.slice() });
+        return [bytes];
+      }
+      swapped++;
+      return [replaced(m, { weights: alike.weights, hint: alike.hint })];
+    };
+    expect(await session()).toMatchObject({ code: "bad_key" });
+    expect(swapped).toBeGreaterThan(0);
+    expect(asked()).toEqual([]);
   });
 
   it("the parts of another key of the same session: bad_key", async () => {

@@ -1,9 +1,9 @@
 /** What a provider allows decides whether, and when, its groups are asked ahead (src/model/run/look-ahead.ts). */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
+import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { MOST_ERROR, MOST_GAP } from "../../src/cli/demo/difference.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import {

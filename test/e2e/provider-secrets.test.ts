@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { openPrivateModel } from "../../src/client/private-model.ts";
+import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";

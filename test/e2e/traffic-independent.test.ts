@@ -10,7 +10,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { toFloat16 } from "../../src/bundle/float16.ts";
-import { signKeyPart } from "../../src/bundle/key-signature.ts";
+import { keyPartDigest, signKey } from "../../src/bundle/key-signature.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
@@ -52,13 +52,14 @@ interface Changes {
   readonly served?: Uint8Array;
   /** Of each answer. */
   readonly words?: (honest: Uint8Array) => Uint8Array;
-  /** Of each part of a key; it is signed anew, as a hostile provider can. */
+  /** Of each part of a key; the key is signed anew, as a hostile provider can. */
   readonly part?: (honest: EncryptedWeights) => EncryptedWeights;
 }
 
 /** All that the client of one session sends, as kinds and lengths; the logits must be finite. */
 async function traffic({ served, words, part }: Changes = {}): Promise<string[]> {
   provider.takeReceived();
+  let digests: Uint8Array[] = [];
   provider.tamper = (message, bytes) => {
     if (served && message.case === "welcome") {
       return [replaced(message, { bundleDigest: sha256(served), bundleBytes: BigInt(served.length) })];
@@ -69,12 +70,17 @@ async function traffic({ served, words, part }: Changes = {}): Promise<string[]>
       return [replaced(message, { data: served.subarray(Number(offset), end) })];
     }
     if (message.case === "keyPart" && (served || part)) {
-      const { group, weights, hint } = message.value;
+      const { weights, hint, signature } = message.value;
       const changed = part?.({ weights, hint }) ?? { weights, hint };
-      const identity = { bundleDigest: sha256(served ?? bundle), keyId: lastKeyId, group };
-      return [replaced(message, { ...changed, signature: signKeyPart(signingKey, identity, changed) })];
+      digests.push(keyPartDigest(changed));
+      const identity = { bundleDigest: sha256(served ?? bundle), keyId: lastKeyId };
+      const signed = signature.length === 0 ? signature : signKey(signingKey, identity, digests);
+      return [replaced(message, { ...changed, signature: signed })];
     }
-    if (message.case === "keyMade") lastKeyId = message.value.keyId.slice();
+    if (message.case === "keyMade") {
+      lastKeyId = message.value.keyId.slice();
+      digests = [];
+    }
     if (words && message.case === "answer") {
       return [replaced(message, { words: words((message.value as { words: Uint8Array }).words) })];
     }

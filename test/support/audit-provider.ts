@@ -82,9 +82,9 @@ export class AuditProvider {
         const groups = this.layers.map((layer, group) => {
           const seed = this.#seed(account, id, group);
           if (this.#fault === "fresh errors") systemRandom(seed);
-          return { ...layer.encryptWeights(seed), signature: new Uint8Array(64) };
+          return layer.encryptWeights(seed);
         });
-        return { id, vectorsLeft, groups };
+        return { id, vectorsLeft, groups, signature: new Uint8Array(64) };
       },
       query: async (group, vectors, ciphertext, id) => {
         const counts = usedOf(id);

@@ -10,8 +10,8 @@
  * Each of the three limits is passed by a healthy installation but for one run in a million (FALSE_ALARM).
  */
 import type { CausalLm } from "../../src/model/causal-lm.ts";
-import { cacheFor } from "./models.ts";
 import type { TestModel } from "./models.ts";
+import { cacheFor } from "./models.ts";
 import { PredictedDeltas, readState } from "./predicted-deltas.ts";
 import { poissonQuantile, studentQuantile, studentTail } from "./student.ts";
 

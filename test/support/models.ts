@@ -8,8 +8,8 @@ import { type GenerateOptions, generate } from "../../src/generation/generate.ts
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
-import type { KvCache } from "../../src/model/kv-cache.ts";
 import type { DeltaSource } from "../../src/model/delta-source.ts";
+import type { KvCache } from "../../src/model/kv-cache.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Bundle, type BundleTensors, decodeBundle } from "../../src/bundle/bundle.ts";
-import { rowsOf } from "../../src/bundle/manifest.ts";
+import { groupRows } from "../../src/bundle/manifest.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import type { AdaptedGroup, DeltaSource, PendingDelta } from "../../src/model/delta-source.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
@@ -64,7 +64,7 @@ export class PredictedDeltas implements DeltaSource {
     }));
     this.#groups = manifest.groups.map((spec, g) => {
       const n = spec.inFeatures;
-      const freshNoise = Array.from({ length: rowsOf(spec) }, (_, r) => {
+      const freshNoise = Array.from({ length: groupRows(spec) }, (_, r) => {
         const rowNorm = Math.hypot(...weights[g].subarray(r * n, (r + 1) * n));
         const { weightError: _ofKey, ...fresh } = predictedNoiseParts(parameters, rowNorm);
         return Math.hypot(...Object.values(fresh));

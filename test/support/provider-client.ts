@@ -1,4 +1,6 @@
 /** The client's end of a connection to a provider in the same process, frame by frame. */
+import { packedBytes } from "../../src/ring/kernels.ts";
+import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
 import {
   type ClientMessageInit,
   decodeProviderFrame,
@@ -20,6 +22,19 @@ export const hello = (change: Fields = {}): Frame => ({
 export const fetchKey = (id: number, keyId?: Uint8Array): Frame => ({
   case: "fetchKey",
   value: { id, ...(keyId && { keyId }) },
+});
+
+const QUERY_BYTES = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
+let byte = 0;
+
+/** A query of the first group whose ciphertext no other has. */
+export const queryOf = (id: number, keyId: Uint8Array, vectors = 1, change: Fields = {}): Frame => ({
+  case: "query",
+  value: {
+    ...{ id, group: 0, vectors, keyId },
+    ciphertext: new Uint8Array(vectors * QUERY_BYTES).fill(++byte),
+    ...change,
+  },
 });
 
 export function say(socket: MemorySocket, ...frames: Frame[]): void {

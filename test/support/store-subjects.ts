@@ -1,5 +1,6 @@
 /** Both kinds of store, empty, with what tests do to them from outside. */
 
+import { afterAll, afterEach, beforeAll } from "vitest";
 import { connectRedis } from "../../src/platform/node.ts";
 import { createApiKey, type NewKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore, type EmbeddedStoreOptions } from "../../src/provider/embedded-store.ts";
@@ -13,7 +14,7 @@ import {
 } from "../../src/provider/store.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { memoryJournal } from "./memory-journal.ts";
-import { NO_REDIS } from "./redis-server.ts";
+import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "./redis-server.ts";
 
 export const NOW = 1_800_000_000_000;
 export const DAY = 86_400;
@@ -115,6 +116,33 @@ export async function redisSubject(
       for (const store of stores) store.close();
       for (const i of stores.keys()) stores[i] = await open();
     },
+  };
+}
+
+/**
+ * A Redis server for the tests of one file, where there is one: `make` opens two replicas in a fresh database of it, which
+ * are closed after the test.
+ */
+export function redisForTests() {
+  const open: RedisStore[] = [];
+  let server: RedisServer | undefined;
+  let databases = 0;
+  const urlOf = () => server?.url ?? "";
+  const closeStores = () => {
+    for (const store of open.splice(0)) store.close();
+  };
+  beforeAll(async () => {
+    if (!NO_REDIS) server = await startRedis();
+  });
+  afterEach(closeStores);
+  afterAll(stopRedisServers);
+  return {
+    get url() {
+      return urlOf();
+    },
+    open,
+    closeStores,
+    make: () => redisSubject(urlOf(), { prefix: `database${databases++}:` }, open),
   };
 }
 

@@ -24,8 +24,6 @@ import { MaskSource, type OneTimeMasks } from "../../src/rlwe/mask-source.ts";
 import { DEFAULT_PARAMETERS } from "../../src/rlwe/parameters.ts";
 import { PublicElements } from "../../src/rlwe/public-elements.ts";
 import { decodeProviderFrame } from "../../src/wire/frames.ts";
-import { memoryJournal } from "../support/memory-journal.ts";
-import { settle } from "../support/memory-socket.ts";
 import {
   BUNDLE,
   FAILURE,
@@ -56,6 +54,8 @@ import {
   WEIGHTS,
 } from "../../tools/worked-layer.ts";
 import { expectPart } from "../support/computed-parts.ts";
+import { memoryJournal } from "../support/memory-journal.ts";
+import { settle } from "../support/memory-socket.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/protocol.md");
 const p = DEFAULT_PARAMETERS;

@@ -10,8 +10,9 @@
  *
  * Source: docs/parameters.md §After queries.
  */
-import { uniformStddev } from "../../rlwe/parameter-set.ts";
+
 import { weightEntropy } from "../../rlwe/lattice-estimate.ts";
+import { uniformStddev } from "../../rlwe/parameter-set.ts";
 import type { Attack, AttackContext } from "../attack.ts";
 import { PrefixRegression } from "../linear-algebra.ts";
 import { randomWords } from "../random-numbers.ts";

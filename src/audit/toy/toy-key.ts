@@ -77,7 +77,8 @@ export async function usedKey(toy: ToyLayer, vectors: number, random: RandomSour
     fetchKey: async () => ({
       id: new Uint8Array(16),
       vectorsLeft: vectors,
-      groups: [{ ...layer.encryptWeights(seed), signature: new Uint8Array(64) }],
+      groups: [layer.encryptWeights(seed)],
+      signature: new Uint8Array(64),
     }),
     query: async (_group, count, ciphertext) => ({
       words: layer.answerQuery(secret, ciphertext, count),

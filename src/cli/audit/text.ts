@@ -1,10 +1,10 @@
 /** Text for an audit, as sequences of ids: a file of the user, or what comes with the package. */
 import { readFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
+import { errnoOf } from "../../platform/node.ts";
 import { loadTokenizer } from "../../text/tokenizer.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { EMBEDDED_EXPECTED, PACKAGE_LICENSE } from "../shared/embedded.ts";
-import { errnoOf } from "../../platform/node.ts";
 
 /** Tokens of one sequence. */
 const SEQUENCE_TOKENS = 128;

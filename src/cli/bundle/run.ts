@@ -1,18 +1,18 @@
 /** `tacet bundle`: prepares an adapter for serving. */
 import { stat } from "node:fs/promises";
+import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
 import { signBundle } from "../../bundle/signature.ts";
-import { vocabSizeOf } from "../../model/causal-lm.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { nodeFileTree } from "../../platform/node.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
 import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import {
   costOf,
@@ -23,10 +23,10 @@ import {
 } from "../shared/bundle-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
-import { makeBundle } from "./make-bundle.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
-import { readSigningKey } from "./signing-key.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+import { makeBundle } from "./make-bundle.ts";
+import { readSigningKey } from "./signing-key.ts";
 
 export interface BundleOptions {
   readonly adapter: string;

@@ -3,8 +3,8 @@ import { readFile } from "node:fs/promises";
 import { fromHex, toHex, utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { createSigningKey } from "../../bundle/signature.ts";
-import { systemRandom } from "../../ring/random-source.ts";
 import { errnoOf, writeFiles } from "../../platform/node.ts";
+import { systemRandom } from "../../ring/random-source.ts";
 
 const PREFIX = "tacet-signing-key-1 ";
 

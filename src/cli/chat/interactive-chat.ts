@@ -5,14 +5,14 @@ import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { Answer, AnswerOptions } from "../../generation/answer-stream.ts";
 import type { ChatSession } from "../../generation/chat-session.ts";
+import { writeFiles } from "../../platform/node.ts";
 import { reportFailure } from "../shared/report-error.ts";
 import type { OpenedModel } from "../shared/source.ts";
 import { paint, WIDTH, wrap } from "../shared/terminal.ts";
-import { writeFiles } from "../../platform/node.ts";
-import { COMMANDS, type CommandName, parseLine } from "./slash-commands.ts";
-import { LineTerminal } from "./line-terminal.ts";
 import { type AskedWord, askedWord, DICTIONARY_GREETING } from "./dictionary.ts";
+import { LineTerminal } from "./line-terminal.ts";
 import { showAnswer, statusOf } from "./show-answer.ts";
+import { COMMANDS, type CommandName, parseLine } from "./slash-commands.ts";
 import type { SystemCheck } from "./system-message.ts";
 
 const PROMPT = "> ";

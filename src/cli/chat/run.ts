@@ -2,18 +2,19 @@
 import { createInterface } from "node:readline";
 import { type AnswerOptions, checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { ChatSession } from "../../generation/chat-session.ts";
-import { askedWord } from "./dictionary.ts";
-import { InteractiveChat } from "./interactive-chat.ts";
-import { showAnswer } from "./show-answer.ts";
-import { loadSystemCheck } from "./system-message.ts";
 import { isEmbeddedBase } from "../shared/embedded.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, openModel, type SourceOptions } from "../shared/source.ts";
 import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { askedWord } from "./dictionary.ts";
+import { InteractiveChat } from "./interactive-chat.ts";
+import { showAnswer } from "./show-answer.ts";
+import { loadSystemCheck } from "./system-message.ts";
 
-export interface ChatOptions extends SourceOptions, SamplingFlags, TemplateFlags {
+export interface ChatOptions extends SourceOptions, SamplingFlags, DraftFlags, TemplateFlags {
   readonly system?: string;
   readonly dropOldest?: boolean;
   /** False with --no-history. */
@@ -37,6 +38,7 @@ export async function runChat(options: ChatOptions, signal: AbortSignal): Promis
     const { maxNewTokens, stop, stopId } = options;
     const answering: AnswerOptions = {
       sampling: samplingOf(options),
+      ...draftsOf(options),
       maxNewTokens,
       stop,
       stopTokenIds: stopId,

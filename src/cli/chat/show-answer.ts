@@ -34,8 +34,8 @@ export async function showAnswer(source: OpenedModel, answer: Answer): Promise<S
 
 /**
  * "18 tokens, 24.1/s after 120.0 ms; 41 % for privacy; 2.1 MB up, 0.6 MB down; 1 key, 3.1 MB; budget 1,203": speed, time
- * to the first token; share of the time that the base model alone would not have taken; bytes; keys that came meanwhile;
- * tokens that the provider says are left.
+ * to the first token; share of the time that the base model alone would not have taken; bytes; "7 of 9 drafts accepted,
+ * 8.4 round trips a token" where it drafted; keys that came meanwhile; tokens that the provider says are left.
  */
 export function statusOf({ end, start, first, last }: ShownAnswer, source: OpenedModel): string {
   const tokens = end.ids.length;
@@ -46,10 +46,15 @@ export function statusOf({ end, start, first, last }: ShownAnswer, source: Opene
     parts[0] += `${speed} after ${showMs(between(start, first).totalMs)}`;
   }
   if (source.remote !== undefined) {
-    const { totalMs, baseMs, bytesUp, bytesDown, keys, keyBytes } = between(start, last);
+    const { totalMs, baseMs, bytesUp, bytesDown, roundTrips, keys, keyBytes } = between(start, last);
     const share = totalMs > 0 ? Math.max(0, 1 - baseMs / totalMs) : 0;
     parts.push(`${Math.round(100 * share)} % for privacy`);
     parts.push(`${showBytes(bytesUp)} up, ${showBytes(bytesDown)} down`);
+    if (end.drafts !== undefined) {
+      const { accepted, drafted } = end.drafts;
+      const each = (roundTrips / Math.max(1, tokens)).toFixed(1);
+      parts.push(`${accepted} of ${drafted} drafts accepted, ${each} round trips a token`);
+    }
     if (keys > 0) parts.push(`${keys} ${keys === 1 ? "key" : "keys"}, ${showBytes(keyBytes)}`);
     const { budget } = source.remote.provider;
     if (budget !== undefined) parts.push(`budget ${grouped(budget.left)}`);

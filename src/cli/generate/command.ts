@@ -1,15 +1,16 @@
 import type { Command } from "commander";
-import type { GenerateOptions } from "./run.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
+import type { GenerateOptions } from "./run.ts";
 
 export function registerGenerate(program: Command, signal: AbortSignal): void {
   const command = program
     .command("generate")
     .description("answer a prompt, privately where a provider is given");
   const prompted = addTemplateOption(addPromptOptions(command));
-  addSamplingOptions(addSourceOptions(prompted), "the model's, or 256, or what fits")
+  addDraftOptions(addSamplingOptions(addSourceOptions(prompted), "the model's, or 256, or what fits"))
     .option("--resume <file>", "go on with an answer that --json printed")
     .option("--json", "one JSON object: ids, text, timings, bytes, round trips")
     .addHelpText(
@@ -17,10 +18,13 @@ export function registerGenerate(program: Command, signal: AbortSignal): void {
       `
 Without --provider and --adapter the base model answers alone.
 
+A provider that is far away is asked about several tokens at a time: the base
+model drafts them, and those that are right count. The answer is the same.
+
 If the provider is lost and does not come back, the exit code is 5. With --json
-what there is is still printed, and --resume FILE goes on from there: greedily
-as if nothing had happened, with --temperature with new draws. Frequency and
-presence penalties then count from there. Without --json nothing is kept.
+what there is is still printed, and --resume FILE goes on from there as if
+nothing had happened, where --temperature draws only with the same --seed.
+Frequency and presence penalties then count from there. Without --json nothing is kept.
 
 Examples:
   tacet generate tender

@@ -3,6 +3,7 @@ import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { AnswerText } from "../../generation/answer-text.ts";
+import type { DraftCounts } from "../../generation/drafts/drafting.ts";
 import { generate } from "../../generation/generate.ts";
 import { readGenerationDefaults } from "../../generation/generation-defaults.ts";
 import { between, type Reading, readMeter, rounded, timeSplit } from "../shared/counters.ts";
@@ -15,13 +16,14 @@ import {
   type TextSide,
 } from "../shared/prompt.ts";
 import { describeFailure } from "../shared/report-error.ts";
-import { type Resumed, readResume, resumable } from "./resume.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
 import { print, printJson, writeAnswer } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { type Resumed, readResume, resumable } from "./resume.ts";
 
-export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags {
+export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
   readonly resume?: string;
   readonly json?: boolean;
 }
@@ -38,6 +40,7 @@ interface Progressed {
   readonly readings: Reading[];
   /** Where the model has a tokenizer. */
   text: string;
+  readonly drafts: DraftCounts;
 }
 
 export async function runGenerate(
@@ -69,6 +72,7 @@ export async function runGenerate(
       finishReason: "length",
       readings: [],
       text: "",
+      drafts: { drafted: 0, accepted: 0 },
     };
     let failure: unknown;
     try {
@@ -142,6 +146,8 @@ async function answer(
       eosIds,
       signal,
       sampling: { ...defaults.sampling, ...samplingOf(options) },
+      ...draftsOf(options),
+      draftCounts: state.drafts,
       // What was generated before never invokes an adapter.
       ...(source.model.invocationTokens && { adaptedFrom: source.model.adaptedFrom(state.promptIds) }),
     });
@@ -165,7 +171,7 @@ async function answer(
 function resultOf(
   { kind, remote, model }: OpenedModel,
   { tokenizer }: TextSide,
-  { promptIds: prompt, ids, finishReason, readings, text }: Progressed,
+  { promptIds: prompt, ids, finishReason, readings, text, drafts }: Progressed,
   resumedTokens: number,
   loadMs: number,
   failure: unknown,
@@ -191,6 +197,8 @@ function resultOf(
     bytesDown: all?.bytesDown ?? 0,
     roundTrips: all?.roundTrips ?? 0,
     vectors: all?.vectors ?? 0,
+    ...(decode !== undefined && made > 1 && { roundTripsPerToken: rounded(decode.roundTrips) }),
+    drafts,
     contextLength: model.contextLength,
     ...(remote === undefined
       ? {}

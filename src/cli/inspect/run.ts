@@ -8,9 +8,9 @@ import { RemoteProvider } from "../../client/remote-provider.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
-import { hasTokenizer } from "../../text/tokenizer.ts";
-import { nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import { errnoOf, nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";
+import { hasTokenizer } from "../../text/tokenizer.ts";
 import { checkWeights } from "../../weights/check-weights.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
@@ -18,12 +18,11 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { costOf, securityFacts } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
-import { printFacts } from "./print-facts.ts";
 import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import { errnoOf } from "../../platform/node.ts";
+import { printFacts } from "./print-facts.ts";
 
 export interface InspectOptions {
   readonly base?: string;

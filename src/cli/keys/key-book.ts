@@ -1,10 +1,10 @@
 /** Where `tacet keys` and `tacet provider` find keys and counts: a data folder (--data) or a Redis database (--redis). */
 import { TacetError } from "../../base/errors.ts";
+import { changeKeys, checkDataFolder, readKeys, readUsage } from "../../library/node-data-folder.ts";
 import { connectRedis, type RedisLinkOptions } from "../../platform/node.ts";
 import { RedisStore, type RedisStoreOptions } from "../../provider/redis-store.ts";
 import type { KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
-import { changeKeys, checkDataFolder, readKeys, readUsage } from "../../library/node-data-folder.ts";
 
 export interface StoreOptions {
   readonly data?: string;

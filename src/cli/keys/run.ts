@@ -3,17 +3,17 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TacetError } from "../../base/errors.ts";
 import { decodeBundle } from "../../bundle/bundle.ts";
+import { type AdapterFigures, readFigures } from "../../library/node-data-folder.ts";
+import { errnoOf } from "../../platform/node.ts";
 import { budgetsOf, createApiKey, keyAllows } from "../../provider/api-keys.ts";
 import { AskedCounts } from "../../provider/asked-counts.ts";
 import { BUNDLE_FILE } from "../../provider/served-adapter.ts";
 import { adapterOf, type Grant, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
-import { type AdapterFigures, readFigures } from "../../library/node-data-folder.ts";
 import { exposureOf, figuresOf } from "../shared/exposure.ts";
-import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
-import { errnoOf } from "../../platform/node.ts";
+import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 
 export interface CreateKeyOptions extends StoreOptions {
   readonly budget?: string;
@@ -102,15 +102,15 @@ async function figuresOfState(dir: string): Promise<AdapterFigures> {
 export async function listKeys(options: ListKeysOptions): Promise<void> {
   const book = await openKeyBook(options);
   try {
-    printKeys(await rowsOf(book, Date.now()), options.json ?? false);
+    printKeys(await keyRows(book, Date.now()), options.json ?? false);
   } finally {
     book.close();
   }
 }
 
-type Row = Awaited<ReturnType<typeof rowsOf>>[number];
+type KeyRow = Awaited<ReturnType<typeof keyRows>>[number];
 
-async function rowsOf(book: KeyBook, now: number) {
+async function keyRows(book: KeyBook, now: number) {
   const records = await book.keys();
   const usage = await book.usage(
     records.map(({ account }) => account),
@@ -149,7 +149,7 @@ function leftOf(
   return Number.isFinite(least) ? least : null;
 }
 
-function printKeys(rows: readonly Row[], json: boolean): void {
+function printKeys(rows: readonly KeyRow[], json: boolean): void {
   if (json) {
     printJson({ keys: rows });
     return;

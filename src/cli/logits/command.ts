@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { integerIn } from "../shared/arguments.ts";
-import type { LogitsOptions } from "./run.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
+import type { LogitsOptions } from "./run.ts";
 
 export function registerLogits(program: Command, signal: AbortSignal): void {
   const command = program.command("logits").description("print the logits that follow a prompt");

@@ -1,6 +1,5 @@
 /** `tacet logits`: what follows a prompt, as numbers. */
 import { TacetError } from "../../base/errors.ts";
-import { compareLogits } from "./compare-logits.ts";
 import { checkIds, openTextSide, type PromptOptions, promptIds, readPrompt } from "../shared/prompt.ts";
 import {
   checkSource,
@@ -11,6 +10,7 @@ import {
   type SourceOptions,
 } from "../shared/source.ts";
 import { oneLine, print, printField, printJson } from "../shared/terminal.ts";
+import { compareLogits } from "./compare-logits.ts";
 
 export interface LogitsOptions extends SourceOptions, PromptOptions {
   readonly top?: number;

@@ -3,18 +3,18 @@
  * separate memory.
  */
 import { extname } from "node:path";
+import { bundleIdBytes } from "../../bundle/manifest.ts";
 import { WorkerPool } from "../../platform/node.ts";
 import type { GroupMark } from "../../pll/marks.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
-  ReplyPart,
-  ReplyPool,
   ComputedReply,
   KeyPart,
   KeyPartTask,
+  ReplyPart,
+  ReplyPool,
   ServedAdapter,
 } from "../../provider/provider.ts";
-import { bundleIdBytes } from "../../bundle/manifest.ts";
 
 /** The way to a worker and back takes some 0.1 ms: this is about ten times as much work. */
 const LEAST_PRODUCTS = 2 ** 23;
@@ -37,7 +37,11 @@ interface Task {
 /** A part of a query, or one of a key. */
 export type WorkerRequest =
   | (Task & { readonly vectors: number; readonly query: Uint8Array })
-  | (Task & { readonly keyId: Uint8Array; readonly mark: GroupMark | undefined });
+  | (Task & {
+      readonly keyId: Uint8Array;
+      readonly before: readonly Uint8Array[];
+      readonly mark: GroupMark | undefined;
+    });
 
 /** Null where it failed: what failed is not said, it may hold anything. */
 export type WorkerReply = ComputedReply | KeyPart | null;
@@ -79,8 +83,9 @@ export class ThreadedReplyPool implements ReplyPool {
     return (await this.#run(task, [copy.buffer as ArrayBuffer])) as ComputedReply;
   }
 
-  async makeKeyPart({ adapter, group, keyId, key }: KeyPartTask): Promise<KeyPart> {
-    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId, mark: key.mark?.() }, [])) as KeyPart;
+  async makeKeyPart({ adapter, group, keyId, before, key }: KeyPartTask): Promise<KeyPart> {
+    const task = { ...this.#task(adapter, group, key.seed()), keyId, before, mark: key.mark?.() };
+    return (await this.#run(task, [])) as KeyPart;
   }
 
   close(): Promise<void> {

@@ -1,7 +1,7 @@
 /** A worker thread of reply-pool.ts: has layers, answers parts of queries, makes parts of keys. */
 import { parentPort, workerData } from "node:worker_threads";
 import { toHex } from "../../base/bytes.ts";
-import { nodeSha256 } from "../../library/node-data-folder.ts";
+import { nodeSha256 } from "../../platform/node.ts";
 import { makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";
@@ -23,8 +23,8 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
   try {
     const { adapter, group, seed } = request;
     if ("keyId" in request) {
-      const { keyId, mark } = request;
-      const part = makeKeyPart(adapters[adapter], group, keyId, seed, { mark, sha256: nodeSha256 });
+      const { mark } = request;
+      const part = makeKeyPart(adapters[adapter], request, seed, { mark, sha256: nodeSha256 });
       return [part, [part.weights.buffer as ArrayBuffer, part.hint.buffer as ArrayBuffer]];
     }
     const start = performance.now();

@@ -2,9 +2,9 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TacetError } from "../../base/errors.ts";
+import { errnoOf } from "../../platform/node.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { foreignTo } from "../shared/own-name.ts";
-import { errnoOf } from "../../platform/node.ts";
 import type { ProviderMetrics } from "./metrics.ts";
 
 /** A store that does not answer for so long is not reachable. */

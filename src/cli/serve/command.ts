@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { collect, collectIds, integerIn } from "../shared/arguments.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
 import { LOG_LEVELS } from "./log-level.ts";
@@ -10,7 +11,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
   const command = program
     .command("serve")
     .description("an OpenAI-compatible endpoint on this machine, for other programs");
-  addTemplateOption(addSourceOptions(command, "without-adapter"))
+  addTemplateOption(addDraftOptions(addSourceOptions(command, "without-adapter")))
     .option(
       "--model <spec>",
       "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, instead of --provider",

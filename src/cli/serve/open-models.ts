@@ -5,9 +5,11 @@ import { type AdapterOptions, openPrivateModels, type SharedModels } from "../..
 import { ContextPool, type FairSemaphore, ServedModel } from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { Progress } from "../shared/progress.ts";
 import {
   announceReconnects,
+  draftFolder,
   LoadProgress,
   modelOptions,
   openBase,
@@ -15,15 +17,15 @@ import {
   type SourceOptions,
   warnOfClearToken,
 } from "../shared/source.ts";
+import type { TemplateFlags } from "../shared/template-options.ts";
 import { warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
-import type { TemplateFlags } from "../shared/template-options.ts";
 import type { ModelSpec } from "./model-specs.ts";
 
 /** What the base model alone is called. */
 export const BASE_NAME = "base";
 
-export interface OpenOptions extends SourceOptions, TemplateFlags {
+export interface OpenOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly serveBase?: boolean;
   readonly contexts: number;
   readonly stopId?: readonly number[];
@@ -51,7 +53,7 @@ export async function openModels(
     const { stopId: stopTokenIds = [], templateArg: templateVariables } = options;
     // What the base model has read alone serves all models on it.
     const contexts = new ContextPool(options.contexts * (specs.length + (shared.base ? 1 : 0)));
-    const common = { answers, contexts, stopTokenIds, templateVariables };
+    const common = { answers, contexts, stopTokenIds, templateVariables, drafts: draftsOf(options) };
     for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
       const id = specs[i].name ?? bundle.manifest.adapter;
       const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
@@ -87,6 +89,7 @@ async function connectAll(
   try {
     const usual = await clientToken(options.tokenFile);
     if (usual !== undefined) refuseToSpread(specs);
+    const draftAdapter = await draftFolder(options, signal);
     const adapters: AdapterOptions[] = [];
     for (const [i, spec] of specs.entries()) {
       const token = spec.tokenFile === undefined ? usual : await clientToken(spec.tokenFile);
@@ -100,6 +103,7 @@ async function connectAll(
         onWarning: warn,
         adapter: spec.adapter,
         allowInvocation: options.allowInvocation,
+        draftAdapter,
         token,
         pinnedDigest: spec.bundleDigest,
         providerKey: spec.providerKey,

@@ -1,9 +1,10 @@
 /** `tacet serve`: an OpenAI-compatible endpoint on this machine, until it is told to stop. */
 
 import { TacetError } from "../../base/errors.ts";
-import { Endpoint, OpenRequest, FairSemaphore } from "../../openai/endpoint.ts";
+import { Endpoint, FairSemaphore, OpenRequest } from "../../openai/endpoint.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
+import type { DraftFlags } from "../shared/draft-options.ts";
 import { isLoopback } from "../shared/loopback.ts";
 import { describeFailure } from "../shared/report-error.ts";
 import { checkSource, type SourceOptions } from "../shared/source.ts";
@@ -16,7 +17,7 @@ import type { ModelSpec } from "./model-specs.ts";
 import { type OpenedModels, openModels } from "./open-models.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 
-export interface ServeOptions extends SourceOptions, TemplateFlags {
+export interface ServeOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -25,7 +26,7 @@ export interface ServeOptions extends SourceOptions, TemplateFlags {
   readonly parallel: number;
   readonly queue: number;
   readonly contexts: number;
-  /** In place of --provider and what belongs to it. */
+  /** Instead of --provider and what belongs to it. */
   readonly model?: readonly ModelSpec[];
   readonly logLevel: LogLevel;
   /** Ids that end every answer, besides the models' own. */

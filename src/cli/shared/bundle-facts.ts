@@ -57,7 +57,7 @@ export function costOf(parameters: Parameters, groups: readonly GroupShape[]): C
       group,
       weights: new Uint8Array(weights),
       hint: new Uint8Array(hint),
-      signature: new Uint8Array(SIGNATURE_BYTES),
+      signature: new Uint8Array(group === groups.length - 1 ? SIGNATURE_BYTES : 0),
     };
     cost.keyBytes += encodeProviderFrame({ case: "keyPart", value: part }).length;
     cost.providerMacs += rows * keyLength;

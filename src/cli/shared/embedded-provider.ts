@@ -3,14 +3,14 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
-import { nodeFileTree } from "../../platform/node.ts";
 import { writeStateFolder } from "../../library/node-state-folder.ts";
+import { nodeFileTree } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { startProvider } from "./provider-process.ts";
+import { makeBundle } from "../bundle/make-bundle.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "./embedded.ts";
 import { onExit } from "./interrupt.ts";
-import { makeBundle } from "../bundle/make-bundle.ts";
+import { startProvider } from "./provider-process.ts";
 
 /** Makes the embedded adapter's bundle and writes both files into a folder that is there. */
 export async function writeEmbeddedState(

@@ -1,12 +1,13 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
-import type { Platform } from "../../base/platform.ts";
+import type { FileTree, Platform } from "../../base/platform.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
-import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
+import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import {
   nodeBundleCache,
   nodeFileCache,
@@ -14,10 +15,8 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
-import { collectLessOften } from "../../platform/node/heap.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
-import { withAdapterText } from "../../weights/checkpoint.ts";
-import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { isLoopback } from "./loopback.ts";
@@ -35,6 +34,7 @@ export interface SourceOptions {
   readonly bundleDigest?: string;
   readonly providerKey?: string;
   readonly allowInvocation?: boolean;
+  readonly draftAdapter?: string;
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
@@ -62,16 +62,16 @@ export function checkSource(
   options: SourceOptions,
   both: "refuse-both" | "allow-both" = "refuse-both",
 ): void {
-  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey, allowInvocation } = options;
+  const { adapter, provider, adapterName, tokenFile, bundleDigest, providerKey } = options;
+  const { allowInvocation, draftAdapter } = options;
   if (both === "refuse-both" && adapter !== undefined && provider !== undefined) {
     throw new TacetError("bad_argument", "--provider and --adapter exclude each other", {
       hint: "--provider asks a provider, --adapter applies an adapter that you have here",
     });
   }
   if (provider !== undefined) return;
-  const stray = Object.entries({ adapterName, tokenFile, bundleDigest, providerKey, allowInvocation }).find(
-    ([, value]) => value !== undefined,
-  );
+  const needing = { adapterName, tokenFile, bundleDigest, providerKey, allowInvocation, draftAdapter };
+  const stray = Object.entries(needing).find(([, value]) => value !== undefined);
   if (stray === undefined) return;
   const option = stray[0].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   throw new TacetError("bad_argument", `--${option} needs --provider`);
@@ -168,6 +168,16 @@ async function openLocalLora(
   };
 }
 
+/** The public adapter that drafts. */
+export async function draftFolder(
+  { draftAdapter }: SourceOptions,
+  signal: AbortSignal,
+): Promise<FileTree | undefined> {
+  return draftAdapter === undefined
+    ? undefined
+    : nodeFileTree(await modelFolder(draftAdapter, "adapter", signal));
+}
+
 export const RECONNECT_SECONDS = 10;
 
 export async function openRemote(
@@ -205,6 +215,7 @@ export async function openRemote(
       pinnedDigest: bundleDigest,
       providerKey,
       allowInvocation: options.allowInvocation,
+      draftAdapter: await draftFolder(options, signal),
       pollMicros,
       ...modelOptions(options),
       ...(options.cache === false ? {} : { cache: nodeBundleCache() }),

@@ -1,11 +1,13 @@
 import type { Command } from "commander";
 import { collect, hex32, integerIn } from "../shared/arguments.ts";
+import { addDraftOptions } from "../shared/draft-options.ts";
 import type { WebOptions } from "./run.ts";
 
 export function registerWeb(program: Command, signal: AbortSignal): void {
-  program
+  const command = program
     .command("web")
-    .description("chat in your browser: model and encryption run in the page")
+    .description("chat in your browser: model and encryption run in the page");
+  addDraftOptions(command)
     .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")

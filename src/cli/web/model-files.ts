@@ -2,7 +2,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { TacetError } from "../../base/errors.ts";
-import { isBaseFile } from "../../weights/model-files.ts";
+import { type FolderKind, isAdapterFile, isBaseFile } from "../../weights/model-files.ts";
 
 export interface FoundFile {
   /** Below the folder, "/" between its parts. */
@@ -31,12 +31,12 @@ export async function filesUnder(
 }
 
 /**
- * What a client reads of a base model's folder.
+ * What a client reads of the folder of a base model, or of an adapter that it applies itself.
  * @throws TacetError bad_checkpoint if a link leads out of the folder, other than into the hub's cache it belongs to
  */
-export async function modelFilesOf(folder: string): Promise<FoundFile[]> {
+export async function modelFilesOf(folder: string, kind: FolderKind = "base"): Promise<FoundFile[]> {
   const roots = await rootsOf(folder);
-  const found = await filesUnder(folder, isBaseFile);
+  const found = await filesUnder(folder, kind === "base" ? isBaseFile : isAdapterFile);
   const stray = found.find(({ file }) => !roots.some((root) => file.startsWith(root + sep)));
   if (stray === undefined) return found;
   throw new TacetError("bad_checkpoint", `${folder}: ${stray.path} is a link that leads out of the folder`, {

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { EMBEDDED_BASE, EMBEDDED_EXAMPLES, isEmbeddedBase, PACKAGE_JSON } from "../shared/embedded.ts";
 import { startEmbeddedProvider } from "../shared/embedded-provider.ts";
 import { untilStopped } from "../shared/interrupt.ts";
@@ -13,12 +15,13 @@ import { print, warn } from "../shared/terminal.ts";
 import { type Served, serveApp } from "./app-server.ts";
 import { type FoundFile, filesUnder, modelFilesOf } from "./model-files.ts";
 
-export interface WebOptions {
+export interface WebOptions extends DraftFlags {
   readonly base?: string;
   readonly provider?: readonly string[];
   readonly adapterName?: string;
   readonly bundleDigest?: string;
   readonly allowInvocation?: boolean;
+  readonly draftAdapter?: string;
   readonly host: string;
   readonly port: number;
 }
@@ -33,14 +36,14 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
   });
   await openCheckpoint(nodeFileTree(base)); // says what is wrong with the folder, before a page does
   const model = await modelFilesOf(base);
+  const drafting = options.draftAdapter === undefined ? [] : await draftFilesOf(options.draftAdapter);
   const own = options.provider === undefined ? await startEmbeddedProvider(signal) : undefined;
   try {
     const provider = options.provider ?? [own?.url ?? ""];
     const settings = {
       model: {
         name: isEmbeddedBase(options.base) ? "Lexicon, a small dictionary" : basename(resolve(base)),
-        files: model.map(({ path, size }) => ({ path, size })),
-        version: versionOf(model),
+        ...listOf(model),
       },
       provider,
       app: app.map(({ path }) => (path === "index.html" ? "" : path)),
@@ -48,10 +51,13 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       adapter: adapterName,
       bundleDigest,
       allowInvocation: options.allowInvocation,
+      draftAdapter: drafting.length > 0 ? listOf(drafting) : undefined,
+      drafts: draftsOf(options),
     };
     const paths = new Map<string, Served>([
       ...app.map(({ path, ...file }) => [path === "index.html" ? "" : path, file] as const),
       ...model.map(({ path, ...file }) => [`model/${path}`, file] as const),
+      ...drafting.map(({ path, ...file }) => [`draft-adapter/${path}`, file] as const),
       ["settings.json", { json: settings }],
     ]);
     const server = await serveApp({ host, port, paths, connectTo: provider.map(originOf) });
@@ -64,6 +70,18 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
   } finally {
     await own?.stop();
   }
+}
+
+/** As a page is told of a folder. */
+function listOf(files: readonly FoundFile[]) {
+  return { files: files.map(({ path, size }) => ({ path, size })), version: versionOf(files) };
+}
+
+/** @throws TacetError what is wrong with the folder, before a page says so */
+async function draftFilesOf(folder: string): Promise<FoundFile[]> {
+  const files = await modelFilesOf(folder, "adapter");
+  await openLoraAdapter(nodeFileTree(folder));
+  return files;
 }
 
 /** Changes when a file does. */

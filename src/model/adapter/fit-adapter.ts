@@ -4,11 +4,11 @@ import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import { groupAdaptedModules } from "./adapted-groups.ts";
 import { describeDecoder } from "../architectures/registry.ts";
 import type { AdaptedGroup } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import { linearPlaces } from "../graph/write-decoder.ts";
+import { groupAdaptedModules } from "./adapted-groups.ts";
 
 /**
  * The adapter's groups in forward order, once every adapted module is found to have the base model's shape.

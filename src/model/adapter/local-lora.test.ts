@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { randomWords, seededRandom } from "../../../test/oracle/seeded-random.ts";
 import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
 import { type LoraModule, openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { groupAdaptedModules } from "./adapted-groups.ts";
 import { LocalLora } from "./local-lora.ts";
-import { seededUniform } from "../../generation/sample-token.ts";
 
-const random = seededUniform(7);
-const uniform = (length: number) => Float32Array.from({ length }, () => 2 * random() - 1);
+const random = seededRandom("local lora");
+const uniform = (length: number) =>
+  Float32Array.from(randomWords(random, length), (word) => word / 2 ** 31 - 1);
 
 function module(
   name: string,

@@ -69,6 +69,10 @@ export class LocalLora implements DeltaSource, LowRankSource {
     ];
   }
 
+  rankOf(group: number): number {
+    return this.#modules[group].reduce((sum, { rank }) => sum + rank, 0);
+  }
+
   basisOf(group: number): Float32Array {
     const [module, ...others] = this.#modules[group];
     if (others.length > 0) throw new RangeError(`group ${group} has several modules`);

@@ -1,7 +1,7 @@
 /** What a family of decoders has to say about itself. */
 
-import type { RawConfig } from "./config-fields.ts";
 import type { Decoder } from "../graph/decoder.ts";
+import type { RawConfig } from "./config-fields.ts";
 
 export interface Architecture {
   /** As config.json's `architectures` has it. */

@@ -7,6 +7,7 @@ import type { Block, Decoder, Embedding, Head, Module } from "../graph/decoder.t
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Attention } from "../graph/modules/attention.ts";
 import type { Mlp } from "../graph/modules/mlp.ts";
+import { ropeLimit } from "../graph/rope.ts";
 import type { Sizes } from "./sizes.ts";
 
 /** Names of tensors, those inside a layer without the layer's. */
@@ -105,21 +106,40 @@ export interface Layout {
 }
 
 export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
-  const { layers, hiddenSize, heads, vocabSize, trainedContext, positionLimit, tiedHead } = sizes;
+  const { layers, hiddenSize, heads, vocabSize, trainedContext, tiedHead } = sizes;
   const names = { ...NAMES, ...layout.names };
   const { finalNorm } = names;
+  const blocks = Array.from({ length: layers }, (_, layer) => layerBlocks(sizes, layout, names, layer));
+  const contextLimit = sizes.contextLimit ?? limitOf(blocks.flat());
   return {
     layers,
     hiddenSize,
     heads,
     vocabSize,
     trainedContext,
-    ...(positionLimit === undefined ? {} : { positionLimit }),
-    embedding: { weight: names.embedding, ...layout.embedding },
-    blocks: Array.from({ length: layers }, (_, layer) => layerBlocks(sizes, layout, names, layer)),
+    ...(contextLimit === undefined ? {} : { contextLimit }),
+    embedding: { module: moduleOf(names.embedding), weight: names.embedding, ...layout.embedding },
+    blocks,
     finalNorm: finalNorm === null ? null : normOf(finalNorm, hiddenSize, layout.norm),
-    head: { weight: tiedHead ? names.embedding : names.head, ...layout.head },
+    head: {
+      module: moduleOf(names.head),
+      weight: tiedHead ? names.embedding : names.head,
+      ...layout.head,
+    },
   };
+}
+
+function moduleOf(weight: string): string {
+  return weight.replace(/\.weight$/, "");
+}
+
+/** The longest context that all rotations of the blocks serve. */
+function limitOf(blocks: readonly Block[]): Decoder["contextLimit"] {
+  const limits = blocks
+    .flatMap(({ branches }) => branches)
+    .flatMap(({ module }) => (module.kind === "attention" && module.rotary ? [module.rotary.rope] : []))
+    .flatMap((rope) => ropeLimit(rope) ?? []);
+  return limits.sort((a, b) => a.tokens - b.tokens)[0];
 }
 
 /** A norm of this kind with the names that Hugging Face gives its tensors. */
@@ -186,7 +206,7 @@ function attentionOf(sizes: Sizes, layout: Layout, names: Names, layer: number):
   const own = layout.attention?.(layer, name) ?? {};
   const { heads = sizes.heads, kvHeads = sizes.kvHeads, headDim = sizes.headDim } = own;
   const stored = layout.storedInOut ? { storedInOut: true } : {};
-  const widths = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
+  const widths = [(own.gated ? 2 : 1) * heads * headDim, kvHeads * headDim, kvHeads * headDim];
   // Keys that are values too, or another layer's, have no module here.
   const parts = own.keysFrom !== undefined ? 1 : own.valuesAreKeys ? 2 : 3;
   const isFused = names.qkv.length === 1;

@@ -1,8 +1,8 @@
 /** config.json of ChatGLM2 and ChatGLM3, which GLM-4 shares. */
 
 import type { DecoderConfig } from "../graph/decoder.ts";
-import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
 import type { Rope } from "../graph/rope.ts";
+import { bad, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
 
 export interface ChatGlmConfig extends DecoderConfig {
   readonly heads: number;

@@ -15,9 +15,9 @@ import {
 import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 import type { RawConfig } from "./config-fields.ts";
 import { architectureOf } from "./registry.ts";
-import { type ChatGlmConfig, parseChatGlmConfig } from "./chatglm-config.ts";
 
 const GOLDEN = "test/fixtures/golden/chatglm2-f32";
 const golden = JSON.parse(readFileSync(`${GOLDEN}/expected.json`, "utf8"));

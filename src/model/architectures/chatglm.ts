@@ -7,11 +7,11 @@
  * Source: modeling_chatglm.py beside the released checkpoints.
  */
 
+import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
 import { buildDecoder } from "./build-decoder.ts";
 import { parseChatGlmConfig } from "./chatglm-config.ts";
 import type { RawConfig } from "./config-fields.ts";
-import type { Decoder } from "../graph/decoder.ts";
 
 /** Released files name their base class; a file saved from the language model names that. */
 const NAMES = ["ChatGLMModel", "ChatGLMForConditionalGeneration"] as const;

@@ -2,7 +2,7 @@
 
 import { ACTIVATIONS, type Activation } from "../graph/blocks/activation.ts";
 import type { Attention } from "../graph/modules/attention.ts";
-import { normOf, type NormKind } from "./build-decoder.ts";
+import { type NormKind, normOf } from "./build-decoder.ts";
 import { choice, demand, flag, positive, type RawConfig } from "./config-fields.ts";
 import type { Sizes } from "./sizes.ts";
 

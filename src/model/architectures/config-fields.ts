@@ -29,6 +29,28 @@ export function positive(raw: RawConfig, field: string, fallback?: number, insid
   throw bad(path(field, inside), `must be a positive number, is ${show(value)}`);
 }
 
+/** null is a value of its own, "without it": undefined. @throws TacetError bad_checkpoint */
+export function positiveOrNone(raw: RawConfig, field: string, fallback: number | null): number | undefined {
+  const value = raw[field] === undefined ? fallback : raw[field];
+  return value === null ? undefined : positive(raw, field, value as number);
+}
+
+/**
+ * The file with fields under the names that are read here, where it has them under older ones.
+ *
+ * @param names by what is read here
+ * @throws TacetError bad_checkpoint if the file has both and they differ
+ */
+export function withAliases(raw: RawConfig, names: Readonly<Record<string, string>>): RawConfig {
+  const found = Object.entries(names).filter(([, older]) => present(raw[older]));
+  for (const [field, older] of found) {
+    if (present(raw[field]) && raw[field] !== raw[older]) {
+      throw bad(field, `is ${show(raw[field])}, and ${older} ${show(raw[older])}`);
+    }
+  }
+  return { ...raw, ...Object.fromEntries(found.map(([field, older]) => [field, raw[older]])) };
+}
+
 /** @throws TacetError bad_checkpoint unless the field is a boolean or left out */
 export function flag(raw: RawConfig, field: string, fallback: boolean): boolean {
   const value = raw[field] ?? fallback;

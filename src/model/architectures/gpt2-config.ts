@@ -5,7 +5,6 @@ import type { DecoderConfig } from "../graph/decoder.ts";
 import { bad, choice, count, demand, flag, MAX_LAYERS, positive, type RawConfig } from "./config-fields.ts";
 
 export interface Gpt2Config extends DecoderConfig {
-  readonly positionLimit: number;
   readonly heads: number;
   readonly headDim: number;
   /** Width of the MLP. */
@@ -41,7 +40,7 @@ export function parseGpt2Config(raw: RawConfig): Gpt2Config {
     hiddenSize,
     vocabSize: count(raw, "vocab_size", 50257),
     trainedContext: positions,
-    positionLimit: positions,
+    contextLimit: { tokens: positions, reason: "the model's positions are learned one by one" },
     heads,
     headDim: hiddenSize / heads,
     mlpSize: count(raw, "n_inner", 4 * hiddenSize),

@@ -12,13 +12,13 @@ import {
   weightsOf,
   worstError,
 } from "../../../test/support/small-models.ts";
-import { nodePlatform } from "../../platform/node.ts";
 import { nodeFileTree } from "../../platform/node/files/file-tree.ts";
+import { nodePlatform } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { ACTIVATIONS } from "../graph/blocks/activation.ts";
-import { CausalLm } from "../causal-lm.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
+import { CausalLm } from "../causal-lm.ts";
+import { ACTIVATIONS } from "../graph/blocks/activation.ts";
 import { parseGpt2Config } from "./gpt2-config.ts";
 
 const GOLDEN = "test/fixtures/golden/gpt2-f32";
@@ -124,7 +124,7 @@ describe("GPT-2", () => {
     });
     await expect(
       CausalLm.load(checkpoint, nodePlatform().tensors, { contextLength: 13 }),
-    ).rejects.toMatchObject({ code: "bad_argument", message: expect.stringMatching(/12 positions/) });
+    ).rejects.toMatchObject({ code: "bad_argument", message: expect.stringMatching(/12 tokens.*learned/) });
   });
 });
 
@@ -135,7 +135,7 @@ describe("parseGpt2Config", () => {
       hiddenSize: 768,
       vocabSize: 50257,
       trainedContext: 1024,
-      positionLimit: 1024,
+      contextLimit: { tokens: 1024, reason: expect.stringContaining("learned") },
       heads: 12,
       headDim: 64,
       mlpSize: 3072,

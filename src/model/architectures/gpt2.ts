@@ -15,7 +15,7 @@ export const gpt2: Architecture = {
   modelType: "gpt2",
   describe(raw) {
     const config = parseGpt2Config(raw);
-    const { heads, headDim, positionLimit, scaleByWidth, scaleByLayer } = config;
+    const { heads, headDim, trainedContext, scaleByWidth, scaleByLayer } = config;
     return buildDecoder(
       { ...config, kvHeads: heads },
       {
@@ -34,7 +34,7 @@ export const gpt2: Architecture = {
         activation: config.activation,
         gated: false,
         storedInOut: true,
-        embedding: { positions: { weight: "transformer.wpe.weight", rows: positionLimit, offset: 0 } },
+        embedding: { positions: { weight: "transformer.wpe.weight", rows: trainedContext, offset: 0 } },
         attention: (layer) => ({
           scale: (scaleByWidth ? 1 / Math.sqrt(headDim) : 1) / (scaleByLayer ? layer + 1 : 1),
         }),

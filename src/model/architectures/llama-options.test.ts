@@ -14,8 +14,8 @@ import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { readTensorF32 } from "../../weights/safetensors.ts";
 import { groupAdaptedModules } from "../adapter/adapted-groups.ts";
-import { CausalLm, inputGroupsOf, type LoadOptions } from "../causal-lm.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
+import { CausalLm, inputGroupsOf, type LoadOptions } from "../causal-lm.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tacet-llama-"));
 const models: CausalLm[] = [];

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TacetError } from "../../base/errors.ts";
-import type { RawConfig } from "./config-fields.ts";
-import { architectureOf } from "./registry.ts";
 import type { Architecture } from "./architecture.ts";
+import type { RawConfig } from "./config-fields.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
+import { architectureOf } from "./registry.ts";
 
 const small = {
   hidden_size: 96,
@@ -81,9 +81,9 @@ describe("what every family reads", () => {
 
   it.each<[RawConfig, ...string[]]>([
     [{ hidden_act: "mish" }, "hidden_act", "mish"],
-    [{ rope_scaling: { rope_type: "yarn", factor: 2 } }, "rope_scaling.rope_type", "yarn"],
-    [{ rope_scaling: { type: "dynamic", factor: 2 } }, "rope_scaling.type", "dynamic"],
-    [{ rope_parameters: { rope_type: "longrope", factor: 2 } }, "rope_parameters.rope_type", "longrope"],
+    [{ rope_scaling: { rope_type: "ntk", factor: 2 } }, "rope_scaling.rope_type", "ntk"],
+    [{ rope_scaling: { type: "su", factor: 2 } }, "rope_scaling.type", "su"],
+    [{ rope_parameters: { rope_type: "linear", factor: 2, beta: 1 } }, "rope_parameters.beta"],
     [{ rope_parameters: { full_attention: { rope_theta: 1e6 } } }, "rope_parameters.full_attention"],
     [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor"],
     [{ rope_parameters: { rope_theta: 1e4, partial_rotary_factor: 0.5 } }, "rope_parameters.partial"],

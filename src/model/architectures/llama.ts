@@ -39,7 +39,7 @@ export const mistral: Architecture = {
       vocabSize: 32000,
       trainedContext: 131072,
     });
-    const window = oneWindow(raw, sizes.layers);
+    const window = oneWindow(4096)(raw, sizes.layers);
     return buildDecoder(sizes, {
       norm: readRms(raw),
       bias: readBiases(raw),

@@ -3,12 +3,77 @@
 import { TacetError } from "../../base/errors.ts";
 import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
+import { bloom } from "./bloom.ts";
 import { chatGlm } from "./chatglm.ts";
+import { cohere2 } from "./cohere2.ts";
 import { demand, type RawConfig } from "./config-fields.ts";
+import { ernie45 } from "./ernie4-5.ts";
+import { exaone4 } from "./exaone4.ts";
+import { falcon } from "./falcon.ts";
+import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gemma4 } from "./gemma4.ts";
+import { glm, glm4 } from "./glm.ts";
+import { gptNeoX } from "./gpt-neox.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptOss } from "./gpt-oss.ts";
+import { granite } from "./granite.ts";
+import { graniteMoe } from "./granite-moe.ts";
+import { hunyuanDense } from "./hunyuan.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
+import { ministral3 } from "./ministral3.ts";
+import { mixtral } from "./mixtral.ts";
+import { nemotron } from "./nemotron.ts";
+import { olmo2, olmo3 } from "./olmo.ts";
+import { olmoe } from "./olmoe.ts";
+import { opt } from "./opt.ts";
+import { phi, phi3 } from "./phi.ts";
+import { qwen35 } from "./qwen3-5.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
+import { seedOss } from "./seed-oss.ts";
+import { smollm3 } from "./smollm3.ts";
+import { stableLm } from "./stablelm.ts";
+import { starcoder2 } from "./starcoder2.ts";
 
-const ARCHITECTURES: readonly Architecture[] = [llama, mistral, qwen2, qwen3, ...chatGlm, gpt2];
+export const ARCHITECTURES: readonly Architecture[] = [
+  llama,
+  mistral,
+  ministral3,
+  mixtral,
+  qwen2,
+  qwen2Moe,
+  qwen3,
+  qwen3Moe,
+  qwen35,
+  gptOss,
+  gemma,
+  gemma2,
+  gemma3,
+  gemma4,
+  phi,
+  phi3,
+  glm,
+  glm4,
+  ...chatGlm,
+  olmo2,
+  olmo3,
+  olmoe,
+  granite,
+  graniteMoe,
+  smollm3,
+  stableLm,
+  starcoder2,
+  nemotron,
+  cohere2,
+  exaone4,
+  ernie45,
+  hunyuanDense,
+  seedOss,
+  falcon,
+  gptNeoX,
+  gpt2,
+  opt,
+  bloom,
+];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */
 export function architectureOf(raw: RawConfig): Architecture {

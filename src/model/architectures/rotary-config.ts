@@ -2,11 +2,10 @@
 
 import type { Rotary } from "../graph/blocks/rotary-tables.ts";
 import { bad, demand, positive, present, type RawConfig, show } from "./config-fields.ts";
-import { parseRope } from "./rope-config.ts";
+import { parseRope, type RopeFamily } from "./rope-config.ts";
 import type { Sizes } from "./sizes.ts";
 
-export interface RotaryDefaults {
-  readonly theta?: number;
+export interface RotaryDefaults extends RopeFamily {
   /**
    * The share of each head that is turned, if the file does not say. Not given: all of it, and a file that says
    * otherwise is refused.
@@ -16,6 +15,8 @@ export interface RotaryDefaults {
   readonly pairs?: Rotary["pairs"];
 }
 
+type HeadSizes = Pick<Sizes, "headDim"> & Partial<Pick<Sizes, "trainedContext">>;
+
 const SPELLINGS = ["rope_parameters", "rope_scaling"] as const;
 const SHARE = "partial_rotary_factor";
 
@@ -24,8 +25,8 @@ const SHARE = "partial_rotary_factor";
  */
 export function readRotary(
   raw: RawConfig,
-  { headDim }: Pick<Sizes, "headDim">,
-  { theta = 10000, share, pairs = "halves" }: RotaryDefaults = {},
+  { headDim, trainedContext }: HeadSizes,
+  { share, pairs = "halves", ...family }: RotaryDefaults = {},
 ): Rotary {
   const records = SPELLINGS.map((field) => raw[field]).filter(isRecord);
   const shares = [...records.map((record) => record[SHARE]), raw[SHARE]].filter(present);
@@ -41,7 +42,11 @@ export function readRotary(
   if (headDim % 2 !== 0) throw bad("head_dim", `${headDim} is odd`);
   if (dims % 2 !== 0 || dims === 0)
     throw bad(SHARE, `turns ${dims} of ${headDim} entries, which are no pairs`);
-  return { rope: parseRope(withTheta(raw, theta)), dims, pairs };
+  return {
+    rope: parseRope(raw, { ...(trainedContext === undefined ? {} : { trainedContext }), ...family }),
+    dims,
+    pairs,
+  };
 }
 
 /**
@@ -51,7 +56,7 @@ export function readRotary(
 export function readRotaryOf(
   raw: RawConfig,
   kind: string,
-  sizes: Pick<Sizes, "headDim">,
+  sizes: HeadSizes,
   older: RawConfig,
   defaults: RotaryDefaults = {},
 ): Rotary {
@@ -59,13 +64,6 @@ export function readRotaryOf(
   const own = isRecord(all) ? all[kind] : undefined;
   const { rope_parameters, rope_scaling, rope_theta, ...rest } = raw;
   return readRotary({ ...rest, ...(isRecord(own) ? { rope_parameters: own } : older) }, sizes, defaults);
-}
-
-function withTheta(raw: RawConfig, theta: number): RawConfig {
-  const said = [raw, ...SPELLINGS.map((field) => raw[field]).filter(isRecord)].some((record) =>
-    present(record.rope_theta),
-  );
-  return said ? raw : { ...raw, rope_theta: theta };
 }
 
 function isRecord(value: unknown): value is RawConfig {

@@ -24,20 +24,41 @@ export const noWindow: ReadWindow = (raw, layers) => {
   return repeated(raw, layers, null);
 };
 
-/** Mistral: one for all layers, of 4096 tokens if the file does not say, none if it says null. */
-export const oneWindow: ReadWindow = (raw, layers) => {
-  demand(raw, "use_sliding_window", [true]);
-  demand(raw, "max_window_layers", [0]);
-  if (raw.sliding_window === null) return repeated(raw, layers, null);
-  const tokens = count(raw, "sliding_window", 4096);
-  return repeated(raw, layers, { tokens, layers: Array.from({ length: layers }, (_, layer) => layer) });
-};
+/**
+ * One for all layers, none if the file says null.
+ *
+ * @param fallback if the file does not say
+ */
+export function oneWindow(fallback: number | null): ReadWindow {
+  return (raw, layers) => {
+    demand(raw, "use_sliding_window", [true]);
+    demand(raw, "max_window_layers", [0]);
+    const said = raw.sliding_window === undefined ? fallback : raw.sliding_window;
+    if (said === null) return repeated(raw, layers, null);
+    const tokens = count(raw, "sliding_window", fallback ?? undefined);
+    return repeated(raw, layers, { tokens, layers: Array.from({ length: layers }, (_, layer) => layer) });
+  };
+}
 
 /**
  * Qwen: with `use_sliding_window`, the layers that `layer_types` names; in files from before it, those from
  * `max_window_layers` on.
  */
-export const laterWindow: ReadWindow = (raw, layers) => {
+export const laterWindow: ReadWindow = (raw, layers) =>
+  askedWindow(raw, layers, () => {
+    const first = raw.max_window_layers === 0 ? 0 : count(raw, "max_window_layers", 28);
+    return (layer) => layer >= first;
+  });
+
+/**
+ * With `use_sliding_window` and a `sliding_window`, the layers that `layer_types` names; without it, those that
+ * `others` gives.
+ */
+export function askedWindow(
+  raw: RawConfig,
+  layers: number,
+  others: () => (layer: number) => boolean,
+): SlidingWindow | null {
   const used = flag(raw, "use_sliding_window", false) && raw.sliding_window !== null;
   const types = layerTypes(raw, layers);
   if (!used) {
@@ -45,13 +66,10 @@ export const laterWindow: ReadWindow = (raw, layers) => {
     throw bad("layer_types", `has ${SLIDING} layers, but use_sliding_window or sliding_window is off`);
   }
   const tokens = count(raw, "sliding_window", 4096);
-  const first = raw.max_window_layers === 0 ? 0 : count(raw, "max_window_layers", 28);
-  const has = types
-    ? types.map((type) => type === SLIDING)
-    : Array.from({ length: layers }, (_, i) => i >= first);
-  const chosen = has.flatMap((sliding, layer) => (sliding ? [layer] : []));
+  const has = types ? (layer: number) => types[layer] === SLIDING : others();
+  const chosen = Array.from({ length: layers }, (_, layer) => layer).filter(has);
   return chosen.length === 0 ? null : { tokens, layers: chosen };
-};
+}
 
 /**
  * Those layers that `layer_types` names; in files from before it, all but each `every`-th, of which the file may say
@@ -69,7 +87,7 @@ export function patternWindow(every: number, tokens: number | null): ReadWindow 
       throw bad("layer_types", `has ${SLIDING} layers, but sliding_window is off`);
     }
     const window = count(raw, "sliding_window", tokens ?? undefined);
-    const period = count(raw, "sliding_window_pattern", every);
+    const period = types ? 0 : count(raw, "sliding_window_pattern", every);
     const chosen = Array.from({ length: layers }, (_, layer) => layer).filter((layer) =>
       types ? types[layer] === SLIDING : (layer + 1) % period !== 0,
     );

@@ -6,6 +6,8 @@
 
 import type { Norm } from "./blocks/norm.ts";
 import type { LinearPlace } from "./linear-place.ts";
+import type { DeltaNet } from "./modules/delta-net.ts";
+import type { Experts } from "./modules/experts.ts";
 import type { Attention } from "./modules/attention.ts";
 import type { Mlp } from "./modules/mlp.ts";
 import type { PerLayerInput } from "./modules/per-layer-input.ts";
@@ -19,8 +21,8 @@ export interface DecoderConfig {
   readonly vocabSize: number;
   /** Longest context of training, in tokens. */
   readonly trainedContext: number;
-  /** Positions that the model has at all, if they are learned one by one. */
-  readonly positionLimit?: number;
+  /** Most tokens of a context, where more would be wrong, and why. */
+  readonly contextLimit?: { readonly tokens: number; readonly reason: string };
 }
 
 export interface Decoder extends DecoderConfig {
@@ -33,6 +35,8 @@ export interface Decoder extends DecoderConfig {
 
 /** h = norm(scale·table[ids] + positions[offset + position]) */
 export interface Embedding {
+  /** As adapters name it. */
+  readonly module: string;
   /** Name of the table, (vocab, hidden). */
   readonly weight: string;
   readonly scale?: number;
@@ -59,6 +63,8 @@ export interface PerLayerEmbedding {
 
 /** logits = cap·tanh(scale·(W·x + b) / cap), or without the cap. */
 export interface Head {
+  /** As adapters name it, also where W is the embedding's. */
+  readonly module: string;
   /** Name of W, (vocab, hidden). */
   readonly weight: string;
   readonly bias?: string;
@@ -86,4 +92,4 @@ export interface Branch {
 }
 
 /** What a layer computes between its norms. Each kind is written by its entry in write-decoder.ts. */
-export type Module = Attention | Mlp | PerLayerInput;
+export type Module = Attention | Mlp | Experts | DeltaNet | PerLayerInput;

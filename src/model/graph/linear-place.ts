@@ -18,6 +18,8 @@ export interface LinearPlace {
   readonly bias: boolean;
   /** Weights are stored (in, out), as GPT-2's Conv1D has them. Default: (out, in). */
   readonly storedInOut?: boolean;
+  /** The weights are never rounded. */
+  readonly exact?: boolean;
 }
 
 /** @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out */

@@ -20,7 +20,7 @@ export interface GraphValue {
   readonly dims: Dims;
 }
 
-export type Attribute = number | { readonly float: number } | readonly number[];
+export type Attribute = number | { readonly float: number } | { readonly text: string } | readonly number[];
 
 /** The versions that the operators here are written against. 21 is the last whose files are of IR version 10. */
 const IR_VERSION = 10;
@@ -164,10 +164,11 @@ function valueInfo({ name, type, dims }: GraphValue): onnxProto.onnx.IValueInfoP
   return { name, type: { tensorType: { elemType: ELEMENT_CODE[type], shape: { dim } } } };
 }
 
-/** A number is an integer attribute; a fraction is written { float }. */
+/** A number is an integer attribute; a fraction is written { float }, a name { text }. */
 function attribute(name: string, value: Attribute): onnxProto.onnx.IAttributeProto {
   const { AttributeType } = onnxProto.onnx.AttributeProto;
   if (typeof value === "number") return { name, type: AttributeType.INT, i: value };
   if ("float" in value) return { name, type: AttributeType.FLOAT, f: value.float };
+  if ("text" in value) return { name, type: AttributeType.STRING, s: new TextEncoder().encode(value.text) };
   return { name, type: AttributeType.INTS, ints: [...value] };
 }

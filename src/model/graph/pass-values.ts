@@ -30,10 +30,24 @@ export interface PassInputs {
   readonly maxPositions: number;
 }
 
-/** What one layer keeps of each token: a key and a value for each of its kv heads. */
-export interface LayerCache {
+/** Names of a layer's states before and behind the new tokens, by their order in the layer's cache. */
+export const pastStateName = (layer: number, index: number): string => `state.${layer}.${index}`;
+export const newStateName = (layer: number, index: number): string => `${NEW_STATE}${layer}.${index}`;
+export const isNewStateName = (name: string): boolean => name.startsWith(NEW_STATE);
+const NEW_STATE = "new_state.";
+
+/** What one layer keeps of the tokens that have been read. */
+export type LayerCache = KeysAndValues | States;
+
+/** Of each token a key and a value for each kv head. */
+export interface KeysAndValues {
   readonly kvHeads: number;
   readonly headDim: number;
+}
+
+/** Of all tokens together a few tensors of these sizes, zeros at first. */
+export interface States {
+  readonly states: readonly (readonly number[])[];
 }
 
 /** The memory of keys and values that a model's graphs read. */
@@ -46,5 +60,8 @@ export interface CacheShape {
 
 /** Bytes that all layers keep of a token: 4 for each entry of keys and values. */
 export function bytesOfToken({ layers }: Pick<CacheShape, "layers">): number {
-  return layers.reduce((sum, layer) => sum + (layer ? 2 * layer.kvHeads * layer.headDim * 4 : 0), 0);
+  return layers.reduce(
+    (sum, layer) => sum + (layer && "kvHeads" in layer ? 2 * layer.kvHeads * layer.headDim * 4 : 0),
+    0,
+  );
 }

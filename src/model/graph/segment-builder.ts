@@ -9,9 +9,15 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
+import {
+  type Matrix,
+  type QuantizedMatrix,
+  rowsOf,
+  storedShape,
+  type WeightSource,
+} from "../weights/weight-source.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { Pair } from "./pair.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -22,13 +28,7 @@ import {
   type OutputSpec,
   type Value,
 } from "./onnx-graph.ts";
-import {
-  type Matrix,
-  type QuantizedMatrix,
-  rowsOf,
-  storedShape,
-  type WeightSource,
-} from "../weights/weight-source.ts";
+import type { Pair } from "./pair.ts";
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
 export type SegmentStep =
@@ -154,14 +154,14 @@ export class SegmentBuilder {
 
   /** y = [W_1; W_2; …]·x, without a bias. */
   weightsProduct(
-    { modules, inFeatures, outFeatures, storedInOut = false }: LinearPlace,
+    { modules, inFeatures, outFeatures, storedInOut = false, exact = false }: LinearPlace,
     x: Value,
     name?: string,
   ): Value {
     const tensors = modules.map((module) => `${module}.weight`);
     const dims = [1, "tokens", sum(outFeatures)];
     const output = name === undefined ? { dims } : { dims, name };
-    return this.product({ tensors, outFeatures, inFeatures, storedInOut }, x, output);
+    return this.product({ tensors, outFeatures, inFeatures, storedInOut, exact }, x, output);
   }
 
   addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {

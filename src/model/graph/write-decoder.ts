@@ -8,6 +8,8 @@ import { addNorm, type Norm, norm } from "./blocks/norm.ts";
 import type { Block, Branch, Decoder, DecoderConfig, Module } from "./decoder.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import { attentionWriter } from "./modules/attention.ts";
+import { deltaNetWriter } from "./modules/delta-net.ts";
+import { expertsWriter } from "./modules/experts.ts";
 import { mlpWriter } from "./modules/mlp.ts";
 import type { ModuleWriter, PlaceInput } from "./modules/module-writer.ts";
 import { PassWriter } from "./modules/pass-writer.ts";
@@ -20,6 +22,8 @@ import type { SegmentBuilder } from "./segment-builder.ts";
 const WRITERS: { readonly [K in Module["kind"]]: ModuleWriter<Extract<Module, { kind: K }>> } = {
   attention: attentionWriter,
   mlp: mlpWriter,
+  experts: expertsWriter,
+  "delta-net": deltaNetWriter,
   "per-layer-input": perLayerInputWriter,
 };
 
@@ -52,7 +56,7 @@ export function layerCaches({ blocks }: Decoder): (LayerCache | null)[] {
 
 /** What there is to tell of a decoder in a few lines: its sizes, and the kinds of attention in it. */
 export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attention: readonly object[] } {
-  const { layers, hiddenSize, heads, vocabSize, trainedContext, positionLimit, blocks } = decoder;
+  const { layers, hiddenSize, heads, vocabSize, trainedContext, contextLimit, blocks } = decoder;
   const kinds = new Map<string, object>();
   for (const { module } of blocks.flat().flatMap(({ branches }) => branches)) {
     if (module.kind !== "attention") continue;
@@ -66,7 +70,7 @@ export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attentio
     heads,
     vocabSize,
     trainedContext,
-    ...(positionLimit === undefined ? {} : { positionLimit }),
+    ...(contextLimit === undefined ? {} : { contextLimit }),
     attention: [...kinds.values()],
   };
 }

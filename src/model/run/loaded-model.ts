@@ -2,9 +2,9 @@
 
 import type { TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
-import type { Pair, PairValue } from "../graph/pair.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
-import { LOGITS, newRowsName } from "../graph/pass-values.ts";
+import type { Pair, PairValue } from "../graph/pair.ts";
+import { isNewStateName, LOGITS, newRowsName } from "../graph/pass-values.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 
 /** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
@@ -38,6 +38,7 @@ export interface LoadedSegment {
   readonly outputs: readonly SlotOf[];
   /** Outputs that belong into the cache. */
   readonly newRows: readonly { readonly layer: number; readonly slot: Slot }[];
+  readonly newStates: readonly SlotOf[];
   readonly steps: readonly LoadedStep[];
   /** Values that nothing after this segment reads. */
   readonly release: readonly Slot[];
@@ -78,6 +79,7 @@ export function numberValues(
         const layer = layerOf.get(name);
         return layer === undefined ? [] : { layer, slot: number(name) };
       }),
+      newStates: slots(graph.outputs.filter(({ name }) => isNewStateName(name))),
       steps: steps.map((step): LoadedStep => {
         if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
         const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);

@@ -8,10 +8,10 @@ import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
-import type { DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
+import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 
 const dirs: string[] = [];
 const models: CausalLm[] = [];
@@ -41,6 +41,8 @@ class Noted implements DeltaSource {
   readonly inner: LocalLora;
   readonly lowRank: LowRankSource;
   readonly log: string[] = [];
+  /** As if it were far away; undefined: in this process. */
+  line: Line | undefined;
   /** Begins that fail from now on: by number. */
   failAt = Number.NaN;
   #begins = 0;
@@ -49,6 +51,7 @@ class Noted implements DeltaSource {
     const inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
     this.inner = inner;
     this.lowRank = {
+      rankOf: (group) => inner.rankOf(group),
       basisOf: (group) => inner.basisOf(group),
       setEffects: (first, second, effects) => inner.setEffects(first, second, effects),
       hasEffects: (second) => inner.hasEffects(second),
@@ -128,8 +131,8 @@ describe("look-ahead", () => {
     expect(deltas.log.filter((line) => line.startsWith("ask"))).toHaveLength(8);
     deltas.log.length = 0;
     await model.forward([IDS[3]], cache);
-    const effects = ["ask 2×3", "wait 2", "ask 4×3", "wait 4", "ask 6×3", "wait 6"];
-    expect(deltas.log.slice(0, 6)).toEqual(effects);
+    const effects = ["ask 2×3", "ask 4×3", "ask 6×3", "wait 2", "wait 4", "wait 6"];
+    expect(deltas.log.slice(0, 6).sort()).toEqual(effects.sort());
     const step = deltas.log.slice(6);
     expect(step.slice(0, 6)).toEqual(["ask 0×1", "wait 0", "ask 1×1", "ask 2×1 ahead", "wait 1", "wait 2"]);
     deltas.log.length = 0;
@@ -235,8 +238,9 @@ describe("look-ahead", () => {
       };
       const model = await load(checkpoint, { deltas });
       expectClose(await logitsOf(model), want);
-      // The first pair has its effects, the others are asked one after the other.
-      expect(deltas.log.filter((line) => line.endsWith("ahead"))).toEqual(["ask 2×1 ahead", "ask 2×1 ahead"]);
+      // The other two pairs have their effects, this one is asked one after the other.
+      const ahead = ["ask 2×1 ahead", "ask 6×1 ahead"];
+      expect(deltas.log.filter((line) => line.endsWith("ahead"))).toEqual([...ahead, ...ahead]);
     },
   );
 

@@ -14,8 +14,8 @@
  * Three words: a *pair* is two such groups (graph/pair.ts; graph/blocks/add-then-linear.ts writes its segments), its
  * *effects* are the c_k, which a source of deltas keeps, and an *exchange* is both queries of a pair on their way.
  *
- * Without c_k (a prompt, where one round trip more is cheap and T·rank products are not) the same segments run one
- * after the other: t = g ⊙ (h + W₁x + delta₁).
+ * Without c_k, and where Σ_k y_k·c_k of many tokens would cost more than the round trip that it saves, the same segments
+ * run one after the other: t = g ⊙ (h + W₁x + delta₁).
  */
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { TacetError } from "../../base/errors.ts";
@@ -35,13 +35,18 @@ export interface Exchange {
 
 /** How far the effects of one source are. */
 interface Progress {
-  /** Decode steps that went without. */
-  steps: number;
+  /** Tokens that were decoded without. */
+  tokens: number;
   work: Promise<void> | undefined;
   /** Passes that wait for `work`. */
   waiting: number;
   isOver: boolean;
 }
+
+/** Milliseconds for a product and a sum of y_k·c_k: 3·10⁹ a second, of one core. */
+const PRODUCT_MS = 1 / 3e6;
+/** Pairs whose effects are asked for at the same time. */
+const ASKED_AT_A_TIME = 8;
 
 /** A step can do without look-ahead where these keep it from being prepared. */
 const NOT_FATAL: readonly string[] = ["budget_exhausted", "too_many_requests", "too_large"];
@@ -52,24 +57,28 @@ export class LookAhead {
   readonly #after: number;
   readonly #progress = new WeakMap<LowRankSource, Progress>();
 
-  /** @param after decode steps that go without */
+  /** @param after tokens that are decoded without */
   constructor(model: LoadedModel, after: number) {
     this.#model = model;
     this.#after = after;
   }
 
   /**
-   * Before a decode step: finds the effects of all pairs, once for each source, when enough steps went without.
+   * Before a decode step, of one token or a few: finds the effects of all pairs, once for each source, when enough went
+   * without.
    *
    * @throws TypeError if another model has given the source effects: its weights made them; TacetError aborted;
    *   whatever the source fails with, but for refusals that the step can do without
    */
-  async prepare(signal: AbortSignal | undefined): Promise<void> {
+  async prepare(tokens: number, signal: AbortSignal | undefined): Promise<void> {
     const { deltas, pairs } = this.#model;
     const lowRank = pairs.size === 0 ? undefined : deltas?.lowRank;
     if (!lowRank) return;
     const progress = this.#progressOf(lowRank);
-    if (progress.isOver || progress.steps++ < this.#after) return;
+    if (progress.isOver) return;
+    const before = progress.tokens;
+    progress.tokens += tokens;
+    if (before < this.#after) return;
     progress.waiting++;
     try {
       progress.work ??= this.#findEffects(lowRank, progress).finally(() => (progress.work = undefined));
@@ -79,13 +88,18 @@ export class LookAhead {
     }
   }
 
-  /** Asks both groups: together in a decode step whose effects are known, else one after the other. */
+  /** How many pairs a pass over so many tokens asks together. */
+  pairsTogether(tokens: number): number {
+    return [...this.#model.pairs.values()].filter((pair) => this.#sourceFor(pair, tokens)).length;
+  }
+
+  /** Asks both groups: together where that is known to be faster, else one after the other. */
   async ask(pair: LoadedPair, pass: SegmentPass, signal: AbortSignal | undefined): Promise<Exchange> {
     const deltas = this.#model.deltas!;
     const { first, second, slots, gain } = pair;
     const { tokens } = pass;
     const [x, sum] = [pass.data(slots.x), pass.data(slots.sum)];
-    const lowRank = tokens === 1 && deltas.lowRank?.hasEffects(second) ? deltas.lowRank : undefined;
+    const lowRank = this.#sourceFor(pair, tokens);
     if (!lowRank) {
       addTo(sum, (await deltas.begin(first, x, tokens).wait())[0]);
       throwIfAborted(signal);
@@ -110,6 +124,16 @@ export class LookAhead {
     await pass.giveDeltas(slots.delta, pair.second, (targets) => second.wait(targets));
   }
 
+  /** Who may be asked for both groups of a pair together. */
+  #sourceFor({ first, second }: LoadedPair, tokens: number): LowRankSource | undefined {
+    const { lowRank, line, groups } = this.#model.deltas ?? {};
+    if (!lowRank?.hasEffects(second)) return undefined;
+    if (tokens === 1) return lowRank;
+    const outputs = groups![second].outFeatures.reduce((sum, out) => sum + out, 0);
+    const effectsMs = tokens * lowRank.rankOf(first) * outputs * PRODUCT_MS;
+    return line !== undefined && effectsMs < line.roundTripMs ? lowRank : undefined;
+  }
+
   #progressOf(lowRank: LowRankSource): Progress {
     let progress = this.#progress.get(lowRank);
     if (progress) return progress;
@@ -117,24 +141,30 @@ export class LookAhead {
       if (lowRank.hasEffects(second))
         throw new TypeError("a source of deltas serves one model: make another");
     }
-    progress = { steps: 0, work: undefined, waiting: 0, isOver: false };
+    progress = { tokens: 0, work: undefined, waiting: 0, isOver: false };
     this.#progress.set(lowRank, progress);
     return progress;
   }
 
   async #findEffects(lowRank: LowRankSource, progress: Progress): Promise<void> {
-    try {
-      for (const pair of this.#model.pairs.values()) {
-        if (lowRank.hasEffects(pair.second)) continue; // by us, before everyone was aborted
-        lowRank.setEffects(pair.first, pair.second, await this.#effectsOf(pair, lowRank));
-        if (progress.waiting === 0) return; // all were aborted: the next step goes on
+    const pairs = [...this.#model.pairs.values()].filter(({ second }) => !lowRank.hasEffects(second));
+    let failure: { readonly error: unknown } | undefined;
+    let next = 0;
+    // What has been asked for is taken: vectors are not spent twice.
+    const asker = async (): Promise<void> => {
+      while (next < pairs.length && failure === undefined && progress.waiting > 0) {
+        const pair = pairs[next++];
+        try {
+          lowRank.setEffects(pair.first, pair.second, await this.#effectsOf(pair, lowRank));
+        } catch (error) {
+          failure ??= { error };
+        }
       }
-    } catch (error) {
-      const isHarmless =
-        error instanceof RangeError || (error instanceof TacetError && NOT_FATAL.includes(error.code));
-      if (!isHarmless) throw error;
-    }
-    progress.isOver = true; // groups without effects are asked one after the other
+    };
+    await Promise.all(Array.from({ length: ASKED_AT_A_TIME }, asker));
+    if (failure && !isHarmless(failure.error)) throw failure.error;
+    // If all were aborted, the next step goes on; groups without effects are asked one after the other.
+    progress.isOver = failure !== undefined || next === pairs.length;
   }
 
   /** c_k, with the segment and the source that give every other product: (rank, outFeatures[i]) of each module. */
@@ -166,6 +196,9 @@ export class LookAhead {
     }
   }
 }
+
+const isHarmless = (error: unknown): boolean =>
+  error instanceof RangeError || (error instanceof TacetError && NOT_FATAL.includes(error.code));
 
 /** Leaves an exchange to itself: what comes of it, errors too, is ignored. */
 export function dropExchange({ first, second }: Exchange): void {

@@ -1,9 +1,9 @@
 /** The tensors of one forward pass, on their way through the segments. */
 
 import type { Tensor } from "../../base/platform.ts";
-import type { KvCache } from "../kv-cache.ts";
 import { joinDeltas, partsOf } from "../graph/linear-place.ts";
 import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
 
 /** Which tokens to read, and which rows of logits to make. */
@@ -11,6 +11,8 @@ export interface PassInput {
   readonly ids: readonly number[];
   /** First row to make logits for; -1 is the last row only. */
   readonly firstRow: number;
+  /** Tokens behind those of the cache that earlier parts of the same input have. Default: 0. */
+  readonly offset?: number;
 }
 
 /** A value that is given to a segment. */
@@ -25,6 +27,8 @@ export type GivenMemory = Map<Slot, GivenTensor>;
 
 export class SegmentPass {
   readonly tokens: number;
+  /** Position of the first one. */
+  readonly #past: number;
   readonly #model: LoadedModel;
   readonly #cache: KvCache;
   readonly #memory: GivenMemory;
@@ -32,11 +36,17 @@ export class SegmentPass {
   readonly #values: (Tensor | undefined)[];
 
   /** @param memory of this cache */
-  constructor(model: LoadedModel, cache: KvCache, memory: GivenMemory, { ids, firstRow }: PassInput) {
+  constructor(
+    model: LoadedModel,
+    cache: KvCache,
+    memory: GivenMemory,
+    { ids, firstRow, offset = 0 }: PassInput,
+  ) {
     this.#model = model;
     this.#cache = cache;
     this.#memory = memory;
     this.tokens = ids.length;
+    this.#past = cache.length + offset;
     this.#values = new Array(model.slotOf.size).fill(undefined);
     const give = (name: string, tensor: Tensor) => {
       const slot = model.slotOf.get(name);
@@ -44,18 +54,19 @@ export class SegmentPass {
     };
     for (const [name, tensor] of cache.tensors()) give(name, tensor);
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
-    give(PAST, { type: "int32", dims: [1], data: Int32Array.of(cache.length) });
-    give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(cache.length + ids.length) });
+    give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
+    give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(this.#past + ids.length) });
     give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 
-  async runSegment({ session, inputs, outputs, newRows }: LoadedSegment): Promise<void> {
+  async runSegment({ session, inputs, outputs, newRows, newStates }: LoadedSegment): Promise<void> {
     const values = this.#values;
     const feeds: Record<string, Tensor> = {};
-    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
+    for (const { name, slot } of inputs) feeds[name] = this.#cache.stateOf(name) ?? values[slot]!;
     const results = await session.run(feeds);
     for (const { name, slot } of outputs) values[slot] = results[name];
-    for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot));
+    for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot), this.#past);
+    for (const { name, slot } of newStates) this.#cache.storeState(name, this.data(slot));
   }
 
   /** Lets go of what nothing after the segment reads. */

@@ -1,5 +1,13 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
+import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { assertNever } from "../../base/errors.ts";
+import { FairSemaphore } from "../../base/fair-semaphore.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
+import type { DeltaSource, PendingDelta } from "../delta-source.ts";
+import type { LinearPlace } from "../graph/linear-place.ts";
+import type { Segment } from "../graph/segment-builder.ts";
+import type { KvCache } from "../kv-cache.ts";
 import {
   type LoadedModel,
   type LoadedPair,
@@ -7,16 +15,11 @@ import {
   type LoadedStep,
   numberValues,
 } from "./loaded-model.ts";
-import { assertNever } from "../../base/errors.ts";
-import type { TensorRuntime } from "../../base/platform.ts";
-import { FairSemaphore } from "../../base/fair-semaphore.ts";
-import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
-import type { DeltaSource, PendingDelta } from "../delta-source.ts";
-import type { KvCache } from "../kv-cache.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
 import { dropExchange, type Exchange, LookAhead } from "./look-ahead.ts";
-import type { Segment } from "../graph/segment-builder.ts";
+import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
+import { cutInput, joinLogits } from "./prompt-parts.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
+import { type TakeTurn, Wavefront } from "./wavefront.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
 export interface ForwardTimings {
@@ -26,8 +29,10 @@ export interface ForwardTimings {
   modelMs: number;
   /** In DeltaSource.begin: what is done before the answer is on its way. */
   beginMs: number;
-  /** In waiting for deltas, their making included where it is done in this process. */
+  /** In waiting for deltas, their making included where it is done in this process, and for nothing else. */
   waitMs: number;
+  /** Waits for deltas that came one after the other; of parts on their way at the same time those of one. */
+  exchanges: number;
 }
 
 export interface RunnerOptions {
@@ -36,6 +41,8 @@ export interface RunnerOptions {
   /** How many layers the cache has. */
   readonly layers: number;
   readonly threads: number | undefined;
+  /** Most tokens that are on their way through the segments at a time. */
+  readonly passTokens: number;
   /** A vector of the checkpoint. */
   readonly readWeight: (name: string, shape: readonly number[]) => Promise<Float32Array>;
   readonly onProgress: ((fraction: number) => void) | undefined;
@@ -44,7 +51,7 @@ export interface RunnerOptions {
 /** Who adds to the model, and how. */
 export interface RunnerUse {
   readonly deltas: DeltaSource | undefined;
-  /** Decode steps before the effects of look-ahead are asked for. */
+  /** Tokens that are decoded before the effects of look-ahead are asked for. */
   readonly lookAheadAfter: number;
   /** Whether two groups can be asked together. Default: all can that the segments have a pair for. */
   readonly canPair?: (first: number, second: number) => boolean;
@@ -58,6 +65,7 @@ const COMPUTING = 2;
 
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, "deltas"> {
+  readonly passTokens: number;
   users: number;
   readonly computing: FairSemaphore;
 }
@@ -68,17 +76,43 @@ interface Open {
   exchange?: Exchange | undefined;
 }
 
+/** One part of an input on its way. */
+interface Reading {
+  readonly pass: SegmentPass;
+  readonly open: Open;
+  readonly signal: AbortSignal | undefined;
+  readonly clock: Clock;
+}
+
+/** Milliseconds of one part. Of several at a time one may compute while others wait. */
+type Clock = Pick<ForwardTimings, "modelMs" | "beginMs" | "waitMs" | "exchanges">;
+
+/** A part, how it is read, and where its time is noted. */
+interface PartInput {
+  readonly input: PassInput;
+  readonly memory: GivenMemory;
+  readonly clock: Clock;
+}
+
+/** With more tokens an input whose rows of logits are all wanted is a text to be read, not a step. */
+const MOST_STEP_TOKENS = 32;
+/** Whether groups are asked together depends on the tokens of a part, and the number of parts on that: a guess first. */
+const LIKELY_PARTS = 4;
+const newClock = (): Clock => ({ modelMs: 0, beginMs: 0, waitMs: 0, exchanges: 0 });
+const atOnce: TakeTurn = (run) => run();
+
 export class SegmentRunner {
   readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
+  readonly #cost = new MeasuredCost();
 
   private constructor(
     loaded: Loaded,
     { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
-    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, modelMs: 0, beginMs: 0, waitMs: 0 },
+    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, ...newClock() },
   ) {
     this.timings = timings;
     this.#loaded = loaded;
@@ -95,7 +129,7 @@ export class SegmentRunner {
   static async load(
     segments: readonly Segment[],
     runtime: TensorRuntime,
-    { places, layers, threads, readWeight, onProgress }: RunnerOptions,
+    { places, layers, threads, passTokens, readWeight, onProgress }: RunnerOptions,
     uses: readonly RunnerUse[],
   ): Promise<SegmentRunner[]> {
     const { slotOf, numbered } = numberValues(segments, layers);
@@ -124,6 +158,7 @@ export class SegmentRunner {
       slotOf,
       places,
       pairs,
+      passTokens,
       users: 0,
       computing: new FairSemaphore(COMPUTING),
     };
@@ -131,11 +166,12 @@ export class SegmentRunner {
   }
 
   /**
-   * Another runner on the same sessions, whose time counts as this one's: for passes that others add to, or nobody.
-   * To be disposed too.
+   * Another runner on the same sessions, for passes that others add to, or nobody. To be disposed too.
+   * @param times whether its time counts as this one's
    */
-  withDeltas(deltas: DeltaSource): SegmentRunner {
-    return new SegmentRunner(this.#loaded, { deltas, lookAheadAfter: 0, canPair: () => false }, this.timings);
+  withDeltas(deltas: DeltaSource, times: "together" | "apart" = "together"): SegmentRunner {
+    const use = { deltas, lookAheadAfter: 0, canPair: () => false };
+    return new SegmentRunner(this.#loaded, use, times === "together" ? this.timings : undefined);
   }
 
   sharesSessions(other: SegmentRunner): boolean {
@@ -149,18 +185,58 @@ export class SegmentRunner {
    */
   async run(input: PassInput, cache: KvCache, signal: AbortSignal | undefined): Promise<Float32Array> {
     throwIfAborted(signal);
-    if (input.ids.length === 1) await this.#lookAhead.prepare(signal);
-    const pass = new SegmentPass(this.#model, cache, this.#memoryOf(cache), input);
+    const { length } = input.ids;
+    if (length === 1 || (input.firstRow >= 0 && length <= MOST_STEP_TOKENS))
+      await this.#lookAhead.prepare(length, signal);
+    const { passTokens } = this.#loaded;
+    const inPass = Math.min(length, passTokens);
+    const atMost = planParts(inPass, this.#model.deltas?.line, this.#cost, this.#exchangesOf(inPass));
+    const cut = cutInput(input, Math.ceil((length * atMost) / inPass));
+    const memory = () => (cut.length === 1 ? this.#memoryOf(cache) : new Map());
+    const parts = cut.map((part) => ({
+      input: part,
+      memory: memory(),
+      clock: newClock(),
+    }));
+    const start = performance.now();
+    try {
+      if (parts.length === 1) return await this.#read(parts[0], cache, atOnce, signal);
+      const front = new Wavefront();
+      const readers = parts.map(
+        (part) => (takeTurn: TakeTurn) => this.#read(part, cache, takeTurn, front.signal),
+      );
+      return joinLogits(input, cut, await front.read(readers, atMost, signal));
+    } finally {
+      this.#count(
+        parts.map(({ clock }) => clock),
+        Math.min(atMost, parts.length),
+        performance.now() - start,
+      );
+    }
+  }
+
+  /** One part from the first segment to the last. */
+  async #read(
+    { input, memory, clock }: PartInput,
+    cache: KvCache,
+    takeTurn: TakeTurn,
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array> {
+    const pass = new SegmentPass(this.#model, cache, memory, input);
     const open: Open = {};
+    const reading: Reading = { pass, open, signal, clock };
     try {
       for (const segment of this.#model.segments) {
         throwIfAborted(signal);
-        await this.#runSegment(pass, segment, signal);
+        await takeTurn(() => this.#runSegment(segment, reading));
+        throwIfAborted(signal);
         for (const step of segment.steps) {
           const start = performance.now();
-          await this.#step(step, pass, open, signal);
-          const isBegin = step.kind === "begin" || step.kind === "ask-pair";
-          this.timings[isBegin ? "beginMs" : "waitMs"] += performance.now() - start;
+          const done = this.#step(step, reading);
+          const begun = performance.now();
+          await done;
+          clock.beginMs += begun - start;
+          clock.waitMs += performance.now() - begun;
         }
         pass.release(segment);
       }
@@ -171,6 +247,7 @@ export class SegmentRunner {
       this.#memory.delete(cache);
       throw error;
     }
+    this.#cost.add(pass.tokens, clock.modelMs);
     this.timings.forwards++;
     return pass.logits();
   }
@@ -181,34 +258,41 @@ export class SegmentRunner {
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
   }
 
+  /** Waits of a pass. */
+  #exchangesOf(tokens: number): Exchanges {
+    const groups = this.#model.deltas?.groups.length ?? 0;
+    const count = groups - this.#lookAhead.pairsTogether(Math.ceil(tokens / LIKELY_PARTS));
+    return { count, vectors: count === 0 ? 0 : groups / count };
+  }
+
+  #count(clocks: readonly Clock[], atMost: number, ms: number): void {
+    const sum = (name: keyof Clock) => clocks.reduce((total, clock) => total + clock[name], 0);
+    const [modelMs, beginMs] = [sum("modelMs"), sum("beginMs")];
+    this.timings.modelMs += modelMs;
+    this.timings.beginMs += beginMs;
+    this.timings.exchanges += Math.ceil(sum("exchanges") / atMost);
+    this.timings.waitMs += Math.max(0, Math.min(sum("waitMs"), ms - modelMs - beginMs));
+  }
+
   #memoryOf(cache: KvCache): GivenMemory {
     let memory = this.#memory.get(cache);
     if (!memory) this.#memory.set(cache, (memory = new Map()));
     return memory;
   }
 
-  async #runSegment(
-    pass: SegmentPass,
-    segment: LoadedSegment,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {
     const leave = await this.#loaded.computing.take(signal);
     try {
       const start = performance.now();
       await pass.runSegment(segment);
+      clock.modelMs += performance.now() - start;
       this.timings.sessionRuns++;
-      this.timings.modelMs += performance.now() - start;
     } finally {
       leave();
     }
   }
 
-  async #step(
-    step: LoadedStep,
-    pass: SegmentPass,
-    open: Open,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
       case "begin":
@@ -217,6 +301,7 @@ export class SegmentRunner {
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;
+        clock.exchanges++;
         await unlessAborted(
           pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
           signal,
@@ -227,6 +312,7 @@ export class SegmentRunner {
         const asked = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
         try {
           open.exchange = await unlessAborted(asked, signal);
+          clock.exchanges += open.exchange.first === undefined ? 2 : 1;
         } catch (error) {
           asked.then(dropExchange).catch(() => {});
           throw error;

@@ -3,7 +3,14 @@
  * as a source for all of these places. What a source does not adapt, it adds zeros to.
  */
 
-import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
+import type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  Line,
+  LowRankSource,
+  PendingDelta,
+} from "../delta-source.ts";
 import { type LinearPlace, matchGroups } from "../graph/linear-place.ts";
 
 /** At each place that some source adapts all modules that some source adapts, in the order of the model. */
@@ -51,6 +58,10 @@ export class SharedSource implements DeltaSource, LowRankSource {
     });
   }
 
+  get line(): Line | undefined {
+    return this.#inner?.line;
+  }
+
   /** Whether the source adapts all modules of a united group. */
   adaptsAll(group: number): boolean {
     return this.#own[group]?.at.length === this.groups[group].modules.length;
@@ -60,6 +71,10 @@ export class SharedSource implements DeltaSource, LowRankSource {
     const own = this.#own[group];
     const started = own === undefined ? undefined : this.#inner!.begin(own.group, x, tokens);
     return this.#spread(group, tokens, started);
+  }
+
+  rankOf(group: number): number {
+    return this.#inner!.lowRank!.rankOf(this.#ownOf(group).group);
   }
 
   basisOf(group: number): Float32Array {

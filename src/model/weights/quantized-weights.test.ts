@@ -13,8 +13,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FileCache } from "../../base/platform.ts";
-import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
+import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { BLOCK, bytesOfBlock, type QuantizedBits, quantizeBlocks } from "../../weights/quantize-blocks.ts";
 import {

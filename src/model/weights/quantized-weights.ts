@@ -108,9 +108,14 @@ async function findCopy(
 const codesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} codes`;
 const scalesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} scales`;
 
+/** What matrices are in the file rounded. */
+function roundedOf({ matrices }: WeightDemand): DemandedMatrix[] {
+  return matrices.filter(({ bits }) => bits !== 0);
+}
+
 /** All tensors of the file, in its order. */
 function entriesOf(demand: WeightDemand): Entry[] {
-  const matrices = demand.matrices.flatMap((demanded): Entry[] => {
+  const matrices = roundedOf(demand).flatMap((demanded): Entry[] => {
     const shapes = quantizedShapes(demanded.matrix, demanded.bits as QuantizedBits);
     return [
       { name: codesName(demanded), dtype: "U8", shape: shapes.codes, bytes: product(shapes.codes) },
@@ -138,14 +143,14 @@ async function writeTensors(
   { signal, onPrepare }: QuantizedOptions,
 ): Promise<void> {
   const stored = storedInOrder(demand);
-  const parts = demand.matrices.flatMap((matrix) => matrix.parts);
+  const parts = roundedOf(demand).flatMap((matrix) => matrix.parts);
   const total = [...parts, ...stored].reduce((sum, { info }) => sum + info.bytes, 0);
   let done = 0;
   const step = (bytes: number): void => {
     if (signal?.aborted) throw new TacetError("aborted", "stopped on request");
     onPrepare?.({ step: "quantizing", fraction: (done += bytes) / total });
   };
-  for (const demanded of demand.matrices) await writeQuantizedMatrix(writer, demanded, step);
+  for (const demanded of roundedOf(demand)) await writeQuantizedMatrix(writer, demanded, step);
   for (const { tree, info } of stored) {
     for (let at = 0; at < info.bytes; at += COPY_BYTES) {
       const bytes = Math.min(COPY_BYTES, info.bytes - at);
@@ -160,11 +165,12 @@ function sourceOf(
   tensors: ReadonlyMap<string, TensorInfo>,
   demand: WeightDemand,
 ): WeightSource {
-  const matrices = new Map(demand.matrices.map((demanded) => [matrixName(demanded.matrix), demanded]));
+  const matrices = new Map(roundedOf(demand).map((demanded) => [matrixName(demanded.matrix), demanded]));
   return {
     tensor: (name) => ({ tree: files, info: tensors.get(name)! }),
     quantized(matrix) {
-      const demanded = matrices.get(matrixName(matrix))!;
+      const demanded = matrices.get(matrixName(matrix));
+      if (!demanded) return undefined;
       return {
         tree: files,
         bits: demanded.bits as QuantizedBits,

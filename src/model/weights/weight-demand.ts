@@ -27,8 +27,8 @@ export interface WeightDemand {
 }
 
 /** The layers' matrices get the bits of the format; the head has 8 also with int4. */
-export function bitsOf(format: WeightFormat, { isHead = false }: Matrix): QuantizedBits | 0 {
-  if (format === "original") return 0;
+export function bitsOf(format: WeightFormat, { isHead = false, exact = false }: Matrix): QuantizedBits | 0 {
+  if (format === "original" || exact) return 0;
   return format === "int8" || isHead ? 8 : 4;
 }
 
@@ -43,16 +43,21 @@ export function weightDemand(
 ): WeightDemand {
   const matrices = new Map<string, DemandedMatrix>();
   const tensors = new Map<string, StoredTensor>();
+  const tensor = (name: string, shape: readonly number[]): StoredTensor => {
+    const stored = original.tensor(name, shape);
+    tensors.set(name, stored);
+    return stored;
+  };
   write({
-    tensor(name, shape) {
-      const stored = original.tensor(name, shape);
-      tensors.set(name, stored);
-      return stored;
-    },
+    tensor,
     quantized(matrix) {
       const bits = bitsOf(format, matrix);
       const parts = matrix.tensors.map((name, i) => original.tensor(name, storedShape(matrix, i)));
       matrices.set(matrixName(matrix), { matrix, bits, parts });
+      // Beside rounded matrices a copy keeps it as it is.
+      if (format !== "original" && bits === 0) {
+        for (const [i, name] of matrix.tensors.entries()) tensor(name, storedShape(matrix, i));
+      }
       // Nobody opens them: the operands only have to be there for the pass to be written.
       const { tree, info } = parts[0];
       return { tree, bits: bits || 8, ...placeholders(matrix, bits || 8, info.path) };

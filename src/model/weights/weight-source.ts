@@ -19,6 +19,8 @@ export interface Matrix {
   readonly storedInOut?: boolean;
   /** The one that makes the logits: what is rounded there shows in every token's probability. */
   readonly isHead?: boolean;
+  /** Never rounded: small, and what it decides is not gradual, as an expert is chosen or is not. */
+  readonly exact?: boolean;
 }
 
 /** A tensor and the files it is in. */
@@ -47,12 +49,28 @@ export interface WeightSource {
 export function originalWeights(checkpoint: Checkpoint): WeightSource {
   return {
     tensor(name, shape) {
-      const info = checkpoint.tensor(name);
-      checkShape(info, shape);
-      return { tree: checkpoint.tree, info };
+      const { tree } = checkpoint;
+      const [, whole, index, count] = SLICE.exec(name) ?? [];
+      if (whole === undefined) {
+        const info = checkpoint.tensor(name);
+        checkShape(info, shape);
+        return { tree, info };
+      }
+      const info = checkpoint.tensor(whole);
+      checkShape(info, [Number(count), ...shape]);
+      const bytes = info.bytes / Number(count);
+      return { tree, info: { ...info, name, shape, bytes, offset: info.offset + Number(index) * bytes } };
     },
     quantized: () => undefined,
   };
+}
+
+/** "experts.weight[3/8]" */
+const SLICE = /^(.*)\[(\d+)\/(\d+)\]$/;
+
+/** Names entry `index` of a tensor of `count` of them, (count, …): weight sources give it as a tensor by itself. */
+export function sliceName(tensor: string, index: number, count: number): string {
+  return `${tensor}[${index}/${count}]`;
 }
 
 /** The shape of each of a matrix's tensors. */

@@ -4,8 +4,8 @@ import { dirname } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
-import { availableMemory } from "./memory.ts";
 import { OrtSession, refusedModel } from "../ort-session.ts";
+import { availableMemory } from "./memory.ts";
 
 /** The library is loaded with the first session: commands that run no model start without it. */
 export function nodeTensorRuntime(): TensorRuntime {

@@ -31,7 +31,7 @@ export async function loadWebFolder(
   folder: WebFolder,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<FileTree & { bytesOf(path: string): Uint8Array | undefined }> {
-  const cache = await openCache(folder.version);
+  const cache = await openCache(folder);
   const total = folder.files.reduce((sum, { size }) => sum + size, 0);
   const files = new Map<string, Uint8Array>();
   let done = 0;
@@ -69,12 +69,14 @@ export async function loadWebFolder(
   };
 }
 
-/** The cache of this version; those of others are removed. Undefined where the browser allows none. */
-async function openCache(version: string): Promise<Cache | undefined> {
+/** The cache of this version; those of the folder's others are removed. Undefined where the browser allows none. */
+async function openCache({ url, version }: WebFolder): Promise<Cache | undefined> {
   try {
     const name = CACHE_PREFIX + version;
     for (const other of await caches.keys()) {
-      if (other.startsWith(CACHE_PREFIX) && other !== name) await caches.delete(other);
+      if (!other.startsWith(CACHE_PREFIX) || other === name) continue;
+      const [kept] = await (await caches.open(other)).keys();
+      if (kept === undefined || kept.url.startsWith(url)) await caches.delete(other);
     }
     return await caches.open(name);
   } catch {

@@ -10,8 +10,8 @@ import { equal } from "./operators.ts";
 import { STRING_METHODS } from "./string-methods.ts";
 import { codePoints, isPlain } from "./unicode.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   Dict,
   DictView,
   isList,

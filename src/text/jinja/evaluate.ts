@@ -10,8 +10,8 @@ import { slice } from "./slices.ts";
 import { applyTest } from "./tests.ts";
 import { textOf } from "./text.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   Dict,
   isTrue,
   listOf,

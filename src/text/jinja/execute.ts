@@ -8,8 +8,8 @@ import { Loop } from "./loop.ts";
 import { equal } from "./operators.ts";
 import { textOf } from "./text.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   Dict,
   isTrue,
   iteratorOf,

@@ -1,8 +1,8 @@
 /** The filters by name. */
 import { TemplateFault } from "./errors.ts";
+import type { Lookup } from "./filter.ts";
 import { SEQUENCE_FILTERS } from "./filter-sequence.ts";
 import { TEXT_FILTERS } from "./filter-text.ts";
-import type { Lookup } from "./filter.ts";
 import { FILTER_NAMES } from "./names.ts";
 import { applyTest } from "./tests.ts";
 import type { CallArguments, Value } from "./values.ts";

@@ -4,8 +4,8 @@ import { TemplateFault, TemplateRefusal } from "./errors.ts";
 import { strftime } from "./strftime.ts";
 import { textOf } from "./text.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   Dict,
   itemsOf,
   listOf,

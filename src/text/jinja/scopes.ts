@@ -83,7 +83,7 @@ class Scope {
 }
 
 /** Where a part of the template stands. */
-interface Place {
+interface Position {
   readonly scope: Scope;
   /** In a branch of an `if` of the same scope: an unknown filter is an error only when it is used. */
   readonly branch: boolean;
@@ -167,18 +167,18 @@ function declareTarget(scope: Scope, target: Target, parameter = false): void {
   }
 }
 
-function resolveAll(body: readonly Statement[], place: Place, names: Set<string>): void {
+function resolveAll(body: readonly Statement[], place: Position, names: Set<string>): void {
   for (const statement of body) resolve(statement, place, names);
 }
 
 /** A scope inside, with what its body does to its names. */
-function inner(place: Place, declared: (scope: Scope) => void): Place {
+function inner(place: Position, declared: (scope: Scope) => void): Position {
   const scope = new Scope(place.scope);
   declared(scope);
   return { scope, branch: false, loop: place.loop };
 }
 
-function resolve(node: Statement, place: Place, names: Set<string>): void {
+function resolve(node: Statement, place: Position, names: Set<string>): void {
   switch (node.kind) {
     case "output":
       resolveExpression(node.value, place);
@@ -254,7 +254,7 @@ function resolve(node: Statement, place: Place, names: Set<string>): void {
   }
 }
 
-function resolveFor(node: ForNode, place: Place, names: Set<string>): void {
+function resolveFor(node: ForNode, place: Position, names: Set<string>): void {
   const readsLoop = readsUndeclared(node.body, "loop");
   const body = inner(place, (scope) => {
     if (readsLoop) node.loopSlot = scope.parameter("loop");
@@ -283,7 +283,7 @@ function resolveFor(node: ForNode, place: Place, names: Set<string>): void {
   collect(otherwise.scope.loads, names);
 }
 
-function resolveMacro(macro: MacroBody, place: Place, names: Set<string>): void {
+function resolveMacro(macro: MacroBody, place: Position, names: Set<string>): void {
   const body = inner(place, (scope) => {
     for (const { name } of macro.parameters) scope.parameter(name);
     for (const value of macro.defaults) eachName(value, (name) => scope.read(name));
@@ -309,7 +309,7 @@ function resolveTarget(target: Target, scope: Scope): void {
 }
 
 /** @param parameters false: parameters may have no value yet, as in the defaults of the others */
-function resolveExpression(root: Expression, place: Place, parameters = true): void {
+function resolveExpression(root: Expression, place: Position, parameters = true): void {
   visit(root, place.branch, (node, branch) => {
     if (node.kind === "name") {
       node.slot = place.scope.find(node.name)!;

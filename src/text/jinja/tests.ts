@@ -3,12 +3,13 @@ import { positionals, textArgument } from "./arguments.ts";
 import type { CompareOperator } from "./ast.ts";
 import { TemplateFault } from "./errors.ts";
 import { classOf } from "./letters.ts";
+import { Loop } from "./loop.ts";
 import { FILTER_NAMES, TEST_NAMES } from "./names.ts";
 import { binary, compare, equal, numberOf } from "./operators.ts";
 import { textOf } from "./text.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   Dict,
   DictView,
   iterate,
@@ -18,7 +19,6 @@ import {
   Undefined,
   type Value,
 } from "./values.ts";
-import { Loop } from "./loop.ts";
 
 const TESTS: Record<string, (value: Value) => boolean> = {
   defined: (value) => !(value instanceof Undefined),

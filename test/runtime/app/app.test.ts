@@ -2,31 +2,11 @@
  * The browser app in a real Chromium, served by a real `tacet web`, against a real provider: the private answer is
  * the expected one token for token, the page talks to nobody else, and it can be used by keyboard and on a phone.
  */
-import type { Browser, Page } from "playwright";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  ask,
-  entries,
-  expected,
-  PATIENCE,
-  type RunningApp,
-  ready,
-  startApp,
-  startBrowser,
-  violations,
-} from "./support.ts";
+import type { Page } from "playwright";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ask, entries, expected, PATIENCE, ready, useApp, violations } from "./support.ts";
 
-let app: RunningApp;
-let browser: Browser;
-
-beforeAll(async () => {
-  app = await startApp();
-  browser = await startBrowser();
-});
-afterAll(async () => {
-  await browser?.close();
-  await app?.stop();
-});
+const app = useApp();
 
 interface Opened {
   readonly page: Page;
@@ -40,7 +20,7 @@ interface Context {
   getImageData(x: number, y: number, width: number, height: number): { readonly data: Uint8ClampedArray };
 }
 async function open(): Promise<Opened> {
-  const page = await browser.newPage();
+  const page = await app.newPage();
   const complaints: string[] = [];
   const requests: string[] = [];
   page.on("console", (message) => {

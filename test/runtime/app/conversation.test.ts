@@ -1,32 +1,12 @@
 /** The conversation as one sees it: the newest answer is never hidden, whatever the screen; questions are forgiven. */
-import type { Browser, Page } from "playwright";
+import type { Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  ask,
-  entries,
-  expected,
-  PATIENCE,
-  picture,
-  type RunningApp,
-  ready,
-  startApp,
-  startBrowser,
-} from "./support.ts";
+import { ask, entries, expected, PATIENCE, picture, ready, useApp } from "./support.ts";
 
-let app: RunningApp;
-let browser: Browser;
-
-beforeAll(async () => {
-  app = await startApp();
-  browser = await startBrowser();
-});
-afterAll(async () => {
-  await browser?.close();
-  await app?.stop();
-});
+const app = useApp();
 
 async function open(viewport: { width: number; height: number }): Promise<Page> {
-  const page = await browser.newPage({ viewport });
+  const page = await app.newPage({ viewport });
   await page.goto(app.url);
   await ready(page);
   return page;

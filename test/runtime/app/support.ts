@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright";
+import { afterAll, beforeAll } from "vitest";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const MAIN = join(ROOT, "dist/cli/main.js");
@@ -53,6 +54,26 @@ const LAUNCH = {
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
 };
 export const startBrowser = (): Promise<Browser> => chromium.launch(LAUNCH);
+/** The app and a browser for all tests of a file. */
+export function useApp(): { readonly url: string; newPage: Browser["newPage"] } {
+  let app: RunningApp | undefined;
+  let browser: Browser | undefined;
+  beforeAll(async () => {
+    app = await startApp();
+    browser = await startBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await app?.stop();
+  });
+  return {
+    get url() {
+      return app!.url;
+    },
+    newPage: (options) => browser!.newPage(options),
+  };
+}
+
 /** A browser that keeps what it has seen, as a user's own does. */
 export const startProfile = (folder: string): Promise<BrowserContext> =>
   chromium.launchPersistentContext(folder, LAUNCH);

@@ -1,10 +1,10 @@
 /** From one block of a decoder to the next: a linear layer adds to the residual, another one reads its norm. */
 
 import type { LinearPlace } from "../linear-place.ts";
+import type { PlaceInput } from "../modules/module-writer.ts";
 import type { Value } from "../onnx-graph.ts";
 import type { Pair, PairValue } from "../pair.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-import type { PlaceInput } from "../modules/module-writer.ts";
 import { addNorm, type Norm } from "./norm.ts";
 
 /**

@@ -1,8 +1,8 @@
 /** Causal attention over the KV cache, with or without rotary positions, grouped heads and a sliding window. */
 
 import type { PassWriter } from "../modules/pass-writer.ts";
-import { newRowsName, pastKeyName, pastValueName } from "../pass-values.ts";
 import { CONTRIB, type Dims, type Value } from "../onnx-graph.ts";
+import { newRowsName, pastKeyName, pastValueName } from "../pass-values.ts";
 import type { HeadLayout } from "./head-layout.ts";
 import { resizeHeads, spreadHeads } from "./head-layout.ts";
 import { linearBias } from "./linear-bias.ts";

@@ -1,7 +1,7 @@
 /** Attention as a family describes it: from the product of q, k and v to what the output module reads. */
 
-import { splitColumns } from "../blocks/columns.ts";
 import { type AttendOptions, cachedAttention } from "../blocks/cached-attention.ts";
+import { splitColumns } from "../blocks/columns.ts";
 import { type HeadLayout, headLayout } from "../blocks/head-layout.ts";
 import { type Norm, norm, normHeads } from "../blocks/norm.ts";
 import { reshape } from "../blocks/reshape.ts";
@@ -49,6 +49,8 @@ export interface Attention {
   readonly slopes?: readonly number[];
   /** q at position p is multiplied by 1 + beta·ln(1 + floor(p / context)). */
   readonly queryScale?: { readonly beta: number; readonly context: number };
+  /** q has a gate for each head, [q_h | g_h] for head h: what the head reads is multiplied by sigmoid(g). */
+  readonly gated?: boolean;
   /** k is v too, before norms: `in` has q and k alone. */
   readonly valuesAreKeys?: boolean;
   /** An earlier layer whose keys and values are read: `in` has q alone, and nothing is kept. */
@@ -68,9 +70,13 @@ export const attentionWriter: ModuleWriter<Attention> = {
     const { rotary, normed } = attention;
     const layout = headLayout(attention.headDim, rotary);
     const isBehind = normed?.when === "behind";
-    const parts = takeApart(pass, attention, entered, layout);
+    const [ungated, gate] = attention.gated ? splitGate(pass, attention, entered) : [entered];
+    const parts = takeApart(pass, attention, ungated, layout);
     const options: AttendOptions = { ...attention, layout, rotary: isBehind ? null : rotary };
-    return { place: attention.out, x: cachedAttention(pass, parts, options) };
+    const read = cachedAttention(pass, parts, options);
+    if (!gate) return { place: attention.out, x: read };
+    const [open] = pass.builder.node("Sigmoid", [gate], [{ dims: gate.dims }]);
+    return { place: attention.out, x: pass.builder.node("Mul", [read, open], [{ dims: read.dims }])[0] };
   },
 };
 
@@ -81,7 +87,8 @@ function takeApart(
   entered: Value,
   layout: HeadLayout,
 ): Parts | Value {
-  const { columns, normed, queryScale, keysFrom, valuesAreKeys } = attention;
+  const { columns, normed, keysFrom, valuesAreKeys } = attention;
+  const queryScale = scaleWithin(pass, attention);
   const asItIs = columns === "parts" && !normed && !queryScale && !layout.isSpread;
   if (asItIs && keysFrom === undefined && !valuesAreKeys) return entered;
   const { builder } = pass;
@@ -105,8 +112,27 @@ function takeApart(
   return [q, k, v];
 }
 
+/** [q and gates | k | v] → [q | k | v] and the gates */
+function splitGate({ builder }: PassWriter, attention: Attention, joined: Value): [Value, Value] {
+  const { heads, kvHeads, headDim } = attention;
+  const width = heads * headDim;
+  const [both, rest] = splitColumns(builder, joined, [2 * width, 2 * kvHeads * headDim]);
+  const byHead = reshape(builder, both, [1, "tokens", heads, 2 * headDim]);
+  const [q, gate] = splitColumns(builder, byHead, [headDim, headDim]).map((part) =>
+    reshape(builder, part, [1, "tokens", width]),
+  );
+  const dims = [1, "tokens", width + 2 * kvHeads * headDim];
+  return [builder.node("Concat", [q, rest], [{ dims }], { attributes: { axis: -1 } })[0], gate];
+}
+
+/** Where positions end before it differs from 1 there is none. */
+function scaleWithin({ given }: PassWriter, { queryScale }: Attention): Attention["queryScale"] {
+  return queryScale && given.maxPositions > queryScale.context ? queryScale : undefined;
+}
+
 function prepareQueries(pass: PassWriter, attention: Attention, q: Value): Value {
-  const { normed, queryScale, heads } = attention;
+  const { normed, heads } = attention;
+  const queryScale = scaleWithin(pass, attention);
   const turned = normed ? normAndTurn(pass, attention, q, heads, normed.q) : q;
   return queryScale ? scaleByPosition(pass, turned, queryScale) : turned;
 }

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileCache, FileCheckOptions, FileWriter } from "../../../base/platform.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
-import { nodeFileTree } from "./file-tree.ts";
 import { errnoOf } from "./errno.ts";
+import { nodeFileTree } from "./file-tree.ts";
 
 const DIGEST_BYTES = 32;
 const READ_BYTES = 4 << 20;

@@ -4,16 +4,16 @@
  */
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { KeptKeyName } from "../../../base/platform.ts";
 import { writeFiles } from "./atomic-write.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
-import type { KeptKeyName } from "../../../base/platform.ts";
 
 /** Keys of an account that are kept; the oldest go. */
 const MOST_KEPT = 32;
 /** A key that nobody has used for so long is of a provider that nobody asks any more. */
 const KEPT_MS = 30 * 24 * 60 * 60 * 1000;
 
-interface Found extends KeptKeyName {
+interface StoredKey extends KeptKeyName {
   readonly path: string;
   readonly changed: number;
 }
@@ -27,7 +27,8 @@ export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
       const found = await findKeys(join(dir, hex(account)), account);
       const newest = found.sort((a, b) => b.changed - a.changed);
       const oldest = Date.now() - KEPT_MS;
-      const isKept = ({ id, changed }: Found, i: number) => isKeyId(id) && i < MOST_KEPT && changed >= oldest;
+      const isKept = ({ id, changed }: StoredKey, i: number) =>
+        isKeyId(id) && i < MOST_KEPT && changed >= oldest;
       // What a process that was killed was writing goes with the old ones.
       for (const [i, key] of newest.entries()) {
         const isTemporary = !isKeyId(key.id) && key.changed >= Date.now() - 3_600_000;
@@ -49,8 +50,8 @@ export function nodeKeyCache(dir = join(defaultCacheDir(), "keys")) {
   };
 }
 
-async function findKeys(dir: string, account: string): Promise<Found[]> {
-  const found: Found[] = [];
+async function findKeys(dir: string, account: string): Promise<StoredKey[]> {
+  const found: StoredKey[] = [];
   for (const bundle of await names(dir)) {
     for (const id of await names(join(dir, bundle))) {
       const path = join(dir, bundle, id);

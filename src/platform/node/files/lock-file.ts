@@ -17,8 +17,8 @@ import {
 } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TacetError } from "../../../base/errors.ts";
-import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 import { errnoOf } from "./errno.ts";
+import { type HolderState, isOfOurSpace, parseHolder, stateOf, thisProcess } from "./lock-holder.ts";
 
 /** A holder touches its lock so often. */
 const TOUCH_MS = 2_000;
@@ -112,7 +112,7 @@ export async function lockFile(path: string, options: LockOptions): Promise<File
   };
 }
 
-interface Found {
+interface LockState {
   readonly text: string;
   readonly touchedMs: number;
 }
@@ -121,7 +121,7 @@ interface Found {
  * What a lock file says now; undefined if there is none. Opened for it: a network's file system may remember the times
  * of files that are not.
  */
-function look(path: string): Found | undefined {
+function look(path: string): LockState | undefined {
   let file: number;
   try {
     file = openSync(path, "r");
@@ -140,7 +140,7 @@ function look(path: string): Found | undefined {
 class Watch {
   readonly #staleMs: number;
   readonly #onWatch: ((staleMs: number) => void) | undefined;
-  #first: Found | undefined;
+  #first: LockState | undefined;
   #since = 0;
   #told = false;
 
@@ -149,7 +149,7 @@ class Watch {
     this.#onWatch = onWatch;
   }
 
-  judge(found: Found): HolderState {
+  judge(found: LockState): HolderState {
     const state = stateOf(parseHolder(found.text));
     if (state !== "unknown") return state;
     if (this.#first?.text !== found.text) {

@@ -5,11 +5,11 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
+import { errnoOf } from "../files/errno.ts";
+import { lockFile } from "../files/lock-file.ts";
 import type { HubFile } from "./names.ts";
 import { hubGet, PassingFailure, type RetryOptions, SILENCE_MS, withRetries } from "./request.ts";
 import type { HubSettings } from "./settings.ts";
-import { lockFile } from "../files/lock-file.ts";
-import { errnoOf } from "../files/errno.ts";
 
 export interface FetchOptions extends RetryOptions {
   /** Bytes of the file that are there; falls when a file has to begin anew. */

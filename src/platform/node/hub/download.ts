@@ -7,7 +7,6 @@ import { copyFile, mkdir, readFile, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import { writeFiles } from "../files/atomic-write.ts";
-import { completeSnapshot } from "./snapshot.ts";
 import { blobPath, failDisk, fetchBlob, sizeOf } from "./blob.ts";
 import { listFiles } from "./file-list.ts";
 import {
@@ -21,6 +20,7 @@ import {
 } from "./names.ts";
 import type { RetryOptions } from "./request.ts";
 import { type HubSettings, readHubSettings } from "./settings.ts";
+import { completeSnapshot } from "./snapshot.ts";
 
 export interface DownloadOptions extends RetryOptions {
   /** Bytes that are there and bytes in all, of what this call has to fetch. */
@@ -90,7 +90,7 @@ async function download(
   return snapshot;
 }
 
-interface Place {
+interface HubRevision {
   readonly id: HubId;
   readonly commit: string;
   readonly repoDir: string;
@@ -98,7 +98,11 @@ interface Place {
   readonly settings: HubSettings;
 }
 
-async function fetchAll(files: readonly HubFile[], place: Place, options: DownloadOptions): Promise<void> {
+async function fetchAll(
+  files: readonly HubFile[],
+  place: HubRevision,
+  options: DownloadOptions,
+): Promise<void> {
   const { id, commit, repoDir, snapshot, settings } = place;
   const missing: HubFile[] = [];
   for (const file of files) {

@@ -14,8 +14,8 @@ import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { networkOf } from "./address.ts";
-import { addressOf, ConnectionLimiter, type Rejection } from "./connection-limiter.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
+import { addressOf, ConnectionLimiter, type Rejection } from "./connection-limiter.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
 
@@ -199,7 +199,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   };
 }
 
-/** An HTTP or HTTPS server that says it is alive, asks for WebSockets otherwise, and has no patience. */
+/** An HTTP or HTTPS server that answers /healthz, and 426 to everything else, with short timeouts. */
 async function createServer(
   { handshakeMs }: { readonly handshakeMs: number },
   tls: TlsFiles | undefined,

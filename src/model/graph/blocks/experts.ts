@@ -1,0 +1,104 @@
+/** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
+
+import { CONTRIB, type Value } from "../onnx-graph.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
+import { sliceName } from "../../weights/weight-source.ts";
+import { type Activation, activate } from "./activation.ts";
+import { reshape } from "./reshape.ts";
+import { byExpert, type Routes, route, rowsOfRoutes, sumOfRoutes } from "./routing.ts";
+
+/** One of the two products of every expert. */
+export interface ExpertMatrices {
+  /** For each expert the names of its tensors, on each other; or the name of one tensor of all, (experts, …). */
+  readonly tensors: readonly (readonly string[])[] | string;
+  readonly outFeatures: readonly number[];
+  readonly inFeatures: number;
+  /** The tensors are stored (in, out). Default: (out, in). */
+  readonly storedInOut?: boolean;
+  /** Name of a tensor (experts, Σ outFeatures). */
+  readonly bias?: string;
+}
+
+/** Between the two products, of which the first one's columns are gate and up. */
+export type ExpertGate =
+  /** act(gate)·up, of [gate | up]. */
+  | { readonly kind: "halves"; readonly activation: Activation }
+  /**
+   * g·sigmoid(alpha·g)·(u + 1), g = min(gate, limit), u = clamp(up, ±limit), of gate and up in turn, column by column.
+   */
+  | { readonly kind: "clamped"; readonly alpha: number; readonly limit: number };
+
+export interface ExpertLayer {
+  readonly experts: number;
+  /** Experts of each token. */
+  readonly chosen: number;
+  /** Whether the weights of the chosen ones add up to 1. */
+  readonly normalized: boolean;
+  readonly first: ExpertMatrices;
+  readonly gate: ExpertGate;
+  readonly second: ExpertMatrices;
+}
+
+/**
+ * Σ_e w_e·W₂ₑ·act(W₁ₑ·x) over the chosen experts e.
+ *
+ * @param x (1, tokens, in)
+ * @param scores (1, tokens, experts)
+ */
+export function mixExperts(builder: SegmentBuilder, layer: ExpertLayer, x: Value, scores: Value): Value {
+  const { experts, chosen, normalized, first, second } = layer;
+  const rows = reshape(builder, x, ["tokens", first.inFeatures]);
+  const routes = route(builder, reshape(builder, scores, ["tokens", experts]), experts, chosen, normalized);
+  const inner = expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, rows));
+  const outer = expertProducts(builder, second, routes, activateExperts(builder, layer, inner));
+  const width = second.outFeatures.reduce((sum, out) => sum + out, 0);
+  return reshape(builder, sumOfRoutes(builder, routes, outer), [1, "tokens", width]);
+}
+
+/** W_e·x + b_e for the rows of each expert: x (n, in) → (n, Σ out). An expert that has none costs no product. */
+function expertProducts(
+  builder: SegmentBuilder,
+  { tensors, outFeatures, inFeatures, storedInOut, bias }: ExpertMatrices,
+  routes: Routes,
+  x: Value,
+): Value {
+  const width = outFeatures.reduce((sum, out) => sum + out, 0);
+  const { experts } = routes;
+  const product = byExpert(builder, routes, x, (expert, rows) => {
+    const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
+    const matrix = { tensors: own, outFeatures, inFeatures };
+    const output = { dims: [rows.dims[0], width] };
+    return builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
+  });
+  if (bias === undefined) return product;
+  const all = builder.weight(bias, [experts, width]);
+  const [added] = builder.node("Gather", [all, routes.expertOf], [{ dims: ["routes", width] }], {
+    attributes: { axis: 0 },
+  });
+  return builder.node("Add", [product, added], [{ dims: product.dims }])[0];
+}
+
+/** (n, 2·width) → (n, width) */
+function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer, x: Value): Value {
+  const width = second.inFeatures;
+  const spec = { dims: ["routes", width] };
+  if (gate.kind === "halves") {
+    const [one, two] = halves(builder, x, 1, spec.dims);
+    return builder.node("Mul", [activate(builder, one, gate.activation), two], [spec])[0];
+  }
+  const pairs = reshape(builder, x, ["routes", width, 2]);
+  const [one, two] = halves(builder, pairs, 2, ["routes", width, 1]).map((part) =>
+    reshape(builder, part, spec.dims),
+  );
+  const bound = (value: number): string => builder.graph.constant([], Float32Array.of(value));
+  const [g] = builder.node("Clip", [one, "", bound(gate.limit)], [spec]);
+  const [u] = builder.node("Clip", [two, bound(-gate.limit), bound(gate.limit)], [spec]);
+  const attributes = { alpha: { float: gate.alpha } };
+  const [glu] = builder.node("QuickGelu", [g], [spec], { domain: CONTRIB, attributes });
+  const [more] = builder.node("Add", [u, bound(1)], [spec]);
+  return builder.node("Mul", [glu, more], [spec])[0];
+}
+
+function halves(builder: SegmentBuilder, x: Value, axis: number, dims: Value["dims"]): Value[] {
+  return builder.node("Split", [x], [{ dims }, { dims }], { attributes: { axis, num_outputs: 2 } });
+}

@@ -1,0 +1,205 @@
+/**
+ * Long prompts over a line with a round trip and a rate: read in several parts at a time, as private and as exact as in
+ * one; and what becomes of them when the line or the provider goes away in the middle.
+ */
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
+import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+import { createApiKey } from "../../src/provider/api-keys.ts";
+import { systemRandom } from "../../src/ring/random-source.ts";
+import { type Link, startLink } from "../support/link/link.ts";
+import {
+  goldenModel,
+  goldenNames,
+  greedyIds,
+  lexicon,
+  temporaryFolder,
+  type TestModel,
+} from "../support/models.ts";
+import { checkPrivateAnswers } from "../support/private-answers.ts";
+import { startProvider, stopProviders } from "../support/provider-process.ts";
+
+const LINE = { roundTripMs: 20, upMbits: 100, downMbits: 200 };
+const folder = temporaryFolder();
+const open: { close(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((each) => each.close()));
+  await stopProviders();
+});
+afterAll(() => folder.remove());
+
+const prompt = (length: number, vocab: number) =>
+  Array.from({ length }, (_, i) => 5 + ((7 * i * i + 3 * i) % (vocab - 5)));
+
+async function linkTo(url: string): Promise<Link> {
+  const link = await startLink(url, LINE);
+  open.push(link);
+  return link;
+}
+
+async function connectTo(
+  { checkpoint }: TestModel,
+  provider: string | string[],
+  options: Partial<ConnectOptions> = {},
+): Promise<PrivateModel> {
+  const model = await openPrivateModel(nodePlatform(), { base: checkpoint, provider, ...options });
+  open.push(model);
+  return model;
+}
+
+/** Passes through the segments that a call makes. */
+async function partsOf({ model }: PrivateModel, call: () => Promise<unknown>): Promise<number> {
+  const { forwards } = model.timings;
+  await call();
+  return model.timings.forwards - forwards;
+}
+
+describe.each(goldenNames())("golden %s", (name) => {
+  it("answers long prompts as plaintext does, but for what the predicted noise explains", async () => {
+    const test = await goldenModel(name);
+    const state = join(folder.path, name);
+    await test.writeState(state);
+    const plain = await test.plaintext();
+    open.push({ close: () => plain.dispose() });
+    const link = await linkTo((await startProvider(state)).url);
+    const joined = await connectTo(test, link.url);
+    const ids = prompt(56, plain.config.vocabSize);
+    const options = { maxNewTokens: 6, eosIds: [] };
+    // The first prompt asks one group after the other; the later ones know the line, and groups go together.
+    expect(await partsOf(joined, () => joined.model.forward(ids, joined.model.newCache()))).toBeGreaterThan(
+      1,
+    );
+    const answered = [ids, ids.slice(20)].map((each) => ({ prompt: each, answer: [] as number[] }));
+    for (const each of answered) each.answer = await greedyIds(plain, each.prompt, options);
+    expect(await partsOf(joined, () => joined.model.forward(ids, joined.model.newCache()))).toBeGreaterThan(
+      1,
+    );
+    await checkPrivateAnswers({
+      label: name,
+      test,
+      state,
+      plain,
+      privately: joined.model,
+      answered,
+      options,
+    });
+  });
+});
+
+describe("a line or a provider that goes away in the middle of a prompt", () => {
+  /** A provider that counts, a client with a budget, and a prompt that is half read when `meanwhile` is called. */
+  async function interrupted(
+    name: string,
+    options: Partial<ConnectOptions>,
+    meanwhile: (
+      links: readonly Link[],
+      provider: Awaited<ReturnType<typeof startProvider>>,
+    ) => Promise<unknown>,
+  ) {
+    const test = await lexicon();
+    const [state, data] = [join(folder.path, name), join(folder.path, `${name}-data`)];
+    await test.writeState(state);
+    const { key, record } = createApiKey(
+      { budget: { vectors: 1000, windowSeconds: 0 } },
+      Date.now(),
+      systemRandom,
+    );
+    await changeKeys(data, () => [record]);
+    const args = ["--data", data];
+    const provider = await startProvider(state, { args });
+    const links = [await linkTo(provider.url), await linkTo(provider.url)];
+    const joined = await connectTo(
+      test,
+      links.map(({ url }) => url),
+      { token: key, ...options },
+    );
+    const ids = prompt(96, joined.model.config.vocabSize);
+    const cache = joined.model.newCache();
+    const { groups } = joined.adapter;
+    const reading = joined.model.forward(ids, cache);
+    reading.catch(() => {});
+    while (joined.provider.traffic.vectors < (ids.length * groups.length) / 2)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    await meanwhile(links, provider);
+    const plain = await test.plaintext();
+    open.push({ close: () => plain.dispose() });
+    const want = await plain.forward(ids, plain.newCache());
+    const restart = () => startProvider(state, { port: provider.port, args });
+    /** Of all groups. */
+    const charged = () =>
+      new Set(
+        readUsage(data)
+          .usage()
+          .map(({ total }) => total),
+      );
+    return { joined, reading, cache, ids, want, restart, charged };
+  }
+
+  /** Both come to the same but for the noise. */
+  function expectSame(got: Float32Array, want: Float32Array): void {
+    const rms = Math.sqrt(got.reduce((sum, value, i) => sum + (value - want[i]) ** 2, 0) / got.length);
+    expect(rms).toBeLessThan(0.1);
+  }
+
+  it("is asked again over another line, and charged once", async () => {
+    const { reading, ids, want, charged } = await interrupted("cut", { reconnectMs: 10_000 }, ([first]) =>
+      first.close(),
+    );
+    expectSame(await reading, want);
+    expect(charged()).toEqual(new Set([ids.length]));
+  });
+
+  it("and comes back in time, goes on, and has charged once", async () => {
+    const { reading, ids, want, restart, charged } = await interrupted(
+      "killed",
+      { reconnectMs: 30_000 },
+      (_, provider) => provider.kill("SIGKILL"),
+    );
+    await restart();
+    expectSame(await reading, want);
+    expect(charged()).toEqual(new Set([ids.length]));
+  });
+
+  it("and stays away, is an error; the cache is as it was, and the same prompt can be read later", async () => {
+    const { joined, reading, cache, ids, want, restart } = await interrupted(
+      "gone",
+      { reconnectMs: 0 },
+      (_, provider) => provider.kill("SIGKILL"),
+    );
+    await expect(reading).rejects.toMatchObject({ code: "connection_lost" });
+    expect(cache.length).toBe(0);
+    await restart();
+    expectSame(await joined.model.forward(ids, cache), want);
+    expect(cache.length).toBe(ids.length);
+  });
+});
+
+it("a prompt that is stopped in the middle asks nothing more, and the next one is right", async () => {
+  const test = await lexicon();
+  const state = join(folder.path, "stopped");
+  await test.writeState(state);
+  const link = await linkTo((await startProvider(state)).url);
+  const { model, provider, adapter } = await connectTo(test, link.url);
+  const ids = prompt(96, model.config.vocabSize);
+  const cache = model.newCache();
+  const controller = new AbortController();
+  const reading = model.forward(ids, cache, { signal: controller.signal });
+  const all = ids.length * adapter.groups.length;
+  while (provider.traffic.vectors < all / 4) await new Promise((resolve) => setTimeout(resolve, 1));
+  controller.abort();
+  await expect(reading).rejects.toMatchObject({ code: "aborted" });
+  expect(cache.length).toBe(0);
+  await model.forward([3], cache);
+  // Of each part one group may have been asked when it was stopped.
+  expect(provider.traffic.vectors).toBeLessThan(all / 4 + 3 * ids.length);
+  const plain = await test.plaintext();
+  open.push({ close: () => plain.dispose() });
+  const [got, want] = [await model.forward(ids, cache), plain.newCache()];
+  await plain.forward([3], want);
+  const logits = await plain.forward(ids, want);
+  expect(
+    Math.sqrt(got.reduce((sum, value, i) => sum + (value - logits[i]) ** 2, 0) / got.length),
+  ).toBeLessThan(0.1);
+});
