@@ -2,8 +2,7 @@
  * The provider's private state for one bundle: W of every group, the root secret of its keys and what signs them, one safetensors file.
  * Whoever has this file has the adapter, and with a client's keys whatever that client has been sent.
  */
-import { shake256 } from "@noble/hashes/sha3.js";
-import { bytesOf, toHex, utf8 } from "../base/bytes.ts";
+import { bytesOf, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
@@ -21,8 +20,6 @@ const DIGEST_KEY = "tacet.bundle";
 const ROOT_SECRET = "root_secret";
 const KEY_SIGNING_KEY = "key_signing_key";
 const MARK_SECRET = "mark_secret";
-/** What folders without a mark secret have instead: they were made before there were marks. */
-const OF_ROOT = utf8("tacet/v2/mark-secret-of-root");
 
 export interface PrivateGroup {
   /** W, (rows, inFeatures). */
@@ -87,9 +84,7 @@ export async function readPrivateState(
       hint: "the file is damaged: make it again with 'tacet bundle'",
     });
   }
-  const markSecret = file.tensors.has(MARK_SECRET)
-    ? await read(MARK_SECRET, "U8", [MARK_SECRET_BYTES])
-    : shake256.create({ dkLen: MARK_SECRET_BYTES }).update(OF_ROOT).update(rootSecret).digest();
+  const markSecret = await read(MARK_SECRET, "U8", [MARK_SECRET_BYTES]);
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {
     const bytes = await read(`group.${g}.weights`, "I32", [groupRows(group), group.inFeatures]);
