@@ -9,6 +9,8 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Of large models all layers, not a few; over a network the large shape too. */
   readonly full?: boolean;
+  /** The folder of the version that this one is compared with. */
+  readonly other?: string;
   /** Of large models this shape alone. */
   readonly shape?: string;
   /** Of networks this one alone. */

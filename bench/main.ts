@@ -1,5 +1,6 @@
 // npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|network|large|context|timing-leak|all [--quick]
 // network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
+// npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -22,12 +23,15 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   "timing-leak": () => import("./timing-leak.ts"),
 };
 
+/** Needs a second version beside. */
+const VERSUS: typeof BENCHES = { versus: () => import("./versus.ts") };
+
 // As the command line has it.
 collectLessOften();
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));
-  const known = [...Object.keys(BENCHES), "all"];
+  const known = [...Object.keys(BENCHES), ...Object.keys(VERSUS), "all"];
   const options = readOptions(args.filter((arg) => arg.startsWith("-")));
   const unknown = names.filter((name) => !known.includes(name));
   if (options === undefined || unknown.length > 0 || names.length === 0) {
@@ -37,6 +41,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
     console.error("      network, large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
     console.error("      network: [--line=NAME]");
+    console.error("      versus: --other=FOLDER");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
@@ -52,6 +57,7 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     else if (flag === "--full") options.full = true;
     else if (name === "--shape" && value) options.shape = value;
     else if (name === "--line" && value) options.line = value;
+    else if (name === "--other" && value) options.other = value;
     else if (name === "--weights" && isWeights(value)) options.weights = value;
     else return undefined;
   }
@@ -64,7 +70,7 @@ function isWeights(value: string | undefined): value is NonNullable<BenchOptions
 
 async function runBench(name: string, options: BenchOptions): Promise<void> {
   console.error(`running ${name} …`);
-  const bench = await BENCHES[name]();
+  const bench: BenchModule = await { ...BENCHES, ...VERSUS }[name]();
   const sections = await bench.run(options);
   const quick = options.quick ? "\n- **--quick: a smoke test, not figures to quote**" : "";
   const head = `# Bench: ${name}\n\n${describeRun()}${quick}\n`;

@@ -15,8 +15,8 @@ import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { seededFolders } from "./large/seeded-model.ts";
-import { type Asked, measureOver, MODES, type NetworkModel } from "./network/measure-over.ts";
-import { type Line, LINES } from "./network/lines.ts";
+import { LINES, type Line } from "./network/lines.ts";
+import { type Asked, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";
 import { type Measured, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
 

@@ -2,10 +2,12 @@
 //
 // State words: 0-3 constants, 4-11 key, 12 block counter from 0, 13 nonceLow, 14 nonceHigh, 15 zero.
 
-/** x rotated left by n bits. Shifts measure faster than byte shuffles in V8, for 8 and 16 too. */
+/** x rotated left by n bits. By whole bytes it is one instruction: a swizzle by a constant, which V8 knows to be in range. */
 // @ts-ignore: decorator
 @inline
 function rotate(x: v128, n: i32): v128 {
+  if (n == 16) return i8x16.swizzle(x, i8x16(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  if (n == 8) return i8x16.swizzle(x, i8x16(3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14));
   return v128.or(i32x4.shl(x, n), i32x4.shr_u(x, 32 - n));
 }
 

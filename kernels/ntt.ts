@@ -43,6 +43,32 @@ function forwardPass(x: usize, m: i32, stride: usize, tables: usize, p: i32): vo
   }
 }
 
+/** The same where the second half of each block of 4·stride is zero. */
+// @ts-ignore: decorator
+@inline
+function forwardPassOfHalves(x: usize, m: i32, stride: usize, tables: usize, p: i32): void {
+  const step = stride * 4;
+  for (let i = 0; i < m; i++) {
+    const two = tables + FORWARD_PAIRS + (m + i) * 16;
+    const w2 = v128.load32_splat(two);
+    const q2 = v128.load32_splat(two, 4);
+    const w3 = v128.load32_splat(two, 8);
+    const q3 = v128.load32_splat(two, 12);
+    const end = x + step;
+    for (; x < end; x += 16) {
+      const x0 = v128.load(x);
+      const x1 = v128.load(x + step);
+      const s1 = mulShoup(x1, w2, q2, p);
+      const d1 = mulShoup(x1, w3, q3, p);
+      v128.store(x, i32x4.add(x0, s1));
+      v128.store(x + step, i32x4.sub(x0, s1));
+      v128.store(x + 2 * step, i32x4.add(x0, d1));
+      v128.store(x + 3 * step, i32x4.sub(x0, d1));
+    }
+    x += 3 * step;
+  }
+}
+
 /** Strides 4, 2 and 1 of the forward transform. */
 // @ts-ignore: decorator
 @inline
@@ -80,6 +106,28 @@ function forwardPasses(x: usize, tables: usize, p: i32): void {
   forwardPass(x, 64, 8, tables, p);
 }
 
+/**
+ * The transform of `count` coefficients and zeros behind them, as spreadQuarters has laid them out for count ≤ N/4: the
+ * first pass would only copy. What is zero depends on the layer's width alone.
+ */
+// @ts-ignore: decorator
+@inline
+function forwardPassesOf(count: i32, x: usize, tables: usize, p: i32): void {
+  if (!ASC_NO_ASSERT) {
+    for (let i: usize = 0; i < RING_DEGREE; i++) assert(abs(load<i32>(x + i * 4)) <= 1 << 28);
+  }
+  if (count <= <i32>RING_DEGREE / 8) {
+    forwardPassOfHalves(x, 4, 128, tables, p);
+  } else {
+    if (count > <i32>RING_DEGREE / 2) forwardPass(x, 1, 512, tables, p);
+    else if (count > <i32>RING_DEGREE / 4) forwardPassOfHalves(x, 1, 512, tables, p);
+    forwardPass(x, 4, 128, tables, p);
+  }
+  forwardPass(x, 16, 32, tables, p);
+  forwardPass(x, 64, 8, tables, p);
+  forwardTail(x, tables, p);
+}
+
 /** NTT of x modulo P in place: i32[N] with |x| ≤ 2^28 → NTT form, any i32 congruent to the value. */
 export function forwardNtt(x: usize): void {
   forwardPasses(x, TABLE, P);
@@ -114,17 +162,18 @@ export function multiplyPointwise2(x: usize, element: usize, out: usize): void {
 }
 
 /**
- * sum = [sum +] NTT(x) ⊙ element modulo P, in [-P/64, 1.001P]; x, i32[N] with |x| ≤ 2^28, is overwritten.
+ * sum = [sum +] NTT(x) ⊙ element modulo P, in [-P/64, 1.001P].
+ * @param x i32[N], `count` coefficients of at most 2^28 as spreadQuarters laid them out; is overwritten
  * @param element as factorNtt made it
  */
-export function forwardMultiply(x: usize, element: usize, sum: usize, first: bool): void {
-  forwardNtt(x);
+export function forwardMultiply(count: i32, x: usize, element: usize, sum: usize, first: bool): void {
+  forwardPassesOf(count, x, TABLE, P);
   accumulate(x, element, sum, first, P);
 }
 
 /** The same modulo P2. */
-export function forwardMultiply2(x: usize, element: usize, sum: usize, first: bool): void {
-  forwardNtt2(x);
+export function forwardMultiply2(count: i32, x: usize, element: usize, sum: usize, first: bool): void {
+  forwardPassesOf(count, x, TABLE2, P2);
   accumulate(x, element, sum, first, P2);
 }
 
@@ -232,10 +281,13 @@ function addExact(y: v128, shift: i32, base: usize, out: usize): void {
 /**
  * Strides 512 and 1024, |inputs| ≤ 2.5p. In place, outputs in [-p/4, 5p/4), natural order; if `exact`, which is for P
  * alone, out = base + 2^shift·(the exact integers) mod 2^32 instead.
+ * @param whole whether the last quarter of the outputs is wanted
  */
 // @ts-ignore: decorator
 @inline
-function lastPass(x: usize, tables: usize, p: i32, exact: bool, shift: i32, base: usize, out: usize): void {
+function lastPass(
+  x: usize, tables: usize, p: i32, whole: bool, exact: bool, shift: i32, base: usize, out: usize,
+): void {
   const pairs = tables + INVERSE_PAIRS;
   const w1 = v128.load32_splat(pairs, 8);
   const q1 = v128.load32_splat(pairs, 12);
@@ -255,20 +307,22 @@ function lastPass(x: usize, tables: usize, p: i32, exact: bool, shift: i32, base
     const y0 = reduce(i32x4.add(s0, s1), p);
     const y1 = reduce(i32x4.add(d0, d1), p);
     const y2 = mulShoup(i32x4.sub(s0, s1), w1, q1, p);
-    const y3 = mulShoup(i32x4.sub(d0, d1), w1, q1, p);
     if (exact) {
       addExact(y0, shift, base, out);
       addExact(y1, shift, base + LAST_STEP, out + LAST_STEP);
       addExact(y2, shift, base + 2 * LAST_STEP, out + 2 * LAST_STEP);
-      addExact(y3, shift, base + 3 * LAST_STEP, out + 3 * LAST_STEP);
-      base += 16;
-      out += 16;
     } else {
       v128.store(x, y0);
       v128.store(x, y1, LAST_STEP);
       v128.store(x, y2, 2 * LAST_STEP);
-      v128.store(x, y3, 3 * LAST_STEP);
     }
+    if (whole) {
+      const y3 = mulShoup(i32x4.sub(d0, d1), w1, q1, p);
+      if (exact) addExact(y3, shift, base + 3 * LAST_STEP, out + 3 * LAST_STEP);
+      else v128.store(x, y3, 3 * LAST_STEP);
+    }
+    base += 16;
+    out += 16;
   }
 }
 
@@ -285,25 +339,29 @@ export function multiplyInverseAdd(
 ): void {
   productHead(element, secret, scratch, TABLE, P);
   middlePasses(scratch, TABLE, P);
-  lastPass(scratch, TABLE, P, true, shift, base, out);
+  lastPass(scratch, TABLE, P, true, true, shift, base, out);
 }
 
 // @ts-ignore: decorator
 @inline
-function inverse(x: usize, tables: usize, p: i32): void {
+function inverse(x: usize, count: i32, tables: usize, p: i32): void {
   inverseHead(x, tables, p);
   middlePasses(x, tables, p);
-  lastPass(x, tables, p, false, 0, 0, 0);
+  if (count > <i32>RING_DEGREE / 4 * 3) lastPass(x, tables, p, true, false, 0, 0, 0);
+  else lastPass(x, tables, p, false, false, 0, 0, 0);
 }
 
-/** INTT of x modulo P in place, without the factor N^-1: |inputs| ≤ 5P/4, outputs in [-P/4, 5P/4), natural order. */
-export function inverseNtt(x: usize): void {
-  inverse(x, TABLE, P);
+/**
+ * The first `count` coefficients of the INTT of x modulo P, in place, without the factor N^-1: |inputs| ≤ 5P/4, outputs in
+ * [-P/4, 5P/4), natural order.
+ */
+export function inverseNtt(x: usize, count: i32): void {
+  inverse(x, count, TABLE, P);
 }
 
 /** The same modulo P2. */
-export function inverseNtt2(x: usize): void {
-  inverse(x, TABLE2, P2);
+export function inverseNtt2(x: usize, count: i32): void {
+  inverse(x, count, TABLE2, P2);
 }
 
 // @ts-ignore: decorator

@@ -1,6 +1,6 @@
 // Exact sums of products of ring elements with small integers, modulo 2^32, over both primes: Σ_j a_j·x_j as integers,
 // with coefficients of at most 2^53 in absolute value, then reduced. |a| ≤ 2^31, so Σ_j ‖x_j‖₁ ≤ 2^22 is always exact.
-import { POLY_BYTES, SCRATCH_A, SCRATCH_B, SCRATCH_NTT, WIDE_SUM } from "./memory";
+import { POLY_BYTES, RING_DEGREE, SCRATCH_A, SCRATCH_B, SCRATCH_NTT, WIDE_SUM } from "./memory";
 import { center, mulShoup, P, P2, reduce, shoupQuotient } from "./modular";
 import {
   factorNtt,
@@ -53,8 +53,15 @@ function addNorm(small: usize, count: i32): void {
   assert(norm <= 1 << 22);
 }
 
-/** out: i32[N] = small, then zeros. */
-function spread(small: usize, count: i32, out: usize): void {
+/** out: i32[N] = small, then zeros; if small is no longer than a quarter, that quarter four times (forwardMultiply). */
+function spreadQuarters(small: usize, count: i32, out: usize): void {
+  if (count > <i32>RING_DEGREE / 4) return spread(small, count, POLY_BYTES, out);
+  spread(small, count, POLY_BYTES / 4, out);
+  for (let i: usize = 1; i < 4; i++) memory.copy(out + i * POLY_BYTES / 4, out, POLY_BYTES / 4);
+}
+
+/** out: `bytes` bytes of i32, small, then zeros. */
+function spread(small: usize, count: i32, bytes: usize, out: usize): void {
   let i: usize = 0;
   for (const whole = <usize>count & ~7; i < whole; i += 8) {
     const x = v128.load(small + i * 2);
@@ -62,7 +69,7 @@ function spread(small: usize, count: i32, out: usize): void {
     v128.store(out + i * 4, i32x4.extend_high_i16x8_s(x), 16);
   }
   for (; i < <usize>count; i++) store<i32>(out + i * 4, load<i16>(small + i * 2));
-  memory.fill(out + i * 4, 0, POLY_BYTES - i * 4);
+  memory.fill(out + i * 4, 0, bytes - i * 4);
 }
 
 /**
@@ -74,7 +81,7 @@ export function transformSmall(small: usize, count: i32, out: usize): void {
     norm = 0;
     addNorm(small, count);
   }
-  spread(small, count, out);
+  spread(small, count, POLY_BYTES, out);
   memory.copy(out + POLY_BYTES, out, POLY_BYTES);
   forwardNtt(out);
   forwardNtt2(out + POLY_BYTES);
@@ -96,10 +103,10 @@ export function addWide(element: usize, small: usize, count: i32, first: bool): 
     if (first) norm = 0;
     addNorm(small, count);
   }
-  spread(small, count, SCRATCH_NTT);
-  forwardMultiply(SCRATCH_NTT, element, WIDE_SUM, first);
-  spread(small, count, SCRATCH_NTT);
-  forwardMultiply2(SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
+  spreadQuarters(small, count, SCRATCH_NTT);
+  forwardMultiply(count, SCRATCH_NTT, element, WIDE_SUM, first);
+  spreadQuarters(small, count, SCRATCH_NTT);
+  forwardMultiply2(count, SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
 }
 
 /**
@@ -120,8 +127,8 @@ function combine(i: usize, w: v128, q: v128): v128 {
  * @param out u32[count]
  */
 export function finishWide(out: usize, count: i32): void {
-  inverseNtt(WIDE_SUM);
-  inverseNtt2(WIDE_SUM + POLY_BYTES);
+  inverseNtt(WIDE_SUM, count);
+  inverseNtt2(WIDE_SUM + POLY_BYTES, count);
   const w = i32x4.splat(P_INVERSE);
   const q = i32x4.splat(shoupQuotient(P_INVERSE, P2));
   const bytes = <usize>count * 4;

@@ -2,8 +2,10 @@
 
 A measure of what rounding costs a model whoever does it: the root mean square of the difference over that of the
 logits, at the 12 greedy steps of expected.json. Rounding to nearest, head in 8 bits, routers and embeddings as they are.
-usage: python3 tools/rounded-vectors.py GOLDEN_FOLDER NAME... > test/vectors/rounded.json   (transformers 5)"""
+usage: python3 tools/rounded-vectors.py FOLDER PREFIX [FOLDER PREFIX ...] > test/vectors/rounded.json   (transformers 5)
+       each subfolder of FOLDER is a checkpoint, named PREFIX and its name"""
 import json
+import os
 import sys
 import torch
 import transformers
@@ -30,13 +32,19 @@ def is_kept(name, p):
     return p.dim() < 2 or routes or any(part in name for part in ("embed_tokens", "conv1d", "bias"))
 
 
-folder, *names = sys.argv[1:]
 cases = {}
-for name in names:
-    expected = json.load(open(f"{folder}/{name}/expected.json"))
+sources = [
+    (prefix, f"{folder}/{name}")
+    for folder, prefix in zip(sys.argv[1::2], sys.argv[2::2])
+    for name in sorted(os.listdir(folder))
+    if os.path.exists(f"{folder}/{name}/expected.json")
+]
+for prefix, path in sources:
+    name = os.path.basename(path)
+    expected = json.load(open(f"{path}/expected.json"))
     ids = torch.tensor([expected["input_ids"] + expected["greedy_ids"][:-1]])
     first = len(expected["input_ids"]) - 1
-    model = AutoModelForCausalLM.from_pretrained(f"{folder}/{name}", attn_implementation="eager").float().eval()
+    model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager").float().eval()
     stored = {key: value.clone() for key, value in model.state_dict().items()}
     with torch.no_grad():
         want = model(ids).logits[0, first:]
@@ -52,5 +60,5 @@ for name in names:
             got = model(ids).logits[0, first:]
             case[f"int{bits}"] = round(float((got - want).square().sum().sqrt() / spread), 4)
             model.load_state_dict(stored)
-        cases[name] = case
+        cases[prefix + name] = case
 print(json.dumps(dict(made_with=f"transformers {transformers.__version__}", relative_error=cases)))

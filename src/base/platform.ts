@@ -54,6 +54,8 @@ export interface MessageSocket {
   /** Network address of the other end, where a server knows it. */
   readonly address?: string | undefined;
   send(message: Uint8Array): void;
+  /** Calls `send`; what it sends travels together, where the socket can do that. */
+  together?(send: () => void): void;
   /** send has copied the message when it returns, so that its memory may be written to. */
   readonly copies?: boolean | undefined;
   /** Bytes accepted by send and not yet handed to the network. */

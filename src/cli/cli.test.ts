@@ -368,6 +368,7 @@ describe("inspect", () => {
   ])("knows a %s", async (kind, args, facts) => {
     expect(await tacetJson("inspect", ...args)).toMatchObject({ kind, ...facts });
     const { stdout } = await tacet("inspect", ...args);
+    expect(stdout).not.toContain("[object");
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 

@@ -238,6 +238,12 @@ export class ClientConnection {
     });
   }
 
+  /** Calls `send`; the queries that it sends travel together. */
+  together(send: () => void): void {
+    if (this.#socket.together) this.#socket.together(send);
+    else send();
+  }
+
   close(): void {
     if (this.#lost) return;
     this.#send({ case: "goodbye", value: { reason: "" } });

@@ -16,7 +16,7 @@ const BURST_VECTORS = 16;
 const SAMPLES = { roundTrip: 64, burst: 16 };
 /** Before anything was measured: what a home's line sends in a millisecond, 20 Mbit/s, unless the provider is nearby. */
 const LIKELY_BYTES = 2500;
-const NEARBY_MS = 2;
+const NEARBY_MS = 1;
 
 /** The least of the last samples. */
 class RecentLeast {

@@ -15,7 +15,15 @@ class CountingSource {
   }
 
   make(vectors: number): OneTimeMasks {
-    const masks = { vectors, number: this.made.length } as unknown as OneTimeMasks;
+    return this.#add(vectors, true);
+  }
+
+  draw(vectors: number): OneTimeMasks {
+    return this.#add(vectors, false);
+  }
+
+  #add(vectors: number, hasProduct: boolean): OneTimeMasks {
+    const masks = { vectors, hasProduct, number: this.made.length } as unknown as OneTimeMasks;
     this.made.push(masks);
     return masks;
   }
@@ -86,10 +94,12 @@ describe("take", () => {
     expect(source.made).toHaveLength(4);
   });
 
-  it("makes masks of several vectors for their query alone", async () => {
+  it("draws masks of several vectors for their query alone", async () => {
     const { source, stock } = stockOf(1);
     await stock.ready();
-    expect(stock.take(5).vectors).toBe(5);
+    // a_0·s comes with the query.
+    expect(stock.take(5)).toMatchObject({ vectors: 5, hasProduct: false });
+    expect(stock.take(1)).toMatchObject({ vectors: 1, hasProduct: true });
     expect(source.made).toHaveLength(65);
   });
 

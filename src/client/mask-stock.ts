@@ -35,11 +35,11 @@ export class MaskStock {
     this.rest();
   }
 
-  /** Masks for a query of `vectors` vectors. */
+  /** Masks for a query of `vectors` vectors; of several they are not there yet, and are finished with the query. */
   take(vectors: number): OneTimeMasks {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (vectors !== 1) return this.#source.make(vectors);
+    if (vectors !== 1) return this.#source.draw(vectors);
     this.ensure();
     return this.#ready.pop() as OneTimeMasks;
   }

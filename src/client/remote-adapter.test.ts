@@ -198,6 +198,17 @@ describe("a key that the provider refuses", () => {
     expect(await errorOf(adapter, 1, 300)).toBeLessThan(2 ** -6);
   });
 
+  it("because connections go all the time is their failure, after four", async () => {
+    const { adapter } = await open();
+    // Of two queries the first is lost with its connection; the next connection does not know its key.
+    up = (message) => (message.case === "query" && queries().length % 2 === 1 ? "cut" : undefined);
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({
+      code: "connection_lost",
+    });
+    expect(queries()).toHaveLength(8);
+    expect(new Set(queries().map(({ ciphertext }) => toHex(ciphertext))).size).toBe(1);
+  });
+
   it("another failure is not a reason to try again", async () => {
     const { adapter } = await open();
     up = (message) => (message.case === "query" ? failure(14, message.value.id) : undefined);

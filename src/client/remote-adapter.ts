@@ -39,6 +39,8 @@ export interface QueryTransport extends KeySource {
   /** Milliseconds from Hello to Welcome. Default: 0, as of a provider in the same machine. */
   readonly welcomeMs?: number;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
+  /** Calls `send`; the queries that it sends travel together, where the transport can do that. */
+  together?(send: () => void): void;
 }
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
@@ -111,6 +113,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
   readonly #keys: KeyRing;
+  /** While queries are held back to travel together: what can wait until they have left. */
+  #later: (() => void)[] | undefined;
 
   /**
    * @param limits the transport's, read anew for each query: they may change
@@ -164,14 +168,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
     const bases = this.#effects.basesOf(first.group, second.group);
-    const one = this.#send(first, tokens);
-    let two: PendingQuery;
-    try {
-      two = this.#send(second, tokens);
-    } catch (error) {
-      wipe(one);
-      throw error;
-    }
+    const [one, two] = this.#sendBoth(first, second, tokens);
     // The first one's y is needed by both.
     let open = 2;
     const closed = () => {
@@ -181,6 +178,32 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       { wait: (targets) => this.#finish(one, targets).finally(closed) },
       { wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed) },
     ];
+  }
+
+  #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
+    const sent: PendingQuery[] = [];
+    const later: (() => void)[] = [];
+    this.#later = later;
+    try {
+      const send = () => {
+        for (const input of [first, second]) sent.push(this.#send(input, tokens));
+      };
+      if (this.#transport.together) this.#transport.together(send);
+      else send();
+    } catch (error) {
+      for (const query of sent) wipe(query);
+      throw error;
+    } finally {
+      this.#later = undefined;
+      for (const work of later) work();
+    }
+    return [sent[0], sent[1]];
+  }
+
+  /** Does what need not be done before a query leaves: now, or after the query that leaves with it. */
+  #whileAway(work: () => void): void {
+    if (this.#later) this.#later.push(work);
+    else work();
   }
 
   /** Encrypts x and sends it, in as many queries as the limits want. */
@@ -204,7 +227,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
         first += vectors;
       }
       // For the next group, or the first one of the next pass: while this query is on its way.
-      this.#stock.ensure();
+      this.#whileAway(() => this.#stock.ensure());
     } catch (error) {
       for (const { query } of sent) layer.discard(query);
       throw error;
@@ -306,7 +329,9 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
       // What the answer will be taken from: while it is on its way.
-      if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
+      this.#whileAway(() => {
+        if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
+      });
       answer = await pending;
       const now = performance.now();
       this.line.answered(query.vectors, now - start, answer.providerMs, now);

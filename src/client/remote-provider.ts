@@ -122,6 +122,12 @@ export class RemoteProvider implements KeySource {
     });
   }
 
+  /** Calls `send`; queries that leave at once travel together. */
+  together(send: () => void): void {
+    if (this.#connection) this.#connection.together(send);
+    else send();
+  }
+
   /**
    * Gets a key, over a new connection if the old one is lost; a provider that makes no more keys for now is asked again.
    *

@@ -165,7 +165,7 @@ export class CausalLm {
   readonly #runner: SegmentRunner;
   /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
   readonly #baseRunner: SegmentRunner | undefined;
-  /** On the same sessions, for drafts; absent where nothing adds to it outside the graph. */
+  /** On the same sessions, for drafts; absent where there are none. */
   readonly #draftRunner: SegmentRunner | undefined;
   /** Where caches are adapted from, until an invocation is found. */
   readonly #adaptedFrom: number;
@@ -363,7 +363,10 @@ export class CausalLm {
     return await this.#forward(ids, cache, 0, options);
   }
 
-  /** Whether it can {@link draft}. */
+  /**
+   * Whether it can {@link draft}: something is added to it outside the graph, and what its caches hold of a token can be
+   * taken back.
+   */
   get canDraft(): boolean {
     return this.#draftRunner !== undefined;
   }
@@ -373,7 +376,7 @@ export class CausalLm {
    * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
    * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
    *
-   * @throws TypeError where nothing is added outside the graph; TacetError aborted; what `choose` throws
+   * @throws TypeError where it cannot; TacetError aborted; what `choose` throws
    */
   async draft(cache: KvCache, { ids, most, choose, signal }: DraftOptions): Promise<number[]> {
     if (this.#draftRunner === undefined) throw new TypeError("the model has nothing to draft with");

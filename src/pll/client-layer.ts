@@ -81,6 +81,8 @@ export class ClientLayer {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #masks: MaskSource;
+  /** a_0. */
+  readonly #maskElement: WideElement;
   /** a_1, …, a_κ, transposed. */
   readonly #elements: readonly WideElement[];
   readonly #padded: number;
@@ -107,6 +109,7 @@ export class ClientLayer {
     this.#pool = pool;
     this.#masks = masks;
     const blocks = weightBlocks(inFeatures);
+    this.#maskElement = elements.wide(0, false);
     this.#elements = Array.from({ length: blocks }, (_, block) => elements.wide(1 + block, true));
     this.#padded = paddedLength(inFeatures);
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
@@ -151,7 +154,7 @@ export class ClientLayer {
   }
 
   /**
-   * Encrypts x under fresh masks.
+   * Encrypts x under fresh masks, to which a_0·s is added here where they are without.
    *
    * @param x activations (vectors, n) row-major
    * @param bytes where the query goes, (vectors, queryBytes)
@@ -193,6 +196,10 @@ export class ClientLayer {
         small: at(small, 2 * block * RING_DEGREE),
         count: Math.min(RING_DEGREE, n - block * RING_DEGREE),
       }));
+      if (!masks.hasProduct) {
+        const secret = at(masks.secrets, 2 * t * RING_DEGREE);
+        terms.push({ element: this.#maskElement, small: secret, count: RING_DEGREE });
+      }
       kernels.wideProduct(terms, words, keyLength);
       kernels.packTop(words, keyLength, uploadBits, this.#packedQuery);
       bytes.set(packed, t * this.queryBytes);

@@ -37,7 +37,10 @@ export function thinQr(
   return { q, t, k };
 }
 
-/** M ← (I − 2vvᵀ/‖v‖²)·M on rows [first, m) of M (m, n). */
+/**
+ * M ← (I − 2vvᵀ/‖v‖²)·M on rows [first, m) of M (m, n), where columns before `first` hold nothing in these rows that is
+ * read again: A's are done, and Q's are zero.
+ */
 function reflect(
   matrix: Float64Array,
   m: number,
@@ -49,11 +52,11 @@ function reflect(
   const dots = new Float64Array(n);
   for (let i = first; i < m; i++) {
     const factor = v[i - first];
-    for (let j = 0; j < n; j++) dots[j] += factor * matrix[i * n + j];
+    for (let j = first; j < n; j++) dots[j] += factor * matrix[i * n + j];
   }
   for (let i = first; i < m; i++) {
     const factor = (2 * v[i - first]) / squared;
-    for (let j = 0; j < n; j++) matrix[i * n + j] -= factor * dots[j];
+    for (let j = first; j < n; j++) matrix[i * n + j] -= factor * dots[j];
   }
 }
 

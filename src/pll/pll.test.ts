@@ -85,6 +85,28 @@ describe("private linear layer", () => {
     expect(y).toHaveLength(vectors * rows);
   });
 
+  it.each([96, 256, 300, 700, 2048, 4500])(
+    "n = %i: a query is the same bytes whether its masks were made ahead or with it",
+    (n) => {
+      const x = Float32Array.from({ length: 3 * n }, gaussianSource(9));
+      const make = () => makeLayer(gaussianMatrix(2, n, 7), 2, n, { random: seededRandom("ahead") });
+      const [ahead, atOnce] = [make(), make()];
+      const want = ahead.client.makeQuery(ahead.masks.make(3), x);
+      const masks = atOnce.masks.draw(3);
+      const got = atOnce.client.makeQuery(masks, x);
+      expect(got.bytes).toEqual(want.bytes);
+      const reply = atOnce.provider.answerQuery(atOnce.secret, got.bytes, 3);
+      for (const [layer, query] of [[ahead, want] as const, [atOnce, got] as const]) {
+        layer.client.applyKey(query, layer.key);
+      }
+      const result = atOnce.client.recoverResult(got, reply);
+      expect(result).toEqual(ahead.client.recoverResult(want, reply));
+      // Nothing of s, e or y stays.
+      const words = atOnce.kernels.words(masks.words, 3 * atOnce.parameters.keyLength);
+      expect(words.every((word) => word === 0)).toBe(true);
+    },
+  );
+
   it("never sends the same bytes for the same activation", () => {
     const { layer } = gaussianLayer(2, 96);
     const x = Float32Array.from({ length: 96 }, gaussianSource(4));

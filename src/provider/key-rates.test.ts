@@ -48,6 +48,8 @@ describe("KeyRates", () => {
     rates.charged("ann", "0 law", 1, 256);
     expect(takeAll().taken).toBe(1);
     rates.charged("ann", "0 law", 1024, 256);
+    // A group that is asked less changes nothing.
+    rates.charged("ann", "2 law", 5, 256);
     expect(takeAll().taken).toBe(8);
   });
 

@@ -357,8 +357,9 @@ describe("requests for keys", () => {
     say(lazy, fetchKey(1), fetchKey(2));
     await settle();
     expect(cases(lazy)).toEqual(["welcome", "keyMade"]);
-    // Another connection of the account goes on.
+    // Another connection of the account goes on; what the first one asked for is not even made.
     await fetched(quick, 1);
+    expect(cases(lazy)).toEqual(["welcome", "keyMade"]);
     lazy.server.bufferedBytes = 0;
     await until(() => heardOf(lazy, "keyPart").length === 4);
     await settle();
@@ -439,6 +440,22 @@ describe("a key that is being made", () => {
     expect(provider.waiting.bytes).toBe(0);
   });
 
+  it("is the only one of its account, whatever connections ask and whatever the pool could do; others go on", async () => {
+    const { begun, pool } = held();
+    const { open } = start({ pool: { ...pool, width: 4 } });
+    const clients = [await open(0), await open(0), await open(1)];
+    for (const client of clients) say(client, fetchKey(1));
+    await settle();
+    // One of ann's two connections, and bob's.
+    expect(begun).toHaveLength(2);
+    for (let i = 0; i < 6; i++) {
+      begun.shift()?.();
+      await settle();
+      expect(begun.length).toBeLessThanOrEqual(2);
+    }
+    for (const client of clients) expect(heardOf(client, "keyPart")).toHaveLength(2);
+  });
+
   it("does not hold up draining, and new ones are not begun", async () => {
     const { begun, pool } = held();
     const { open, provider } = start({ pool });
@@ -496,6 +513,12 @@ describe("without a store", () => {
     expect(failures(two)).toMatchObject([{ code: unknown_key.wire, queryId: 1 }]);
     expect(failures(one)).toMatchObject([{ code: worn_key.wire, queryId: 2 }]);
     expect(bytesOf(await fetched(one, 3, key.id))).toEqual(bytesOf(key));
+    // Each group is counted for itself, to its own last vector.
+    say(one, queryOf(4, second.id, vectorsPerKey, { group: 1 }), queryOf(5, second.id, 1, { group: 1 }));
+    await until(() => heardOf(one, "answer").length === 2);
+    await settle();
+    expect(heardOf(one, "answer").map(({ id }) => id)).toEqual([1, 4]);
+    expect(lastFailure(one)).toMatchObject({ code: worn_key.wire, queryId: 5 });
   });
 
   it("keys of an earlier process are unknown", async () => {

@@ -47,7 +47,7 @@ async function start(
     say(client, hello({ token }));
     return client;
   };
-  return { journal, store, provider, open, record, clock };
+  return { journal, store, provider, open, record, key, clock };
 }
 
 const query = (id: number, vectors?: number, change?: Record<string, unknown>) =>
@@ -97,6 +97,31 @@ describe("budgets", () => {
       words: (last(client).value as { words: Uint8Array }).words,
     });
     expect(last(second).value).toMatchObject({ id: 5, vectorsLeft: 8n });
+  });
+
+  it("charge the same bytes again under another key, and for another version of the bundle", async () => {
+    const { open, store, record, key } = await start();
+    const ciphertext = new Uint8Array(QUERY_BYTES).fill(98);
+    const client = open();
+    const other = await store.allocateKey(record.account);
+    say(
+      client,
+      query(1, 1, { ciphertext }),
+      queryOf(2, other, 1, { ciphertext }),
+      query(3, 1, { ciphertext }),
+    );
+    await settle();
+    const left = () => heard(client).map(({ value }) => (value as { vectorsLeft?: bigint }).vectorsLeft);
+    expect(left()).toEqual([undefined, 9n, 8n, 8n]);
+    // Under the new version's keys the bytes get another answer: one vector more that is learnt.
+    const made = await tinyBundle();
+    const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+    const next = await loadServedAdapter(memoryFileTree(files, "state"));
+    const [socket, server] = memorySockets();
+    new Provider([next], { store, now: () => NOW }).accept(server);
+    say(socket, hello({ token: key }), query(1, 1, { ciphertext }));
+    await settle();
+    expect(last(socket).value).toMatchObject({ id: 1, vectorsLeft: 7n });
   });
 
   it("of a window say when it is renewed", async () => {

@@ -3,7 +3,8 @@
  *   mask = (a_0·s)[0..k) + e mod 2^32.
  * A query adds what it hides to a mask (v = mask + y), so v is an RLWE encryption under a secret that is used once.
  * Everything here is independent of activations, groups and keys: masks may be made ahead of time, and any query may
- * take any of them.
+ * take any of them. For a query that cannot wait s and e are drawn alone: with y there is one inverse transform for the
+ * sum a_0·s + y, instead of two.
  *
  * All randomness is the ChaCha20 stream of a 256-bit key from the platform's CSPRNG; each mask takes the next 64-bit
  * nonce. The key is replaced every few batches, so that a process that is cloned or restored from a snapshot shares few
@@ -33,7 +34,9 @@ const SECRET_BYTES = 2 * RING_DEGREE;
 /** Masks of one query, in kernel memory. They serve once: a mask over two activations would show their difference. */
 export interface OneTimeMasks {
   readonly vectors: number;
-  /** (vectors, k) u32: mask. */
+  /** Whether words are masks. Else they are e alone, and whoever makes the query adds a_0·s: without it nothing is hidden. */
+  readonly hasProduct: boolean;
+  /** (vectors, k) u32: mask, or e. */
   readonly words: Address;
   /** (vectors, N) i16: s. */
   readonly secrets: Address;
@@ -74,18 +77,28 @@ export class MaskSource {
 
   /** Fresh masks for one query of `vectors` vectors. */
   make(vectors: number): OneTimeMasks {
+    return this.#draw(vectors, true);
+  }
+
+  /** Fresh s and e for one query of `vectors` vectors, without a_0·s. */
+  draw(vectors: number): OneTimeMasks {
+    return this.#draw(vectors, false);
+  }
+
+  #draw(vectors: number, hasProduct: boolean): OneTimeMasks {
     assertInteger(vectors, "vectors", 1, 1 << 20);
     // Asking the system takes 15 µs.
     if (this.#batches++ % BATCHES_PER_KEY === 0) this.#rekey();
     const masks: OneTimeMasks = {
       vectors,
+      hasProduct,
       words: this.#pool.acquire(4 * vectors * this.#keyLength),
       secrets: this.#pool.acquire(vectors * SECRET_BYTES),
       state: "fresh",
     };
     try {
       for (let t = 0; t < vectors; t++) {
-        this.#fill(at(masks.words, 4 * t * this.#keyLength), at(masks.secrets, t * SECRET_BYTES));
+        this.#fill(at(masks.words, 4 * t * this.#keyLength), at(masks.secrets, t * SECRET_BYTES), hasProduct);
       }
     } catch (error) {
       this.discard(masks);
@@ -108,24 +121,32 @@ export class MaskSource {
     this.#nonce = -1n;
   }
 
-  #fill(words: Address, secret: Address): void {
+  #fill(words: Address, secret: Address, hasProduct: boolean): void {
     const kernels = this.#kernels;
     const errorBytes = ERROR_RANDOM_BYTES * this.#keyLength;
     const randomBytes = roundUp(TERNARY_RANDOM_BYTES + errorBytes, RANDOM_CHUNK_BYTES);
     const errorOffset = randomBytes - errorBytes;
     const random = this.#pool.acquire(randomBytes);
-    const transformed = this.#pool.acquire(NTT_POLY_BYTES);
     try {
       do {
         this.#expand(random, randomBytes);
       } while (!kernels.sampleTernary(random, errorOffset, secret));
-      const secretNtt = kernels.secretToNtt(secret, transformed);
-      kernels.multiplyPublic(this.#element, secretNtt, words, this.#keyLength);
+      if (hasProduct) this.#multiply(secret, words);
       kernels.addErrors(words, this.#keyLength, at(random, errorOffset));
     } finally {
-      this.#pool.release(transformed, NTT_POLY_BYTES);
       this.#pool.release(random, randomBytes);
       kernels.wipeScratch();
+    }
+  }
+
+  /** words = (a_0·s)[0..k) */
+  #multiply(secret: Address, words: Address): void {
+    const transformed = this.#pool.acquire(NTT_POLY_BYTES);
+    try {
+      const secretNtt = this.#kernels.secretToNtt(secret, transformed);
+      this.#kernels.multiplyPublic(this.#element, secretNtt, words, this.#keyLength);
+    } finally {
+      this.#pool.release(transformed, NTT_POLY_BYTES);
     }
   }
 

@@ -15,8 +15,8 @@ import {
   goldenNames,
   greedyIds,
   lexicon,
-  temporaryFolder,
   type TestModel,
+  temporaryFolder,
 } from "../support/models.ts";
 import { checkPrivateAnswers } from "../support/private-answers.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";

@@ -20,7 +20,7 @@ import { temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { tallBundle } from "../support/tiny-bundle.ts";
 
-const SECONDS = process.env.SLOW ? 60 : 8;
+const SECONDS = process.env.SLOW ? 60 : 5;
 const TOTAL_BYTES = 32 << 20;
 const MESSAGE_BYTES = 8 << 20;
 const ATTACKERS = 60;

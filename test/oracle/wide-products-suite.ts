@@ -48,6 +48,15 @@ export function wideProductsSuite(build: KernelBuild): void {
       [3, 13, 1455],
       [5, N, 1],
       [2, 600, 0],
+      [1, 255, 1535],
+      [2, 256, 1536],
+      [1, 257, 1537],
+      [1, 511, 4],
+      [3, 512, 1456],
+      [1, 513, N],
+      [1, 1023, 1456],
+      [2, 1024, 1024],
+      [1, 1025, 1456],
     ])("%i terms of %i integers, %i coefficients, added to what is there", (count, length, coefficients) => {
       for (const transposed of [false, true]) {
         const terms = Array.from(
@@ -64,7 +73,7 @@ export function wideProductsSuite(build: KernelBuild): void {
     });
 
     it("terms of different lengths: the blocks of a layer, the last one short", () => {
-      const lengths = [N, N, 611];
+      const lengths = [N, 300, N, 611, 100];
       const terms = lengths.map(
         (length) => [randomWords(random, N), randomIntegers(random, length, -1500, 1500)] as const,
       );

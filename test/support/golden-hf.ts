@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** What the repository carries, and all of them, where they lie beside it. */
-const FOLDERS = [join(ROOT, "test/fixtures/golden-hf"), join(ROOT, "../shared/golden-hf")];
+/** What the repository carries, and larger ones that lie beside it on some machines. */
+const FOLDERS = { tiny: join(ROOT, "test/fixtures/golden-hf"), shared: join(ROOT, "../shared/golden-hf") };
 
 export interface GoldenHf {
   readonly input_ids: readonly number[];
@@ -15,18 +15,20 @@ export interface GoldenHf {
   readonly greedy_ids_adapter: readonly number[];
 }
 
-/** Of the names asked for, or of all, those that are there. */
-export function goldenHfNames(wanted?: readonly string[]): string[] {
-  const there = new Set(
-    FOLDERS.filter((folder) => existsSync(folder)).flatMap((folder) => readdirSync(folder)),
+/** All that are there: "tiny/" or "shared/", and the name. */
+export function goldenHfNames(): string[] {
+  return Object.entries(FOLDERS).flatMap(([kind, folder]) =>
+    (existsSync(folder) ? readdirSync(folder) : [])
+      .map((name) => `${kind}/${name}`)
+      .filter((name) => existsSync(join(goldenHfFolder(name), "expected.json")))
+      .sort(),
   );
-  const names = wanted ?? [...there].sort();
-  return names.filter((name) => there.has(name) && existsSync(join(goldenHfFolder(name), "expected.json")));
 }
 
 /** Holds the checkpoint, expected.json and the folder "adapter". */
 export function goldenHfFolder(name: string): string {
-  return FOLDERS.map((folder) => join(folder, name)).find((folder) => existsSync(folder)) ?? FOLDERS[0];
+  const [kind, rest] = name.split("/");
+  return join(FOLDERS[kind as keyof typeof FOLDERS], rest);
 }
 
 export function goldenHfOf(name: string): GoldenHf {

@@ -99,6 +99,7 @@ describe("the worked layer, by the engine", () => {
       vectors: 1,
       words: pool.acquire(4 * p.keyLength),
       secrets: pool.acquire(2 * RING_DEGREE),
+      hasProduct: true,
       state: "fresh",
     };
     kernels.words(masks.words, p.keyLength).set(worked.mask);

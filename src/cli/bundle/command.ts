@@ -5,8 +5,8 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
   program
     .command("bundle")
     .description("prepare an adapter for serving: a public bundle and the provider's private state")
-    .requiredOption("--adapter <dir>", "LoRA adapter in the PEFT layout")
-    .option("--base <dir>", "its base model, a Hugging Face folder (default: the embedded lexicon)")
+    .requiredOption("--adapter <dir>", "LoRA adapter in the PEFT layout, or its hub id")
+    .option("--base <dir>", "its base model, a Hugging Face folder or hub id (default: the embedded lexicon)")
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
     .option("--signing-key <file>", "sign the bundle with this key; made where there is none")

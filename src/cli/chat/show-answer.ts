@@ -46,13 +46,13 @@ export function statusOf({ end, start, first, last }: ShownAnswer, source: Opene
     parts[0] += `${speed} after ${showMs(between(start, first).totalMs)}`;
   }
   if (source.remote !== undefined) {
-    const { totalMs, baseMs, bytesUp, bytesDown, roundTrips, keys, keyBytes } = between(start, last);
+    const { totalMs, baseMs, bytesUp, bytesDown, exchanges, keys, keyBytes } = between(start, last);
     const share = totalMs > 0 ? Math.max(0, 1 - baseMs / totalMs) : 0;
     parts.push(`${Math.round(100 * share)} % for privacy`);
     parts.push(`${showBytes(bytesUp)} up, ${showBytes(bytesDown)} down`);
     if (end.drafts !== undefined) {
       const { accepted, drafted } = end.drafts;
-      const each = (roundTrips / Math.max(1, tokens)).toFixed(1);
+      const each = (exchanges / Math.max(1, tokens)).toFixed(1);
       parts.push(`${accepted} of ${drafted} drafts accepted, ${each} round trips a token`);
     }
     if (keys > 0) parts.push(`${keys} ${keys === 1 ? "key" : "keys"}, ${showBytes(keyBytes)}`);

@@ -24,7 +24,8 @@ model drafts them, and those that are right count. The answer is the same.
 If the provider is lost and does not come back, the exit code is 5. With --json
 what there is is still printed, and --resume FILE goes on from there as if
 nothing had happened, where --temperature draws only with the same --seed.
-Frequency and presence penalties then count from there. Without --json nothing is kept.
+Frequency and presence penalties then count from there. Without --json nothing
+is kept.
 
 Examples:
   tacet generate tender

@@ -197,7 +197,7 @@ function resultOf(
     bytesDown: all?.bytesDown ?? 0,
     roundTrips: all?.roundTrips ?? 0,
     vectors: all?.vectors ?? 0,
-    ...(decode !== undefined && made > 1 && { roundTripsPerToken: rounded(decode.roundTrips) }),
+    ...(decode !== undefined && made > 1 && { roundTripsPerToken: rounded(decode.exchanges) }),
     drafts,
     contextLength: model.contextLength,
     ...(remote === undefined

@@ -30,10 +30,12 @@ function printValue(label: string, text: string, indent: number): void {
   }
 }
 
-/** Rows of short cells; lists within a row go below it. */
+/** Rows of short cells; lists and records within a row go below it. */
 function printTable(rows: readonly Facts[], indent: number): void {
-  const columns = Object.keys(rows[0]).filter((key) => !isRecordList(rows[0][key]));
-  const lists = Object.keys(rows[0]).filter((key) => isRecordList(rows[0][key]));
+  const keys = Object.keys(rows[0]);
+  const records = keys.filter((key) => rows.some((row) => isFacts(row[key])));
+  const columns = keys.filter((key) => !isRecordList(rows[0][key]) && !records.includes(key));
+  const lists = keys.filter((key) => isRecordList(rows[0][key]));
   const cells = rows.map((row) => columns.map((key) => show(row[key])));
   const widths = columns.map((key, c) => Math.max(words(key).length, ...cells.map((row) => row[c].length)));
   const line = (row: readonly string[]) =>
@@ -47,6 +49,10 @@ function printTable(rows: readonly Facts[], indent: number): void {
   line(columns.map(words));
   for (const [r, row] of rows.entries()) {
     line(cells[r]);
+    for (const key of records) {
+      const text = `${words(key)}: ${show(rows[r][key])}`;
+      for (const part of wrap(text, WIDTH - indent - 4)) print(" ".repeat(indent + 4) + part);
+    }
     for (const key of lists) {
       for (const item of row[key] as Facts[]) {
         const [name, ...rest] = Object.entries(item);
@@ -79,5 +85,12 @@ function show(value: unknown): string {
   }
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(show).join(", ");
+  if (isFacts(value)) return showRecord(value);
   return oneLine(String(value ?? "none"));
+}
+
+/** What is set of a record, in one cell: "theta 10,000, scale 2". */
+function showRecord(record: Facts): string {
+  const set = Object.entries(record).filter(([, value]) => value !== undefined);
+  return set.map(([key, value]) => `${words(key)} ${show(value)}`).join(", ");
 }

@@ -16,6 +16,8 @@ export interface Reading {
   /** Without keys. */
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** Waits for answers that followed each other; two queries that are asked together are one. */
+  readonly exchanges: number;
   /** Answered queries. */
   readonly roundTrips: number;
   /** Activation vectors in them. */
@@ -36,6 +38,7 @@ export function readMeter({ model, remote }: OpenedModel): Reading {
     encryptionMs: cryptoMs,
     providerMs,
     wireMs,
+    exchanges: model.timings.exchanges,
     ...traffic,
   };
 }
@@ -48,6 +51,7 @@ const FIELDS = [
   "wireMs",
   "bytesUp",
   "bytesDown",
+  "exchanges",
   "roundTrips",
   "vectors",
   "keys",

@@ -4,6 +4,7 @@
  * of a logit, and no choice of these answers is that close (a change of a choice would fail these tests on any machine
  * alike, as answers and draws follow from seeds).
  */
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FAMILIES } from "../../../tools/checkpoint/shapes.ts";
@@ -14,6 +15,7 @@ import {
   openTestModel,
   temporaryFolder,
 } from "../../../test/support/models.ts";
+import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../../test/support/golden-hf.ts";
 import { seededModel } from "../../../test/support/seeded-models.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { CausalLm } from "../../model/causal-lm.ts";
@@ -77,11 +79,16 @@ function expectSame(got: Result, want: Result): void {
   }
 }
 
-async function expectNoDifference(model: CausalLm, promptIds: readonly number[]): Promise<DraftCounts> {
+/** One draft a pass and five in turns, or both with each seed. */
+async function expectNoDifference(
+  model: CausalLm,
+  promptIds: readonly number[],
+  counts: "in turns" | "both" = "both",
+): Promise<DraftCounts> {
   const draftCounts = { drafted: 0, accepted: 0 };
-  for (const sampling of SAMPLINGS) {
+  for (const [i, sampling] of SAMPLINGS.entries()) {
     const want = await answer(model, promptIds, { sampling, drafts: 0 });
-    for (const drafts of [1, 5]) {
+    for (const drafts of counts === "both" ? [1, 5] : [[5, 1][i % 2]]) {
       expectSame(await answer(model, promptIds, { sampling, drafts, draftCounts }), want);
     }
   }
@@ -94,6 +101,18 @@ describe("text with drafts is text without, greedy and with ten seeds", () => {
     const counts = await expectNoDifference(model, goldenOf(name).input_ids);
     console.log(`${name}: ${counts.accepted} of ${counts.drafted} drafts accepted`);
     expect(counts.drafted).toBeGreaterThan(100);
+    await model.dispose();
+  });
+
+  // Of the families that only transformers has written, all folders that are there.
+  it.each(goldenHfNames())("golden %s", async (name) => {
+    const base = goldenHfFolder(name);
+    const model = await (await openTestModel(base, join(base, "adapter"))).plaintext();
+    const counts = await expectNoDifference(model, goldenHfOf(name).input_ids, "in turns");
+    console.log(`${name}: ${counts.accepted} of ${counts.drafted} drafts accepted`);
+    // A layer's state of all tokens cannot be taken back: there nothing is drafted.
+    if (model.canDraft) expect(counts.drafted).toBeGreaterThan(50);
+    else expect(counts.drafted).toBe(0);
     await model.dispose();
   });
 

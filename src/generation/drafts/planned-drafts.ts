@@ -15,6 +15,11 @@ import {
 
 /** One pass reads a token and these at most: so many tokens the model takes for a step and not for a text. */
 export const MOST_DRAFTS = 31;
+/**
+ * A number of drafts is kept for so many passes. A provider sees how many vectors a pass has: what was right shall show in
+ * that as little as can be.
+ */
+const PLANNED_PASSES = 8;
 /** A provider that answers sooner is near: drafts would cost vectors for a gain that nobody sees. */
 const NEAR_MS = 2;
 /** Of a pass of one token: what another row costs the processor, until it is measured. */
@@ -54,6 +59,7 @@ export class PlannedDrafts implements Drafting {
   /** Vectors of drafts that were wrong. */
   #wasted = 0;
   #isRefused = false;
+  #plan = { count: 0, passes: 0 };
   /** Of the pass that is under way: rows, ids that the context would suggest, and of these how many were drafted. */
   #pass = { rows: 0, suggested: [] as readonly number[], looked: 0, modelMs: 0 };
 
@@ -142,7 +148,7 @@ export class PlannedDrafts implements Drafting {
     const room = this.#model.contextLength - cache.length - next.length;
     const allowed = Math.min(most, room, MOST_DRAFTS, this.#affordable());
     if (allowed < 1) return 0;
-    return drafts === undefined ? this.#worthwhile(allowed) : Math.min(drafts, allowed);
+    return Math.min(drafts ?? this.#planned(), allowed);
   }
 
   /** What the budget bears if all of them are wrong. */
@@ -153,12 +159,24 @@ export class PlannedDrafts implements Drafting {
     return left === undefined ? allowed : Math.min(allowed, left - this.#known.rowsUnderWay - 1);
   }
 
-  #worthwhile(most: number): number {
+  #planned(): number {
+    if (this.#plan.passes === 0) {
+      const count = this.#worthwhile();
+      if (count === undefined) return 0;
+      this.#plan = { count, passes: PLANNED_PASSES };
+    }
+    this.#plan.passes--;
+    return this.#plan.count;
+  }
+
+  /** undefined: too little is known. */
+  #worthwhile(): number | undefined {
     const line = this.#model.deltas?.line;
     const { cost, drafts, draftMs, tokenMs } = this.#known;
-    if (line === undefined || line.roundTripMs < NEAR_MS || !cost.isKnown) return 0;
+    if (line === undefined || !cost.isKnown) return undefined;
+    if (line.roundTripMs < NEAR_MS) return 0;
     const rowMs = this.#rowMs();
-    return bestCount(most, drafts.rate, {
+    return bestCount(MOST_DRAFTS, drafts.rate, {
       passMs: (rows) => cost.at(rows, rowMs),
       draftMs: draftMs ?? tokenMs ?? 0,
     });

@@ -3,7 +3,7 @@
 import type { Architecture } from "./architecture.ts";
 import { buildDecoder, NAMES } from "./build-decoder.ts";
 import { readActivation } from "./common-fields.ts";
-import { demand, flag, positive, withAliases } from "./config-fields.ts";
+import { flag, positive, withAliases } from "./config-fields.ts";
 import { refuseRelatives } from "./relatives.ts";
 import { readRotary } from "./rotary-config.ts";
 import { readSizes } from "./sizes.ts";
@@ -14,15 +14,18 @@ export const gptNeoX: Architecture = {
   describe(file) {
     const raw = withAliases(file, { partial_rotary_factor: "rotary_pct", rope_theta: "rotary_emb_base" });
     refuseRelatives(raw);
-    const sizes = readSizes(raw, {
-      layers: 44,
-      heads: 64,
-      hiddenSize: 6144,
-      mlpSize: 24576,
-      vocabSize: 50432,
-      trainedContext: 2048,
-    });
-    demand(raw, "num_key_value_heads", [sizes.heads]);
+    // The class has no field for kv heads.
+    const sizes = readSizes(
+      { ...raw, num_key_value_heads: null },
+      {
+        layers: 44,
+        heads: 64,
+        hiddenSize: 6144,
+        mlpSize: 24576,
+        vocabSize: 50432,
+        trainedContext: 2048,
+      },
+    );
     const bias = flag(raw, "attention_bias", true);
     return buildDecoder(sizes, {
       names: {

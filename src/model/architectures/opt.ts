@@ -19,7 +19,8 @@ export const opt: Architecture = {
     demand(raw, "do_layer_norm_before", [true]);
     demand(raw, "layer_norm_elementwise_affine", [true]);
     const sizes = readSizes(
-      raw,
+      // The class has no field for kv heads.
+      { ...raw, num_key_value_heads: null },
       {
         layers: 12,
         heads: 12,

@@ -14,8 +14,13 @@ const line = (roundTripMs: number, upMbits: number) => ({
 describe("the number of parts", () => {
   it("is one where nothing is waited for", () => {
     expect(planParts(512, undefined, COST, EXCHANGES)).toBe(1);
-    expect(planParts(512, line(0, 1e9), COST, EXCHANGES)).toBe(1);
+    expect(planParts(512, line(30, 1e9), COST, { count: 0, vectors: 0 })).toBe(1);
     expect(planParts(512, line(30, 20), COST, { count: 0, vectors: 0 })).toBe(1);
+  });
+
+  it("is one on loopback, whatever seems to limit it there", () => {
+    for (const vectorMs of [0, 0.02, 0.5])
+      expect(planParts(512, { roundTripMs: 0.3, vectorMs }, COST, EXCHANGES)).toBe(1);
   });
 
   it("is one for a few tokens, which are no faster in parts", () => {

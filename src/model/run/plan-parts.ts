@@ -30,6 +30,8 @@ export interface Exchanges {
 /** Tokens of a part at least: with fewer the products of matrices are slow. */
 const LEAST_TOKENS = 8;
 const MOST_PARTS = 16;
+/** A source so near is in this machine, or as good as that: the processor is what limits, and parts only cost. */
+const NEARBY_MS = 1;
 /** Parts are made where they save that share of the time at least: what is predicted is not exact. */
 const WORTHWHILE = 0.05;
 /** Of two numbers of parts the smaller one is taken unless the larger one saves so much. */
@@ -57,7 +59,7 @@ export function planParts(
   exchanges: Exchanges,
 ): number {
   const most = Math.min(MOST_PARTS, Math.floor(tokens / LEAST_TOKENS));
-  if (!line || exchanges.count === 0 || most < 2) return 1;
+  if (!line || line.roundTripMs < NEARBY_MS || exchanges.count === 0 || most < 2) return 1;
   const msOf = (parts: number) => readingMs(tokens, parts, line, cost, exchanges);
   let best = 2;
   for (let parts = 3; parts <= most; parts++) if (msOf(parts) < (1 - SIMILAR) * msOf(best)) best = parts;

@@ -60,6 +60,49 @@ describe("sockets", () => {
     expect(await closeOf(socket)).toBe(1000);
   });
 
+  it("send together what is sent together, and answer it so", async () => {
+    const waiting: number[] = [];
+    const server = await serve((socket) => {
+      socket.share?.welcome();
+      socket.onMessage = (message) => {
+        socket.send(message);
+        waiting.push(socket.bufferedBytes);
+      };
+    });
+    const socket = await connectSocket(server.url);
+    const got: number[] = [];
+    const arrived = (count: number) =>
+      new Promise<void>((resolve) => {
+        socket.onMessage = ([first]) => {
+          if (got.push(first) === count) resolve();
+        };
+      });
+    const alone = arrived(1);
+    socket.send(new Uint8Array(100).fill(1));
+    expect(socket.bufferedBytes).toBe(0);
+    await alone;
+    expect(waiting).toEqual([0]);
+    const both = arrived(3);
+    socket.together?.(() => {
+      socket.send(new Uint8Array(4000).fill(2));
+      socket.send(new Uint8Array(4000).fill(3));
+      expect(socket.bufferedBytes).toBeGreaterThan(8000);
+    });
+    expect(socket.bufferedBytes).toBe(0);
+    await both;
+    expect(got).toEqual([1, 2, 3]);
+    // Both came before the first answer left.
+    expect(waiting[1]).toBeGreaterThan(4000);
+    expect(waiting[2]).toBeGreaterThan(8000);
+    expect(() =>
+      socket.together?.(() => {
+        throw new Error("no");
+      }),
+    ).toThrow("no");
+    socket.send(new Uint8Array(10));
+    expect(socket.bufferedBytes).toBe(0);
+  });
+
   it("say what is wrong with a URL's scheme, or a certificate", async () => {
     const folder = fileURLToPath(new URL("../../../../test/fixtures/tls/", import.meta.url));
     const tls = { certFile: `${folder}first.cert.pem`, keyFile: `${folder}first.key.pem` };

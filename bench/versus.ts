@@ -1,0 +1,285 @@
+// This version beside another one, in turns, in one run:
+//
+//   git clone . ../tacet-old && (cd ../tacet-old && git checkout d2f72ba && npm ci)
+//   npm run bench -- versus --other=../tacet-old
+//
+// d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
+// commit is beside must have what is imported here under the same names, built.
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import {
+  type BenchOptions,
+  formatMs,
+  formatTiming,
+  markdownTable,
+  measure,
+  type Section,
+  significant,
+  type Timing,
+} from "./harness.ts";
+import { normalSource } from "./random-layer.ts";
+
+const HERE = fileURLToPath(new URL("..", import.meta.url));
+const WIDTHS = [4096, 14_336];
+const ROWS = 8;
+const BATCHES = [1, 64];
+const LONG_PROMPT = 64;
+const TURNS = 3;
+
+// biome-ignore lint/suspicious/noExplicitAny: the modules of another version have no types here
+type Modules = any;
+
+interface Version {
+  readonly name: string;
+  readonly folder: string;
+  readonly load: (file: string) => Promise<Modules>;
+}
+
+export async function run(options: BenchOptions): Promise<Section[]> {
+  if (options.other === undefined) {
+    throw new Error("say which version: --other=FOLDER, of a clone in which npm ci has run");
+  }
+  const versions = [versionAt("other", resolve(options.other)), versionAt("this", HERE)];
+  return [await compareProviders(versions, options), await compareTokens(versions, options)];
+}
+
+function versionAt(name: string, folder: string): Version {
+  const dist = join(folder, "dist");
+  if (!existsSync(dist)) throw new Error(`${folder} is not built: run npm ci there`);
+  return { name, folder, load: (file) => import(pathToFileURL(join(dist, file)).href) };
+}
+
+/** What a provider does: answers, and the share of a key that each vector has. */
+interface ProviderSide {
+  readonly name: string;
+  readonly answer: (vectors: number) => void;
+  /** Makes what 1 / `served` of a vector needs; undefined where there are no keys. */
+  readonly key: { readonly make: () => void; readonly served: number } | undefined;
+}
+
+async function compareProviders(versions: readonly Version[], { quick }: BenchOptions): Promise<Section> {
+  const runs = quick ? { minRuns: 3, minMs: 20 } : { minRuns: 20, minMs: 700 };
+  const rows: string[][] = [];
+  for (const n of WIDTHS) {
+    const sides: ProviderSide[] = [];
+    for (const version of versions) sides.push(await providerSide(version, n));
+    for (const vectors of BATCHES) {
+      const answers = inTurns(sides, ({ answer }) => measure("answer", () => answer(vectors), runs));
+      const keys = inTurns(sides, ({ key }) => (key ? measure("key", key.make, runs) : undefined));
+      for (const [i, { name, key }] of sides.entries()) {
+        const [answer, made] = [answers[i], keys[i]];
+        const share = key && made ? made.median / key.served : 0;
+        const each = (answer?.median ?? Number.NaN) / vectors;
+        rows.push([
+          String(n),
+          String(vectors),
+          name,
+          formatMs(each),
+          made ? formatTiming(made) : "none",
+          formatMs(share),
+          significant(1000 / (each + share)),
+        ]);
+      }
+    }
+  }
+  const head = [
+    "n",
+    "T",
+    "version",
+    "answer, a vector",
+    "make a key",
+    "its share",
+    "vectors/s, keys included",
+  ];
+  return { title: `A provider's core, r = ${ROWS}`, body: markdownTable(head, rows) };
+}
+
+/** Each side's middle one of some measurements that were made in turns. */
+function inTurns<Side, T extends Timing | undefined>(sides: readonly Side[], time: (side: Side) => T): T[] {
+  const all = Array.from({ length: TURNS }, () => sides.map(time));
+  return sides.map(
+    (_, i) => all.map((turn) => turn[i]).toSorted((a, b) => (a?.median ?? 0) - (b?.median ?? 0))[TURNS >> 1],
+  );
+}
+
+async function providerSide({ name, load }: Version, n: number): Promise<ProviderSide> {
+  const pll = await load("entry/pll.js");
+  const {
+    BufferPool,
+    DEFAULT_PARAMETERS: parameters,
+    Kernels,
+    ProviderLayer,
+    quantizeRows,
+    systemRandom,
+  } = pll;
+  const real = Float64Array.from({ length: ROWS * n }, normalSource(n));
+  const kernels = Kernels.load();
+  const pool = new BufferPool(kernels);
+  const bundleId = new Uint8Array(16);
+  systemRandom(bundleId);
+  const shape = { parameters, rows: ROWS, inFeatures: n };
+  if (pll.setup === undefined) {
+    const { integers: weights } = quantizeRows(real, ROWS, n, parameters.rowNorm, [ROWS]);
+    const elements = new pll.PublicElements(kernels, pool, bundleId);
+    const layer = new ProviderLayer(kernels, pool, elements, { ...shape, weights });
+    const seed = new Uint8Array(32);
+    systemRandom(seed);
+    const secret = layer.deriveSecret(seed);
+    const make = () => {
+      layer.encryptWeights(seed);
+      layer.releaseSecret(layer.deriveSecret(seed));
+    };
+    const query = (vectors: number) => new Uint8Array(vectors * layer.queryBytes).fill(85);
+    return {
+      name,
+      answer: (vectors) => layer.answerQuery(secret, query(vectors), vectors),
+      key: { make, served: parameters.vectorsPerKey },
+    };
+  }
+  // The form without keys.
+  const { layoutOf, weightBits } = await load("rlwe/parameters.js");
+  const { integers: weights } = quantizeRows(real, ROWS, n, weightBits(parameters, n), [ROWS]);
+  const elements = pll.expandLayout(kernels, pool, layoutOf(parameters, n), bundleId, 0);
+  const { padding } = pll.setup(
+    kernels,
+    pool,
+    { ...shape, elements, weights, context: [bundleId] },
+    systemRandom,
+  );
+  const layer = new ProviderLayer(kernels, pool, { ...shape, weights, padding });
+  const query = (vectors: number) => new Uint8Array(vectors * layer.queryBytes).fill(85);
+  return { name, answer: (vectors) => layer.answerQuery(query(vectors), vectors), key: undefined };
+}
+
+interface TokenSide {
+  readonly name: string;
+  /** The private model, and plaintext LoRA in the same engine. */
+  readonly models: readonly [Modules, Modules];
+  /** By model. */
+  readonly steps: readonly [number[], number[]];
+  readonly prompts: readonly [number[], number[]];
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Decode steps of the same answers, and a prompt, of both versions in turns, each against plaintext LoRA. */
+async function compareTokens(versions: readonly Version[], { quick }: BenchOptions): Promise<Section> {
+  const lexicon = join(HERE, "models/lexicon");
+  const { entries } = JSON.parse(readFileSync(join(lexicon, "expected.json"), "utf8"));
+  const chosen = quick ? entries.slice(0, 2) : entries;
+  const sides: TokenSide[] = [];
+  try {
+    for (const version of versions) sides.push(await tokenSide(version, lexicon));
+    for (const [turn, entry] of [chosen[0], ...chosen, ...chosen].entries()) {
+      for (const side of sides) {
+        for (const which of [0, 1] as const) {
+          await side.ready();
+          await runAnswer(side, which, entry, turn > 0);
+        }
+      }
+    }
+    const rows = sides.map(({ name, steps: [hidden, plain], prompts }) => [
+      name,
+      String(hidden.length),
+      median(plain).toFixed(2),
+      median(hidden).toFixed(2),
+      `${(median(hidden) / median(plain)).toFixed(2)}×`,
+      (hidden.reduce((sum, ms) => sum + ms, 0) / hidden.length).toFixed(2),
+      ...[prompts[1], prompts[0]].map((list) => median(list).toFixed(1)),
+    ]);
+    const head = [
+      ...["version", "steps", "plaintext LoRA, ms a token", "private", "ratio", "private, mean"],
+      ...[`prompt of ${LONG_PROMPT}, plaintext`, "private"],
+    ];
+    return { title: "The embedded model on loopback", body: markdownTable(head, rows) };
+  } finally {
+    for (const side of sides) await side.close();
+  }
+}
+
+async function tokenSide({ name, folder, load }: Version, lexicon: string): Promise<TokenSide> {
+  const { nodeFileTree, nodePlatform } = await load("platform/node.js");
+  const { openCheckpoint } = await load("weights/checkpoint.js");
+  const { openLoraAdapter } = await load("weights/lora-adapter.js");
+  const { fitAdapter } = await load("model/adapter/fit-adapter.js");
+  const { LocalLora } = await load("model/adapter/local-lora.js");
+  const { CausalLm } = await load("model/causal-lm.js");
+  const { openPrivateModel } = await load("client/client.js");
+  const { fingerprintCheckpoint } = await load("weights/fingerprint.js");
+  const { createBundle } = await load("bundle/create-bundle.js");
+  const { writeStateFolder } = await load("library/node-state-folder.js");
+  const { systemRandom } = await load("ring/random-source.js");
+  const platform = nodePlatform();
+  const base = await openCheckpoint(nodeFileTree(join(lexicon, "base")));
+  const adapter = await openLoraAdapter(nodeFileTree(join(lexicon, "law-adapter")));
+  const groups = fitAdapter(adapter, base);
+  const baseFingerprint = await fingerprintCheckpoint(base);
+  const state = mkdtempSync(join(tmpdir(), "tacet-versus-"));
+  // Which the form without keys wants to know.
+  const output = (await load("entry/pll.js")).setup ? { output: "public-basis" } : {};
+  const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules, ...output };
+  await writeStateFolder(join(state, "state"), await createBundle(input, systemRandom));
+  const { child, url } = await startProvider(folder, join(state, "state"));
+  const joined = await openPrivateModel(platform, { base, provider: url });
+  const plain = await CausalLm.load(base, platform.tensors, { deltas: new LocalLora(adapter, groups) });
+  return {
+    name,
+    models: [joined.model, plain],
+    steps: [[], []],
+    prompts: [[], []],
+    ready: () => joined.adapter.ready(),
+    async close() {
+      await joined.close();
+      child.kill();
+      rmSync(state, { recursive: true, force: true });
+    },
+  };
+}
+
+async function startProvider(folder: string, state: string): Promise<{ child: ChildProcess; url: string }> {
+  const main = join(folder, "dist/cli/main.js");
+  const child = spawn(process.execPath, [main, "provider", "--state", state, "--port", "0"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [out, log] = ["", ""];
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
+  const url = await new Promise<string>((found, failed) => {
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+      const match = /listening on (wss?:\/\/\S+)/.exec(out);
+      if (match) found(match[1]);
+    });
+    child.once("exit", () => failed(new Error(`the provider of ${folder} did not start: ${log}`)));
+  });
+  return { child, url };
+}
+
+async function runAnswer(
+  { models, steps, prompts }: TokenSide,
+  which: 0 | 1,
+  entry: { prompt_ids: number[]; adapter: { ids: number[] } },
+  record: boolean,
+): Promise<void> {
+  const model = models[which];
+  const forward = async (ids: readonly number[], cache: unknown, times: number[]) => {
+    const start = performance.now();
+    await model.forward(ids, cache);
+    if (record) times.push(performance.now() - start);
+  };
+  const cache = model.newCache();
+  await model.forward(entry.prompt_ids, cache);
+  for (const id of entry.adapter.ids.slice(0, -1)) await forward([id], cache, steps[which]);
+  cache.dispose();
+  const long = model.newCache();
+  const prompt = Array.from({ length: LONG_PROMPT }, (_, i) => entry.prompt_ids[i % entry.prompt_ids.length]);
+  await forward(prompt, long, prompts[which]);
+  long.dispose();
+}
+
+function median(samples: readonly number[]): number {
+  return samples.toSorted((a, b) => a - b)[samples.length >> 1];
+}
