@@ -6,6 +6,7 @@ import { TacetError } from "../base/errors.ts";
 import { groupMark, markAmplitude } from "../pll/marks.ts";
 import type { ServedAdapter } from "../provider/provider.ts";
 import { evidenceOf } from "./evidence.ts";
+import { projectionEvidence } from "./projection-evidence.ts";
 import { groupScore, log10Innocent, type ScoredGroup, variance } from "./score.ts";
 import { inUnitsOfW, type Suspect } from "./suspect.ts";
 
@@ -65,6 +66,9 @@ export async function traceCopy(
     const { modules, inFeatures } = manifest.groups[g];
     const { weights } = layers[g].copyInput();
     const y = new Float32Array(weights.length);
+    const odds = layers[g].oddsOf(groupMark(parameters, markSecret, utf8(""), g));
+    const whole = new Float64Array(weights.length);
+    const amplitude = markAmplitude(parameters);
     let first = 0;
     for (const [i, module] of modules.entries()) {
       all++;
@@ -75,12 +79,15 @@ export async function traceCopy(
         found++;
         const { bases, scales } = bundle.groups[g];
         const own = inUnitsOfW(difference, module, inFeatures, bases[i], scales[first]);
-        y.set(evidenceOf(own, rows, module.rows, markAmplitude(parameters)), at);
+        whole.set(own, at);
+        y.set(evidenceOf(own, rows, module.rows, amplitude), at);
       }
       first += module.rows;
     }
+    const more = projectionEvidence(whole, weights, odds, weights.length / inFeatures, amplitude);
+    for (let i = 0; i < y.length; i++) y[i] += more[i];
     weights.fill(0);
-    return { y, odds: layers[g].oddsOf(groupMark(parameters, markSecret, utf8(""), g)) };
+    return { y, odds };
   };
   for (const g of manifest.groups.keys()) {
     onProgress(g / manifest.groups.length);

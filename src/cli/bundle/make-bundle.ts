@@ -13,14 +13,20 @@ import { Progress } from "../shared/progress.ts";
 export async function makeBundle(
   checkpoint: Checkpoint,
   adapter: LoraAdapter,
-  options: { name: string; text?: AdapterText | undefined; signal: AbortSignal },
+  options: {
+    name: string;
+    text?: AdapterText | undefined;
+    markSecret?: Uint8Array | undefined;
+    signal: AbortSignal;
+  },
 ): Promise<CreatedBundle> {
   const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { name, text } = options;
+  const { name, text, markSecret } = options;
   const input: CreateBundleInput = {
     ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules },
     text,
+    markSecret,
     invocationTokens: adapter.invocationTokens,
   };
   return await Progress.during("making the bundle", (update) =>
