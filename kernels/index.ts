@@ -17,4 +17,5 @@ export { addMarks } from "./marks";
 export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
 export { addUniform, sampleUniform } from "./uniform";
-export { addWide, beginWide, finishWide, prepareWide, transformSmall } from "./wide-product";
+export { addWide, finishWide, prepareWide, transformSmall, wideProductOf } from "./wide-product";
+export { wipe, wipeScratch } from "./wipe";

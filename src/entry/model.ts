@@ -20,6 +20,7 @@ export {
   type CachedGenerateOptions,
 } from "../generation/cached-context.ts";
 export { ChatSession, type ChatSessionOptions, type ChatText } from "../generation/chat-session.ts";
+export type { DraftCounts } from "../generation/drafts/drafting.ts";
 export {
   type GeneratedToken,
   type GenerateEnd,
@@ -32,12 +33,13 @@ export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts"
 export type { PenaltyOptions } from "../generation/logit-penalties.ts";
 export type { SampleOptions } from "../generation/sample-token.ts";
 export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
-export { fitAdapter } from "../model/adapter/fit-adapter.ts";
-export { LocalLora } from "../model/adapter/local-lora.ts";
+export { type FittedAdapter, fitAdapter } from "../model/adapter/fit-adapter.ts";
+export { type LocalAdapter, LocalLora } from "../model/adapter/local-lora.ts";
 export {
   type BaseOptions,
   CausalLm,
   type DeltaUse,
+  type DraftOptions,
   type ForwardOptions,
   inputGroupsOf,
   type LoadOptions,
@@ -47,11 +49,12 @@ export type {
   AdaptedGroup,
   DeltaSource,
   GroupInput,
+  Line,
   LowRankSource,
   PendingDelta,
 } from "../model/delta-source.ts";
 export type { DecoderConfig } from "../model/graph/decoder.ts";
-export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
+export type { CacheShape, KeysAndValues, LayerCache, States } from "../model/graph/pass-values.ts";
 export { KvCache } from "../model/kv-cache.ts";
 export type { ForwardTimings } from "../model/run/segment-runner.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
@@ -73,5 +76,11 @@ export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts"
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
-export { type LoraAdapter, type LoraModule, openLoraAdapter } from "../weights/lora-adapter.ts";
-export type { Dtype, TensorInfo } from "../weights/safetensors.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
+export {
+  type AdapterParts,
+  type LoraAdapter,
+  type LoraModule,
+  openLoraAdapter,
+} from "../weights/lora-adapter.ts";
+export type { Dtype, StoredTensor, TensorInfo } from "../weights/safetensors.ts";

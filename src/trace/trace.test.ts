@@ -88,8 +88,7 @@ const TARGETS: readonly (() => Promise<Target>)[] = [
       return {
         adapter: "law",
         baseFingerprint: await fingerprintCheckpoint(checkpoint),
-        groups: fitAdapter(adapter, checkpoint),
-        modules: adapter.modules,
+        ...(await fitAdapter(adapter, checkpoint)),
       };
     }),
   () => seeded(896),

@@ -2,6 +2,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { randomWeights, type Shapes, SmallModels } from "../../../../test/support/small-models.ts";
 import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { nodePlatform } from "../../../platform/node.ts";
+import { NO_CHANGES } from "../../../weights/base-changes.ts";
+import { ChangesInUse } from "../changes-in-use.ts";
 import { originalWeights } from "../../weights/weight-source.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
@@ -131,6 +133,7 @@ async function mixed(
     groupAt: new Map(),
     pairable: new Set(),
     loras: new Map(),
+    changes: new ChangesInUse(NO_CHANGES),
   });
   const given = (name: string, width: number) => builder.given(name, "float32", [1, "tokens", width]);
   const y = mixExperts(builder, layer, given("x", HIDDEN), given("scores", EXPERTS));
