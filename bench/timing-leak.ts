@@ -144,6 +144,7 @@ function cases(): Case[] {
     secretCase(),
     queryCase("x = 0 / random", new Float32Array(IN_FEATURES), random),
     queryCase("one huge entry / random", spike, random),
+    promptQueryCase(),
     hiddenPartCase(),
     keyCase("x = 0 / random", new Float32Array(IN_FEATURES), random),
     keyCase("one huge entry / random", spike, random),
@@ -170,6 +171,23 @@ function cases(): Case[] {
       prepare(which) {
         mask = masks.make(1);
         x.set(inputs[which]);
+      },
+      run: () => (query = client.makeQuery(mask, x)),
+      finish: () => client.discard(query),
+    };
+  }
+
+  /** Of a prompt: s and e are drawn, a_0·s + y is one sum. */
+  function promptQueryCase(): Case {
+    const x = new Float32Array(IN_FEATURES);
+    let mask = masks.draw(1);
+    let query = client.makeQuery(mask, x);
+    return {
+      name: "query of a prompt (a_0·s + y)",
+      classes: "x = 0 / random",
+      prepare(which) {
+        mask = masks.draw(1);
+        x.set(which === 0 ? new Float32Array(IN_FEATURES) : random);
       },
       run: () => (query = client.makeQuery(mask, x)),
       finish: () => client.discard(query),

@@ -216,16 +216,20 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const platform = nodePlatform();
   const base = await openCheckpoint(nodeFileTree(join(lexicon, "base")));
   const adapter = await openLoraAdapter(nodeFileTree(join(lexicon, "law-adapter")));
-  const groups = fitAdapter(adapter, base);
+  // Older versions gave the groups alone.
+  const fitted = await fitAdapter(adapter, base);
+  const isOld = Array.isArray(fitted);
   const baseFingerprint = await fingerprintCheckpoint(base);
   const state = mkdtempSync(join(tmpdir(), "tacet-versus-"));
   // Which the form without keys wants to know.
   const output = (await load("entry/pll.js")).setup ? { output: "public-basis" } : {};
-  const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules, ...output };
+  const parts = isOld ? { groups: fitted, modules: adapter.modules } : fitted;
+  const input = { adapter: "law", baseFingerprint, ...parts, ...output };
   await writeStateFolder(join(state, "state"), await createBundle(input, systemRandom));
   const { child, url } = await startProvider(folder, join(state, "state"));
   const joined = await openPrivateModel(platform, { base, provider: url });
-  const plain = await CausalLm.load(base, platform.tensors, { deltas: new LocalLora(adapter, groups) });
+  const deltas = isOld ? new LocalLora(adapter, fitted) : new LocalLora(fitted);
+  const plain = await CausalLm.load(base, platform.tensors, { deltas });
   return {
     name,
     models: [joined.model, plain],
