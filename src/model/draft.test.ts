@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all(models.map((model) => model.dispose())));
 
-const lora = () => new LocalLora(test.adapter, fitAdapter(test.adapter, test.checkpoint));
+const lora = async () => new LocalLora(await fitAdapter(test.adapter, test.checkpoint));
 const likeliest = (logits: Float32Array) => logits.indexOf(Math.max(...logits));
 
 async function load(options: Parameters<typeof CausalLm.load>[2]): Promise<CausalLm> {
@@ -25,7 +25,7 @@ async function load(options: Parameters<typeof CausalLm.load>[2]): Promise<Causa
 }
 
 it("is what the base model says, from an empty cache", async () => {
-  const model = await load({ deltas: lora() });
+  const model = await load({ deltas: await lora() });
   const cache = model.newCache();
   const asked = { ids: want.input_ids, most: 8, choose: likeliest };
   expect(await model.draft(cache, asked)).toEqual(want.greedy_ids.slice(0, 8));
@@ -43,7 +43,7 @@ it("is what the base model says, from an empty cache", async () => {
 
 it("is what another adapter says where there is one to draft with", async () => {
   const [model] = await CausalLm.loadShared(test.checkpoint, nodePlatform().tensors, [
-    { deltas: lora(), draftDeltas: lora() },
+    { deltas: await lora(), draftDeltas: await lora() },
   ]);
   models.push(model);
   const asked = { ids: want.input_ids, most: 8, choose: likeliest };
@@ -52,7 +52,7 @@ it("is what another adapter says where there is one to draft with", async () => 
 
 it("tells whoever chooses what was drafted before, and ends with the context", async () => {
   const contextLength = want.input_ids.length + 3;
-  const model = await load({ deltas: lora(), contextLength });
+  const model = await load({ deltas: await lora(), contextLength });
   const seen: (readonly number[])[] = [];
   const drafted = await model.draft(model.newCache(), {
     ids: want.input_ids,
@@ -67,7 +67,7 @@ it("tells whoever chooses what was drafted before, and ends with the context", a
 });
 
 it("leaves the cache as it was when it is broken off, and is refused where nothing is added", async () => {
-  const model = await load({ deltas: lora() });
+  const model = await load({ deltas: await lora() });
   const cache = model.newCache();
   const controller = new AbortController();
   const choose = (logits: Float32Array) => {

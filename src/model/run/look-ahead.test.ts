@@ -47,8 +47,11 @@ class Noted implements DeltaSource {
   failAt = Number.NaN;
   #begins = 0;
 
-  constructor(checkpoint: Checkpoint, adapter: LoraAdapter) {
-    const inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+  static async of(checkpoint: Checkpoint, adapter: LoraAdapter): Promise<Noted> {
+    return new Noted(new LocalLora(await fitAdapter(adapter, checkpoint)));
+  }
+
+  private constructor(inner: LocalLora) {
     this.inner = inner;
     this.lowRank = {
       rankOf: (group) => inner.rankOf(group),
@@ -105,7 +108,8 @@ const FAMILIES: readonly Family[] = ["llama", "qwen2", "qwen3", "mistral", "chat
 describe.each(FAMILIES)("%s", (family) => {
   it("gives the same with look-ahead, without, and with the adapter inside the graph", async () => {
     const { checkpoint, adapter } = await open(family);
-    const source = () => new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const fitted = await fitAdapter(adapter, checkpoint);
+    const source = () => new LocalLora(fitted);
     const plain = await load(checkpoint, { deltas: source(), lookAhead: false });
     const want = await logitsOf(plain);
     const ahead = await load(checkpoint, { deltas: source() });
@@ -122,7 +126,7 @@ describe.each(FAMILIES)("%s", (family) => {
 describe("look-ahead", () => {
   it("asks a pair together in decode steps and one after the other in prompts", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     await model.forward(IDS.slice(0, 3), cache);
@@ -140,6 +144,28 @@ describe("look-ahead", () => {
     expect(deltas.log).toEqual(step); // once for the source
   });
 
+  // As docs/network.md has it, for two layers.
+  it.each([
+    ["q, v", ["q_proj", "v_proj"], 2, 2],
+    ["q, k, v, o", ["q_proj", "k_proj", "v_proj", "o_proj"], 4, 4],
+    ["gate, up", ["gate_proj", "up_proj"], 2, 2],
+    ["gate, up, down", ["gate_proj", "up_proj", "down_proj"], 4, 4],
+    ["o, gate, up", ["o_proj", "gate_proj", "up_proj"], 2, 4],
+    ["q, k, v, down", ["q_proj", "k_proj", "v_proj", "down_proj"], 3, 4],
+    ["all seven", ADAPTABLE.llama, 5, 8],
+  ])("%s: so many exchanges a token, and so many vectors", async (_, modules, exchanges, vectors) => {
+    const { checkpoint, adapter } = await open("llama", modules);
+    const deltas = await Noted.of(checkpoint, adapter);
+    const model = await load(checkpoint, { deltas });
+    const cache = model.newCache();
+    await model.forward([IDS[0]], cache);
+    deltas.log.length = 0;
+    const before = model.timings.exchanges;
+    await model.forward([IDS[1]], cache);
+    expect(model.timings.exchanges - before).toBe(exchanges);
+    expect(deltas.log.filter((line) => line.startsWith("ask"))).toHaveLength(vectors);
+  });
+
   it("is left out where a module between is not adapted", async () => {
     const { checkpoint, adapter } = await open("llama", [
       "q_proj",
@@ -148,10 +174,10 @@ describe("look-ahead", () => {
       "up_proj",
       "down_proj",
     ]);
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const ahead = await logitsOf(await load(checkpoint, { deltas }));
     expect(deltas.log.some((line) => line.includes("ahead"))).toBe(false);
-    const source = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const source = new LocalLora(await fitAdapter(adapter, checkpoint));
     expectClose(ahead, await logitsOf(await load(checkpoint, { deltas: source, lookAhead: false })));
     expectClose(ahead, await logitsOf(await load(checkpoint, { adapter })));
   });
@@ -159,8 +185,8 @@ describe("look-ahead", () => {
   it.each([8, 9, 12, 13, 14, 15, 17, 18])("goes on after query %i has failed", async (failAt) => {
     // 0 to 7: the prompt; 8 to 10: effects; 11 to 18: the step, of which 12 and 13 are a pair.
     const { checkpoint, adapter } = await open("llama");
-    const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
-    const deltas = new Noted(checkpoint, adapter);
+    const want = await logitsOf(await load(checkpoint, { deltas: await Noted.of(checkpoint, adapter) }));
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     const got = [await model.forward(IDS.slice(0, 4), cache)];
@@ -173,7 +199,7 @@ describe("look-ahead", () => {
 
   it("stops while it waits for a pair", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     await model.forward(IDS.slice(0, 4), cache);
@@ -193,7 +219,7 @@ describe("look-ahead", () => {
 
   it("asks nothing more of a prompt that was stopped", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const controller = new AbortController();
     const begin = deltas.begin.bind(deltas);
@@ -213,7 +239,7 @@ describe("look-ahead", () => {
 
   it("waits as many steps as it is told before it asks for the effects", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas, lookAheadAfter: 2 });
     const cache = model.newCache();
     const asksAhead = async (id: number) => {
@@ -228,8 +254,8 @@ describe("look-ahead", () => {
     "does without where it is refused: %s",
     async (code) => {
       const { checkpoint, adapter } = await open("llama");
-      const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
-      const deltas = new Noted(checkpoint, adapter);
+      const want = await logitsOf(await load(checkpoint, { deltas: await Noted.of(checkpoint, adapter) }));
+      const deltas = await Noted.of(checkpoint, adapter);
       const begin = deltas.begin.bind(deltas);
       deltas.begin = (group, x, tokens) => {
         const pending = begin(group, x, tokens);
@@ -246,14 +272,14 @@ describe("look-ahead", () => {
 
   it("refuses a source whose effects another model has made", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     await logitsOf(await load(checkpoint, { deltas }));
     await expect(logitsOf(await load(checkpoint, { deltas }))).rejects.toThrow(TypeError);
   });
 
   it("refuses a source and an adapter inside the graph at once", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     await expect(load(checkpoint, { deltas, adapter })).rejects.toThrow(TypeError);
   });
 });

@@ -242,6 +242,7 @@ export class SegmentRunner {
       }
     } catch (error) {
       // Still on their way: their errors are ignored. They may still write into memory that we lent, so drop that too.
+      open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       this.#memory.delete(cache);
@@ -260,7 +261,8 @@ export class SegmentRunner {
 
   /** Waits of a pass. */
   #exchangesOf(tokens: number): Exchanges {
-    const groups = this.#model.deltas?.groups.length ?? 0;
+    const { deltas } = this.#model;
+    const groups = (deltas?.groups ?? []).filter((_, group) => deltas!.asks?.(group) !== false).length;
     const count = groups - this.#lookAhead.pairsTogether(Math.ceil(tokens / LIKELY_PARTS));
     return { count, vectors: count === 0 ? 0 : groups / count };
   }
@@ -295,13 +297,26 @@ export class SegmentRunner {
   async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
-      case "begin":
-        open.pending = deltas.begin(step.group, pass.data(step.slot), pass.tokens);
+      case "begin": {
+        const x = pass.data(step.slot);
+        open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
         break;
+      }
+      case "begin-ids":
+        open.pending = deltas.beginIds!(step.group, pass.ids);
+        break;
+      case "begin-routed": {
+        const x = pass.data(step.slot);
+        const experts = pass.integers(step.experts);
+        const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
+        const count = x.length / deltas.groups[step.group].inFeatures;
+        open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
+        break;
+      }
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;
-        clock.exchanges++;
+        if (deltas.asks?.(step.group) !== false) clock.exchanges++;
         await unlessAborted(
           pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
           signal,
@@ -309,12 +324,14 @@ export class SegmentRunner {
         break;
       }
       case "ask-pair": {
-        const asked = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
+        const asking = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
         try {
-          open.exchange = await unlessAborted(asked, signal);
-          clock.exchanges += open.exchange.first === undefined ? 2 : 1;
+          open.exchange = await unlessAborted(asking, signal);
+          const { first, second } = step.pair;
+          const asked = [first, second].filter((group) => deltas.asks?.(group) !== false).length;
+          clock.exchanges += open.exchange.first === undefined ? asked : 1;
         } catch (error) {
-          asked.then(dropExchange).catch(() => {});
+          asking.then(dropExchange).catch(() => {});
           throw error;
         }
         break;
