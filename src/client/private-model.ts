@@ -19,6 +19,7 @@ import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
 import { joinAdapterText } from "../text/adapter-text.ts";
 import { invocationInText } from "../text/invocation.ts";
+import { isUnchanged } from "../weights/base-changes.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
@@ -308,7 +309,12 @@ async function joinAdapter(
 /** @throws TacetError bad_adapter, unsupported_adapter if it is not this base model's */
 async function draftsWith(folder: FileTree, checkpoint: Checkpoint): Promise<LocalLora> {
   const adapter = await openLoraAdapter(folder);
-  return new LocalLora(await fitAdapter(adapter, checkpoint));
+  const fitted = await fitAdapter(adapter, checkpoint);
+  if (isUnchanged(fitted.changes)) return new LocalLora(fitted);
+  // They would be the private model's too: it runs on the same graph.
+  throw new TacetError("unsupported_adapter", "the draft adapter changes more than linear modules", {
+    hint: "draft with an adapter that has LoRA matrices alone, or without one",
+  });
 }
 
 /** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */
