@@ -1,6 +1,7 @@
 /** The families that run, and which of them a config.json speaks of. */
 
 import { TacetError } from "../../base/errors.ts";
+import { weightsOf } from "../graph/linear-place.ts";
 import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
 import { bloom } from "./bloom.ts";
@@ -119,6 +120,8 @@ export function describeDecoder(checkpoint: {
   if (!isPlain && family !== gemma4) throw unsupported("text_config", "a scale or a cap of the logits");
   if (!text.isTieUnsaid || !checkpoint.has) return decoder;
   const { embedding, head } = decoder;
-  const own = `${head.module}.weight`;
-  return { ...decoder, head: { ...head, weight: checkpoint.has(own) ? own : embedding.weight } };
+  const [module] = head.place.modules;
+  const own = `${module}.weight`;
+  const weights = checkpoint.has(own) ? [own] : weightsOf(embedding.place);
+  return { ...decoder, head: { ...head, place: { ...head.place, weights } } };
 }
