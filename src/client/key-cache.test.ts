@@ -143,6 +143,9 @@ describe("keys that were kept", () => {
     const half = `${path}.a1b2.tmp`;
     writeFileSync(half, "x");
     utimesSync(half, old, old);
+    // Two would not be too many.
+    expect((await open()).ids).toEqual([makeKey(2).id]);
+    expect(files()).toHaveLength(1);
     for (let i = 0; i < 40; i++) writeFileSync(join(path, "..", i.toString(16).padStart(32, "0")), "x");
     expect((await open()).ids).toHaveLength(32);
     expect(files()).toHaveLength(32);

@@ -27,6 +27,17 @@ const NOT_SERVED: Readonly<Record<string, TacetError["code"]>> = {
   "golden-peft/olora-raw": "unsupported_adapter",
 };
 
+/**
+ * A router sends a token to the experts that it likes best: where two are nearly as likely, errors decide, and the logits
+ * jump. The limits know of such a jump only if one of the 33 runs that they are made of had it. So a model with experts
+ * may fail in two sessions, each with its own key and masks, and must pass in one of three: for whatever probability p of
+ * a jump, the chance that no run had it and three sessions do, (1 - p)^33·p^3, is below 4 in 100,000. A fault shows in
+ * each.
+ */
+const SESSIONS_OF_EXPERTS = 3;
+const hasExperts = (config: Readonly<Record<string, unknown>>) =>
+  config.num_experts !== undefined || config.num_local_experts !== undefined;
+
 interface Expected extends Golden {
   readonly logits_last: readonly number[];
   readonly greedy_ids: readonly number[];
@@ -117,26 +128,33 @@ describe.skipIf(all.length === 0)("golden folders of ../shared, where that is pr
       const state = join(scratch.path, name.replaceAll("/", "-"));
       await test.writeState(state);
       const provider = await startProvider(state);
-      const model = await openPrivateModel(platform, { base: test.checkpoint, provider: provider.url });
-      try {
-        if (model.model.adaptedFrom(prompt) === Number.POSITIVE_INFINITY) {
-          // An activated LoRA that the prompt does not invoke: nothing is asked, and there is no noise.
-          expect(await greedyIds(model.model, prompt, options)).toEqual(want.greedy_ids_adapter);
-          expect(model.provider.traffic.vectors).toBe(0);
-          return;
+      const inSession = async () => {
+        const model = await openPrivateModel(platform, { base: test.checkpoint, provider: provider.url });
+        try {
+          if (model.model.adaptedFrom(prompt) === Number.POSITIVE_INFINITY) {
+            // An activated LoRA that the prompt does not invoke: nothing is asked, and there is no noise.
+            expect(await greedyIds(model.model, prompt, options)).toEqual(want.greedy_ids_adapter);
+            expect(model.provider.traffic.vectors).toBe(0);
+            return;
+          }
+          const answered = [{ prompt, answer: want.greedy_ids_adapter }];
+          const privately = model.model;
+          await checkPrivateAnswers({ label: name, test, state, plain, privately, answered, options });
+        } finally {
+          await model.close();
         }
-        const answered = [{ prompt, answer: want.greedy_ids_adapter }];
-        await checkPrivateAnswers({
-          label: name,
-          test,
-          state,
-          plain,
-          privately: model.model,
-          answered,
-          options,
-        });
+      };
+      try {
+        for (let left = hasExperts(test.checkpoint.config) ? SESSIONS_OF_EXPERTS : 1; left > 0; ) {
+          try {
+            await inSession();
+            break;
+          } catch (error) {
+            if (--left === 0) throw error;
+            console.log(`${name}: another session, after: ${(error as Error).message}`);
+          }
+        }
       } finally {
-        await model.close();
         await plain.dispose();
         await provider.kill("SIGTERM");
       }
