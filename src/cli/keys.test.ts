@@ -46,6 +46,7 @@ it("a key made beside a running provider serves to the end of its budget, and no
   const generate = await tacet(
     ...["generate", "--base", goldenFolder(NAME), "--provider", provider.url, "--json"],
     ...["--token-file", join(folder.path, "key"), "--ids", golden.input_ids.join(), "--max-new-tokens", "9"],
+    ...["--drafts", "0"],
   );
   expect(generate.code).toBe(4);
   const result = JSON.parse(generate.stdout);
