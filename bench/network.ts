@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
+import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { nodeFileTree } from "../src/platform/node.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
@@ -16,8 +17,9 @@ import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { seededFolders } from "./large/seeded-model.ts";
 import { LINES, type Line } from "./network/lines.ts";
-import { type Asked, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";
-import { type Measured, reportNetwork } from "./network/report-network.ts";
+import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
+import { type Asked, INVOCATION, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";
+import { type Measured, reportComputed, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
 
 const LEXICON = fileURLToPath(new URL("../models/lexicon", import.meta.url));
@@ -27,18 +29,26 @@ interface NetworkCase {
   readonly title: string;
   readonly shape: string;
   readonly modules: readonly string[];
+  /** What the adapter adds to a module's output: so small that the base model agrees with most tokens. */
+  readonly part: number;
 }
 
 const CASES: readonly NetworkCase[] = [
-  { title: "Qwen2.5-0.5B's shape, q and v", shape: "qwen2.5-0.5b", modules: ["q_proj", "v_proj"] },
-  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN },
+  { title: "Qwen2.5-0.5B's shape, q and v", shape: "qwen2.5-0.5b", modules: ["q_proj", "v_proj"], part: 0.3 },
+  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN, part: 0.08 },
 ];
 const LARGE: readonly NetworkCase[] = [
-  { title: "ChatGLM2-6B's shape, query_key_value", shape: "chatglm2-6b", modules: ["query_key_value"] },
+  {
+    title: "ChatGLM2-6B's shape, query_key_value",
+    shape: "chatglm2-6b",
+    modules: ["query_key_value"],
+    part: 0.3,
+  },
   {
     title: "ChatGLM2-6B's shape, all modules",
     shape: "chatglm2-6b",
     modules: ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
+    part: 0.08,
   },
 ];
 
@@ -49,17 +59,17 @@ export async function run(options: BenchOptions): Promise<Section[]> {
     const asked: Asked = { prompt: 64, tokens: 6 };
     const chosen = options.line === undefined ? lines.filter(({ isQuick }) => isQuick) : lines;
     const folders = { base: join(LEXICON, "base"), adapter: join(LEXICON, "law-adapter") };
-    return [await runCase("The embedded model, all seven modules", folders, chosen, asked, "original")];
+    return await runCase("The embedded model, all seven modules", folders, chosen, asked, "original");
   }
   const cases = [...CASES, ...(options.full ? LARGE : [])].filter(
     ({ shape }) => options.shape === undefined || options.shape === shape,
   );
   if (cases.length === 0) throw new Error(`no case named ${options.shape}`);
   const sections: Section[] = [];
-  for (const { title, shape, modules } of cases) {
-    const folders = seededFolders({ shape, modules, rank: 8, smallLayers: 2 }, undefined);
-    const asked: Asked = { prompt: 128, tokens: 12 };
-    sections.push(await runCase(title, folders, lines, asked, options.weights ?? "int4"));
+  for (const { title, ...shape } of cases) {
+    const folders = seededFolders({ ...shape, rank: 8, smallLayers: 2 }, undefined);
+    const asked: Asked = { prompt: 128, tokens: 10 };
+    sections.push(...(await runCase(title, folders, lines, asked, options.weights ?? "int4")));
   }
   return sections;
 }
@@ -70,33 +80,52 @@ async function runCase(
   lines: readonly Line[],
   asked: Asked,
   weights: NetworkModel["weights"],
-): Promise<Section> {
+): Promise<Section[]> {
   const checkpoint = await openCheckpoint(nodeFileTree(folders.base));
   const adapter = await openLoraAdapter(nodeFileTree(folders.adapter));
   const fitted = await fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const input = { adapter: "bench", baseFingerprint, ...fitted };
-  const made = await createBundle(input, systemRandom);
-  const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
-  const cleanUp: (() => unknown)[] = [() => rmSync(state, { recursive: true, force: true })];
-  try {
-    await writeStateFolder(state, made);
+  const folder = mkdtempSync(join(tmpdir(), "tacet-bench-"));
+  const cleanUp: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const serve = async (name: string, invocationTokens?: readonly number[]): Promise<string> => {
+    const state = join(folder, name);
+    await writeStateFolder(state, await createBundle({ ...input, invocationTokens }, systemRandom));
     const { child, url } = await startProvider(state);
     cleanUp.push(() => child.kill());
+    return url;
+  };
+  try {
+    const [always, activated] = [await serve("always"), await serve("activated", INVOCATION)];
     const model: NetworkModel = { checkpoint, baseFingerprint, weights };
     const results: Measured[] = [];
+    const drafted: DraftedTokens[] = [];
     for (const line of lines) {
-      const link = line.options && (await startLink(url, line.options));
-      try {
-        for (const mode of MODES) {
-          console.error(`${title}: ${line.name}, ${mode.name} …`);
+      for (const mode of MODES) {
+        console.error(`${title}: ${line.name}, ${mode.name} …`);
+        const url = mode.isActivated ? activated : always;
+        const link = line.options && (await startLink(url, line.options));
+        try {
           results.push({ line, mode, ...(await measureOver(link?.url ?? url, model, mode, asked)) });
+        } finally {
+          await link?.close();
         }
-      } finally {
-        await link?.close();
+      }
+      for (const drafts of [0, undefined]) {
+        console.error(`${title}: ${line.name}, ${drafts === 0 ? "no drafts" : "drafts"} …`);
+        const link = line.options && (await startLink(always, line.options));
+        try {
+          drafted.push(await measureDrafts(link?.url ?? always, model, line, drafts, 4 * asked.tokens));
+        } finally {
+          await link?.close();
+        }
       }
     }
-    return { title, body: reportNetwork(results, asked) };
+    const agreement = await agreementOn(drafted[0].ids, model, new LocalLora(fitted));
+    const body = [reportNetwork(results, asked), reportDrafts(drafted, agreement)].join("\n\n");
+    const measured = { title, body };
+    if (!lines.some(({ options }) => options)) return [measured];
+    return [measured, { title: `${title}: the line alone, computed`, body: reportComputed(results, asked) }];
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }

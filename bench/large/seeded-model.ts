@@ -11,6 +11,8 @@ export interface LargeCase {
   readonly shape: string;
   readonly modules: readonly string[];
   readonly rank: number;
+  /** What the adapter adds to a module's output, as a part of that output's standard deviation. */
+  readonly part?: number;
   /** Of the regular bench: so few that it stays measured. --full runs all layers. */
   readonly smallLayers: number;
 }
@@ -42,19 +44,21 @@ export function benchCache(): string {
 
 /** Weights in F16, as the originals are published (Qwen's are BF16). */
 export function seededFolders(
-  { shape: name, modules, rank }: LargeCase,
+  { shape: name, modules, rank, part }: LargeCase,
   layers: number | undefined,
 ): SeededFolders {
   const shape = shapeOf(name, layers === undefined ? {} : { layers });
   const folder = join(benchCache(), `${name}-${shape.layers}-layers-f16-v1`);
   const base = join(folder, "base");
-  const adapter = join(folder, `adapter-${modules.join("-")}-r${rank}`);
+  const size = part === undefined ? "" : `-part${part}`;
+  const adapter = join(folder, `adapter-${modules.join("-")}-r${rank}${size}`);
   if (!existsSync(base)) {
     console.error(`making ${base} …`);
     const shards = Math.ceil(parametersOf(shape) / (SHARD_BYTES / 2));
     writeCheckpoint(base, shape, { type: "F16", shards });
   }
-  if (!existsSync(adapter)) writeAdapter(adapter, shape, { modules, rank });
+  if (!existsSync(adapter))
+    writeAdapter(adapter, shape, { modules, rank, ...(part === undefined ? {} : { part }) });
   return { base, adapter, shape };
 }
 

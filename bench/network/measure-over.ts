@@ -1,7 +1,8 @@
-// One connection to a provider, in one way of asking: a prompt, then some tokens, with what went over the line.
+// One connection to a provider, in one way of asking: prompts, then some tokens, with what went over the line.
 import { join } from "node:path";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
+import { generate } from "../../src/generation/generate.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../../src/model/delta-source.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
@@ -22,30 +23,40 @@ export interface Mode {
   readonly lookAhead: boolean;
   /** The model knows what the line costs, and asks accordingly: prompts in parts, look-ahead for several tokens. */
   readonly knowsLine: boolean;
+  readonly drafts: boolean;
+  /** The adapter begins to act at the end of the prompt. */
+  readonly isActivated?: boolean;
 }
 
 export const MODES: readonly Mode[] = [
-  { name: "one after the other", lookAhead: false, knowsLine: false },
-  { name: "look-ahead", lookAhead: true, knowsLine: false },
-  { name: "look-ahead, wavefront", lookAhead: true, knowsLine: true },
+  { name: "none", lookAhead: false, knowsLine: false, drafts: false },
+  { name: "look-ahead", lookAhead: true, knowsLine: false, drafts: false },
+  { name: "and wavefront", lookAhead: true, knowsLine: true, drafts: false },
+  { name: "and drafts", lookAhead: true, knowsLine: true, drafts: true },
+  { name: "and activated LoRA", lookAhead: true, knowsLine: true, drafts: true, isActivated: true },
 ];
+
+/** What an activated adapter begins to act at. */
+export const INVOCATION: readonly number[] = [11, 12];
 
 /** Tokens to read and to generate. */
 export interface Asked {
   readonly prompt: number;
+  /** Without drafts; with drafts so many times as many, since what they save differs from pass to pass. */
   readonly tokens: number;
 }
+const DRAFTED_TOKENS = 4;
 
-/** What one kind of pass cost. */
+/** What a prompt cost, or a token on the average. */
 export interface Cost {
-  /** Milliseconds: the first prompt alone, the median of tokens. */
   readonly ms: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly vectors: number;
-  readonly queries: number;
   /** Waits for the provider that follow each other. */
   readonly exchanges: number;
+  /** Passes through the model. */
+  readonly parts: number;
 }
 
 export interface Costs {
@@ -54,8 +65,8 @@ export interface Costs {
   /** A later one of the same length. */
   readonly prompt: Cost;
   readonly token: Cost;
-  /** Milliseconds of the first decode step, which asks for what look-ahead needs. */
-  readonly firstTokenMs: number;
+  /** Of the tokens that counted and those before. */
+  readonly drafts: { drafted: number; accepted: number };
 }
 
 /** A source that does not say what asking costs: as if it were in this process. */
@@ -76,8 +87,8 @@ class WithoutLine implements DeltaSource {
   }
 }
 
-/** Tokens before the ones that count. */
-const WARM_UP = 2;
+/** Tokens before the ones that count: the first asks for the effects of look-ahead, the others show what drafts are worth. */
+const WARM_UP = 6;
 
 export async function measureOver(
   url: string,
@@ -89,8 +100,7 @@ export async function measureOver(
   const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
-    const { vectorsPerKey } = provider.welcome;
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey);
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {
@@ -101,41 +111,63 @@ export async function measureOver(
     });
     cleanUp.push(() => model.dispose());
     await restored;
-    const ids = Array.from(
-      { length: asked.prompt + WARM_UP + asked.tokens },
-      (_, i) => (Math.imul(i + 1, 0x9e3779b1) >>> 0) % model.config.vocabSize,
-    );
-    const cache = model.newCache(ids.length);
-    const cost = async (input: readonly number[]): Promise<Cost> => {
-      const before = { ...provider.traffic };
-      const { exchanges } = model.timings;
-      const start = performance.now();
-      await model.forward(input, cache);
-      const ms = performance.now() - start;
-      const { bytesUp, bytesDown, vectors, roundTrips } = provider.traffic;
-      return {
-        ms,
-        bytesUp: bytesUp - before.bytesUp,
-        bytesDown: bytesDown - before.bytesDown,
-        vectors: vectors - before.vectors,
-        queries: roundTrips - before.roundTrips,
-        exchanges: model.timings.exchanges - exchanges,
-      };
+    const prompt = [
+      ...Array.from(
+        { length: asked.prompt - INVOCATION.length },
+        (_, i) => (Math.imul(i + 1, 0x9e3779b1) >>> 0) % model.config.vocabSize,
+      ),
+      ...INVOCATION,
+    ];
+    const tokens = asked.tokens * (mode.drafts ? DRAFTED_TOKENS : 1);
+    const cache = model.newCache(prompt.length + WARM_UP + tokens + 1);
+    const counts = () => {
+      const { bytesUp, bytesDown, vectors } = provider.traffic;
+      const { exchanges, forwards } = model.timings;
+      return { ms: performance.now(), bytesUp, bytesDown, vectors, exchanges, parts: forwards };
     };
-    const prompt = ids.slice(0, asked.prompt);
+    const read = async (): Promise<Cost> => {
+      cache.truncate(0);
+      model.adaptFrom(model.adaptedFrom(prompt), cache);
+      await remote.ready();
+      const before = counts();
+      await model.forward(prompt, cache);
+      return difference(counts(), before, 1);
+    };
+    const first = await read();
     await remote.ready();
-    const first = await cost(prompt);
-    await remote.ready();
-    const firstTokenMs = (await cost([ids[asked.prompt]])).ms;
-    for (let i = 1; i < WARM_UP; i++) await cost([ids[asked.prompt + i]]);
-    const tokens: Cost[] = [];
-    for (const id of ids.slice(asked.prompt + WARM_UP)) tokens.push(await cost([id]));
-    cache.truncate(0);
-    await remote.ready();
-    const later = await cost(prompt);
-    const token = tokens.toSorted((a, b) => a.ms - b.ms)[Math.floor((tokens.length - 1) / 2)];
-    return { first, prompt: later, token, firstTokenMs };
+    const drafts = { drafted: 0, accepted: 0 };
+    let before = counts();
+    let after = before;
+    const answer = generate(model, [1], {
+      cache,
+      cachedIds: prompt,
+      maxNewTokens: WARM_UP + tokens,
+      // Text of a random model that is chosen by likelihood alone soon repeats itself.
+      sampling: { temperature: 1, seed: 7 },
+      draftCounts: drafts,
+      ...(mode.drafts ? {} : { drafts: 0 }),
+    });
+    let last = 0;
+    for await (const { index } of answer) {
+      if (index === WARM_UP - 1) before = counts();
+      after = counts();
+      last = index;
+    }
+    const token = difference(after, before, last - WARM_UP + 1);
+    return { first, prompt: await read(), token, drafts };
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }
+}
+
+function difference(after: Cost, before: Cost, count: number): Cost {
+  const of = (name: keyof Cost) => (after[name] - before[name]) / count;
+  return {
+    ms: of("ms"),
+    bytesUp: of("bytesUp"),
+    bytesDown: of("bytesDown"),
+    vectors: of("vectors"),
+    exchanges: of("exchanges"),
+    parts: of("parts"),
+  };
 }

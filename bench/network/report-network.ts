@@ -1,48 +1,84 @@
-// The table of one shape.
-import { formatBytes, formatMs, markdownTable } from "../harness.ts";
+// The tables of one shape: measured, and computed for other round trips.
+import { formatBytes, formatMs, markdownTable, significant } from "../harness.ts";
+import { lineMs } from "./line-time.ts";
 import type { Line } from "./lines.ts";
-import type { Asked, Costs, Mode } from "./measure-over.ts";
+import type { Asked, Cost, Costs, Mode } from "./measure-over.ts";
 
 export interface Measured extends Costs {
   readonly line: Line;
   readonly mode: Mode;
 }
 
-export function reportNetwork(results: readonly Measured[], { prompt, tokens }: Asked): string {
+export function reportNetwork(results: readonly Measured[], asked: Asked): string {
   const header = [
     "line",
     "measures",
-    `first prompt of ${prompt}`,
+    `first prompt of ${asked.prompt}`,
     "a later one",
+    "the line alone",
     "up",
     "vectors",
     "waits",
-    "first token",
     "token",
+    "the line alone",
     "up",
     "down",
     "vectors",
     "waits",
+    "drafts accepted",
   ];
-  const rows = results.map(({ line, mode, ...costs }) => [
+  const rows = results.map(({ line, mode, first, prompt, token, drafts }) => [
     line.title,
     mode.name,
-    formatMs(costs.first.ms),
-    formatMs(costs.prompt.ms),
-    formatBytes(costs.prompt.bytesUp),
-    String(costs.prompt.vectors),
-    String(costs.prompt.exchanges),
-    formatMs(costs.firstTokenMs),
-    formatMs(costs.token.ms),
-    formatBytes(costs.token.bytesUp),
-    formatBytes(costs.token.bytesDown),
-    String(costs.token.vectors),
-    String(costs.token.exchanges),
+    formatMs(first.ms),
+    formatMs(prompt.ms),
+    line.options ? formatMs(lineMs(prompt, line.options)) : "",
+    formatBytes(prompt.bytesUp),
+    significant(prompt.vectors),
+    significant(prompt.exchanges),
+    formatMs(token.ms),
+    line.options ? formatMs(lineMs({ ...token, parts: 1 }, line.options)) : "",
+    formatBytes(token.bytesUp),
+    formatBytes(token.bytesDown),
+    significant(token.vectors),
+    significant(token.exchanges),
+    drafts.drafted === 0 ? "" : `${drafts.accepted} of ${drafts.drafted}`,
   ]);
   const notes = [
-    `"Waits": exchanges that one part of the prompt, or a token, has to wait for one after the other. "First token":`,
-    `the first decode step of a connection, which asks for the effects of look-ahead. Tokens: the median of ${tokens}.`,
-    "Bytes without keys. A wavefront's prompt is in parts, which wait at the same time.",
+    `"Waits": for the provider, one after the other; of parts that are read at the same time those of one. "The line alone":`,
+    "computed from bytes, waits and parts (docs/network.md). Bytes without keys. A token: the mean of an answer's, its",
+    "first six left out.",
   ];
   return [markdownTable(header, rows), notes.join(" ")].join("\n\n");
+}
+
+/** Round trips and rates upwards that the computed table has. */
+const ROUND_TRIPS = [1, 2, 5, 10, 20, 30, 50, 100];
+const UP_MBITS = [20, 100];
+
+/** What the line takes of a prompt and a token, for many lines, from what was sent over one of them. */
+export function reportComputed(results: readonly Measured[], asked: Asked): string {
+  const farthest = results.findLast(({ line }) => line.options)?.line;
+  const shown = results.filter(({ line, mode }) => line === farthest && mode.isActivated === undefined);
+  const of = (cost: Cost, parts: number, roundTripMs: number, upMbits: number) =>
+    formatMs(lineMs({ ...cost, parts }, { roundTripMs, upMbits }));
+  const header = [
+    "round trip",
+    ...UP_MBITS.flatMap((up) => shown.map(({ mode }) => `token, ${mode.name}, ${up} Mbit/s`)),
+    ...UP_MBITS.flatMap((up) => [`prompt of ${asked.prompt}, none, ${up} Mbit/s`, `with all, ${up} Mbit/s`]),
+  ];
+  const rows = ROUND_TRIPS.map((roundTripMs) => [
+    `${roundTripMs} ms`,
+    ...UP_MBITS.flatMap((up) => shown.map(({ token }) => of(token, 1, roundTripMs, up))),
+    ...UP_MBITS.flatMap((up) => {
+      const [first, last] = [shown[0].prompt, shown[shown.length - 1].prompt];
+      const best = Math.min(
+        ...Array.from({ length: 16 }, (_, i) =>
+          lineMs({ ...last, parts: i + 1 }, { roundTripMs, upMbits: up }),
+        ),
+      );
+      return [of(first, 1, roundTripMs, up), formatMs(best)];
+    }),
+  ]);
+  return markdownTable(header, rows);
 }

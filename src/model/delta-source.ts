@@ -75,6 +75,8 @@ export interface DeltaSource {
    * @param x (rows, inFeatures) row-major
    */
   beginRouted?(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta;
+  /** Whether anybody is asked for a group's deltas. Default: for all groups somebody is. */
+  asks?(group: number): boolean;
 }
 
 /** Which row of x goes to which expert: entry i is route i. */

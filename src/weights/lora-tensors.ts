@@ -8,6 +8,7 @@
 import { TacetError } from "../base/errors.ts";
 import { quoteName } from "./json-file.ts";
 import type { TensorInfo } from "./safetensors.ts";
+import { textModuleName } from "./text-module-name.ts";
 
 /** Roles of tensors at one module. A: lora_A, or lora_embedding_A. */
 export type Role = "A" | "B" | "embeddingA" | "embeddingB" | "loraBias" | "magnitude" | "tokens";
@@ -54,7 +55,7 @@ export function sortTensors(path: string, tensors: Iterable<TensorInfo>): Sorted
           hint: "Tacet reads what PEFT's save_pretrained writes: save the adapter again with it",
         },
       );
-    const name = info.name.startsWith(PREFIX) ? info.name.slice(PREFIX.length) : "";
+    const name = info.name.startsWith(PREFIX) ? textModuleName(info.name.slice(PREFIX.length)) : "";
     const role = ROLES.map(([role, pattern]) => [role, pattern.exec(name)] as const).find(
       ([, found]) => found,
     );

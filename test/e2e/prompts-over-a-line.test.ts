@@ -56,6 +56,12 @@ async function partsOf({ model }: PrivateModel, call: () => Promise<unknown>): P
   return model.timings.forwards - forwards;
 }
 
+/** Both come to the same but for the noise. */
+function expectSame(got: Float32Array, want: Float32Array): void {
+  const rms = Math.sqrt(got.reduce((sum, value, i) => sum + (value - want[i]) ** 2, 0) / got.length);
+  expect(rms).toBeLessThan(0.1);
+}
+
 describe.each(goldenNames())("golden %s", (name) => {
   it("answers long prompts as plaintext does, but for what the predicted noise explains", async () => {
     const test = await goldenModel(name);
@@ -137,12 +143,6 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     return { joined, reading, cache, ids, want, restart, charged };
   }
 
-  /** Both come to the same but for the noise. */
-  function expectSame(got: Float32Array, want: Float32Array): void {
-    const rms = Math.sqrt(got.reduce((sum, value, i) => sum + (value - want[i]) ** 2, 0) / got.length);
-    expect(rms).toBeLessThan(0.1);
-  }
-
   it("is asked again over another line, and charged once", async () => {
     const { reading, ids, want, charged } = await interrupted("cut", { reconnectMs: 10_000 }, ([first]) =>
       first.close(),
@@ -174,6 +174,26 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     expectSame(await joined.model.forward(ids, cache), want);
     expect(cache.length).toBe(ids.length);
   });
+});
+
+it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async (most) => {
+  const test = await lexicon();
+  const state = join(folder.path, `few-${most}`);
+  await test.writeState(state);
+  const { url, log } = await startProvider(state, { args: ["--max-in-flight", most] });
+  const joined = await connectTo(test, (await linkTo(url)).url);
+  const ids = prompt(96, joined.model.config.vocabSize);
+  const plain = await test.plaintext();
+  open.push({ close: () => plain.dispose() });
+  const want = await plain.forward(ids, plain.newCache());
+  for (let i = 0; i < 2; i++) {
+    const parts = await partsOf(joined, async () =>
+      expectSame(await joined.model.forward(ids, joined.model.newCache()), want),
+    );
+    expect(parts).toBeGreaterThan(1);
+    await joined.model.forward([3], joined.model.newCache());
+  }
+  expect(log()).not.toMatch(/too_many_requests/);
 });
 
 it("a prompt that is stopped in the middle asks nothing more, and the next one is right", async () => {

@@ -44,14 +44,19 @@ export function tensorsOf(shape: Shape): ModelTensors {
   return llamaTensors(shape);
 }
 
-/** lora_A and lora_B of the modules, scale·B·A·x about ADAPTER_PART as large as what it is added to. */
-export function adapterTensors(linears: readonly LinearSpec[], rank: number, scale: number): TensorSpec[] {
+/** lora_A and lora_B of the modules, scale·B·A·x about `part` as large as what it is added to. */
+export function adapterTensors(
+  linears: readonly LinearSpec[],
+  rank: number,
+  scale: number,
+  part = ADAPTER_PART,
+): TensorSpec[] {
   return linears.flatMap(({ name, inFeatures, outFeatures, gain }) => [
     normal(`base_model.model.${name}.lora_A.weight`, [rank, inFeatures], 1 / Math.sqrt(inFeatures)),
     normal(
       `base_model.model.${name}.lora_B.weight`,
       [outFeatures, rank],
-      (ADAPTER_PART * gain) / (scale * Math.sqrt(rank)),
+      (part * gain) / (scale * Math.sqrt(rank)),
     ),
   ]);
 }

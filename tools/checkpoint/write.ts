@@ -57,6 +57,8 @@ export interface AdapterOptions {
   readonly rank?: number;
   /** Default: twice the rank. */
   readonly alpha?: number;
+  /** What it adds to a module's output, as a part of that output's standard deviation. Default: 0.4. */
+  readonly part?: number;
   readonly type?: StorageType;
   readonly seed?: string;
 }
@@ -66,7 +68,7 @@ export interface AdapterOptions {
  * @throws RangeError for a module that the family does not have
  */
 export function writeAdapter(out: string, shape: Shape, options: AdapterOptions): void {
-  const { modules, rank = 8, alpha = 2 * rank, type = "F32", seed = "tacet-adapter" } = options;
+  const { modules, rank = 8, alpha = 2 * rank, part, type = "F32", seed = "tacet-adapter" } = options;
   const { linears, fanInFanOut } = tensorsOf(shape);
   const lastPart = (name: string) => name.slice(name.lastIndexOf(".") + 1);
   const known = [...new Set(linears.map(({ name }) => lastPart(name)))];
@@ -74,7 +76,7 @@ export function writeAdapter(out: string, shape: Shape, options: AdapterOptions)
   if (unknown !== undefined || modules.length === 0)
     throw new RangeError(`${shape.family} has no module ${unknown ?? ""}: it has ${known.join(", ")}`);
   const chosen = linears.filter(({ name }) => modules.includes(lastPart(name)));
-  const tensors = adapterTensors(chosen, rank, alpha / rank);
+  const tensors = adapterTensors(chosen, rank, alpha / rank, part);
   whenComplete(out, (folder) => {
     writeJson(join(folder, "adapter_config.json"), {
       peft_type: "LORA",

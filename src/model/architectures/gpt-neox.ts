@@ -11,6 +11,7 @@ import { readSizes } from "./sizes.ts";
 export const gptNeoX: Architecture = {
   name: "GPTNeoXForCausalLM",
   modelType: "gpt_neox",
+  released: "GPT-NeoX, Pythia",
   describe(file) {
     const raw = withAliases(file, { partial_rotary_factor: "rotary_pct", rope_theta: "rotary_emb_base" });
     refuseRelatives(raw);

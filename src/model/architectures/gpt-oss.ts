@@ -26,6 +26,7 @@ const GATE = { kind: "clamped", alpha: 1.702, limit: 7 } as const;
 export const gptOss: Architecture = {
   name: "GptOssForCausalLM",
   modelType: "gpt_oss",
+  released: "gpt-oss",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     demand(raw, "hidden_act", ["silu"]);

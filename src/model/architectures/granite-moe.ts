@@ -20,6 +20,7 @@ const MULTIPLIERS = [
 export const graniteMoe: Architecture = {
   name: "GraniteMoeForCausalLM",
   modelType: "granitemoe",
+  released: "Granite 3, those with experts",
   describe(raw) {
     refuseRelatives(raw, [...EXPERT_FIELDS, ...MULTIPLIERS]);
     const defaults = { hiddenSize: 4096, mlpSize: 11008, vocabSize: 32000, trainedContext: 2048 };

@@ -29,6 +29,7 @@ const READ = ["max_position_embeddings", "llama_4_scaling_beta"];
 export const ministral3: Architecture = {
   name: "Ministral3ForCausalLM",
   modelType: "ministral3",
+  released: "Ministral 3",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {
@@ -43,7 +44,7 @@ export const ministral3: Architecture = {
     const window = oneWindow(null)(raw, sizes.layers);
     const isSaid = present(raw.rope_parameters) || present(raw.rope_scaling);
     const said = isSaid ? raw : { ...raw, rope_parameters: YARN };
-    const rotary = readRotary(said, sizes, { trainedContext: sizes.trainedContext, reads: READ });
+    const rotary = readRotary(said, sizes, { reads: READ });
     const { fields, path } = ropeRecord(said)!;
     // transformers cannot run a file without them.
     const beta = positive(fields, "llama_4_scaling_beta", undefined, path);

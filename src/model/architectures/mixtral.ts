@@ -12,6 +12,7 @@ import { oneWindow, windowIn } from "./sliding-window.ts";
 export const mixtral: Architecture = {
   name: "MixtralForCausalLM",
   modelType: "mixtral",
+  released: "Mixtral",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     const sizes = readSizes(raw, {

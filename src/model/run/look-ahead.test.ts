@@ -144,6 +144,28 @@ describe("look-ahead", () => {
     expect(deltas.log).toEqual(step); // once for the source
   });
 
+  // As docs/network.md has it, for two layers.
+  it.each([
+    ["q, v", ["q_proj", "v_proj"], 2, 2],
+    ["q, k, v, o", ["q_proj", "k_proj", "v_proj", "o_proj"], 4, 4],
+    ["gate, up", ["gate_proj", "up_proj"], 2, 2],
+    ["gate, up, down", ["gate_proj", "up_proj", "down_proj"], 4, 4],
+    ["o, gate, up", ["o_proj", "gate_proj", "up_proj"], 2, 4],
+    ["q, k, v, down", ["q_proj", "k_proj", "v_proj", "down_proj"], 3, 4],
+    ["all seven", ADAPTABLE.llama, 5, 8],
+  ])("%s: so many exchanges a token, and so many vectors", async (_, modules, exchanges, vectors) => {
+    const { checkpoint, adapter } = await open("llama", modules);
+    const deltas = await Noted.of(checkpoint, adapter);
+    const model = await load(checkpoint, { deltas });
+    const cache = model.newCache();
+    await model.forward([IDS[0]], cache);
+    deltas.log.length = 0;
+    const before = model.timings.exchanges;
+    await model.forward([IDS[1]], cache);
+    expect(model.timings.exchanges - before).toBe(exchanges);
+    expect(deltas.log.filter((line) => line.startsWith("ask"))).toHaveLength(vectors);
+  });
+
   it("is left out where a module between is not adapted", async () => {
     const { checkpoint, adapter } = await open("llama", [
       "q_proj",

@@ -261,7 +261,8 @@ export class SegmentRunner {
 
   /** Waits of a pass. */
   #exchangesOf(tokens: number): Exchanges {
-    const groups = this.#model.deltas?.groups.length ?? 0;
+    const { deltas } = this.#model;
+    const groups = (deltas?.groups ?? []).filter((_, group) => deltas!.asks?.(group) !== false).length;
     const count = groups - this.#lookAhead.pairsTogether(Math.ceil(tokens / LIKELY_PARTS));
     return { count, vectors: count === 0 ? 0 : groups / count };
   }
@@ -315,7 +316,7 @@ export class SegmentRunner {
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;
-        clock.exchanges++;
+        if (deltas.asks?.(step.group) !== false) clock.exchanges++;
         await unlessAborted(
           pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
           signal,
@@ -323,12 +324,14 @@ export class SegmentRunner {
         break;
       }
       case "ask-pair": {
-        const asked = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
+        const asking = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
         try {
-          open.exchange = await unlessAborted(asked, signal);
-          clock.exchanges += open.exchange.first === undefined ? 2 : 1;
+          open.exchange = await unlessAborted(asking, signal);
+          const { first, second } = step.pair;
+          const asked = [first, second].filter((group) => deltas.asks?.(group) !== false).length;
+          clock.exchanges += open.exchange.first === undefined ? asked : 1;
         } catch (error) {
-          asked.then(dropExchange).catch(() => {});
+          asking.then(dropExchange).catch(() => {});
           throw error;
         }
         break;

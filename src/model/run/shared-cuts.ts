@@ -72,6 +72,10 @@ export class SharedSource implements DeltaSource, LowRankSource {
     return this.#inner?.line;
   }
 
+  asks(group: number): boolean {
+    return this.#own[group] !== undefined;
+  }
+
   /** Whether the source adapts all modules of a united group. */
   adaptsAll(group: number): boolean {
     return this.#own[group]?.at.length === this.groups[group].modules.length;
