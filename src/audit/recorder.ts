@@ -1,5 +1,5 @@
 /** A {@link DeltaSource} that keeps what passes: the pairs (x, deltas) that any client has. */
-import type { DeltaSource, PendingDelta } from "../model/delta-source.ts";
+import type { DeltaSource, PendingDelta, RoutesTaken } from "../model/delta-source.ts";
 
 export class Recorder implements DeltaSource {
   readonly groups: DeltaSource["groups"];
@@ -30,6 +30,11 @@ export class Recorder implements DeltaSource {
       for (const [t, id] of ids.entries()) x[t * inFeatures + id] = 1;
       return x;
     });
+  }
+
+  /** Experts are not recorded: which of their rows were used is not in what they are asked. */
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    return this.#inner.beginRouted!(group, x, rows, routes);
   }
 
   #keep(group: number, tokens: number, pending: PendingDelta, copyOfX: () => Float32Array): PendingDelta {

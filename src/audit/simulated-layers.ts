@@ -5,7 +5,7 @@
  *
  *   u = c·W·x + N(0, Σ of the variances of noise.ts),  rounded to b0 bits at a uniform offset
  */
-import type { AdaptedGroup, DeltaSource, PendingDelta } from "../model/delta-source.ts";
+import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../model/delta-source.ts";
 import { type LoraPair, splitLora } from "../pll/lora-split.ts";
 import { predictedNoiseParts, scaledNorm } from "../pll/noise.ts";
 import { quantizeRows } from "../pll/quantize.ts";
@@ -84,6 +84,17 @@ export class SimulatedLayers implements DeltaSource {
     const x = new Float32Array(ids.length * inFeatures);
     for (const [t, id] of ids.entries()) x[t * inFeatures + id] = 1;
     return this.begin(group, x, ids.length);
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const all = this.#evaluate(this.#groups[group], x, rows);
+    const [width] = this.groups[group].outFeatures;
+    const out = new Float32Array(routes.experts.length * width);
+    for (let i = 0; i < routes.experts.length; i++) {
+      const at = routes.rows[i] * width;
+      out.set(all[routes.experts[i]].subarray(at, at + width), i * width);
+    }
+    return { wait: async () => [out] };
   }
 
   #evaluate(group: SimulatedGroup, x: Float32Array, tokens: number): Float32Array[] {
