@@ -23,7 +23,7 @@ describe.each(goldenHfNames().filter((name) => name.startsWith("tiny/")))("%s", 
     const { input_ids: ids, logits_last_adapter: want } = goldenHfOf(name);
     const checkpoint = await openCheckpoint(nodeFileTree(folder));
     const adapter = await openLoraAdapter(nodeFileTree(join(folder, "adapter")));
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     const model = await CausalLm.load(checkpoint, webTensorRuntime(ort), { deltas });
     const cache = model.newCache();
     await model.forward(ids.slice(0, 6), cache);
