@@ -5,9 +5,10 @@ import { gaussianSource } from "../../test/support/pll-layer.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { toHex } from "../base/bytes.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import type { CreatedBundle } from "../bundle/create-bundle.ts";
+import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { mergeLora } from "../pll/lora-split.ts";
 import { loadServedAdapter, Provider } from "../provider/provider.ts";
+import { systemRandom } from "../ring/random-source.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import {
   type ClientMessage,
@@ -116,6 +117,58 @@ async function errorOf(adapter: RemoteAdapter, group: number, tokens: number): P
 
 const queries = () => sent.flatMap((message) => (message.case === "query" ? [message.value] : []));
 const fetches = () => sent.filter((message) => message.case === "fetchKey").length;
+
+describe("an embedding", () => {
+  const VOCABULARY = 200_000; // 41 one-hots are 32 MiB
+  const [RANK, WIDTH] = [2, 24];
+  const embedding = {
+    ...{ rank: RANK, inFeatures: VOCABULARY, outFeatures: WIDTH, scale: 1, isEmbedding: true },
+    a: Float32Array.from({ length: RANK * VOCABULARY }, (_, i) => Math.sin(1.3 * i)),
+    b: Float32Array.from({ length: WIDTH * RANK }, (_, i) => Math.cos(i)),
+  };
+
+  async function openEmbedding() {
+    const modules = new Map([["m.embed", embedding]]);
+    const groups = [{ layer: 0, modules: ["m.embed"], inFeatures: VOCABULARY, input: "ids" as const }];
+    const plain = made;
+    try {
+      made = await createBundle({ ...tinyAdapter(), groups, modules }, systemRandom);
+      platform.hosts.set(URL, await serve());
+    } finally {
+      made = plain;
+    }
+    return await open();
+  }
+
+  it("gives the delta of each token, those of a long prompt in turn", async () => {
+    const { adapter } = await openEmbedding();
+    const ids = Array.from({ length: 50 }, (_, i) => (i * 49_999) % VOCABULARY);
+    const [delta] = await adapter.beginIds(0, ids).wait();
+    let [error, size] = [0, 0];
+    for (const [t, id] of ids.entries()) {
+      for (let row = 0; row < WIDTH; row++) {
+        let want = 0;
+        for (let k = 0; k < RANK; k++) want += embedding.b[row * RANK + k] * embedding.a[k * VOCABULARY + id];
+        error += (delta[t * WIDTH + row] - want) ** 2;
+        size += want ** 2;
+      }
+    }
+    // docs/models.md, Embedding: it grows with the vocabulary.
+    expect(Math.sqrt(error / size)).toBeLessThan(0.1);
+    expect(queries().map(({ vectors }) => vectors)).toEqual([41, 9]);
+  });
+
+  it("asks nothing more when nobody waits", async () => {
+    const { adapter } = await openEmbedding();
+    const pending = adapter.beginIds(
+      0,
+      Array.from({ length: 50 }, (_, i) => i),
+    );
+    pending.drop?.();
+    await expect(pending.wait()).rejects.toMatchObject({ code: "aborted" });
+    expect(queries()).toHaveLength(1);
+  });
+});
 
 describe("a private layer", () => {
   it("gives the adapter's deltas, for one vector and for many", async () => {

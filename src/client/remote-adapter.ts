@@ -6,7 +6,6 @@
  * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
  * shapes and counts only: never on a decrypted value.
  */
-import { throwIfAborted } from "../base/abort.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
@@ -27,12 +26,13 @@ import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
-import { applyBasis } from "./apply-basis.ts";
+import { applyBasis, applyRouted } from "./apply-basis.ts";
 import type { QueryReply } from "./client-connection.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { LineEstimate } from "./line-estimate.ts";
 import { MaskStock } from "./mask-stock.ts";
+import { askOneHots } from "./one-hots.ts";
 import { PairEffects } from "./pair-effects.ts";
 
 /** What an adapter needs of a provider; tests put two replicas behind one. */
@@ -60,9 +60,6 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
-
-/** Of one-hots in memory. */
-const ONE_HOT_BYTES = 32 << 20;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
@@ -205,39 +202,13 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     ];
   }
 
-  /**
-   * Encrypts one-hots and sends them. They are as long as the vocabulary, so only some are in memory at a time: those of a
-   * long prompt are asked when the ones before are answered.
-   */
   #sendIds(group: number, ids: readonly number[], dropped: AbortSignal): PendingQuery {
-    const { inFeatures } = this.#groups[group].spec;
-    const most = Math.max(1, Math.floor(ONE_HOT_BYTES / (4 * inFeatures)));
-    const send = (first: number): PendingQuery => {
-      const part = ids.slice(first, first + most);
-      const x = new Float32Array(part.length * inFeatures);
-      for (const [t, id] of part.entries()) x[t * inFeatures + id] = 1;
-      const query = this.#send({ group, x }, part.length);
-      x.fill(0);
-      return query;
-    };
-    if (group === 0 && ids.length > most) this.#keys.expect(ids.length);
-    const begun = send(0);
-    if (ids.length <= most) return begun;
-    const rows = async (): Promise<Float32Array> => {
-      const width = this.#groups[group].layer.rows;
-      const y = new Float32Array(ids.length * width);
-      for (let first = 0, query = begun; ; query = send(first)) {
-        const part = await query.rows();
-        y.set(part, first * width);
-        part.fill(0);
-        first += most;
-        if (first >= ids.length) return y;
-        throwIfAborted(dropped);
-      }
-    };
-    const all = rows();
-    all.catch(() => {}); // wait() reports it
-    return { group, tokens: ids.length, rows: () => all };
+    const { spec, layer } = this.#groups[group];
+    if (group === 0 && ids.length > 1) this.#keys.expect(ids.length);
+    const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped, (x, tokens) =>
+      this.#send({ group, x }, tokens).rows(),
+    );
+    return { group, tokens: ids.length, rows: () => rows };
   }
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
@@ -453,33 +424,11 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** delta of each route: B′_e of its expert times the expert's rows of its vector. */
-  async #finishRouted(
-    { group, rows }: PendingQuery,
-    { rows: vectors, experts }: RoutesTaken,
-  ): Promise<readonly Float32Array[]> {
+  async #finishRouted({ group, rows }: PendingQuery, routes: RoutesTaken): Promise<readonly Float32Array[]> {
     const { layer, spec, bases } = this.#groups[group];
     const y = await rows();
     const start = performance.now();
-    const [{ outFeatures }] = spec.modules;
-    const offsets: number[] = [];
-    let next = 0;
-    for (const { rows: count } of spec.modules) {
-      offsets.push(next);
-      next += count;
-    }
-    const out = new Float32Array(experts.length * outFeatures);
-    try {
-      for (let route = 0; route < experts.length; route++) {
-        const expert = experts[route];
-        const at = vectors[route] * layer.rows + offsets[expert];
-        bases[expert].apply(
-          y.subarray(at, at + spec.modules[expert].rows),
-          out.subarray(route * outFeatures, (route + 1) * outFeatures),
-        );
-      }
-    } finally {
-      for (const basis of bases) basis.wipe();
-    }
+    const out = applyRouted(spec.modules, bases, y, layer.rows, routes);
     this.timings.cryptoMs += performance.now() - start;
     return [out];
   }

@@ -64,7 +64,7 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   if (config.peft_type !== "LORA") {
     throw new TacetError(
       "unsupported_adapter",
-      `the adapter's peft_type is ${quoteName(String(config.peft_type))}, not "LORA"`,
+      `the adapter's peft_type is ${(JSON.stringify(config.peft_type) ?? "missing").slice(0, 40)}, not "LORA"`,
       {
         hint: "Tacet runs LoRA adapters in the PEFT layout",
       },
@@ -117,7 +117,7 @@ function refuseOtherFunctions(config: JsonRecord): void {
   }
   if (!HARMLESS_STARTS.includes(init)) {
     throw unsupported(
-      `was initialised by ${quoteName(String(init).slice(0, 40))} (init_lora_weights), which Tacet does not know`,
+      `was initialised by ${JSON.stringify(init).slice(0, 40)} (init_lora_weights), which Tacet does not know`,
       `if that leaves the base model's weights as they are, write true there in ${PATH}`,
     );
   }
