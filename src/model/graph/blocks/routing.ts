@@ -24,8 +24,6 @@ export interface Routes {
   readonly counts: Value;
 }
 
-const INT64 = 7;
-
 /**
  * The k experts with the largest scores of each token; the weights are their shares of softmax(scores).
  *
@@ -57,15 +55,13 @@ export function route(
   const [, placeOf] = sorted(routeOf);
   const perRoute = graph.constant([1], BigInt64Array.of(BigInt(chosen)));
   const [tokenOf] = builder.node("Div", [routeOf, perRoute], [list]);
-  const numbers = graph.constant(
-    [experts],
-    BigInt64Array.from({ length: experts }, (_, i) => BigInt(i)),
+  const depth = graph.constant([1], BigInt64Array.of(BigInt(experts)));
+  const offOn = graph.constant([2], BigInt64Array.of(0n, 1n));
+  const [there] = builder.node(
+    "OneHot",
+    [flat, depth, offOn],
+    [{ dims: ["routes", experts], type: "int64" }],
   );
-  const column = reshape(builder, flat, ["routes", 1]);
-  const [isThere] = builder.node("Equal", [column, numbers], [{ dims: ["routes", experts] }]);
-  const [there] = builder.node("Cast", [isThere], [{ dims: ["routes", experts], type: "int64" }], {
-    attributes: { to: INT64 },
-  });
   const [counts] = builder.node(
     "ReduceSum",
     [there, graph.constant([1], BigInt64Array.of(0n))],
