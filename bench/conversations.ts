@@ -27,13 +27,10 @@ export async function run({ quick }: BenchOptions): Promise<Section[]> {
   const prompts: number[][] = entries.map(({ prompt_ids }: { prompt_ids: number[] }) => prompt_ids);
   const checkpoint = await openCheckpoint(nodeFileTree(join(LEXICON, "base")));
   const adapter = await openLoraAdapter(nodeFileTree(join(LEXICON, "law-adapter")));
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = await fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
-  const made = await createBundle(
-    { adapter: "law", baseFingerprint, groups, modules: adapter.modules },
-    systemRandom,
-  );
+  const made = await createBundle({ adapter: "law", baseFingerprint, ...fitted }, systemRandom);
   await writeStateFolder(state, made);
   const { child, url } = await startProvider(state);
   const link = await startLink(url, LINE);

@@ -45,12 +45,11 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const platform = nodePlatform();
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = await fitAdapter(adapter, checkpoint);
+  const { groups } = fitted;
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const fingerprintMs = clock();
-  const { modules } = adapter;
-  const input = { adapter: "bench", baseFingerprint, groups, modules };
-  const made = await createBundle(input, systemRandom);
+  const made = await createBundle({ adapter: "bench", baseFingerprint, ...fitted }, systemRandom);
   const bundleMs = clock();
 
   const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
@@ -66,7 +65,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     cleanUp.push(() => remote.dispose());
     await remote.restoreKeys();
     const connectMs = clock();
-    const local = new LocalLora(adapter, groups);
+    const local = new LocalLora(fitted);
     const deltas = new SwitchedDeltas<Mode>({ plaintext: local, private: remote }, "plaintext");
     // The masks of its idle time are made first, and fall into nobody's time.
     await remote.ready();

@@ -81,9 +81,9 @@ async function runCase(
 ): Promise<Section[]> {
   const checkpoint = await openCheckpoint(nodeFileTree(folders.base));
   const adapter = await openLoraAdapter(nodeFileTree(folders.adapter));
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = await fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const input = { adapter: "bench", baseFingerprint, groups, modules: adapter.modules };
+  const input = { adapter: "bench", baseFingerprint, ...fitted };
   const folder = mkdtempSync(join(tmpdir(), "tacet-bench-"));
   const cleanUp: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
   const serve = async (name: string, invocationTokens?: readonly number[]): Promise<string> => {

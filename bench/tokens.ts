@@ -48,14 +48,14 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const platform = nodePlatform();
   const checkpoint = await openCheckpoint(nodeFileTree(join(LEXICON, "base")));
   const adapter = await openLoraAdapter(nodeFileTree(join(LEXICON, "law-adapter")));
-  const groups = fitAdapter(adapter, checkpoint);
+  const fitted = await fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
   const folder = mkdtempSync(join(tmpdir(), "tacet-bench-"));
   const providers: ChildProcess[] = [];
   const open: { close(): Promise<void> }[] = [];
   try {
     const serve = async (): Promise<PrivateModel> => {
-      const input = { adapter: "law", baseFingerprint, groups, modules: adapter.modules };
+      const input = { adapter: "law", baseFingerprint, ...fitted };
       const made = await createBundle(input, systemRandom);
       const state = join(folder, "state");
       await writeStateFolder(state, made);
@@ -66,7 +66,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       return joined;
     };
     const local = await CausalLm.load(checkpoint, platform.tensors, {
-      deltas: new LocalLora(adapter, groups),
+      deltas: new LocalLora(fitted),
     });
     const whole = await CausalLm.load(checkpoint, platform.tensors);
     const hidden = await serve();

@@ -33,8 +33,7 @@ const made = await createBundle(
   {
     adapter: "law",
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
-    groups: fitAdapter(adapter, checkpoint),
-    modules: adapter.modules,
+    ...(await fitAdapter(adapter, checkpoint)),
     ...(text === undefined ? {} : { text }),
   },
   systemRandom,

@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   bundle: ["pll", "rlwe", "ring", "weights", "base"],
   text: ["weights", "base"],
   "model/weights": ["weights", "base"],
-  "model/delta-source.ts": [],
+  "model/delta-source.ts": ["weights"],
   "model/graph": ["model/weights", "model/delta-source.ts", "weights", "base"],
   "model/architectures": ["model/graph", "base"],
   "model/adapter": ["model/architectures", "model/graph", "model/delta-source.ts", "weights", "base"],

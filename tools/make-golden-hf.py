@@ -4,7 +4,7 @@ usage: make-golden-hf.py OUT_DIR [NAME ...]   (a venv with torch==2.13.0, transf
 import json, math, os, shutil, sys, warnings
 warnings.filterwarnings("ignore")
 import peft, torch, transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
@@ -65,6 +65,22 @@ FAMILIES = {
     "bloom": ("bloom", dict(n_layer=2, n_head=6), ["query_key_value"]),
 }
 
+# Models that also see: their language model is asked, about text alone. model_type, its own fields, those of the text, of the pictures.
+EYES = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
+QWEN_EYES = dict(depth=1, hidden_size=16, num_heads=2, intermediate_size=16, out_hidden_size=H, patch_size=4)
+QWEN_IDS = dict(image_token_id=60, video_token_id=59, vision_start_token_id=58, vision_end_token_id=57)
+SEEING = {
+    "seeing-gemma3": ("gemma3", dict(image_token_index=60, boi_token_index=58, eoi_token_index=59, mm_tokens_per_image=4), dict(model_type="gemma3_text", num_hidden_layers=2, head_dim=12, sliding_window=5, layer_types=LOCAL[1:]), dict(EYES, model_type="siglip_vision_model")),
+    "seeing-gemma4": ("gemma4", dict(image_token_id=60, audio_config=None), dict(model_type="gemma4_text", head_dim=8, global_head_dim=16, sliding_window=5, vocab_size_per_layer_input=V, hidden_size_per_layer_input=6, layer_types=LOCAL[1:]), dict(model_type="gemma4_vision", position_embedding_size=16, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, head_dim=8)),
+    "seeing-qwen2_5": ("qwen2_5_vl", QWEN_IDS, dict(rope_parameters=rope(rope_type="default", mrope_section=[1, 1, 0])), dict(QWEN_EYES, spatial_merge_size=2, fullatt_block_indexes=[0], window_size=8)),
+    "seeing-qwen3": ("qwen3_vl", QWEN_IDS, dict(head_dim=12, rope_parameters=rope(rope_type="default", mrope_section=[2, 2, 2], mrope_interleaved=True)), dict(QWEN_EYES, num_position_embeddings=16, deepstack_visual_indexes=[0])),
+    "seeing-qwen3_5": ("qwen3_5", QWEN_IDS, dict(head_dim=16, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=8), dict(QWEN_EYES, num_position_embeddings=16)),
+    "seeing-mistral3": ("mistral3", dict(image_token_index=60), dict(model_type="mistral", head_dim=8, sliding_window=None), dict(EYES, model_type="pixtral")),
+    "seeing-llava": ("llava", dict(image_token_index=60), dict(model_type="llama"), dict(EYES, model_type="clip_vision_model", projection_dim=16)),
+    "seeing-internvl": ("internvl", dict(image_token_id=60), dict(model_type="qwen2"), dict(EYES, model_type="internvl_vision", image_size=[8, 8], patch_size=[4, 4])),
+    "seeing-smolvlm": ("smolvlm", dict(image_token_id=60, scale_factor=2), dict(model_type="llama"), EYES),
+}
+
 def spread(model, seed):
     g = torch.Generator().manual_seed(seed)
     tied = model.config.tie_word_embeddings
@@ -78,27 +94,38 @@ def spread(model, seed):
 def greedy(model, ids):
     ids, gap = list(ids), math.inf
     for _ in range(STEPS):
-        row = model(torch.tensor([ids])).logits[0, -1].float()
+        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
         top = row.topk(2).values
         gap = min(gap, float(top[0] - top[1])); ids.append(int(row.argmax()))
     return ids[-STEPS:], gap
 
 def numbers(model, ids, suffix):
     with torch.no_grad():
-        row = model(torch.tensor([ids])).logits[0, -1].float()
+        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
         chosen, gap = greedy(model, ids)
     return {f"logits_last{suffix}": [float(f"{float(x):.7g}") for x in row], f"greedy_ids{suffix}": chosen}, gap
 
-for index, (name, (kind, fields, targets)) in enumerate(FAMILIES.items()):
+def make(name):
+    """The model without weights, and what the adapter changes."""
+    if name in FAMILIES:
+        kind, fields, targets = FAMILIES[name]
+        config = AutoConfig.for_model(kind, **{**BASE, **fields})
+        return AutoModelForCausalLM.from_config(config, attn_implementation="eager"), targets
+    kind, fields, text, eyes = SEEING[name]
+    config = AutoConfig.for_model(kind, **fields, text_config={**BASE, **text}, vision_config=eyes)
+    model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager")
+    return model, r".*(language_model|text_model)\..*(q_proj|v_proj|down_proj)"
+
+for index, name in enumerate([*FAMILIES, *SEEING]):
     if only and name not in only: continue
     for attempt in range(40):
         seed = 500 + index + 97 * attempt
         torch.manual_seed(seed)
-        config = AutoConfig.for_model(kind, **{**BASE, **fields})
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+        model, targets = make(name)
+        model = model.float().eval()
         spread(model, seed); model.tie_weights()
         g = torch.Generator().manual_seed(seed + 5)
-        ids = torch.randint(3, V, (PROMPT,), generator=g).tolist()
+        ids = torch.randint(3, 57 if name in SEEING else V, (PROMPT,), generator=g).tolist()
         plain, gap = numbers(model, ids, "")
         adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM")).eval()
         for key, p in adapted.named_parameters():

@@ -1,12 +1,11 @@
 /** What b0 and the width of E cost answers: next-token agreement with the plaintext adapter, and perplexity, on a text. */
 import type { TensorRuntime } from "../base/platform.ts";
-import { LocalLora } from "../model/adapter/local-lora.ts";
+import { type LocalAdapter, LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm } from "../model/causal-lm.ts";
-import type { AdaptedGroup, DeltaSource } from "../model/delta-source.ts";
+import type { DeltaSource } from "../model/delta-source.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { type Precision, SimulatedLayers } from "./simulated-layers.ts";
 
 export interface EffectRow {
@@ -34,8 +33,7 @@ export const PRECISIONS: readonly Precision[] = [
 
 export interface EffectInput {
   readonly checkpoint: Checkpoint;
-  readonly adapter: LoraAdapter;
-  readonly groups: readonly AdaptedGroup[];
+  readonly adapter: LocalAdapter;
   readonly runtime: TensorRuntime;
   readonly text: readonly (readonly number[])[];
   /** Tokens that are read at most. */
@@ -48,9 +46,9 @@ export async function answerEffects(
   input: EffectInput,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<EffectRow[]> {
-  const { adapter, groups, random, signal } = input;
+  const { adapter, random, signal } = input;
   const sequences = firstTokens(input.text, input.maxTokens);
-  const reference = await read(input, sequences, new LocalLora(adapter, groups));
+  const reference = await read(input, sequences, new LocalLora(adapter));
   const rows: EffectRow[] = [];
   const add = (what: string, precision: Precision | undefined, reading: Reading): void => {
     const same = reading.top.filter((id, i) => id === reference.top[i]).length;
@@ -62,7 +60,7 @@ export async function answerEffects(
   for (const [i, precision] of PRECISIONS.entries()) {
     signal?.throwIfAborted();
     onProgress(i / PRECISIONS.length);
-    const layers = new SimulatedLayers(DEFAULT_PARAMETERS, groups, adapter.modules, precision, random);
+    const layers = new SimulatedLayers(DEFAULT_PARAMETERS, adapter, precision, random);
     add(nameOf(precision), precision, await read(input, sequences, layers));
   }
   return rows;

@@ -3,6 +3,7 @@ import type { DeltaSource, PendingDelta } from "../model/delta-source.ts";
 
 export class Recorder implements DeltaSource {
   readonly groups: DeltaSource["groups"];
+  readonly changes: DeltaSource["changes"];
   readonly #inner: DeltaSource;
   readonly #kept = new Map<
     number,
@@ -12,16 +13,31 @@ export class Recorder implements DeltaSource {
   /** @param groups those that are kept */
   constructor(inner: DeltaSource, groups: readonly number[]) {
     this.groups = inner.groups;
+    this.changes = inner.changes;
     this.#inner = inner;
     for (const group of groups) this.#kept.set(group, { x: [], deltas: [], tokens: [] });
   }
 
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const pending = this.#inner.begin(group, x, tokens);
+    return this.#keep(group, tokens, pending, () => x.slice(0, tokens * this.groups[group].inFeatures));
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const { inFeatures } = this.groups[group];
+    return this.#keep(group, ids.length, this.#inner.beginIds!(group, ids), () => {
+      const x = new Float32Array(ids.length * inFeatures);
+      for (const [t, id] of ids.entries()) x[t * inFeatures + id] = 1;
+      return x;
+    });
+  }
+
+  #keep(group: number, tokens: number, pending: PendingDelta, copyOfX: () => Float32Array): PendingDelta {
     const kept = this.#kept.get(group);
     if (kept === undefined) return pending;
-    const copy = x.slice(0, tokens * this.groups[group].inFeatures);
+    const copy = copyOfX();
     return {
+      ...(pending.drop && { drop: pending.drop }),
       wait: async (targets) => {
         const deltas = await pending.wait(targets);
         kept.x.push(copy);

@@ -32,7 +32,7 @@ function exactDeltas(): Float64Array {
 /** log2 of the relative error of the deltas. */
 async function errorBits(weightErrorBits: number, replyBits: number): Promise<number> {
   const precision = { weightErrorBits, replyBits };
-  const layers = new SimulatedLayers(DEFAULT_PARAMETERS, groups, modules, precision, random);
+  const layers = new SimulatedLayers(DEFAULT_PARAMETERS, { groups, modules }, precision, random);
   const [delta] = await layers.begin(0, x, TOKENS).wait();
   const exact = exactDeltas();
   const error = exact.reduce((sum, value, i) => sum + (delta[i] - value) ** 2, 0);

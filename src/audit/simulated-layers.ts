@@ -11,6 +11,7 @@ import { predictedNoiseParts, scaledNorm } from "../pll/noise.ts";
 import { quantizeRows } from "../pll/quantize.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import type { Parameters } from "../rlwe/parameters.ts";
+import type { BaseChanges } from "../weights/base-changes.ts";
 import { gaussians, randomWords } from "./random-numbers.ts";
 
 export interface Precision {
@@ -42,19 +43,27 @@ interface SimulatedGroup {
 
 const MOST_REPLY_BITS = 32;
 
+/** What `fitAdapter` gives. */
+interface SimulatedAdapter {
+  readonly groups: readonly AdaptedGroup[];
+  readonly modules: ReadonlyMap<string, LoraPair>;
+  readonly changes?: BaseChanges;
+}
+
 export class SimulatedLayers implements DeltaSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly changes: BaseChanges | undefined;
   readonly #groups: readonly SimulatedGroup[];
   readonly #random: RandomSource;
 
   constructor(
     parameters: Parameters,
-    groups: readonly AdaptedGroup[],
-    modules: ReadonlyMap<string, LoraPair>,
+    { groups, modules, changes }: SimulatedAdapter,
     precision: Precision,
     random: RandomSource,
   ) {
     this.groups = groups;
+    this.changes = changes;
     this.#random = random;
     this.#groups = groups.map((spec) => simulate(parameters, spec, modules, precision, random));
   }
@@ -68,6 +77,13 @@ export class SimulatedLayers implements DeltaSource {
         return targets;
       },
     };
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const { inFeatures } = this.groups[group];
+    const x = new Float32Array(ids.length * inFeatures);
+    for (const [t, id] of ids.entries()) x[t * inFeatures + id] = 1;
+    return this.begin(group, x, ids.length);
   }
 
   #evaluate(group: SimulatedGroup, x: Float32Array, tokens: number): Float32Array[] {

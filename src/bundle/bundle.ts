@@ -1,6 +1,6 @@
 /**
  * A bundle: what the provider publishes for one adapter version, one safetensors file. Groups with their
- * scales and public bases; never a polynomial, never code, and nothing of the private weights: those travel encrypted, in
+ * scales and public bases, and what the provider has chosen to show of the rest (published-parts.ts); never a polynomial, never code, and nothing of the private weights: those travel encrypted, in
  * keys. Identified by its SHA-256 digest.
  *
  * Everything is checked at load (docs/security.md, rule 6): lengths, finite positive scales, orthonormal bases.
@@ -17,6 +17,8 @@ import {
   type TensorToEncode,
   widenF16,
 } from "../weights/safetensors.ts";
+import { type BaseChanges, NO_CHANGES } from "../weights/base-changes.ts";
+import { decodeChanges, encodeChanges } from "./bundle-changes.ts";
 import { toFloat16 } from "./float16.ts";
 import { type BundleManifest, decodeManifest, encodeManifest, refusal, groupRows } from "./manifest.ts";
 
@@ -35,13 +37,19 @@ export interface BundleTensors {
 export interface Bundle {
   readonly manifest: BundleManifest;
   readonly groups: readonly BundleTensors[];
+  /** What the adapter changes of the base model in the clear. */
+  readonly changes: BaseChanges;
   /** SHA-256 of the file. */
   readonly digest: Uint8Array;
   /** The file. */
   readonly bytes: Uint8Array;
 }
 
-export function encodeBundle(manifest: BundleManifest, groups: readonly BundleTensors[]): Uint8Array {
+export function encodeBundle(
+  manifest: BundleManifest,
+  groups: readonly BundleTensors[],
+  changes: BaseChanges = NO_CHANGES,
+): Uint8Array {
   const tensors: TensorToEncode[] = [];
   for (const [g, group] of groups.entries()) {
     const spec = manifest.groups[g];
@@ -52,6 +60,7 @@ export function encodeBundle(manifest: BundleManifest, groups: readonly BundleTe
       tensors.push({ name: `group.${g}.basis.${i}`, dtype: "F16", shape, data: bytesOf(toFloat16(basis)) });
     }
   }
+  tensors.push(...encodeChanges(changes));
   return encodeSafetensors(tensors, { [MANIFEST_KEY]: encodeManifest(manifest) });
 }
 
@@ -81,7 +90,15 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
     }
     groups.push({ scales, bases });
   }
-  return { manifest, groups, digest: sha256(bytes), bytes };
+  const changes =
+    manifest.changes === undefined
+      ? NO_CHANGES
+      : await decodeChanges(
+          manifest.changes,
+          async (name, dtype, shape) =>
+            new Uint8Array(await readTensorBytes(tree, expect(file, name, dtype, shape))),
+        );
+  return { manifest, groups, changes, digest: sha256(bytes), bytes };
 }
 
 function expect(file: SafetensorsFile, name: string, dtype: string, shape: readonly number[]): TensorInfo {

@@ -11,15 +11,18 @@ import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import { BUNDLE_ID_BYTES } from "../rlwe/public-elements.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { type BundleTensors, encodeBundle } from "./bundle.ts";
+import { type BaseChanges, NO_CHANGES } from "../weights/base-changes.ts";
+import { describeChanges } from "./bundle-changes.ts";
 import {
-  BUNDLE_VERSION,
   type BundleGroup,
   type BundleManifest,
   checkAdapterName,
   checkModuleName,
   MAX_BASIS_RANK,
+  versionOf,
 } from "./manifest.ts";
 import { encodePrivateState, type PrivateGroup } from "./private-state.ts";
+import { type PartName, parsePartNames, partsToPublish, refuseUnpublished } from "./published-parts.ts";
 import { createSigningKey, publicKeyOf } from "./signature.ts";
 
 /** Adapted modules that share one input, in forward order. */
@@ -27,6 +30,8 @@ export interface GroupSpec {
   readonly layer: number;
   readonly modules: readonly string[];
   readonly inFeatures: number;
+  readonly input?: "ids" | "routed";
+  readonly rowsPerToken?: number;
 }
 
 export interface CreateBundleInput {
@@ -35,6 +40,10 @@ export interface CreateBundleInput {
   readonly groups: readonly GroupSpec[];
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
+  /** What it changes of the base model besides; only where the provider says so is it published. */
+  readonly changes?: BaseChanges | undefined;
+  /** Parts that may be known to everyone who gets the bundle (published-parts.ts). Default: none. */
+  readonly publish?: readonly PartName[] | undefined;
   readonly parameters?: Parameters | undefined;
   /** What the adapter changes about text: public. */
   readonly text?: AdapterText | undefined;
@@ -56,6 +65,8 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   baseFingerprint: "object",
   groups: "list",
   modules: "object",
+  changes: "object",
+  publish: "list",
   parameters: "object",
   text: "object",
   invocationTokens: "list",
@@ -63,8 +74,8 @@ const INPUT: OptionTypes<CreateBundleInput> = {
 const REQUIRED = {
   adapter: '"law"',
   baseFingerprint: "await fingerprintCheckpoint(checkpoint)",
-  groups: "fitAdapter(adapter, checkpoint)",
-  modules: "adapter.modules",
+  groups: "(await fitAdapter(adapter, checkpoint)).groups",
+  modules: "(await fitAdapter(adapter, checkpoint)).modules",
 };
 
 interface GroupResult {
@@ -76,8 +87,9 @@ interface GroupResult {
 /**
  * @param random the platform's CSPRNG
  * @param onProgress groups done and groups in all; may be async, so that a progress bar is drawn
- * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; bad_argument for
- *   fields that do not exist or are missing, a name that no client would accept
+ * @throws TacetError bad_adapter if the adapter has no module or numbers that are not finite; unsupported_adapter for
+ *   parts that would have to be published and may not; bad_argument for fields that do not exist or are missing, a name
+ *   that no client would accept
  */
 export async function createBundle(
   input: CreateBundleInput,
@@ -89,6 +101,9 @@ export async function createBundle(
   if (input.groups.length === 0) throw new TacetError("bad_adapter", "the adapter has no module to serve");
   checkAdapterName(input.adapter);
   for (const { modules } of input.groups) modules.forEach(checkModuleName);
+  const changed = input.changes ?? NO_CHANGES;
+  const needed = partsToPublish(changed, input.modules.values());
+  refuseUnpublished(needed, parsePartNames(input.publish ?? []));
   const bundleId = new Uint8Array(BUNDLE_ID_BYTES);
   random(bundleId);
   const keySigningKey = createSigningKey(random);
@@ -97,20 +112,24 @@ export async function createBundle(
     await onProgress(g, input.groups.length);
     results.push(createGroup(input, parameters, group, random));
   }
+  const groups = results.map(({ spec }) => spec);
+  const changes = needed.length === 0 ? undefined : describeChanges(changed, needed);
   const manifest: BundleManifest = {
-    version: BUNDLE_VERSION,
+    version: versionOf({ groups, ...(changes && { changes }) }),
     adapter: input.adapter,
     bundleId: toHex(bundleId),
     baseFingerprint: toHex(input.baseFingerprint),
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
-    groups: results.map(({ spec }) => spec),
+    groups,
     text: input.text,
     invocationTokens: input.invocationTokens,
+    changes,
   };
   const bundle = encodeBundle(
     manifest,
     results.map(({ tensors }) => tensors),
+    changed,
   );
   const digest = sha256(bundle);
   const rootSecret = new Uint8Array(ROOT_SECRET_BYTES);
@@ -164,6 +183,8 @@ function createGroup(
     spec: {
       layer: group.layer,
       inFeatures: group.inFeatures,
+      ...(group.input === undefined ? {} : { input: group.input }),
+      ...(group.rowsPerToken === undefined ? {} : { rowsPerToken: group.rowsPerToken }),
       modules: parts.map(({ module }) => module),
     },
     tensors: { scales, bases: parts.map(({ basis }) => basis) },

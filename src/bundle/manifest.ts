@@ -7,15 +7,20 @@ import { TacetError } from "../base/errors.ts";
 import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
+import { decodeManifestChanges, type ManifestChanges } from "./bundle-changes.ts";
 import { MAX_INVOCATION_TOKENS } from "../weights/lora-config.ts";
 import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
 import { decodeAdapterText, LARGEST_ID } from "./manifest-text.ts";
 import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
+/** Of bundles whose client must do more than add deltas to linear layers: it embeds ids, or applies published parts. */
+export const EXTENDED_VERSION = 3;
 export { refusal } from "./manifest-fields.ts";
 
 const MAX_GROUPS = 65_536;
+/** Of a group: as many experts as models have. */
+const MAX_MODULES = 1024;
 const MAX_DIMENSION = 1 << 20;
 /** Largest rank of a public basis: checking that it is orthonormal takes outFeatures·rank² steps. */
 export const MAX_BASIS_RANK = 512;
@@ -30,6 +35,10 @@ export interface BundleModule {
 export interface BundleGroup {
   readonly layer: number;
   readonly inFeatures: number;
+  /** "ids": x is the one-hot of a token; "routed": the modules are experts, all of whose rows are asked for. */
+  readonly input?: "ids" | "routed";
+  /** Vectors of one token, where there are more than one. */
+  readonly rowsPerToken?: number;
   readonly modules: readonly BundleModule[];
 }
 
@@ -49,6 +58,14 @@ export interface BundleManifest {
   readonly text?: AdapterText | undefined;
   /** Of an activated LoRA: the token ids that a client finds the place by from which on it asks (weights/lora-adapter.ts). */
   readonly invocationTokens?: readonly number[] | undefined;
+  /** What the adapter changes of the base model in the clear; absent where it changes nothing. */
+  readonly changes?: ManifestChanges | undefined;
+}
+
+/** The least version that says what this manifest says. */
+export function versionOf({ groups, changes }: Pick<BundleManifest, "groups" | "changes">): number {
+  const isExtended = changes !== undefined || groups.some(({ input }) => input !== undefined);
+  return isExtended ? EXTENDED_VERSION : BUNDLE_VERSION;
 }
 
 /** Σ rows of the modules: R. */
@@ -63,10 +80,11 @@ export function encodeManifest(manifest: BundleManifest): string {
 /** @throws TacetError bad_bundle, naming the field, if the text is not a manifest of this version */
 export function decodeManifest(json: string): BundleManifest {
   const fields = parseJsonRecord(json, "the bundle's manifest", "bad_bundle");
-  if (fields.version !== BUNDLE_VERSION) {
+  const { version } = fields;
+  if (version !== BUNDLE_VERSION && version !== EXTENDED_VERSION) {
     throw new TacetError(
       "bad_bundle",
-      `the bundle has version ${quoteName(String(fields.version))}, this is ${BUNDLE_VERSION}`,
+      `the bundle has version ${quoteName(String(version))}, this reads ${BUNDLE_VERSION} and ${EXTENDED_VERSION}`,
       {
         hint: "use the same version of tacet as the provider; a provider makes bundles of this version with 'tacet bundle'",
       },
@@ -74,16 +92,23 @@ export function decodeManifest(json: string): BundleManifest {
   }
   const groups = array(fields.groups, "groups", MAX_GROUPS);
   const text = decodeAdapterText(fields.text);
+  const isExtended = version === EXTENDED_VERSION;
+  if (!isExtended && fields.changes !== undefined) throw refusal("version 2 has no changes");
+  const changes = fields.changes === undefined ? undefined : decodeManifestChanges(fields.changes);
+  const decoded = groups.map((group, i) => decodeGroup(group, `groups[${i}]`, isExtended));
+  if (versionOf({ groups: decoded, ...(changes && { changes }) }) !== version)
+    throw refusal(`it has version ${version} and nothing that needs it`);
   const invocationTokens = decodeInvocation(fields.invocationTokens);
   return {
-    version: BUNDLE_VERSION,
+    version,
     adapter: string(fields.adapter, "adapter"),
     bundleId: hex(fields.bundleId, "bundleId", 16),
     baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
     keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
-    groups: groups.map((group, i) => decodeGroup(group, `groups[${i}]`)),
+    groups: decoded,
     ...(text === undefined ? {} : { text }),
+    ...(changes === undefined ? {} : { changes }),
     ...(invocationTokens === undefined ? {} : { invocationTokens }),
   };
 }
@@ -104,9 +129,13 @@ function decodeParameters(raw: unknown): Parameters {
   return DEFAULT_PARAMETERS;
 }
 
-function decodeGroup(raw: unknown, at: string): BundleGroup {
+function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup {
   const fields = record(raw, at);
-  const modules = array(fields.modules, `${at}.modules`, 256).map((module, i) => {
+  const input = isExtended ? fields.input : undefined;
+  if (input !== undefined && input !== "ids" && input !== "routed")
+    throw refusal(`${at}.input is not "ids" or "routed"`);
+  const perToken = input === "routed" ? fields.rowsPerToken : undefined;
+  const modules = array(fields.modules, `${at}.modules`, MAX_MODULES).map((module, i) => {
     const where = `${at}.modules[${i}]`;
     const parts = record(module, where);
     return {
@@ -126,6 +155,10 @@ function decodeGroup(raw: unknown, at: string): BundleGroup {
   return {
     layer: integer(fields.layer, `${at}.layer`, 0, 65_535),
     inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_DIMENSION),
+    ...(input === undefined ? {} : { input }),
+    ...(perToken === undefined
+      ? {}
+      : { rowsPerToken: integer(perToken, `${at}.rowsPerToken`, 1, MAX_MODULES) }),
     modules,
   };
 }

@@ -308,7 +308,7 @@ async function joinAdapter(
 /** @throws TacetError bad_adapter, unsupported_adapter if it is not this base model's */
 async function draftsWith(folder: FileTree, checkpoint: Checkpoint): Promise<LocalLora> {
   const adapter = await openLoraAdapter(folder);
-  return new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+  return new LocalLora(await fitAdapter(adapter, checkpoint));
 }
 
 /** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */

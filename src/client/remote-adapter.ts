@@ -6,6 +6,7 @@
  * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
  * shapes and counts only: never on a decrypted value.
  */
+import { throwIfAborted } from "../base/abort.ts";
 import { TacetError } from "../base/errors.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
@@ -15,7 +16,9 @@ import type {
   GroupInput,
   LowRankSource,
   PendingDelta,
+  RoutesTaken,
 } from "../model/delta-source.ts";
+import type { BaseChanges } from "../weights/base-changes.ts";
 import { ClientLayer, type OpenQuery } from "../pll/client-layer.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
@@ -57,6 +60,9 @@ export interface PrivacyTimings {
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
+
+/** Of one-hots in memory. */
+const ONE_HOT_BYTES = 32 << 20;
 
 /**
  * Keys that one query is refused under before it fails. Those that were in hand when the first was refused don't count:
@@ -101,6 +107,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
   readonly invocationTokens: readonly number[] | undefined;
   readonly lowRank: LowRankSource = this;
+  readonly changes: BaseChanges;
   readonly line: LineEstimate;
   readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
@@ -126,6 +133,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     this.#limits = limits;
     const { manifest } = bundle;
     const { parameters } = manifest;
+    this.changes = bundle.changes;
     const kernels = Kernels.load();
     this.#effects = new PairEffects(kernels);
     const pool = new BufferPool(kernels);
@@ -157,6 +165,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       layer: spec.layer,
       modules: spec.modules.map(({ name }) => name),
       inFeatures: spec.inFeatures,
+      ...(spec.input === undefined ? {} : { input: spec.input }),
+      ...(spec.rowsPerToken === undefined ? {} : { rowsPerToken: spec.rowsPerToken }),
       outFeatures: spec.modules.map(({ outFeatures }) => outFeatures),
     }));
   }
@@ -164,6 +174,21 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const query = this.#send({ group, x }, tokens);
     return { wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)) };
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const dropped = new AbortController();
+    const query = this.#sendIds(group, ids, dropped.signal);
+    return {
+      wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
+      drop: () => dropped.abort(),
+    };
+  }
+
+  /** The rows of all experts come back for each vector: which of them are used nobody sees. */
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const query = this.#send({ group, x }, rows);
+    return { wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)) };
   }
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
@@ -178,6 +203,41 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       { wait: (targets) => this.#finish(one, targets).finally(closed) },
       { wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed) },
     ];
+  }
+
+  /**
+   * Encrypts one-hots and sends them. They are as long as the vocabulary, so only some are in memory at a time: those of a
+   * long prompt are asked when the ones before are answered.
+   */
+  #sendIds(group: number, ids: readonly number[], dropped: AbortSignal): PendingQuery {
+    const { inFeatures } = this.#groups[group].spec;
+    const most = Math.max(1, Math.floor(ONE_HOT_BYTES / (4 * inFeatures)));
+    const send = (first: number): PendingQuery => {
+      const part = ids.slice(first, first + most);
+      const x = new Float32Array(part.length * inFeatures);
+      for (const [t, id] of part.entries()) x[t * inFeatures + id] = 1;
+      const query = this.#send({ group, x }, part.length);
+      x.fill(0);
+      return query;
+    };
+    if (group === 0 && ids.length > most) this.#keys.expect(ids.length);
+    const begun = send(0);
+    if (ids.length <= most) return begun;
+    const rows = async (): Promise<Float32Array> => {
+      const width = this.#groups[group].layer.rows;
+      const y = new Float32Array(ids.length * width);
+      for (let first = 0, query = begun; ; query = send(first)) {
+        const part = await query.rows();
+        y.set(part, first * width);
+        part.fill(0);
+        first += most;
+        if (first >= ids.length) return y;
+        throwIfAborted(dropped);
+      }
+    };
+    const all = rows();
+    all.catch(() => {}); // wait() reports it
+    return { group, tokens: ids.length, rows: () => all };
   }
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
@@ -240,7 +300,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   /** The most vectors that asking for a pair's effects takes of one group's budget. */
   get largestRank(): number {
-    const single = this.#groups.filter(({ bases }) => bases.length === 1);
+    const single = this.#groups.filter(({ bases, spec }) => bases.length === 1 && spec.input === undefined);
     return Math.max(0, ...single.map(({ layer }) => layer.rows));
   }
 
@@ -390,6 +450,38 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
     this.timings.cryptoMs += performance.now() - start;
     return deltas;
+  }
+
+  /** delta of each route: B′_e of its expert times the expert's rows of its vector. */
+  async #finishRouted(
+    { group, rows }: PendingQuery,
+    { rows: vectors, experts }: RoutesTaken,
+  ): Promise<readonly Float32Array[]> {
+    const { layer, spec, bases } = this.#groups[group];
+    const y = await rows();
+    const start = performance.now();
+    const [{ outFeatures }] = spec.modules;
+    const offsets: number[] = [];
+    let next = 0;
+    for (const { rows: count } of spec.modules) {
+      offsets.push(next);
+      next += count;
+    }
+    const out = new Float32Array(experts.length * outFeatures);
+    try {
+      for (let route = 0; route < experts.length; route++) {
+        const expert = experts[route];
+        const at = vectors[route] * layer.rows + offsets[expert];
+        bases[expert].apply(
+          y.subarray(at, at + spec.modules[expert].rows),
+          out.subarray(route * outFeatures, (route + 1) * outFeatures),
+        );
+      }
+    } finally {
+      for (const basis of bases) basis.wipe();
+    }
+    this.timings.cryptoMs += performance.now() - start;
+    return [out];
   }
 
   /** Vectors of one query, so that all queries of a pass are within the provider's limits. */

@@ -11,8 +11,10 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
+export type { ManifestChanges, ModuleVector } from "../bundle/bundle-changes.ts";
 export { isKeySignedBy, type KeyIdentity, keyPartDigest, signKey } from "../bundle/key-signature.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
+export { PART_NAMES, type PartName } from "../bundle/published-parts.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export {
   type BundleSignature,
@@ -27,3 +29,4 @@ export type { LoraPair } from "../pll/lora-split.ts";
 export { BUNDLE_FILE, PRIVATE_FILE, SIGNATURE_FILE } from "../provider/served-adapter.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export type { Parameters } from "../rlwe/parameters.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";

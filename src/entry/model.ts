@@ -32,8 +32,8 @@ export type { Logprobs, TokenLogprob } from "../generation/log-probabilities.ts"
 export type { PenaltyOptions } from "../generation/logit-penalties.ts";
 export type { SampleOptions } from "../generation/sample-token.ts";
 export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
-export { fitAdapter } from "../model/adapter/fit-adapter.ts";
-export { LocalLora } from "../model/adapter/local-lora.ts";
+export { type FittedAdapter, fitAdapter } from "../model/adapter/fit-adapter.ts";
+export { type LocalAdapter, LocalLora } from "../model/adapter/local-lora.ts";
 export {
   type BaseOptions,
   CausalLm,
@@ -73,5 +73,11 @@ export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts"
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
-export { type LoraAdapter, type LoraModule, openLoraAdapter } from "../weights/lora-adapter.ts";
-export type { Dtype, TensorInfo } from "../weights/safetensors.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
+export {
+  type AdapterParts,
+  type LoraAdapter,
+  type LoraModule,
+  openLoraAdapter,
+} from "../weights/lora-adapter.ts";
+export type { Dtype, StoredTensor, TensorInfo } from "../weights/safetensors.ts";

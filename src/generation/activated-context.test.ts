@@ -17,10 +17,9 @@ const OWNER = "key-1";
 let [activated, other, plain, base]: CausalLm[] = [];
 beforeAll(async () => {
   const { checkpoint, adapter } = await openTestModel(GOLDEN, join(GOLDEN, "adapter"));
-  const groups = fitAdapter(adapter, checkpoint);
-  const { modules } = adapter;
+  const fitted = await fitAdapter(adapter, checkpoint);
   const deltas = (invocationTokens?: readonly number[]) => ({
-    deltas: new LocalLora({ modules, ...(invocationTokens && { invocationTokens }) }, groups),
+    deltas: new LocalLora({ ...fitted, invocationTokens }),
   });
   const uses = [deltas(INVOCATION), deltas([9]), deltas(), {}];
   [activated, other, plain, base] = await CausalLm.loadShared(checkpoint, nodeTensorRuntime(), uses);

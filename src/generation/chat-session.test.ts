@@ -236,7 +236,7 @@ describe("a provider that is lost", () => {
   it("leaves a session that goes on as a new one would", async () => {
     const adapter = await openLoraAdapter(nodeFileTree("models/lexicon/law-adapter"));
     const groups = groupAdaptedModules(adapter.modules.values(), inputGroupsOf(checkpoint));
-    const lora = new LocalLora(adapter, groups);
+    const lora = new LocalLora({ ...adapter, groups });
     let failIn = Number.POSITIVE_INFINITY;
     const flaky: DeltaSource = {
       groups: lora.groups,

@@ -52,7 +52,7 @@ async function load(base: string, adapter?: string, options: LoadOptions = {}): 
 
 async function localLora(base: string, adapter: string): Promise<LocalLora> {
   const lora = await openLoraAdapter(nodeFileTree(adapter));
-  return new LocalLora(lora, fitAdapter(lora, await openCheckpoint(nodeFileTree(base))));
+  return new LocalLora(await fitAdapter(lora, await openCheckpoint(nodeFileTree(base))));
 }
 
 async function greedy(model: CausalLm, promptIds: number[], maxNewTokens: number, eosIds: number[] = []) {

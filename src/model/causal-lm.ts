@@ -6,8 +6,10 @@ import { TacetError } from "../base/errors.ts";
 import type { FileCache, TensorRuntime } from "../base/platform.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
+import { type BaseChanges, isUnchanged, NO_CHANGES, valuesOf } from "../weights/base-changes.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { ChangesInUse } from "./graph/changes-in-use.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
 import { describeDecoder } from "./architectures/registry.ts";
 import type { DeltaSource } from "./delta-source.ts";
@@ -115,6 +117,7 @@ const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   pairable: new Set(),
   loras: new Map(),
+  changes: new ChangesInUse(NO_CHANGES),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
 const SINGLE_THREAD_HIDDEN_SIZE = 512;
@@ -199,22 +202,25 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
-    const loras = fittingModules(options, checkpoint);
-    const { adapter } = options;
+    const { adapter, deltas } = options;
+    if (adapter && deltas)
+      throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
+    const fitted = adapter && (await fitAdapter(adapter, checkpoint));
     // A graph knows no place to act from: such an adapter is asked as one outside it.
-    const isActivated = adapter?.invocationTokens !== undefined;
-    const use = isActivated
-      ? { ...options, deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) }
-      : options;
-    const inGraph: LoraModules = isActivated ? new Map() : loras;
-    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, inGraph);
+    const isActivated = fitted?.invocationTokens !== undefined;
+    const use = isActivated ? { ...options, deltas: new LocalLora(fitted) } : options;
+    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, {
+      loras: isActivated ? new Map() : (fitted?.modules ?? new Map()),
+      changes: fitted?.changes ?? deltas?.changes ?? NO_CHANGES,
+    });
     return model;
   }
 
   /**
    * One base model in memory for several that add to it: a model for each use, in their order, on the same sessions and
    * weights. It is cut wherever one of them adds, so each has the cuts of all, and results as if it were alone. The
-   * memory is free when the last of them is disposed.
+   * memory is free when the last of them is disposed. A source that changes the base model itself (DeltaSource.changes)
+   * shares it with nobody: it is there once more for each of them.
    *
    * @throws as {@link load}; RangeError without a use
    */
@@ -227,7 +233,22 @@ export class CausalLm {
     checkOptions(options, BASE, { of: "CausalLm.loadShared", known: { onLoadProgress: "onProgress" } });
     for (const use of uses) checkOptions(use, USE, { of: "a use of CausalLm.loadShared" });
     if (uses.length === 0) throw new RangeError("a shared model needs a use");
-    return await CausalLm.#load(checkpoint, runtime, uses, options, new Map());
+    const changesOf = ({ deltas }: DeltaUse) => deltas?.changes ?? NO_CHANGES;
+    const sharing = uses.filter((use) => isUnchanged(changesOf(use)));
+    const models = new Map<DeltaUse, CausalLm>();
+    const load = async (those: readonly DeltaUse[], changes: BaseChanges): Promise<void> => {
+      const plan = { loras: new Map(), changes };
+      const loaded = await CausalLm.#load(checkpoint, runtime, those, options, plan);
+      for (const [i, use] of those.entries()) models.set(use, loaded[i]);
+    };
+    try {
+      if (sharing.length > 0) await load(sharing, NO_CHANGES);
+      for (const use of uses) if (!sharing.includes(use)) await load([use], changesOf(use));
+    } catch (error) {
+      await Promise.all([...models.values()].map((model) => model.dispose()));
+      throw error;
+    }
+    return uses.map((use) => models.get(use)!);
   }
 
   static async #load(
@@ -235,7 +256,7 @@ export class CausalLm {
     runtime: TensorRuntime,
     uses: readonly DeltaUse[],
     options: BaseOptions,
-    loras: LoraModules,
+    applied: { readonly loras: LoraModules; readonly changes: BaseChanges },
   ): Promise<CausalLm[]> {
     const decoder = describeDecoder(checkpoint);
     const places = linearPlaces(decoder);
@@ -262,7 +283,10 @@ export class CausalLm {
       ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
     );
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
-    const segments = writePass(source, { groupAt, pairable, loras }, contextLength);
+    const { loras } = applied;
+    const changes = new ChangesInUse(applied.changes);
+    const segments = writePass(source, { groupAt, pairable, loras, changes }, contextLength);
+    changes.refuseUnused();
     const runners = await SegmentRunner.load(
       segments,
       runtime,
@@ -270,9 +294,11 @@ export class CausalLm {
         places: [...groupAt.keys()],
         layers: decoder.layers,
         passTokens,
-        readWeight(name, shape) {
+        async readWeight(name, shape) {
+          const changed = changes.tensor(name, shape);
+          if (changed) return valuesOf(changed);
           const { tree, info } = source.tensor(name, shape);
-          return readTensorF32(tree, info, "bad_checkpoint");
+          return await readTensorF32(tree, info, "bad_checkpoint");
         },
         threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
         onProgress: options.onProgress,
@@ -457,14 +483,6 @@ function pairablePlaces(
       source.adaptsAll(group);
     return sources.some(isWhole) ? [place] : [];
   });
-}
-
-/** @throws TypeError with `deltas` too; TacetError bad_adapter, unsupported_adapter if it is not this model's */
-function fittingModules({ adapter, deltas }: LoadOptions, checkpoint: Checkpoint): LoraModules {
-  if (!adapter) return new Map();
-  if (deltas) throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
-  fitAdapter(adapter, checkpoint);
-  return adapter.modules;
 }
 
 /** As many tokens as keep the scores of a full context within their limit. */

@@ -3,6 +3,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { quoteName } from "../weights/json-file.ts";
+import { textModuleName } from "../weights/text-module-name.ts";
 import type { LinearPlace } from "./graph/linear-place.ts";
 
 /** "model.layers" and 3 of "model.layers.3.mlp.up_proj"; checkpoints may lack the wrapper's name before it. */
@@ -16,7 +17,7 @@ export function refuseMoreLayers(places: readonly LinearPlace[], checkpoint: Che
     if (list !== undefined) layers.set(list, Math.max(layers.get(list) ?? 0, Number(number) + 1));
   }
   for (const name of checkpoint.names) {
-    const [, list = "", number] = LAYER.exec(name) ?? [];
+    const [, list = "", number] = LAYER.exec(textModuleName(name)) ?? [];
     const count = layers.get(list);
     if (count === undefined || Number(number) < count) continue;
     throw new TacetError(

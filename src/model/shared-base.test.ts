@@ -5,8 +5,8 @@ import { type SeededModel, seededModel } from "../../test/support/seeded-models.
 import type { TensorRuntime } from "../base/platform.ts";
 import { nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
-import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { openLoraAdapter } from "../weights/lora-adapter.ts";
+import { type FittedAdapter, fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
 import { CausalLm, type DeltaUse } from "./causal-lm.ts";
 
@@ -23,7 +23,7 @@ const ADAPTERS = {
 const folder = temporaryFolder();
 let seeded: SeededModel;
 let checkpoint: Checkpoint;
-const adapters = new Map<string, LoraAdapter>();
+const adapters = new Map<string, FittedAdapter>();
 
 /** Counts what is loaded and freed. */
 function counting(): { runtime: TensorRuntime; made: () => number; freed: () => number } {
@@ -53,15 +53,16 @@ beforeAll(async () => {
   seeded = seededModel(folder.path, "llama");
   checkpoint = await openCheckpoint(nodeFileTree(seeded.base));
   for (const [name, options] of Object.entries(ADAPTERS))
-    adapters.set(name, await openLoraAdapter(nodeFileTree(seeded.adapter(name, options))));
+    adapters.set(
+      name,
+      await fitAdapter(await openLoraAdapter(nodeFileTree(seeded.adapter(name, options))), checkpoint),
+    );
 });
 afterAll(() => folder.remove());
 
 const use = (name: string | undefined, more: Omit<DeltaUse, "deltas"> = {}): DeltaUse => {
   const adapter = name === undefined ? undefined : adapters.get(name)!;
-  return adapter === undefined
-    ? {}
-    : { deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)), ...more };
+  return adapter === undefined ? {} : { deltas: new LocalLora(adapter), ...more };
 };
 
 /** Logits of a prompt in one pass, and of six tokens more, one by one, each the likeliest. */

@@ -11,7 +11,9 @@ export function eosIdsIn(config: unknown): readonly number[] {
 
 /** Those of the base model: of generation_config.json, else of config.json; empty if neither says. */
 export async function baseEosIds(checkpoint: Checkpoint): Promise<readonly number[]> {
-  for (const source of [await checkpoint.json("generation_config.json"), checkpoint.config]) {
+  const { config } = checkpoint;
+  // A model that also sees or hears says it for itself, or for its language model.
+  for (const source of [await checkpoint.json("generation_config.json"), config, config.text_config]) {
     const ids = eosIdsIn(source);
     if (ids.length > 0) return ids;
   }

@@ -5,6 +5,7 @@ import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { isShardName, MODEL_FILES } from "./model-files.ts";
+import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
@@ -50,11 +51,12 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
   refuseQuantized(tree.label, config, tensors.values());
+  const inside = textTensors(tensors);
   const find = (name: string): TensorInfo | undefined => {
     const exact = tensors.get(name);
     if (exact) return exact;
-    const bare = tensors.get(name.replace(WRAPPER, ""));
-    return bare && { ...bare, name };
+    const other = inside.get(name) ?? tensors.get(name.replace(WRAPPER, ""));
+    return other && { ...other, name };
   };
   return {
     tree,
@@ -74,6 +76,16 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
       return text === undefined ? undefined : parseJson(text, name, "bad_checkpoint");
     },
   };
+}
+
+/** The tensors of the language model inside a model that also sees or hears, by the names they have in one that does not. */
+function textTensors(tensors: ReadonlyMap<string, TensorInfo>): ReadonlyMap<string, TensorInfo> {
+  const inside = new Map<string, TensorInfo>();
+  for (const [name, info] of tensors) {
+    const plain = textModuleName(name);
+    if (plain !== name) inside.set(plain, info);
+  }
+  return inside;
 }
 
 /** The base model with an adapter's text. Its tensors, and so its fingerprint, stay what they are. */

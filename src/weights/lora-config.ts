@@ -8,14 +8,32 @@
 
 import { type ErrorCode, TacetError } from "../base/errors.ts";
 import { isRecord, type JsonRecord, quoteName } from "./json-file.ts";
+import { HANDLED_FIELDS, INERT_FIELDS, UNSUPPORTED_FIELDS } from "./lora-fields.ts";
+import { modulePattern } from "./module-pattern.ts";
 
 const PATH = "adapter_config.json";
+
+/** Which biases of the base model the adapter has trained: none, those of its modules, all of them. */
+type Biases = "none" | "lora_only" | "all";
 
 export interface LoraConfig {
   /** The rank that the configuration gives this module. */
   rankOf(module: string): number;
   /** alpha/rank, or alpha/√rank with `use_rslora`. */
   scaleOf(module: string): number;
+  readonly biases: Biases;
+  /** DoRA: rows of each adapted weight have a trained length. */
+  readonly hasMagnitudes: boolean;
+  /** B·A·x + b instead of B·A·x. */
+  readonly hasLoraBias: boolean;
+  /** Whether the adapter has this module whole, with all its tensors. */
+  savesModule(module: string): boolean;
+  /** Ids of the rows of this embedding, or head, that the adapter has trained. */
+  tokensOf(module: string): readonly number[] | undefined;
+  /** What is adapted at a module that holds bare parameters: their names there, innermost wrapper first. */
+  parametersOf(module: string): readonly string[];
+  /** A base model that shares its embeddings with its head shall go on to do so. */
+  readonly keepsTie: boolean;
   /** Of an activated LoRA: the token ids from which on it acts ({@link LoraAdapter.invocationTokens}). */
   readonly invocationTokens?: readonly number[];
 }
@@ -23,68 +41,17 @@ export interface LoraConfig {
 /** Most ids of an invocation; PEFT has no limit, and nobody writes long ones. */
 export const MAX_INVOCATION_TOKENS = 64;
 
-/** Fields that say how the adapter was trained or is loaded, and nothing about its function once trained. */
-const INERT_FIELDS: ReadonlySet<string> = new Set([
-  "auto_mapping",
-  "base_model_name_or_path",
-  "corda_config",
-  "ensure_weight_tying",
-  "eva_config",
-  "exclude_modules",
-  "inference_mode",
-  "layers_pattern",
-  "layers_to_transform",
-  "loftq_config",
-  "lora_dropout",
-  // ms-swift's: how it trained.
-  "lora_dtype",
-  "lora_ga_config",
-  "lorap_emb_lr",
-  "lorap_lr_ratio",
-  "megatron_config",
-  "megatron_core",
-  "parent_library",
-  "peft_version",
-  "qalora_group_size",
-  "revision",
-  "runtime_config",
-  "target_modules",
-  "task_type",
-  "velora_config",
-]);
-
-const HANDLED_FIELDS: ReadonlySet<string> = new Set([
-  "alora_invocation_tokens",
-  "alpha_pattern",
-  "bias",
-  // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
-  "fan_in_fan_out",
-  "init_lora_weights",
-  "lora_alpha",
-  "peft_type",
-  "r",
-  "rank_pattern",
-  "use_rslora",
-]);
-
-/** What is known to change the function, in words; any other unknown field that is switched on is named as it is. */
-const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
-  use_dora:
-    "is a DoRA adapter (use_dora): it rescales whole weight rows, which needs the base model's weights",
-  use_qalora: "is a QALoRA adapter (use_qalora), which pools its input",
-  modules_to_save: "replaces whole modules (modules_to_save), not only low-rank differences",
-  layer_replication: "repeats layers of the base model (layer_replication)",
-  trainable_token_indices: "changes token embeddings (trainable_token_indices)",
-  target_parameters: "adapts bare parameters (target_parameters), not modules",
-  lora_bias: "has biases inside its low-rank part (lora_bias)",
-  invocation_string:
-    "is an activated LoRA of the time before PEFT (invocation_string), which says a text and not its tokens",
-};
-
 const WRITE_TOKENS =
   "write the token ids of that text into alora_invocation_tokens, as PEFT 0.18 and later have it, and take " +
   "invocation_string out";
-const RETRAIN = "train or merge the adapter into a plain LoRA with bias none and no extra modules";
+const RETRAIN = "train it as a plain LoRA, or merge it into one";
+
+/** Ways to begin that leave the base model's weights as they are. */
+const HARMLESS_STARTS: readonly unknown[] = [true, false, "gaussian", "eva", "orthogonal", "mica"];
+/** These subtract the adapter's start from the base weights: A and B belong to that base only. */
+const CHANGING_STARTS = /^(pissa|olora|corda|loftq|lora_ga)/i;
+/** Most rows of an embedding that an adapter trains one by one. */
+const MAX_TOKENS = 1 << 20;
 
 /** @throws TacetError bad_adapter for a field of the wrong type, unsupported_adapter for a function Tacet lacks */
 export function readLoraConfig(config: JsonRecord): LoraConfig {
@@ -110,6 +77,9 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
   const alphas = readPatterns(config.alpha_pattern, "alpha_pattern", checkAlpha);
   const stabilized = readBoolean(config, "use_rslora");
   readBoolean(config, "fan_in_fan_out");
+  const saved = readNames(config, "modules_to_save");
+  const tokens = readTokens(config.trainable_token_indices);
+  const parameters = readNames(config, "target_parameters");
   const invocationTokens = readInvocation(config.alora_invocation_tokens);
   const rankOf = (module: string) => firstMatch(ranks, module) ?? rank;
   return {
@@ -118,24 +88,41 @@ export function readLoraConfig(config: JsonRecord): LoraConfig {
       const r = rankOf(module);
       return (firstMatch(alphas, module) ?? alpha) / (stabilized ? Math.sqrt(r) : r);
     },
+    biases: readBiases(config),
+    hasMagnitudes: readBoolean(config, "use_dora"),
+    hasLoraBias: readBoolean(config, "lora_bias"),
+    savesModule: (module) => saved.some((name) => isEndOf(name, module)),
+    tokensOf: (module) => tokens.find(([name]) => name === "" || isEndOf(name, module))?.[1],
+    // PEFT wraps a parameter after the other, in the order of their names' declaration: gate and up, then down.
+    parametersOf: (module) =>
+      parameters
+        .filter((path) => isEndOf(path, `${module}.${lastPart(path)}`))
+        .map(lastPart)
+        .sort((a, b) => Number(a.startsWith("down")) - Number(b.startsWith("down"))),
+    keepsTie: readBoolean(config, "ensure_weight_tying"),
     ...(invocationTokens && { invocationTokens }),
   };
 }
 
+const lastPart = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+const isEndOf = (name: string, path: string): boolean => path === name || path.endsWith(`.${name}`);
+
 function refuseOtherFunctions(config: JsonRecord): void {
-  if (config.bias !== undefined && config.bias !== "none") {
-    throw unsupported("was trained with biases of the base model (bias is not none)", RETRAIN);
-  }
-  // These initializations subtract the adapter's start from the base weights: A and B belong to that base only.
-  const init = config.init_lora_weights;
-  if (typeof init === "string" && /^(pissa|olora|corda|loftq|lora_ga)/i.test(init)) {
+  const init = config.init_lora_weights ?? true;
+  if (typeof init === "string" && CHANGING_STARTS.test(init)) {
     throw unsupported(
       `belongs to base weights that ${init.slice(0, 20)} changed (init_lora_weights)`,
       "convert it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)",
     );
   }
+  if (!HARMLESS_STARTS.includes(init)) {
+    throw unsupported(
+      `was initialised by ${quoteName(String(init).slice(0, 40))} (init_lora_weights), which Tacet does not know`,
+      `if that leaves the base model's weights as they are, write true there in ${PATH}`,
+    );
+  }
   for (const [field, value] of Object.entries(config)) {
-    if (INERT_FIELDS.has(field) || HANDLED_FIELDS.has(field) || field === "bias" || isOff(value)) continue;
+    if (INERT_FIELDS.has(field) || Object.hasOwn(HANDLED_FIELDS, field) || isOff(value)) continue;
     if (Object.hasOwn(UNSUPPORTED_FIELDS, field)) {
       throw unsupported(UNSUPPORTED_FIELDS[field], field === "invocation_string" ? WRITE_TOKENS : RETRAIN);
     }
@@ -189,31 +176,58 @@ function checkAlpha(value: unknown, field: string): number {
   return value;
 }
 
-/** PEFT takes a key for a regular expression; of those, names are read, which mean themselves. */
-const PLAIN_NAME = /^[\w-]+(?:\.[\w-]+)*$/;
+function readBiases({ bias = "none" }: JsonRecord): Biases {
+  if (bias === "none" || bias === "lora_only" || bias === "all") return bias;
+  throw bad('bias is not "none", "lora_only" or "all"');
+}
 
-/**
- * A value for each module whose path is the key, or ends in it from a dot on. The first that fits counts.
- * @throws TacetError unsupported_adapter for a key that is no plain name
- */
+function readNames(config: JsonRecord, field: string): readonly string[] {
+  const names = config[field] ?? [];
+  if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
+  throw bad(`${field} is not a list of names`);
+}
+
+/** By module, "": the input embeddings. */
+function readTokens(value: unknown): [module: string, ids: readonly number[]][] {
+  if (value === undefined || value === null) return [];
+  const lists: [string, unknown][] = isRecord(value) ? Object.entries(value) : [["", value]];
+  return lists.map(([module, ids]) => {
+    const fits =
+      Array.isArray(ids) &&
+      ids.length <= MAX_TOKENS &&
+      new Set(ids).size === ids.length &&
+      ids.every((id) => Number.isInteger(id) && id >= 0);
+    if (!fits) throw bad("trainable_token_indices is not a list of distinct token ids");
+    return [module, ids];
+  });
+}
+
+/** A value for each module that the key fits; the first that fits counts. */
+interface Pattern {
+  readonly fits: (module: string) => boolean;
+  readonly value: number;
+}
+
+/** @throws TacetError unsupported_adapter for a key that `modulePattern` does not read */
 function readPatterns(
   value: unknown,
   field: string,
   check: (value: unknown, field: string) => number,
-): [name: string, value: number][] {
+): Pattern[] {
   if (value === undefined || value === null) return [];
   if (!isRecord(value)) throw bad(`${field} is not an object`);
   return Object.entries(value).map(([key, entry]) => {
-    if (!PLAIN_NAME.test(key)) {
-      const what = `${PATH}: ${field} has the key ${quoteName(key)}, which is not the name of a module`;
+    const fits = modulePattern(key);
+    if (!fits) {
+      const what = `${PATH}: ${field} has the key ${quoteName(key)}, whose regular expression is not read`;
       throw new TacetError("unsupported_adapter", what, {
-        hint: "regular expressions are not read: write the names of the modules out",
+        hint: "names are read, \\., \\d+, [0-9], (a|b) and up to two .*: write the names of the modules out",
       });
     }
-    return [key, check(entry, `${field} ${quoteName(key)}`)];
+    return { fits, value: check(entry, `${field} ${quoteName(key)}`) };
   });
 }
 
-function firstMatch(patterns: readonly [string, number][], module: string): number | undefined {
-  return patterns.find(([name]) => module === name || module.endsWith(`.${name}`))?.[1];
+function firstMatch(patterns: readonly Pattern[], module: string): number | undefined {
+  return patterns.find(({ fits }) => fits(module))?.value;
 }

@@ -33,6 +33,12 @@ export interface TensorInfo {
   readonly bytes: number;
 }
 
+/** A tensor and the files it is in. */
+export interface StoredTensor {
+  readonly tree: FileTree;
+  readonly info: TensorInfo;
+}
+
 export interface SafetensorsFile {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -169,13 +175,17 @@ export async function readTensorF32(
       hint: "only F32, F16 and BF16 weights are supported: convert the file to one of them",
     });
   }
-  const bytes = await readTensorBytes(tree, info);
-  // Aligned, in a separate buffer: one more copy only where the tree gave a view of a larger buffer.
+  return widenTensor(info.dtype, await readTensorBytes(tree, info));
+}
+
+/** A tensor's bytes as float32, in a separate array unless they are F32 in a buffer of their own. */
+export function widenTensor(dtype: "F32" | "F16" | "BF16", bytes: Uint8Array): Float32Array {
+  // Aligned, in a separate buffer: one more copy only where the bytes are a view of a larger buffer.
   const buffer = (bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes))
     .buffer as ArrayBuffer;
-  if (info.dtype === "F32") return new Float32Array(buffer);
+  if (dtype === "F32") return new Float32Array(buffer);
   const halves = new Uint16Array(buffer);
-  return info.dtype === "BF16" ? widenBf16(halves) : widenF16(halves);
+  return dtype === "BF16" ? widenBf16(halves) : widenF16(halves);
 }
 
 /** A BF16 word is the upper half of a float32. */

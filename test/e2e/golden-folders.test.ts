@@ -24,19 +24,7 @@ const SHARED = fileURLToPath(new URL("../../../shared", import.meta.url));
 
 /** Refused today, with an error of this code, though the registry has the family. */
 const NOT_SERVED: Readonly<Record<string, TacetError["code"]>> = {
-  "golden-peft/bias-all": "unsupported_adapter",
-  "golden-peft/bias-lora-only": "unsupported_adapter",
-  "golden-peft/dora": "unsupported_adapter",
-  "golden-peft/embed-and-head-tied": "unsupported_adapter",
-  "golden-peft/embed-tokens": "unsupported_adapter",
-  "golden-peft/lm-head": "unsupported_adapter",
-  "golden-peft/lora-bias": "unsupported_adapter",
   "golden-peft/olora-raw": "unsupported_adapter",
-  "golden-peft/patterns": "unsupported_adapter",
-  "golden-peft/save-embed": "unsupported_adapter",
-  "golden-peft/save-head": "unsupported_adapter",
-  "golden-peft/save-norms": "unsupported_adapter",
-  "golden-peft/token-indices": "unsupported_adapter",
 };
 
 interface Expected extends Golden {

@@ -346,16 +346,14 @@ describe("an adapter with", () => {
   it.each(ADAPTER)("%s", async (_, fault, code, message, hint) => {
     const dir = faulty(adapter, fault);
     const checkpoint = await openCheckpoint(nodeFileTree(bases.f32));
-    const making = openLoraAdapter(nodeFileTree(dir)).then(async ({ modules }) => {
-      const groups = fitAdapter({ modules }, checkpoint);
+    const making = openLoraAdapter(nodeFileTree(dir)).then(async (lora) => {
+      const fitted = await fitAdapter(lora, checkpoint);
       const baseFingerprint = new Uint8Array(32);
       const input = {
         adapter: "x",
         baseFingerprint,
-        groups,
-        modules,
-        output: "public-basis",
-      } as const;
+        ...fitted,
+      };
       return await createBundle(input, systemRandom);
     });
     const error = await errorOf(making);

@@ -59,7 +59,7 @@ describe("with a provider", () => {
       provider: url,
       ...options,
     });
-    const deltas = new LocalLora(test.adapter, fitAdapter(test.adapter, test.checkpoint));
+    const deltas = new LocalLora(await fitAdapter(test.adapter, test.checkpoint));
     const plain = await CausalLm.load(test.checkpoint, nodePlatform().tensors, { deltas, ...options });
     for (const { prompt_ids } of lexiconEntries().slice(0, 2)) {
       const [cache, plainCache] = [remote.model.newCache(), plain.newCache()];

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../../src/bundle/create-bundle.ts";
+import { PART_NAMES } from "../../src/bundle/published-parts.ts";
 import { type GenerateOptions, generate } from "../../src/generation/generate.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
@@ -60,18 +61,17 @@ export async function openTestModel(base: string, adapterFolder: string): Promis
 }
 
 export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestModel {
-  const groups = fitAdapter(adapter, checkpoint);
-  const { modules, invocationTokens } = adapter;
+  const fitted = fitAdapter(adapter, checkpoint);
+  fitted.catch(() => {}); // whoever uses it is told
   const withDeltas = (deltas: DeltaSource) => CausalLm.load(checkpoint, nodePlatform().tensors, { deltas });
   return {
     checkpoint,
     adapter,
-    plaintext: () => withDeltas(new LocalLora(adapter, groups)),
+    plaintext: async () => await withDeltas(new LocalLora(await fitted)),
     withDeltas,
     async writeState(dir, { name = "test" } = {}) {
       const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-      const invoked = invocationTokens && { invocationTokens };
-      const input = { adapter: name, baseFingerprint, groups, modules, ...invoked };
+      const input = { adapter: name, baseFingerprint, publish: PART_NAMES, ...(await fitted) };
       const { bundle, privateState } = await createBundle(input, systemRandom);
       mkdirSync(dir, { recursive: true });
       writeFileSync(join(dir, "bundle.safetensors"), bundle);

@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { type Bundle, type BundleTensors, decodeBundle } from "../../src/bundle/bundle.ts";
 import { groupRows } from "../../src/bundle/manifest.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
-import type { AdaptedGroup, DeltaSource, PendingDelta } from "../../src/model/delta-source.ts";
+import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../../src/model/delta-source.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { predictedNoiseParts, scaledNorm } from "../../src/pll/noise.ts";
+import type { BaseChanges } from "../../src/weights/base-changes.ts";
 import { gaussianSource } from "./pll-layer.ts";
 
 /** A state folder as it is read again. */
@@ -42,6 +43,7 @@ interface Group {
 export class PredictedDeltas implements DeltaSource {
   readonly groups: readonly AdaptedGroup[];
   readonly invocationTokens: readonly number[] | undefined;
+  readonly changes: BaseChanges;
   readonly #groups: readonly Group[];
   #gaussian = gaussianSource(0);
   readonly #vectorsPerKey: number;
@@ -53,11 +55,14 @@ export class PredictedDeltas implements DeltaSource {
     const { manifest } = bundle;
     const { parameters } = manifest;
     this.invocationTokens = manifest.invocationTokens;
+    this.changes = bundle.changes;
     this.#vectorsPerKey = parameters.vectorsPerKey;
     this.#norm = scaledNorm(parameters);
     this.#weightNoise = predictedNoiseParts(parameters, 0).weightError / this.#norm;
-    this.groups = manifest.groups.map(({ layer, modules, inFeatures }) => ({
+    this.groups = manifest.groups.map(({ layer, modules, inFeatures, input, rowsPerToken }) => ({
       layer,
+      ...(input === undefined ? {} : { input }),
+      ...(rowsPerToken === undefined ? {} : { rowsPerToken }),
       modules: modules.map(({ name }) => name),
       inFeatures,
       outFeatures: modules.map(({ outFeatures }) => outFeatures),
@@ -66,8 +71,9 @@ export class PredictedDeltas implements DeltaSource {
       const n = spec.inFeatures;
       const freshNoise = Array.from({ length: groupRows(spec) }, (_, r) => {
         const rowNorm = Math.hypot(...weights[g].subarray(r * n, (r + 1) * n));
-        const { weightError: _ofKey, ...fresh } = predictedNoiseParts(parameters, rowNorm);
-        return Math.hypot(...Object.values(fresh));
+        const { weightError: _ofKey, activation, ...fresh } = predictedNoiseParts(parameters, rowNorm);
+        // A one-hot has one entry that is rounded, and c·1 is nearly an integer.
+        return Math.hypot(...Object.values(fresh), spec.input === "ids" ? 0 : activation);
       });
       return {
         weights: weights[g],
@@ -110,6 +116,30 @@ export class PredictedDeltas implements DeltaSource {
         return targets ?? deltas;
       },
     };
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const { outFeatures } = this.groups[group];
+    const [width] = outFeatures;
+    const all = this.begin(group, x, rows).wait();
+    return {
+      async wait() {
+        const deltas = await all;
+        const out = new Float32Array(routes.experts.length * width);
+        for (let i = 0; i < routes.experts.length; i++) {
+          const at = routes.rows[i] * width;
+          out.set(deltas[routes.experts[i]].subarray(at, at + width), i * width);
+        }
+        return [out];
+      },
+    };
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const { inFeatures } = this.groups[group];
+    const x = new Float32Array(ids.length * inFeatures);
+    for (const [t, id] of ids.entries()) x[t * inFeatures + id] = 1;
+    return this.begin(group, x, ids.length);
   }
 
   /** y = scale·(W·x + noise of u / c), c = ‖c·x‖/‖x‖. */

@@ -92,7 +92,7 @@ export class SmallModels {
   }
 
   async load(checkpoint: Checkpoint, adapter?: LoraAdapter): Promise<CausalLm> {
-    const deltas = adapter && { deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) };
+    const deltas = adapter && { deltas: new LocalLora(await fitAdapter(adapter, checkpoint)) };
     const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { threads: 1, ...deltas });
     this.#loaded.push(model);
     return model;

@@ -30,7 +30,7 @@ describe.each(FAMILIES)("%s", (family) => {
     expect(checkpoint.names.length).toBe(tensorsOf(made.shape).tensors.length);
     const adapter = await openLoraAdapter(nodeFileTree(made.adapter("all")));
     expect(adapter.modules.size).toBe(tensorsOf(made.shape).linears.length);
-    fitAdapter(adapter, checkpoint);
+    await fitAdapter(adapter, checkpoint);
   });
 
   it("has entries of the size that keeps activations sane", async () => {
@@ -112,7 +112,7 @@ describe("command line", () => {
     expect(checkpoint.config).toMatchObject({ num_hidden_layers: 1, torch_dtype: "float16" });
     const adapter = await openLoraAdapter(nodeFileTree(inside("cli-adapter")));
     expect([...adapter.modules.values()].map(({ rank }) => rank)).toEqual([4, 4]);
-    fitAdapter(adapter, checkpoint);
+    await fitAdapter(adapter, checkpoint);
   });
 
   it.each([

@@ -115,8 +115,7 @@ async function runEffects(
   const own = text === undefined && base === undefined;
   const input = {
     checkpoint,
-    adapter,
-    groups: fitAdapter(adapter, checkpoint),
+    adapter: await fitAdapter(adapter, checkpoint),
     runtime: nodePlatform().tensors,
     text: own ? await embeddedAnswers() : model.text,
     maxTokens: EFFECT_TOKENS,

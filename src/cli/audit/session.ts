@@ -13,6 +13,7 @@ import { RemoteProvider } from "../../client/remote-provider.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
 import { nodePlatform } from "../../platform/node.ts";
+import { PART_NAMES } from "../../bundle/published-parts.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
@@ -127,8 +128,9 @@ async function bundleInput({ model, seeded, name }: AuditSource): Promise<Create
   return {
     adapter: name,
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
-    groups: fitAdapter(adapter, checkpoint),
-    modules: adapter.modules,
+    ...(await fitAdapter(adapter, checkpoint)),
+    // The audit shows them to nobody but itself.
+    publish: PART_NAMES,
   };
 }
 

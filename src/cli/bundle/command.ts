@@ -1,5 +1,12 @@
 import type { Command } from "commander";
+import { PART_NAMES } from "../../bundle/published-parts.ts";
 import type { BundleOptions } from "./run.ts";
+
+/** "norm,bias" */
+const collectParts = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  ...text.split(",").map((name) => name.trim()),
+];
 
 export function registerBundle(program: Command, signal: AbortSignal): void {
   program
@@ -9,6 +16,11 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
     .option("--base <dir>", "its base model, a Hugging Face folder or hub id (default: the embedded lexicon)")
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
+    .option(
+      "--publish <parts>",
+      `parts of the adapter that every client may have in the clear: ${PART_NAMES.join(", ")}`,
+      collectParts,
+    )
     .option("--signing-key <file>", "sign the bundle with this key; made where there is none")
     .option("--force", "replace a bundle that is there")
     .option("--json", "print the result as one JSON object")
@@ -19,6 +31,10 @@ Whoever has private.safetensors has the adapter. bundle.safetensors is public:
 the provider sends it to every client. Publish its digest, or with
 --signing-key once the key that is printed: clients hold you to it with
 --bundle-digest or --provider-key.
+
+Only the low-rank part of an adapter is private. Trained norms, biases, row
+scales of DoRA, whole modules and rows of single tokens are applied where the
+base model runs: an adapter that has some makes a bundle with --publish only.
 
 Example:
   tacet bundle --base ./model --adapter ./law --out ./law-state --name law`,

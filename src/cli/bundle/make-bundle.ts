@@ -1,27 +1,30 @@
 /** From an adapter's folder to the two files that a provider serves. */
 import { setImmediate } from "node:timers/promises";
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
+import type { FittedAdapter } from "../../model/adapter/fit-adapter.ts";
+import type { PartName } from "../../bundle/published-parts.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { AdapterText } from "../../weights/adapter-text.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
-import type { LoraAdapter } from "../../weights/lora-adapter.ts";
 import { Progress } from "../shared/progress.ts";
 
 /** @throws TacetError bad_adapter, unsupported_adapter, aborted */
 export async function makeBundle(
   checkpoint: Checkpoint,
-  adapter: LoraAdapter,
-  options: { name: string; text?: AdapterText | undefined; signal: AbortSignal },
+  adapter: FittedAdapter,
+  options: {
+    name: string;
+    text?: AdapterText | undefined;
+    publish?: readonly PartName[];
+    signal: AbortSignal;
+  },
 ): Promise<CreatedBundle> {
-  const groups = fitAdapter(adapter, checkpoint);
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { name, text } = options;
+  const { name, text, publish = [] } = options;
   const input: CreateBundleInput = {
-    ...{ adapter: name, baseFingerprint, groups, modules: adapter.modules },
+    ...{ adapter: name, baseFingerprint, publish, ...adapter },
     text,
-    invocationTokens: adapter.invocationTokens,
   };
   return await Progress.during("making the bundle", (update) =>
     createBundle(input, systemRandom, async (done, total) => {

@@ -4,6 +4,7 @@ import { type InitializationSign, initializationSigns } from "../../audit/initia
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
+import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
@@ -21,6 +22,7 @@ import {
   showBits,
   showFunctionVectors,
 } from "../shared/bundle-facts.ts";
+import { describePublished, publishedFacts } from "../shared/published-facts.ts";
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
@@ -33,6 +35,7 @@ export interface BundleOptions {
   readonly base?: string;
   readonly out: string;
   readonly name?: string;
+  readonly publish?: readonly string[];
   readonly signingKey?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -42,13 +45,15 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const paths = stateFiles(options.out);
   if (!options.force) await refuseExisting([paths.bundle, paths.private]);
   const name = checkAdapterName(options.name ?? nameOf(options.adapter));
+  const publish = parsePartNames(options.publish ?? []);
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
-  const made = await makeBundle(checkpoint, adapter, {
-    ...{ name, signal },
+  const fitted = await fitAdapter(adapter, checkpoint);
+  const made = await makeBundle(checkpoint, fitted, {
+    ...{ name, publish, signal },
     text,
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
@@ -56,7 +61,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   await writeStateFolder(options.out, made, signature);
   const signedBy = signature && toHex(signature.publicKey);
 
-  const { invocationTokens } = adapter;
+  const { groups, invocationTokens } = fitted;
   const said =
     invocationTokens &&
     (await invocationInText(text ? withAdapterText(checkpoint, text) : checkpoint, invocationTokens));
@@ -66,9 +71,11 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
         "clients must allow it (--allow-invocation); control tokens, or what the chat template writes, they need not",
     );
   }
-  const groups = fitAdapter(adapter, checkpoint);
   const signs = initializationSigns(
-    groups.flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
+    // PEFT begins an embedding's A at zero.
+    groups
+      .filter(({ input }) => input !== "ids")
+      .flatMap(({ modules }) => modules.flatMap((m) => adapter.modules.get(m) ?? [])),
   );
   if (!options.json) {
     warnOfInitialization(signs);
@@ -96,6 +103,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       modules: adapter.modules.size,
       text,
       invocationTokens,
+      ...publishedFacts(manifest),
       files: [
         { path: paths.bundle, bytes: made.bundle.length, public: true },
         { path: paths.private, bytes: made.privateState.length, public: false },
@@ -111,12 +119,13 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   if (signedBy !== undefined) printField("signed by", signedBy, 16);
   printField("modules", `${adapter.modules.size} in ${groups.length} groups`);
   for (const line of describeText(text)) printField("text", line);
+  for (const line of describePublished(manifest)) printField("in the clear", line);
   if (invocationTokens) printField("invoked by", `the token ids ${invocationTokens.join(", ")}`);
   printField("public file", `${paths.bundle}, ${showBytes(made.bundle.length)}: clients get it`);
   printField("private file", `${paths.private}, ${showBytes(made.privateState.length)}: keep it secret`);
   print();
   printField("a token", `${grouped(cost.bytesUp)} bytes up, ${grouped(cost.bytesDown)} down`);
-  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.vectorsPerKey} tokens`);
+  printField("a key", `${showBytes(cost.keyBytes)} down, for ${cost.tokensPerKey} tokens`);
   printField("provider", `${grouped(cost.providerMacs)} multiply-adds a token`);
   print();
   printField("query", showBits(security.query));

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
+import { partsToPublish } from "../../bundle/published-parts.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
@@ -18,6 +19,7 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { costOf, securityFacts } from "../shared/bundle-facts.ts";
 import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
+import { publishedFacts } from "../shared/published-facts.ts";
 import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/source.ts";
 import { printJson, warn } from "../shared/terminal.ts";
@@ -108,7 +110,10 @@ async function adapterFacts(dir: string): Promise<Facts> {
     outFeatures,
   }));
   const parameters = modules.reduce((sum, m) => sum + m.rank * (m.inFeatures + m.outFeatures), 0);
-  return { kind: "adapter", parameters, modules };
+  const { more } = adapter;
+  if (!more) return { kind: "adapter", parameters, modules };
+  const inTheClear = partsToPublish({ ...more, scales: more.magnitudes }, adapter.modules.values());
+  return { kind: "adapter", parameters, modules, inTheClear };
 }
 
 async function stateFacts(dir: string): Promise<Facts> {
@@ -178,6 +183,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     security: securityFacts(manifest),
     text: manifest.text,
     invocationTokens: manifest.invocationTokens,
+    ...publishedFacts(manifest),
     parameters: manifest.parameters,
     groups: manifest.groups,
   };

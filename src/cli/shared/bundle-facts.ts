@@ -13,6 +13,8 @@ import { encodeClientFrame, encodeProviderFrame } from "../../wire/frames.ts";
 /** A group as far as costs go. */
 export interface GroupShape {
   readonly inFeatures: number;
+  /** Vectors of one token; default: 1. */
+  readonly rowsPerToken?: number;
   readonly modules: readonly { readonly outFeatures: number; readonly rows: number }[];
 }
 
@@ -26,6 +28,8 @@ export interface Cost {
   readonly keyBytes: number;
   /** Vectors of each group that a key answers: tokens, as a rule. */
   readonly vectorsPerKey: number;
+  /** Tokens that a key lasts: fewer where a group is asked for more than one vector each. */
+  readonly tokensPerKey: number;
   /** Multiply-adds at the provider for one token: R·k. */
   readonly providerMacs: number;
 }
@@ -40,16 +44,21 @@ export function costOf(parameters: Parameters, groups: readonly GroupShape[]): C
     bytesDown: 0,
     keyBytes: encodeProviderFrame({ case: "keyMade", value: made }).length,
     vectorsPerKey,
+    tokensPerKey: vectorsPerKey,
     providerMacs: 0,
   };
-  for (const [group, { inFeatures, modules }] of groups.entries()) {
+  for (const [group, { inFeatures, modules, rowsPerToken: vectors = 1 }] of groups.entries()) {
     const rows = modules.reduce((sum, module) => sum + module.rows, 0);
     const basis = modules.reduce((sum, module) => sum + 2 * module.outFeatures * module.rows, 0);
     cost.bundleBytes += 8 * rows + basis;
-    const ciphertext = new Uint8Array(packedBytes(keyLength, uploadBits));
-    const query = { id: 1000, group, vectors: 1, ciphertext, keyId };
+    const ciphertext = new Uint8Array(vectors * packedBytes(keyLength, uploadBits));
+    const query = { id: 1000, group, vectors, ciphertext, keyId };
     cost.bytesUp += encodeClientFrame({ case: "query", value: query }).length;
-    const answer = { id: 1000, words: new Uint8Array(packedBytes(rows, replyBits)), computeMicros: 100 };
+    const answer = {
+      id: 1000,
+      words: new Uint8Array(vectors * packedBytes(rows, replyBits)),
+      computeMicros: 100,
+    };
     cost.bytesDown += encodeProviderFrame({ case: "answer", value: answer }).length;
     const { weights, hint } = encryptedWeightBytes(parameters, rows, inFeatures);
     const part = {
@@ -60,7 +69,8 @@ export function costOf(parameters: Parameters, groups: readonly GroupShape[]): C
       signature: new Uint8Array(group === groups.length - 1 ? SIGNATURE_BYTES : 0),
     };
     cost.keyBytes += encodeProviderFrame({ case: "keyPart", value: part }).length;
-    cost.providerMacs += rows * keyLength;
+    cost.providerMacs += vectors * rows * keyLength;
+    cost.tokensPerKey = Math.min(cost.tokensPerKey, Math.floor(vectorsPerKey / vectors));
   }
   return cost;
 }

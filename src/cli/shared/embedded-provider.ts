@@ -6,6 +6,7 @@ import type { CreatedBundle } from "../../bundle/create-bundle.ts";
 import { writeStateFolder } from "../../library/node-state-folder.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
+import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { makeBundle } from "../bundle/make-bundle.ts";
 import { EMBEDDED_ADAPTER, EMBEDDED_BASE } from "./embedded.ts";
@@ -19,7 +20,8 @@ export async function writeEmbeddedState(
   signal: AbortSignal,
 ): Promise<CreatedBundle> {
   const adapter = await openLoraAdapter(nodeFileTree(EMBEDDED_ADAPTER));
-  const made = await makeBundle(checkpoint, adapter, { name: "law", signal });
+  const fitted = await fitAdapter(adapter, checkpoint);
+  const made = await makeBundle(checkpoint, fitted, { name: "law", signal });
   await writeStateFolder(state, made);
   return made;
 }

@@ -163,7 +163,7 @@ async function openLocalLora(
   const adapter = await openLoraAdapter(tree);
   const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
   return {
-    deltas: new LocalLora(adapter, fitAdapter(adapter, base)),
+    deltas: new LocalLora(await fitAdapter(adapter, base)),
     checkpoint: text === undefined ? base : withAdapterText(base, text),
   };
 }

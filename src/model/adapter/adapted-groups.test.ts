@@ -40,7 +40,15 @@ describe("groupAdaptedModules", () => {
       expect.objectContaining({ code: "unsupported_adapter", message: expect.stringMatching(/lm_head/) }),
     );
     expect(lost(`${layer(2)}.mlp.down_proj`)).toThrow(/layers.2.mlp/);
-    expect(lost("lm_head", [["lm_head"]])).toThrow(/lm_head/);
+  });
+
+  it("counts the embedding to the first layer and the head to the last", () => {
+    const groups = [["embed"], ...INPUT_GROUPS, ["lm_head"]];
+    const embed = { ...module("embed", 50, 8), isEmbedding: true };
+    expect(groupAdaptedModules([module("lm_head", 8, 50), embed], groups)).toEqual([
+      { layer: 0, modules: ["embed"], inFeatures: 50, input: "ids", outFeatures: [8] },
+      { layer: 1, modules: ["lm_head"], inFeatures: 8, outFeatures: [50] },
+    ]);
   });
 
   it("refuses modules that disagree on the input they share, and repeated ones", () => {

@@ -7,6 +7,9 @@ export interface AdaptedModule {
   readonly name: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  readonly isEmbedding?: boolean;
+  /** It is one of the experts that share a router, asked in so many rows for each token. */
+  readonly routed?: { readonly rowsPerToken: number };
 }
 
 /**
@@ -27,11 +30,12 @@ export function groupAdaptedModules(
     left.set(module.name, module);
   }
   const groups: AdaptedGroup[] = [];
+  const lastLayer = Math.max(0, ...inputGroups.flat().map((name) => layerOf(name) ?? 0));
   for (const names of inputGroups) {
     const members = names.flatMap((name) => left.get(name) ?? []);
     if (members.length === 0) continue;
     for (const { name } of members) left.delete(name);
-    const { name: first, inFeatures } = members[0];
+    const { name: first, inFeatures, isEmbedding = false, routed } = members[0];
     const stray = members.find((member) => member.inFeatures !== inFeatures);
     if (stray) {
       throw new TacetError(
@@ -41,29 +45,30 @@ export function groupAdaptedModules(
       );
     }
     groups.push({
-      layer: layerOf(first),
+      layer: layerOf(first) ?? (isEmbedding ? 0 : lastLayer),
       modules: members.map(({ name }) => name),
       inFeatures,
+      ...(isEmbedding ? { input: "ids" as const } : {}),
+      ...(routed ? { input: "routed" as const, ...routed } : {}),
       outFeatures: members.map(({ outFeatures }) => outFeatures),
     });
   }
-  for (const name of left.keys()) throw notInALayer(name);
+  for (const name of left.keys()) throw noPlace(name);
   return groups;
 }
 
-/** "model.layers.3.mlp.up_proj" → 3: the first part of the path that is a number. */
-function layerOf(name: string): number {
+/** "model.layers.3.mlp.up_proj" → 3: the first part of the path that is a number; undefined outside the layers. */
+function layerOf(name: string): number | undefined {
   const part = name.split(".").find((text) => /^\d+$/.test(text));
-  if (part === undefined) throw notInALayer(name);
-  return Number(part);
+  return part === undefined ? undefined : Number(part);
 }
 
-function notInALayer(name: string): TacetError {
+function noPlace(name: string): TacetError {
   return new TacetError(
     "unsupported_adapter",
-    `the adapter changes ${JSON.stringify(name.slice(0, 120))}, which is not a linear module of the model's layers`,
+    `the adapter changes ${JSON.stringify(name.slice(0, 120))}, which is no linear module of the model, nor its embedding`,
     {
-      hint: "adapt the linear modules of attention and MLP only, in a model with its language model head",
+      hint: "adapt linear modules of the layers, the embedding and the head only, in a model with its language model head",
     },
   );
 }

@@ -53,7 +53,7 @@ describe("LocalLora", () => {
     ];
     const adapter = { modules: new Map(modules.map((entry) => [entry.name, entry])) };
     const groups = groupAdaptedModules(modules, [["h.0.q", "h.0.v"], ["h.1.q"]]);
-    const lora = new LocalLora(adapter, groups);
+    const lora = new LocalLora({ ...adapter, groups });
     expect(lora.groups).toBe(groups);
     const xs = [uniform(4 * 13), uniform(3 * 9), uniform(13)];
     const pending = [lora.begin(0, xs[0], 4), lora.begin(1, xs[1], 3), lora.begin(0, xs[2], 1)];
@@ -84,7 +84,10 @@ describe("LocalLora", () => {
     const names = [0, 1, 2].map((n) =>
       ["q", "k", "v"].map((part) => `model.layers.${n}.self_attn.${part}_proj`),
     );
-    const lora = new LocalLora(adapter, groupAdaptedModules(adapter.modules.values(), names));
+    const lora = new LocalLora({
+      ...adapter,
+      groups: groupAdaptedModules(adapter.modules.values(), names),
+    });
     const x = uniform(96);
     const [q, v] = await lora.begin(2, x, 1).wait();
     const want = expected(adapter.modules.get("model.layers.2.self_attn.v_proj")!, x, 0);
@@ -97,9 +100,9 @@ describe("LocalLora", () => {
   it("checks its arguments", () => {
     const only = module("h.0.q", 4, 4, 2, 1);
     const adapter = { modules: new Map([["h.0.q", only]]) };
-    const lora = new LocalLora(adapter, groupAdaptedModules([only], [["h.0.q"]]));
+    const lora = new LocalLora({ ...adapter, groups: groupAdaptedModules([only], [["h.0.q"]]) });
     expect(() => lora.begin(1, new Float32Array(4), 1)).toThrow(RangeError);
     expect(() => lora.begin(0, new Float32Array(7), 2)).toThrow(RangeError);
-    expect(() => new LocalLora({ modules: new Map() }, lora.groups)).toThrow(RangeError);
+    expect(() => new LocalLora({ modules: new Map(), groups: lora.groups })).toThrow(RangeError);
   });
 });

@@ -1,8 +1,16 @@
 /** The plaintext reference: a LoRA applied in this process, nothing encrypted. */
 
 import { assertInteger, assertLength } from "../../base/assert.ts";
-import type { LoraAdapter, LoraModule } from "../../weights/lora-adapter.ts";
-import type { AdaptedGroup, DeltaSource, GroupInput, LowRankSource, PendingDelta } from "../delta-source.ts";
+import { type BaseChanges, NO_CHANGES } from "../../weights/base-changes.ts";
+import type { LoraModule } from "../../weights/lora-adapter.ts";
+import type {
+  AdaptedGroup,
+  DeltaSource,
+  GroupInput,
+  LowRankSource,
+  PendingDelta,
+  RoutesTaken,
+} from "../delta-source.ts";
 
 interface Module extends LoraModule {
   /** b as columns, (rank, outFeatures) row-major. */
@@ -23,9 +31,20 @@ interface Effects {
   readonly effects: readonly Float32Array[];
 }
 
+/** An adapter as `fitAdapter` has it. */
+export interface LocalAdapter {
+  readonly groups: readonly AdaptedGroup[];
+  /** By name. */
+  readonly modules: ReadonlyMap<string, LoraModule>;
+  /** Default: none. */
+  readonly changes?: BaseChanges;
+  readonly invocationTokens?: readonly number[] | undefined;
+}
+
 /** delta_i = scale · B_i·(A_i·x): float32 in and out, every sum in float64. */
 export class LocalLora implements DeltaSource, LowRankSource {
   readonly groups: readonly AdaptedGroup[];
+  readonly changes: BaseChanges;
   readonly lowRank: LowRankSource = this;
   readonly invocationTokens: readonly number[] | undefined;
   readonly #modules: readonly (readonly Module[])[];
@@ -34,13 +53,14 @@ export class LocalLora implements DeltaSource, LowRankSource {
   /** One delta of one token, before it is rounded. */
   readonly #sums: Float64Array;
 
-  /** @param groups of `groupAdaptedModules(adapter.modules.values(), …)` */
-  constructor(adapter: LoraAdapter, groups: readonly AdaptedGroup[]) {
+  /** @param adapter of `fitAdapter` */
+  constructor({ groups, modules: all, changes = NO_CHANGES, invocationTokens }: LocalAdapter) {
     this.groups = groups;
-    this.invocationTokens = adapter.invocationTokens;
+    this.changes = changes;
+    this.invocationTokens = invocationTokens;
     this.#modules = groups.map(({ modules }) =>
       modules.map((name) => {
-        const module = adapter.modules.get(name);
+        const module = all.get(name);
         if (!module) throw new RangeError(`the adapter has no module ${name}`);
         return { ...module, columns: transposed(module.b, module.outFeatures, module.rank) };
       }),
@@ -51,6 +71,20 @@ export class LocalLora implements DeltaSource, LowRankSource {
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const query = this.#query({ group, x }, tokens);
     return pendingOf(query.hidden.then((hidden) => this.#deltas(query, hidden)));
+  }
+
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    assertInteger(group, "group", 0, this.groups.length - 1);
+    const tokens = ids.length;
+    for (const id of ids) assertInteger(id, "token id", 0, this.groups[group].inFeatures - 1);
+    const hidden = Promise.resolve().then(() => columnsAt(this.#modules[group], ids));
+    return pendingOf(hidden.then((hidden) => this.#deltas({ group, tokens }, hidden)));
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    assertInteger(group, "group", 0, this.groups.length - 1);
+    assertLength(x, "x", rows * this.groups[group].inFeatures);
+    return pendingOf(Promise.resolve().then(() => [this.#routedDeltas(this.#modules[group], x, routes)]));
   }
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
@@ -96,9 +130,24 @@ export class LocalLora implements DeltaSource, LowRankSource {
     return { group, tokens, hidden };
   }
 
+  /** (routes, out) */
+  #routedDeltas(modules: readonly Module[], x: Float32Array, { rows, experts }: RoutesTaken): Float32Array {
+    const { outFeatures, inFeatures } = modules[0];
+    const out = new Float32Array(experts.length * outFeatures);
+    const sums = this.#sums.subarray(0, outFeatures);
+    for (let route = 0; route < experts.length; route++) {
+      const expert = modules[experts[route]];
+      const row = x.subarray(rows[route] * inFeatures, (rows[route] + 1) * inFeatures);
+      sums.fill(0);
+      addColumns(expert.columns, project([expert], row, 1), sums);
+      out.set(sums, route * outFeatures);
+    }
+    return out;
+  }
+
   /** (tokens, out) of each module of the group. */
   #deltas(
-    { group, tokens }: Query,
+    { group, tokens }: Pick<Query, "group" | "tokens">,
     hidden: Float64Array,
     added?: { readonly effects: readonly Float32Array[]; readonly factors: Float64Array },
   ): Float32Array[] {
@@ -147,6 +196,18 @@ function project(modules: readonly Module[], x: Float32Array, tokens: number): F
       for (let row = 0; row < rank; row++) {
         hidden[next++] = scale * dot(a, row * inFeatures, input, inFeatures);
       }
+    }
+  }
+  return hidden;
+}
+
+/** hidden_t = scale·A[:, ids_t] of the modules, beside each other: `project` of one-hots. */
+function columnsAt(modules: readonly Module[], ids: readonly number[]): Float64Array {
+  const hidden = new Float64Array(ids.length * modules.reduce((sum, { rank }) => sum + rank, 0));
+  let next = 0;
+  for (const id of ids) {
+    for (const { a, rank, inFeatures, scale } of modules) {
+      for (let row = 0; row < rank; row++) hidden[next++] = scale * a[row * inFeatures + id];
     }
   }
   return hidden;

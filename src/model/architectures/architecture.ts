@@ -8,6 +8,8 @@ export interface Architecture {
   readonly name: string;
   /** As config.json's `model_type` has it: what counts in files without `architectures`. */
   readonly modelType: string;
+  /** Released models of the family, for documents. */
+  readonly released: string;
   /**
    * What config.json says.
    *

@@ -10,6 +10,7 @@ import { readSizes } from "./sizes.ts";
 export const bloom: Architecture = {
   name: "BloomForCausalLM",
   modelType: "bloom",
+  released: "BLOOM, BLOOMZ",
   describe(file) {
     const raw = withAliases(file, {
       hidden_size: "n_embed",

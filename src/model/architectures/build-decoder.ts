@@ -4,7 +4,7 @@ import type { Activation } from "../graph/blocks/activation.ts";
 import type { Norm } from "../graph/blocks/norm.ts";
 import type { Rotary } from "../graph/blocks/rotary-tables.ts";
 import type { Block, Decoder, Embedding, Head, Module } from "../graph/decoder.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { embeddingPlace, headPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { Attention } from "../graph/modules/attention.ts";
 import type { Mlp } from "../graph/modules/mlp.ts";
 import { ropeLimit } from "../graph/rope.ts";
@@ -30,6 +30,8 @@ export interface Names {
   };
   readonly finalNorm: string | null;
   readonly head: string;
+  /** As transformers, and so adapters, call its module, where the tensor is called otherwise. */
+  readonly headModule?: string;
 }
 
 /** Llama's, and of most families since. */
@@ -97,10 +99,12 @@ export interface Layout {
   readonly mlp?: (layer: number, name: string) => Module | undefined;
   /** Another module instead of attention. */
   readonly mixer?: (layer: number, name: string) => Module | undefined;
-  readonly embedding?: Partial<Embedding>;
+  readonly embedding?: Omit<Embedding, "place">;
   readonly residualScale?: number;
   readonly residual?: Block["residual"];
-  readonly head?: Partial<Head>;
+  readonly head?: Omit<Head, "place">;
+  /** Default: none. */
+  readonly headBias?: boolean;
   /** Blocks behind the layer's own. */
   readonly more?: (layer: number, name: string) => readonly Block[];
 }
@@ -118,12 +122,17 @@ export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
     vocabSize,
     trainedContext,
     ...(contextLimit === undefined ? {} : { contextLimit }),
-    embedding: { module: moduleOf(names.embedding), weight: names.embedding, ...layout.embedding },
+    embedding: {
+      place: embeddingPlace(moduleOf(names.embedding), vocabSize, hiddenSize),
+      ...layout.embedding,
+    },
     blocks,
     finalNorm: finalNorm === null ? null : normOf(finalNorm, hiddenSize, layout.norm),
     head: {
-      module: moduleOf(names.head),
-      weight: tiedHead ? names.embedding : names.head,
+      place: headPlace(names.headModule ?? moduleOf(names.head), layers, [vocabSize, hiddenSize], {
+        weight: tiedHead ? names.embedding : names.head,
+        bias: layout.headBias,
+      }),
       ...layout.head,
     },
   };

@@ -16,7 +16,14 @@ import type { RawConfig } from "./config-fields.ts";
 /** Released files name their base class; a file saved from the language model names that. */
 const NAMES = ["ChatGLMModel", "ChatGLMForConditionalGeneration"] as const;
 
-export const chatGlm = NAMES.map((name): Architecture => ({ name, modelType: "chatglm", describe }));
+export const chatGlm = NAMES.map(
+  (name): Architecture => ({
+    name,
+    modelType: "chatglm",
+    released: "ChatGLM2, ChatGLM3, GLM-4 as first released",
+    describe,
+  }),
+);
 
 function describe(raw: RawConfig): Decoder {
   const config = parseChatGlmConfig(raw);

@@ -12,6 +12,7 @@ import { patternWindow, windowIn } from "./sliding-window.ts";
 export const cohere2: Architecture = {
   name: "Cohere2ForCausalLM",
   modelType: "cohere2",
+  released: "Command R7B, Command A",
   describe(raw) {
     refuseRelatives(raw, ["logit_scale"]);
     demand(raw, "use_qk_norm", [false]);

@@ -12,6 +12,7 @@ import { noWindow } from "./sliding-window.ts";
 export const ernie45: Architecture = {
   name: "Ernie4_5ForCausalLM",
   modelType: "ernie4_5",
+  released: "ERNIE 4.5, the dense ones",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -11,6 +11,7 @@ import { patternWindow, windowIn } from "./sliding-window.ts";
 export const exaone4: Architecture = {
   name: "Exaone4ForCausalLM",
   modelType: "exaone4",
+  released: "EXAONE 4",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -1,7 +1,7 @@
 /** Mixtures of experts as config.json and the names of tensors have them. */
 
 import type { ExpertGate, ExpertMatrices } from "../graph/blocks/experts.ts";
-import type { LinearPlace } from "../graph/linear-place.ts";
+import { expertPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { Experts } from "../graph/modules/experts.ts";
 import { bad, count, present, type RawConfig, show } from "./config-fields.ts";
 
@@ -41,11 +41,14 @@ export interface ExpertChoices extends ExpertCounts {
   readonly gate: ExpertGate;
 }
 
-/** @param name of the router's module */
+/**
+ * @param name of the router's module as transformers 5 has it, and so adapters
+ * @param weight of its tensor, where that is called otherwise
+ */
 export function routerPlace(
   { layer, hiddenSize, experts }: ExpertChoices,
   name: string,
-  bias = false,
+  { bias = false, weight }: { readonly bias?: boolean; readonly weight?: string } = {},
 ): LinearPlace {
   return {
     layer,
@@ -54,15 +57,21 @@ export function routerPlace(
     outFeatures: [experts],
     bias,
     exact: true,
+    ...(weight === undefined ? {} : { weights: [weight] }),
   };
 }
 
-/** Experts whose tensors are modules by themselves: `names.gate` of expert 3 of "mlp.experts" is "mlp.experts.3.gate". */
+/**
+ * Experts whose tensors are modules by themselves: `names.gate` of expert 3 of "mlp.experts" is "mlp.experts.3.gate".
+ *
+ * @param module of all experts as transformers 5 has it, and so adapters; default: the list
+ */
 export function separateExperts(
   choices: ExpertChoices,
   router: LinearPlace,
   list: string,
   names: { readonly gate: string; readonly up: string; readonly down: string },
+  module: string = list,
 ): Experts {
   const { experts, width, hiddenSize } = choices;
   const tensors = (...modules: string[]) =>
@@ -73,13 +82,18 @@ export function separateExperts(
     inFeatures: hiddenSize,
   };
   const second = { tensors: tensors(names.down), outFeatures: [hiddenSize], inFeatures: width };
-  return expertsOf(choices, router, first, second);
+  return expertsOf(choices, router, module, first, second);
 }
 
-/** Experts that have one tensor for all gates and ups, (experts, …), and one for all downs. */
+/**
+ * Experts that have one tensor for all gates and ups, (experts, …), and one for all downs.
+ *
+ * @param module of all experts as transformers 5 has it, and so adapters
+ */
 export function joinedExperts(
   choices: ExpertChoices,
   router: LinearPlace,
+  module: string,
   names: { readonly gateUp: string; readonly down: string },
   options: Pick<ExpertMatrices, "storedInOut"> & { readonly biases?: { gateUp: string; down: string } } = {},
 ): Experts {
@@ -99,14 +113,21 @@ export function joinedExperts(
     ...stored,
     ...(biases ? { bias: biases.down } : {}),
   };
-  return expertsOf(choices, router, first, second);
+  return expertsOf(choices, router, module, first, second);
 }
 
 function expertsOf(
-  { experts, chosen, normalized, gate }: ExpertChoices,
+  { layer, experts, chosen, normalized, gate, hiddenSize, width }: ExpertChoices,
   router: LinearPlace,
+  module: string,
   first: ExpertMatrices,
   second: ExpertMatrices,
 ): Experts {
-  return { kind: "experts", router, experts, chosen, normalized, first, gate, second };
+  const placeOf = (parameter: string, sizes: readonly [number, number], rowsPerToken: number) =>
+    expertPlace(layer, `${module}.${parameter}`, experts, sizes, rowsPerToken);
+  return {
+    ...{ kind: "experts", router, experts, chosen, normalized, gate },
+    first: { ...first, place: placeOf("gate_up_proj", [hiddenSize, 2 * width], 1) },
+    second: { ...second, place: placeOf("down_proj", [width, hiddenSize], chosen) },
+  };
 }

@@ -11,6 +11,7 @@ import { readSizes } from "./sizes.ts";
 export const falcon: Architecture = {
   name: "FalconForCausalLM",
   modelType: "falcon",
+  released: "Falcon 7B to 180B",
   describe(file) {
     const raw = withAliases(file, { hidden_size: "n_embed" });
     // Falcon-RW: its scores fall with slopes that are rounded to 16 bits.

@@ -12,6 +12,7 @@ import { patternWindow, windowIn } from "./sliding-window.ts";
 export const gemma: Architecture = {
   name: "GemmaForCausalLM",
   modelType: "gemma",
+  released: "Gemma 1",
   describe(raw) {
     refuseRelatives(raw);
     // Released files say "gelu", and mean this one.
@@ -75,6 +76,7 @@ function readSecond(raw: RawConfig, caps: { attention: number | null; final: num
 export const gemma2: Architecture = {
   name: "Gemma2ForCausalLM",
   modelType: "gemma2",
+  released: "Gemma 2",
   describe(raw) {
     const { norm, attention, layout } = readSecond(raw, { attention: 50, final: 30 });
     const sizes = readSizes(raw, SECOND);
@@ -93,6 +95,7 @@ export const gemma2: Architecture = {
 export const gemma3: Architecture = {
   name: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
+  released: "Gemma 3, 270M and 1B",
   describe(raw) {
     // The class has the field and no use for it.
     demand(raw, "attn_logit_softcapping", []);

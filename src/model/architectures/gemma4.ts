@@ -25,6 +25,7 @@ import { patternWindow, windowIn } from "./sliding-window.ts";
 export const gemma4: Architecture = {
   name: "Gemma4ForCausalLM",
   modelType: "gemma4_text",
+  released: "Gemma 4, the dense ones",
   describe(raw) {
     refuseRelatives(raw, ["final_logit_softcapping", "num_experts"]);
     demand(raw, "enable_moe_block", [false]);

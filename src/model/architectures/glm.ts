@@ -9,7 +9,7 @@ import { readRotary } from "./rotary-config.ts";
 import { readSizes } from "./sizes.ts";
 
 function glmArchitecture(
-  names: Pick<Architecture, "name" | "modelType">,
+  names: Pick<Architecture, "name" | "modelType" | "released">,
   norms: Names["norms"],
 ): Architecture {
   return {
@@ -37,11 +37,14 @@ function glmArchitecture(
   };
 }
 
-export const glm = glmArchitecture({ name: "GlmForCausalLM", modelType: "glm" }, NAMES.norms);
+export const glm = glmArchitecture(
+  { name: "GlmForCausalLM", modelType: "glm", released: "GLM-4-9B, GLM-Edge" },
+  NAMES.norms,
+);
 
 /** GLM-4-0414: norms behind attention and MLP too. */
 export const glm4 = glmArchitecture(
-  { name: "Glm4ForCausalLM", modelType: "glm4" },
+  { name: "Glm4ForCausalLM", modelType: "glm4", released: "GLM-4-0414" },
   {
     beforeAttention: "input_layernorm",
     behindAttention: "post_self_attn_layernorm",

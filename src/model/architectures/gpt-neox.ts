@@ -11,6 +11,7 @@ import { readSizes } from "./sizes.ts";
 export const gptNeoX: Architecture = {
   name: "GPTNeoXForCausalLM",
   modelType: "gpt_neox",
+  released: "GPT-NeoX, Pythia",
   describe(file) {
     const raw = withAliases(file, { partial_rotary_factor: "rotary_pct", rope_theta: "rotary_emb_base" });
     refuseRelatives(raw);
@@ -38,6 +39,7 @@ export const gptNeoX: Architecture = {
         norms: NAMES.norms,
         finalNorm: "gpt_neox.final_layer_norm",
         head: "embed_out.weight",
+        headModule: "lm_head",
       },
       norm: { kind: "layer", epsilon: positive(raw, "layer_norm_eps", 1e-5) },
       bias: { qkv: bias, attentionOut: bias, mlp: true },

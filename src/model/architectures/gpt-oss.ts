@@ -26,6 +26,7 @@ const GATE = { kind: "clamped", alpha: 1.702, limit: 7 } as const;
 export const gptOss: Architecture = {
   name: "GptOssForCausalLM",
   modelType: "gpt_oss",
+  released: "gpt-oss",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     demand(raw, "hidden_act", ["silu"]);
@@ -57,7 +58,8 @@ export const gptOss: Architecture = {
         const experts = `${name}.mlp.experts`;
         return joinedExperts(
           choices,
-          routerPlace(choices, `${name}.mlp.router`, true),
+          routerPlace(choices, `${name}.mlp.router`, { bias: true }),
+          experts,
           { gateUp: `${experts}.gate_up_proj`, down: `${experts}.down_proj` },
           {
             storedInOut: true,

@@ -108,7 +108,7 @@ describe("GPT-2", () => {
       [[`${block(0)}.mlp.c_fc`, 144, 36, 2]],
       "crossed",
     );
-    expect(() => fitAdapter(crossed, checkpoint)).toThrow(
+    await expect(fitAdapter(crossed, checkpoint)).rejects.toThrow(
       /lora_A\.weight" of the adapter is \(2, 144\).* "transformer\.h\.0\.mlp\.c_fc\.weight" of the base model, \(36, 144\)/,
     );
   });

@@ -13,6 +13,7 @@ import { parseGpt2Config } from "./gpt2-config.ts";
 export const gpt2: Architecture = {
   name: "GPT2LMHeadModel",
   modelType: "gpt2",
+  released: "GPT-2",
   describe(raw) {
     const config = parseGpt2Config(raw);
     const { heads, headDim, trainedContext, scaleByWidth, scaleByLayer } = config;

@@ -20,6 +20,7 @@ const MULTIPLIERS = [
 export const graniteMoe: Architecture = {
   name: "GraniteMoeForCausalLM",
   modelType: "granitemoe",
+  released: "Granite 3, those with experts",
   describe(raw) {
     refuseRelatives(raw, [...EXPERT_FIELDS, ...MULTIPLIERS]);
     const defaults = { hiddenSize: 4096, mlpSize: 11008, vocabSize: 32000, trainedContext: 2048 };
@@ -43,7 +44,8 @@ export const graniteMoe: Architecture = {
         const choices = { ...counts, layer, hiddenSize, width, normalized: true, gate };
         const block = `${name}.block_sparse_moe`;
         const names = { gateUp: `${block}.input_linear.weight`, down: `${block}.output_linear.weight` };
-        return joinedExperts(choices, routerPlace(choices, `${block}.router.layer`), names);
+        const router = routerPlace(choices, `${block}.router`, { weight: `${block}.router.layer.weight` });
+        return joinedExperts(choices, router, `${block}.experts`, names);
       },
     });
   },

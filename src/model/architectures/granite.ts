@@ -30,6 +30,7 @@ export function readMultipliers(raw: RawConfig) {
 export const granite: Architecture = {
   name: "GraniteForCausalLM",
   modelType: "granite",
+  released: "Granite 3",
   describe(raw) {
     refuseRelatives(raw, MULTIPLIER_FIELDS);
     const defaults = { hiddenSize: 4096, mlpSize: 11008, vocabSize: 32000, trainedContext: 2048 };

@@ -12,6 +12,7 @@ import { noWindow } from "./sliding-window.ts";
 export const hunyuanDense: Architecture = {
   name: "HunYuanDenseV1ForCausalLM",
   modelType: "hunyuan_v1_dense",
+  released: "Hunyuan, the dense ones",
   describe(raw) {
     refuseRelatives(raw);
     demand(raw, "use_cla", [false]);

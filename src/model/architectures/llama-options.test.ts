@@ -129,7 +129,7 @@ describe.each([
     expect(groups).toHaveLength(4 * (raw.num_hidden_layers as number));
     const ids = randomIds(raw, 24);
     const want = llamaForward(raw, merged(weights, adapter), ids).logits.flat();
-    const model = await load(dir, { deltas: new LocalLora(adapter, groups) });
+    const model = await load(dir, { deltas: new LocalLora({ ...adapter, groups }) });
     for (const part of [24, 1]) expectClose(await logitsOf(model, ids, part), want);
   });
 });

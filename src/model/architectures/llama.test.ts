@@ -32,7 +32,7 @@ function parse({ describe }: Architecture, raw: RawConfig) {
     headDim: attention.headDim,
     normEpsilon: finalNorm!.epsilon,
     rope: attention.rotary!.rope,
-    tiedHead: head.weight === embedding.weight,
+    tiedHead: head.place.weights?.[0] === `${embedding.place.modules[0]}.weight`,
     bias: { qkv: attention.in.bias, attentionOut: attention.out.bias, mlp: mlp.in.bias },
     normedHeads: attention.normed !== undefined,
     window:

@@ -12,6 +12,7 @@ import { laterWindow, noWindow, oneWindow, windowIn } from "./sliding-window.ts"
 export const llama: Architecture = {
   name: "LlamaForCausalLM",
   modelType: "llama",
+  released: "Llama 1 to 3, Vicuna, Yi, SmolLM 1 and 2, DeepSeek-R1-Distill-Llama",
   describe(raw) {
     refuseRelatives(raw);
     const defaults = { hiddenSize: 4096, mlpSize: 11008, vocabSize: 32000, trainedContext: 2048 };
@@ -30,6 +31,7 @@ export const llama: Architecture = {
 export const mistral: Architecture = {
   name: "MistralForCausalLM",
   modelType: "mistral",
+  released: "Mistral 7B, Nemo, Small",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {
@@ -54,6 +56,7 @@ export const mistral: Architecture = {
 export const qwen2: Architecture = {
   name: "Qwen2ForCausalLM",
   modelType: "qwen2",
+  released: "Qwen1.5 to 2.5, DeepSeek-R1-Distill-Qwen",
   describe(raw) {
     refuseRelatives(raw);
     demand(raw, "attention_bias", [true]);
@@ -75,6 +78,7 @@ export const qwen2: Architecture = {
 export const qwen3: Architecture = {
   name: "Qwen3ForCausalLM",
   modelType: "qwen3",
+  released: "Qwen3",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -29,6 +29,7 @@ const READ = ["max_position_embeddings", "llama_4_scaling_beta"];
 export const ministral3: Architecture = {
   name: "Ministral3ForCausalLM",
   modelType: "ministral3",
+  released: "Ministral 3",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

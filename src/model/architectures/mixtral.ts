@@ -12,6 +12,7 @@ import { oneWindow, windowIn } from "./sliding-window.ts";
 export const mixtral: Architecture = {
   name: "MixtralForCausalLM",
   modelType: "mixtral",
+  released: "Mixtral",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     const sizes = readSizes(raw, {
@@ -35,8 +36,9 @@ export const mixtral: Architecture = {
         const gate = { kind: "halves", activation } as const;
         const choices = { ...counts, layer, hiddenSize, width, normalized: true, gate };
         const block = `${name}.block_sparse_moe`;
-        const router = routerPlace(choices, `${block}.gate`);
-        return separateExperts(choices, router, `${block}.experts`, { gate: "w1", up: "w3", down: "w2" });
+        const router = routerPlace(choices, `${name}.mlp.gate`, { weight: `${block}.gate.weight` });
+        const names = { gate: "w1", up: "w3", down: "w2" };
+        return separateExperts(choices, router, `${block}.experts`, names, `${name}.mlp.experts`);
       },
     });
   },

@@ -11,6 +11,7 @@ import { readSizes } from "./sizes.ts";
 export const nemotron: Architecture = {
   name: "NemotronForCausalLM",
   modelType: "nemotron",
+  released: "Nemotron 3 and 4, Minitron",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -13,6 +13,7 @@ const SIZES = { hiddenSize: 4096, mlpSize: 11008, vocabSize: 50304, trainedConte
 export const olmo2: Architecture = {
   name: "Olmo2ForCausalLM",
   modelType: "olmo2",
+  released: "OLMo 2",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, SIZES);
@@ -33,6 +34,7 @@ export const olmo2: Architecture = {
 export const olmo3: Architecture = {
   name: "Olmo3ForCausalLM",
   modelType: "olmo3",
+  released: "OLMo 3",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, SIZES);

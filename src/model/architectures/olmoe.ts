@@ -13,6 +13,7 @@ import { noWindow } from "./sliding-window.ts";
 export const olmoe: Architecture = {
   name: "OlmoeForCausalLM",
   modelType: "olmoe",
+  released: "OLMoE",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     const sizes = readSizes(raw, {

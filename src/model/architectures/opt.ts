@@ -13,6 +13,7 @@ const OFFSET = 2;
 export const opt: Architecture = {
   name: "OPTForCausalLM",
   modelType: "opt",
+  released: "OPT, but for 350M",
   describe(raw) {
     refuseRelatives(raw);
     // OPT-350m has its norms behind, and embeddings of another width.

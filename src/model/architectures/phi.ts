@@ -13,6 +13,7 @@ import { oneWindow, windowIn } from "./sliding-window.ts";
 export const phi: Architecture = {
   name: "PhiForCausalLM",
   modelType: "phi",
+  released: "Phi 1 to 2",
   describe(raw) {
     refuseRelatives(raw);
     demand(raw, "qk_layernorm", [false]);
@@ -42,7 +43,7 @@ export const phi: Architecture = {
       gated: false,
       parallel: true,
       rotary: readRotary(raw, sizes, { share: 0.5 }),
-      head: { bias: "lm_head.bias" },
+      headBias: true,
     });
   },
 };
@@ -51,6 +52,7 @@ export const phi: Architecture = {
 export const phi3: Architecture = {
   name: "Phi3ForCausalLM",
   modelType: "phi3",
+  released: "Phi 3 to 4",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -21,6 +21,7 @@ import { laterWindow, noWindow, oneWindow, windowIn } from "./sliding-window.ts"
 export const qwen2Moe: Architecture = {
   name: "Qwen2MoeForCausalLM",
   modelType: "qwen2_moe",
+  released: "Qwen1.5-MoE, Qwen2-57B-A14B",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     demand(raw, "attention_bias", [true]);
@@ -63,6 +64,7 @@ export const qwen2Moe: Architecture = {
 export const qwen3Moe: Architecture = {
   name: "Qwen3MoeForCausalLM",
   modelType: "qwen3_moe",
+  released: "Qwen3-30B-A3B, Qwen3-235B-A22B",
   describe(raw) {
     refuseRelatives(raw, EXPERT_FIELDS);
     const sizes = readSizes(raw, {

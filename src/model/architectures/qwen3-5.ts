@@ -15,6 +15,7 @@ const FULL = "full_attention";
 export const qwen35: Architecture = {
   name: "Qwen3_5ForCausalLM",
   modelType: "qwen3_5_text",
+  released: "Qwen3.5",
   describe(raw) {
     refuseRelatives(raw);
     demand(raw, "sliding_window", []);

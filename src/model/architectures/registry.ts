@@ -1,12 +1,13 @@
 /** The families that run, and which of them a config.json speaks of. */
 
 import { TacetError } from "../../base/errors.ts";
+import { weightsOf } from "../graph/linear-place.ts";
 import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
 import { bloom } from "./bloom.ts";
 import { chatGlm } from "./chatglm.ts";
 import { cohere2 } from "./cohere2.ts";
-import { demand, type RawConfig } from "./config-fields.ts";
+import { demand, type RawConfig, unsupported } from "./config-fields.ts";
 import { ernie45 } from "./ernie4-5.ts";
 import { exaone4 } from "./exaone4.ts";
 import { falcon } from "./falcon.ts";
@@ -22,6 +23,7 @@ import { hunyuanDense } from "./hunyuan.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 import { ministral3 } from "./ministral3.ts";
 import { mixtral } from "./mixtral.ts";
+import { MULTIMODAL, textPart } from "./multimodal.ts";
 import { nemotron } from "./nemotron.ts";
 import { olmo2, olmo3 } from "./olmo.ts";
 import { olmoe } from "./olmoe.ts";
@@ -85,17 +87,41 @@ export function architectureOf(raw: RawConfig): Architecture {
   if (found) demand(raw, "model_type", [found.modelType]);
   if (found) return found;
   const field = named === undefined ? "model_type" : "architectures";
-  const value = (JSON.stringify(named ?? raw.model_type) ?? "missing").slice(0, 80);
-  throw new TacetError("unsupported_model", `config.json: ${field} = ${value} is not supported`, {
-    hint: `supported: ${ARCHITECTURES.map(({ name }) => name).join(", ")}`,
+  throw notKnown(field, named ?? raw.model_type);
+}
+
+function notKnown(field: string, value: unknown): TacetError {
+  const said = (JSON.stringify(value) ?? "missing").slice(0, 80);
+  const known = [...ARCHITECTURES.map(({ name }) => name), ...Object.keys(MULTIMODAL)];
+  return new TacetError("unsupported_model", `config.json: ${field} = ${said} is not supported`, {
+    hint: `supported: ${known.join(", ")}`,
   });
 }
 
 /**
- * The decoder of a checkpoint.
+ * The decoder of a checkpoint, of one that also sees or hears its language model.
  *
+ * @param checkpoint `has` decides whether there is a separate head, where config.json does not say
  * @throws TacetError unsupported_model, bad_checkpoint
  */
-export function describeDecoder({ config }: { readonly config: RawConfig }): Decoder {
-  return architectureOf(config).describe(config);
+export function describeDecoder(checkpoint: {
+  readonly config: RawConfig;
+  readonly has?: (tensor: string) => boolean;
+}): Decoder {
+  const { config } = checkpoint;
+  const text = textPart(config);
+  if (!text) return architectureOf(config).describe(config);
+  const family = ARCHITECTURES.find(({ modelType }) => modelType === text.modelType);
+  if (!family) throw notKnown("text_config.model_type", text.modelType);
+  const decoder = family.describe(text.raw);
+  // transformers leaves them out where the language model is part of another; only Gemma 4 keeps its cap.
+  const { scale = 1, softCap } = decoder.head;
+  const isPlain = scale === 1 && softCap === undefined;
+  if (!isPlain && family !== gemma4) throw unsupported("text_config", "a scale or a cap of the logits");
+  if (!text.isTieUnsaid || !checkpoint.has) return decoder;
+  const { embedding, head } = decoder;
+  const [module] = head.place.modules;
+  const own = `${module}.weight`;
+  const weights = checkpoint.has(own) ? [own] : weightsOf(embedding.place);
+  return { ...decoder, head: { ...head, place: { ...head.place, weights } } };
 }

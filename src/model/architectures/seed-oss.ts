@@ -12,6 +12,7 @@ import { noWindow } from "./sliding-window.ts";
 export const seedOss: Architecture = {
   name: "SeedOssForCausalLM",
   modelType: "seed_oss",
+  released: "Seed-OSS",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

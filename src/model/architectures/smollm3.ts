@@ -12,6 +12,7 @@ import { askedWindow, windowIn } from "./sliding-window.ts";
 export const smollm3: Architecture = {
   name: "SmolLM3ForCausalLM",
   modelType: "smollm3",
+  released: "SmolLM3",
   describe(raw) {
     refuseRelatives(raw, ["no_rope_layers"]);
     const sizes = readSizes(raw, {

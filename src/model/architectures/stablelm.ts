@@ -11,6 +11,7 @@ import { readSizes } from "./sizes.ts";
 export const stableLm: Architecture = {
   name: "StableLmForCausalLM",
   modelType: "stablelm",
+  released: "StableLM 3B and 2, Stable Code",
   describe(raw) {
     refuseRelatives(raw);
     demand(raw, "qk_layernorm", [false]);

@@ -12,6 +12,7 @@ import { oneWindow, windowIn } from "./sliding-window.ts";
 export const starcoder2: Architecture = {
   name: "Starcoder2ForCausalLM",
   modelType: "starcoder2",
+  released: "StarCoder2",
   describe(raw) {
     refuseRelatives(raw);
     const sizes = readSizes(raw, {

@@ -33,12 +33,10 @@ export interface Decoder extends DecoderConfig {
   readonly head: Head;
 }
 
-/** h = norm(scale·table[ids] + positions[offset + position]) */
+/** h = norm(scale·(table[ids] + delta) + positions[offset + position]) */
 export interface Embedding {
-  /** As adapters name it. */
-  readonly module: string;
-  /** Name of the table, (vocab, hidden). */
-  readonly weight: string;
+  /** The table, (vocab, hidden). */
+  readonly place: LinearPlace;
   readonly scale?: number;
   readonly norm?: Norm;
   /** Learned positions: a table (rows, hidden), of which position p has row p + offset. */
@@ -61,13 +59,10 @@ export interface PerLayerEmbedding {
   readonly norm: Norm;
 }
 
-/** logits = cap·tanh(scale·(W·x + b) / cap), or without the cap. */
+/** logits = cap·tanh(scale·(W·x + b + delta) / cap), or without the cap. */
 export interface Head {
-  /** As adapters name it, also where W is the embedding's. */
-  readonly module: string;
-  /** Name of W, (vocab, hidden). */
-  readonly weight: string;
-  readonly bias?: string;
+  /** W, (vocab, hidden). */
+  readonly place: LinearPlace;
   readonly scale?: number;
   readonly softCap?: number;
 }

@@ -20,7 +20,9 @@ export type LoraModules = ReadonlyMap<string, LoraModule>;
 
 /**
  * y + [B_1·A_1·x; B_2·A_2·x; …], scaled, for the modules of a place that are adapted: x (1, tokens, in), y (1, tokens,
- * Σ out).
+ * Σ out). Of an embedding x is the ids.
+ *
+ * @param name of what comes out, where something is added
  */
 export function addLora(
   builder: GraphWriter,
@@ -28,8 +30,9 @@ export function addLora(
   loras: LoraModules,
   x: Value,
   y: Value,
+  name?: string,
 ): Value {
-  if (!place.modules.some((name) => loras.has(name))) return y;
+  if (!place.modules.some((module) => loras.has(module))) return y;
   const deltas = place.modules.map((name, i) =>
     lowRankProduct(builder, loras.get(name) ?? zeroLora(name, place.inFeatures, place.outFeatures[i]), x),
   );
@@ -37,24 +40,36 @@ export function addLora(
     deltas.length === 1
       ? deltas[0]
       : builder.node("Concat", deltas, [{ dims: y.dims }], { attributes: { axis: -1 } })[0];
-  return builder.node("Add", [y, joined], [{ dims: y.dims }])[0];
+  return builder.node("Add", [y, joined], [{ dims: y.dims, ...(name === undefined ? {} : { name }) }])[0];
 }
 
+const TRANSPOSED = { domain: CONTRIB, attributes: { transB: 1 } };
+
 function lowRankProduct(builder: GraphWriter, module: LoraModule, x: Value): Value {
-  const { a, b, rank, inFeatures, outFeatures, scale } = module;
+  const { b, rank, outFeatures } = module;
+  const lead = module.isEmbedding ? x.dims : x.dims.slice(0, -1);
+  const hidden = module.isEmbedding ? columnsOf(builder, module, x) : project(builder, module, x);
+  const columns = builder.graph.constant([outFeatures, rank], b);
+  return builder.node("FusedMatMul", [hidden, columns], [{ dims: [...lead, outFeatures] }], TRANSPOSED)[0];
+}
+
+/** scale·A·x */
+function project(builder: GraphWriter, { a, rank, inFeatures, scale }: LoraModule, x: Value): Value {
   const scaled = builder.graph.constant(
     [rank, inFeatures],
     a.map((value) => value * scale),
   );
-  const transposed = { domain: CONTRIB, attributes: { transB: 1 } };
-  const [hidden] = builder.node("FusedMatMul", [x, scaled], [{ dims: [1, "tokens", rank] }], transposed);
-  const columns = builder.graph.constant([outFeatures, rank], b);
-  return builder.node(
-    "FusedMatMul",
-    [hidden, columns],
-    [{ dims: [1, "tokens", outFeatures] }],
-    transposed,
-  )[0];
+  return builder.node("FusedMatMul", [x, scaled], [{ dims: [...x.dims.slice(0, -1), rank] }], TRANSPOSED)[0];
+}
+
+/** scale·A[:, ids] */
+function columnsOf(builder: GraphWriter, { a, rank, inFeatures, scale }: LoraModule, ids: Value): Value {
+  const columns = new Float32Array(a.length);
+  for (let r = 0; r < rank; r++) {
+    for (let i = 0; i < inFeatures; i++) columns[i * rank + r] = a[r * inFeatures + i] * scale;
+  }
+  const table = builder.graph.constant([inFeatures, rank], columns);
+  return builder.node("Gather", [table, ids], [{ dims: [...ids.dims, rank] }])[0];
 }
 
 /** Stands beside adapted modules for one that is not. */

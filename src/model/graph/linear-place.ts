@@ -4,9 +4,12 @@ import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import type { DeltaSource } from "../delta-source.ts";
 
-/** The linear modules that share one input, computed as one product. */
+/**
+ * The linear modules that share one input, computed as one product; also the embedding, which is W·x with the one-hot of
+ * a token as x.
+ */
 export interface LinearPlace {
-  /** Decoder layer, 0-based. */
+  /** Decoder layer, 0-based; of the embedding the first one, of the head the last one. */
   readonly layer: number;
   /** Full module names without ".weight". */
   readonly modules: readonly string[];
@@ -20,6 +23,65 @@ export interface LinearPlace {
   readonly storedInOut?: boolean;
   /** The weights are never rounded. */
   readonly exact?: boolean;
+  /** Rows are looked up by token: `inFeatures` is the vocabulary. */
+  readonly isEmbedding?: boolean;
+  /**
+   * The modules are experts: each row of x is for those that the router has chosen for it, and the outputs are of routes
+   * (blocks/routing.ts), (routes, out). All have the same sizes.
+   */
+  readonly isRouted?: boolean;
+  /** Rows of x for each token; default: 1. */
+  readonly rowsPerToken?: number;
+  /** It makes the logits. */
+  readonly isHead?: boolean;
+  /** Names of the weights where they are not the modules' own: a head that is tied to the embedding. */
+  readonly weights?: readonly string[];
+}
+
+/** One of the two matrices of all experts. @param parameter as an adapter names it: "…mlp.experts.down_proj" */
+export function expertPlace(
+  layer: number,
+  parameter: string,
+  experts: number,
+  [inFeatures, outFeatures]: readonly [inFeatures: number, outFeatures: number],
+  rowsPerToken: number,
+): LinearPlace {
+  return {
+    ...{ layer, modules: expertNames(parameter, experts), inFeatures, bias: false },
+    ...{ outFeatures: Array<number>(experts).fill(outFeatures), isRouted: true, rowsPerToken },
+  };
+}
+
+/** What the experts of an adapted parameter are called, one by one. */
+export function expertNames(parameter: string, experts: number): string[] {
+  return Array.from({ length: experts }, (_, expert) => `${parameter}.${expert}`);
+}
+
+/** @param module without ".weight" */
+export function embeddingPlace(module: string, vocabSize: number, width: number): LinearPlace {
+  return {
+    ...{ layer: 0, modules: [module], inFeatures: vocabSize, outFeatures: [width] },
+    ...{ bias: false, storedInOut: true, isEmbedding: true },
+  };
+}
+
+/** @param weight name of its tensor: its own, or that of an embedding that it is tied to */
+export function headPlace(
+  module: string,
+  layers: number,
+  [vocabSize, width]: readonly [vocabSize: number, width: number],
+  { weight, bias = false }: { readonly weight: string; readonly bias?: boolean | undefined },
+): LinearPlace {
+  return {
+    ...{ layer: layers - 1, modules: [module], inFeatures: width, outFeatures: [vocabSize] },
+    ...{ bias, isHead: true },
+    ...(weight === `${module}.weight` ? {} : { weights: [weight] }),
+  };
+}
+
+/** Names of the place's weights, one for each module. */
+export function weightsOf({ modules, weights }: LinearPlace): readonly string[] {
+  return weights ?? modules.map((module) => `${module}.weight`);
 }
 
 /** @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out */
@@ -53,6 +115,9 @@ export function matchGroups(
     const fits =
       place &&
       group.inFeatures === place.inFeatures &&
+      (group.input === "ids") === (place.isEmbedding ?? false) &&
+      (group.input === "routed") === (place.isRouted ?? false) &&
+      (!place.isRouted || group.modules.join() === place.modules.join()) &&
       group.modules.length === group.outFeatures.length &&
       new Set(group.modules).size === group.modules.length &&
       group.modules.every((name, i) => {
@@ -62,7 +127,7 @@ export function matchGroups(
     if (!fits) {
       throw new TacetError(
         "unsupported_adapter",
-        `adapted group ${index} (${group.modules.join(", ").slice(0, 200)}) does not fit the model's layers`,
+        `adapted group ${index} (${group.modules.join(", ").slice(0, 200)}) does not fit the model`,
         { hint: "was the adapter made for another base model?" },
       );
     }

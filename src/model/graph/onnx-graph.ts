@@ -6,7 +6,15 @@ import type { FileTree, OnnxModel } from "../../base/platform.ts";
 import type { TensorInfo } from "../../weights/safetensors.ts";
 
 /** ONNX TensorProto.DataType. */
-const ELEMENT_CODE = { float32: 1, uint8: 2, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
+const ELEMENT_CODE = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  bfloat16: 16,
+} as const;
 
 export type ElementType = keyof typeof ELEMENT_CODE;
 
@@ -32,7 +40,7 @@ const CONTRIB_OPSET = 1;
 const DTYPE_ELEMENT = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 /** How a safetensors dtype is called here, undefined for one that no weight may have. */
-export function elementTypeOf(tensor: TensorInfo): ElementType | undefined {
+export function elementTypeOf(tensor: Pick<TensorInfo, "dtype">): ElementType | undefined {
   return DTYPE_ELEMENT[tensor.dtype as keyof typeof DTYPE_ELEMENT];
 }
 
@@ -114,6 +122,13 @@ export class OnnxGraph {
         { key: "length", value: String(tensor.bytes) },
       ],
     });
+    return name;
+  }
+
+  /** A weight inside the model's bytes. @param bytes little-endian */
+  inlineWeight(dims: readonly number[], type: ElementType, bytes: Uint8Array): string {
+    const name = this.freshName("weight");
+    this.#initializers.push({ name, dataType: ELEMENT_CODE[type], dims: [...dims], rawData: bytes });
     return name;
   }
 

@@ -9,6 +9,7 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { BLOCK } from "../../weights/quantize-blocks.ts";
+import type { ChangedTensor } from "../../weights/base-changes.ts";
 import {
   type Matrix,
   type QuantizedMatrix,
@@ -16,8 +17,10 @@ import {
   storedShape,
   type WeightSource,
 } from "../weights/weight-source.ts";
+import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
+import type { ChangesInUse } from "./changes-in-use.ts";
 import { addLora, type LoraModules } from "./graph-lora.ts";
-import type { LinearPlace } from "./linear-place.ts";
+import { type LinearPlace, weightsOf } from "./linear-place.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -38,6 +41,16 @@ export type SegmentStep =
       /** begin: the name of x; wait: the name that the deltas get. */
       readonly value: string;
     }
+  /** As begin, with the tokens' ids instead of x. */
+  | { readonly kind: "begin-ids"; readonly group: number }
+  /** As begin, with the names of the routes' rows (undefined: route i has row i) and experts. */
+  | {
+      readonly kind: "begin-routed";
+      readonly group: number;
+      readonly value: string;
+      readonly rows: string | undefined;
+      readonly experts: string;
+    }
   | { readonly kind: "ask-pair" | "take-pair"; readonly pair: Pair };
 
 export interface Segment {
@@ -52,6 +65,8 @@ export interface SegmentPlan {
   readonly pairable: ReadonlySet<LinearPlace>;
   /** Adapted inside the graph, none of them at a place of `groupAt`. */
   readonly loras: LoraModules;
+  /** What stands in the place of the base's own. */
+  readonly changes: ChangesInUse;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
@@ -117,8 +132,26 @@ export class SegmentBuilder {
     return type === "float32" ? stored : this.graph.cast(stored, "float32");
   }
 
-  /** A weight as it is in the file. */
+  /** A weight as it is in the file, or what has taken its place. */
   storedWeight(name: string, shape: readonly number[]): { stored: string; type: ElementType } {
+    const changed = this.plan.changes.tensor(name, shape);
+    return changed ? this.inline(changed) : this.baseWeight(name, shape);
+  }
+
+  /** A changed tensor as it is stored. */
+  inline(tensor: ChangedTensor): { stored: string; type: ElementType } {
+    const type = elementTypeOf(tensor)!;
+    return { stored: this.graph.inlineWeight(tensor.shape, type, tensor.bytes), type };
+  }
+
+  /** A changed tensor as float32. */
+  changed(tensor: ChangedTensor): string {
+    const { stored, type } = this.inline(tensor);
+    return type === "float32" ? stored : this.graph.cast(stored, "float32");
+  }
+
+  /** A weight of the base model as it is in the file, whatever has taken its place elsewhere. */
+  baseWeight(name: string, shape: readonly number[]): { stored: string; type: ElementType } {
     const { tree, info } = this.#weights.tensor(name, shape);
     const type = elementTypeOf(info);
     if (!type) {
@@ -131,12 +164,17 @@ export class SegmentBuilder {
   /**
    * y = [W_1; W_2; …]·x + b + delta for the modules of a place, side by side: x (1, tokens, in) → y (1, tokens, Σ out).
    * Cuts the graph if a DeltaSource adds to one of them.
+   *
+   * @param name of y
    */
-  linear(place: LinearPlace, x: Value): Value {
+  linear(place: LinearPlace, x: Value, name?: string): Value {
     const group = this.plan.groupAt.get(place);
-    if (group === undefined) return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x));
-    const width = sum(place.outFeatures);
-    const delta = this.given(`delta.${group}`, "float32", [1, "tokens", width]);
+    if (group === undefined) {
+      const isAdapted = place.modules.some((module) => this.plan.loras.has(module));
+      if (!isAdapted) return this.placeProduct(place, x, name);
+      return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x), name);
+    }
+    const delta = this.given(`delta.${group}`, "float32", [...x.dims.slice(0, 2), sum(place.outFeatures)]);
     this.expose(x);
     this.step({ kind: "begin", group, value: x.name });
     this.cut();
@@ -144,37 +182,103 @@ export class SegmentBuilder {
     const base = this.placeProduct(place, x);
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
-    return this.node("Add", [base, delta], [{ dims: base.dims }])[0];
+    return this.node("Add", [base, delta], [outputOf(base.dims, name)])[0];
+  }
+
+  /** h + delta for an embedding: ids (1, tokens), h (1, tokens, out). Cuts the graph if a DeltaSource adds to it. */
+  addToEmbedding(place: LinearPlace, ids: Value, h: Value): Value {
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return addLora(this, place, this.plan.loras, ids, h);
+    const delta = this.given(`delta.${group}`, "float32", h.dims);
+    this.step({ kind: "begin-ids", group });
+    this.step({ kind: "wait", group, value: delta.name });
+    this.cut();
+    return this.node("Add", [h, delta], [{ dims: h.dims }])[0];
+  }
+
+  /**
+   * base() + delta for experts: x (rows, in) → (routes, out). Cuts the graph if a DeltaSource adds to them.
+   *
+   * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
+   * @param experts (routes) int64: where it goes
+   */
+  routed(
+    place: LinearPlace,
+    x: Value,
+    { rows, experts }: { readonly rows: Value | undefined; readonly experts: Value },
+    base: () => Value,
+  ): Value {
+    const group = this.plan.groupAt.get(place);
+    if (group === undefined) return base();
+    const delta = this.given(`delta.${group}`, "float32", ["routes", place.outFeatures[0]]);
+    for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
+    this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
+    this.cut();
+    const y = base();
+    this.step({ kind: "wait", group, value: delta.name });
+    this.cut();
+    return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
   }
 
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
-  placeProduct(place: LinearPlace, x: Value): Value {
-    return this.addBias(place, this.weightsProduct(place, x));
+  placeProduct(place: LinearPlace, x: Value, name?: string): Value {
+    const added = this.#biasOf(place);
+    if (added.length === 0) return this.weightsProduct(place, x, name);
+    return this.#addAll(this.weightsProduct(place, x), added, name);
   }
 
-  /** y = [W_1; W_2; …]·x, without a bias. */
-  weightsProduct(
-    { modules, inFeatures, outFeatures, storedInOut = false, exact = false }: LinearPlace,
-    x: Value,
-    name?: string,
-  ): Value {
-    const tensors = modules.map((module) => `${module}.weight`);
-    const dims = [1, "tokens", sum(outFeatures)];
-    const output = name === undefined ? { dims } : { dims, name };
-    return this.product({ tensors, outFeatures, inFeatures, storedInOut, exact }, x, output);
+  /** y = s ⊙ [W_1; W_2; …]·x, without a bias; s is 1 unless an adapter has changed it. */
+  weightsProduct(place: LinearPlace, x: Value, name?: string): Value {
+    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false, exact = false } = place;
+    const { changes } = this.plan;
+    const tensors = weightsOf(place);
+    const matrix: Matrix = { tensors, outFeatures, inFeatures, storedInOut, isHead, exact };
+    const replaced = modules.map((module, i) => changes.tensor(`${module}.weight`, storedShape(matrix, i)));
+    const rows = isHead ? changes.tokens(modules[0], outFeatures[0], inFeatures) : undefined;
+    const scales = changes.scales(modules, outFeatures);
+    const steps: ((y: Value | undefined, output: NonNullable<OutputSpec>) => Value)[] = [];
+    if (replaced.includes(undefined)) steps.push((_, output) => this.product(matrix, x, output));
+    if (replaced.some(Boolean))
+      steps.push((y, output) => replaceModules(this, place, x, y, replaced, output));
+    if (rows) steps.push((y, output) => replaceRows(this, place, x, y!, rows, output));
+    if (scales) steps.push((y, output) => scaleRows(this, y!, scales, output));
+    const dims = [...x.dims.slice(0, 2), sum(outFeatures)];
+    let y: Value | undefined;
+    for (const [i, step] of steps.entries())
+      y = step(y, outputOf(dims, i === steps.length - 1 ? name : undefined));
+    return y!;
   }
 
-  addBias({ modules, outFeatures, bias }: LinearPlace, y: Value): Value {
-    if (!bias) return y;
-    const biases = modules.map((name, i) => this.weight(`${name}.bias`, [outFeatures[i]]));
-    return this.node("Add", [y, this.#join(biases, 0)], [{ dims: y.dims }])[0];
+  addBias(place: LinearPlace, y: Value): Value {
+    return this.#addAll(y, this.#biasOf(place));
+  }
+
+  /** What is added to a place's product: b, and b_added. */
+  #biasOf({ modules, outFeatures, bias }: LinearPlace): string[] {
+    const own = modules.map((name, i) => bias && this.weight(`${name}.bias`, [outFeatures[i]]));
+    const added = this.plan.changes.biases(modules, outFeatures);
+    return [
+      ...(bias ? [this.#join(own as string[], 0)] : []),
+      ...(added ? [this.graph.constant([added.length], added)] : []),
+    ];
+  }
+
+  #addAll(y: Value, biases: readonly string[], name?: string): Value {
+    return biases.reduce(
+      (sum, bias, i) =>
+        this.node("Add", [sum, bias], [outputOf(y.dims, i === biases.length - 1 ? name : undefined)])[0],
+      y,
+    );
   }
 
   /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */
   product(matrix: Matrix, x: Value, output: NonNullable<OutputSpec>): Value {
     const quantized = this.#weights.quantized(matrix);
     if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
-    const weights = matrix.tensors.map((name, i) => this.weight(name, storedShape(matrix, i)));
+    const weights = matrix.tensors.map((name, i) => {
+      const { stored, type } = this.baseWeight(name, storedShape(matrix, i));
+      return type === "float32" ? stored : this.graph.cast(stored, "float32");
+    });
     // The runtime joins them once, at load.
     const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
     // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
@@ -224,6 +328,10 @@ export class SegmentBuilder {
   cut(): void {
     this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
   }
+}
+
+function outputOf(dims: Dims, name: string | undefined): NonNullable<OutputSpec> {
+  return name === undefined ? { dims } : { dims, name };
 }
 
 function sum(numbers: readonly number[]): number {

@@ -31,9 +31,9 @@ function writerOf<M extends Module>({ kind }: M): ModuleWriter<M> {
   return WRITERS[kind] as unknown as ModuleWriter<M>;
 }
 
-/** All linear modules of the layers, in forward order. */
-export function linearPlaces({ blocks }: Decoder): LinearPlace[] {
-  return blocks.flat().flatMap(({ branches, shared }) => {
+/** All linear modules in forward order: the embedding, those of the layers, the head. */
+export function linearPlaces({ embedding, blocks, head }: Decoder): LinearPlace[] {
+  const inLayers = blocks.flat().flatMap(({ branches, shared }) => {
     const places = branches.map(({ module }) => {
       const entry = shared && writerOf(module).entry(module);
       return writerOf(module)
@@ -42,6 +42,7 @@ export function linearPlaces({ blocks }: Decoder): LinearPlace[] {
     });
     return [...(shared ? [shared.place] : []), ...places.flat()];
   });
+  return [embedding.place, ...inLayers, head.place];
 }
 
 /** What each layer keeps of the tokens that have been read; null: nothing. */
@@ -80,7 +81,7 @@ export function writeDecoder(builder: SegmentBuilder, decoder: Decoder, given: P
   const pass = new PassWriter(builder, given);
   const flow = new Flow(pass, embedTokens(pass, decoder));
   for (const block of decoder.blocks.flat()) writeBlock(flow, block);
-  return logits(pass, flow.finish(decoder.finalNorm), decoder.head, [decoder.vocabSize, decoder.hiddenSize]);
+  return logits(pass, flow.finish(decoder.finalNorm), decoder.head);
 }
 
 function writeBlock(flow: Flow, block: Block): void {

@@ -16,13 +16,29 @@ interface SlotOf {
 }
 
 /** What happens after a segment has run: a group's deltas, or a pair's, are asked for, or waited for. */
-export type LoadedStep = GroupStep | PairStep;
+export type LoadedStep = GroupStep | IdsStep | RoutedStep | PairStep;
 
 export interface GroupStep {
   readonly kind: "begin" | "wait";
   readonly group: number;
   /** begin: x; wait: where the deltas go. */
   readonly slot: Slot;
+}
+
+export interface IdsStep {
+  readonly kind: "begin-ids";
+  readonly group: number;
+}
+
+export interface RoutedStep {
+  readonly kind: "begin-routed";
+  readonly group: number;
+  /** x */
+  readonly slot: Slot;
+  /** Row of each route; undefined: its own number. */
+  readonly rows: Slot | undefined;
+  /** Expert of each route. */
+  readonly experts: Slot;
 }
 
 export interface PairStep {
@@ -81,6 +97,14 @@ export function numberValues(
       }),
       newStates: slots(graph.outputs.filter(({ name }) => isNewStateName(name))),
       steps: steps.map((step): LoadedStep => {
+        if (step.kind === "begin-ids") return step;
+        if (step.kind === "begin-routed") {
+          const { kind, group, value, rows, experts } = step;
+          const read = { rows: rows === undefined ? undefined : number(rows), experts: number(experts) };
+          // An earlier segment may have made them.
+          for (const slot of Object.values(read)) if (slot !== undefined) lastRead.set(slot, index);
+          return { kind, group, slot: number(value), ...read };
+        }
         if ("group" in step) return { kind: step.kind, group: step.group, slot: number(step.value) };
         const slots = Object.entries(step.pair.names).map(([key, name]) => [key, number(name)]);
         return { ...step, slots: Object.fromEntries(slots) as Record<PairValue, Slot> };

@@ -47,8 +47,11 @@ class Noted implements DeltaSource {
   failAt = Number.NaN;
   #begins = 0;
 
-  constructor(checkpoint: Checkpoint, adapter: LoraAdapter) {
-    const inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+  static async of(checkpoint: Checkpoint, adapter: LoraAdapter): Promise<Noted> {
+    return new Noted(new LocalLora(await fitAdapter(adapter, checkpoint)));
+  }
+
+  private constructor(inner: LocalLora) {
     this.inner = inner;
     this.lowRank = {
       rankOf: (group) => inner.rankOf(group),
@@ -105,7 +108,8 @@ const FAMILIES: readonly Family[] = ["llama", "qwen2", "qwen3", "mistral", "chat
 describe.each(FAMILIES)("%s", (family) => {
   it("gives the same with look-ahead, without, and with the adapter inside the graph", async () => {
     const { checkpoint, adapter } = await open(family);
-    const source = () => new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const fitted = await fitAdapter(adapter, checkpoint);
+    const source = () => new LocalLora(fitted);
     const plain = await load(checkpoint, { deltas: source(), lookAhead: false });
     const want = await logitsOf(plain);
     const ahead = await load(checkpoint, { deltas: source() });
@@ -122,7 +126,7 @@ describe.each(FAMILIES)("%s", (family) => {
 describe("look-ahead", () => {
   it("asks a pair together in decode steps and one after the other in prompts", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     await model.forward(IDS.slice(0, 3), cache);
@@ -151,7 +155,7 @@ describe("look-ahead", () => {
     ["all seven", ADAPTABLE.llama, 5, 8],
   ])("%s: so many exchanges a token, and so many vectors", async (_, modules, exchanges, vectors) => {
     const { checkpoint, adapter } = await open("llama", modules);
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     await model.forward([IDS[0]], cache);
@@ -170,10 +174,10 @@ describe("look-ahead", () => {
       "up_proj",
       "down_proj",
     ]);
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const ahead = await logitsOf(await load(checkpoint, { deltas }));
     expect(deltas.log.some((line) => line.includes("ahead"))).toBe(false);
-    const source = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const source = new LocalLora(await fitAdapter(adapter, checkpoint));
     expectClose(ahead, await logitsOf(await load(checkpoint, { deltas: source, lookAhead: false })));
     expectClose(ahead, await logitsOf(await load(checkpoint, { adapter })));
   });
@@ -181,8 +185,8 @@ describe("look-ahead", () => {
   it.each([8, 9, 12, 13, 14, 15, 17, 18])("goes on after query %i has failed", async (failAt) => {
     // 0 to 7: the prompt; 8 to 10: effects; 11 to 18: the step, of which 12 and 13 are a pair.
     const { checkpoint, adapter } = await open("llama");
-    const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
-    const deltas = new Noted(checkpoint, adapter);
+    const want = await logitsOf(await load(checkpoint, { deltas: await Noted.of(checkpoint, adapter) }));
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     const got = [await model.forward(IDS.slice(0, 4), cache)];
@@ -195,7 +199,7 @@ describe("look-ahead", () => {
 
   it("stops while it waits for a pair", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     await model.forward(IDS.slice(0, 4), cache);
@@ -215,7 +219,7 @@ describe("look-ahead", () => {
 
   it("asks nothing more of a prompt that was stopped", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const controller = new AbortController();
     const begin = deltas.begin.bind(deltas);
@@ -235,7 +239,7 @@ describe("look-ahead", () => {
 
   it("waits as many steps as it is told before it asks for the effects", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new Noted(checkpoint, adapter);
+    const deltas = await Noted.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas, lookAheadAfter: 2 });
     const cache = model.newCache();
     const asksAhead = async (id: number) => {
@@ -250,8 +254,8 @@ describe("look-ahead", () => {
     "does without where it is refused: %s",
     async (code) => {
       const { checkpoint, adapter } = await open("llama");
-      const want = await logitsOf(await load(checkpoint, { deltas: new Noted(checkpoint, adapter) }));
-      const deltas = new Noted(checkpoint, adapter);
+      const want = await logitsOf(await load(checkpoint, { deltas: await Noted.of(checkpoint, adapter) }));
+      const deltas = await Noted.of(checkpoint, adapter);
       const begin = deltas.begin.bind(deltas);
       deltas.begin = (group, x, tokens) => {
         const pending = begin(group, x, tokens);
@@ -268,14 +272,14 @@ describe("look-ahead", () => {
 
   it("refuses a source whose effects another model has made", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     await logitsOf(await load(checkpoint, { deltas }));
     await expect(logitsOf(await load(checkpoint, { deltas }))).rejects.toThrow(TypeError);
   });
 
   it("refuses a source and an adapter inside the graph at once", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+    const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
     await expect(load(checkpoint, { deltas, adapter })).rejects.toThrow(TypeError);
   });
 });

@@ -85,6 +85,7 @@ export class PartReader {
       }
     } catch (error) {
       // Still on their way: their errors are ignored.
+      open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       throw error;
@@ -107,9 +108,22 @@ export class PartReader {
   async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {
     const deltas = this.#model.deltas!;
     switch (step.kind) {
-      case "begin":
-        open.pending = deltas.begin(step.group, pass.data(step.slot), pass.tokens);
+      case "begin": {
+        const x = pass.data(step.slot);
+        open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
         break;
+      }
+      case "begin-ids":
+        open.pending = deltas.beginIds!(step.group, pass.ids);
+        break;
+      case "begin-routed": {
+        const x = pass.data(step.slot);
+        const experts = pass.integers(step.experts);
+        const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
+        const count = x.length / deltas.groups[step.group].inFeatures;
+        open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
+        break;
+      }
       case "wait": {
         const pending = open.pending!;
         open.pending = undefined;

@@ -26,7 +26,10 @@ interface GivenTensor extends Tensor {
 export type GivenMemory = Map<Slot, GivenTensor>;
 
 export class SegmentPass {
+  readonly ids: readonly number[];
   readonly tokens: number;
+  /** Rows of the logits that are asked for. */
+  readonly #logitRows: number;
   /** Position of the first one. */
   readonly #past: number;
   readonly #model: LoadedModel;
@@ -45,7 +48,9 @@ export class SegmentPass {
     this.#model = model;
     this.#cache = cache;
     this.#memory = memory;
+    this.ids = ids;
     this.tokens = ids.length;
+    this.#logitRows = firstRow < 0 ? -firstRow : ids.length - firstRow;
     this.#past = cache.length + offset;
     this.#values = new Array(model.slotOf.size).fill(undefined);
     const give = (name: string, tensor: Tensor) => {
@@ -79,6 +84,10 @@ export class SegmentPass {
     return this.#values[slot]!.data as Float32Array;
   }
 
+  integers(slot: Slot): number[] {
+    return Array.from(this.#values[slot]!.data as BigInt64Array, Number);
+  }
+
   logits(): Float32Array {
     return this.data(this.#model.slotOf.get(LOGITS)!);
   }
@@ -94,7 +103,7 @@ export class SegmentPass {
 
   /**
    * Has a source's answer written where a segment will read it, (tokens, Σ outFeatures) row-major, zero where nothing
-   * is adapted.
+   * is adapted. At the head tokens are those whose logits are asked for.
    */
   async giveDeltas(
     slot: Slot,
@@ -103,11 +112,18 @@ export class SegmentPass {
   ): Promise<void> {
     const place = this.#model.places[group];
     const { modules } = this.#model.deltas!.groups[group];
+    if (place.isRouted) {
+      const [data] = await wait();
+      const [width] = place.outFeatures;
+      this.#values[slot] = { type: "float32", dims: [data.length / width, width], data };
+      return;
+    }
     const { data, parts } = this.#given(slot, () => {
+      const tokens = place.isHead ? this.#logitRows : this.tokens;
       const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
-      const data = new Float32Array(this.tokens * width);
-      const parts = this.tokens === 1 ? partsOf(place, modules, data) : undefined;
-      return { type: "float32", dims: [1, this.tokens, width], data, parts };
+      const data = new Float32Array(tokens * width);
+      const parts = tokens === 1 ? partsOf(place, modules, data) : undefined;
+      return { type: "float32", dims: [1, tokens, width], data, parts };
     });
     const deltas = await wait(parts);
     if (deltas !== parts) joinDeltas(place, modules, deltas, data);

@@ -10,6 +10,7 @@ import type {
   Line,
   LowRankSource,
   PendingDelta,
+  RoutesTaken,
 } from "../delta-source.ts";
 import { type LinearPlace, matchGroups } from "../graph/linear-place.ts";
 
@@ -25,10 +26,19 @@ export function unitedGroups(
   return places.flatMap((place): AdaptedGroup[] => {
     const adapted = new Set(matched.flatMap(({ groups, at }) => groups[at.get(place) ?? -1]?.modules ?? []));
     if (adapted.size === 0) return [];
-    const { layer, inFeatures } = place;
+    const { layer, inFeatures, isEmbedding = false, isRouted = false, rowsPerToken } = place;
+    const input = isEmbedding ? "ids" : isRouted ? "routed" : undefined;
     const modules = place.modules.filter((name) => adapted.has(name));
     const outFeatures = modules.map((name) => place.outFeatures[place.modules.indexOf(name)]);
-    return [{ layer, inFeatures, modules, outFeatures }];
+    return [
+      {
+        layer,
+        inFeatures,
+        ...(input && { input, ...(rowsPerToken && { rowsPerToken }) }),
+        modules,
+        outFeatures,
+      },
+    ];
   });
 }
 
@@ -77,6 +87,19 @@ export class SharedSource implements DeltaSource, LowRankSource {
     return this.#spread(group, tokens, started);
   }
 
+  beginIds(group: number, ids: readonly number[]): PendingDelta {
+    const own = this.#own[group];
+    const started = own === undefined ? undefined : this.#inner!.beginIds!(own.group, ids);
+    return this.#spread(group, ids.length, started);
+  }
+
+  beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
+    const own = this.#own[group];
+    if (own !== undefined) return this.#inner!.beginRouted!(own.group, x, rows, routes);
+    const zeros = new Float32Array(routes.experts.length * this.groups[group].outFeatures[0]);
+    return { wait: async () => [zeros] };
+  }
+
   rankOf(group: number): number {
     return this.#inner!.lowRank!.rankOf(this.#ownOf(group).group);
   }
@@ -107,6 +130,7 @@ export class SharedSource implements DeltaSource, LowRankSource {
     const { outFeatures } = this.groups[group];
     const at = this.#own[group]?.at ?? [];
     return {
+      drop: () => started?.drop?.(),
       wait: async (targets = outFeatures.map((out) => new Float32Array(tokens * out))) => {
         for (const [i, target] of targets.entries()) if (!at.includes(i)) target.fill(0);
         if (started === undefined) return targets;

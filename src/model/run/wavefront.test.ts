@@ -59,8 +59,11 @@ class FarLora implements DeltaSource {
   failAt = Number.NaN;
   onAsked: () => void = () => {};
 
-  constructor(checkpoint: Checkpoint, adapter: LoraAdapter) {
-    const inner = new LocalLora(adapter, fitAdapter(adapter, checkpoint));
+  static async of(checkpoint: Checkpoint, adapter: LoraAdapter): Promise<FarLora> {
+    return new FarLora(new LocalLora(await fitAdapter(adapter, checkpoint)));
+  }
+
+  private constructor(inner: LocalLora) {
     this.inner = inner;
     this.lowRank = {
       rankOf: (group) => inner.rankOf(group),
@@ -131,16 +134,16 @@ const lines = fc.record({
 describe.each(SUBJECTS)("%s", (name, openSubject) => {
   it("gives the same logits and the same cache in any parts, with answers in any order", async () => {
     const { checkpoint, adapter } = await openSubject();
-    const plain = await load(checkpoint, { deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) });
+    const plain = await load(checkpoint, { deltas: new LocalLora(await fitAdapter(adapter, checkpoint)) });
     const prompt = fc.record({
       before: fc.integer({ min: 0, max: 3 }),
       length: fc.integer({ min: 1, max: 60 }),
       line: lines,
       seed: fc.nat(),
     });
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     for (const passTokens of [512, 20]) {
-      const source = passTokens === 512 ? deltas : new FarLora(checkpoint, adapter);
+      const source = passTokens === 512 ? deltas : await FarLora.of(checkpoint, adapter);
       const model = await load(checkpoint, { deltas: source, passTokens });
       await fc.assert(
         fc.asyncProperty(prompt, async ({ before, length: asked, line, seed }) => {
@@ -178,7 +181,7 @@ describe.each(SUBJECTS)("%s", (name, openSubject) => {
 describe("a prompt in parts", () => {
   it("asks for the next part before the first one is answered, at several layers at a time", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     deltas.turns = () => 30;
     const model = await load(checkpoint, { deltas });
     await model.forward(ids(32), model.newCache());
@@ -190,7 +193,7 @@ describe("a prompt in parts", () => {
 
   it("never has more tokens on their way than a pass may have", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     deltas.turns = () => 30;
     const model = await load(checkpoint, { deltas, passTokens: 24 });
     await model.forward(ids(150), model.newCache());
@@ -200,7 +203,7 @@ describe("a prompt in parts", () => {
 
   it("is one part for a source in this process", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const model = await load(checkpoint, { deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)) });
+    const model = await load(checkpoint, { deltas: new LocalLora(await fitAdapter(adapter, checkpoint)) });
     await model.forward(ids(100), model.newCache());
     expect(model.timings.forwards).toBe(1);
     expect(model.timings.exchanges).toBe(8);
@@ -211,9 +214,9 @@ describe("a prompt in parts", () => {
     async (failAt) => {
       const { checkpoint, adapter } = await open("llama");
       const plain = await load(checkpoint, {
-        deltas: new LocalLora(adapter, fitAdapter(adapter, checkpoint)),
+        deltas: new LocalLora(await fitAdapter(adapter, checkpoint)),
       });
-      const deltas = new FarLora(checkpoint, adapter);
+      const deltas = await FarLora.of(checkpoint, adapter);
       const model = await load(checkpoint, { deltas });
       const [got, want] = [model.newCache(), plain.newCache()];
       await model.forward(ids(5), got);
@@ -231,7 +234,7 @@ describe("a prompt in parts", () => {
 
   it.each([1, 6, 20])("stops at query %i when it is told to, and asks nothing more", async (stopAt) => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const controller = new AbortController();
     deltas.onAsked = () => deltas.asked.length === stopAt && controller.abort();
@@ -245,7 +248,7 @@ describe("a prompt in parts", () => {
 
   it("fails with the first failure, not with what that did to the others", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     deltas.failAt = 4;
     const signal = new AbortController().signal;
@@ -257,7 +260,7 @@ describe("a prompt in parts", () => {
 describe("several tokens in one exchange", () => {
   it("are asked for together where a round trip costs more than the products, in steps and prompts", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas });
     const cache = model.newCache();
     const exchanges = async (tokens: number) => {
@@ -277,7 +280,7 @@ describe("several tokens in one exchange", () => {
 
   it("prepare themselves in a pass that checks several tokens, which counts as so many steps", async () => {
     const { checkpoint, adapter } = await open("llama");
-    const deltas = new FarLora(checkpoint, adapter);
+    const deltas = await FarLora.of(checkpoint, adapter);
     const model = await load(checkpoint, { deltas, lookAheadAfter: 8 });
     const cache = model.newCache();
     await model.forward(ids(5), cache);

@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FileCache } from "../../base/platform.ts";
 import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
 import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
+import { NO_CHANGES } from "../../weights/base-changes.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { BLOCK, bytesOfBlock, type QuantizedBits, quantizeBlocks } from "../../weights/quantize-blocks.ts";
 import {
@@ -24,6 +25,7 @@ import {
   readTensorF32,
 } from "../../weights/safetensors.ts";
 import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import { ChangesInUse } from "../graph/changes-in-use.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
 
@@ -175,7 +177,10 @@ describe("a product", () => {
           tensor: () => expect.unreachable(),
           quantized: () => ({ tree, bits, codes: file.tensors.get("c")!, scales: file.tensors.get("s")! }),
         },
-        { groupAt: new Map(), pairable: new Set(), loras: new Map() },
+        {
+          ...{ groupAt: new Map(), pairable: new Set(), loras: new Map() },
+          changes: new ChangesInUse(NO_CHANGES),
+        },
       );
       const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K, storedInOut };
       const x = builder.given("x", "float32", [1, "tokens", K]);

@@ -5,7 +5,9 @@ import type { FileTree } from "../../base/platform.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
-import type { TensorInfo } from "../../weights/safetensors.ts";
+import type { StoredTensor, TensorInfo } from "../../weights/safetensors.ts";
+
+export type { StoredTensor };
 
 /** How weights are held: as in the checkpoint, or rounded in blocks to 8 or 4 bits. */
 export type WeightFormat = "original" | "int8" | "int4";
@@ -21,12 +23,6 @@ export interface Matrix {
   readonly isHead?: boolean;
   /** Never rounded: small, and what it decides is not gradual, as an expert is chosen or is not. */
   readonly exact?: boolean;
-}
-
-/** A tensor and the files it is in. */
-export interface StoredTensor {
-  readonly tree: FileTree;
-  readonly info: TensorInfo;
 }
 
 /** The operands of MatMulNBits. */

@@ -1,19 +1,21 @@
 /** From ids to what the first layer reads. */
 
+import { replaceEmbeddings, scaleRows } from "../changed-product.ts";
 import type { Decoder, PerLayerEmbedding } from "../decoder.ts";
+import { type LinearPlace, weightsOf } from "../linear-place.ts";
 import type { PassWriter } from "../modules/pass-writer.ts";
-import type { Value } from "../onnx-graph.ts";
+import type { ElementType, Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { splitColumns } from "./columns.ts";
 import { norm } from "./norm.ts";
 import { reshape } from "./reshape.ts";
 
-/** h = norm(scale·table[ids] + positions[offset + position]) (1, tokens, hidden) */
+/** h = norm(scale·(table[ids] + delta) + positions[offset + position]) (1, tokens, hidden) */
 export function embedTokens(pass: PassWriter, decoder: Decoder): Value {
   const { builder, given } = pass;
-  const { embedding, vocabSize, hiddenSize } = decoder;
-  const { weight, scale = 1, positions, perLayer } = embedding;
-  let h = rowsOf(builder, weight, [vocabSize, hiddenSize], given.ids);
+  const { embedding, hiddenSize } = decoder;
+  const { place, scale = 1, positions, perLayer } = embedding;
+  let h = placeRows(builder, place, given.ids);
   if (scale !== 1) h = scaled(builder, h, scale);
   if (positions) {
     const shape = [positions.rows, hiddenSize] as const;
@@ -47,6 +49,22 @@ function embedPerLayer(pass: PassWriter, h: Value, of: PerLayerEmbedding, layers
   return splitColumns(builder, scaled(builder, sum, Math.SQRT1_2), Array(layers).fill(of.width));
 }
 
+/** s ⊙ E[ids_t] + delta_t, with the rows of single tokens that an adapter has changed. */
+function placeRows(builder: SegmentBuilder, place: LinearPlace, ids: Value): Value {
+  const { modules, inFeatures: vocabSize, outFeatures } = place;
+  const [width] = outFeatures;
+  const { changes } = builder.plan;
+  const shape = [vocabSize, width];
+  const changed = changes.tensor(`${modules[0]}.weight`, shape);
+  const table = changed ? builder.inline(changed) : builder.baseWeight(weightsOf(place)[0], shape);
+  let h = lookUp(builder, table, width, ids);
+  const rows = changes.tokens(modules[0], vocabSize, width);
+  if (rows) h = replaceEmbeddings(builder, h, ids, rows, vocabSize);
+  const scales = changes.scales(modules, outFeatures);
+  if (scales) h = scaleRows(builder, h, scales, { dims: h.dims });
+  return builder.addToEmbedding(place, ids, h);
+}
+
 /**
  * x_t = table[ids_t]: ids (1, tokens) → (1, tokens, width). The rows are widened after the look-up, so that the
  * table stays in the file as it is.
@@ -57,8 +75,16 @@ function rowsOf(
   shape: readonly [rows: number, width: number],
   ids: Value,
 ): Value {
-  const dims = [1, "tokens", shape[1]];
-  const { stored, type } = builder.storedWeight(weight, shape);
+  return lookUp(builder, builder.storedWeight(weight, shape), shape[1], ids);
+}
+
+function lookUp(
+  builder: SegmentBuilder,
+  { stored, type }: { readonly stored: string; readonly type: ElementType },
+  width: number,
+  ids: Value,
+): Value {
+  const dims = [1, "tokens", width];
   const [rows] = builder.node("Gather", [stored, ids], [{ dims, type }]);
   if (type === "float32") return rows;
   return builder.node("Cast", [rows], [{ dims }], { attributes: { to: 1 } })[0];

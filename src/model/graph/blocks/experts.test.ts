@@ -3,6 +3,8 @@ import { randomWeights, type Shapes, SmallModels } from "../../../../test/suppor
 import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { nodePlatform } from "../../../platform/node.ts";
 import { originalWeights } from "../../weights/weight-source.ts";
+import { NO_CHANGES } from "../../../weights/base-changes.ts";
+import { ChangesInUse } from "../changes-in-use.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
 
@@ -131,6 +133,7 @@ async function mixed(
     groupAt: new Map(),
     pairable: new Set(),
     loras: new Map(),
+    changes: new ChangesInUse(NO_CHANGES),
   });
   const given = (name: string, width: number) => builder.given(name, "float32", [1, "tokens", width]);
   const y = mixExperts(builder, layer, given("x", HIDDEN), given("scores", EXPERTS));

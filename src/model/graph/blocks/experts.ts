@@ -1,5 +1,7 @@
 /** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
 
+import { addLora } from "../graph-lora.ts";
+import type { LinearPlace } from "../linear-place.ts";
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { sliceName } from "../../weights/weight-source.ts";
@@ -17,6 +19,8 @@ export interface ExpertMatrices {
   readonly storedInOut?: boolean;
   /** Name of a tensor (experts, Σ outFeatures). */
   readonly bias?: string;
+  /** All of them as a place that can be adapted; what it says of names is an adapter's spelling. */
+  readonly place?: LinearPlace;
 }
 
 /** Between the two products, of which the first one's columns are gate and up. */
@@ -49,16 +53,31 @@ export function mixExperts(builder: SegmentBuilder, layer: ExpertLayer, x: Value
   const { experts, chosen, normalized, first, second } = layer;
   const rows = reshape(builder, x, ["tokens", first.inFeatures]);
   const routes = route(builder, reshape(builder, scores, ["tokens", experts]), experts, chosen, normalized);
-  const inner = expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, rows));
-  const outer = expertProducts(builder, second, routes, activateExperts(builder, layer, inner));
+  const inner = adapted(builder, first, rows, { rows: routes.tokenOf, experts: routes.expertOf }, () =>
+    expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, rows)),
+  );
+  const activated = activateExperts(builder, layer, inner);
+  const outer = adapted(builder, second, activated, { rows: undefined, experts: routes.expertOf }, () =>
+    expertProducts(builder, second, routes, activated),
+  );
   const width = second.outFeatures.reduce((sum, out) => sum + out, 0);
   return reshape(builder, sumOfRoutes(builder, routes, outer), [1, "tokens", width]);
+}
+
+function adapted(
+  builder: SegmentBuilder,
+  { place }: ExpertMatrices,
+  x: Value,
+  routes: Parameters<SegmentBuilder["routed"]>[2],
+  base: () => Value,
+): Value {
+  return place ? builder.routed(place, x, routes, base) : base();
 }
 
 /** W_e·x + b_e for the rows of each expert: x (n, in) → (n, Σ out). An expert that has none costs no product. */
 function expertProducts(
   builder: SegmentBuilder,
-  { tensors, outFeatures, inFeatures, storedInOut, bias }: ExpertMatrices,
+  { tensors, outFeatures, inFeatures, storedInOut, bias, place }: ExpertMatrices,
   routes: Routes,
   x: Value,
 ): Value {
@@ -68,7 +87,10 @@ function expertProducts(
     const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
     const matrix = { tensors: own, outFeatures, inFeatures };
     const output = { dims: [rows.dims[0], width] };
-    return builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
+    const y = builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
+    if (!place) return y;
+    const one = { ...place, modules: [place.modules[expert]], outFeatures: [width] };
+    return addLora(builder, one, builder.plan.loras, rows, y);
   });
   if (bias === undefined) return product;
   const all = builder.weight(bias, [experts, width]);

@@ -21,7 +21,11 @@ export interface Experts extends ExpertLayer {
 }
 
 export const expertsWriter: ModuleWriter<Experts> = {
-  places: ({ router, shared }) => (shared ? [router, shared.gate, shared.mlp.in, shared.mlp.out] : [router]),
+  places: ({ router, shared, first, second }) => [
+    router,
+    ...(shared ? [shared.gate, shared.mlp.in, shared.mlp.out] : []),
+    ...[first, second].flatMap(({ place }) => place ?? []),
+  ],
   entry: () => undefined,
   write(pass, module, x) {
     const { builder } = pass;
