@@ -46,16 +46,21 @@ export class PartReader {
   readonly #model: LoadedModel;
   readonly #lookAhead: LookAhead;
   readonly #computing: FairSemaphore;
+  /** The last segment that makes something for the cache. */
+  readonly #lastKept: number;
 
   /** @param computing who computes now, of all that use these sessions */
   constructor(model: LoadedModel, lookAhead: LookAhead, computing: FairSemaphore) {
     this.#model = model;
     this.#lookAhead = lookAhead;
     this.#computing = computing;
+    this.#lastKept = model.segments.findLastIndex(
+      ({ newRows, newStates }) => newRows.length + newStates.length > 0,
+    );
   }
 
   /**
-   * The logits that the part asks for. Its rows are in the cache then, not counted.
+   * The logits that the part asks for, undefined if it is context only. Its rows are in the cache then, not counted.
    *
    * @throws TacetError aborted when the signal fires; whatever the DeltaSource rejects with
    */
@@ -64,15 +69,17 @@ export class PartReader {
     cache: KvCache,
     takeTurn: TakeTurn,
     signal: AbortSignal | undefined,
-  ): Promise<Float32Array> {
+  ): Promise<Float32Array | undefined> {
     const pass = new SegmentPass(this.#model, cache, memory, input);
     const open: Open = {};
     const reading: Reading = { pass, open, signal, clock };
     try {
-      for (const segment of this.#model.segments) {
+      for (const [index, segment] of this.#model.segments.entries()) {
         throwIfAborted(signal);
         await takeTurn(() => this.#runSegment(segment, reading));
         throwIfAborted(signal);
+        // What comes behind is for the logits alone: nobody is asked for it.
+        if (input.isContext && index === this.#lastKept) return undefined;
         for (const step of segment.steps) {
           const start = performance.now();
           const done = this.#step(step, reading);

@@ -11,7 +11,7 @@ import { type LoadedModel, type LoadedPair, type LoadedSegment, numberValues } f
 import { LookAhead } from "./look-ahead.ts";
 import { type Clock, newClock, type Part, PartReader } from "./part-reader.ts";
 import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
-import { cutInput, joinLogits } from "./prompt-parts.ts";
+import { cutInput, joinRows } from "./prompt-parts.ts";
 import type { GivenMemory, PassInput } from "./segment-pass.ts";
 import { type TakeTurn, Wavefront } from "./wavefront.ts";
 
@@ -171,12 +171,13 @@ export class SegmentRunner {
     }));
     const start = performance.now();
     try {
-      if (parts.length === 1) return await this.#read(parts[0], cache, atOnce, signal);
+      if (parts.length === 1) return (await this.#read(parts[0], cache, atOnce, signal))!;
       const front = new Wavefront();
       const readers = parts.map(
         (part) => (takeTurn: TakeTurn) => this.#read(part, cache, takeTurn, front.signal),
       );
-      return joinLogits(input, cut, await front.read(readers, atMost, signal));
+      const logits = await front.read(readers, atMost, signal);
+      return joinRows(logits.filter((rows) => rows !== undefined));
     } catch (error) {
       // What is still on its way may be written into memory that we lent: it is not used again.
       this.#memory.delete(cache);
@@ -195,7 +196,7 @@ export class SegmentRunner {
     cache: KvCache,
     takeTurn: TakeTurn,
     signal: AbortSignal | undefined,
-  ): Promise<Float32Array> {
+  ): Promise<Float32Array | undefined> {
     const logits = await this.#reader.read(part, cache, takeTurn, signal);
     this.#cost.add(part.input.ids.length, part.clock.modelMs);
     this.timings.forwards++;
@@ -222,7 +223,8 @@ export class SegmentRunner {
     this.timings.modelMs += modelMs;
     this.timings.beginMs += beginMs;
     this.timings.sessionRuns += sum("sessionRuns");
-    this.timings.exchanges += Math.ceil(sum("exchanges") / atMost);
+    const most = Math.max(...clocks.map(({ exchanges }) => exchanges));
+    this.timings.exchanges += most * Math.ceil(clocks.length / atMost);
     this.timings.waitMs += Math.max(0, Math.min(sum("waitMs"), ms - modelMs - beginMs));
   }
 
