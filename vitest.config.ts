@@ -2,10 +2,11 @@ import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /**
- * Rooms whose tests start no process, hold no port and leave no state in a module: their files share the modules of a
+ * Rooms whose tests leave no state in a module and put back what they change globally: their files share the modules of a
  * worker, which saves loading them anew for each file.
  */
-const SHARING = "src/{base,ring,rlwe,pll,wire,weights,bundle,text,generation,audit}/**/*.test.ts";
+const SHARING =
+  "src/{base,ring,rlwe,pll,wire,weights,bundle,text,model,generation,provider,client,audit,openai}/**/*.test.ts";
 const TESTS = ["src/**/*.test.ts", "test/**/*.test.ts"];
 const ELSEWHERE = "test/runtime/**";
 const TIMES = { testTimeout: 120_000, hookTimeout: 120_000 };

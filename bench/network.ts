@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
+import { LocalLora } from "../src/model/adapter/local-lora.ts";
 import { nodeFileTree } from "../src/platform/node.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
@@ -16,6 +17,7 @@ import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { seededFolders } from "./large/seeded-model.ts";
 import { LINES, type Line } from "./network/lines.ts";
+import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
 import { type Asked, INVOCATION, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";
 import { type Measured, reportComputed, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
@@ -97,6 +99,7 @@ async function runCase(
     const [always, activated] = [await serve("always"), await serve("activated", INVOCATION)];
     const model: NetworkModel = { checkpoint, baseFingerprint, weights };
     const results: Measured[] = [];
+    const drafted: DraftedTokens[] = [];
     for (const line of lines) {
       for (const mode of MODES) {
         console.error(`${title}: ${line.name}, ${mode.name} …`);
@@ -108,8 +111,19 @@ async function runCase(
           await link?.close();
         }
       }
+      for (const drafts of [0, undefined]) {
+        console.error(`${title}: ${line.name}, ${drafts === 0 ? "no drafts" : "drafts"} …`);
+        const link = line.options && (await startLink(always, line.options));
+        try {
+          drafted.push(await measureDrafts(link?.url ?? always, model, line, drafts, 4 * asked.tokens));
+        } finally {
+          await link?.close();
+        }
+      }
     }
-    const measured = { title, body: reportNetwork(results, asked) };
+    const agreement = await agreementOn(drafted[0].ids, model, new LocalLora(fitted));
+    const body = [reportNetwork(results, asked), reportDrafts(drafted, agreement)].join("\n\n");
+    const measured = { title, body };
     if (!lines.some(({ options }) => options)) return [measured];
     return [measured, { title: `${title}: the line alone, computed`, body: reportComputed(results, asked) }];
   } finally {

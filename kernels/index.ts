@@ -16,4 +16,5 @@ export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-prod
 export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
 export { addUniform, sampleUniform } from "./uniform";
-export { addWide, beginWide, finishWide, prepareWide, transformSmall } from "./wide-product";
+export { addWide, finishWide, prepareWide, transformSmall, wideProductOf } from "./wide-product";
+export { wipe, wipeScratch } from "./wipe";

@@ -97,21 +97,21 @@ function tile1x1(lo: usize, hi: usize, small: usize, bytes: usize, out: usize): 
 }
 
 /**
- * out[s·outSmallStride + p·outPlaneStride] = Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. Constant time.
+ * out[s·outSmallStride + p·outPlaneStride] = [out +] Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. Constant time.
  * @param lo i16[planeRows][length] @param hi likewise
  * @param small i16[smallRows][length]
  * @param length a multiple of 16
- * @param out u32; strides count words
+ * @param out u32; strides count words @param add to what out holds
  */
 export function innerProducts(
   lo: usize, hi: usize, planeRows: usize, small: usize, smallRows: usize, length: usize,
-  out: usize, outPlaneStride: usize, outSmallStride: usize,
+  out: usize, outPlaneStride: usize, outSmallStride: usize, add: bool,
 ): void {
   assert((length & 15) == 0);
   const row = length * 2;
   const planeStride = outPlaneStride * 4;
   const smallStride = outSmallStride * 4;
-  for (let s: usize = 0; s < smallRows; s++) {
+  for (let s: usize = 0; !add && s < smallRows; s++) {
     for (let p: usize = 0; p < planeRows; p++) store<i32>(out + s * smallStride + p * planeStride, 0);
   }
   for (let s0: usize = 0; s0 < smallRows; s0 += SMALL_ROWS) {

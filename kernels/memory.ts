@@ -26,12 +26,12 @@ export const SECRET_START: usize = TABLE2 + TABLE_BYTES;
 /** Two polynomials between inverse transforms and the result. */
 export const SCRATCH_A: usize = SECRET_START;
 export const SCRATCH_B: usize = SCRATCH_A + POLY_BYTES;
+/** The same two: a sum of products in NTT form, modulo each of the two primes. No kernel needs both. */
+export const WIDE_SUM: usize = SCRATCH_A;
 /** Small integers in NTT form, modulo one prime at a time. */
 export const SCRATCH_NTT: usize = SCRATCH_B + POLY_BYTES;
-/** A sum of products in NTT form, modulo each of the two primes. */
-export const WIDE_SUM: usize = SCRATCH_NTT + POLY_BYTES;
 /** Accepted random bytes of the ternary sampler, and the room that one more store may touch. */
-export const SCRATCH_BYTES: usize = WIDE_SUM + 2 * POLY_BYTES;
+export const SCRATCH_BYTES: usize = SCRATCH_NTT + POLY_BYTES;
 
 export const STATIC_END: usize = SCRATCH_BYTES + 448;
 

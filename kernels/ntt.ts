@@ -151,29 +151,26 @@ function accumulate(x: usize, element: usize, sum: usize, first: bool, p: i32): 
   }
 }
 
-/** out = x ⊙ element modulo P, in [-P/64, 1.001P]; x any i32. @param element as factorNtt made it */
-export function multiplyPointwise(x: usize, element: usize, out: usize): void {
-  accumulate(x, element, out, true, P);
+/**
+ * NTT modulo P of `count` coefficients of at most 2^28 that spreadQuarters laid out at x, in place.
+ * Any i32 congruent to the value.
+ */
+export function forwardOf(count: i32, x: usize): void {
+  forwardPassesOf(count, x, TABLE, P);
 }
 
 /** The same modulo P2. */
-export function multiplyPointwise2(x: usize, element: usize, out: usize): void {
-  accumulate(x, element, out, true, P2);
+export function forwardOf2(count: i32, x: usize): void {
+  forwardPassesOf(count, x, TABLE2, P2);
 }
 
-/**
- * sum = [sum +] NTT(x) ⊙ element modulo P, in [-P/64, 1.001P].
- * @param x i32[N], `count` coefficients of at most 2^28 as spreadQuarters laid them out; is overwritten
- * @param element as factorNtt made it
- */
-export function forwardMultiply(count: i32, x: usize, element: usize, sum: usize, first: bool): void {
-  forwardPassesOf(count, x, TABLE, P);
+/** sum = [sum +] x ⊙ element modulo P, in [-P/64, 1.001P]. @param x any i32 @param element as factorNtt made it */
+export function multiplyAdd(x: usize, element: usize, sum: usize, first: bool): void {
   accumulate(x, element, sum, first, P);
 }
 
 /** The same modulo P2. */
-export function forwardMultiply2(count: i32, x: usize, element: usize, sum: usize, first: bool): void {
-  forwardPassesOf(count, x, TABLE2, P2);
+export function multiplyAdd2(x: usize, element: usize, sum: usize, first: bool): void {
   accumulate(x, element, sum, first, P2);
 }
 
@@ -194,29 +191,24 @@ function inverseBlock(a: v128, b: v128, tail: usize, pair: usize, x: usize, p: i
   v128.store(x, mulShoup(i32x4.sub(s, d), v128.load32_splat(pair), v128.load32_splat(pair, 4), p), 16);
 }
 
-/** Pointwise products with the factors at `element` (w, then q 4·N bytes on), then strides 1, 2 and 4 backwards. */
+/**
+ * [x +] the pointwise products with the factors at `element` (w, then q 4·N bytes on), then strides 1, 2 and 4 backwards,
+ * to x.
+ */
 // @ts-ignore: decorator
 @inline
-function productHead(element: usize, secret: usize, x: usize, tables: usize, p: i32): void {
+function productHead(element: usize, secret: usize, x: usize, first: bool, tables: usize, p: i32): void {
   let pair = tables + INVERSE_PAIRS + 256 * 8;
   for (let tail = tables + INVERSE_TAIL, end = tail + 256 * 64; tail < end; tail += 64) {
-    const a = mulShoup(v128.load(secret), v128.load(element), v128.load(element, RING_DEGREE * 4), p);
-    const b = mulShoup(v128.load(secret, 16), v128.load(element, 16), v128.load(element, RING_DEGREE * 4 + 16), p);
+    let a = mulShoup(v128.load(secret), v128.load(element), v128.load(element, RING_DEGREE * 4), p);
+    let b = mulShoup(v128.load(secret, 16), v128.load(element, 16), v128.load(element, RING_DEGREE * 4 + 16), p);
+    if (!first) {
+      a = reduce(i32x4.add(a, v128.load(x)), p);
+      b = reduce(i32x4.add(b, v128.load(x, 16)), p);
+    }
     inverseBlock(a, b, tail, pair, x, p);
     element += 32;
     secret += 32;
-    x += 32;
-    pair += 8;
-  }
-}
-
-/** Strides 1, 2 and 4 backwards, in place, |inputs| ≤ 5p/4. */
-// @ts-ignore: decorator
-@inline
-function inverseHead(x: usize, tables: usize, p: i32): void {
-  let pair = tables + INVERSE_PAIRS + 256 * 8;
-  for (let tail = tables + INVERSE_TAIL, end = tail + 256 * 64; tail < end; tail += 64) {
-    inverseBlock(v128.load(x), v128.load(x, 16), tail, pair, x, p);
     x += 32;
     pair += 8;
   }
@@ -337,31 +329,33 @@ function lastPass(
 export function multiplyInverseAdd(
   element: usize, secret: usize, scratch: usize, shift: i32, base: usize, out: usize,
 ): void {
-  productHead(element, secret, scratch, TABLE, P);
+  productHead(element, secret, scratch, true, TABLE, P);
   middlePasses(scratch, TABLE, P);
   lastPass(scratch, TABLE, P, true, true, shift, base, out);
 }
 
 // @ts-ignore: decorator
 @inline
-function inverse(x: usize, count: i32, tables: usize, p: i32): void {
-  inverseHead(x, tables, p);
-  middlePasses(x, tables, p);
-  if (count > <i32>RING_DEGREE / 4 * 3) lastPass(x, tables, p, true, false, 0, 0, 0);
-  else lastPass(x, tables, p, false, false, 0, 0, 0);
+function inverseOf(element: usize, factor: usize, sum: usize, first: bool, count: i32, tables: usize, p: i32): void {
+  if (first) productHead(element, factor, sum, true, tables, p);
+  else productHead(element, factor, sum, false, tables, p);
+  middlePasses(sum, tables, p);
+  if (count > <i32>RING_DEGREE / 4 * 3) lastPass(sum, tables, p, true, false, 0, 0, 0);
+  else lastPass(sum, tables, p, false, false, 0, 0, 0);
 }
 
 /**
- * The first `count` coefficients of the INTT of x modulo P, in place, without the factor N^-1: |inputs| ≤ 5P/4, outputs in
- * [-P/4, 5P/4), natural order.
+ * sum = the first `count` coefficients of INTT([sum +] factor ⊙ element) modulo P, in [-P/4, 5P/4), natural order.
+ * @param sum i32[N], in NTT form and in [-P/64, 1.001P] where it is added to @param factor NTT form, any i32
+ * @param element as factorNtt made it
  */
-export function inverseNtt(x: usize, count: i32): void {
-  inverse(x, count, TABLE, P);
+export function inverseProduct(element: usize, factor: usize, sum: usize, first: bool, count: i32): void {
+  inverseOf(element, factor, sum, first, count, TABLE, P);
 }
 
 /** The same modulo P2. */
-export function inverseNtt2(x: usize, count: i32): void {
-  inverse(x, count, TABLE2, P2);
+export function inverseProduct2(element: usize, factor: usize, sum: usize, first: bool, count: i32): void {
+  inverseOf(element, factor, sum, first, count, TABLE2, P2);
 }
 
 // @ts-ignore: decorator

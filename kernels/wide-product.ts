@@ -5,14 +5,14 @@ import { center, mulShoup, P, P2, reduce, shoupQuotient } from "./modular";
 import {
   factorNtt,
   factorNtt2,
-  forwardMultiply,
-  forwardMultiply2,
   forwardNtt,
   forwardNtt2,
-  inverseNtt,
-  inverseNtt2,
-  multiplyPointwise,
-  multiplyPointwise2,
+  forwardOf,
+  forwardOf2,
+  inverseProduct,
+  inverseProduct2,
+  multiplyAdd,
+  multiplyAdd2,
 } from "./ntt";
 
 /** P^-1 mod P2: P = P2 - 4096, and 4096·32776 = P2 - 1. */
@@ -87,12 +87,6 @@ export function transformSmall(small: usize, count: i32, out: usize): void {
   forwardNtt2(out + POLY_BYTES);
 }
 
-/** Begins the sum with a·small. @param transformed as transformSmall made it */
-export function beginWide(element: usize, transformed: usize): void {
-  multiplyPointwise(transformed, element, WIDE_SUM);
-  multiplyPointwise2(transformed + POLY_BYTES, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES);
-}
-
 /**
  * Adds a·small to the sum, or begins it.
  * @param element as prepareWide made it
@@ -104,9 +98,11 @@ export function addWide(element: usize, small: usize, count: i32, first: bool): 
     addNorm(small, count);
   }
   spreadQuarters(small, count, SCRATCH_NTT);
-  forwardMultiply(count, SCRATCH_NTT, element, WIDE_SUM, first);
+  forwardOf(count, SCRATCH_NTT);
+  multiplyAdd(SCRATCH_NTT, element, WIDE_SUM, first);
   spreadQuarters(small, count, SCRATCH_NTT);
-  forwardMultiply2(count, SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
+  forwardOf2(count, SCRATCH_NTT);
+  multiplyAdd2(SCRATCH_NTT, element + 2 * POLY_BYTES, WIDE_SUM + POLY_BYTES, first);
 }
 
 /**
@@ -123,12 +119,38 @@ function combine(i: usize, w: v128, q: v128): v128 {
 }
 
 /**
- * out_i += coefficient i of the sum mod 2^32, i < count.
- * @param out u32[count]
+ * out_i += coefficient i of the sum and of a·small mod 2^32, i < outCount. The last product goes straight into the inverse
+ * transform.
+ * @param element as prepareWide made it
+ * @param small i16[count], count ≤ N
+ * @param first whether there is no sum before
+ * @param out u32[outCount]
  */
-export function finishWide(out: usize, count: i32): void {
-  inverseNtt(WIDE_SUM, count);
-  inverseNtt2(WIDE_SUM + POLY_BYTES, count);
+export function finishWide(
+  element: usize, small: usize, count: i32, first: bool, out: usize, outCount: i32,
+): void {
+  if (!ASC_NO_ASSERT) {
+    if (first) norm = 0;
+    addNorm(small, count);
+  }
+  spreadQuarters(small, count, SCRATCH_NTT);
+  forwardOf(count, SCRATCH_NTT);
+  inverseProduct(element, SCRATCH_NTT, WIDE_SUM, first, outCount);
+  spreadQuarters(small, count, SCRATCH_NTT);
+  forwardOf2(count, SCRATCH_NTT);
+  inverseProduct2(element + 2 * POLY_BYTES, SCRATCH_NTT, WIDE_SUM + POLY_BYTES, first, outCount);
+  addCombined(out, outCount);
+}
+
+/** out_i += coefficient i of a·small mod 2^32, i < count. @param transformed as transformSmall made it */
+export function wideProductOf(element: usize, transformed: usize, out: usize, count: i32): void {
+  inverseProduct(element, transformed, WIDE_SUM, true, count);
+  inverseProduct2(element + 2 * POLY_BYTES, transformed + POLY_BYTES, WIDE_SUM + POLY_BYTES, true, count);
+  addCombined(out, count);
+}
+
+/** out_i += the integer whose residues stand in WIDE_SUM, mod 2^32. */
+function addCombined(out: usize, count: i32): void {
   const w = i32x4.splat(P_INVERSE);
   const q = i32x4.splat(shoupQuotient(P_INVERSE, P2));
   const bytes = <usize>count * 4;
@@ -137,9 +159,9 @@ export function finishWide(out: usize, count: i32): void {
     v128.store(out + i, i32x4.add(v128.load(out + i), combine(i, w, q)));
   }
   if (i < bytes) {
-    v128.store(SCRATCH_A, combine(i, w, q));
+    v128.store(SCRATCH_NTT, combine(i, w, q));
     for (let k: usize = 0; i < bytes; i += 4, k += 4) {
-      store<i32>(out + i, load<i32>(out + i) + load<i32>(SCRATCH_A + k));
+      store<i32>(out + i, load<i32>(out + i) + load<i32>(SCRATCH_NTT + k));
     }
   }
 }

@@ -29,7 +29,7 @@ def rounded(weights, bits, axis):
 
 def is_kept(name, p):
     routes = name.endswith(("mlp.gate.weight", "router.weight", "shared_expert_gate.weight"))
-    return p.dim() < 2 or routes or any(part in name for part in ("embed_tokens", "conv1d", "bias"))
+    return p.dim() < 2 or routes or any(part in name for part in ("embed", "wte", "wpe", "conv1d", "bias"))
 
 
 cases = {}
@@ -54,8 +54,8 @@ for prefix, path in sources:
             for key, p in model.named_parameters():
                 if is_kept(key, p):
                     continue
-                # gpt-oss stores its experts (in, out).
-                axis = -2 if name == "gpt_oss" and "experts" in key else -1
+                # gpt-oss stores its experts (in, out), GPT-2 all.
+                axis = -2 if name == "gpt2" or name == "gpt_oss" and "experts" in key else -1
                 p.data.copy_(rounded(stored[key], 8 if "lm_head" in key else bits, axis))
             got = model(ids).logits[0, first:]
             case[f"int{bits}"] = round(float((got - want).square().sum().sqrt() / spread), 4)

@@ -1,7 +1,7 @@
 /** A token that others on the way can read is warned of; one that is encrypted, or stays on this machine, is not. */
 import { afterEach, expect, it, vi } from "vitest";
 import { isLoopback } from "./shared/loopback.ts";
-import { warnOfClearToken } from "./shared/source.ts";
+import { warnOfClearToken } from "./shared/link-notices.ts";
 
 const stderr = vi.spyOn(process.stderr, "write").mockImplementation(() => true);
 afterEach(() => stderr.mockClear());

@@ -1,16 +1,14 @@
 /** `tacet keys` beside a running provider: a key made, spent, listed and revoked, as their users do it. */
-import { spawn } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { goldenFolder, goldenModel, goldenOf, temporaryFolder } from "../../test/support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../../test/support/provider-process.ts";
 import { openPrivateModel } from "../client/private-model.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { parseBudget, parseExpiry } from "./keys/run.ts";
+import { runTacet } from "../../test/support/tacet-process.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const NAME = "llama-f32";
 const folder = temporaryFolder();
 const data = join(folder.path, "data");
@@ -18,21 +16,8 @@ const state = join(folder.path, "state");
 const golden = goldenOf(NAME);
 let provider: ProviderProcess;
 
-interface Result {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function tacet(...args: string[]): Promise<Result> {
-  const env = { ...process.env, XDG_CACHE_HOME: join(folder.path, "cache"), NO_COLOR: "1" };
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  return new Promise((resolve) => child.once("close", (code) => resolve({ code, stdout, stderr })));
-}
+const tacet = (...args: string[]) =>
+  runTacet(args, { env: { ...process.env, XDG_CACHE_HOME: join(folder.path, "cache"), NO_COLOR: "1" } });
 
 const list = async () => JSON.parse((await tacet("keys", "list", "--data", data, "--json")).stdout).keys;
 
@@ -81,10 +66,9 @@ it("a key made beside a running provider serves to the end of its budget, and no
     });
   const model = await open();
   expect(await tacet("keys", "revoke", listed.id, "--data", data)).toMatchObject({ code: 0 });
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await vi.waitFor(() => expect(provider.log()).toMatch(/"connection":2.*"code":1008/), { timeout: 30_000 });
   await expect(open()).rejects.toMatchObject({ code: "unauthorized" });
   await model.close();
-  expect(provider.log()).toMatch(/"connection":2.*"code":1008/);
   const isLogged = (event: object) =>
     vi.waitFor(() => {
       const lines = provider.log().split("\n").slice(0, -1);

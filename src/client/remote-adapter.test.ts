@@ -141,6 +141,22 @@ describe("a private layer", () => {
     expect(provider.traffic.keys).toBeLessThanOrEqual(fetches());
   });
 
+  it("asks no more of a key than its parameters say, whatever the provider says of it", async () => {
+    down = (message, bytes) => {
+      if (message.case !== "welcome" && message.case !== "keyMade") return bytes;
+      const { $typeName: _, ...value } = message.value as { $typeName: string };
+      const more = message.case === "welcome" ? { vectorsPerKey: 10_000 } : { vectorsLeft: 10_000 };
+      return encodeProviderFrame({ case: message.case, value: { ...value, ...more } } as never);
+    };
+    const { adapter } = await open();
+    expect(await errorOf(adapter, 0, 500)).toBeLessThan(2 ** -6);
+    const used = new Map<string, number>();
+    for (const { keyId, vectors } of queries())
+      used.set(toHex(keyId), (used.get(toHex(keyId)) ?? 0) + vectors);
+    expect(Math.max(...used.values())).toBeLessThanOrEqual(240);
+    expect(used.size).toBe(3);
+  });
+
   it("counts keys apart from queries", async () => {
     const { adapter, provider } = await open();
     await errorOf(adapter, 0, 1);
@@ -207,6 +223,17 @@ describe("a key that the provider refuses", () => {
     });
     expect(queries()).toHaveLength(8);
     expect(new Set(queries().map(({ ciphertext }) => toHex(ciphertext))).size).toBe(1);
+  });
+
+  it("has gone with its connection, and so have those beside it, of which the next Welcome says nothing", async () => {
+    const { adapter } = await open();
+    await errorOf(adapter, 0, 500);
+    const before = queries().length;
+    let cuts = 1;
+    up = (message) => (message.case === "query" && cuts-- > 0 ? "cut" : undefined);
+    expect(await errorOf(adapter, 1, 1)).toBeLessThan(2 ** -6);
+    // Cut; refused over the next connection; answered under a new key: no other old one is tried.
+    expect(queries().length - before).toBe(3);
   });
 
   it("another failure is not a reason to try again", async () => {
@@ -276,6 +303,31 @@ describe("a key that comes in pieces", () => {
     deliver(held as Uint8Array);
     await pending;
     expect(queries()).toHaveLength(1);
+  });
+
+  it("that is asked for again is that one: another in its place is refused", async () => {
+    const { adapter } = await open();
+    let cuts = 1;
+    down = (message, bytes) => (message.case === "keyPart" && cuts-- > 0 ? "cut" : bytes);
+    up = (message) =>
+      message.case === "fetchKey" && message.value.keyId.length > 0
+        ? encodeProviderFrame({
+            case: "keyMade",
+            value: { id: message.value.id, keyId: new Uint8Array(16).fill(7), vectorsLeft: 240 },
+          })
+        : undefined;
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
+    expect(queries()).toEqual([]);
+  });
+
+  it.each([0, 15, 17])("whose id has %i bytes is refused", async (length) => {
+    const { adapter } = await open();
+    down = (message, bytes) => {
+      if (message.case !== "keyMade") return bytes;
+      const { $typeName: _, ...value } = message.value;
+      return encodeProviderFrame({ case: "keyMade", value: { ...value, keyId: new Uint8Array(length) } });
+    };
+    await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
   });
 
   it("two whose parts are exchanged are refused", async () => {

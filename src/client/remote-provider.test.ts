@@ -18,6 +18,7 @@ import {
 } from "../wire/frames.ts";
 import type { Limits } from "../wire/limits.ts";
 import type { BundleCache } from "./bundle-cache.ts";
+import type { KeyCache } from "./key-cache.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
 const MAX = 64 << 20;
@@ -336,6 +337,47 @@ describe("a key that is fetched", () => {
     expect(again.id).toEqual(key.id);
     expect(again.groups).toEqual(key.groups);
     await expect(provider.fetchKey(new Uint8Array(16))).rejects.toMatchObject({ code: "unknown_key" });
+    provider.close();
+  });
+});
+
+describe("keys that are kept", () => {
+  /** Which accounts a client looks for, of keys that were kept, and what it keeps. */
+  function watched() {
+    const accounts: string[] = [];
+    const keyCache: KeyCache = {
+      async list(account) {
+        accounts.push(account);
+        return [];
+      },
+      get: async () => undefined,
+      put: async ({ account }) => void accounts.push(account),
+      remove: async () => {},
+    };
+    return { accounts, keyCache };
+  }
+
+  it("belong to the token, the adapter and the provider's URLs, none of which their place says", async () => {
+    const { accounts, keyCache } = watched();
+    platform.hosts.set("ws://two", (socket) => made.provider.accept(socket));
+    const options = [
+      { token: "a-long-token" },
+      { token: "another-token" },
+      { token: "a-long-token", adapter: "tiny" },
+      { token: "a-long-token", url: "ws://two" },
+      { token: "a-long-token", url: ["ws://one", "ws://two"] },
+    ];
+    for (const each of [...options, options[0]]) (await connect({ keyCache, ...each })).provider.close();
+    expect(accounts.every((account) => /^[0-9a-f]{32}$/.test(account))).toBe(true);
+    expect(new Set(accounts).size).toBe(options.length);
+    expect(accounts.at(-1)).toBe(accounts[0]);
+  });
+
+  it("are none without a token: another connection could not use them", async () => {
+    const { accounts, keyCache } = watched();
+    const { provider } = await connect({ keyCache });
+    await provider.fetchKey();
+    expect(accounts).toEqual([]);
     provider.close();
   });
 });

@@ -3,16 +3,15 @@
  * when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
  * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
  */
-import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, equalBytes, fromHex, toHex } from "../base/bytes.ts";
+import { concatBytes, toHex } from "../base/bytes.ts";
 import { type ErrorCode, TacetError } from "../base/errors.ts";
 import type { Platform } from "../base/platform.ts";
-import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
-import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
+import type { Bundle } from "../bundle/bundle.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
 import { ClientConnection, type QueryReply, type Traffic, type WelcomeInfo } from "./client-connection.ts";
+import { ExpectedBundle } from "./expected-bundle.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
@@ -45,7 +44,7 @@ export class RemoteProvider implements KeySource {
   #nextUrl = 0;
   #connection: ClientConnection | undefined;
   #connecting: Promise<ClientConnection> | undefined;
-  #bundleDigest = new Uint8Array(0);
+  readonly #bundle: ExpectedBundle;
   #closed = false;
   readonly #budget = new BudgetWatch();
   #keyFormat: KeyFormat | undefined;
@@ -55,6 +54,7 @@ export class RemoteProvider implements KeySource {
   private constructor(platform: Platform, options: RemoteProviderOptions) {
     this.#platform = platform;
     this.#options = checkProviderOptions(options);
+    this.#bundle = new ExpectedBundle(this.#options);
     this.#urls = typeof options.url === "string" ? [options.url] : options.url;
     if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
   }
@@ -71,12 +71,10 @@ export class RemoteProvider implements KeySource {
   ): Promise<{ provider: RemoteProvider; bundle: Bundle }> {
     const provider = new RemoteProvider(platform, options);
     try {
-      if (options.pinnedDigest !== undefined) provider.#bundleDigest = fromHex(options.pinnedDigest).slice();
       await provider.#openKeyCache();
       const connection = await provider.#open();
       provider.#connection = connection;
-      const bundle = await provider.#getBundle(connection);
-      provider.#bundleDigest = bundle.digest.slice();
+      const bundle = await provider.#bundle.get(connection);
       provider.#keyFormat = keyFormatOf(bundle, platform.sha256);
       return { provider, bundle };
     } catch (error) {
@@ -153,14 +151,14 @@ export class RemoteProvider implements KeySource {
       },
       { too_many_requests: KEY_PATIENCE_MS },
     );
-    this.#keptKeys?.keep(toHex(this.#bundleDigest), key);
+    this.#keptKeys?.keep(toHex(this.#bundle.digest), key);
     return key;
   }
 
   async *keptKeys(): AsyncGenerator<FetchedKey> {
     if (this.#keyFormat === undefined) throw new TypeError("there is no bundle yet");
     const { keys } = this.welcome;
-    yield* this.#keptKeys?.goodOnes(toHex(this.#bundleDigest), this.#keyFormat, keys) ?? [];
+    yield* this.#keptKeys?.goodOnes(toHex(this.#bundle.digest), this.#keyFormat, keys) ?? [];
   }
 
   holdKeys(holder: KeyHolder): void {
@@ -168,7 +166,7 @@ export class RemoteProvider implements KeySource {
   }
 
   forgetKey(id: Uint8Array): void {
-    this.#keptKeys?.forget(toHex(this.#bundleDigest), id);
+    this.#keptKeys?.forget(toHex(this.#bundle.digest), id);
   }
 
   /**
@@ -274,7 +272,7 @@ export class RemoteProvider implements KeySource {
     const { signal, pollMicros } = this.#options;
     const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
     const keyIds = (this.#keyHolder?.heldIds ?? this.#keptKeys?.ids ?? []).slice(0, MOST_ELEMENTS);
-    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundleDigest, keyIds };
+    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundle.digest, keyIds };
     for (let tried = 0; ; tried++) {
       const url = this.#urls[this.#nextUrl % this.#urls.length];
       try {
@@ -285,14 +283,18 @@ export class RemoteProvider implements KeySource {
         };
         const socket = await this.#platform.connect(url, options);
         const connection = await ClientConnection.open(socket, hello, this.traffic, timeouts);
-        this.#checkDigest(connection);
-        this.#checkSignature(connection);
+        try {
+          this.#bundle.check(connection.welcome);
+        } catch (error) {
+          connection.close();
+          throw error;
+        }
         this.#budget.welcomed(connection.welcome.budget);
         return connection;
       } catch (error) {
         this.#nextUrl++;
         if (token === "" && isRefusedToken(error)) throw noToken(error);
-        if (isBundleChange(error)) throw this.#otherBundle(error.message);
+        if (isBundleChange(error)) throw this.#bundle.another(error.message);
         if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
       }
     }
@@ -302,60 +304,6 @@ export class RemoteProvider implements KeySource {
     const { keyCache, token = "", adapter = "", onWarning = () => {} } = this.#options;
     if (keyCache === undefined || token === "") return;
     this.#keptKeys = await KeptKeys.open(keyCache, [adapter, token, ...this.#urls], onWarning);
-  }
-
-  /** A provider that does not keep to the digest in our Hello is not the one that was pinned, or was lost. */
-  #checkDigest(connection: ClientConnection): void {
-    const wanted = this.#bundleDigest;
-    const { bundleDigest } = connection.welcome;
-    if (wanted.length === 0 || equalBytes(wanted, bundleDigest)) return;
-    connection.close();
-    throw this.#otherBundle(`the provider serves the bundle ${toHex(bundleDigest)}`);
-  }
-
-  /** The advice is ours, whatever the provider says: what a pin is for is not to take its word. */
-  #otherBundle(said: string): TacetError {
-    const wanted = toHex(this.#bundleDigest);
-    const message = said.includes(wanted) ? said : `${said}, not ${wanted}, which was asked for`;
-    const hint =
-      this.#options.pinnedDigest === undefined
-        ? "the adapter was replaced while this client was running: start it again"
-        : "keep the digest unless the provider has published the other one in a place that you trust";
-    return new TacetError("bundle_changed", message, { hint });
-  }
-
-  /** A signature must be one; with a pinned key, that key's. */
-  #checkSignature(connection: ClientConnection): void {
-    const { signature, bundleDigest } = connection.welcome;
-    const { providerKey } = this.#options;
-    if (providerKey === undefined) {
-      if (signature === undefined || isSignedBy(signature, bundleDigest)) return;
-    } else if (isSignedByKey(signature, bundleDigest, fromHex(providerKey))) return;
-    connection.close();
-    const what = signature === undefined ? "is not signed" : "has a signature that does not hold";
-    throw new TacetError("bad_bundle", `the provider's bundle ${what}`, {
-      hint: "compare the key with the one that the provider has made public (--provider-key)",
-    });
-  }
-
-  async #getBundle(connection: ClientConnection): Promise<Bundle> {
-    const { bundleDigest } = connection.welcome;
-    const { cache, onWarning = () => {}, onBundleProgress = () => {} } = this.#options;
-    const name = toHex(bundleDigest);
-    const cached = await cache?.get(name).catch(() => undefined);
-    if (cached !== undefined && equalBytes(sha256(cached), bundleDigest)) return await decodeBundle(cached);
-
-    const bytes = await connection.fetchBundle(onBundleProgress);
-    if (!equalBytes(sha256(bytes), bundleDigest)) {
-      throw new TacetError("bad_bundle", "the bundle that came is not the one that the provider announced");
-    }
-    const bundle = await decodeBundle(bytes);
-    try {
-      await cache?.put(name, bytes);
-    } catch (error) {
-      onWarning(`the bundle could not be kept for next time: ${(error as Error).message}`);
-    }
-    return bundle;
   }
 }
 

@@ -21,6 +21,7 @@ export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
+export type { LineEstimate } from "../client/line-estimate.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeySource } from "../client/keys.ts";
 export {
   type AdapterOptions,

@@ -20,6 +20,7 @@ export {
   type CachedGenerateOptions,
 } from "../generation/cached-context.ts";
 export { ChatSession, type ChatSessionOptions, type ChatText } from "../generation/chat-session.ts";
+export type { DraftCounts } from "../generation/drafts/drafting.ts";
 export {
   type GeneratedToken,
   type GenerateEnd,
@@ -38,6 +39,7 @@ export {
   type BaseOptions,
   CausalLm,
   type DeltaUse,
+  type DraftOptions,
   type ForwardOptions,
   inputGroupsOf,
   type LoadOptions,
@@ -47,11 +49,12 @@ export type {
   AdaptedGroup,
   DeltaSource,
   GroupInput,
+  Line,
   LowRankSource,
   PendingDelta,
 } from "../model/delta-source.ts";
 export type { DecoderConfig } from "../model/graph/decoder.ts";
-export type { CacheShape, LayerCache } from "../model/graph/pass-values.ts";
+export type { CacheShape, KeysAndValues, LayerCache, States } from "../model/graph/pass-values.ts";
 export { KvCache } from "../model/kv-cache.ts";
 export type { ForwardTimings } from "../model/run/segment-runner.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";

@@ -1,6 +1,7 @@
 /** OpenAI's API as a function Request → Response, over any loaded model. docs/openai.md. @module */
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
-export type { CausalLm } from "../model/causal-lm.ts";
+export type { DraftLimits } from "../generation/drafts/drafting.ts";
+export type { CausalLm, DraftOptions } from "../model/causal-lm.ts";
 export type { AccessOptions } from "../openai/access.ts";
 export {
   ContextPool,

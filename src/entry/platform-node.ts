@@ -23,7 +23,7 @@ export { writeStateFolder } from "../library/node-state-folder.ts";
 export type { RepoKind } from "../platform/node/hub/names.ts";
 export type { RetryOptions } from "../platform/node/hub/request.ts";
 export type { HubSettings } from "../platform/node/hub/settings.ts";
-export type { Rejection } from "../platform/node/sockets/connection-limiter.ts";
+export type { Rejection } from "../platform/node/sockets/rejection.ts";
 export {
   connectRedis,
   type DownloadOptions,

@@ -12,7 +12,7 @@ export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
 export type { ClientName } from "../provider/events.ts";
 export type { KeyRefusal } from "../provider/key-counts.ts";
-export type { KeyPart } from "../provider/key-part.ts";
+export type { KeyPart, KeyPlace } from "../provider/key-part.ts";
 export type { GroupKey } from "../provider/layer-secrets.ts";
 export {
   type ComputedReply,

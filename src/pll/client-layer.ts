@@ -214,38 +214,30 @@ export class ClientLayer {
     if (query.state === "spent") throw new RangeError("this query is closed");
     const { vectors, sums } = query;
     const { rows } = this;
-    const bytes = 4 * vectors * rows;
-    const products = this.#pool.acquire(bytes);
-    try {
-      // Written out twice: spreading a shared part costs more than the products of a token.
-      this.#kernels.innerProducts({
-        lo: key.weightsLo,
-        hi: key.weightsHi,
-        planeRows: rows,
-        small: query.activations,
-        smallRows: vectors,
-        length: this.#padded,
-        out: sums,
-        outPlaneStride: 1,
-        outSmallStride: rows,
-      });
-      this.#kernels.innerProducts({
-        lo: key.hintLo,
-        hi: key.hintHi,
-        planeRows: rows,
-        small: query.masks.secrets,
-        smallRows: vectors,
-        length: RING_DEGREE,
-        out: products,
-        outPlaneStride: 1,
-        outSmallStride: rows,
-      });
-      const total = this.#kernels.words(sums, vectors * rows);
-      const more = this.#kernels.words(products, vectors * rows);
-      for (let i = 0; i < total.length; i++) total[i] += more[i];
-    } finally {
-      this.#pool.release(products, bytes);
-    }
+    // Written out twice: spreading a shared part costs more than the products of a token.
+    this.#kernels.innerProducts({
+      lo: key.weightsLo,
+      hi: key.weightsHi,
+      planeRows: rows,
+      small: query.activations,
+      smallRows: vectors,
+      length: this.#padded,
+      out: sums,
+      outPlaneStride: 1,
+      outSmallStride: rows,
+    });
+    this.#kernels.innerProducts({
+      lo: key.hintLo,
+      hi: key.hintHi,
+      planeRows: rows,
+      small: query.masks.secrets,
+      smallRows: vectors,
+      length: RING_DEGREE,
+      out: sums,
+      add: true,
+      outPlaneStride: 1,
+      outSmallStride: rows,
+    });
     query.state = "keyed";
   }
 

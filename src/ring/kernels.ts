@@ -65,6 +65,8 @@ export interface InnerProducts {
   readonly length: number;
   /** u32; strides count words. */
   readonly out: Address;
+  /** To what out holds; by default out is only written. */
+  readonly add?: boolean;
   readonly outPlaneStride: number;
   readonly outSmallStride: number;
 }
@@ -132,7 +134,8 @@ export class Kernels {
   }
 
   wipe(address: Address, bytes: number): void {
-    this.bytes(address, bytes).fill(0);
+    this.#check(address, bytes);
+    this.#wasm.wipe(address, bytes);
   }
 
   /** A view of the kernels' own buffers that hold values derived from secrets. */
@@ -143,7 +146,7 @@ export class Kernels {
 
   /** Clears them. Call it at the end of a step that used secrets. */
   wipeScratch(): void {
-    this.scratch().fill(0);
+    this.#wasm.wipeScratch();
   }
 
   /** Both 16-bit halves of a (u32[N]) in NTT form. @param out PUBLIC_ELEMENT_BYTES */
@@ -204,9 +207,10 @@ export class Kernels {
       assertInteger(term.count, "count", 0, RING_DEGREE);
       this.#check(term.element, PUBLIC_ELEMENT_BYTES);
       this.#check(term.small, 2 * term.count);
-      this.#wasm.addWide(term.element, term.small, term.count, i === 0 ? 1 : 0);
+      const first = i === 0 ? 1 : 0;
+      if (i < terms.length - 1) this.#wasm.addWide(term.element, term.small, term.count, first);
+      else this.#wasm.finishWide(term.element, term.small, term.count, first, out, count);
     }
-    if (terms.length > 0) this.#wasm.finishWide(out, count);
   }
 
   /** out = NTT(small) modulo both primes. @param small i16[count], ‖small‖₁ ≤ 2^22 @param out 2·NTT_POLY_BYTES */
@@ -224,8 +228,7 @@ export class Kernels {
     this.#check(element, PUBLIC_ELEMENT_BYTES);
     this.#check(small, 2 * NTT_POLY_BYTES);
     this.#check(out, 4 * count);
-    this.#wasm.beginWide(element, small);
-    this.#wasm.finishWide(out, count);
+    this.#wasm.wideProductOf(element, small, out, count);
   }
 
   /**
@@ -326,7 +329,7 @@ export class Kernels {
     this.#wasm.splitWords(words, count, lo, hi);
   }
 
-  /** out[s·outSmallStride + p·outPlaneStride] = Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. */
+  /** out[s·outSmallStride + p·outPlaneStride] = [out +] Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. */
   innerProducts(job: InnerProducts): void {
     const { planeRows, smallRows, length, outPlaneStride, outSmallStride } = job;
     assertInteger(length / 16, "length / 16", 0, 2 ** 26);
@@ -347,6 +350,7 @@ export class Kernels {
       job.out,
       outPlaneStride,
       outSmallStride,
+      job.add ? 1 : 0,
     );
   }
 

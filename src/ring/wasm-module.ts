@@ -13,14 +13,23 @@ export interface KernelExports {
   readonly secretStart: { readonly value: number };
   readonly staticEnd: { readonly value: number };
   initialise(): void;
+  wipe(address: number, bytes: number): void;
+  wipeScratch(): void;
   preparePublicElement(words: number, out: number): void;
   secretToNtt(s: number, out: number): void;
   multiplyPublic(element: number, secret: number, out: number, count: number): void;
   prepareWide(words: number, transposed: number, out: number): void;
   addWide(element: number, small: number, count: number, first: number): void;
   transformSmall(small: number, count: number, out: number): void;
-  beginWide(element: number, transformed: number): void;
-  finishWide(out: number, count: number): void;
+  finishWide(
+    element: number,
+    small: number,
+    count: number,
+    first: number,
+    out: number,
+    outCount: number,
+  ): void;
+  wideProductOf(element: number, transformed: number, out: number, count: number): void;
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
   addErrors(words: number, count: number, random: number): void;
@@ -58,6 +67,7 @@ export interface KernelExports {
     out: number,
     outPlaneStride: number,
     outSmallStride: number,
+    add: number,
   ): void;
 }
 

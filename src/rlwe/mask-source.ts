@@ -103,6 +103,8 @@ export class MaskSource {
     } catch (error) {
       this.discard(masks);
       throw error;
+    } finally {
+      this.#kernels.wipeScratch();
     }
     return masks;
   }
@@ -135,7 +137,6 @@ export class MaskSource {
       kernels.addErrors(words, this.#keyLength, at(random, errorOffset));
     } finally {
       this.#pool.release(random, randomBytes);
-      kernels.wipeScratch();
     }
   }
 

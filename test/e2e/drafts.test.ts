@@ -2,7 +2,8 @@
  * Drafts through a real provider: the answer is the one without them, over a line, with budgets that end, and when the
  * provider is killed, or the answer broken off, while a pass with drafts is on its way.
  */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -14,7 +15,7 @@ import { createApiKey } from "../../src/provider/api-keys.ts";
 import { startLink } from "../support/link/link.ts";
 import { LEXICON, lexicon, lexiconEntries, type TestModel, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
-import { MAIN } from "../support/tacet-process.ts";
+import { MAIN, spawnTacet } from "../support/tacet-process.ts";
 
 const folder = temporaryFolder();
 const state = join(folder.path, "state");
@@ -30,6 +31,17 @@ afterEach(async () => {
   await stopProviders();
 });
 afterAll(() => folder.remove());
+
+interface Completion {
+  readonly choices: readonly { readonly message: { readonly content: string } }[];
+  readonly usage: {
+    readonly completion_tokens: number;
+    readonly completion_tokens_details: {
+      readonly accepted_prediction_tokens: number;
+      readonly rejected_prediction_tokens: number;
+    };
+  };
+}
 
 /** Long answers whose every choice is far from a tie: the noise of the private layers is fresh in each pass. */
 const ENTRIES = lexiconEntries()
@@ -228,6 +240,26 @@ it("end with the signal while a pass is on its way, and the same cache goes on",
   expect([...ids, ...more]).toEqual(EXPECTED.ids);
 });
 
+it("Ctrl-C in the middle of a pass ends 'tacet generate' with what there was", async () => {
+  const { url } = await startProvider(state);
+  const link = await startLink(url, { roundTripMs: 100 });
+  const [entry] = ENTRIES;
+  const args = ["generate", "--provider", link.url, "--no-cache", "--drafts", "4", entry.word];
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+  const exit = once(child, "exit");
+  let text = "";
+  for await (const piece of child.stdout) {
+    // A pass takes more than a second over this line: the next one is on its way.
+    if (text === "") child.kill("SIGINT");
+    text += piece;
+  }
+  expect(await exit).toEqual([130, null]);
+  expect(text.trim()).not.toBe("");
+  expect(entry.adapter.text.startsWith(text.trimEnd())).toBe(true);
+  expect(text.trimEnd().length).toBeLessThan(entry.adapter.text.length);
+  await link.close();
+});
+
 it("are counted by 'tacet generate --json', which without them says the same", async () => {
   const { url } = await startProvider(state);
   const run = async (...args: string[]) => {
@@ -241,4 +273,32 @@ it("are counted by 'tacet generate --json', which without them says the same", a
   expect(drafted.drafts.drafted).toBeGreaterThan(0);
   expect(drafted.roundTripsPerToken).toBeLessThan(plain.roundTripsPerToken);
   expect(drafted.vectors).toBeGreaterThan(plain.vectors);
+});
+
+it("of several conversations at once 'tacet serve' gives what each is alone, and counts them as predictions", async () => {
+  const { url } = await startProvider(state);
+  const args = ["--provider", url, "--port", "0", "--drafts", "3", "--no-cache"];
+  const served = await spawnTacet(["serve", ...args]);
+  const answers = await Promise.all(
+    ENTRIES.map(async ({ word }) => {
+      const body = { model: "test", messages: [{ role: "user", content: word }], temperature: 0 };
+      const response = await fetch(`${served.url}/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      return (await response.json()) as Completion;
+    }),
+  );
+  expect(answers.map(({ choices }) => choices[0].message.content)).toEqual(
+    ENTRIES.map(({ adapter }) => adapter.text),
+  );
+  for (const [i, { usage }] of answers.entries()) {
+    const { accepted_prediction_tokens: accepted, rejected_prediction_tokens: rejected } =
+      usage.completion_tokens_details;
+    expect(usage.completion_tokens).toBe(ENTRIES[i].adapter.ids.length);
+    expect(accepted + rejected).toBeGreaterThan(0);
+    expect(accepted).toBeLessThan(usage.completion_tokens);
+  }
+  expect(served.log()).toMatch(/"drafted":\d+,"accepted":\d+/);
 });

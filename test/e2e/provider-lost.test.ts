@@ -202,7 +202,7 @@ describe("two providers with one private state", () => {
 
   it("one that hangs is left for the other after the time of silence", async () => {
     const [first, second] = [await startProvider(state), await startProvider(state)];
-    const { model } = await connectTo([first.url, second.url], { silenceMs: 400, handshakeMs: 1000 });
+    const { model } = await connectTo([first.url, second.url], { silenceMs: 1_500, handshakeMs: 5_000 });
     await first.kill("SIGSTOP");
     expect(await greedyIds(model, want.input_ids, OPTIONS)).toEqual(want.greedy_ids_adapter);
   });

@@ -8,6 +8,7 @@ import { freePort } from "../support/free-port.ts";
 import { temporaryFolder } from "../support/models.ts";
 import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../support/redis-server.ts";
 import { tinyBundle } from "../support/tiny-bundle.ts";
+import { runTacet } from "../support/tacet-process.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const PASSWORD = "open-sesame-42";
@@ -21,16 +22,9 @@ let redis: RedisServer;
 let tlsPort: number;
 
 async function tacet(args: readonly string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { ...process.env, NO_COLOR: "1", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  expect(stdout + stderr).not.toContain("sesame");
-  return { code, stdout, stderr };
+  const result = await runTacet(args, { env: { ...process.env, NO_COLOR: "1", ...env } });
+  expect(result.stdout + result.stderr).not.toContain("sesame");
+  return result;
 }
 
 describe.skipIf(MISSING)(`--redis${MISSING || ""}`, () => {

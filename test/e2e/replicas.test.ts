@@ -2,10 +2,8 @@
  * Two providers, a real Redis server and a real nginx with the configuration that is shipped: what a client notices
  * when one of them goes away, and that keys and budgets are one provider's.
  */
-import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/base/bytes.ts";
 import type { Platform } from "../../src/base/platform.ts";
@@ -20,8 +18,8 @@ import { goldenModel, goldenOf, greedyIds, type TestModel, temporaryFolder } fro
 import { NO_NGINX, startNginx } from "../support/nginx.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 import { NO_REDIS, type RedisServer, startRedis, stopRedisServers } from "../support/redis-server.ts";
+import { runTacet } from "../support/tacet-process.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const NAME = "llama-f32";
 const CLIENTS = 4;
 const ROUNDS = 2;
@@ -45,11 +43,9 @@ async function start(i: number): Promise<void> {
 
 async function tacet(...args: string[]): Promise<string> {
   const env = { ...process.env, TACET_REDIS_URL: redis.url, NO_COLOR: "1" };
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "inherit"] });
-  let out = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
-  expect(await new Promise((resolve) => child.once("close", resolve))).toBe(0);
-  return out;
+  const { code, stdout } = await runTacet(args, { env });
+  expect(code).toBe(0);
+  return stdout;
 }
 const createKey = async (...more: string[]): Promise<{ key: string; id: string }> =>
   JSON.parse(await tacet("keys", "create", "--json", ...more));

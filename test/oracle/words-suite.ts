@@ -177,7 +177,7 @@ export function wordsSuite(build: KernelBuild): void {
     it("packs and unpacks every width and odd counts as the oracle does", () => {
       for (let bits = 1; bits <= 32; bits++) {
         const driver = new KernelDriver(build);
-        for (const count of [0, 1, 2, 3, 7, 8, 9, 31, 33, 77, 130]) {
+        for (const count of [0, 1, 2, 3, 7, 8, 9, 11, 15, 16, 17, 31, 33, 77, 130, 1456]) {
           const words = randomWords(random, count);
           words.set([0, 2 ** 32 - 1, 2 ** 31, 2 ** 31 - 1].slice(0, count));
           const packed = driver.pack(words, bits);
@@ -258,19 +258,13 @@ export function wordsSuite(build: KernelBuild): void {
       kernels.shorts(small, 48).fill(1, 0, 16).fill(10, 16, 32).fill(100, 32);
       const out = kernels.allocate(4 * 64);
       kernels.words(out, 64).fill(9);
-      kernels.innerProducts({
-        lo,
-        hi,
-        planeRows: 2,
-        small,
-        smallRows: 3,
-        length: 16,
-        out,
-        outPlaneStride: 20,
-        outSmallStride: 3,
-      });
+      const places = { planeRows: 2, smallRows: 3, length: 16, outPlaneStride: 20, outSmallStride: 3 };
+      kernels.innerProducts({ lo, hi, small, out, ...places });
       const expected = new Uint32Array(64).fill(9);
       for (const s of [0, 1, 2]) for (const p of [0, 1]) expected[3 * s + 20 * p] = 16 * 10 ** s * (p + 1);
+      expect(kernels.words(out, 64)).toEqual(expected);
+      kernels.innerProducts({ lo, hi, small, out, ...places, add: true });
+      for (const s of [0, 1, 2]) for (const p of [0, 1]) expected[3 * s + 20 * p] *= 2;
       expect(kernels.words(out, 64)).toEqual(expected);
     });
   });

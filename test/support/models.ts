@@ -34,6 +34,7 @@ export interface LexiconEntry {
 
 export interface Golden {
   readonly input_ids: readonly number[];
+  readonly greedy_ids: readonly number[];
   readonly greedy_ids_adapter: readonly number[];
   readonly logits_last_adapter: readonly number[];
   readonly greedy_min_gap_adapter: number;

@@ -21,7 +21,7 @@ import { EMBEDDED_BASE } from "../shared/embedded.ts";
 import { modelFolder } from "../shared/model-folder.ts";
 import { publishedFacts } from "../shared/published-facts.ts";
 import { Progress } from "../shared/progress.ts";
-import { warnOfClearToken } from "../shared/source.ts";
+import { warnOfClearToken } from "../shared/link-notices.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
 import { printFacts } from "./print-facts.ts";

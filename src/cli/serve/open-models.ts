@@ -1,4 +1,6 @@
 /** The endpoint's models: several adapters, one base model in memory. */
+import { LoadProgress } from "../shared/load-progress.ts";
+import { announceReconnects, warnOfClearToken } from "../shared/link-notices.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
@@ -8,14 +10,11 @@ import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { Progress } from "../shared/progress.ts";
 import {
-  announceReconnects,
   draftFolder,
-  LoadProgress,
   modelOptions,
   openBase,
   RECONNECT_SECONDS,
   type SourceOptions,
-  warnOfClearToken,
 } from "../shared/source.ts";
 import type { TemplateFlags } from "../shared/template-options.ts";
 import { warn } from "../shared/terminal.ts";

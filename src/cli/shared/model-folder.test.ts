@@ -1,5 +1,4 @@
 /** A model by its id, through the command line, from a hub on this machine. */
-import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FakeHub, startFakeHub } from "../../../test/support/fake-hub.ts";
 import { nameOf } from "./model-folder.ts";
+import { runTacet } from "../../../test/support/tacet-process.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const filesOf = (dir: string) =>
@@ -27,22 +27,11 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-function tacet(args: string[], env: Record<string, string>) {
-  const child = spawn(process.execPath, [join(ROOT, "dist/cli/main.js"), ...args], {
+const tacet = (args: string[], env: Record<string, string>) =>
+  runTacet(args, {
     cwd: home,
     env: { PATH: process.env.PATH ?? "", HOME: home, HF_HUB_CACHE: join(home, "hub"), ...env },
   });
-  const out = { stdout: "", stderr: "" };
-  child.stdout.on("data", (data) => {
-    out.stdout += data;
-  });
-  child.stderr.on("data", (data) => {
-    out.stderr += data;
-  });
-  return new Promise<typeof out & { code: number | null }>((resolve) =>
-    child.once("close", (code) => resolve({ code, ...out })),
-  );
-}
 
 describe("hub ids on the command line", () => {
   it("base and adapter are fetched, and found again without the hub", async () => {

@@ -5,7 +5,6 @@ import { openPrivateModel, type PrivateModel } from "../../client/private-model.
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../model/adapter/local-lora.ts";
 import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
-import type { PrepareProgress } from "../../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import {
@@ -19,11 +18,13 @@ import { readAdapterText } from "../../text/adapter-text.ts";
 import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
-import { isLoopback } from "./loopback.ts";
 import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
 import { clientToken } from "./token.ts";
+import { warnOfClearToken } from "./link-notices.ts";
+import { announceReconnects } from "./link-notices.ts";
+import { LoadProgress } from "./load-progress.ts";
 
 export interface SourceOptions {
   readonly base?: string;
@@ -127,30 +128,6 @@ export function modelOptions({ threads, weights, weightsCache, contextLength }: 
   };
 }
 
-/** A bar for each step of loading, one after the other. */
-export class LoadProgress {
-  readonly #bars = new Map<string, Progress>();
-
-  readonly prepare = ({ step, fraction }: PrepareProgress): void => {
-    this.#show(step === "quantizing" ? "quantizing, once" : "checking the weights", fraction);
-  };
-
-  readonly load = (fraction: number): void => this.#show("loading", fraction);
-
-  stop(): void {
-    for (const bar of this.#bars.values()) bar.stop();
-    this.#bars.clear();
-  }
-
-  #show(label: string, fraction: number): void {
-    if (!this.#bars.has(label)) {
-      this.stop();
-      this.#bars.set(label, new Progress(label));
-    }
-    this.#bars.get(label)!.update(fraction);
-  }
-}
-
 async function openLocalLora(
   base: Checkpoint,
   named: string,
@@ -228,36 +205,4 @@ export async function openRemote(
     fetching.stop();
     loading.stop();
   }
-}
-
-/** Whoever listens on the way can use a token that travels in clear. */
-export function warnOfClearToken(token: string | undefined, urls: readonly string[]): void {
-  if (token === undefined) return;
-  const open = urls.find((url) => {
-    const { protocol, hostname } = URL.canParse(url) ? new URL(url) : { protocol: "", hostname: "" };
-    return protocol === "ws:" && !isLoopback(hostname);
-  });
-  if (open === undefined) return;
-  warn(`the token travels in clear to ${new URL(open).host}: use wss:// if the provider offers it`);
-}
-
-/** A platform that says so when a connection that once stood is opened again. */
-export function announceReconnects(runtime: Platform, seconds: number): Platform & { connected(): void } {
-  let stood = false;
-  let waiting = false;
-  return {
-    ...runtime,
-    connected() {
-      stood = true;
-    },
-    async connect(url, options) {
-      if (stood && !waiting) {
-        warn(`the connection to the provider was lost; trying for ${seconds} s to get it back`);
-        waiting = true;
-      }
-      const socket = await runtime.connect(url, options);
-      waiting = false;
-      return socket;
-    },
-  };
 }

@@ -22,6 +22,11 @@ export class Acceptance {
     return (4 * this.#guess + this.#right) / (4 + this.#tried);
   }
 
+  /** Whether the guess counts more than what was seen. */
+  get isGuess(): boolean {
+    return this.#tried < 4;
+  }
+
   /** @param drafted how many there were. Behind the first wrong one nothing is known. */
   add(accepted: number, drafted: number): void {
     this.forget();
@@ -36,16 +41,21 @@ export class Acceptance {
   }
 }
 
+/** The first passes of a session also wait for keys, and for what look-ahead asks once. */
+const ENOUGH_PASSES = 4;
+
 /** Milliseconds of a pass as fixed + rows·each, by least squares over what was measured. */
 export class PassCost {
+  #count = 0;
   #weight = 0;
   #rows = 0;
   #ms = 0;
   #rowsRows = 0;
   #rowsMs = 0;
 
+  /** Whether enough was measured to plan by. */
   get isKnown(): boolean {
-    return this.#weight > 0;
+    return this.#count >= ENOUGH_PASSES;
   }
 
   /** @param guess of a row's share, which counts while all passes have been alike */
@@ -59,7 +69,7 @@ export class PassCost {
 
   add(rows: number, ms: number, guess: number): void {
     // A pass that waited for a key, a lost connection or somebody else's work says little about the next.
-    const seen = this.isKnown ? Math.min(ms, 3 * this.at(rows, guess)) : ms;
+    const seen = this.#count++ === 0 ? ms : Math.min(ms, 3 * this.at(rows, guess));
     this.#weight = KEEP * this.#weight + 1;
     this.#rows = KEEP * this.#rows + rows;
     this.#ms = KEEP * this.#ms + seen;

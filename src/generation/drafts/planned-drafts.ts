@@ -20,8 +20,10 @@ export const MOST_DRAFTS = 31;
  * that as little as can be.
  */
 const PLANNED_PASSES = 8;
+/** A number that is only a guess is soon a better one. */
+const GUESSED_PASSES = 2;
 /** A provider that answers sooner is near: drafts would cost vectors for a gain that nobody sees. */
-const NEAR_MS = 2;
+const NEAR_MS = 3;
 /** Of a pass of one token: what another row costs the processor, until it is measured. */
 const ROW_SHARE = 0.15;
 const GUESSES = { drafts: 0.65, lookup: 0.4, model: 0.65 };
@@ -163,7 +165,7 @@ export class PlannedDrafts implements Drafting {
     if (this.#plan.passes === 0) {
       const count = this.#worthwhile();
       if (count === undefined) return 0;
-      this.#plan = { count, passes: PLANNED_PASSES };
+      this.#plan = { count, passes: this.#known.drafts.isGuess ? GUESSED_PASSES : PLANNED_PASSES };
     }
     this.#plan.passes--;
     return this.#plan.count;

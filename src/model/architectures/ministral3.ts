@@ -44,7 +44,7 @@ export const ministral3: Architecture = {
     const window = oneWindow(null)(raw, sizes.layers);
     const isSaid = present(raw.rope_parameters) || present(raw.rope_scaling);
     const said = isSaid ? raw : { ...raw, rope_parameters: YARN };
-    const rotary = readRotary(said, sizes, { trainedContext: sizes.trainedContext, reads: READ });
+    const rotary = readRotary(said, sizes, { reads: READ });
     const { fields, path } = ropeRecord(said)!;
     // transformers cannot run a file without them.
     const beta = positive(fields, "llama_4_scaling_beta", undefined, path);

@@ -49,6 +49,9 @@ export const phi: Architecture = {
 };
 
 /** A Llama with q, k and v in one module, gate and up in another; a part of each head turned in some. */
+/** What its first files call it. */
+const LONGROPE = { su: "longrope", yarn: "longrope" };
+
 export const phi3: Architecture = {
   name: "Phi3ForCausalLM",
   modelType: "phi3",
@@ -67,8 +70,7 @@ export const phi3: Architecture = {
       norm: readRms(raw, 1e-5),
       bias: readBiases(raw),
       activation: readActivation(raw, "silu"),
-      // Older names of longrope.
-      rotary: readRotary(raw, sizes, { share: 1, kindOf: { su: "longrope", yarn: "longrope" } }),
+      rotary: readRotary(raw, sizes, { share: 1, originalContext: 4096, kindOf: LONGROPE }),
       attention: (layer) => ({ window: windowIn(window, layer) }),
     });
   },

@@ -9,6 +9,8 @@ export interface RopeFamily {
   readonly theta?: number;
   /** max_position_embeddings, where the file does not say. */
   readonly trainedContext?: number;
+  /** original_max_position_embeddings, where the file does not say: it counts before that of the record. */
+  readonly originalContext?: number;
   /** Further fields of the record that the family reads itself. */
   readonly reads?: readonly string[];
   /** The kind that other names stand for in this family. */
@@ -166,7 +168,9 @@ function parseScaling(raw: RawConfig, { fields, path }: RopeRecord, family: Rope
     },
     get originalContext() {
       const field = "original_max_position_embeddings";
-      if (present(raw[field])) return positive(raw, field);
+      if (present(raw[field]) || family.originalContext !== undefined) {
+        return positive(raw, field, family.originalContext);
+      }
       return present(fields[field]) ? positive(fields, field, undefined, path) : this.trainedContext;
     },
   };

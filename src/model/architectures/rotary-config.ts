@@ -15,7 +15,7 @@ export interface RotaryDefaults extends RopeFamily {
   readonly pairs?: Rotary["pairs"];
 }
 
-type HeadSizes = Pick<Sizes, "headDim"> & Partial<Pick<Sizes, "trainedContext">>;
+type RotatedSizes = Pick<Sizes, "headDim" | "trainedContext">;
 
 const SPELLINGS = ["rope_parameters", "rope_scaling"] as const;
 const SHARE = "partial_rotary_factor";
@@ -25,7 +25,7 @@ const SHARE = "partial_rotary_factor";
  */
 export function readRotary(
   raw: RawConfig,
-  { headDim, trainedContext }: HeadSizes,
+  { headDim, trainedContext }: RotatedSizes,
   { share, pairs = "halves", ...family }: RotaryDefaults = {},
 ): Rotary {
   const records = SPELLINGS.map((field) => raw[field]).filter(isRecord);
@@ -42,11 +42,12 @@ export function readRotary(
   if (headDim % 2 !== 0) throw bad("head_dim", `${headDim} is odd`);
   if (dims % 2 !== 0 || dims === 0)
     throw bad(SHARE, `turns ${dims} of ${headDim} entries, which are no pairs`);
-  return {
-    rope: parseRope(raw, { ...(trainedContext === undefined ? {} : { trainedContext }), ...family }),
-    dims,
-    pairs,
-  };
+  const rope = parseRope(raw, { trainedContext, ...family });
+  const { scaling } = rope;
+  if (scaling.kind === "longrope" && scaling.short.length !== dims / 2) {
+    throw bad("short_factor", `has ${scaling.short.length} numbers for ${dims / 2} pairs`);
+  }
+  return { rope, dims, pairs };
 }
 
 /**
@@ -56,7 +57,7 @@ export function readRotary(
 export function readRotaryOf(
   raw: RawConfig,
   kind: string,
-  sizes: HeadSizes,
+  sizes: RotatedSizes,
   older: RawConfig,
   defaults: RotaryDefaults = {},
 ): Rotary {

@@ -6,16 +6,9 @@ import type { WaitingBytes, WaitingShare } from "../../../base/waiting-bytes.ts"
 import { networkOf } from "./address.ts";
 import { joinChunks } from "./chunk-joiner.ts";
 import { FrameProgress } from "./frame-progress.ts";
+import type { Rejection } from "./rejection.ts";
 
 const LOOK_EVERY_MS = 1_000;
-
-/** Why a connection was turned away or cut off below the protocol. */
-export type Rejection =
-  | "too-many-connections"
-  | "too-many-of-address"
-  | "slow-message"
-  | "foreign-page"
-  | "bad-handshake";
 
 export interface ConnectionLimits {
   readonly maxConnections: number;

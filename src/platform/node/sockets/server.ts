@@ -15,7 +15,8 @@ import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { networkOf } from "./address.ts";
 import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.ts";
-import { addressOf, ConnectionLimiter, type Rejection } from "./connection-limiter.ts";
+import { addressOf, ConnectionLimiter } from "./connection-limiter.ts";
+import type { Rejection } from "./rejection.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
 

@@ -1,0 +1,90 @@
+/** Families held to transformers' numbers where they are read in parts, and where their weights have fewer bits. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { CausalLm, type LoadOptions } from "./causal-lm.ts";
+
+const NAMES = goldenHfNames();
+/** Relative errors of transformers itself with rounded weights (tools/rounded-vectors.py). */
+const ROUNDED = (
+  JSON.parse(readFileSync(new URL("../../test/vectors/rounded.json", import.meta.url), "utf8")) as {
+    relative_error: Record<string, Record<"int8" | "int4", number>>;
+  }
+).relative_error;
+
+const models: CausalLm[] = [];
+afterEach(async () => {
+  await Promise.all(models.splice(0).map((model) => model.dispose()));
+});
+const cacheFolder = mkdtempSync(join(tmpdir(), "tacet-golden-hf-"));
+afterAll(() => rmSync(cacheFolder, { recursive: true, force: true }));
+const weightCache = nodeFileCache(cacheFolder);
+
+const checkpointOf = (name: string) => openCheckpoint(nodeFileTree(goldenHfFolder(name)));
+
+async function load(name: string, options: LoadOptions = {}): Promise<CausalLm> {
+  const model = await CausalLm.load(await checkpointOf(name), nodePlatform().tensors, options);
+  models.push(model);
+  return model;
+}
+
+function largest(logits: Float32Array): number {
+  return logits.reduce((best, value, id) => (value > logits[best] ? id : best), 0);
+}
+
+function expectClose(got: Float32Array, want: readonly number[]): void {
+  const share = want.map((value, i) => Math.abs(got[i] - value) / (2e-4 + 1e-4 * Math.abs(value)));
+  expect(Math.max(...share)).toBeLessThan(1);
+}
+
+describe.each(NAMES)("%s", (name) => {
+  const golden = goldenHfOf(name);
+  const { input_ids: prompt, greedy_ids: ids } = golden;
+
+  it("has the same logits in passes of 5 tokens, and after a cache was cut back", async () => {
+    const model = await load(name, { passTokens: 5 });
+    const cache = model.newCache();
+    await model.forward(prompt.slice(0, 6), cache);
+    await model.forward([...prompt.slice(6), 3, 4, 5], cache);
+    cache.truncate(cache.keepable(prompt.length - 1));
+    expectClose(await model.forward(prompt.slice(cache.length), cache), golden.logits_last);
+  });
+
+  it.each(["int8", "int4"] as const)(
+    "in %s prefers the same tokens, or errs no more than transformers does",
+    async (weights) => {
+      const read = [...prompt, ...ids.slice(0, -1)];
+      const rowsOf = async (options: LoadOptions) => {
+        const model = await load(name, options);
+        const logits = await model.forwardAll(read, model.newCache());
+        const { vocabSize } = model.config;
+        return ids.map((_, i) => {
+          const row = prompt.length - 1 + i;
+          return logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+        });
+      };
+      const want = await rowsOf({});
+      const got = await rowsOf({ weights, weightCache });
+      const same = got.filter((row, i) => largest(row) === ids[i]).length;
+      let [error, spread] = [0, 0];
+      for (const [i, row] of want.entries()) {
+        const mean = row.reduce((sum, value) => sum + value) / row.length;
+        for (const [k, value] of row.entries()) {
+          error += (got[i][k] - value) ** 2;
+          spread += (value - mean) ** 2;
+        }
+      }
+      const relative = Math.sqrt(error / spread);
+      console.log(
+        `${name} ${weights}: ${same} of 12, relative error ${relative.toFixed(3)}, ${ROUNDED[name][weights]}`,
+      );
+      // Rounded activations add to it (docs/models.md).
+      if (same < 9) expect(relative).toBeLessThan(1.2 * ROUNDED[name][weights]);
+      expect(same).toBeGreaterThan(5);
+    },
+  );
+});
