@@ -247,6 +247,22 @@ describe("a prompt in parts", () => {
     expect(deltas.asked).toHaveLength(stopAt);
   });
 
+  it("never has so many listeners for its signal that Node warns", async () => {
+    const { checkpoint, adapter } = await open("llama");
+    const deltas = await FarLora.of(checkpoint, adapter);
+    deltas.line = { roundTripMs: 19_000, vectorMs: 100 };
+    deltas.turns = () => 30;
+    const warnings: Error[] = [];
+    const note = (warning: Error) => warnings.push(warning);
+    process.on("warning", note);
+    const model = await load(checkpoint, { deltas });
+    await model.forward(ids(200), model.newCache(), { signal: new AbortController().signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", note);
+    expect(model.timings.forwards).toBeGreaterThan(5);
+    expect(warnings).toEqual([]);
+  });
+
   it("fails with the first failure, not with what that did to the others", async () => {
     const { checkpoint, adapter } = await open("llama");
     const deltas = await FarLora.of(checkpoint, adapter);
