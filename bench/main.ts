@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|conversations|network|large|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|context|timing-leak|all [--quick]
 // network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   tokens: () => import("./tokens.ts"),
   load: () => import("./load.ts"),
   network: () => import("./network.ts"),
+  marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   context: () => import("./context.ts"),

@@ -13,6 +13,7 @@ export {
 export { initialise } from "./ntt-tables";
 export { packTop, splitWords, unpackTop } from "./packing";
 export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-product";
+export { addMarks } from "./marks";
 export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
 export { addUniform, sampleUniform } from "./uniform";

@@ -347,6 +347,7 @@ const EXPORTS: Record<string, Exported> = {
       "PrepareProgress",
       "ReadAdapterText",
       "RenderOptions",
+      "RoutesTaken",
       "SampleOptions",
       "SamplingOptions",
       "SessionOptions",

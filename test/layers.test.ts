@@ -62,6 +62,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "weights",
     "base",
   ],
+  // Whose copy it is: a provider's accounts against a suspect.
+  trace: ["provider", "bundle", "pll", "rlwe", "ring", "weights", "base"],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["generation", "model", "text", "weights", "base"],
   platform: ["weights", "base"],
@@ -72,6 +74,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "platform",
     "openai",
     "audit",
+    "trace",
     "client",
     "provider",
     "generation",

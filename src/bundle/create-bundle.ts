@@ -4,6 +4,7 @@ import { toHex } from "../base/bytes.ts";
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { MARK_SECRET_BYTES } from "../pll/marks.ts";
 import { type LoraPair, splitLora } from "../pll/lora-split.ts";
 import { quantizeRows } from "../pll/quantize.ts";
 import type { RandomSource } from "../ring/random-source.ts";
@@ -49,6 +50,8 @@ export interface CreateBundleInput {
   readonly text?: AdapterText | undefined;
   /** Of an activated LoRA: public. */
   readonly invocationTokens?: readonly number[] | undefined;
+  /** Of the version before this one: accounts keep their marks. Default: drawn. Secret. */
+  readonly markSecret?: Uint8Array | undefined;
 }
 
 export interface CreatedBundle {
@@ -70,6 +73,7 @@ const INPUT: OptionTypes<CreateBundleInput> = {
   parameters: "object",
   text: "object",
   invocationTokens: "list",
+  markSecret: "object",
 };
 const REQUIRED = {
   adapter: '"law"',
@@ -134,8 +138,11 @@ export async function createBundle(
   const digest = sha256(bundle);
   const rootSecret = new Uint8Array(ROOT_SECRET_BYTES);
   random(rootSecret);
+  const markSecret = input.markSecret ?? new Uint8Array(MARK_SECRET_BYTES);
+  if (input.markSecret === undefined) random(markSecret);
   const privateState = encodePrivateState(manifest, digest, {
     rootSecret,
+    markSecret,
     keySigningKey,
     groups: results.map(({ secret }) => secret),
   });

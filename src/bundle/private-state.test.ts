@@ -37,8 +37,8 @@ describe("private state", () => {
 
   it("is in no part in the bundle", async () => {
     const bundle = Buffer.from(made.bundle);
-    const { rootSecret, keySigningKey, groups } = await read(made.privateState);
-    for (const values of [rootSecret, keySigningKey, ...groups.map(({ weights }) => weights)]) {
+    const { rootSecret, keySigningKey, markSecret, groups } = await read(made.privateState);
+    for (const values of [rootSecret, keySigningKey, markSecret, ...groups.map(({ weights }) => weights)]) {
       const bytes = Buffer.from(values.buffer, values.byteOffset, 16);
       expect(bundle.includes(bytes)).toBe(false);
       expect(Buffer.from(made.privateState).includes(bytes)).toBe(true);
@@ -62,7 +62,7 @@ describe("private state", () => {
     for (const i of [0, 1, 2, 3]) {
       await refused((file) => void file.tensors.splice(i, 1));
       await refused((file) => void file.tensors[i].shape.unshift(1));
-      await refused((file) => void (file.tensors[i].dtype = i < 2 ? "I8" : "F32"));
+      await refused((file) => void (file.tensors[i].dtype = i < 3 ? "I8" : "F32"));
     }
   });
 

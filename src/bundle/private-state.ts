@@ -6,6 +6,7 @@ import { bytesOf, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
+import { MARK_SECRET_BYTES } from "../pll/marks.ts";
 import {
   encodeSafetensors,
   openSafetensors,
@@ -18,6 +19,7 @@ import { publicKeyOf } from "./signature.ts";
 const DIGEST_KEY = "tacet.bundle";
 const ROOT_SECRET = "root_secret";
 const KEY_SIGNING_KEY = "key_signing_key";
+const MARK_SECRET = "mark_secret";
 
 export interface PrivateGroup {
   /** W, (rows, inFeatures). */
@@ -29,13 +31,15 @@ export interface PrivateState {
   readonly rootSecret: Uint8Array;
   /** Ed25519, 32 bytes: its public half is the manifest's keySigner. */
   readonly keySigningKey: Uint8Array;
+  /** What accounts' marks are derived from (pll/marks.ts); 32 bytes. */
+  readonly markSecret: Uint8Array;
   readonly groups: readonly PrivateGroup[];
 }
 
 export function encodePrivateState(
   manifest: BundleManifest,
   bundleDigest: Uint8Array,
-  { rootSecret, keySigningKey, groups }: PrivateState,
+  { rootSecret, keySigningKey, markSecret, groups }: PrivateState,
 ): Uint8Array {
   const weights = groups.map(
     ({ weights }, g): TensorToEncode => ({
@@ -47,7 +51,8 @@ export function encodePrivateState(
   );
   const root = { name: ROOT_SECRET, dtype: "U8", shape: [ROOT_SECRET_BYTES], data: rootSecret } as const;
   const signer = { name: KEY_SIGNING_KEY, dtype: "U8", shape: [32], data: keySigningKey } as const;
-  return encodeSafetensors([root, signer, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
+  const mark = { name: MARK_SECRET, dtype: "U8", shape: [MARK_SECRET_BYTES], data: markSecret } as const;
+  return encodeSafetensors([root, signer, mark, ...weights], { [DIGEST_KEY]: toHex(bundleDigest) });
 }
 
 /** @throws TacetError bad_state if the file is damaged or belongs to another bundle */
@@ -79,10 +84,11 @@ export async function readPrivateState(
       hint: "the file is damaged: make it again with 'tacet bundle'",
     });
   }
+  const markSecret = await read(MARK_SECRET, "U8", [MARK_SECRET_BYTES]);
   const groups: PrivateGroup[] = [];
   for (const [g, group] of manifest.groups.entries()) {
     const bytes = await read(`group.${g}.weights`, "I32", [groupRows(group), group.inFeatures]);
     groups.push({ weights: new Int32Array(bytes.buffer) });
   }
-  return { rootSecret, keySigningKey, groups };
+  return { rootSecret, keySigningKey, markSecret, groups };
 }

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { TacetError } from "../base/errors.ts";
+import { registerTrace } from "./trace/command.ts";
 import { registerAudit } from "./audit/command.ts";
 import { registerBundle } from "./bundle/command.ts";
 import { registerChat } from "./chat/command.ts";
@@ -62,6 +63,7 @@ for (const register of [
   registerLogits,
   registerInspect,
   registerAudit,
+  registerTrace,
   registerWeb,
 ]) {
   register(program, interruption.signal);

@@ -44,6 +44,8 @@ export interface WelcomeInfo {
   readonly keys: readonly KeyLeft[];
   /** Query vectors of each group that one key answers. */
   readonly vectorsPerKey: number;
+  /** This account is given the adapter with small differences, by which a copy of its answers is known. */
+  readonly marked: boolean;
 }
 
 export interface QueryReply {
@@ -431,7 +433,7 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
   if (message.case !== "welcome")
     throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
   const { version, adapter, bundleDigest, bundleBytes, limits, budget } = message.value;
-  const { bundleSigner, bundleSignature, keys, vectorsPerKey } = message.value;
+  const { bundleSigner, bundleSignature, keys, vectorsPerKey, marked } = message.value;
   if (version !== PROTOCOL_VERSION) {
     throw new TacetError(
       "unsupported_version",
@@ -466,5 +468,6 @@ function readWelcome(message: ProviderMessage): WelcomeInfo {
     },
     keys: keys.map(({ keyId, vectorsLeft }) => ({ keyId: keyId.slice(), vectorsLeft })),
     vectorsPerKey,
+    marked,
   };
 }

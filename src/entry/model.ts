@@ -52,6 +52,7 @@ export type {
   Line,
   LowRankSource,
   PendingDelta,
+  RoutesTaken,
 } from "../model/delta-source.ts";
 export type { DecoderConfig } from "../model/graph/decoder.ts";
 export type { CacheShape, KeysAndValues, LayerCache, States } from "../model/graph/pass-values.ts";

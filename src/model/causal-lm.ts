@@ -137,6 +137,16 @@ export function inputGroupsOf(checkpoint: Checkpoint): readonly (readonly string
 }
 
 /**
+ * Whether a module's weight is stored (in, out) instead of (out, in), by its full name.
+ * @throws TacetError unsupported_model, bad_checkpoint
+ */
+export function storedInOut(checkpoint: Checkpoint): (module: string) => boolean {
+  const places = linearPlaces(describeDecoder(checkpoint));
+  const modules = new Set(places.filter((place) => place.storedInOut).flatMap((place) => place.modules));
+  return (module) => modules.has(module);
+}
+
+/**
  * Rows of the base model's embeddings: every id is below it.
  * @throws TacetError unsupported_model, bad_checkpoint
  */

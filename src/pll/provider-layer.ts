@@ -1,7 +1,7 @@
 /**
  * The provider's steps of one group: make a key, answer a query under it.
  *
- *   key     B_r = [M(a_1)_k; …; M(a_κ)_k]·S_r + E_r + W_r,   H_r = (M(a_0)ᵀ)_k·S_r + E_H,r   mod 2^32, for each row r
+ *   key     B_r = [M(a_1)_k; …; M(a_κ)_k]·S_r + E_r + W_r (+ D_r, marks.ts),   H_r = (M(a_0)ᵀ)_k·S_r + E_H,r   mod 2^32, for each row r
  *   answer  S·v mod 2^32, top b0 bits of each row
  *
  * M(a) is the matrix of multiplication by a, M_k its first k columns; S, E, E_H come from the key's seed
@@ -12,12 +12,13 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { assertInteger, assertLength } from "../base/assert.ts";
-import { bytesOf } from "../base/bytes.ts";
+import { bytesOf, equalBytes } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import {
   type Address,
   at,
   type Kernels,
+  markRandomBytes,
   NTT_POLY_BYTES,
   packedBytes,
   RANDOM_CHUNK_BYTES,
@@ -27,6 +28,7 @@ import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
 import { KEY_SEED_BYTES } from "./key-secrets.ts";
+import { type GroupMark, markOdds } from "./marks.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
@@ -34,6 +36,8 @@ const CHUNK_VECTORS = 64;
 const SECRETS = 1;
 const WEIGHT_ERRORS = 2;
 const HINT_ERRORS = 3;
+/** Of a mark's: of the odds, and of the signs. */
+const MARKS = 4;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
@@ -86,6 +90,7 @@ export class ProviderLayer {
   readonly #pool: BufferPool;
   readonly #elements: PublicElements;
   readonly #weights: Int32Array;
+  #odds: { readonly seed: Uint8Array; readonly values: Address } | undefined;
 
   /** @throws RangeError on wrong lengths */
   constructor(kernels: Kernels, pool: BufferPool, elements: PublicElements, input: ProviderLayerInput) {
@@ -107,8 +112,11 @@ export class ProviderLayer {
     this.keyBytes = part.weights + part.hint;
   }
 
-  /** What a client needs of the key with this seed; the same bytes whenever and wherever it is made. */
-  encryptWeights(seed: Uint8Array): EncryptedWeights {
+  /**
+   * What a client needs of the key with this seed; the same bytes whenever and wherever it is made.
+   * @param mark of W + D; a seed belongs to one mark, or to none
+   */
+  encryptWeights(seed: Uint8Array, mark?: GroupMark): EncryptedWeights {
     const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
       this.#parameters,
       this.rows,
@@ -116,9 +124,38 @@ export class ProviderLayer {
     );
     const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
     this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, result);
+      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, result);
     });
     return result;
+  }
+
+  /** D of a mark, (rows, n): what is added to W. */
+  markOf(mark: GroupMark): Int32Array {
+    const n = this.inFeatures;
+    const padded = paddedLength(n);
+    const marks = new Int32Array(this.rows * n);
+    const words = this.#pool.acquire(4 * padded);
+    try {
+      for (let row = 0; row < this.rows; row++) {
+        this.#kernels.wipe(words, 4 * padded);
+        this.#addMarks(row, mark, words, padded);
+        marks.set(this.#kernels.words(words, n), row * n);
+      }
+    } finally {
+      this.#pool.release(words, 4 * padded);
+      this.#kernels.wipeScratch();
+    }
+    return marks;
+  }
+
+  /** Of 16 the odds that an entry's sign is plus, (rows, n). */
+  oddsOf({ oddsSeed }: Pick<GroupMark, "oddsSeed">): Uint8Array {
+    const n = this.inFeatures;
+    const padded = paddedLength(n);
+    const all = this.#kernels.bytes(this.#oddsFor(oddsSeed, padded), this.rows * padded);
+    const odds = new Uint8Array(this.rows * n);
+    for (let row = 0; row < this.rows; row++) odds.set(all.subarray(row * padded, row * padded + n), row * n);
+    return odds;
   }
 
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
@@ -183,7 +220,59 @@ export class ProviderLayer {
     return Math.max(1, Math.floor(products / (this.rows * this.#parameters.keyLength)));
   }
 
-  #encryptRow(row: number, stream: SecretStream, result: EncryptedWeights): void {
+  /** words += D_row, u32[padded]. */
+  #addMarks(
+    row: number,
+    { oddsSeed, signsSeed, amplitude }: GroupMark,
+    words: Address,
+    padded: number,
+  ): void {
+    const pool = this.#pool;
+    const kernels = this.#kernels;
+    const odds = this.#oddsFor(oddsSeed, padded);
+    const seed = pool.acquire(32);
+    const bytes = chunksOf(markRandomBytes(padded));
+    const random = pool.acquire(bytes);
+    try {
+      kernels.bytes(seed, 32).set(signsSeed);
+      kernels.expandRandom(seed, row, MARKS, random, bytes);
+      kernels.addMarks(words, padded, amplitude, at(odds, row * padded), random);
+    } finally {
+      pool.release(random, bytes);
+      pool.release(seed, 32);
+    }
+  }
+
+  /** (rows, padded) u8 in kernel memory. The same for all accounts: drawn once. */
+  #oddsFor(oddsSeed: Uint8Array, padded: number): Address {
+    if (this.#odds && equalBytes(this.#odds.seed, oddsSeed)) return this.#odds.values;
+    const kernels = this.#kernels;
+    const address = this.#odds?.values ?? this.#pool.acquire(this.rows * padded);
+    const seed = this.#pool.acquire(32);
+    const bytes = chunksOf(padded);
+    const random = this.#pool.acquire(bytes);
+    try {
+      kernels.bytes(seed, 32).set(oddsSeed);
+      for (let row = 0; row < this.rows; row++) {
+        kernels.expandRandom(seed, row, MARKS, random, bytes);
+        const drawn = kernels.bytes(random, padded);
+        const values = kernels.bytes(at(address, row * padded), padded);
+        for (let j = 0; j < padded; j++) values[j] = markOdds(drawn[j]);
+      }
+    } finally {
+      this.#pool.release(random, bytes);
+      this.#pool.release(seed, 32);
+    }
+    this.#odds = { seed: oddsSeed.slice(), values: address };
+    return address;
+  }
+
+  #encryptRow(
+    row: number,
+    stream: SecretStream,
+    mark: GroupMark | undefined,
+    result: EncryptedWeights,
+  ): void {
     const kernels = this.#kernels;
     const pool = this.#pool;
     const { keyLength, weightBits, hintBits } = this.#parameters;
@@ -201,6 +290,7 @@ export class ProviderLayer {
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));
+      if (mark) this.#addMarks(row, mark, words, padded);
       stream.addWeightErrors(row, words, padded);
       for (let block = 0; block * RING_DEGREE < n; block++) {
         const element = this.#elements.wide(1 + block, false);
@@ -278,6 +368,9 @@ export class ProviderLayer {
   }
 }
 
+/** What the key stream is drawn in, at least so many bytes. */
+const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
+
 /** The random streams of one key: S, E and E_H of each row. */
 class SecretStream {
   readonly #kernels: Kernels;
@@ -324,7 +417,7 @@ class SecretStream {
 
   /** Two bytes for each of `count` integers. */
   #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
-    const bytes = Math.ceil((2 * count) / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
+    const bytes = chunksOf(2 * count);
     const random = this.#pool.acquire(bytes);
     try {
       this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);

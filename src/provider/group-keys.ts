@@ -2,11 +2,13 @@
 import { shake256 } from "@noble/hashes/sha3.js";
 import { toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
+import { type GroupMark, groupMark } from "../pll/marks.ts";
 import { keySeed, ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
 import { EPOCH_BYTES } from "./key-ids.ts";
 import type { GroupKey } from "./layer-secrets.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
+const MARKED_DOMAIN = utf8("tacet/v2/marked-weights");
 const EPOCH_DOMAIN = utf8("tacet/v2/epoch");
 
 /**
@@ -25,7 +27,11 @@ export function groupKeyOf(
   keyId: Uint8Array,
   group: number,
 ): GroupKey {
+  const { markSecret, layers, bundle } = adapter;
+  const { parameters } = bundle.manifest;
+  const mark = markSecret && (() => groupMark(parameters, markSecret, utf8(account), group));
   return {
+    ...(mark && { mark }),
     // The length keeps names apart whatever account and adapter are called.
     name: `${group} ${toHex(keyId)} ${account.length} ${account} ${adapter.name}`,
     seed() {
@@ -35,10 +41,10 @@ export function groupKeyOf(
       const rootSecret = hash.update(EPOCH_DOMAIN).update(adapter.rootSecret).update(epoch).digest();
       const seed = keySeed({
         rootSecret,
-        bundleDigest: adapter.bundle.digest,
-        weightsDigest: adapter.layers[group].weightsDigest,
-        elementsDigest: adapter.layers[group].elementsDigest,
-        parameters: adapter.bundle.manifest.parameters,
+        bundleDigest: bundle.digest,
+        weightsDigest: mark ? markedDigest(layers[group].weightsDigest, mark()) : layers[group].weightsDigest,
+        elementsDigest: layers[group].elementsDigest,
+        parameters,
         account: utf8(account),
         keyId,
         group,
@@ -47,6 +53,13 @@ export function groupKeyOf(
       return seed;
     },
   };
+}
+
+/** Stands for W + D: were S the same with and without marks, the difference of two keys would be D. */
+function markedDigest(weightsDigest: Uint8Array, { signsSeed, oddsSeed, amplitude }: GroupMark): Uint8Array {
+  const size = Uint8Array.of(amplitude, amplitude >>> 8, amplitude >>> 16);
+  const hash = shake256.create({ dkLen: 32 }).update(MARKED_DOMAIN).update(weightsDigest);
+  return hash.update(signsSeed).update(oddsSeed).update(size).digest();
 }
 
 /** A key that a query or request names can't be used. */

@@ -1,5 +1,6 @@
 /** One group of a key: W encrypted under the key's S. The last one has the provider's signature over all of them. */
 import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
+import type { GroupMark } from "../pll/marks.ts";
 import type { EncryptedWeights, ProviderLayer } from "../pll/provider-layer.ts";
 import type { Sha256 } from "./meter.ts";
 
@@ -32,10 +33,10 @@ export function makeKeyPart(
   { bundleDigest, keySigningKey, layers }: KeyPartMaker,
   { keyId, group, before }: KeyPlace,
   seed: Uint8Array,
-  sha256?: Sha256,
+  { mark, sha256 }: { readonly mark?: GroupMark | undefined; readonly sha256?: Sha256 | undefined } = {},
 ): KeyPart {
   const start = performance.now();
-  const encrypted = layers[group].encryptWeights(seed);
+  const encrypted = layers[group].encryptWeights(seed, mark);
   seed.fill(0);
   const digest = keyPartDigest(encrypted, sha256);
   const isLast = group === layers.length - 1;

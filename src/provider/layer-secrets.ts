@@ -2,6 +2,7 @@
  * S of the keys that are in use, in kernel memory: those that were used last, wiped when others take their room. What is
  * not here is derived again from the key's seed, which costs about as much as answering some vectors.
  */
+import type { GroupMark } from "../pll/marks.ts";
 import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
 
 /** A key of one group. */
@@ -10,6 +11,8 @@ export interface GroupKey {
   readonly name: string;
   /** Made anew at each call. Secret; whoever has it wipes it. */
   seed(): Uint8Array;
+  /** Of accounts that are marked. */
+  mark?(): GroupMark;
 }
 
 /** S has some kB for a group: with this a few dozen keys of an 8B model's adapter of rank 8. */

@@ -298,6 +298,7 @@ export class ProviderConnection {
         ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
         keys: [...known],
         vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
+        marked: adapter.markSecret !== undefined,
       },
     });
   }

@@ -114,7 +114,7 @@ export class Provider {
 
   /**
    * @throws TacetError bad_state if there is no adapter or two have one name; bad_argument for options that do not exist
-   *   or are out of range
+   *   or are out of range, and for marks without a store
    */
   constructor(adapters: readonly ServedAdapter[], options: ProviderOptions = {}) {
     checkOptions(options, OPTIONS, { of: "a provider" });
@@ -127,6 +127,11 @@ export class Provider {
         });
       }
       this.#adapters.set(adapter.name, adapter);
+    }
+    if (options.store === undefined && adapters.some(({ markSecret }) => markSecret !== undefined)) {
+      throw new TacetError("bad_argument", "marks belong to accounts, and without a store there are none", {
+        hint: "give a store (--data DIR or --redis URL), or do without marks",
+      });
     }
     checkNumbers(options);
     this.#options = options;

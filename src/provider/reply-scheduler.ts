@@ -137,7 +137,8 @@ export class ReplyScheduler {
       makeKeyPart: (task) =>
         later(() => {
           const { adapter, key } = task;
-          return makeKeyPart({ ...adapter, bundleDigest: adapter.bundle.digest }, task, key.seed(), sha256);
+          const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
+          return makeKeyPart(maker, task, key.seed(), { mark: key.mark?.(), sha256 });
         }),
     };
   }

@@ -24,6 +24,8 @@ export interface ServedAdapter {
   readonly layers: readonly ProviderLayer[];
   /** What all keys are derived from. Secret. */
   readonly rootSecret: Uint8Array;
+  /** What accounts' marks are derived from. Secret. Absent: accounts are not marked. */
+  readonly markSecret?: Uint8Array | undefined;
   /** Ed25519: signs each part of a key. Secret; its public half stands in the bundle. */
   readonly keySigningKey: Uint8Array;
 }
@@ -31,9 +33,13 @@ export interface ServedAdapter {
 /**
  * Loads a state folder as 'tacet bundle' writes it.
  *
+ * @param options.marks give every account W + D, by which a copy of its answers is known (pll/marks.ts)
  * @throws TacetError bad_bundle, bad_state, io_failed
  */
-export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> {
+export async function loadServedAdapter(
+  tree: FileTree,
+  { marks = false }: { readonly marks?: boolean | undefined } = {},
+): Promise<ServedAdapter> {
   const size = await tree.size(BUNDLE_FILE);
   if (size === undefined) {
     throw new TacetError("bad_state", `${tree.label} has no ${BUNDLE_FILE}`, {
@@ -42,7 +48,7 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
   }
   const bundle = await decodeBundle(await tree.read(BUNDLE_FILE, 0, size));
   const { manifest } = bundle;
-  const { rootSecret, keySigningKey, groups } = await readPrivateState(
+  const { rootSecret, keySigningKey, markSecret, groups } = await readPrivateState(
     tree,
     PRIVATE_FILE,
     manifest,
@@ -64,6 +70,7 @@ export async function loadServedAdapter(tree: FileTree): Promise<ServedAdapter> 
     layers,
     rootSecret,
     keySigningKey,
+    ...(marks && { markSecret }),
     signature,
   };
 }

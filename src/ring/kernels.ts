@@ -71,6 +71,9 @@ export interface InnerProducts {
   readonly outSmallStride: number;
 }
 
+/** Random bytes of `count` marks. */
+export const markRandomBytes = (count: number): number => 16 * Math.ceil(count / 32);
+
 export class Kernels {
   readonly #wasm: KernelExports;
   #top: number;
@@ -250,6 +253,20 @@ export class Kernels {
     this.#check(words, 4 * count);
     this.#check(random, ERROR_RANDOM_BYTES * count);
     this.#wasm.addErrors(words, count, random);
+  }
+
+  /**
+   * words_i += delta if random_i < odds_i, else −delta: plus with probability odds_i/16. random_i is half a byte: of 32
+   * words the first 16 take the low halves of 16 bytes, the others the high halves.
+   * @param count a multiple of 16 @param odds u8[count] @param random markRandomBytes(count)
+   */
+  addMarks(words: Address, count: number, delta: number, odds: Address, random: Address): void {
+    assertInteger(count / 16, "count / 16", 0, 2 ** 24);
+    assertInteger(delta, "delta", 0, 2 ** 24);
+    this.#check(words, 4 * count);
+    this.#check(odds, count);
+    this.#check(random, markRandomBytes(count));
+    this.#wasm.addMarks(words, count, delta, odds, random);
   }
 
   /** words_i += uniform in [-2^(bits-1), 2^(bits-1)). @param count a multiple of 8 @param random 2·count bytes */

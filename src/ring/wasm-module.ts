@@ -33,6 +33,7 @@ export interface KernelExports {
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
   addErrors(words: number, count: number, random: number): void;
+  addMarks(words: number, count: number, delta: number, odds: number, random: number): void;
   addUniform(words: number, count: number, bits: number, random: number): void;
   sampleUniform(random: number, count: number, bits: number, out: number): void;
   squaredNorm(x: number, n: number): number;

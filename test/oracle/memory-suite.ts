@@ -45,6 +45,11 @@ export function memorySuite(build: KernelBuild): void {
       expect(() => kernels.addUniform(small, 12, 7, small)).toThrow(RangeError);
       expect(() => kernels.addUniform(small, 8, 17, small)).toThrow(RangeError);
       expect(() => kernels.addUniform(small, 24, 7, small)).toThrow(RangeError);
+      expect(() => kernels.addMarks(small, 8, 1, small, small)).toThrow(RangeError);
+      expect(() => kernels.addMarks(small, 32, 1, small, small)).toThrow(RangeError);
+      expect(() => kernels.addMarks(small, 16, 2 ** 25, small, small)).toThrow(RangeError);
+      expect(() => kernels.addMarks(small, 16, 1, outside, small)).toThrow(RangeError);
+      expect(() => kernels.addMarks(small, 16, 1, small, outside)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(small, 4, 7, small)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(small, 8, 16, small)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(outside, 8, 7, small)).toThrow(RangeError);

@@ -5,6 +5,7 @@ import { toHex } from "../../src/base/bytes.ts";
 import {
   ERROR_VARIANCE,
   type KernelBuild,
+  markRandomBytes,
   RING_DEGREE,
   TERNARY_RANDOM_BYTES,
 } from "../../src/ring/kernels.ts";
@@ -157,6 +158,28 @@ export function samplingSuite(build: KernelBuild): void {
           driver.kernels.sampleUniform(driver.put(noise), count, bits, out);
           const expected = Int16Array.from(uniformErrors(noise, count, bits), (value) => value + 1);
           expect(driver.kernels.shorts(out, count)).toEqual(expected);
+        }
+      }
+    });
+
+    it("marks equal the oracle's, added to what is there, at any odds and amplitude", () => {
+      const driver = new KernelDriver(build);
+      for (const count of [0, 16, 32, 48, 2064]) {
+        const noise = new Uint8Array(markRandomBytes(count));
+        random(noise);
+        const odds = new Uint8Array(count);
+        random(odds);
+        for (let i = 0; i < count; i++) odds[i] %= 17;
+        for (const delta of [0, 1, 59, 2 ** 24]) {
+          const start = randomWords(random, count);
+          const words = driver.put(start);
+          driver.kernels.addMarks(words, count, delta, driver.put(odds), driver.put(noise));
+          const expected = start.map((word, i) => {
+            const byte = noise[16 * Math.floor(i / 32) + (i % 16)];
+            const four = Math.floor(i / 16) % 2 === 0 ? byte % 16 : Math.floor(byte / 16);
+            return word + (four < odds[i] ? delta : -delta);
+          });
+          expect(driver.words(words, count)).toEqual(expected);
         }
       }
     });

@@ -1,5 +1,6 @@
 /** A random private linear layer with both ends in one process, for tests and benches. */
 import { ClientLayer } from "../../src/pll/client-layer.ts";
+import type { GroupMark } from "../../src/pll/marks.ts";
 import { ProviderLayer } from "../../src/pll/provider-layer.ts";
 import { quantizeRows } from "../../src/pll/quantize.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
@@ -26,7 +27,12 @@ export function makeLayer(
   real: Float64Array,
   rows: number,
   inFeatures: number,
-  options: { random?: RandomSource; runs?: readonly number[]; build?: "release" | "debug" } = {},
+  options: {
+    random?: RandomSource;
+    runs?: readonly number[];
+    build?: "release" | "debug";
+    mark?: GroupMark;
+  } = {},
 ) {
   const random = options.random ?? systemRandom;
   const parameters = DEFAULT_PARAMETERS;
@@ -40,7 +46,7 @@ export function makeLayer(
   const provider = new ProviderLayer(kernels, pool, elements, { ...shape, weights: quantized.integers });
   const seed = new Uint8Array(32);
   random(seed);
-  const encrypted = provider.encryptWeights(seed);
+  const encrypted = provider.encryptWeights(seed, options.mark);
   const key = client.loadKey(encrypted);
   const secret = provider.deriveSecret(seed);
   return {

@@ -22,6 +22,10 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
       collectParts,
     )
     .option("--signing-key <file>", "sign the bundle with this key; made where there is none")
+    .option(
+      "--marks-of <dir>",
+      "accounts keep the marks of this earlier version (with --force: of the replaced one)",
+    )
     .option("--force", "replace a bundle that is there")
     .option("--json", "print the result as one JSON object")
     .addHelpText(

@@ -17,14 +17,16 @@ export async function makeBundle(
     name: string;
     text?: AdapterText | undefined;
     publish?: readonly PartName[];
+    markSecret?: Uint8Array | undefined;
     signal: AbortSignal;
   },
 ): Promise<CreatedBundle> {
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const { name, text, publish = [] } = options;
+  const { name, text, publish = [], markSecret } = options;
   const input: CreateBundleInput = {
     ...{ adapter: name, baseFingerprint, publish, ...adapter },
     text,
+    markSecret,
   };
   return await Progress.during("making the bundle", (update) =>
     createBundle(input, systemRandom, async (done, total) => {

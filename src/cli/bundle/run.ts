@@ -12,6 +12,7 @@ import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
+import { loadServedAdapter } from "../../provider/provider.ts";
 import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
@@ -37,6 +38,7 @@ export interface BundleOptions {
   readonly name?: string;
   readonly publish?: readonly string[];
   readonly signingKey?: string;
+  readonly marksOf?: string;
   readonly force?: boolean;
   readonly json?: boolean;
 }
@@ -55,6 +57,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const made = await makeBundle(checkpoint, fitted, {
     ...{ name, publish, signal },
     text,
+    markSecret: await formerMarks(options),
   });
   const signingKey = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const signature = signingKey && signBundle(signingKey, made.digest);
@@ -133,6 +136,20 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   printField("key, worn out", showBits(security.wornKey));
   printField("function", showFunctionVectors(security));
   for (const line of wrap(SECURITY_PROMISE, 80)) print(line);
+}
+
+/** An account's marks are the same in all versions of an adapter: a thief who puts copies of two together gains nothing. */
+async function formerMarks({ marksOf, force, out }: BundleOptions): Promise<Uint8Array | undefined> {
+  const isReplaced = force && (await stat(stateFiles(out).private).catch(() => undefined)) !== undefined;
+  const from = marksOf ?? (isReplaced ? out : undefined);
+  if (from === undefined) return undefined;
+  try {
+    return (await loadServedAdapter(nodeFileTree(from), { marks: true })).markSecret;
+  } catch (error) {
+    if (marksOf !== undefined) throw error;
+    warn(`the marks of what stood in ${out} can't be read: accounts get other marks from now on`);
+    return undefined;
+  }
 }
 
 const EMBEDDED_MAY =

@@ -5,6 +5,7 @@
 import { extname } from "node:path";
 import { bundleIdBytes } from "../../bundle/manifest.ts";
 import { WorkerPool } from "../../platform/node.ts";
+import type { GroupMark } from "../../pll/marks.ts";
 import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
 import type {
   ComputedReply,
@@ -36,7 +37,11 @@ interface Task {
 /** A part of a query, or one of a key. */
 export type WorkerRequest =
   | (Task & { readonly vectors: number; readonly query: Uint8Array })
-  | (Task & { readonly keyId: Uint8Array; readonly before: readonly Uint8Array[] });
+  | (Task & {
+      readonly keyId: Uint8Array;
+      readonly before: readonly Uint8Array[];
+      readonly mark: GroupMark | undefined;
+    });
 
 /** Null where it failed: what failed is not said, it may hold anything. */
 export type WorkerReply = ComputedReply | KeyPart | null;
@@ -79,7 +84,8 @@ export class ThreadedReplyPool implements ReplyPool {
   }
 
   async makeKeyPart({ adapter, group, keyId, before, key }: KeyPartTask): Promise<KeyPart> {
-    return (await this.#run({ ...this.#task(adapter, group, key.seed()), keyId, before }, [])) as KeyPart;
+    const task = { ...this.#task(adapter, group, key.seed()), keyId, before, mark: key.mark?.() };
+    return (await this.#run(task, [])) as KeyPart;
   }
 
   close(): Promise<void> {

@@ -23,7 +23,8 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
   try {
     const { adapter, group, seed } = request;
     if ("keyId" in request) {
-      const part = makeKeyPart(adapters[adapter], request, seed, nodeSha256);
+      const { mark } = request;
+      const part = makeKeyPart(adapters[adapter], request, seed, { mark, sha256: nodeSha256 });
       return [part, [part.weights.buffer as ArrayBuffer, part.hint.buffer as ArrayBuffer]];
     }
     const start = performance.now();

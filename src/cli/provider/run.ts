@@ -53,7 +53,9 @@ export async function runProvider(
   let pool: ThreadedReplyPool | undefined;
   let server: SocketServer | undefined;
   try {
-    const adapters = await Promise.all(settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir))));
+    const adapters = await Promise.all(
+      settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir), { marks: settings.marks })),
+    );
     data = await openStore(settings, log, signal);
     // The main thread has a separate core. Workers are started by the first long query.
     const threads = settings.threads ?? availableParallelism() - 1;

@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS, MAX_MESSAGE_BYTES } from "../../wire/limits.ts";
 
 export interface ProviderSettings {
   readonly state: readonly string[];
+  readonly marks: boolean;
   readonly host: string;
   readonly port: number;
   readonly data?: string;
@@ -104,6 +105,12 @@ export const SETTINGS = {
     group: ACCESS,
     shown: "<d>",
     help: "process: charges survive this process; power: also a loss of power (default: process)",
+  },
+  marks: {
+    kind: "switch",
+    group: SERVE,
+    default: false,
+    help: "give each account the adapter with small differences, by which 'tacet trace' knows a copy",
   },
   unmetered: {
     kind: "switch",

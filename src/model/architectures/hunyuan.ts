@@ -14,8 +14,11 @@ export const hunyuanDense: Architecture = {
   modelType: "hunyuan_v1_dense",
   released: "Hunyuan, the dense ones",
   describe(raw) {
-    refuseRelatives(raw);
+    refuseRelatives(raw, ["num_experts"]);
+    // Released files have the fields of their relative with experts, switched off.
+    demand(raw, "num_experts", [1]);
     demand(raw, "use_cla", [false]);
+    demand(raw, "use_mixed_mlp_moe", [false]);
     const sizes = readSizes(raw, {
       hiddenSize: 4096,
       mlpSize: 11008,
