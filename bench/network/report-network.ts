@@ -1,4 +1,5 @@
 // The tables of one shape: measured, and computed for other round trips.
+import { MOST_PARTS } from "../../src/model/run/plan-parts.ts";
 import { formatBytes, formatMs, markdownTable, significant } from "../harness.ts";
 import { lineMs } from "./line-time.ts";
 import type { Line } from "./lines.ts";
@@ -15,6 +16,7 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
     "measures",
     `first prompt of ${asked.prompt}`,
     "a later one",
+    "parts",
     "the line alone",
     "up",
     "vectors",
@@ -32,6 +34,7 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
     mode.name,
     formatMs(first.ms),
     formatMs(prompt.ms),
+    significant(prompt.parts),
     line.options ? formatMs(lineMs(prompt, line.options)) : "",
     formatBytes(prompt.bytesUp),
     significant(prompt.vectors),
@@ -73,7 +76,7 @@ export function reportComputed(results: readonly Measured[], asked: Asked): stri
     ...UP_MBITS.flatMap((up) => {
       const [first, last] = [shown[0].prompt, shown[shown.length - 1].prompt];
       const best = Math.min(
-        ...Array.from({ length: 16 }, (_, i) =>
+        ...Array.from({ length: MOST_PARTS }, (_, i) =>
           lineMs({ ...last, parts: i + 1 }, { roundTripMs, upMbits: up }),
         ),
       );

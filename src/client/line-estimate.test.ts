@@ -48,10 +48,19 @@ describe("the estimate of a line", () => {
   it("is not misled by answers that were read late, and notices when the line has changed", () => {
     const estimate = new LineEstimate(90, QUERY_BYTES);
     let now = 0;
-    for (let i = 0; i < 200; i++) now = burst(estimate, now, [1], [i % 10 === 0 ? 30 : 30 + i, 0]);
+    for (let i = 0; i < 500; i++) now = burst(estimate, now, [1], [i % 10 === 0 ? 30 : 30 + i, 0]);
     expect(estimate.roundTripMs).toBe(30);
-    for (let i = 0; i < 130; i++) now = burst(estimate, now, [1], [80, 0]);
+    for (let i = 0; i < 513; i++) now = burst(estimate, now, [1], [80, 0]);
     expect(estimate.roundTripMs).toBe(80);
+  });
+
+  it("measures the rate anew when the round trip turns out to be shorter than Hello's answer took", () => {
+    const estimate = new LineEstimate(500, QUERY_BYTES);
+    const now = burst(estimate, 0, [64, 64], [30, 1.8]);
+    expect(estimate.vectorMs).toBe(0);
+    burst(estimate, now, [1], [30, 0]);
+    expect(estimate).toMatchObject({ roundTripMs: 30 });
+    expect(estimate.vectorMs).toBeCloseTo(1.8);
   });
 
   it("learns nothing from a burst in which a query was lost", () => {

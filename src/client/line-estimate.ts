@@ -12,45 +12,27 @@ import type { Line } from "../model/delta-source.ts";
 /** Vectors of a query that shows the round trip, at most; of a burst that shows the rate, at least. */
 const SHORT_VECTORS = 2;
 const BURST_VECTORS = 16;
-/** The least of so many samples, and of as many before them, counts. */
-const SAMPLES = { roundTrip: 64, burst: 16 };
+/** The least of so many round trips, and of as many before them, counts. */
+const ROUND_TRIPS = 256;
+/** Bursts that are remembered. */
+const BURSTS = 32;
 /** Before anything was measured: what a home's line sends in a millisecond, 20 Mbit/s, unless the provider is nearby. */
 const LIKELY_BYTES = 2500;
 const NEARBY_MS = 1;
 
-/** The least of the last samples. */
-class RecentLeast {
-  readonly #most: number;
-  #count = 0;
-  #now = Number.POSITIVE_INFINITY;
-  #before = Number.POSITIVE_INFINITY;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  add(sample: number): void {
-    if (this.#count === this.#most) {
-      this.#before = this.#now;
-      this.#now = Number.POSITIVE_INFINITY;
-      this.#count = 0;
-    }
-    this.#count++;
-    this.#now = Math.min(this.#now, sample);
-  }
-
-  /** undefined: there is no sample. */
-  get value(): number | undefined {
-    const least = Math.min(this.#now, this.#before);
-    return least === Number.POSITIVE_INFINITY ? undefined : least;
-  }
+/** A time in which queries were open, and the vectors of them. */
+interface Burst {
+  readonly ms: number;
+  readonly vectors: number;
 }
 
 export class LineEstimate implements Line {
   readonly #welcomeMs: number;
   readonly #queryBytes: number;
-  readonly #roundTrip = new RecentLeast(SAMPLES.roundTrip);
-  readonly #vector = new RecentLeast(SAMPLES.burst);
+  /** Least round trips: of those since `count` was 0, and of as many before. */
+  #least = { now: Number.POSITIVE_INFINITY, before: Number.POSITIVE_INFINITY, count: 0 };
+  /** The last ones. */
+  readonly #bursts: Burst[] = [];
   #open = 0;
   #burst = { start: 0, vectors: 0 };
 
@@ -64,13 +46,15 @@ export class LineEstimate implements Line {
   }
 
   get roundTripMs(): number {
-    return this.#roundTrip.value ?? this.#welcomeMs;
+    const least = Math.min(this.#least.now, this.#least.before);
+    return least === Number.POSITIVE_INFINITY ? this.#welcomeMs : least;
   }
 
   get vectorMs(): number {
-    const measured = this.#vector.value;
-    if (measured !== undefined) return measured;
-    return this.roundTripMs < NEARBY_MS ? 0 : this.#queryBytes / LIKELY_BYTES;
+    const { roundTripMs } = this;
+    if (this.#bursts.length === 0) return roundTripMs < NEARBY_MS ? 0 : this.#queryBytes / LIKELY_BYTES;
+    // The round trip may have been measured better since.
+    return Math.max(0, Math.min(...this.#bursts.map(({ ms, vectors }) => (ms - roundTripMs) / vectors)));
   }
 
   /** A query goes out at time `now`. */
@@ -81,16 +65,25 @@ export class LineEstimate implements Line {
 
   /** It was answered, `ms` later, of which the provider computed `providerMs`. */
   answered(vectors: number, ms: number, providerMs: number, now: number): void {
-    if (vectors <= SHORT_VECTORS) this.#roundTrip.add(Math.max(0, ms - providerMs));
+    if (vectors <= SHORT_VECTORS) this.#addRoundTrip(Math.max(0, ms - providerMs));
     this.#open--;
     const { start, vectors: all } = this.#burst;
     if (this.#open > 0 || all < BURST_VECTORS) return;
-    this.#vector.add(Math.max(0, now - start - this.roundTripMs) / all);
+    this.#bursts.push({ ms: now - start, vectors: all });
+    if (this.#bursts.length > BURSTS) this.#bursts.shift();
   }
 
   /** It was not answered: what was measured since the burst began says nothing. */
   failed(): void {
     this.#open--;
     this.#burst.vectors = Number.NEGATIVE_INFINITY;
+  }
+
+  #addRoundTrip(ms: number): void {
+    const { now, before, count } = this.#least;
+    this.#least =
+      count === ROUND_TRIPS
+        ? { now: ms, before: now, count: 1 }
+        : { now: Math.min(now, ms), before, count: count + 1 };
   }
 }

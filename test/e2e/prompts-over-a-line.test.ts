@@ -79,9 +79,6 @@ describe.each(goldenNames())("golden %s", (name) => {
     );
     const answered = [ids, ids.slice(20)].map((each) => ({ prompt: each, answer: [] as number[] }));
     for (const each of answered) each.answer = await greedyIds(plain, each.prompt, options);
-    expect(await partsOf(joined, () => joined.model.forward(ids, joined.model.newCache()))).toBeGreaterThan(
-      1,
-    );
     await checkPrivateAnswers({
       label: name,
       test,
@@ -133,13 +130,13 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     open.push({ close: () => plain.dispose() });
     const want = await plain.forward(ids, plain.newCache());
     const restart = () => startProvider(state, { port: provider.port, args });
-    /** Of all groups. */
-    const charged = () =>
-      new Set(
-        readUsage(data)
-          .usage()
-          .map(({ total }) => total),
-      );
+    // What comes behind the last layer's attention is asked for the last part alone.
+    const charged = () => {
+      const totals = readUsage(data).usage();
+      expect(totals).toHaveLength(groups.length);
+      expect(totals.filter(({ total }) => total === ids.length)).toHaveLength(groups.length - 3);
+      return Math.max(...totals.map(({ total }) => total));
+    };
     return { joined, reading, cache, ids, want, restart, charged };
   }
 
@@ -148,7 +145,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
       first.close(),
     );
     expectSame(await reading, want);
-    expect(charged()).toEqual(new Set([ids.length]));
+    expect(charged()).toBe(ids.length);
   });
 
   it("and comes back in time, goes on, and has charged once", async () => {
@@ -159,7 +156,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     );
     await restart();
     expectSame(await reading, want);
-    expect(charged()).toEqual(new Set([ids.length]));
+    expect(charged()).toBe(ids.length);
   });
 
   it("and stays away, is an error; the cache is as it was, and the same prompt can be read later", async () => {
@@ -190,7 +187,8 @@ it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async
     const parts = await partsOf(joined, async () =>
       expectSame(await joined.model.forward(ids, joined.model.newCache()), want),
     );
-    expect(parts).toBeGreaterThan(1);
+    // Later ones follow from what was measured meanwhile.
+    if (i === 0) expect(parts).toBeGreaterThan(1);
     await joined.model.forward([3], joined.model.newCache());
   }
   expect(log()).not.toMatch(/too_many_requests/);

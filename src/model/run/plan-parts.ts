@@ -29,7 +29,8 @@ export interface Exchanges {
 
 /** Tokens of a part at least: with fewer the products of matrices are slow. */
 const LEAST_TOKENS = 8;
-const MOST_PARTS = 16;
+/** More gain little; and each listens for the signal that stops them, of which Node allows ten before it warns. */
+export const MOST_PARTS = 8;
 /** A source so near is in this machine, or as good as that: the processor is what limits, and parts only cost. */
 const NEARBY_MS = 1;
 /** Parts are made where they save that share of the time at least: what is predicted is not exact. */

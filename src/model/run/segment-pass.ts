@@ -13,6 +13,8 @@ export interface PassInput {
   readonly firstRow: number;
   /** Tokens behind those of the cache that earlier parts of the same input have. Default: 0. */
   readonly offset?: number;
+  /** Of a part: whether only its rows in the cache are wanted. Default: its logits too. */
+  readonly isContext?: boolean;
 }
 
 /** A value that is given to a segment. */

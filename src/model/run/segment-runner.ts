@@ -1,24 +1,18 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
-import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
-import { assertNever } from "../../base/errors.ts";
+import { throwIfAborted } from "../../base/abort.ts";
 import { FairSemaphore } from "../../base/fair-semaphore.ts";
 import type { TensorRuntime } from "../../base/platform.ts";
-import type { DeltaSource, PendingDelta } from "../delta-source.ts";
+import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 import type { KvCache } from "../kv-cache.ts";
-import {
-  type LoadedModel,
-  type LoadedPair,
-  type LoadedSegment,
-  type LoadedStep,
-  numberValues,
-} from "./loaded-model.ts";
-import { dropExchange, type Exchange, LookAhead } from "./look-ahead.ts";
+import { type LoadedModel, type LoadedPair, type LoadedSegment, numberValues } from "./loaded-model.ts";
+import { LookAhead } from "./look-ahead.ts";
+import { type Clock, newClock, type Part, PartReader } from "./part-reader.ts";
 import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
-import { cutInput, joinLogits } from "./prompt-parts.ts";
-import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
+import { cutInput, joinRows } from "./prompt-parts.ts";
+import type { GivenMemory, PassInput } from "./segment-pass.ts";
 import { type TakeTurn, Wavefront } from "./wavefront.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
@@ -70,35 +64,10 @@ interface Loaded extends Omit<LoadedModel, "deltas"> {
   readonly computing: FairSemaphore;
 }
 
-/** What has been asked for and not been waited for. */
-interface Open {
-  pending?: PendingDelta | undefined;
-  exchange?: Exchange | undefined;
-}
-
-/** One part of an input on its way. */
-interface Reading {
-  readonly pass: SegmentPass;
-  readonly open: Open;
-  readonly signal: AbortSignal | undefined;
-  readonly clock: Clock;
-}
-
-/** Milliseconds of one part. Of several at a time one may compute while others wait. */
-type Clock = Pick<ForwardTimings, "modelMs" | "beginMs" | "waitMs" | "exchanges">;
-
-/** A part, how it is read, and where its time is noted. */
-interface PartInput {
-  readonly input: PassInput;
-  readonly memory: GivenMemory;
-  readonly clock: Clock;
-}
-
 /** With more tokens an input whose rows of logits are all wanted is a text to be read, not a step. */
 const MOST_STEP_TOKENS = 32;
 /** Whether groups are asked together depends on the tokens of a part, and the number of parts on that: a guess first. */
 const LIKELY_PARTS = 4;
-const newClock = (): Clock => ({ modelMs: 0, beginMs: 0, waitMs: 0, exchanges: 0 });
 const atOnce: TakeTurn = (run) => run();
 
 export class SegmentRunner {
@@ -107,18 +76,20 @@ export class SegmentRunner {
   readonly #model: LoadedModel;
   readonly #memory = new WeakMap<KvCache, GivenMemory>();
   readonly #lookAhead: LookAhead;
+  readonly #reader: PartReader;
   readonly #cost = new MeasuredCost();
 
   private constructor(
     loaded: Loaded,
     { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
-    timings: ForwardTimings = { forwards: 0, sessionRuns: 0, ...newClock() },
+    timings: ForwardTimings = { forwards: 0, ...newClock() },
   ) {
     this.timings = timings;
     this.#loaded = loaded;
     this.#model = { ...loaded, deltas };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
     this.#lookAhead = new LookAhead({ ...this.#model, pairs: new Map(pairs) }, lookAheadAfter);
+    this.#reader = new PartReader(this.#model, this.#lookAhead, loaded.computing);
     loaded.users++;
   }
 
@@ -200,12 +171,17 @@ export class SegmentRunner {
     }));
     const start = performance.now();
     try {
-      if (parts.length === 1) return await this.#read(parts[0], cache, atOnce, signal);
+      if (parts.length === 1) return (await this.#read(parts[0], cache, atOnce, signal))!;
       const front = new Wavefront();
       const readers = parts.map(
         (part) => (takeTurn: TakeTurn) => this.#read(part, cache, takeTurn, front.signal),
       );
-      return joinLogits(input, cut, await front.read(readers, atMost, signal));
+      const logits = await front.read(readers, atMost, signal);
+      return joinRows(logits.filter((rows) => rows !== undefined));
+    } catch (error) {
+      // What is still on its way may be written into memory that we lent: it is not used again.
+      this.#memory.delete(cache);
+      throw error;
     } finally {
       this.#count(
         parts.map(({ clock }) => clock),
@@ -215,42 +191,16 @@ export class SegmentRunner {
     }
   }
 
-  /** One part from the first segment to the last. */
   async #read(
-    { input, memory, clock }: PartInput,
+    part: Part,
     cache: KvCache,
     takeTurn: TakeTurn,
     signal: AbortSignal | undefined,
-  ): Promise<Float32Array> {
-    const pass = new SegmentPass(this.#model, cache, memory, input);
-    const open: Open = {};
-    const reading: Reading = { pass, open, signal, clock };
-    try {
-      for (const segment of this.#model.segments) {
-        throwIfAborted(signal);
-        await takeTurn(() => this.#runSegment(segment, reading));
-        throwIfAborted(signal);
-        for (const step of segment.steps) {
-          const start = performance.now();
-          const done = this.#step(step, reading);
-          const begun = performance.now();
-          await done;
-          clock.beginMs += begun - start;
-          clock.waitMs += performance.now() - begun;
-        }
-        pass.release(segment);
-      }
-    } catch (error) {
-      // Still on their way: their errors are ignored. They may still write into memory that we lent, so drop that too.
-      open.pending?.drop?.();
-      open.pending?.wait().catch(() => {});
-      if (open.exchange) dropExchange(open.exchange);
-      this.#memory.delete(cache);
-      throw error;
-    }
-    this.#cost.add(pass.tokens, clock.modelMs);
+  ): Promise<Float32Array | undefined> {
+    const logits = await this.#reader.read(part, cache, takeTurn, signal);
+    this.#cost.add(part.input.ids.length, part.clock.modelMs);
     this.timings.forwards++;
-    return pass.logits();
+    return logits;
   }
 
   /** To be called once. */
@@ -272,7 +222,9 @@ export class SegmentRunner {
     const [modelMs, beginMs] = [sum("modelMs"), sum("beginMs")];
     this.timings.modelMs += modelMs;
     this.timings.beginMs += beginMs;
-    this.timings.exchanges += Math.ceil(sum("exchanges") / atMost);
+    this.timings.sessionRuns += sum("sessionRuns");
+    const most = Math.max(...clocks.map(({ exchanges }) => exchanges));
+    this.timings.exchanges += most * Math.ceil(clocks.length / atMost);
     this.timings.waitMs += Math.max(0, Math.min(sum("waitMs"), ms - modelMs - beginMs));
   }
 
@@ -280,68 +232,5 @@ export class SegmentRunner {
     let memory = this.#memory.get(cache);
     if (!memory) this.#memory.set(cache, (memory = new Map()));
     return memory;
-  }
-
-  async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {
-    const leave = await this.#loaded.computing.take(signal);
-    try {
-      const start = performance.now();
-      await pass.runSegment(segment);
-      clock.modelMs += performance.now() - start;
-      this.timings.sessionRuns++;
-    } finally {
-      leave();
-    }
-  }
-
-  async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {
-    const deltas = this.#model.deltas!;
-    switch (step.kind) {
-      case "begin": {
-        const x = pass.data(step.slot);
-        open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
-        break;
-      }
-      case "begin-ids":
-        open.pending = deltas.beginIds!(step.group, pass.ids);
-        break;
-      case "begin-routed": {
-        const x = pass.data(step.slot);
-        const experts = pass.integers(step.experts);
-        const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
-        const count = x.length / deltas.groups[step.group].inFeatures;
-        open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
-        break;
-      }
-      case "wait": {
-        const pending = open.pending!;
-        open.pending = undefined;
-        if (deltas.asks?.(step.group) !== false) clock.exchanges++;
-        await unlessAborted(
-          pass.giveDeltas(step.slot, step.group, (targets) => pending.wait(targets)),
-          signal,
-        );
-        break;
-      }
-      case "ask-pair": {
-        const asking = this.#lookAhead.ask(this.#model.pairs.get(step.pair.second)!, pass, signal);
-        try {
-          open.exchange = await unlessAborted(asking, signal);
-          const { first, second } = step.pair;
-          const asked = [first, second].filter((group) => deltas.asks?.(group) !== false).length;
-          clock.exchanges += open.exchange.first === undefined ? asked : 1;
-        } catch (error) {
-          asking.then(dropExchange).catch(() => {});
-          throw error;
-        }
-        break;
-      }
-      case "take-pair":
-        await unlessAborted(this.#lookAhead.take(open.exchange!, pass), signal);
-        open.exchange = undefined;
-        break;
-      default:
-        assertNever(step);
-    }
   }
 }

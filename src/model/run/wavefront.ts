@@ -51,6 +51,9 @@ export class Wavefront {
         this.#parts.push(part);
         try {
           results[index] = await parts[index]((run) => this.#takeTurn(part, run));
+          // It may have needed fewer segments than those behind it.
+          part.done = Number.POSITIVE_INFINITY;
+          this.#next();
         } catch (error) {
           this.#failure ??= { error };
           stop();
