@@ -215,7 +215,8 @@ it("the lexicon's answers are the expected ones with marks too, but for near tie
     if (ids.join() !== adapter.ids.join()) other.push(`${word} (least gap ${adapter.min_gap})`);
   }
   console.log(`with marks ${other.length} of ${lexiconEntries().length} answers differ: ${other.join(", ")}`);
-  expect(other.length).toBeLessThanOrEqual(2);
+  // Some 0.3 are expected, by the noise that is predicted without marks, times √2: five by chance once in 10^5 runs.
+  expect(other.length).toBeLessThanOrEqual(4);
   await remote.close();
 });
 
