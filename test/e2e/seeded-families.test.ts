@@ -66,7 +66,9 @@ describe.each(FAMILIES)("%s", (family) => {
     const error = distance(await logitsOf(remote.model, ids), expected);
     const gap = leastGap(expected, vocabSize, PROMPT.length - 1);
     console.log(`${family}: logit error rms ${error.toFixed(5)}, least gap ${gap.toFixed(4)}`);
-    expect(gap, "no rounding decides an id").toBeGreaterThan(8 * error);
+    // A gap's error is √2 of a logit's: at 5 of these an id falls the other way once in some 4,000 places. The error itself
+    // changes by a fifth from bundle to bundle.
+    expect(gap, "no rounding decides an id").toBeGreaterThan(5 * error);
     expect(got).toEqual(want);
     // Logits have a spread of 2.
     expect(error).toBeLessThan(0.02);

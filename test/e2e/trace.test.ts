@@ -187,9 +187,6 @@ it("the lexicon's answers are the expected ones with marks too, but for near tie
   const law = await lexicon();
   const lawState = join(folder.path, "law");
   await law.writeState(lawState);
-  const served = await startProvider(lawState, {
-    args: ["--data", join(folder.path, "law-data"), "--marks"],
-  });
   const { stdout } = await run("node", [
     ...[
       MAIN,
@@ -204,6 +201,9 @@ it("the lexicon's answers are the expected ones with marks too, but for near tie
       "--json",
     ],
   ]);
+  const served = await startProvider(lawState, {
+    args: ["--data", join(folder.path, "law-data"), "--marks"],
+  });
   const remote = await openPrivateModel(nodePlatform(), {
     base: law.checkpoint,
     provider: served.url,
