@@ -19,7 +19,7 @@ interface PartFacts {
 
 export const PARTS: Readonly<Record<PartName, PartFacts>> = {
   norm: {
-    what: "weights of norms",
+    what: "weights of norms, and other vectors that are no bias",
     tells: "the trained weights, exactly",
     anyway: "nothing of them, but a norm is computed where the activations are, so no client can run without",
   },

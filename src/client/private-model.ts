@@ -339,7 +339,7 @@ async function checkInvocation(
     "bad_bundle",
     `the adapter is invoked by ${quoteName(text)}, which may stand in what is said: its provider would learn where`,
     {
-      hint: "if you trust it with that, allow it (--allow-invocation, or allowInvocation: true); or the provider trains the adapter to be invoked by control tokens, or by what the chat template writes",
+      hint: "if you trust it with that, allow it (--allow-invocation, or allowInvocation: true); or the provider trains the adapter to be invoked by control tokens",
     },
   );
 }

@@ -40,7 +40,7 @@ export interface KeyIdentity {
   readonly parameters: Parameters;
   /** Unique for ever, not a name that may be given again. */
   readonly account: Uint8Array;
-  /** Drawn by the client. */
+  /** Given by the provider, never twice to one account. */
   readonly keyId: Uint8Array;
   readonly group: number;
 }

@@ -46,6 +46,11 @@ export function createApiKey(
     of: "createApiKey",
     required: { budget: "{ vectors: 500, windowSeconds: 86_400 }" },
   });
+  if (!isWellFormed(input.account ?? "")) {
+    throw new TacetError("bad_argument", "the account's name has half a character in it", {
+      hint: "give it as whole Unicode text",
+    });
+  }
   const bytes = new Uint8Array(32);
   random(bytes);
   const key = PREFIX + toHex(bytes);
@@ -125,7 +130,7 @@ function checkRecord(path: string, i: number, record: KeyRecord): KeyRecord {
   const checks: Record<string, boolean> = {
     id: text(record?.id, 64) && record.id !== "",
     hash: typeof record?.hash === "string" && /^[0-9a-f]{64}$/.test(record.hash),
-    account: text(record?.account, 256) && record.account !== "",
+    account: text(record?.account, 256) && record.account !== "" && isWellFormed(record.account),
     label: text(record?.label, 256),
     adapters: Array.isArray(record?.adapters) && record.adapters.every((name) => text(name, 512)),
     budget: record?.budget === null || isBudget(record?.budget),
@@ -140,6 +145,11 @@ function checkRecord(path: string, i: number, record: KeyRecord): KeyRecord {
     if (!right) throw bad(path, `${field} of key ${i} is missing or out of range`);
   }
   return record;
+}
+
+/** Halves of characters would all be one in UTF-8, and so two accounts one. */
+function isWellFormed(name: string): boolean {
+  return !/\p{Surrogate}/u.test(name);
 }
 
 function isBudget(budget: Grant | undefined): boolean {

@@ -308,6 +308,13 @@ describe("keys", () => {
         expect.objectContaining({ code: "bad_state", message: expect.stringContaining(`${field} of key 0`) }),
       );
     }
+    // Halves of characters are one in UTF-8: two such accounts would have one key's secrets.
+    const half = "\ud800";
+    expect(() => createApiKey({ budget: null, account: half }, NOW, systemRandom)).toThrow(
+      expect.objectContaining({ code: "bad_argument" }),
+    );
+    const halved = JSON.stringify({ version: 1, keys: [{ ...record, account: half }] });
+    expect(() => decodeKeyFile(halved, "f")).toThrow(expect.objectContaining({ code: "bad_state" }));
     for (const file of ["", "[]", "null", '{"version":2,"keys":[]}', encodeKeyFile([record, record])]) {
       expect(() => decodeKeyFile(file, "f")).toThrow(expect.objectContaining({ code: "bad_state" }));
     }

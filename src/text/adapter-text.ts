@@ -134,15 +134,29 @@ async function faultOf(
 function isFree({ id, text }: AddedControlToken, base: Tokenizer): boolean {
   if (base.idOf(text) !== undefined) return false;
   const present = base.detokenize([id], { skipSpecialTokens: false });
-  return present === "" || isControlToken(base, id);
+  return present === "" || isControlToken(base, id) || RESERVED.test(present);
 }
 
-/** Whether a token stands for nothing that people write. */
+/** What families call tokens that they keep in reserve without marking them as special. */
+const RESERVED = /^[<[]\|?(?:reserved|unused|extra|placeholder|dummy)[^\s<>[\]]*[>\]]$/i;
+
+/**
+ * Whether a token stands for nothing that people write: the tokenizer marks it as special, and does not give it for
+ * characters that it has no other token for. Its form is not asked: "[0]" and "<br>" are ordinary tokens of many.
+ */
 export function isControlToken(tokenizer: Tokenizer, id: number): boolean {
-  return (
-    controlTextOf(tokenizer, id) !== undefined ||
-    isControlTokenText(tokenizer.detokenize([id], { skipSpecialTokens: false }))
-  );
+  return controlTextOf(tokenizer, id) !== undefined && !unknownIds(tokenizer).includes(id);
+}
+
+/** A character that is no letter of any language. */
+const NOBODYS = "\u{10fffd}";
+
+function unknownIds(tokenizer: Tokenizer): readonly number[] {
+  try {
+    return tokenizer.encode(NOBODYS, { addSpecialTokens: false });
+  } catch {
+    return []; // there is no token for it
+  }
 }
 
 interface AdapterFiles {

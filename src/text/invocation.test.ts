@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { lexicon } from "../../test/support/models.ts";
+import { withAdapterText } from "../weights/checkpoint.ts";
 import { invocationInText } from "./invocation.ts";
-import { loadTokenizer } from "./tokenizer.ts";
+import { isControlToken } from "./adapter-text.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 describe("an invocation", async () => {
   const { checkpoint } = await lexicon();
@@ -28,15 +30,24 @@ describe("an invocation", async () => {
     );
   });
 
-  it("with words that the chat template writes is one of the template", async () => {
+  it("with words is given as text also where a chat template writes them: people may write the same", async () => {
     const template =
-      "{% for m in messages %}<|user|>ask: {{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>law{% endif %}";
-    const json = async (name: string) => {
-      const value = await checkpoint.json(name);
-      return name === "tokenizer_config.json" ? { ...(value as object), chat_template: template } : value;
+      "<|pad|>tender{% for m in messages %}<|user|>ask: {{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>law{% endif %}";
+    const withWords = withAdapterText(checkpoint, { chatTemplate: template });
+    for (const text of ["<|assistant|>law", "tender", "<|user|>ask", "<|pad|>tender<|user|>"])
+      expect(await invocationInText(withWords, ids(text)), text).toBeDefined();
+    expect(await invocationInText(withWords, ids("<|assistant|>"))).toBeUndefined();
+  });
+
+  it("of a token that stands for all unknown characters, or only looks like a control token, is none of control tokens", () => {
+    const pieces = ["<unk>", "<|go|>", "[0]", "<br>"];
+    const stub: Tokenizer = {
+      encode: () => [0],
+      detokenize: (given, { skipSpecialTokens = true } = {}) =>
+        given.map((id) => (skipSpecialTokens && id < 2 ? "" : pieces[id])).join(""),
+      idOf: (token) => pieces.indexOf(token),
+      eosIds: [],
     };
-    const withWords = { ...checkpoint, json, text: checkpoint.text.bind(checkpoint) };
-    expect(await invocationInText(withWords, ids("<|assistant|>law"))).toBeUndefined();
-    expect(await invocationInText(withWords, ids("<|assistant|>tender"))).toBeDefined();
+    expect(pieces.map((_, id) => isControlToken(stub, id))).toEqual([false, true, false, false]);
   });
 });

@@ -71,7 +71,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   if (said !== undefined) {
     warn(
       `the adapter is invoked by ${quoteName(said)}, which may stand in what people write: you would learn where, so ` +
-        "clients must allow it (--allow-invocation); control tokens, or what the chat template writes, they need not",
+        "clients must allow it (--allow-invocation); control tokens alone they need not",
     );
   }
   const signs = initializationSigns(

@@ -148,24 +148,36 @@ export class PlannedDrafts implements Drafting {
     // What the base model reads alone it need not guess.
     if (cache.adaptedFrom > cache.length) return 0;
     const room = this.#model.contextLength - cache.length - next.length;
-    const allowed = Math.min(most, room, MOST_DRAFTS, this.#affordable());
-    if (allowed < 1) return 0;
-    return Math.min(drafts ?? this.#planned(), allowed);
+    const allowed = Math.min(most, room, MOST_DRAFTS, this.#left());
+    const planned = this.#planned();
+    return allowed < 1 ? 0 : Math.min(planned, allowed);
   }
 
-  /** What the budget bears if all of them are wrong. */
-  #affordable(): number {
+  /** Vectors that the account has left besides the pass itself: the provider knows them. */
+  #left(): number {
     const left = this.#model.deltas?.vectorsLeft;
-    const { draftBudget = left === undefined ? Number.POSITIVE_INFINITY : 1 } = this.#limits;
-    const allowed = Math.floor(draftBudget * (this.#tokens + 1) - this.#wasted);
-    return left === undefined ? allowed : Math.min(allowed, left - this.#known.rowsUnderWay - 1);
+    return left === undefined ? Number.POSITIVE_INFINITY : left - this.#known.rowsUnderWay - 1;
   }
 
+  /** How many wrong drafts the user bears from here on. */
+  #affordable(): number {
+    const { draftBudget = this.#model.deltas?.vectorsLeft === undefined ? Number.POSITIVE_INFINITY : 1 } =
+      this.#limits;
+    return draftBudget * (this.#tokens + 1) - this.#wasted;
+  }
+
+  /**
+   * The same number for all passes of a plan, also as far as the draft budget goes: it is settled for the plan as if all of
+   * its drafts were wrong. Else each pass would show how many drafts of the one before were right.
+   */
   #planned(): number {
     if (this.#plan.passes === 0) {
-      const count = this.#worthwhile();
-      if (count === undefined) return 0;
-      this.#plan = { count, passes: this.#known.drafts.isGuess ? GUESSED_PASSES : PLANNED_PASSES };
+      const { drafts } = this.#limits;
+      const wanted = drafts ?? this.#worthwhile();
+      if (wanted === undefined) return 0;
+      const passes = drafts === undefined && this.#known.drafts.isGuess ? GUESSED_PASSES : PLANNED_PASSES;
+      const count = Math.max(0, Math.min(wanted, Math.floor(this.#affordable() / passes)));
+      this.#plan = { count, passes };
     }
     this.#plan.passes--;
     return this.#plan.count;
