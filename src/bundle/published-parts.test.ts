@@ -52,7 +52,7 @@ describe("what is published", () => {
       expect.objectContaining({
         code: "unsupported_adapter",
         message: expect.stringMatching(
-          /norms \(norm\), biases \(bias\), row scales of DoRA \(dora-scales\), whole modules/,
+          /that are no bias \(norm\), biases \(bias\), row scales of DoRA \(dora-scales\), whole modules/,
         ),
         hint: expect.stringMatching(/--publish norm,bias,dora-scales,modules,tokens /),
       }),
