@@ -5,17 +5,17 @@
  */
 export type { FileTree, Sha256 } from "../base/platform.ts";
 export { type Bundle, type BundleTensors, decodeBundle } from "../bundle/bundle.ts";
+export type { ManifestChanges, ModuleVector } from "../bundle/bundle-changes.ts";
 export {
   type CreateBundleInput,
   type CreatedBundle,
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export type { ManifestChanges, ModuleVector } from "../bundle/bundle-changes.ts";
 export { isKeySignedBy, type KeyIdentity, keyPartDigest, signKey } from "../bundle/key-signature.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
-export { PART_NAMES, type PartName } from "../bundle/published-parts.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
+export { PART_NAMES, type PartName } from "../bundle/published-parts.ts";
 export {
   type BundleSignature,
   createSigningKey,

@@ -21,8 +21,8 @@ export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
-export type { LineEstimate } from "../client/line-estimate.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeySource } from "../client/keys.ts";
+export type { LineEstimate } from "../client/line-estimate.ts";
 export {
   type AdapterOptions,
   type BaseModelOptions,
@@ -36,7 +36,7 @@ export {
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
-export type { EncryptedWeights } from "../pll/provider-layer.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
+export type { EncryptedWeights } from "../pll/provider-layer.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

@@ -74,10 +74,10 @@ export { StreamingDetokenizer } from "../text/streaming-detokenizer.ts";
 export { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 export type { EncodeOptions } from "../text/tokenizer-type.ts";
 export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts";
+export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
-export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
 export {
   type AdapterParts,
   type LoraAdapter,

@@ -14,6 +14,7 @@ export {
 } from "../pll/client-layer.ts";
 export { type KeyIdentity, keySeed } from "../pll/key-secrets.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "../pll/lora-split.ts";
+export type { GroupMark } from "../pll/marks.ts";
 export {
   type EncryptedWeights,
   encryptedWeightBytes,

@@ -7,6 +7,7 @@ export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
 export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { Bundle } from "../bundle/bundle.ts";
+export type { GroupMark } from "../pll/marks.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
 export type { AskedCounts, Mark } from "../provider/asked-counts.ts";
 export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-store.ts";
