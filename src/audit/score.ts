@@ -30,6 +30,7 @@ export function scoreCopy(
   queries: number,
   estimate: Float64Array,
 ): CurvePoint {
+  truth.onCopy?.(queries, estimate);
   const { rows, inFeatures: n, tensors } = view;
   const difference = new Float64Array(rows * n);
   let known = 0;

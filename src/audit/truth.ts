@@ -11,6 +11,8 @@ export interface GroupTruth {
   readonly integers: Int32Array;
   /** B′ᵀ·(scale·B·A), (R, n): A′ before it was quantised, in the published basis. */
   readonly real: Float64Array;
+  /** What else is to be done with each copy that is scored: in units of W, (R, n). */
+  readonly onCopy?: ((queries: number, copy: Float64Array) => void) | undefined;
 }
 
 const PRIVATE = "private.safetensors";

@@ -5,6 +5,7 @@ import { concatBytes, toHex, utf8 } from "../../src/base/bytes.ts";
 import { TacetError } from "../../src/base/errors.ts";
 import { keySeed } from "../../src/pll/key-secrets.ts";
 import { type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { groupMark } from "../../src/pll/marks.ts";
 import { Kernels } from "../../src/ring/kernels.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { BufferPool } from "../../src/rlwe/buffer-pool.ts";
@@ -30,6 +31,8 @@ export interface AuditAdapter {
   readonly bundleId: Uint8Array;
   readonly bundleDigest: Uint8Array;
   readonly rootSecret: Uint8Array;
+  /** Accounts are marked. */
+  readonly markSecret?: Uint8Array | undefined;
   readonly groups: readonly {
     readonly rows: number;
     readonly inFeatures: number;
@@ -82,7 +85,11 @@ export class AuditProvider {
         const groups = this.layers.map((layer, group) => {
           const seed = this.#seed(account, id, group);
           if (this.#fault === "fresh errors") systemRandom(seed);
-          return layer.encryptWeights(seed);
+          const { parameters, markSecret } = this.#input;
+          return layer.encryptWeights(
+            seed,
+            markSecret && groupMark(parameters, markSecret, utf8(account), group),
+          );
         });
         return { id, vectorsLeft, groups, signature: new Uint8Array(64) };
       },

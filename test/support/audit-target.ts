@@ -14,16 +14,17 @@ import { type AuditFault, AuditProvider, AuditStore } from "./audit-provider.ts"
 const FILE = "private.safetensors";
 
 /** One group of a bundle to attack, and its provider. */
-async function providerOf(made: CreatedBundle, group: number, fault?: AuditFault) {
+async function providerOf(made: CreatedBundle, group: number, fault?: AuditFault, marks = false) {
   const bundle = await decodeBundle(made.bundle);
   const view = groupView(bundle, group);
   const tree = memoryFileTree({ [FILE]: made.privateState }, "private state");
-  const { rootSecret, groups } = await readPrivateState(tree, FILE, made.manifest, made.digest);
+  const { rootSecret, markSecret, groups } = await readPrivateState(tree, FILE, made.manifest, made.digest);
   const input = {
     parameters: view.parameters,
     bundleId: view.bundleId,
     bundleDigest: made.digest,
     rootSecret,
+    ...(marks && { markSecret }),
     groups: groups.map(({ weights }, g) => {
       const { inFeatures } = made.manifest.groups[g];
       return { weights, inFeatures, rows: weights.length / inFeatures };
@@ -37,27 +38,29 @@ interface TargetOptions {
   readonly seed?: number;
   readonly maxQueries?: number;
   readonly fault?: AuditFault;
+  readonly marks?: boolean;
 }
 
 export async function auditTarget(n: number, options: TargetOptions = {}) {
-  const { rank = 4, seed = 1, maxQueries = n, fault } = options;
+  const { rank = 4, seed = 1, maxQueries = n, fault, marks } = options;
   const { modules, groups } = seededAdapter(n, rank, seed);
   const input = { adapter: "seeded", baseFingerprint: new Uint8Array(32), groups, modules };
   const activations = seededActivations(n, Math.ceil(1.25 * n), seed + 1);
-  return await targetOf(input, { activations, maxQueries, seed, fault });
+  return await targetOf(input, { activations, maxQueries, seed, fault, marks });
 }
 
 export interface TargetData extends Pick<AttackContext, "activations" | "maxQueries" | "recorded"> {
   readonly group?: number;
   readonly seed?: number;
   readonly fault?: AuditFault | undefined;
+  readonly marks?: boolean | undefined;
 }
 
 /** A group of any adapter under attack. */
 export async function targetOf(input: CreateBundleInput, data: TargetData) {
-  const { group = 0, seed = 1, fault, ...given } = data;
+  const { group = 0, seed = 1, fault, marks, ...given } = data;
   const made = await createBundle(input, systemRandom);
-  const first = await providerOf(made, group, fault);
+  const first = await providerOf(made, group, fault, marks);
   const second = await providerOf(await createBundle(input, systemRandom), group);
   const { view, bundle } = first;
   const truth = await groupTruth(made, input.modules, view);
@@ -82,5 +85,5 @@ export async function targetOf(input: CreateBundleInput, data: TargetData) {
     ...given,
     random: seededSource(seed + 2),
   };
-  return { context, bundle, provider, view, truth };
+  return { context, bundle, provider, view, truth, made };
 }
