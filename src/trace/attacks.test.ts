@@ -13,7 +13,7 @@ import { memoryFileTree } from "../weights/memory-files.ts";
 import type { Suspect } from "./suspect.ts";
 import { traceCopy } from "./trace.ts";
 
-const N = 384;
+const N = 640;
 const RANK = 8;
 
 /** Score of the copy after so many vectors, by an account of the attack; who else is named. */
