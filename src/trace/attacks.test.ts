@@ -17,10 +17,10 @@ const N = 640;
 const RANK = 8;
 
 /** Score of the copy after so many vectors, by an account of the attack; who else is named. */
-async function traced(attack: Attack) {
-  const { context, made, bundle } = await auditTarget(N, {
+async function traced(attack: Attack, n = N) {
+  const { context, made, bundle } = await auditTarget(n, {
     rank: RANK,
-    maxQueries: Math.ceil(1.25 * N),
+    maxQueries: Math.ceil(1.25 * n),
     marks: true,
   });
   const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
@@ -41,8 +41,8 @@ async function traced(attack: Attack) {
   for (const { queries, copy } of copies) {
     const suspect: Suspect = {
       async differenceOf() {
-        const right = Float32Array.from(copy, (value, i) => value * scales[Math.floor(i / N)]);
-        return { outFeatures: N, inFeatures: N, rank: RANK, left: bases[0], right };
+        const right = Float32Array.from(copy, (value, i) => value * scales[Math.floor(i / n)]);
+        return { outFeatures: n, inFeatures: n, rank: RANK, left: bases[0], right };
       },
     };
     const accounts = Array.from({ length: opened + 40 }, (_, i) => `account ${i}`);
