@@ -331,9 +331,7 @@ export class CausalLm {
           : undefined;
       const adaptation = { deltas, isAdapted };
       const all = [runners[i], base, drafting] as const;
-      return new CausalLm(
-        ...([decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning] as const),
-      );
+      return new CausalLm(decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning);
     });
   }
 

@@ -129,7 +129,7 @@ export class KvCache {
     return copy;
   }
 
-  /** A layer's state of now, by the name of the graph's input; undefined for other inputs. */
+  /** A layer's state of now, by the name of the graph's input. */
   stateOf(name: string): Tensor | undefined {
     return this.#states.current(name);
   }

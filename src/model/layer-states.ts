@@ -52,7 +52,7 @@ export class LayerStates {
   }
 
   /**
-   * A state, by the name of the graph's input; undefined for other names. What the running pass has stored is newer: of a
+   * A state, by the name of the graph's input. What the running pass has stored is newer: of a
    * prompt in parts, each part goes on from what the one before has made of the layer.
    */
   current(name: string): StateTensor | undefined {

@@ -31,9 +31,11 @@ export interface PassInputs {
 }
 
 /** Names of a layer's states before and behind the new tokens, by their order in the layer's cache. */
-export const pastStateName = (layer: number, index: number): string => `state.${layer}.${index}`;
+export const pastStateName = (layer: number, index: number): string => `${PAST_STATE}${layer}.${index}`;
 export const newStateName = (layer: number, index: number): string => `${NEW_STATE}${layer}.${index}`;
+export const isPastStateName = (name: string): boolean => name.startsWith(PAST_STATE);
 export const isNewStateName = (name: string): boolean => name.startsWith(NEW_STATE);
+const PAST_STATE = "state.";
 const NEW_STATE = "new_state.";
 
 /** What one layer keeps of the tokens that have been read. */

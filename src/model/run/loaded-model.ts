@@ -4,7 +4,7 @@ import type { TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Pair, PairValue } from "../graph/pair.ts";
-import { isNewStateName, LOGITS, newRowsName } from "../graph/pass-values.ts";
+import { isNewStateName, isPastStateName, LOGITS, newRowsName } from "../graph/pass-values.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 
 /** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
@@ -54,6 +54,8 @@ export interface LoadedSegment {
   readonly outputs: readonly SlotOf[];
   /** Outputs that belong into the cache. */
   readonly newRows: readonly { readonly layer: number; readonly slot: Slot }[];
+  /** Those of the inputs that are a layer's state: what the part before has made of it. */
+  readonly pastStates: readonly SlotOf[];
   readonly newStates: readonly SlotOf[];
   readonly steps: readonly LoadedStep[];
   /** Values that nothing after this segment reads. */
@@ -95,6 +97,7 @@ export function numberValues(
         const layer = layerOf.get(name);
         return layer === undefined ? [] : { layer, slot: number(name) };
       }),
+      pastStates: inputs.filter(({ name }) => isPastStateName(name)),
       newStates: slots(graph.outputs.filter(({ name }) => isNewStateName(name))),
       steps: steps.map((step): LoadedStep => {
         if (step.kind === "begin-ids") return step;

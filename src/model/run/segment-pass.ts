@@ -66,10 +66,18 @@ export class SegmentPass {
     give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 
-  async runSegment({ session, inputs, outputs, newRows, newStates }: LoadedSegment): Promise<void> {
+  async runSegment({
+    session,
+    inputs,
+    outputs,
+    newRows,
+    pastStates,
+    newStates,
+  }: LoadedSegment): Promise<void> {
     const values = this.#values;
+    for (const { name, slot } of pastStates) values[slot] = this.#cache.stateOf(name);
     const feeds: Record<string, Tensor> = {};
-    for (const { name, slot } of inputs) feeds[name] = this.#cache.stateOf(name) ?? values[slot]!;
+    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
     const results = await session.run(feeds);
     for (const { name, slot } of outputs) values[slot] = results[name];
     for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot), this.#past);
