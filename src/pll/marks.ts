@@ -50,17 +50,21 @@ export function markAmplitude(p: Parameters): number {
 
 /** @param secret of the state folder @param account as keys are derived for it */
 export function groupMark(p: Parameters, secret: Uint8Array, account: Uint8Array, group: number): GroupMark {
+  return {
+    oddsSeed: markOddsSeed(secret, group),
+    signsSeed: markSeed(SIGNS_DOMAIN, secret, group).update(account).digest(),
+    amplitude: markAmplitude(p),
+  };
+}
+
+/** The seed of a group's odds, which all accounts share. Secret. */
+export function markOddsSeed(secret: Uint8Array, group: number): Uint8Array {
+  return markSeed(ODDS_DOMAIN, secret, group).digest();
+}
+
+function markSeed(domain: Uint8Array, secret: Uint8Array, group: number) {
   assertLength(secret, "secret", MARK_SECRET_BYTES);
   assertInteger(group, "group", 0, 2 ** 32 - 1);
   const index = Uint8Array.of(group, group >>> 8, group >>> 16, group >>> 24);
-  const seed = (domain: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array => {
-    const hash = shake256.create({ dkLen: 32 }).update(domain).update(secret).update(index);
-    for (const part of parts) hash.update(part);
-    return hash.digest();
-  };
-  return {
-    oddsSeed: seed(ODDS_DOMAIN),
-    signsSeed: seed(SIGNS_DOMAIN, account),
-    amplitude: markAmplitude(p),
-  };
+  return shake256.create({ dkLen: 32 }).update(domain).update(secret).update(index);
 }

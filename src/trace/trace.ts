@@ -3,7 +3,7 @@
  */
 import { utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { groupMark, markAmplitude } from "../pll/marks.ts";
+import { groupMark, markAmplitude, markOddsSeed } from "../pll/marks.ts";
 import type { ServedAdapter } from "../provider/provider.ts";
 import { evidenceOf } from "./evidence.ts";
 import { projectionEvidence } from "./projection-evidence.ts";
@@ -66,7 +66,7 @@ export async function traceCopy(
     const { modules, inFeatures } = manifest.groups[g];
     const { weights } = layers[g].copyInput();
     const y = new Float32Array(weights.length);
-    const odds = layers[g].oddsOf(groupMark(parameters, markSecret, utf8(""), g));
+    const odds = layers[g].oddsOf({ oddsSeed: markOddsSeed(markSecret, g) });
     const whole = new Float64Array(weights.length);
     const amplitude = markAmplitude(parameters);
     let first = 0;
