@@ -97,6 +97,24 @@ export async function greedyIds(
   return ids;
 }
 
+/** The least distance between the two largest logits at a token of an answer. */
+export async function narrowestGap(
+  model: CausalLm,
+  prompt: readonly number[],
+  answer: readonly number[],
+): Promise<number> {
+  const cache = cacheFor(model, prompt);
+  const logits = await model.forwardAll([...prompt, ...answer.slice(0, -1)], cache);
+  cache.dispose();
+  const vocab = model.config.vocabSize;
+  const gaps = answer.map((_, step) => {
+    const first = (prompt.length - 1 + step) * vocab;
+    const [largest, second] = logits.slice(first, first + vocab).sort((a, b) => b - a);
+    return largest - second;
+  });
+  return Math.min(...gaps);
+}
+
 /** A cache for a context with this prompt: an activated LoRA acts from its invocation on. */
 export function cacheFor(model: CausalLm, promptIds: readonly number[]): KvCache {
   const cache = model.newCache();
