@@ -8,6 +8,8 @@
  * for each row s, and R rows give R² such numbers. That is all that such a copy says of D.
  */
 
+import { norm } from "../pll/orthogonal.ts";
+
 /** Beyond, in standard deviations, a number is no mark. */
 const LARGEST = 3;
 /** Numbers that are this much larger than marks would make them, root-mean-square: it is another kind of copy. */
@@ -89,23 +91,16 @@ function orthonormal(values: Float64Array, rows: number, n: number): Float64Arra
   const basis: Float64Array[] = [];
   for (let r = 0; r < rows; r++) {
     const row = values.slice(r * n, (r + 1) * n);
-    const before = Math.hypot(...norms(row));
+    const before = norm(row);
     // Twice, so that rounding does not matter.
     for (const u of [...basis, ...basis]) {
       let along = 0;
       for (let j = 0; j < n; j++) along += u[j] * row[j];
       for (let j = 0; j < n; j++) row[j] -= along * u[j];
     }
-    const length = Math.hypot(...norms(row));
+    const length = norm(row);
     if (!(length > 1e-6 * before)) continue;
     basis.push(row.map((value) => value / length));
   }
   return basis;
-}
-
-/** Norms of pieces: Math.hypot takes its values as arguments, of which there may be too many. */
-function norms(values: Float64Array): number[] {
-  const pieces: number[] = [];
-  for (let at = 0; at < values.length; at += 4096) pieces.push(Math.hypot(...values.subarray(at, at + 4096)));
-  return pieces;
 }

@@ -41,11 +41,8 @@ export function spreadHeads(
   headDim: number,
   dims: number,
 ): Value {
-  const rest = headDim - dims;
-  const split = reshape(builder, x, [1, "tokens", heads, headDim]);
-  const [a, b, c, d] = splitColumns(builder, split, [dims / 2, dims / 2, rest / 2, rest / 2]);
-  const [spread] = builder.node("Concat", [a, c, b, d], [{ dims: split.dims }], { attributes: { axis: -1 } });
-  return reshape(builder, spread, [1, "tokens", heads * headDim]);
+  const [turned, rest] = [dims / 2, (headDim - dims) / 2];
+  return swapInner(builder, x, heads, [turned, turned, rest, rest]);
 }
 
 /** The inverse of {@link spreadHeads}. */
@@ -56,13 +53,24 @@ export function gatherHeads(
   headDim: number,
   dims: number,
 ): Value {
-  const rest = headDim - dims;
+  const [turned, rest] = [dims / 2, (headDim - dims) / 2];
+  return swapInner(builder, x, heads, [turned, rest, turned, rest]);
+}
+
+/** The inner two of four parts of each head change places. @param sizes of the parts, as they lie in x */
+function swapInner(
+  builder: SegmentBuilder,
+  x: Value,
+  heads: number,
+  sizes: readonly [number, number, number, number],
+): Value {
+  const headDim = sizes.reduce((sum, size) => sum + size, 0);
   const split = reshape(builder, x, [1, "tokens", heads, headDim]);
-  const [a, c, b, d] = splitColumns(builder, split, [dims / 2, rest / 2, dims / 2, rest / 2]);
-  const [gathered] = builder.node("Concat", [a, b, c, d], [{ dims: split.dims }], {
+  const [a, b, c, d] = splitColumns(builder, split, sizes);
+  const [swapped] = builder.node("Concat", [a, c, b, d], [{ dims: split.dims }], {
     attributes: { axis: -1 },
   });
-  return reshape(builder, gathered, [1, "tokens", heads * headDim]);
+  return reshape(builder, swapped, [1, "tokens", heads * headDim]);
 }
 
 /**
