@@ -12,14 +12,11 @@ import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-o
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { fitAdapter } from "../model/adapter/fit-adapter.ts";
-import { LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
 import { joinAdapterText } from "../text/adapter-text.ts";
 import { invocationInText } from "../text/invocation.ts";
-import { isUnchanged } from "../weights/base-changes.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
@@ -279,7 +276,7 @@ async function joinAdapter(
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
     const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
-    const draftDeltas = options.draftAdapter && (await draftsWith(options.draftAdapter, checkpoint));
+    const draftAdapter = options.draftAdapter && (await openLoraAdapter(options.draftAdapter));
     // While the model is loaded.
     const restored = adapter.restoreKeys();
     restored.catch(() => {}); // whoever awaits it is told
@@ -293,7 +290,7 @@ async function joinAdapter(
         deltas: adapter,
         lookAhead: options.lookAhead !== false && limits.maxInFlight > 1,
         lookAheadAfter: budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
-        draftDeltas,
+        draftAdapter,
       },
       close() {
         provider.close();
@@ -304,17 +301,6 @@ async function joinAdapter(
     provider.close();
     throw asBundleError(error);
   }
-}
-
-/** @throws TacetError bad_adapter, unsupported_adapter if it is not this base model's */
-async function draftsWith(folder: FileTree, checkpoint: Checkpoint): Promise<LocalLora> {
-  const adapter = await openLoraAdapter(folder);
-  const fitted = await fitAdapter(adapter, checkpoint);
-  if (isUnchanged(fitted.changes)) return new LocalLora(fitted);
-  // They would be the private model's too: it runs on the same graph.
-  throw new TacetError("unsupported_adapter", "the draft adapter changes more than linear modules", {
-    hint: "draft with an adapter that has LoRA matrices alone, or without one",
-  });
 }
 
 /** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */

@@ -2,8 +2,6 @@
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { LocalLora } from "../../model/adapter/local-lora.ts";
 import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
@@ -16,7 +14,7 @@ import {
 } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
-import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
@@ -99,8 +97,8 @@ export async function openLocal(
 ): Promise<OpenedModel> {
   collectLessOften();
   const local =
-    options.adapter === undefined ? undefined : await openLocalLora(base, options.adapter, signal);
-  const { deltas, checkpoint = base } = local ?? {};
+    options.adapter === undefined ? undefined : await openLocalAdapter(base, options.adapter, signal);
+  const { adapter, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
     const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
@@ -109,9 +107,9 @@ export async function openLocal(
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      deltas,
+      adapter,
     });
-    const kind = deltas === undefined ? "base" : "plaintext-adapter";
+    const kind = adapter === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
   } finally {
     progress.stop();
@@ -128,19 +126,20 @@ export function modelOptions({ threads, weights, weightsCache, contextLength }: 
   };
 }
 
-async function openLocalLora(
+/** An adapter that is here, and the base with what it changes about text. */
+export async function openLocalAdapter(
   base: Checkpoint,
   named: string,
   signal: AbortSignal,
 ): Promise<{
-  readonly deltas: LocalLora;
+  readonly adapter: LoraAdapter;
   readonly checkpoint: Checkpoint;
 }> {
   const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
   return {
-    deltas: new LocalLora(await fitAdapter(adapter, base)),
+    adapter,
     checkpoint: text === undefined ? base : withAdapterText(base, text),
   };
 }

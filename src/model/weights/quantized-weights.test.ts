@@ -178,7 +178,7 @@ describe("a product", () => {
           quantized: () => ({ tree, bits, codes: file.tensors.get("c")!, scales: file.tensors.get("s")! }),
         },
         {
-          ...{ groupAt: new Map(), pairable: new Set(), loras: new Map() },
+          ...{ groupAt: new Map(), pairable: new Set(), loras: new Set() },
           changes: new ChangesInUse(NO_CHANGES),
         },
       );
