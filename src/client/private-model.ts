@@ -22,6 +22,7 @@ import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { checkGroups } from "./check-groups.ts";
+import { type LocalAdapter, openLocalAdapter } from "./local-adapter.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
@@ -71,16 +72,27 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
 
 export interface SharedModelsOptions extends BaseModelOptions {
-  /** At least one. */
+  /** Adapters that providers have. At least one, or one of `localAdapters`. */
   readonly adapters: readonly AdapterOptions[];
+  /** Folders, in the PEFT layout, of adapters that the user holds: nobody is asked for these. */
+  readonly localAdapters?: readonly FileTree[] | undefined;
   /** Also the base model alone. */
   readonly withBase?: boolean | undefined;
 }
 
-/** Private models on one base model in memory. */
+/** A model with an adapter that the user holds. */
+export interface LocalModel {
+  readonly model: CausalLm;
+  /** The base model with what the adapter changes about text. */
+  readonly checkpoint: Checkpoint;
+}
+
+/** Models on one base model in memory. */
 export interface SharedModels {
   /** In the order of the adapters. */
   readonly models: readonly PrivateModel[];
+  /** In the order of the local adapters. */
+  readonly localModels: readonly LocalModel[];
   /** Where it was asked for. */
   readonly base?: CausalLm;
   readonly checkpoint: Checkpoint;
@@ -122,6 +134,7 @@ export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = { ...BASE_OPTIONS, .
 const SHARED_OPTIONS: OptionTypes<SharedModelsOptions> = {
   ...BASE_OPTIONS,
   adapters: "list",
+  localAdapters: "list",
   withBase: "boolean",
 };
 
@@ -190,7 +203,7 @@ export async function openPrivateModel(platform: Platform, options: ConnectOptio
 }
 
 /**
- * As {@link openPrivateModel} for several adapters, of one provider or several, with one base model in memory.
+ * As {@link openPrivateModel} for several adapters, of one provider or several, or here, with one base model in memory.
  * @throws as openPrivateModel, and RangeError without an adapter
  */
 export async function openPrivateModels(
@@ -205,19 +218,25 @@ export async function openPrivateModels(
 }
 
 async function openAll(platform: Platform, options: SharedModelsOptions): Promise<SharedModels> {
-  const { adapters, base, withBase = false } = options;
-  if (adapters.length === 0) throw new RangeError("there is no adapter to connect to");
+  const { adapters, localAdapters = [], base, withBase = false } = options;
+  if (adapters.length + localAdapters.length === 0) throw new RangeError("there is no adapter");
   const checkpoint = "config" in base ? base : await openCheckpoint(base);
   const joined: JoinedAdapter[] = [];
   try {
-    const inputGroups = inputGroupsOf(checkpoint);
-    const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-    for (const each of adapters)
-      joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, baseFingerprint }));
+    const local: LocalAdapter[] = [];
+    for (const folder of localAdapters) local.push(await openLocalAdapter(folder, checkpoint));
+    if (adapters.length > 0) {
+      const inputGroups = inputGroupsOf(checkpoint);
+      const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+      for (const each of adapters)
+        joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, baseFingerprint }));
+    }
     const loaded = await loadShared(platform, checkpoint, options, [
       ...joined.map(({ use }) => use),
+      ...local.map(({ adapter }) => ({ adapter })),
       ...(withBase ? [{}] : []),
     ]);
+    const others = loaded.slice(joined.length);
     await Promise.all(joined.map(({ restored }) => restored));
     const models = joined.map((each, i): PrivateModel => {
       const { adapter, provider, bundle } = each;
@@ -230,11 +249,14 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
     });
     return {
       models,
-      ...(withBase ? { base: loaded[joined.length] } : {}),
+      localModels: local.map((each, i) => ({ model: others[i], checkpoint: each.checkpoint })),
+      ...(withBase ? { base: others[local.length] } : {}),
       checkpoint,
       async close() {
-        await Promise.all(models.map((model) => model.close()));
-        await loaded[joined.length]?.dispose();
+        await Promise.all([
+          ...models.map((model) => model.close()),
+          ...others.map((model) => model.dispose()),
+        ]);
       },
     };
   } catch (error) {

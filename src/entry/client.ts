@@ -27,6 +27,7 @@ export {
   type AdapterOptions,
   type BaseModelOptions,
   type ConnectOptions as PrivateModelOptions,
+  type LocalModel,
   openPrivateModel,
   openPrivateModels,
   type PrivateModel,

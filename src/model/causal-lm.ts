@@ -281,9 +281,7 @@ export class CausalLm {
       cache: { ...cacheShape, maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const looksAhead = uses.some(
-      ({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false,
-    );
+    const looksAhead = uses.some(({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false);
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
     const adapters = uses.flatMap(({ adapter, draftAdapter }) => [adapter, draftAdapter]);
     const loras = adaptedPlaces(

@@ -1,8 +1,9 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
+import { openLocalAdapter } from "../../client/local-adapter.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
-import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
+import { CausalLm } from "../../model/causal-lm.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import {
@@ -12,9 +13,7 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
-import { readAdapterText } from "../../text/adapter-text.ts";
-import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
-import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
@@ -97,7 +96,9 @@ export async function openLocal(
 ): Promise<OpenedModel> {
   collectLessOften();
   const local =
-    options.adapter === undefined ? undefined : await openLocalAdapter(base, options.adapter, signal);
+    options.adapter === undefined
+      ? undefined
+      : await openLocalAdapter(await adapterFolder(options.adapter, signal), base);
   const { adapter, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
@@ -126,22 +127,8 @@ export function modelOptions({ threads, weights, weightsCache, contextLength }: 
   };
 }
 
-/** An adapter that is here, and the base with what it changes about text. */
-export async function openLocalAdapter(
-  base: Checkpoint,
-  named: string,
-  signal: AbortSignal,
-): Promise<{
-  readonly adapter: LoraAdapter;
-  readonly checkpoint: Checkpoint;
-}> {
-  const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
-  const adapter = await openLoraAdapter(tree);
-  const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
-  return {
-    adapter,
-    checkpoint: text === undefined ? base : withAdapterText(base, text),
-  };
+export async function adapterFolder(named: string, signal: AbortSignal): Promise<FileTree> {
+  return nodeFileTree(await modelFolder(named, "adapter", signal));
 }
 
 /** The public adapter that drafts. */
@@ -149,9 +136,7 @@ export async function draftFolder(
   { draftAdapter }: SourceOptions,
   signal: AbortSignal,
 ): Promise<FileTree | undefined> {
-  return draftAdapter === undefined
-    ? undefined
-    : nodeFileTree(await modelFolder(draftAdapter, "adapter", signal));
+  return draftAdapter === undefined ? undefined : await adapterFolder(draftAdapter, signal);
 }
 
 export const RECONNECT_SECONDS = 10;
