@@ -15,6 +15,10 @@ export interface BenchOptions {
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
+  /** Of engines these alone. */
+  readonly only?: readonly string[];
+  /** How often each engine has its turn. */
+  readonly rounds?: number;
   /** How large models hold their weights. */
   readonly weights?: "original" | "int8" | "int4";
 }
