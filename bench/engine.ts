@@ -15,10 +15,10 @@ import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { seededGguf } from "../tools/gguf/seeded-gguf.ts";
 import { writeGguf } from "../tools/gguf/write-gguf.ts";
-import { EngineProcess } from "./engine/engine-process.ts";
+import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
 import { installLlama } from "./engine/llama-package.ts";
-import { type EngineResult, reportEngines } from "./engine/report.ts";
+import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./large/seeded-model.ts";
 import { peakMemory, startProvider } from "./provider-process.ts";
@@ -49,6 +49,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const cleanUp: (() => unknown)[] = [];
   try {
     const { source, providerPid } = await prepare(folders, names, options, cleanUp);
+    if (options.profile) return await profileCase(each, folders, names, source, options.quick);
     const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 8 : 4);
     const results = new Map<EngineName, EngineResult>();
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
@@ -67,6 +68,24 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }
+}
+
+/** llama.cpp has no such profile. */
+async function profileCase(
+  each: LargeCase,
+  { shape }: SeededFolders,
+  names: readonly EngineName[],
+  source: EngineSource,
+  quick: boolean,
+): Promise<Section> {
+  const { short, steps } = quick ? QUICK_LENGTHS : LENGTHS;
+  const ids = seededIds(short + steps, shape.vocab);
+  const bodies: string[] = [];
+  for (const name of names) {
+    if (name === "llama") continue;
+    bodies.push(reportProfile(name, await profile(name, source, ids.slice(0, short), ids.slice(short))));
+  }
+  return { title: `${each.shape}, ${shape.layers} layers: where the time goes`, body: bodies.join("\n\n") };
 }
 
 const inPairs = ([first, ...others]: readonly EngineName[]) =>

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { Order, Reply } from "./child.ts";
 import type { EngineName, EngineSource } from "./engines.ts";
+import type { PhaseProfile } from "./profile.ts";
 
 const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
 
@@ -20,7 +21,7 @@ export class EngineProcess {
   }
 
   static async load(name: EngineName, source: EngineSource): Promise<EngineProcess> {
-    const child = fork(CHILD, [], { execArgv: ["--import", "tsx"], serialization: "advanced" });
+    const child = start();
     try {
       const { ms } = await ask(child, { kind: "load", name, source });
       return new EngineProcess(name, child, ms);
@@ -47,6 +48,23 @@ export class EngineProcess {
     this.#child.kill("SIGKILL");
   }
 }
+
+/** Where the time of a prompt and of steps goes, in a separate process. */
+export async function profile(
+  name: EngineName,
+  source: EngineSource,
+  prompt: readonly number[],
+  steps: readonly number[],
+): Promise<readonly PhaseProfile[]> {
+  const child = start();
+  try {
+    return (await ask(child, { kind: "profile", name, source, prompt, steps })).phases;
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+const start = () => fork(CHILD, [], { execArgv: ["--import", "tsx"], serialization: "advanced" });
 
 async function ask<Kind extends Order["kind"]>(
   child: ChildProcess,

@@ -6,6 +6,7 @@ import { quantiles } from "../large/measure-modes.ts";
 import { type LargeCase, parametersOf } from "../large/seeded-model.ts";
 import type { EngineFacts, EngineName } from "./engines.ts";
 import { LLAMA_PACKAGE } from "./llama-package.ts";
+import type { PhaseProfile } from "./profile.ts";
 
 /** Milliseconds of each step and prompt, bytes. */
 export interface EngineResult {
@@ -82,6 +83,30 @@ export function reportEngines(
     title: `${each.shape}, ${shape.layers} layers`,
     body: [what.join(" "), table, spread, ...more].join("\n\n"),
   };
+}
+
+export function reportProfile(name: EngineName, phases: readonly PhaseProfile[]): string {
+  return phases
+    .map(({ phase, wallMs, runMs, runs, operators }) => {
+      const inOperators = operators.reduce((sum, { ms }) => sum + ms, 0);
+      const row = (what: string, calls: string, ms: number) => [
+        what,
+        calls,
+        ms.toFixed(3),
+        `${((100 * ms) / wallMs).toFixed(1)} %`,
+      ];
+      const table = markdownTable(
+        ["operator", "calls", "ms", "share"],
+        [
+          ...operators.map(({ name, calls, ms }) => row(name, calls.toFixed(0), ms)),
+          row("in runs, outside operators", "", runMs - inOperators),
+          row("outside runs", "", wallMs - runMs),
+        ],
+      );
+      const pass = `${formatMs(wallMs)}, ${significant(runs)} runs of sessions, profiled`;
+      return `${TITLES[name]}, ${phase}: ${pass}\n\n${table}`;
+    })
+    .join("\n\n");
 }
 
 /** 12.3 ms (1.08×). */
