@@ -166,6 +166,7 @@ const EXPORTS: Record<string, Exported> = {
       "KeyLeft",
       "KeySource",
       "LineEstimate",
+      "LocalModel",
       "MessageSocket",
       "OnnxModel",
       "Platform",

@@ -46,8 +46,8 @@ export function registerServe(program: Command, signal: AbortSignal): void {
       `
 The model has the adapter's name: what is asked of it is asked privately. With
 --model several adapters on one base model are served at once, each under its
-name, from one or several providers; the base is in memory once. So are they with
-adapters that you have here (--adapter): nobody is asked for these.
+name, from one or several providers; the base is in memory once. Adapters that
+you have here (--adapter) are served beside them: nobody is asked for these.
 Without --base, --provider and --adapter a provider is started here, with the
 embedded law adapter. Prints "listening on URL"; Ctrl-C stops it, after what is being
 answered. docs/openai.md says what is supported, with examples.
