@@ -112,7 +112,8 @@ function shown({
 
 function sideFacts({ checkpoint, weights }: Side): object {
   const { label } = checkpoint.tree;
-  const infos = checkpoint.names.map((name) => checkpoint.tensor(name));
+  const { names, tensor } = checkpoint.files ?? checkpoint;
+  const infos = names.map((name) => tensor(name));
   return {
     from: label,
     storedAs: checkpoint.storedAs ?? [...new Set(infos.map(({ dtype }) => dtype))].sort().join(", "),

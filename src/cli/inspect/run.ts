@@ -97,8 +97,12 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
   let weightBytes = 0;
   const dtypes = new Set<string>();
   for (const name of checkpoint.names) {
-    const { shape, bytes, dtype } = checkpoint.tensor(name);
+    const { shape } = checkpoint.tensor(name);
     parameters += shape.reduce((product, length) => product * length, 1);
+  }
+  const files = checkpoint.files ?? checkpoint;
+  for (const name of files.names) {
+    const { bytes, dtype } = files.tensor(name);
     weightBytes += bytes;
     dtypes.add(dtype);
   }
@@ -112,7 +116,7 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
     parameters,
     weightBytes,
     dtypes: [...dtypes].sort(),
-    tensors: checkpoint.names.length,
+    tensors: files.names.length,
     tokenizer,
     ...(check ? { weightsFinite: true } : {}),
     config: outlineOf(decoder),

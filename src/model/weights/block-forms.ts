@@ -1,6 +1,7 @@
 /** Which form each matrix of a model is rounded to. */
 
-import { type BlockForm, type BlockSize, sameForm } from "../../weights/quantize-blocks.ts";
+import { joinForms } from "../../weights/join-forms.ts";
+import type { BlockForm, BlockSize } from "../../weights/quantize-blocks.ts";
 import { type Matrix, rowsOf, type StoredTensor, type WeightFormat } from "./weight-source.ts";
 
 /**
@@ -47,7 +48,7 @@ export function chooseForms(
 function storedForm(parts: readonly StoredTensor[]): BlockForm | undefined {
   const forms = parts.flatMap(({ info: { rounded } }) => (rounded ? [rounded.form] : []));
   if (forms.length < parts.length || forms.length === 0) return undefined;
-  return forms.every((form) => sameForm(form, forms[0])) ? forms[0] : WIDEST;
+  return joinForms(forms);
 }
 
 function widen(matrices: readonly StoredMatrix[], forms: (BlockForm | undefined)[]): void {
@@ -60,8 +61,6 @@ function widen(matrices: readonly StoredMatrix[], forms: (BlockForm | undefined)
     if (storedForm(matrices[i].parts) === undefined) forms[i] = roundedForm(matrices[i].matrix, 8);
   }
 }
-
-const WIDEST: BlockForm = { bits: 8, block: 32 };
 
 function roundedForm({ inFeatures }: Matrix, bits: 4 | 8): BlockForm {
   return { bits, block: blockFor(inFeatures) };
