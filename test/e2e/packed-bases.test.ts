@@ -13,7 +13,15 @@ import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { toFloat16 } from "../../src/weights/float16.ts";
 import { widenF16 } from "../../src/weights/safetensors.ts";
 import { editSafetensors } from "../support/edit-safetensors.ts";
-import { goldenFolder, goldenModel, goldenOf, temporaryFolder, type TestModel } from "../support/models.ts";
+import {
+  goldenFolder,
+  goldenModel,
+  goldenOf,
+  temporaryFolder,
+  type TestModel,
+  testModel,
+} from "../support/models.ts";
+import { goldenHfFolder, goldenHfNames } from "../support/golden-hf.ts";
 import { type PackingOptions, writePacked } from "../support/packed-folder.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 
@@ -87,6 +95,19 @@ describe.each(CASES)("%s", (_, options) => {
   );
 });
 
+describe("a packed model of every family", () => {
+  it.each(goldenHfNames().filter((name) => name.startsWith("tiny/")))("%s", async (name) => {
+    const options = { method: "gptq", groupSize: -1 } as const;
+    const base = goldenHfFolder(name);
+    const { packed, numbers } = await writePacked(base, fresh(), options);
+    expect(distance(await logitsOf(packed), await logitsOf(numbers))).toBeLessThan(0.05);
+    const [copy, original] = await Promise.all(
+      [packed, base].map((path) => openCheckpoint(nodeFileTree(path)).then(vectorsFingerprint)),
+    );
+    expect(copy).toEqual(original);
+  });
+});
+
 describe("an adapter for the original", () => {
   const NAME = "llama-f32";
   let test: TestModel;
@@ -109,10 +130,15 @@ describe("an adapter for the original", () => {
     return { model, notices };
   }
 
-  /** Changes tensors of a folder's file. */
-  function change(base: string, edit: Parameters<typeof editSafetensors>[1]): void {
+  /** As smoothing does, but for the matrix behind it. */
+  function halveNorms(base: string): void {
     const path = join(base, "model.safetensors");
-    writeFileSync(path, editSafetensors(readFileSync(path), edit));
+    const edited = editSafetensors(readFileSync(path), ({ tensors }) => {
+      const norm = tensors.find(({ name }) => name === "model.layers.0.input_layernorm.weight")!;
+      const values = widenF16(new Uint16Array(new Uint8Array(norm.data).buffer));
+      norm.data = bytesOf(toFloat16(values.map((w) => w / 2)));
+    });
+    writeFileSync(path, edited);
   }
 
   it.each(CASES)("is served to %s, as if it were applied here", async (_, options) => {
@@ -142,15 +168,31 @@ describe("an adapter for the original", () => {
 
   it("is not served to a copy whose norms were divided by scales, as AWQ does", async () => {
     const { packed } = await writePacked(goldenFolder(NAME), fresh(), { method: "awq", groupSize: 32 });
-    change(packed, ({ tensors }) => {
-      const norm = tensors.find(({ name }) => name === "model.layers.0.input_layernorm.weight")!;
-      norm.data = bytesOf(
-        toFloat16(
-          widenF16(new Uint16Array(new Uint8Array(norm.data).buffer)).map((w, i) => w / (1 + (i % 3))),
-        ),
-      );
+    halveNorms(packed);
+    await expect(connect(packed)).rejects.toMatchObject({
+      code: "wrong_base_model",
+      hint: expect.stringMatching(/AWQ divides norms/),
     });
-    await expect(connect(packed)).rejects.toMatchObject({ code: "wrong_base_model" });
+  });
+
+  it("that was trained on such an AWQ copy is served to it, and not to the original", async () => {
+    const { packed } = await writePacked(goldenFolder(NAME), fresh(), { method: "awq", groupSize: 32 });
+    halveNorms(packed);
+    const own = testModel(await openCheckpoint(nodeFileTree(packed)), test.adapter);
+    const state = join(packed, "state");
+    await own.writeState(state);
+    const served = await startProvider(state);
+    const model = await openPrivateModel(nodePlatform(), {
+      base: own.checkpoint,
+      provider: served.url,
+      weightCache,
+    });
+    expect(model.base.knownBy).toBe("vectors");
+    await model.close();
+    const original = { base: test.checkpoint, provider: served.url };
+    await expect(openPrivateModel(nodePlatform(), original)).rejects.toMatchObject({
+      code: "wrong_base_model",
+    });
   });
 
   it("is not served to an original of which only a matrix is another: that is known by all its weights", async () => {

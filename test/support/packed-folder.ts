@@ -10,6 +10,7 @@ import { describeDecoder } from "../../src/model/architectures/registry.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { toFloat16 } from "../../src/weights/float16.ts";
+import { textModuleName } from "../../src/weights/text-module-name.ts";
 import {
   encodeSafetensors,
   readTensorF32,
@@ -184,7 +185,10 @@ export async function writePacked(
     const info = checkpoint.tensor(name);
     const values = await readTensorF32(checkpoint.tree, info);
     const module = name.replace(/\.weight$/, "");
-    if (!modules.has(module) || except?.test(module) || name.endsWith(".bias")) {
+    const isPacked = modules.has(module) || modules.has(textModuleName(name).replace(/\.weight$/, ""));
+    // Quantizers leave out what does not fill words.
+    const isWhole = info.shape.every((size) => size % 8 === 0);
+    if (!isPacked || !isWhole || except?.test(module) || name.endsWith(".bias")) {
       const half = { name, dtype: "F16" as const, shape: info.shape, data: bytesOf(toFloat16(values)) };
       packed.push(half);
       numbers.push(half);

@@ -58,7 +58,7 @@ async function* quantizedRows(
   onRead: (bytes: number) => void,
 ): AsyncIterable<QuantizedRows> {
   const { rounded } = part.info;
-  if (rounded && sameForm(joinForms([rounded.form, form]), form)) {
+  if (rounded && !storedInOut && sameForm(joinForms([rounded.form, form]), form)) {
     yield* rowsInSteps(part.info, columns, onRead, async (first, count) =>
       convertRows(await rounded.readRows(first, count), columns, rounded.form, form),
     );

@@ -26,10 +26,15 @@ export interface PackedFormat {
  * @returns undefined: neither GPTQ nor AWQ
  * @throws TacetError unsupported_model naming the field, for layouts that are not read
  */
-export function packedFormat({ quantization_config: field }: JsonRecord): PackedFormat | undefined {
+export function packedFormat({
+  quantization_config: field,
+  model_type: family,
+}: JsonRecord): PackedFormat | undefined {
   if (!isRecord(field)) return undefined;
   const { quant_method: method } = field;
   if (method !== "gptq" && method !== "awq") return undefined;
+  // Its matrices are stored (in, out), and come out of such files turned.
+  if (family === "gpt2") throw refusal("quant_method", method, "quantized files of GPT-2 are not");
   const bits = field.bits ?? field.w_bit;
   if (bits !== 4 && !(bits === 8 && method === "gptq")) {
     throw refusal("bits", bits, method === "gptq" ? "4 and 8 are read" : "4 is read");
