@@ -94,7 +94,7 @@ function ownEngine(model: CausalLm): Pick<Engine, "prompt" | "step"> {
   return {
     async prompt(ids) {
       cache?.dispose();
-      cache = model.newCache(CONTEXT_TOKENS);
+      cache = model.newCache();
       await model.forward(ids, cache);
     },
     async step(id) {
