@@ -1,6 +1,6 @@
-// What a user would run instead: llama.cpp, beside our engine in plaintext and private, for published models' shapes
-// with seeded weights. All are loaded, each in a separate process, and take turns, so that a neighbour on the machine
-// hits all alike.
+// What a user would run instead, llama.cpp, beside our engine in plaintext and private, for published models' shapes with
+// seeded weights. All are loaded, each in a separate process, and take turns, so that a neighbour on the machine hits all
+// alike.
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,12 +15,13 @@ import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { seededGguf } from "../tools/gguf/seeded-gguf.ts";
 import { writeGguf } from "../tools/gguf/write-gguf.ts";
+import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
 import { installLlama } from "./engine/llama-package.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
 import type { BenchOptions, Section } from "./harness.ts";
-import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./large/seeded-model.ts";
+import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seeded-model.ts";
 import { peakMemory, startProvider } from "./provider-process.ts";
 
 /** Tokens of the prompts, and steps that follow the short one. */
@@ -32,6 +33,8 @@ const LONG_ROUNDS = 3;
 const PAUSE_MS = 100;
 /** The shape that runs without --full, and those whose models fit into memory all at once. */
 const SMALL = "qwen2.5-0.5b";
+/** The rest is asked for with --only. */
+const DEFAULT_ENGINES: readonly EngineName[] = ["llama", "graph", "lora", "private"];
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   const chosen = CASES.filter(({ shape }) =>
@@ -45,10 +48,13 @@ export async function run(options: BenchOptions): Promise<Section[]> {
 
 async function runCase(each: LargeCase, options: BenchOptions): Promise<Section> {
   const folders = seededFolders(each, options.quick ? each.smallLayers : undefined);
-  const names = ENGINES.filter((name) => options.only?.includes(name) ?? true);
+  const only: readonly string[] = options.only ?? DEFAULT_ENGINES;
+  const unknown = only.find((name) => !ENGINES.some((known) => known === name));
+  if (unknown !== undefined) throw new Error(`no engine named ${unknown}, only ${ENGINES.join(", ")}`);
+  const names = ENGINES.filter((name) => only.includes(name));
   const cleanUp: (() => unknown)[] = [];
   try {
-    const { source, providerPid } = await prepare(folders, names, options, cleanUp);
+    const { source, provider } = await prepare(folders, names, options, cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
     const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 8 : 4);
     const results = new Map<EngineName, EngineResult>();
@@ -58,11 +64,10 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
         if (!results.has(result.name)) results.set(result.name, result);
       }
     }
-    const providerPeak = providerPid === undefined ? undefined : peakMemory(providerPid);
     return reportEngines(each, folders.shape, [...results.values()], {
       weights: source.weights,
       rounds,
-      providerPeak,
+      ...(provider && { provider: { ...provider, peak: peakMemory(provider.pid) } }),
       ...(options.quick ? QUICK_LENGTHS : LENGTHS),
     });
   } finally {
@@ -97,34 +102,53 @@ async function prepare(
   names: readonly EngineName[],
   options: BenchOptions,
   cleanUp: (() => unknown)[],
-): Promise<{ source: EngineSource; providerPid?: number }> {
+): Promise<{ source: EngineSource; provider: Serving | undefined }> {
   const gguf = join(dirname(base), "seeded-q4_0.gguf");
-  let source: EngineSource = { base, adapter, weights: options.weights ?? "int4", gguf, llama: "" };
-  let providerPid: number | undefined;
-  if (names.includes("private")) {
-    const checkpoint = await openCheckpoint(nodeFileTree(base));
-    const fitted = await fitAdapter(await openLoraAdapter(nodeFileTree(adapter)), checkpoint);
-    const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-    const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
-    cleanUp.push(() => rmSync(state, { recursive: true, force: true }));
-    const made = await createBundle({ adapter: "bench", baseFingerprint, ...fitted }, systemRandom);
-    await writeStateFolder(state, made);
-    const { child, url } = await startProvider(state);
-    cleanUp.push(() => child.kill());
-    providerPid = child.pid!;
-    source = { ...source, provider: { url, baseFingerprint } };
+  const source: EngineSource = { base, adapter, weights: options.weights ?? "int4", gguf, llama: "" };
+  const provider = names.includes("private") ? await serve(source, cleanUp) : undefined;
+  if (names.includes("llama") && !existsSync(gguf)) {
+    console.error(`making ${gguf} …`);
+    mkdirSync(dirname(gguf), { recursive: true });
+    writeGguf(gguf, seededGguf(shape));
   }
-  if (names.includes("llama")) {
-    source = { ...source, llama: installLlama() };
-    if (!existsSync(gguf)) {
-      console.error(`making ${gguf} …`);
-      mkdirSync(dirname(gguf), { recursive: true });
-      writeGguf(gguf, seededGguf(shape));
-    }
-    await readThrough(gguf);
-  }
+  const llama = names.includes("llama") ? installLlama() : "";
   if (names.some((name) => name !== "llama")) (await EngineProcess.load("graph", source)).kill();
-  return { source, ...(providerPid === undefined ? {} : { providerPid }) };
+  if (names.includes("llama")) await readThrough(gguf);
+  return { source: { ...source, llama, ...(provider && { provider }) }, provider };
+}
+
+/** A provider in a separate process, and what it took to get there, once. */
+interface Serving {
+  readonly pid: number;
+  readonly url: string;
+  readonly baseFingerprint: Uint8Array;
+  readonly fingerprintMs: number;
+  readonly bundleMs: number;
+  readonly bundleBytes: number;
+}
+
+async function serve({ base, adapter }: EngineSource, cleanUp: (() => unknown)[]): Promise<Serving> {
+  const checkpoint = await openCheckpoint(nodeFileTree(base));
+  const fitted = await fitAdapter(await openLoraAdapter(nodeFileTree(adapter)), checkpoint);
+  const start = performance.now();
+  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  const fingerprinted = performance.now();
+  const made = await createBundle({ adapter: "bench", baseFingerprint, ...fitted }, systemRandom);
+  const bundleMs = performance.now() - fingerprinted;
+  const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
+  cleanUp.push(() => rmSync(state, { recursive: true, force: true }));
+  await writeStateFolder(state, made);
+  const { child, url } = await startProvider(state);
+  cleanUp.push(() => child.kill());
+  const bundleBytes = made.bundle.length;
+  return {
+    pid: child.pid!,
+    url,
+    baseFingerprint,
+    fingerprintMs: fingerprinted - start,
+    bundleMs,
+    bundleBytes,
+  };
 }
 
 async function readThrough(path: string): Promise<void> {
@@ -150,36 +174,41 @@ async function measureInTurns(
       console.error(`loading ${name} …`);
       engines.push(await EngineProcess.load(name, source));
     }
-    const times = engines.map(() => ({ short: [] as number[], long: [] as number[], steps: [] as number[] }));
-    // New code is slow until V8 has compiled it; memory is touched for the first time.
-    for (const engine of engines) await engine.turn(ids.slice(0, lengths.short), steps);
+    const short = ids.slice(0, lengths.short);
+    // New code is slow until V8 has compiled it, and memory is touched for the first time: these do not count.
+    const first: Turn[] = [];
+    for (const engine of engines) first.push(await engine.turn(short, steps, wantsLogits(engine.name)));
+    const turns: Turn[][] = engines.map(() => []);
+    const long: number[][] = engines.map(() => []);
     for (let round = 0; round < rounds; round++) {
       // Who goes first changes every time.
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
         await pause();
-        const short = await engines[at].turn(ids.slice(0, lengths.short), steps);
-        times[at].short.push(short.prompt);
-        times[at].steps.push(...short.steps);
+        turns[at].push(await engines[at].turn(short, steps));
       }
     }
     for (let round = 0; round < Math.min(rounds, LONG_ROUNDS); round++) {
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
         await pause();
-        times[at].long.push((await engines[at].turn(ids.slice(0, lengths.long), [])).prompt);
+        long[at].push((await engines[at].turn(ids.slice(0, lengths.long), [])).prompt);
       }
     }
     const results: EngineResult[] = [];
     for (const [i, engine] of engines.entries()) {
       const { peak, facts } = await engine.end();
-      results.push({ name: engine.name, loadMs: engine.loadMs, peak, facts, ...times[i] });
+      const { name, loadMs } = engine;
+      results.push({ name, loadMs, peak, facts, first: first[i], turns: turns[i], long: long[i] });
     }
     return results;
   } finally {
     for (const engine of engines) engine.kill();
   }
 }
+
+/** What is private is held against the same adapter in plaintext. */
+const wantsLogits = (name: EngineName) => name === "lora" || name === "private";
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { benchCache } from "../large/seeded-model.ts";
+import { benchCache } from "../seeded-model.ts";
 
 export const LLAMA_PACKAGE = "node-llama-cpp@3.22.1";
 

@@ -51,7 +51,7 @@ export async function profileEngine(
     const sessions = profileSessions(folder, () => phase);
     const engine = await open();
     const wall = new Map<string, number[]>();
-    const during = async (name: string, work: () => Promise<void>) => {
+    const during = async (name: string, work: () => Promise<unknown>) => {
       await engine.rest();
       phase = name;
       const start = performance.now();

@@ -2,18 +2,20 @@
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import type { Shape } from "../../tools/checkpoint/shapes.ts";
 import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";
-import { quantiles } from "../large/measure-modes.ts";
-import { type LargeCase, parametersOf } from "../large/seeded-model.ts";
-import type { EngineFacts, EngineName } from "./engines.ts";
+import { type LargeCase, parametersOf } from "../seeded-model.ts";
+import type { Turn } from "./child.ts";
+import type { Counters, EngineFacts, EngineName } from "./engines.ts";
 import { LLAMA_PACKAGE } from "./llama-package.ts";
 import type { PhaseProfile } from "./profile.ts";
 
-/** Milliseconds of each step and prompt, bytes. */
+/** Milliseconds and bytes. */
 export interface EngineResult {
   readonly name: EngineName;
   readonly loadMs: number;
-  readonly steps: readonly number[];
-  readonly short: readonly number[];
+  /** The turn that does not count. */
+  readonly first: Turn;
+  readonly turns: readonly Turn[];
+  /** Of each long prompt. */
   readonly long: readonly number[];
   readonly peak: number;
   readonly facts: EngineFacts;
@@ -24,13 +26,19 @@ interface RunFacts {
   readonly rounds: number;
   readonly short: number;
   readonly long: number;
-  readonly providerPeak: number | undefined;
+  readonly provider?: {
+    readonly peak: number;
+    readonly fingerprintMs: number;
+    readonly bundleMs: number;
+    readonly bundleBytes: number;
+  };
 }
 
 const TITLES: Readonly<Record<EngineName, string>> = {
   llama: "llama.cpp, Q4_0, head Q8_0",
   graph: "Tacet, the base in one graph",
   lora: "Tacet, LoRA inside the graph",
+  cut: "Tacet, LoRA at a private run's cuts",
   private: "**Tacet, private**",
 };
 
@@ -42,47 +50,117 @@ export function reportEngines(
 ): Section {
   const reference = results.find(({ name }) => name === "llama");
   const table = markdownTable(
-    [
-      "",
-      "a token",
-      `prompt of ${run.short}`,
-      `prompt of ${run.long}`,
-      "peak memory",
-      "load, to the first token",
-    ],
+    ["", "a token", `prompt of ${run.short}`, `prompt of ${run.long}`, "peak memory", "load"],
     results.map((result) => [
       TITLES[result.name],
-      withRatio(result.steps, reference?.steps),
-      withRatio(result.short, reference?.short),
+      withRatio(stepsOf(result), reference && stepsOf(reference)),
+      withRatio(promptsOf(result), reference && promptsOf(reference)),
       withRatio(result.long, reference?.long),
       formatBytes(result.peak),
       formatMs(result.loadMs),
     ]),
   );
   const spread = markdownTable(
-    ["a token", "10 %", "median", "90 %"],
-    results.map(({ name, steps }) => [TITLES[name], ...quantiles(steps).map(formatMs)]),
+    ["a token", "10 %", "median", "90 %", "in the model", "before waiting", "waiting"],
+    results.map((result) => [
+      TITLES[result.name],
+      ...quantiles(stepsOf(result)).map(formatMs),
+      ...(["modelMs", "beginMs", "waitMs"] as const).map((part) => {
+        const ms = perStep(result, part);
+        return ms === undefined ? "" : formatMs(ms);
+      }),
+    ]),
   );
   const what = [
     `${significant(parametersOf(shape) / 1e9)} billion parameters, our weights ${run.weights}; ${each.modules.join(", ")}`,
     `adapted at rank ${each.rank}. Medians of ${run.rounds} rounds of turns; in brackets, times llama.cpp`,
-    `(${LLAMA_PACKAGE}). A token: behind a prompt of ${run.short}. Load: the second one, files in memory.`,
+    `(${LLAMA_PACKAGE}, Q4_0, head Q8_0). A token: behind a prompt of ${run.short}. Load: the second one, files in`,
+    "memory, up to the first token.",
   ];
-  const { idleMsPerToken } = results.find(({ name }) => name === "private")?.facts ?? {};
-  const more = [
-    ...(idleMsPerToken === undefined
-      ? []
-      : [
-          `Masks are made in idle time, before each prompt and each run of steps: ${formatMs(idleMsPerToken)} a token.`,
-        ]),
-    ...(run.providerPeak === undefined
-      ? []
-      : [`Peak memory of the provider: ${formatBytes(run.providerPeak)}.`]),
+  const privately = results.find(({ name }) => name === "private");
+  const openly = results.find(({ name }) => name === "lora");
+  const facts = [
+    ...(privately ? privateFacts(privately) : []),
+    ...(privately && openly ? differences(privately.first.logits, openly.first.logits) : []),
+    ...(run.provider ? providerFacts(run.provider) : []),
   ];
   return {
     title: `${each.shape}, ${shape.layers} layers`,
-    body: [what.join(" "), table, spread, ...more].join("\n\n"),
+    body: [
+      what.join(" "),
+      table,
+      spread,
+      ...(facts.length > 0 ? [markdownTable(["what", "measured"], facts)] : []),
+    ].join("\n\n"),
   };
+}
+
+function privateFacts(result: EngineResult): [string, string][] {
+  const { groups = 0, vectorsPerKey = 0, idleMsPerToken = 0 } = result.facts;
+  const [up = 0, down = 0, exchanges = 0] = (["bytesUp", "bytesDown", "exchanges"] as const).map((name) =>
+    perStep(result, name),
+  );
+  const keys = result.turns.reduce((sum, { spent }) => sum + (spent.keys ?? 0), 0);
+  const keyBytes = result.turns.reduce((sum, { spent }) => sum + (spent.keyBytes ?? 0), 0);
+  const key =
+    keys === 0
+      ? "none came"
+      : `${formatBytes(keyBytes / keys)}, ${formatBytes(keyBytes / keys / vectorsPerKey)} a token`;
+  return [
+    [
+      "a private token",
+      `${formatBytes(up)} up, ${formatBytes(down)} down, ${groups} queries in ${significant(exchanges)} exchanges`,
+    ],
+    [`a key, for ${vectorsPerKey} tokens`, key],
+    ["masks of a token, made in idle time, not counted above", formatMs(idleMsPerToken)],
+  ];
+}
+
+function providerFacts(provider: NonNullable<RunFacts["provider"]>): [string, string][] {
+  const { peak, fingerprintMs, bundleMs, bundleBytes } = provider;
+  return [
+    ["peak memory of the provider", formatBytes(peak)],
+    [
+      "once: fingerprint of the base; making the bundle",
+      `${formatMs(fingerprintMs)}; ${formatMs(bundleMs)}, ${formatBytes(bundleBytes)}`,
+    ],
+  ];
+}
+
+/** Of the private logits from those with the same adapter in plaintext. */
+function differences(got: readonly Float32Array[], want: readonly Float32Array[]): [string, string][] {
+  let [largest, squares, count, same] = [0, 0, 0, 0];
+  for (const [i, logits] of want.entries()) {
+    for (let k = 0; k < logits.length; k++) {
+      const error = Math.abs(got[i][k] - logits[k]);
+      largest = Math.max(largest, error);
+      squares += error ** 2;
+    }
+    count += logits.length;
+    if (indexOfLargest(got[i]) === indexOfLargest(logits)) same++;
+  }
+  return [
+    [
+      "private logits against plaintext LoRA's, of a spread of about 2: largest change; root mean square",
+      `${significant(largest)}; ${significant(Math.sqrt(squares / count))}`,
+    ],
+    ["same likeliest token", `${same} of ${want.length}`],
+  ];
+}
+
+function indexOfLargest(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
+const stepsOf = ({ turns }: EngineResult) => turns.flatMap(({ steps }) => steps);
+const promptsOf = ({ turns }: EngineResult) => turns.map(({ prompt }) => prompt);
+
+/** Undefined where the engine does not count it. */
+function perStep(result: EngineResult, name: keyof Counters): number | undefined {
+  if (result.turns[0]?.spent[name] === undefined) return undefined;
+  return result.turns.reduce((sum, { spent }) => sum + (spent[name] ?? 0), 0) / stepsOf(result).length;
 }
 
 export function reportProfile(name: EngineName, phases: readonly PhaseProfile[]): string {
@@ -114,6 +192,11 @@ function withRatio(samples: readonly number[], reference: readonly number[] | un
   const middle = median(samples);
   const ratio = reference === undefined ? "" : ` (${(middle / median(reference)).toFixed(2)}×)`;
   return `${formatMs(middle)}${ratio}`;
+}
+
+function quantiles(samples: readonly number[]): number[] {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return [0.1, 0.5, 0.9].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
 }
 
 const median = (samples: readonly number[]) => quantiles(samples)[1];
