@@ -18,7 +18,12 @@ export type BlockName = "F32" | "F16" | "Q4_0" | "Q8_0";
 
 export const BLOCKS: Readonly<Record<BlockName, BlockType>> = {
   F32: { id: 0, values: 1, bytes: 4, encode: (from, i, to) => to.setFloat32(4 * i, from[i], true) },
-  F16: { id: 1, values: 1, bytes: 2, encode: (from, i, to) => to.setUint16(2 * i, float16Bits(from[i]), true) },
+  F16: {
+    id: 1,
+    values: 1,
+    bytes: 2,
+    encode: (from, i, to) => to.setUint16(2 * i, float16Bits(from[i]), true),
+  },
   Q4_0: { id: 2, values: 32, bytes: 18, encode: encodeQ4_0 },
   Q8_0: { id: 8, values: 32, bytes: 34, encode: encodeQ8_0 },
 };
