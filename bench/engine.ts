@@ -19,6 +19,7 @@ import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
 import { installLlama } from "./engine/llama-package.ts";
+import { watchOthers } from "./engine/machine-load.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
 import type { BenchOptions, Section } from "./harness.ts";
 import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seeded-model.ts";
@@ -60,7 +61,8 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     const results = new Map<EngineName, EngineResult>();
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
     for (const group of each.shape === SMALL || names.length < 3 ? [names] : inPairs(names)) {
-      for (const result of await measureInTurns(group, source, folders.shape.vocab, rounds, options.quick)) {
+      const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
+      for (const result of await measureInTurns(group, source, folders.shape.vocab, how)) {
         if (!results.has(result.name)) results.set(result.name, result);
       }
     }
@@ -162,8 +164,7 @@ async function measureInTurns(
   names: readonly EngineName[],
   source: EngineSource,
   vocab: number,
-  rounds: number,
-  quick: boolean,
+  { rounds, quick, pids }: { rounds: number; quick: boolean; pids: readonly number[] },
 ): Promise<EngineResult[]> {
   const lengths = quick ? QUICK_LENGTHS : LENGTHS;
   const ids = seededIds(lengths.long + lengths.steps, vocab);
@@ -174,6 +175,7 @@ async function measureInTurns(
       console.error(`loading ${name} …`);
       engines.push(await EngineProcess.load(name, source));
     }
+    const others = watchOthers([process.pid, ...pids, ...engines.map(({ pid }) => pid)]);
     const short = ids.slice(0, lengths.short);
     // New code is slow until V8 has compiled it, and memory is touched for the first time: these do not count.
     const first: Turn[] = [];
@@ -195,11 +197,21 @@ async function measureInTurns(
         long[at].push((await engines[at].turn(ids.slice(0, lengths.long), [])).prompt);
       }
     }
+    const othersPart = others();
     const results: EngineResult[] = [];
     for (const [i, engine] of engines.entries()) {
       const { peak, facts } = await engine.end();
       const { name, loadMs } = engine;
-      results.push({ name, loadMs, peak, facts, first: first[i], turns: turns[i], long: long[i] });
+      results.push({
+        name,
+        loadMs,
+        peak,
+        facts,
+        othersPart,
+        first: first[i],
+        turns: turns[i],
+        long: long[i],
+      });
     }
     return results;
   } finally {

@@ -31,6 +31,10 @@ export class EngineProcess {
     }
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   async turn(prompt: readonly number[], steps: readonly number[], wantsLogits = false): Promise<Turn> {
     return await ask(this.#child, { kind: "turn", prompt, steps, wantsLogits });
   }

@@ -19,6 +19,8 @@ export interface EngineResult {
   readonly long: readonly number[];
   readonly peak: number;
   readonly facts: EngineFacts;
+  /** Of all processors' time, what other processes took while turns were measured. */
+  readonly othersPart: number;
 }
 
 interface RunFacts {
@@ -49,33 +51,41 @@ export function reportEngines(
   run: RunFacts,
 ): Section {
   const reference = results.find(({ name }) => name === "llama");
+  const columns = ["a token", `prompt of ${run.short}`, `prompt of ${run.long}`];
+  const times = (result: EngineResult, part: number) =>
+    [stepsOf, promptsOf, longOf].map((samplesOf) => {
+      const middle = quantile(samplesOf(result), part);
+      const ratio = reference ? ` (${(middle / quantile(samplesOf(reference), part)).toFixed(2)}×)` : "";
+      return `${formatMs(middle)}${ratio}`;
+    });
   const table = markdownTable(
-    ["", "a token", `prompt of ${run.short}`, `prompt of ${run.long}`, "peak memory", "load"],
+    ["median", ...columns, "peak memory", "load"],
     results.map((result) => [
       TITLES[result.name],
-      withRatio(stepsOf(result), reference && stepsOf(reference)),
-      withRatio(promptsOf(result), reference && promptsOf(reference)),
-      withRatio(result.long, reference?.long),
+      ...times(result, 0.5),
       formatBytes(result.peak),
       formatMs(result.loadMs),
     ]),
   );
-  const spread = markdownTable(
-    ["a token", "10 %", "median", "90 %", "in the model", "before waiting", "waiting"],
-    results.map((result) => [
-      TITLES[result.name],
-      ...quantiles(stepsOf(result)).map(formatMs),
-      ...(["modelMs", "beginMs", "waitMs"] as const).map((part) => {
-        const ms = perStep(result, part);
-        return ms === undefined ? "" : formatMs(ms);
-      }),
-    ]),
+  const undisturbed = markdownTable(
+    ["fastest tenth", ...columns],
+    results.map((result) => [TITLES[result.name], ...times(result, 0.1)]),
+  );
+  const parts = markdownTable(
+    ["a token, on the average", "in the model", "before waiting", "waiting"],
+    results
+      .filter(({ name }) => name !== "llama")
+      .map((result) => [
+        TITLES[result.name],
+        ...(["modelMs", "beginMs", "waitMs"] as const).map((part) => formatMs(perStep(result, part) ?? 0)),
+      ]),
   );
   const what = [
     `${significant(parametersOf(shape) / 1e9)} billion parameters, our weights ${run.weights}; ${each.modules.join(", ")}`,
     `adapted at rank ${each.rank}. Medians of ${run.rounds} rounds of turns; in brackets, times llama.cpp`,
     `(${LLAMA_PACKAGE}, Q4_0, head Q8_0). A token: behind a prompt of ${run.short}. Load: the second one, files in`,
-    "memory, up to the first token.",
+    "memory, up to the first token. The fastest tenth is what others on the machine disturb least: they took",
+    `${significant(100 * Math.max(...results.map(({ othersPart }) => othersPart)), 2)} % of the processors' time.`,
   ];
   const privately = results.find(({ name }) => name === "private");
   const openly = results.find(({ name }) => name === "lora");
@@ -89,7 +99,8 @@ export function reportEngines(
     body: [
       what.join(" "),
       table,
-      spread,
+      undisturbed,
+      parts,
       ...(facts.length > 0 ? [markdownTable(["what", "measured"], facts)] : []),
     ].join("\n\n"),
   };
@@ -156,6 +167,7 @@ function indexOfLargest(values: Float32Array): number {
 
 const stepsOf = ({ turns }: EngineResult) => turns.flatMap(({ steps }) => steps);
 const promptsOf = ({ turns }: EngineResult) => turns.map(({ prompt }) => prompt);
+const longOf = ({ long }: EngineResult) => long;
 
 /** Undefined where the engine does not count it. */
 function perStep(result: EngineResult, name: keyof Counters): number | undefined {
@@ -187,16 +199,6 @@ export function reportProfile(name: EngineName, phases: readonly PhaseProfile[])
     .join("\n\n");
 }
 
-/** 12.3 ms (1.08×). */
-function withRatio(samples: readonly number[], reference: readonly number[] | undefined): string {
-  const middle = median(samples);
-  const ratio = reference === undefined ? "" : ` (${(middle / median(reference)).toFixed(2)}×)`;
-  return `${formatMs(middle)}${ratio}`;
+function quantile(samples: readonly number[], part: number): number {
+  return samples.toSorted((a, b) => a - b)[Math.floor(part * (samples.length - 1))];
 }
-
-function quantiles(samples: readonly number[]): number[] {
-  const sorted = samples.toSorted((a, b) => a - b);
-  return [0.1, 0.5, 0.9].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
-}
-
-const median = (samples: readonly number[]) => quantiles(samples)[1];
