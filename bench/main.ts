@@ -30,6 +30,8 @@ const VERSUS: typeof BENCHES = { versus: () => import("./versus.ts") };
 
 // As the command line has it.
 collectLessOften();
+// The processes that benches have started end with them: that waits for "exit".
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(1));
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));

@@ -94,6 +94,8 @@ function difference(after: Counters, before: Counters): Counters {
   return Object.fromEntries(names.map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)]));
 }
 
+// The bench has ended, however it did.
+process.once("disconnect", () => process.exit());
 process.on("message", (order: Order) => {
   obey(order)
     .catch((error: Error): Reply => ({ kind: "failed", message: error.stack ?? error.message }))
