@@ -177,7 +177,7 @@ function perStep(result: EngineResult, name: keyof Counters): number | undefined
 
 export function reportProfile(name: EngineName, phases: readonly PhaseProfile[]): string {
   return phases
-    .map(({ phase, wallMs, runMs, runs, operators }) => {
+    .map(({ phase, wallMs, runMs, runs, operators, functions }) => {
       const inOperators = operators.reduce((sum, { ms }) => sum + ms, 0);
       const row = (what: string, calls: string, ms: number) => [
         what,
@@ -193,8 +193,13 @@ export function reportProfile(name: EngineName, phases: readonly PhaseProfile[])
           row("outside runs", "", wallMs - runMs),
         ],
       );
+      const share = ({ ms }: { ms: number }) => ms > 0.005 * wallMs;
+      const byFunction = markdownTable(
+        ["function of the main thread", "", "ms", "share"],
+        functions.filter(share).map(({ name, ms }) => row(name, "", ms)),
+      );
       const pass = `${formatMs(wallMs)}, ${significant(runs)} runs of sessions, profiled`;
-      return `${TITLES[name]}, ${phase}: ${pass}\n\n${table}`;
+      return `${TITLES[name]}, ${phase}: ${pass}\n\n${table}\n\n${byFunction}`;
     })
     .join("\n\n");
 }
