@@ -1,29 +1,15 @@
 // What a user would run instead, llama.cpp, beside our engine in plaintext and private, for published models' shapes with
 // seeded weights. All are loaded, each in a separate process, and take turns, so that a neighbour on the machine hits all
 // alike.
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { open } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { createBundle } from "../src/bundle/create-bundle.ts";
-import { writeStateFolder } from "../src/library/node-state-folder.ts";
-import { fitAdapter } from "../src/model/adapter/fit-adapter.ts";
-import { nodeFileTree } from "../src/platform/node.ts";
-import { systemRandom } from "../src/ring/random-source.ts";
-import { openCheckpoint } from "../src/weights/checkpoint.ts";
-import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
-import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
-import { seededGguf } from "../tools/gguf/seeded-gguf.ts";
-import { writeGguf } from "../tools/gguf/write-gguf.ts";
 import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
-import { installLlama } from "./engine/llama-package.ts";
 import { watchOthers } from "./engine/machine-load.ts";
+import { prepare } from "./engine/prepare.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
 import type { BenchOptions, Section } from "./harness.ts";
+import { peakMemory } from "./provider-process.ts";
 import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seeded-model.ts";
-import { peakMemory, startProvider } from "./provider-process.ts";
 
 /** Tokens of the prompts, and steps that follow the short one. */
 const LENGTHS = { short: 128, long: 1024, steps: 16 };
@@ -55,18 +41,17 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const names = ENGINES.filter((name) => only.includes(name));
   const cleanUp: (() => unknown)[] = [];
   try {
-    const { source, provider } = await prepare(folders, names, options, cleanUp);
+    const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
     const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 8 : 4);
-    const results = new Map<EngineName, EngineResult>();
+    const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
+    const results: EngineResult[] = [];
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
     for (const group of each.shape === SMALL || names.length < 3 ? [names] : inPairs(names)) {
-      const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
-      for (const result of await measureInTurns(group, source, folders.shape.vocab, how)) {
-        if (!results.has(result.name)) results.set(result.name, result);
-      }
+      const [first, ...others] = await measureInTurns(group, source, folders.shape.vocab, how);
+      results.push(...(results.length === 0 ? [first] : []), ...others);
     }
-    return reportEngines(each, folders.shape, [...results.values()], {
+    return reportEngines(each, folders.shape, results, {
       weights: source.weights,
       rounds,
       ...(provider && { provider: { ...provider, peak: peakMemory(provider.pid) } }),
@@ -97,68 +82,6 @@ async function profileCase(
 
 const inPairs = ([first, ...others]: readonly EngineName[]) =>
   others.map((other): readonly EngineName[] => [first, other]);
-
-/** Makes and reads everything that a load needs, so that loads are second ones and files are in memory. */
-async function prepare(
-  { base, adapter, shape }: SeededFolders,
-  names: readonly EngineName[],
-  options: BenchOptions,
-  cleanUp: (() => unknown)[],
-): Promise<{ source: EngineSource; provider: Serving | undefined }> {
-  const gguf = join(dirname(base), "seeded-q4_0.gguf");
-  const source: EngineSource = { base, adapter, weights: options.weights ?? "int4", gguf, llama: "" };
-  const provider = names.includes("private") ? await serve(source, cleanUp) : undefined;
-  if (names.includes("llama") && !existsSync(gguf)) {
-    console.error(`making ${gguf} …`);
-    mkdirSync(dirname(gguf), { recursive: true });
-    writeGguf(gguf, seededGguf(shape));
-  }
-  const llama = names.includes("llama") ? installLlama() : "";
-  if (names.some((name) => name !== "llama")) (await EngineProcess.load("graph", source)).kill();
-  if (names.includes("llama")) await readThrough(gguf);
-  return { source: { ...source, llama, ...(provider && { provider }) }, provider };
-}
-
-/** A provider in a separate process, and what it took to get there, once. */
-interface Serving {
-  readonly pid: number;
-  readonly url: string;
-  readonly baseFingerprint: Uint8Array;
-  readonly fingerprintMs: number;
-  readonly bundleMs: number;
-  readonly bundleBytes: number;
-}
-
-async function serve({ base, adapter }: EngineSource, cleanUp: (() => unknown)[]): Promise<Serving> {
-  const checkpoint = await openCheckpoint(nodeFileTree(base));
-  const fitted = await fitAdapter(await openLoraAdapter(nodeFileTree(adapter)), checkpoint);
-  const start = performance.now();
-  const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-  const fingerprinted = performance.now();
-  const made = await createBundle({ adapter: "bench", baseFingerprint, ...fitted }, systemRandom);
-  const bundleMs = performance.now() - fingerprinted;
-  const state = mkdtempSync(join(tmpdir(), "tacet-bench-"));
-  cleanUp.push(() => rmSync(state, { recursive: true, force: true }));
-  await writeStateFolder(state, made);
-  const { child, url } = await startProvider(state);
-  cleanUp.push(() => child.kill());
-  const bundleBytes = made.bundle.length;
-  return {
-    pid: child.pid!,
-    url,
-    baseFingerprint,
-    fingerprintMs: fingerprinted - start,
-    bundleMs,
-    bundleBytes,
-  };
-}
-
-async function readThrough(path: string): Promise<void> {
-  const file = await open(path);
-  const block = Buffer.alloc(1 << 22);
-  while ((await file.read(block)).bytesRead > 0);
-  await file.close();
-}
 
 async function measureInTurns(
   names: readonly EngineName[],
@@ -198,22 +121,15 @@ async function measureInTurns(
       }
     }
     const othersPart = others();
-    const results: EngineResult[] = [];
+    const results: Omit<EngineResult, "reference">[] = [];
     for (const [i, engine] of engines.entries()) {
-      const { peak, facts } = await engine.end();
       const { name, loadMs } = engine;
-      results.push({
-        name,
-        loadMs,
-        peak,
-        facts,
-        othersPart,
-        first: first[i],
-        turns: turns[i],
-        long: long[i],
-      });
+      const times = { first: first[i], turns: turns[i], long: long[i] };
+      const { peak, facts } = await engine.end();
+      results.push({ name, loadMs, peak, facts, othersPart, ...times });
     }
-    return results;
+    const reference = results.find(({ name }) => name === "llama");
+    return results.map((result) => ({ ...result, reference }));
   } finally {
     for (const engine of engines) engine.kill();
   }

@@ -1,4 +1,5 @@
 // One engine in its process: loads it, says how long that took, then does what it is told, and times it.
+import { collectLessOften } from "../../src/platform/node/heap.ts";
 import { peakMemory } from "../provider-process.ts";
 import {
   type Counters,
@@ -9,6 +10,9 @@ import {
   openEngine,
 } from "./engines.ts";
 import type { PhaseProfile } from "./profile.ts";
+
+// As the command line has it.
+collectLessOften();
 
 export type Order =
   | { readonly kind: "load"; readonly name: EngineName; readonly source: EngineSource }

@@ -19,6 +19,8 @@ export interface EngineResult {
   readonly long: readonly number[];
   readonly peak: number;
   readonly facts: EngineFacts;
+  /** llama.cpp, that had turns with this one. */
+  readonly reference: Omit<EngineResult, "reference"> | undefined;
   /** Of all processors' time, what other processes took while turns were measured. */
   readonly othersPart: number;
 }
@@ -50,10 +52,10 @@ export function reportEngines(
   results: readonly EngineResult[],
   run: RunFacts,
 ): Section {
-  const reference = results.find(({ name }) => name === "llama");
   const columns = ["a token", `prompt of ${run.short}`, `prompt of ${run.long}`];
   const times = (result: EngineResult, part: number) =>
     [stepsOf, promptsOf, longOf].map((samplesOf) => {
+      const { reference } = result;
       const middle = quantile(samplesOf(result), part);
       const ratio = reference ? ` (${(middle / quantile(samplesOf(reference), part)).toFixed(2)}×)` : "";
       return `${formatMs(middle)}${ratio}`;
@@ -165,9 +167,11 @@ function indexOfLargest(values: Float32Array): number {
   return best;
 }
 
-const stepsOf = ({ turns }: EngineResult) => turns.flatMap(({ steps }) => steps);
-const promptsOf = ({ turns }: EngineResult) => turns.map(({ prompt }) => prompt);
-const longOf = ({ long }: EngineResult) => long;
+type Timed = Pick<EngineResult, "turns" | "long">;
+
+const stepsOf = ({ turns }: Timed) => turns.flatMap(({ steps }) => steps);
+const promptsOf = ({ turns }: Timed) => turns.map(({ prompt }) => prompt);
+const longOf = ({ long }: Timed) => long;
 
 /** Undefined where the engine does not count it. */
 function perStep(result: EngineResult, name: keyof Counters): number | undefined {
