@@ -2,6 +2,7 @@
  * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
+import type { Device } from "./device.ts";
 import type { WaitingShare } from "./waiting-bytes.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
@@ -86,6 +87,8 @@ export interface OnnxModel {
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
+  /** Runs on the processor, whatever the runtime's device is. */
+  readonly onHost?: boolean;
 }
 
 export interface TensorSession {
@@ -95,6 +98,13 @@ export interface TensorSession {
 
 /** Runs ONNX models: onnxruntime-node or onnxruntime-web. */
 export interface TensorRuntime {
+  /** Where sessions run. Default: the processor. */
+  readonly device?: Device;
+  /**
+   * Whether the device has all operators of a model; what it has not would be left to the processor.
+   * @throws TacetError bad_argument if there is no such device
+   */
+  runsOnDevice?(model: OnnxModel): Promise<boolean>;
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
