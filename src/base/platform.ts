@@ -20,7 +20,8 @@ export interface FileTree {
 }
 
 /**
- * Large files that were made here and can be made again. The last 32 bytes of each are the SHA-256 of the others.
+ * Large files that were made here and can be made again. The last 32 bytes of each are a digest of the others, which the
+ * cache makes and checks.
  */
 export interface FileCache {
   /** The folder with the files. Throws TacetError io_failed before the first one is made. */
@@ -82,6 +83,19 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Every file its initializers point at, by the location name that the model uses. */
   readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
+  /** The same model for a runtime that is given bytes: each tensor of a file is under a separate location. */
+  inParts?(): ModelInParts;
+}
+
+export interface ModelInParts {
+  readonly bytes: Uint8Array;
+  readonly tensors: readonly {
+    readonly location: string;
+    readonly tree: FileTree;
+    readonly path: string;
+    readonly offset: number;
+    readonly length: number;
+  }[];
 }
 
 export interface SessionOptions {

@@ -2,7 +2,7 @@
 
 import onnxProto from "onnx-proto";
 import { bytesOf } from "../../base/bytes.ts";
-import type { FileTree, OnnxModel } from "../../base/platform.ts";
+import type { FileTree, ModelInParts, OnnxModel } from "../../base/platform.ts";
 import type { TensorInfo } from "../../weights/safetensors.ts";
 
 /** ONNX TensorProto.DataType. */
@@ -84,6 +84,7 @@ export class OnnxGraph {
   readonly #inputs: GraphValue[] = [];
   readonly #outputs: GraphValue[] = [];
   readonly #files = new Map<string, OnnxModel["externalFiles"][number]>();
+  readonly #external = new Map<onnxProto.onnx.ITensorProto, ModelInParts["tensors"][number]>();
   readonly #known = new Map<string, Known>();
   #names = 0;
 
@@ -155,17 +156,16 @@ export class OnnxGraph {
     const location = tree.nativePath(tensor.path)?.split(/[/\\]/).at(-1) ?? tensor.path;
     this.#files.set(location, { location, tree, path: tensor.path });
     this.#known.set(name, { type, dims: tensor.shape, isConstant: true });
-    this.#initializers.push({
+    const initializer = {
       name,
       dataType: ELEMENT_CODE[type],
       dims: [...tensor.shape],
       dataLocation: onnxProto.onnx.TensorProto.DataLocation.EXTERNAL,
-      externalData: [
-        { key: "location", value: location },
-        { key: "offset", value: String(tensor.offset) },
-        { key: "length", value: String(tensor.bytes) },
-      ],
-    });
+      externalData: externalData(location, tensor.offset, tensor.bytes),
+    };
+    this.#initializers.push(initializer);
+    const { path, offset, bytes: length } = tensor;
+    this.#external.set(initializer, { location: name, tree, path, offset, length });
     return name;
   }
 
@@ -239,15 +239,32 @@ export class OnnxGraph {
   }
 
   encode(): OnnxModel {
-    const bytes = encodeModel({
+    return {
+      bytes: this.#encode(this.#initializers),
+      externalFiles: [...this.#files.values()],
+      inParts: () => {
+        const initializers = this.#initializers.map((each) => {
+          const part = this.#external.get(each);
+          return part ? { ...each, externalData: externalData(part.location, 0, part.length) } : each;
+        });
+        return { bytes: this.#encode(initializers), tensors: [...this.#external.values()] };
+      },
+    };
+  }
+
+  #encode(initializer: onnxProto.onnx.ITensorProto[]): Uint8Array {
+    return encodeModel({
       name: this.name,
       node: this.#nodes,
-      initializer: this.#initializers,
+      initializer,
       input: this.#inputs.map(valueInfo),
       output: this.#outputs.map(valueInfo),
     });
-    return { bytes, externalFiles: [...this.#files.values()] };
   }
+}
+
+function externalData(location: string, offset: number, length: number) {
+  return Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: String(value) }));
 }
 
 function encodeModel(graph: onnxProto.onnx.IGraphProto): Uint8Array {
