@@ -23,6 +23,7 @@ import { KvCache } from "./kv-cache.ts";
 import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
+import { refuseMissingOperators } from "./missing-operators.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
@@ -289,8 +290,10 @@ export class CausalLm {
       adapters.flatMap((adapter) => adapter?.modules ?? []),
     );
     const changes = new ChangesInUse(applied);
-    const segments = writePass(source, { groupAt, pairable, loras, changes }, contextLength);
+    const onDevice = (runtime.device ?? "cpu") !== "cpu";
+    const segments = writePass(source, { groupAt, pairable, loras, changes, onDevice }, contextLength);
     changes.refuseUnused();
+    await refuseMissingOperators(segments, runtime);
     const runners = await SegmentRunner.load(
       segments,
       runtime,

@@ -1,4 +1,5 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
 import { openLocalAdapter } from "../../client/local-adapter.ts";
@@ -36,6 +37,7 @@ export interface SourceOptions {
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
+  readonly device?: Device | undefined;
   readonly cache?: boolean;
   readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
@@ -102,7 +104,7 @@ export async function openLocal(
   const { adapter, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
-    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
+    const model = await CausalLm.load(checkpoint, nodePlatform(options).tensors, {
       ...modelOptions(options),
       signal,
       onWarning: warn,
@@ -145,7 +147,7 @@ export async function openRemote(
   checkpoint: Checkpoint,
   options: SourceOptions,
   signal: AbortSignal,
-  runtime: Platform = nodePlatform(),
+  runtime: Platform = nodePlatform(options),
 ): Promise<OpenedModel> {
   collectLessOften();
   const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;

@@ -1,13 +1,12 @@
 /**
  * LoRAs as inputs of a graph: one session serves the base model and every adapter that is here. An adapter of which
- * nothing stands at a place has rank 0 there, and so has the base model everywhere: 0·x adds nothing.
+ * nothing stands at a place has zeros of rank 1 there, and so has the base model everywhere.
  */
 
 import type { Tensor } from "../../base/platform.ts";
 import type { LoraModule } from "../../weights/lora-adapter.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { Attribute, OutputSpec, Value } from "./onnx-graph.ts";
-import type { ElementType, Dims } from "./onnx-graph.ts";
+import type { Attribute, Dims, ElementType, OutputSpec, Value } from "./onnx-graph.ts";
 
 /** What a LoRA needs of the builder. */
 interface GraphWriter {
@@ -84,7 +83,8 @@ function matricesOf(place: LinearPlace, modules: LoraModules): [string, Tensor][
   const { inFeatures, outFeatures } = place;
   const names = namesOf(place);
   const own = place.modules.map((name) => modules.get(name));
-  const rank = sum(own.map((module) => module?.rank ?? 0));
+  // Rank 0 would do, but not every device has products of nothing.
+  const rank = Math.max(1, sum(own.map((module) => module?.rank ?? 0)));
   const out = sum(outFeatures);
   const a = new Float32Array(inFeatures * rank);
   const b = new Float32Array(rank * out);

@@ -135,7 +135,7 @@ export class LookAhead {
     return line !== undefined && effectsMs < line.roundTripMs ? lowRank : undefined;
   }
 
-  /** What a segment is given of an adapter that is here; beside a source of deltas it is of rank 0. */
+  /** What a segment is given of an adapter that is here; beside a source of deltas that is zeros. */
   #lorasOf(inputs: LoadedSegment["inputs"]): Record<string, Tensor> {
     const { loras } = this.#model;
     const names = inputs.map(({ name }) => name).filter((name) => loras.has(name));
