@@ -128,10 +128,15 @@ async function relationOf(first: Checkpoint, second: Checkpoint): Promise<string
   if (equalBytes(strong[0], strong[1])) return "the same checkpoint";
   const vectors = await Promise.all([first, second].map(vectorsFingerprint));
   if (!equalBytes(vectors[0], vectors[1]))
-    return "other norms, biases or sizes: adapters for the first are not served to the second";
+    return `other norms, biases or sizes${scaled(second)}: adapters for the first are not served to the second`;
   return second.storedAs === undefined
     ? "the same norms, biases and sizes, other weights: adapters for the first are not served to the second"
     : "the same norms, biases and sizes: adapters for the first are served to the second";
+}
+
+/** What makes a copy of the same model another base. */
+function scaled({ storedAs }: Checkpoint): string {
+  return storedAs?.startsWith("AWQ") ? " (AWQ divides norms by scales)" : "";
 }
 
 /** Ids of the text, in the first one's tokens. */
