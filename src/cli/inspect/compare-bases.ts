@@ -5,6 +5,7 @@ import { TacetError } from "../../base/errors.ts";
 import { vectorsFingerprint } from "../../model/base-identity.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
+import { weightMemory } from "../../model/pass-demand.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { errnoOf, nodeFileCache, nodePlatform } from "../../platform/node.ts";
@@ -119,6 +120,7 @@ function sideFacts({ checkpoint, weights }: Side): object {
     storedAs: checkpoint.storedAs ?? [...new Set(infos.map(({ dtype }) => dtype))].sort().join(", "),
     fileBytes: infos.reduce((sum, { bytes }) => sum + bytes, 0),
     weights,
+    memoryBytes: weightMemory(checkpoint, weights),
   };
 }
 
