@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|engine|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|engine|browser|context|timing-leak|all [--quick]
 // network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
@@ -22,6 +22,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   conversations: () => import("./conversations.ts"),
   large: () => import("./large.ts"),
   engine: () => import("./engine.ts"),
+  browser: () => import("./browser.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
 };
