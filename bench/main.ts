@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 // npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|engine|browser|context|timing-leak|all [--quick]
 // network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
+=======
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|context|timing-leak|all [--quick]
+// network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
+>>>>>>> main
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
@@ -20,7 +25,6 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   network: () => import("./network.ts"),
   marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
-  large: () => import("./large.ts"),
   engine: () => import("./engine.ts"),
   browser: () => import("./browser.ts"),
   context: () => import("./context.ts"),
@@ -32,6 +36,8 @@ const VERSUS: typeof BENCHES = { versus: () => import("./versus.ts") };
 
 // As the command line has it.
 collectLessOften();
+// The processes that benches have started end with them: that waits for "exit".
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(1));
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));
@@ -43,8 +49,8 @@ async function main(args: readonly string[]): Promise<number> {
       `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
-    console.error("      network, large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
-    console.error("      network: [--line=NAME]");
+    console.error("      network, context, engine: [--full] [--weights=original|int8|int4]");
+    console.error("      network: [--shape=NAME] [--line=NAME]");
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile]",
     );

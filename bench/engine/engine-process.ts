@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import type { Order, Reply } from "./child.ts";
+import type { Order, Reply, Turn } from "./child.ts";
 import type { EngineName, EngineSource } from "./engines.ts";
 import type { PhaseProfile } from "./profile.ts";
 
@@ -31,12 +31,12 @@ export class EngineProcess {
     }
   }
 
-  /** Milliseconds of reading the prompt, and of each step after it. */
-  async turn(
-    prompt: readonly number[],
-    steps: readonly number[],
-  ): Promise<{ prompt: number; steps: readonly number[] }> {
-    return await ask(this.#child, { kind: "turn", prompt, steps });
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  async turn(prompt: readonly number[], steps: readonly number[], wantsLogits = false): Promise<Turn> {
+    return await ask(this.#child, { kind: "turn", prompt, steps, wantsLogits });
   }
 
   /** Its largest resident memory. Nothing can be asked after it. */

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { benchCache } from "../large/seeded-model.ts";
+import { benchCache } from "../seeded-model.ts";
 
 export const LLAMA_PACKAGE = "node-llama-cpp@3.22.1";
 
@@ -23,6 +23,7 @@ export interface LlamaModule {
 
 export interface Llama {
   loadModel(options: { modelPath: string; useMmap: boolean }): Promise<LlamaModel>;
+  dispose(): Promise<void>;
 }
 
 export interface LlamaModel {
@@ -50,11 +51,18 @@ export interface LlamaSequence {
     onLogits: () => Promise<void>,
   ): Promise<unknown>;
   readonly _tokenMeter: unknown;
+  /** With `probabilities` those of all ids that may follow. */
+  controlledEvaluate(
+    input: readonly (number | readonly [number, { generateNext: { probabilities: true } }])[],
+  ): Promise<({ next: { probabilities: Map<number, number> } } | undefined)[]>;
 }
 
-/** The folder where it is installed; installs it where it is not. @throws Error where npm can't */
+/** Where it is installed. */
+export const llamaFolder = () => join(benchCache(), LLAMA_PACKAGE.replace("@", "-"));
+
+/** Installs it where it is not, and gives its folder. @throws Error where npm can't */
 export function installLlama(): string {
-  const folder = join(benchCache(), LLAMA_PACKAGE.replace("@", "-"));
+  const folder = llamaFolder();
   if (existsSync(folder)) return folder;
   const version = LLAMA_PACKAGE.slice(LLAMA_PACKAGE.lastIndexOf("@") + 1);
   const packages = [LLAMA_PACKAGE, `${binaryPackage()}@${version}`];

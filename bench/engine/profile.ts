@@ -1,10 +1,11 @@
-// Where the time of a step and of a prompt goes: ONNX Runtime's own profile, summed by operator, beside what a forward
-// pass takes as a whole. Writing the profile takes time too: shares are to be read, not sums.
+// Where the time of a step and of a prompt goes: ONNX Runtime's own profile, summed by operator, and V8's, summed by
+// function, beside what a forward pass takes as a whole. Profiling takes time too: shares are to be read, not sums.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { InferenceSession } from "onnxruntime-common";
 import * as ort from "onnxruntime-node";
+import { type FunctionTime, sampleFunctions } from "./cpu-profile.ts";
 import type { Engine } from "./engines.ts";
 
 export interface PhaseProfile {
@@ -14,6 +15,8 @@ export interface PhaseProfile {
   readonly runMs: number;
   /** How many runs of sessions it takes. */
   readonly runs: number;
+  /** Of the main thread, ONNX Runtime included as far as it runs there. */
+  readonly functions: readonly FunctionTime[];
   readonly operators: readonly { readonly name: string; readonly calls: number; readonly ms: number }[];
 }
 
@@ -51,7 +54,7 @@ export async function profileEngine(
     const sessions = profileSessions(folder, () => phase);
     const engine = await open();
     const wall = new Map<string, number[]>();
-    const during = async (name: string, work: () => Promise<void>) => {
+    const during = async (name: string, work: () => Promise<unknown>) => {
       await engine.rest();
       phase = name;
       const start = performance.now();
@@ -59,14 +62,28 @@ export async function profileEngine(
       wall.set(name, [...(wall.get(name) ?? []), performance.now() - start]);
       phase = undefined;
     };
-    const promptPhase = `a prompt of ${prompt.length}`;
     await engine.prompt(prompt);
     for (const id of steps) await engine.step(id);
-    for (let i = 0; i < 3; i++) await during(promptPhase, () => engine.prompt(prompt));
-    for (const id of steps) await during("a token", () => engine.step(id));
+    const functions = new Map<string, FunctionTime[]>();
+    const phases: [string, () => Promise<unknown>, number][] = [
+      [`a prompt of ${prompt.length}`, () => engine.prompt(prompt), 3],
+      ["a token", () => engine.step(steps[0]), steps.length],
+    ];
+    for (const [name, work, times] of phases) {
+      await engine.rest();
+      const stop = await sampleFunctions();
+      for (let i = 0; i < times; i++) await during(name, work);
+      functions.set(
+        name,
+        (await stop()).map((each) => ({ ...each, ms: each.ms / times })),
+      );
+    }
     for (const { session } of sessions) session.endProfiling();
     const events = sessions.map((each) => ({ ...each, trace: readTrace(folder, each.prefix) }));
-    return [...wall].map(([name, times]) => summarize(name, times, events));
+    return [...wall].map(([name, times]) => ({
+      ...summarize(name, times, events),
+      functions: functions.get(name)!,
+    }));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -102,7 +119,7 @@ function summarize(
   phase: string,
   wall: readonly number[],
   sessions: readonly (Profiled & { trace: readonly TraceEvent[] })[],
-): PhaseProfile {
+): Omit<PhaseProfile, "functions"> {
   const operators = new Map<string, { calls: number; us: number }>();
   let [runs, runUs] = [0, 0];
   for (const { trace, phases } of sessions) {

@@ -101,8 +101,13 @@ export interface ModelInParts {
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
+<<<<<<< HEAD
   /** Runs on the processor, whatever the runtime's device is. */
   readonly onHost?: boolean;
+=======
+  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
+  readonly isWhole?: boolean;
+>>>>>>> main
 }
 
 export interface TensorSession {
