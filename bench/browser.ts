@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright";
-import { createServer, defaultClientConditions, type Plugin } from "vite";
+import { build, defaultClientConditions, type Plugin, preview } from "vite";
 import type { Figures, Wishes } from "./browser/figures.ts";
 import type { BenchOptions, Section } from "./harness.ts";
-import { CASES, seededFolders } from "./large/seeded-model.ts";
+import { CASES, seededFolders } from "./seeded-model.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const PROMPT_TOKENS = 128;
@@ -54,15 +54,22 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
   const files = readdirSync(base)
     .filter((name) => /\.(json|safetensors)$/.test(name))
     .map((path) => ({ path, size: statSync(join(base, path)).size }));
-  const server = await createServer({
-    root: ROOT,
+  const built = mkdtempSync(join(tmpdir(), "tacet-bench-page-"));
+  await build({
+    root: join(ROOT, "bench/browser"),
     configFile: false,
     logLevel: "error",
     resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
-    optimizeDeps: { exclude: ["onnxruntime-web"] },
     worker: { format: "es" },
-    server: {
+    build: { outDir: built, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 },
+  });
+  const server = await preview({
+    root: ROOT,
+    configFile: false,
+    build: { outDir: built },
+    preview: {
       host: "127.0.0.1",
+      port: 0,
       headers: {
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-embedder-policy": "require-corp",
@@ -71,7 +78,6 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
     },
     plugins: [serveFolder(base)],
   });
-  await server.listen();
   const profile = mkdtempSync(join(tmpdir(), "tacet-bench-browser-"));
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
@@ -82,7 +88,7 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
   try {
     const page = await browser.newPage();
     page.setDefaultTimeout(0);
-    await page.goto(`${server.resolvedUrls!.local[0]}bench/browser/index.html`);
+    await page.goto(server.resolvedUrls!.local[0]);
     await page.waitForFunction("globalThis.measure !== undefined");
     const folder = { url: new URL("/checkpoint/", page.url()).href, files, version: "1" };
     const figures = await page.evaluate(
@@ -96,14 +102,14 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
     clearInterval(watch);
     await browser.close();
     await server.close();
-    rmSync(profile, { recursive: true, force: true });
+    for (const folder of [profile, built]) rmSync(folder, { recursive: true, force: true });
   }
 }
 
 function serveFolder(base: string): Plugin {
   return {
     name: "checkpoint",
-    configureServer(server) {
+    configurePreviewServer(server) {
       server.middlewares.use("/checkpoint/", (request, response) => {
         const name = decodeURIComponent((request.url ?? "").slice(1));
         if (!readdirSync(base).includes(name)) {

@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|engine|browser|context|timing-leak|all [--quick]
-// network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
-=======
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
->>>>>>> main
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";

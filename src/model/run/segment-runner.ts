@@ -107,17 +107,13 @@ export class SegmentRunner {
     const loaded: LoadedSegment[] = [];
     const pairs = new Map<number, LoadedPair>();
     try {
-<<<<<<< HEAD
       for (const [index, { graph, onHost }] of segments.entries()) {
-        const options = { onHost, ...(threads === undefined ? {} : { threads }) };
-        const session = await runtime.createSession(graph.encode(), options);
-=======
-      for (const [index, { graph }] of segments.entries()) {
         const session = await runtime.createSession(graph.encode(), {
           ...(threads === undefined ? {} : { threads }),
           isWhole: segments.length === 1,
+          onHost,
+          keep: numbered[index].kept,
         });
->>>>>>> main
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;

@@ -3,7 +3,7 @@ import type * as Ort from "onnxruntime-web/wasm";
 import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
-import { OrtSession, refusedModel, runsAlone } from "../ort-session.ts";
+import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 
 /** What TypeScript's own types do not know of yet. */
 interface Gpu {
@@ -49,7 +49,7 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
             return await runsAlone(ort, bytes, optionsOf(false));
           },
         }),
-    async createSession(model, { threads, onHost = false }: SessionOptions = {}) {
+    async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
       await check();
       // Before the first session; then the library has its threads.
       if (threads !== undefined && globalThis.crossOriginIsolated) ort.env.wasm.numThreads = threads;
@@ -64,6 +64,7 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
       try {
         const session = await ort.InferenceSession.create(bytes, {
           ...optionsOf(onHost),
+          ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
           ...(externalData.length === 0 ? {} : { externalData }),
         });
         return new OrtSession(ort, session);
