@@ -14,11 +14,13 @@ const VIEWS = new WeakMap<Tensor, OrtTensor>();
 export class OrtSession implements TensorSession {
   readonly #ort: OrtTensors;
   readonly #session: InferenceSession;
+  readonly #onRelease: () => void;
   #released: Promise<void> | undefined;
 
-  constructor(ort: OrtTensors, session: InferenceSession) {
+  constructor(ort: OrtTensors, session: InferenceSession, onRelease: () => void = () => {}) {
     this.#ort = ort;
     this.#session = session;
+    this.#onRelease = onRelease;
   }
 
   /**
@@ -42,7 +44,7 @@ export class OrtSession implements TensorSession {
   }
 
   dispose(): Promise<void> {
-    return (this.#released ??= this.#session.release());
+    return (this.#released ??= this.#session.release().then(this.#onRelease));
   }
 
   #view(tensor: Tensor): OrtTensor {

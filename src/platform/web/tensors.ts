@@ -32,6 +32,8 @@ export async function webGpuAdapter(): Promise<GpuAdapter | undefined> {
  */
 export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): TensorRuntime {
   let checked: Promise<void> | undefined;
+  /** Bytes of the files that sessions have taken in. */
+  let held = 0;
   const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
   const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
     executionProviders: [device === "webgpu" && !onHost ? "webgpu" : "wasm"],
@@ -42,7 +44,7 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
   return {
     device,
     ...(device === "cpu"
-      ? {}
+      ? { availableMemory: async () => Math.max(0, MOST_BYTES - held) }
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
@@ -67,12 +69,26 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
           ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
           ...(externalData.length === 0 ? {} : { externalData }),
         });
-        return new OrtSession(ort, session);
+        const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
+        held += bytesHeld;
+        return new OrtSession(ort, session, () => (held -= bytesHeld));
       } catch (error) {
-        throw refusedModel(error);
+        throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
   };
+}
+
+/** WebAssembly with addresses of 32 bits. */
+const MOST_BYTES = 2 ** 32;
+/** What the library, its memory or the browser say where there is no more. */
+const NO_MEMORY = /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory/i;
+
+function noMemory(device: Device): TacetError {
+  const what = device === "webgpu" ? "the GPU or this page" : "this page";
+  return new TacetError("out_of_memory", `the model does not fit into the memory of ${what}`, {
+    hint: "take smaller weights (int8, int4), a shorter context, or a smaller model",
+  });
 }
 
 /** @throws TacetError bad_argument if pages have no such device, or this browser or machine has none */
