@@ -1,4 +1,5 @@
 // A seeded model of a published shape in a page of a real Chromium: load, prompt, token, and the memory of its processes.
+// TACET_BENCH_PROFILE names a folder that keeps what the browser has stored, for the next run.
 // npm run bench -- browser --shape=qwen2.5-0.5b [--weights=int4] [--only=cpu,webgpu] [--full]
 import { execFileSync } from "node:child_process";
 import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -13,6 +14,8 @@ import { CASES, seededFolders } from "./seeded-model.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const PROMPT_TOKENS = 128;
+/** What a browser keeps belongs to an origin. */
+const PORT = 18_788;
 /** Of larger shapes, without --full. */
 const MOST_LAYERS = 8;
 /** Chromium without a GPU has WebGPU in software: it shows that a model runs, not how fast. */
@@ -69,7 +72,7 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
     build: { outDir: built },
     preview: {
       host: "127.0.0.1",
-      port: 0,
+      port: PORT,
       headers: {
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-embedder-policy": "require-corp",
@@ -78,7 +81,9 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
     },
     plugins: [serveFolder(base)],
   });
-  const profile = mkdtempSync(join(tmpdir(), "tacet-bench-browser-"));
+  // What a first run has fetched and made is there for another one.
+  const kept = process.env.TACET_BENCH_PROFILE;
+  const profile = kept ?? mkdtempSync(join(tmpdir(), "tacet-bench-browser-"));
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
     args: ["--no-sandbox", ...(wishes.device === "webgpu" ? SOFTWARE_GPU : ["--disable-gpu"])],
@@ -102,7 +107,8 @@ async function inBrowser(base: string, wishes: Omit<Wishes, "folder">) {
     clearInterval(watch);
     await browser.close();
     await server.close();
-    for (const folder of [profile, built]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [built, ...(kept === undefined ? [profile] : [])])
+      rmSync(folder, { recursive: true, force: true });
   }
 }
 
