@@ -1,4 +1,4 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
   engine: () => import("./engine.ts"),
+  browser: () => import("./browser.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
 };

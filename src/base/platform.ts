@@ -75,7 +75,10 @@ export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint16Array
 export interface Tensor {
   readonly type: "float32" | "int64" | "int32" | "float16" | "uint8";
   readonly dims: readonly number[];
+  /** Not of a tensor that was kept on the device (SessionOptions.keep): it can only be given to sessions. */
   readonly data: TensorData;
+  /** Of a tensor on the device: frees its memory there. */
+  free?(): void;
 }
 
 /** An ONNX file in memory whose initializers may point into other files (external data). */
@@ -101,10 +104,12 @@ export interface ModelInParts {
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
-  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
-  readonly isWhole?: boolean;
   /** Runs on the processor, whatever the runtime's device is. */
   readonly onHost?: boolean;
+  /** Outputs, by name, that stay on the device, where it has memory apart. */
+  readonly keep?: readonly string[];
+  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
+  readonly isWhole?: boolean;
 }
 
 export interface TensorSession {

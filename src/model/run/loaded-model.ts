@@ -60,6 +60,8 @@ export interface LoadedSegment {
   readonly steps: readonly LoadedStep[];
   /** Values that nothing after this segment reads. */
   readonly release: readonly Slot[];
+  /** Names of outputs that nobody but segments reads: they need not leave the device. */
+  readonly kept: readonly string[];
 }
 
 /** A model in segments. */
@@ -116,15 +118,30 @@ export function numberValues(
       }),
     };
   });
+  const readHere = new Set<Slot>([number(LOGITS)]);
+  for (const { steps, newRows, newStates } of numbered) {
+    for (const { slot } of [...newRows, ...newStates]) readHere.add(slot);
+    for (const step of steps) for (const slot of slotsOf(step)) readHere.add(slot);
+  }
   return {
     slotOf,
     numbered: numbered.map((segment, index) => ({
       ...segment,
+      kept: segment.outputs.filter(({ slot }) => !readHere.has(slot)).map(({ name }) => name),
       release: [...segment.inputs, ...segment.outputs]
         .map(({ slot }) => slot)
         .filter((slot) => (lastRead.get(slot) ?? -1) <= index),
     })),
   };
+}
+
+/** Values that a step reads or gives. */
+function slotsOf(step: LoadedStep): Slot[] {
+  if (step.kind === "begin-ids") return [];
+  if ("slots" in step) return Object.values(step.slots);
+  if (step.kind !== "begin-routed") return [step.slot];
+  const { slot, rows, experts } = step;
+  return [slot, experts, ...(rows === undefined ? [] : [rows])];
 }
 
 /** A pair whose segments are loaded. */

@@ -90,14 +90,16 @@ export class PartReader {
         }
         pass.release(segment);
       }
+      return pass.logits();
     } catch (error) {
       // Still on their way: their errors are ignored.
       open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       throw error;
+    } finally {
+      pass.end();
     }
-    return pass.logits();
   }
 
   async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {

@@ -87,7 +87,16 @@ export class SegmentPass {
 
   /** Lets go of what nothing after the segment reads. */
   release({ release }: LoadedSegment): void {
-    for (const slot of release) this.#values[slot] = undefined;
+    for (const slot of release) {
+      this.#values[slot]?.free?.();
+      this.#values[slot] = undefined;
+    }
+  }
+
+  /** Lets go of everything: the pass is over, or has failed. */
+  end(): void {
+    for (const value of this.#values) value?.free?.();
+    this.#values.fill(undefined);
   }
 
   /** A value that a segment has made. */

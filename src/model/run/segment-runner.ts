@@ -114,9 +114,12 @@ export class SegmentRunner {
     const pairs = new Map<number, LoadedPair>();
     try {
       for (const [index, { graph, onHost }] of segments.entries()) {
-        const isWhole = segments.length === 1;
-        const options = { onHost, isWhole, ...(threads === undefined ? {} : { threads }) };
-        const session = await runtime.createSession(graph.encode(), options);
+        const session = await runtime.createSession(graph.encode(), {
+          ...(threads === undefined ? {} : { threads }),
+          isWhole: segments.length === 1,
+          onHost,
+          keep: numbered[index].kept,
+        });
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;
