@@ -11,6 +11,8 @@ import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safete
 
 export interface Checkpoint {
   readonly tree: FileTree;
+  /** How a copy holds what its original holds otherwise: "GPTQ, 4 bits, groups of 128". Absent: it is an original. */
+  readonly storedAs?: string;
   /** config.json as written: the fields keep Hugging Face's spelling. */
   readonly config: JsonRecord;
   /** Of all tensors, sorted by UTF-16 code units. */

@@ -102,6 +102,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       digest: toHex(made.digest),
       signedBy,
       baseFingerprint: manifest.baseFingerprint,
+      baseVectorsFingerprint: manifest.baseVectorsFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
       text,

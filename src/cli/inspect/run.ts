@@ -6,6 +6,7 @@ import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import { partsToPublish } from "../../bundle/published-parts.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
+import { baseIdentity, vectorsFingerprint } from "../../model/base-identity.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
@@ -89,7 +90,9 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
   return {
     kind: "base model",
     architectures: checkpoint.config.architectures ?? checkpoint.config.model_type,
+    storedAs: checkpoint.storedAs,
     fingerprint: toHex(await fingerprintCheckpoint(checkpoint)),
+    vectorsFingerprint: toHex(await vectorsFingerprint(checkpoint)),
     parameters,
     weightBytes,
     dtypes: [...dtypes].sort(),
@@ -135,7 +138,7 @@ async function providerFacts(
   { base, adapterName, tokenFile }: InspectOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
-  const baseFingerprint = await fingerprintCheckpoint(
+  const { fingerprint: baseFingerprint } = await baseIdentity(
     await openCheckpoint(nodeFileTree(await baseFolder(base, signal))),
   );
   const token = await clientToken(tokenFile);
@@ -178,6 +181,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     digest: toHex(digest),
     bytes: bytes.length,
     baseFingerprint: manifest.baseFingerprint,
+    baseVectorsFingerprint: manifest.baseVectorsFingerprint,
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),
