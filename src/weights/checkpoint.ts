@@ -1,8 +1,9 @@
-/** A base model's folder in the Hugging Face layout: config.json, one or more safetensors files, the tokenizer. */
+/** A base model: a folder in the Hugging Face layout (config.json, safetensors files, the tokenizer), or a GGUF file. */
 
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
+import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { isShardName, MODEL_FILES } from "./model-files.ts";
 import { textModuleName } from "./text-module-name.ts";
@@ -40,19 +41,42 @@ const INDEX = MODEL_FILES.base.index;
 const WRAPPER = /^(?:transformer|model)\./;
 
 /**
+ * @param tree a folder in the Hugging Face layout, or one with a single GGUF file and no config.json
  * @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled; unsupported_model if
- *   they are quantized
+ *   they are stored in a way that is not read
  */
 export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const configText = await readText(tree, "config.json", "bad_checkpoint");
   if (configText === undefined) {
+    const gguf = await findGguf(tree);
+    if (gguf !== undefined) {
+      const { tree: folder, storedAs, config, tensors } = await openGgufContents(tree, gguf);
+      return { ...checkpointOf(folder, config, tensors), storedAs };
+    }
     throw new TacetError("bad_checkpoint", `${tree.label} has no config.json`, {
-      hint: "give the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
+      hint: "give a GGUF file, or the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
     });
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const tensors = await openTensors(tree);
   refuseQuantized(tree.label, config, tensors.values());
+  return checkpointOf(tree, config, tensors);
+}
+
+/** The GGUF file of a folder that has nothing else. */
+async function findGguf(tree: FileTree): Promise<string | undefined> {
+  const found = (await tree.list()).filter((name) => /\.gguf$/i.test(name));
+  if (found.length < 2) return found[0];
+  throw new TacetError("bad_checkpoint", `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`, {
+    hint: "give the path of one of them",
+  });
+}
+
+function checkpointOf(
+  tree: FileTree,
+  config: JsonRecord,
+  tensors: ReadonlyMap<string, TensorInfo>,
+): Checkpoint {
   const inside = textTensors(tensors);
   const find = (name: string): TensorInfo | undefined => {
     const exact = tensors.get(name);

@@ -8,6 +8,10 @@ import type { Metadata } from "./metadata.ts";
 import { FOUR_NORMS, HEAD_NORMS, LLAMA_NAMES, llamaNames, type Names } from "./tensor-names.ts";
 
 export interface Family {
+  /** `general.architecture`. */
+  readonly named: readonly string[];
+  /** What tells it from others of the same name. */
+  readonly isIt?: (m: Metadata) => boolean;
   /** `architectures` and `model_type` of config.json. */
   readonly architecture: string;
   readonly modelType: string;
@@ -28,6 +32,7 @@ export interface Family {
 }
 
 const llama: Family = {
+  named: ["llama"],
   architecture: "LlamaForCausalLM",
   modelType: "llama",
   names: LLAMA_NAMES,
@@ -36,6 +41,8 @@ const llama: Family = {
 };
 
 const mixtral: Family = {
+  named: ["llama"],
+  isIt: (m) => Boolean(m.value(".expert_count")),
   architecture: "MixtralForCausalLM",
   modelType: "mixtral",
   names: llamaNames(
@@ -50,9 +57,11 @@ const QWEN_EXPERTS: Partial<Names> = {
   experts: { list: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" },
 };
 
-const qwen2: Family = { architecture: "Qwen2ForCausalLM", modelType: "qwen2", names: LLAMA_NAMES };
+/** Of a model that also sees, the file has the language model; the rest is in a separate one. */
+const qwen2: Family = { named: ["qwen2", "qwen2vl"], architecture: "Qwen2ForCausalLM", modelType: "qwen2", names: LLAMA_NAMES };
 
 const qwen3: Family = {
+  named: ["qwen3", "qwen3vl"],
   architecture: "Qwen3ForCausalLM",
   modelType: "qwen3",
   names: llamaNames(HEAD_NORMS),
@@ -60,6 +69,7 @@ const qwen3: Family = {
 };
 
 const qwen2Moe: Family = {
+  named: ["qwen2moe"],
   architecture: "Qwen2MoeForCausalLM",
   modelType: "qwen2_moe",
   names: llamaNames(
@@ -82,6 +92,7 @@ const qwen2Moe: Family = {
 };
 
 const qwen3Moe: Family = {
+  named: ["qwen3moe"],
   architecture: "Qwen3MoeForCausalLM",
   modelType: "qwen3_moe",
   names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
@@ -94,6 +105,7 @@ const qwen3Moe: Family = {
 };
 
 const gemma: Family = {
+  named: ["gemma"],
   architecture: "GemmaForCausalLM",
   modelType: "gemma",
   names: LLAMA_NAMES,
@@ -107,6 +119,7 @@ function gemmaScale(m: Metadata, layersOfLargest: number): number {
 }
 
 const gemma2: Family = {
+  named: ["gemma2"],
   architecture: "Gemma2ForCausalLM",
   modelType: "gemma2",
   names: llamaNames(FOUR_NORMS),
@@ -120,6 +133,7 @@ const gemma2: Family = {
 };
 
 const gemma3: Family = {
+  named: ["gemma3"],
   architecture: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
   names: llamaNames({ ...FOUR_NORMS, ...HEAD_NORMS }),
@@ -135,6 +149,7 @@ const gemma3: Family = {
 };
 
 const phi2: Family = {
+  named: ["phi2"],
   architecture: "PhiForCausalLM",
   modelType: "phi",
   names: llamaNames(
@@ -146,6 +161,7 @@ const phi2: Family = {
 };
 
 const phi3: Family = {
+  named: ["phi3"],
   architecture: "Phi3ForCausalLM",
   modelType: "phi3",
   names: llamaNames({ attn_qkv: "self_attn.qkv_proj", ffn_up: "mlp.gate_up_proj" }),
@@ -160,6 +176,7 @@ const phi3: Family = {
 };
 
 const glm: Family = {
+  named: ["chatglm"],
   architecture: "GlmForCausalLM",
   modelType: "glm",
   names: llamaNames({ ffn_up: "mlp.gate_up_proj" }),
@@ -169,6 +186,7 @@ const glm: Family = {
 
 const glm4: Family = {
   ...glm,
+  named: ["glm4"],
   architecture: "Glm4ForCausalLM",
   modelType: "glm4",
   names: llamaNames({
@@ -179,6 +197,8 @@ const glm4: Family = {
 };
 
 const chatGlm: Family = {
+  named: ["chatglm"],
+  isIt: (m) => hasTensor(m, "blk.0.attn_qkv.weight"),
   architecture: "ChatGLMModel",
   modelType: "chatglm",
   names: {
@@ -216,6 +236,7 @@ const chatGlm: Family = {
 };
 
 const granite: Family = {
+  named: ["granite"],
   architecture: "GraniteForCausalLM",
   modelType: "granite",
   names: LLAMA_NAMES,
@@ -224,6 +245,7 @@ const granite: Family = {
 };
 
 const graniteMoe: Family = {
+  named: ["granitemoe"],
   architecture: "GraniteMoeForCausalLM",
   modelType: "granitemoe",
   names: llamaNames(
@@ -243,6 +265,7 @@ const NORMS_BEHIND = {
 } as const;
 
 const olmo2: Family = {
+  named: ["olmo2"],
   architecture: "Olmo2ForCausalLM",
   modelType: "olmo2",
   names: llamaNames(NORMS_BEHIND),
@@ -251,12 +274,15 @@ const olmo2: Family = {
 
 const olmo3: Family = {
   ...olmo2,
+  named: ["olmo2"],
+  isIt: (m) => Boolean(m.value(".attention.sliding_window")),
   architecture: "Olmo3ForCausalLM",
   modelType: "olmo3",
   config: (m) => ({ ...attentionBias(m), ...window(m, 4) }),
 };
 
 const olmoe: Family = {
+  named: ["olmoe"],
   architecture: "OlmoeForCausalLM",
   modelType: "olmoe",
   names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
@@ -268,6 +294,7 @@ const olmoe: Family = {
 };
 
 const exaone4: Family = {
+  named: ["exaone4"],
   architecture: "Exaone4ForCausalLM",
   modelType: "exaone4",
   names: llamaNames(NORMS_BEHIND),
@@ -275,6 +302,7 @@ const exaone4: Family = {
 };
 
 const smollm3: Family = {
+  named: ["smollm3"],
   architecture: "SmolLM3ForCausalLM",
   modelType: "smollm3",
   names: LLAMA_NAMES,
@@ -284,6 +312,7 @@ const smollm3: Family = {
 };
 
 const stableLm: Family = {
+  named: ["stablelm"],
   architecture: "StableLmForCausalLM",
   modelType: "stablelm",
   names: LLAMA_NAMES,
@@ -296,6 +325,7 @@ const stableLm: Family = {
 };
 
 const starcoder2: Family = {
+  named: ["starcoder2"],
   architecture: "Starcoder2ForCausalLM",
   modelType: "starcoder2",
   names: llamaNames({ ffn_up: "mlp.c_fc", ffn_down: "mlp.c_proj" }),
@@ -304,6 +334,7 @@ const starcoder2: Family = {
 };
 
 const nemotron: Family = {
+  named: ["nemotron"],
   architecture: "NemotronForCausalLM",
   modelType: "nemotron",
   names: LLAMA_NAMES,
@@ -314,6 +345,7 @@ const nemotron: Family = {
 };
 
 const cohere2: Family = {
+  named: ["cohere2"],
   architecture: "Cohere2ForCausalLM",
   modelType: "cohere2",
   names: LLAMA_NAMES,
@@ -322,6 +354,7 @@ const cohere2: Family = {
 };
 
 const ernie45: Family = {
+  named: ["ernie4_5"],
   architecture: "Ernie4_5ForCausalLM",
   modelType: "ernie4_5",
   names: LLAMA_NAMES,
@@ -329,6 +362,7 @@ const ernie45: Family = {
 };
 
 const hunyuanDense: Family = {
+  named: ["hunyuan-dense"],
   architecture: "HunYuanDenseV1ForCausalLM",
   modelType: "hunyuan_v1_dense",
   names: llamaNames({ attn_q_norm: "self_attn.query_layernorm", attn_k_norm: "self_attn.key_layernorm" }),
@@ -336,51 +370,26 @@ const hunyuanDense: Family = {
 };
 
 const seedOss: Family = {
+  named: ["seed_oss"],
   architecture: "SeedOssForCausalLM",
   modelType: "seed_oss",
   names: llamaNames({ ffn_norm: undefined, post_attention_norm: "post_attention_layernorm" }),
   config: (m) => ({ ...attentionBias(m), attention_out_bias: hasBias(m, "attn_output") }),
 };
 
-/** By `general.architecture`; where one name stands for several families, what tells them. */
-const FAMILIES: Readonly<Record<string, Family | ((m: Metadata) => Family)>> = {
-  llama: (m) => (m.value(".expert_count") ? mixtral : llama),
-  qwen2,
-  // Of a model that also sees, the file has the language model; the rest is in a separate one.
-  qwen2vl: qwen2,
-  qwen2moe: qwen2Moe,
-  qwen3,
-  qwen3vl: qwen3,
-  qwen3moe: qwen3Moe,
-  gemma,
-  gemma2,
-  gemma3,
-  phi2,
-  phi3,
-  chatglm: (m) => (hasTensor(m, "blk.0.attn_qkv.weight") ? chatGlm : glm),
-  glm4,
-  granite,
-  granitemoe: graniteMoe,
-  olmo2: (m) => (m.value(".attention.sliding_window") ? olmo3 : olmo2),
-  olmoe,
-  exaone4,
-  smollm3,
-  stablelm: stableLm,
-  starcoder2,
-  nemotron,
-  cohere2,
-  ernie4_5: ernie45,
-  "hunyuan-dense": hunyuanDense,
-  seed_oss: seedOss,
-};
+/** Of several with one name in llama.cpp, those that are told by something come first. */
+export const FAMILIES: readonly Family[] = [
+  ...[mixtral, llama, qwen2, qwen2Moe, qwen3, qwen3Moe, gemma, gemma2, gemma3, phi2, phi3, chatGlm, glm, glm4],
+  ...[granite, graniteMoe, olmo3, olmo2, olmoe, exaone4, smollm3, stableLm, starcoder2, nemotron, cohere2],
+  ...[ernie45, hunyuanDense, seedOss],
+];
 
 /** Names that `general.architecture` may have. */
-export const GGUF_ARCHITECTURES: readonly string[] = Object.keys(FAMILIES);
+export const GGUF_ARCHITECTURES: readonly string[] = [...new Set(FAMILIES.flatMap(({ named }) => named))];
 
 /** undefined: it does not run here. */
 export function familyOf(m: Metadata): Family | undefined {
-  const found = Object.hasOwn(FAMILIES, m.architecture) ? FAMILIES[m.architecture] : undefined;
-  return typeof found === "function" ? found(m) : found;
+  return FAMILIES.find(({ named, isIt }) => named.includes(m.architecture) && (isIt?.(m) ?? true));
 }
 
 /** Entries of a head of q and k. */

@@ -1,8 +1,11 @@
 /** Blocks of a GGUF file as our own (quantize-blocks.ts), exactly: only bits are moved. */
 
-import { BLOCK, type QuantizedBits, type QuantizedRows } from "../quantize-blocks.ts";
+import type { QuantizedBits, QuantizedRows } from "../quantize-blocks.ts";
 import { half } from "./decode-blocks.ts";
 import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
+
+/** Entries of a block, there and here. */
+const BLOCK = 32;
 
 /** Kinds whose blocks of 32 have a scale and no minimum, with the bits that hold their codes. */
 const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8 };

@@ -33,7 +33,8 @@ export interface Names {
   readonly global: Readonly<Record<GlobalStem, string>>;
   /** What the layers' numbers stand behind. */
   readonly layers: string;
-  readonly layer: Readonly<Partial<Record<LayerStem, string>>>;
+  /** undefined: the family has none. */
+  readonly layer: Readonly<Partial<Record<LayerStem, string | undefined>>>;
   readonly experts?: ExpertNames;
 }
 

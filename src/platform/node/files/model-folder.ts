@@ -1,7 +1,8 @@
-/** What a user may mean by the name of a model: a folder, or an id on the Hugging Face hub. */
+/** What a user may mean by the name of a model: a folder, a GGUF file, or an id on the Hugging Face hub. */
 import { statSync } from "node:fs";
 import { TacetError } from "../../../base/errors.ts";
 import { type HubId, parseHubId } from "../hub/names.ts";
+import { isGgufName } from "./file-tree.ts";
 
 /**
  * A folder that exists wins. So that a mistyped path is not sent to the hub, "org/name" is a path where a folder
@@ -11,7 +12,8 @@ import { type HubId, parseHubId } from "../hub/names.ts";
  * @throws TacetError bad_argument for a path that is mistyped
  */
 export function findModel(named: string): string | HubId {
-  if (isFolder(named)) return named;
+  // A file of that name; a repository's name may end so too, where its revision is given.
+  if (isFolder(named) || isGgufName(named)) return named;
   const id = parseHubId(named);
   if (id === undefined) return named;
   if (!named.includes("@") && isFolder(named.slice(0, named.indexOf("/")))) {
