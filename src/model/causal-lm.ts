@@ -28,7 +28,7 @@ import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { weightDemand } from "./weights/weight-demand.ts";
+import { isRounded, weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers. */
@@ -513,7 +513,7 @@ async function openWeights(
   const original = originalWeights(checkpoint);
   const demand = weightDemand(original, weights, context.writePass);
   await checkMemory(context.runtime, demand, weights, context.cache);
-  if (weights === "original") return original;
+  if (!isRounded(demand)) return original;
   if (!weightCache) throw new TypeError("quantized weights need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
