@@ -13,7 +13,7 @@ import { pairNeighbours, placeholderTokenizer } from "./from-checkpoint.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "./write-gguf.ts";
 
 export interface FolderGgufOptions {
-  /** Of the matrices; F16 where rows are not whole blocks, unless there is another. Default: F32. */
+  /** Of the matrices; Q8_0 or F16 where rows are not whole blocks of it. Default: F32. */
   readonly type?: BlockName | ((name: string) => BlockName);
   /** Of the embedding and the head. Default: as the others. */
   readonly head?: BlockName;
@@ -46,7 +46,8 @@ function typeOf(name: string, shape: readonly number[], { type = "F32", head }: 
   if (shape.length < 2 || name.includes("ffn_gate_inp")) return "F32";
   const isHead = name === "output.weight" || name === "token_embd.weight";
   const wanted = (isHead && head) || (typeof type === "string" ? type : type(name));
-  return shape[shape.length - 1] % BLOCKS[wanted].values === 0 ? wanted : "F16";
+  const width = shape[shape.length - 1];
+  return [wanted, "Q8_0" as const, "F16" as const].find((type) => width % BLOCKS[type].values === 0)!;
 }
 
 interface Entries {
@@ -184,6 +185,12 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
     set("use_parallel_residual", ["bool", config.use_parallel_residual]);
   if (config.model_type === "phi3") size("rope.scaling.original_context_length", "original_max_position_embeddings");
   const kind = rope.rope_type ?? rope.type ?? "default";
+  if (kind === "longrope") {
+    const original = number(config.original_max_position_embeddings);
+    const scale = number(config.max_position_embeddings) / original;
+    const factor = scale > 1 ? Math.sqrt(1 + Math.log(scale) / Math.log(original)) : 1;
+    set("rope.scaling.attn_factor", ["float32", factor]);
+  }
   if (kind === "linear" || kind === "yarn") {
     set("rope.scaling.type", ["string", kind]);
     set("rope.scaling.factor", ["float32", number(rope.factor)]);
@@ -199,9 +206,15 @@ function ropeOf(config: Config): Config {
   return (record.full_attention ?? record) as Config;
 }
 
-/** Llama 3's frequencies as the converter writes them: what each is divided by. */
+/** What each frequency is divided by, as the converter writes it for Llama 3 and for Phi 3's long contexts. */
 function ropeFactors(config: Config): Entries[] {
   const rope = ropeOf(config);
+  if (rope.rope_type === "longrope") {
+    return (["long", "short"] as const).map((kind) => {
+      const values = Float32Array.from(rope[`${kind}_factor`] as number[]);
+      return { name: `rope_factors_${kind}.weight`, shape: [values.length], values };
+    });
+  }
   if (rope.rope_type !== "llama3") return [];
   const dims = Number(config.head_dim ?? number(config.hidden_size) / number(config.num_attention_heads));
   const theta = number(rope.rope_theta ?? config.rope_theta);
