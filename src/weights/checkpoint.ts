@@ -67,9 +67,13 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
 async function findGguf(tree: FileTree): Promise<string | undefined> {
   const found = (await tree.list()).filter((name) => /\.gguf$/i.test(name));
   if (found.length < 2) return found[0];
-  throw new TacetError("bad_checkpoint", `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`, {
-    hint: "give the path of one of them",
-  });
+  throw new TacetError(
+    "bad_checkpoint",
+    `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`,
+    {
+      hint: "give the path of one of them",
+    },
+  );
 }
 
 function checkpointOf(

@@ -31,7 +31,12 @@ export type BlockName =
 export const BLOCKS: Readonly<Record<BlockName, BlockType>> = {
   F32: { id: 0, values: 1, bytes: 4, encode: (from, i, to) => to.setFloat32(4 * i, from[i], true) },
   F16: { id: 1, values: 1, bytes: 2, encode: (from, i, to) => to.setUint16(2 * i, float16(from[i]), true) },
-  BF16: { id: 30, values: 1, bytes: 2, encode: (from, i, to) => to.setUint16(2 * i, bfloat16(from[i]), true) },
+  BF16: {
+    id: 30,
+    values: 1,
+    bytes: 2,
+    encode: (from, i, to) => to.setUint16(2 * i, bfloat16(from[i]), true),
+  },
   Q4_0: { id: 2, values: 32, bytes: 18, encode: encodeQ4_0 },
   Q4_1: { id: 3, values: 32, bytes: 20, encode: (from, block, to) => encodeWithMinimum(from, block, to, 4) },
   Q5_0: { id: 6, values: 32, bytes: 22, encode: encodeQ5_0 },
@@ -102,9 +107,10 @@ function encodeWithMinimum(from: Float32Array, block: number, to: DataView, bits
   const at = (bits === 4 ? 20 : 24) * block;
   to.setUint16(at, float16(scale), true);
   to.setUint16(at + 2, float16(least), true);
-  const code = (i: number) => Math.min(most, Math.trunc(Math.fround(Math.fround(entries[i] - least) * inverse) + 0.5));
-  if (bits === 5) return setFiveBits(to, at + 4, code);
-  for (let i = 0; i < 16; i++) to.setUint8(at + 4 + i, code(i) | (code(i + 16) << 4));
+  const code = (i: number) =>
+    Math.min(most, Math.trunc(Math.fround(Math.fround(entries[i] - least) * inverse) + 0.5));
+  if (bits === 5) setFiveBits(to, at + 4, code);
+  else for (let i = 0; i < 16; i++) to.setUint8(at + 4 + i, code(i) | (code(i + 16) << 4));
 }
 
 function setFiveBits(to: DataView, at: number, code: (i: number) => number): void {

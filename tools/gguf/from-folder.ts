@@ -42,7 +42,11 @@ export async function folderGguf(folder: string, options: FolderGgufOptions = {}
   };
 }
 
-function typeOf(name: string, shape: readonly number[], { type = "F32", head }: FolderGgufOptions): BlockName {
+function typeOf(
+  name: string,
+  shape: readonly number[],
+  { type = "F32", head }: FolderGgufOptions,
+): BlockName {
   if (shape.length < 2 || name.includes("ffn_gate_inp")) return "F32";
   const isHead = name === "output.weight" || name === "token_embd.weight";
   const wanted = (isHead && head) || (typeof type === "string" ? type : type(name));
@@ -60,7 +64,9 @@ async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config)
   const { names } = family;
   const global = new Map(Object.entries(names.global).map(([stem, name]) => [name, stem]));
   const layer = new Map(
-    Object.entries(names.layer).flatMap(([stem, name]) => (name === undefined ? [] : [[name, stem as LayerStem]])),
+    Object.entries(names.layer).flatMap(([stem, name]) =>
+      name === undefined ? [] : [[name, stem as LayerStem]],
+    ),
   );
   const found: Entries[] = [];
   const experts = new Map<string, Map<number, Entries>>();
@@ -76,9 +82,11 @@ async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config)
     if (known !== undefined) {
       if (known === "output" && config.tie_word_embeddings === true) continue;
       const prefix = number === undefined ? "" : `blk.${number}.`;
-      const heads = known === "attn_q" ? config.num_attention_heads : known === "attn_k" ? config.num_key_value_heads : 0;
+      const heads =
+        known === "attn_q" ? config.num_attention_heads : known === "attn_k" ? config.num_key_value_heads : 0;
       if (family.headRows && heads) values = pairNeighbours(values, shape[0], Number(heads));
-      if (family.normsPlusOne && known.endsWith("norm") && last === "weight") values = values.map((w) => w + 1);
+      if (family.normsPlusOne && known.endsWith("norm") && last === "weight")
+        values = values.map((w) => w + 1);
       if (known === "ffn_gate_inp_shexp") shape = shape.slice(-1);
       found.push({ name: `${prefix}${known}.${last}`, shape, values });
       continue;
@@ -89,13 +97,15 @@ async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config)
       const target = `blk.${number}.ffn_${which}_exps.weight`;
       if (!experts.has(target)) experts.set(target, new Map());
       if (index !== undefined) experts.get(target)!.set(index, { name: target, shape, values });
-      else for (const [i, each] of slices(shape, values, half).entries()) experts.get(target)!.set(i, { name: target, ...each });
+      else
+        for (const [i, each] of slices(shape, values, half).entries())
+          experts.get(target)!.set(i, { name: target, ...each });
     }
   }
   for (const [name, each] of experts) {
     const all = [...each].sort(([a], [b]) => a - b).map(([, entries]) => entries);
     const values = new Float32Array(all.reduce((sum, { values }) => sum + values.length, 0));
-    all.forEach((entries, i) => values.set(entries.values, i * entries.values.length));
+    for (const [i, entries] of all.entries()) values.set(entries.values, i * entries.values.length);
     found.push({ name, shape: [all.length, ...all[0].shape], values });
   }
   return found;
@@ -109,7 +119,12 @@ function expertOf(
   if (experts === undefined) return undefined;
   if ("gateUp" in experts) {
     if (part === experts.down) return [{ which: "down" }];
-    return part === experts.gateUp ? [{ which: "gate", part: 0 }, { which: "up", part: 1 }] : undefined;
+    return part === experts.gateUp
+      ? [
+          { which: "gate", part: 0 },
+          { which: "up", part: 1 },
+        ]
+      : undefined;
   }
   const [, index, module] = /^(\d+)\.(.*)$/.exec(part.slice(experts.list.length + 1)) ?? [];
   const which = (["gate", "up", "down"] as const).find((each) => experts[each] === module);
@@ -168,7 +183,8 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   const types = config.layer_types as string[] | undefined;
   if (typeof config.sliding_window === "number" && family.headRows === undefined) {
     set("attention.sliding_window", ["uint32", config.sliding_window]);
-    if (types) set("attention.sliding_window_pattern", ["bool[]", types.map((type) => type === "sliding_attention")]);
+    if (types)
+      set("attention.sliding_window_pattern", ["bool[]", types.map((type) => type === "sliding_attention")]);
   }
   const experts = config.num_local_experts ?? config.num_experts;
   if (family.names.experts) {
@@ -183,7 +199,8 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   if (typeof config.norm_topk_prob === "boolean") set("expert_weights_norm", ["bool", config.norm_topk_prob]);
   if (typeof config.use_parallel_residual === "boolean")
     set("use_parallel_residual", ["bool", config.use_parallel_residual]);
-  if (config.model_type === "phi3") size("rope.scaling.original_context_length", "original_max_position_embeddings");
+  if (config.model_type === "phi3")
+    size("rope.scaling.original_context_length", "original_max_position_embeddings");
   const kind = rope.rope_type ?? rope.type ?? "default";
   if (kind === "longrope") {
     const original = number(config.original_max_position_embeddings);
@@ -218,7 +235,11 @@ function ropeFactors(config: Config): Entries[] {
   if (rope.rope_type !== "llama3") return [];
   const dims = Number(config.head_dim ?? number(config.hidden_size) / number(config.num_attention_heads));
   const theta = number(rope.rope_theta ?? config.rope_theta);
-  const [factor, low, high] = [number(rope.factor), number(rope.low_freq_factor), number(rope.high_freq_factor)];
+  const [factor, low, high] = [
+    number(rope.factor),
+    number(rope.low_freq_factor),
+    number(rope.high_freq_factor),
+  ];
   const context = number(rope.original_max_position_embeddings);
   const values = Float32Array.from({ length: dims / 2 }, (_, i) => {
     const wave = 2 * Math.PI * theta ** ((2 * i) / dims);

@@ -12,7 +12,8 @@ export function bpeDefinition(m: Metadata): JsonRecord {
   const named = m.text("tokenizer.ggml.pre", "");
   const pre = PRE_TOKENIZERS.get(named);
   if (pre === undefined) {
-    const what = named === "" ? "is missing" : `is ${JSON.stringify(named.slice(0, 40))}, which is not known here`;
+    const what =
+      named === "" ? "is missing" : `is ${JSON.stringify(named.slice(0, 40))}, which is not known here`;
     throw new TacetError("bad_tokenizer", `${m.file.path}: tokenizer.ggml.pre ${what}`, {
       hint: "give token ids with --ids, or take the model's folder from the hub",
     });
@@ -36,7 +37,12 @@ export function bpeDefinition(m: Metadata): JsonRecord {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: added.map((id) => ({ id, content: texts[id], ...flags, special: types[id] === TOKEN.control })),
+    added_tokens: added.map((id) => ({
+      id,
+      content: texts[id],
+      ...flags,
+      special: types[id] === TOKEN.control,
+    })),
     normalizer: pre.normalizer === undefined ? null : { type: pre.normalizer },
     pre_tokenizer: {
       type: "Sequence",
@@ -70,12 +76,18 @@ function template(m: Metadata, texts: readonly string[], addsBos: boolean): Json
   if (bos === undefined && eos === undefined) return null;
   const one = (id: number | undefined, type: number) =>
     id === undefined ? [] : [{ SpecialToken: { id: texts[id], type_id: type } }];
-  const around = (id: string, type: number) => [...one(bos, type), { Sequence: { id, type_id: type } }, ...one(eos, type)];
+  const around = (id: string, type: number) => [
+    ...one(bos, type),
+    { Sequence: { id, type_id: type } },
+    ...one(eos, type),
+  ];
   const ids = [bos, eos].filter((id) => id !== undefined);
   return {
     type: "TemplateProcessing",
     single: around("A", 0),
     pair: [...around("A", 0), ...around("B", 1)],
-    special_tokens: Object.fromEntries(ids.map((id) => [texts[id], { id: texts[id], ids: [id], tokens: [texts[id]] }])),
+    special_tokens: Object.fromEntries(
+      ids.map((id) => [texts[id], { id: texts[id], ids: [id], tokens: [texts[id]] }]),
+    ),
   };
 }

@@ -24,7 +24,9 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
   m.demand(".pooling_type", [0]);
   const rotated = m.count(".rope.dimension_count", headDim);
   const layerNorm = family.epsilon !== undefined && family.modelType !== "chatglm";
-  const epsilon = m.positive(layerNorm ? ".attention.layer_norm_epsilon" : ".attention.layer_norm_rms_epsilon");
+  const epsilon = m.positive(
+    layerNorm ? ".attention.layer_norm_epsilon" : ".attention.layer_norm_rms_epsilon",
+  );
   return {
     architectures: [family.architecture],
     model_type: family.modelType,
@@ -74,7 +76,8 @@ async function ropeScaling(m: Metadata): Promise<JsonRecord | null> {
   const type = scalingType(m);
   if (type === "none" || type === "longrope") return null;
   if (type === "linear") return { rope_type: "linear", factor: m.positive(".rope.scaling.factor") };
-  if (type !== "yarn") throw m.unsupported(".rope.scaling.type", `it is ${JSON.stringify(type.slice(0, 40))}`);
+  if (type !== "yarn")
+    throw m.unsupported(".rope.scaling.type", `it is ${JSON.stringify(type.slice(0, 40))}`);
   // Other values of these mean another yarn than transformers has.
   for (const key of [".rope.scaling.yarn_ext_factor", ".rope.scaling.yarn_attn_factor"]) m.demand(key, [1]);
   m.demand(".rope.scaling.attn_factor", [1]);

@@ -4,7 +4,12 @@ import { bytesOf, concatBytes } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import { toFloat16 } from "../float16.ts";
-import { type BlockForm, quantizeBlocks, type QuantizedRows, type RoundedMatrix } from "../quantize-blocks.ts";
+import {
+  type BlockForm,
+  quantizeBlocks,
+  type QuantizedRows,
+  type RoundedMatrix,
+} from "../quantize-blocks.ts";
 import type { TensorInfo } from "../safetensors.ts";
 import { decodeBlocks } from "./decode-blocks.ts";
 import type { PlannedTensor, RowRun } from "./plan-tensors.ts";
@@ -20,7 +25,11 @@ export class ConvertedTensors {
   readonly bytes: number;
   readonly #tree: FileTree;
   readonly #path: string;
-  readonly #placed: readonly { readonly start: number; readonly bytes: number; readonly tensor: PlannedTensor }[];
+  readonly #placed: readonly {
+    readonly start: number;
+    readonly bytes: number;
+    readonly tensor: PlannedTensor;
+  }[];
 
   /** @param path of the GGUF file in `tree`; the tensors' infos have the same */
   constructor(tree: FileTree, path: string, tensors: readonly PlannedTensor[]) {
@@ -84,7 +93,11 @@ export class ConvertedTensors {
   }
 
   /** Rows as the file has them, in the tensor's order. */
-  async #sourceRows({ runs, width, rowFrom }: PlannedTensor, first: number, count: number): Promise<SourceRows[]> {
+  async #sourceRows(
+    { runs, width, rowFrom }: PlannedTensor,
+    first: number,
+    count: number,
+  ): Promise<SourceRows[]> {
     if (rowFrom === undefined) return await this.#readRuns(runs, width, first, count);
     const from = Array.from({ length: count }, (_, i) => rowFrom(first + i));
     const lowest = from.reduce((a, b) => Math.min(a, b));
@@ -100,7 +113,12 @@ export class ConvertedTensors {
     return [{ kind, bytes: picked }];
   }
 
-  async #readRuns(runs: readonly RowRun[], width: number, first: number, count: number): Promise<SourceRows[]> {
+  async #readRuns(
+    runs: readonly RowRun[],
+    width: number,
+    first: number,
+    count: number,
+  ): Promise<SourceRows[]> {
     const parts: SourceRows[] = [];
     let start = 0;
     for (const run of runs) {
@@ -109,7 +127,10 @@ export class ConvertedTensors {
       if (from < to) {
         const rowBytes = bytesOfRow(run.kind, width);
         const offset = run.source.offset + (run.first + from - start) * rowBytes;
-        parts.push({ kind: run.kind, bytes: await this.#tree.read(this.#path, offset, (to - from) * rowBytes) });
+        parts.push({
+          kind: run.kind,
+          bytes: await this.#tree.read(this.#path, offset, (to - from) * rowBytes),
+        });
       }
       start += run.count;
     }
@@ -122,9 +143,16 @@ interface SourceRows {
   readonly bytes: Uint8Array;
 }
 
-function roundedRows({ kind, bytes }: SourceRows, width: number, form: BlockForm, path: string): QuantizedRows {
+function roundedRows(
+  { kind, bytes }: SourceRows,
+  width: number,
+  form: BlockForm,
+  path: string,
+): QuantizedRows {
   const rows =
-    exactBits(kind) === form.bits ? repackBlocks(kind, bytes) : quantizeBlocks(decodeBlocks(kind, bytes), width, form);
+    exactBits(kind) === form.bits
+      ? repackBlocks(kind, bytes)
+      : quantizeBlocks(decodeBlocks(kind, bytes), width, form);
   if (rows?.scales.every(Number.isFinite)) return rows;
   throw new TacetError("bad_checkpoint", `${path}: a tensor of ${kind} has a weight that is not finite`, {
     hint: "the file is damaged: download it again",

@@ -63,7 +63,8 @@ const DECODERS: Readonly<Record<Exclude<ReadKind, "F32" | "F16" | "BF16">, Decod
       // Two groups share 32 bytes: one has the lower halves, the next the upper.
       const from = at + 16 + (group >> 1) * 32;
       const shift = (group & 1) * 4;
-      for (let i = 0; i < 32; i++) out[to + group * 32 + i] = sum(ds * ((bytes[from + i] >> shift) & 15), -mn);
+      for (let i = 0; i < 32; i++)
+        out[to + group * 32 + i] = sum(ds * ((bytes[from + i] >> shift) & 15), -mn);
     }
   },
   Q5_K(bytes, at, out, to) {

@@ -58,7 +58,12 @@ const QWEN_EXPERTS: Partial<Names> = {
 };
 
 /** Of a model that also sees, the file has the language model; the rest is in a separate one. */
-const qwen2: Family = { named: ["qwen2", "qwen2vl"], architecture: "Qwen2ForCausalLM", modelType: "qwen2", names: LLAMA_NAMES };
+const qwen2: Family = {
+  named: ["qwen2", "qwen2vl"],
+  architecture: "Qwen2ForCausalLM",
+  modelType: "qwen2",
+  names: LLAMA_NAMES,
+};
 
 const qwen3: Family = {
   named: ["qwen3", "qwen3vl"],
@@ -379,7 +384,22 @@ const seedOss: Family = {
 
 /** Of several with one name in llama.cpp, those that are told by something come first. */
 export const FAMILIES: readonly Family[] = [
-  ...[mixtral, llama, qwen2, qwen2Moe, qwen3, qwen3Moe, gemma, gemma2, gemma3, phi2, phi3, chatGlm, glm, glm4],
+  ...[
+    mixtral,
+    llama,
+    qwen2,
+    qwen2Moe,
+    qwen3,
+    qwen3Moe,
+    gemma,
+    gemma2,
+    gemma3,
+    phi2,
+    phi3,
+    chatGlm,
+    glm,
+    glm4,
+  ],
   ...[granite, graniteMoe, olmo3, olmo2, olmoe, exaone4, smollm3, stableLm, starcoder2, nemotron, cohere2],
   ...[ernie45, hunyuanDense, seedOss],
 ];
@@ -443,7 +463,10 @@ function window(m: Metadata, every: number): JsonRecord {
   const tokens = m.count(".attention.sliding_window");
   const pattern = m.value(".attention.sliding_window_pattern");
   if (!Array.isArray(pattern)) {
-    return { sliding_window: tokens, sliding_window_pattern: m.count(".attention.sliding_window_pattern", every) };
+    return {
+      sliding_window: tokens,
+      sliding_window_pattern: m.count(".attention.sliding_window_pattern", every),
+    };
   }
   return {
     sliding_window: tokens,

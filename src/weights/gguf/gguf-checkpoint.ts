@@ -61,9 +61,13 @@ function refuseOthers(m: Metadata): void {
   }
   const type = m.text("general.type", "model");
   if (type === "model") return;
-  throw new TacetError("unsupported_model", `${path} holds no model, general.type is ${JSON.stringify(type.slice(0, 40))}`, {
-    hint: type === "adapter" ? "give an adapter as PEFT saves it" : "give the file with the language model",
-  });
+  throw new TacetError(
+    "unsupported_model",
+    `${path} holds no model, general.type is ${JSON.stringify(type.slice(0, 40))}`,
+    {
+      hint: type === "adapter" ? "give an adapter as PEFT saves it" : "give the file with the language model",
+    },
+  );
 }
 
 /** Kinds of the matrices, those with the most entries first. */

@@ -157,7 +157,8 @@ function checkLayout(tensors: GgufTensor[], start: number, alignment: number, fi
       throw new GgufFault(`${field} ends at byte ${offset + bytes}, the file has ${fileBytes}`);
     }
     if (offset < end) throw new GgufFault(`${field} overlaps the one before it`);
-    if (offset - end >= alignment) throw new GgufFault(`there are ${offset - end} unused bytes before ${field}`);
+    if (offset - end >= alignment)
+      throw new GgufFault(`there are ${offset - end} unused bytes before ${field}`);
     end = offset + bytes;
   }
   if (fileBytes - end >= alignment && tensors.length > 0) {
@@ -199,7 +200,8 @@ class Reader {
 
   string(field: string, mostBytes = Number.MAX_SAFE_INTEGER): string {
     const length = this.size(`the length of ${field}`);
-    if (length > mostBytes) throw new GgufFault(`${field} has ${length} bytes, at most ${mostBytes} are possible`);
+    if (length > mostBytes)
+      throw new GgufFault(`${field} has ${length} bytes, at most ${mostBytes} are possible`);
     const start = this.#take(length, field);
     try {
       return this.#decoder.decode(this.#bytes.subarray(start, start + length));

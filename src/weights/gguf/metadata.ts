@@ -103,9 +103,13 @@ export class Metadata {
   }
 
   unsupported(key: string, what: string): TacetError {
-    return new TacetError("unsupported_model", `${this.file.path}: ${this.#full(key)} is not supported: ${what}`, {
-      hint: "it would change the results, so it is not ignored",
-    });
+    return new TacetError(
+      "unsupported_model",
+      `${this.file.path}: ${this.#full(key)} is not supported: ${what}`,
+      {
+        hint: "it would change the results, so it is not ignored",
+      },
+    );
   }
 
   #full(key: string): string {

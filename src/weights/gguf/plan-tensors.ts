@@ -60,7 +60,8 @@ function planOne(m: Metadata, family: Family, { name, stem, tensor, kind }: Foun
   const isVector = tensor.shape.length === 1;
   // The gate of a shared expert is a matrix of one row there.
   const shape = stem === "ffn_gate_inp_shexp" && isVector ? [1, ...tensor.shape] : tensor.shape;
-  const heads = stem === "attn_q" ? m.count(".attention.head_count") : stem === "attn_k" ? keyValueHeads(m) : 0;
+  const heads =
+    stem === "attn_q" ? m.count(".attention.head_count") : stem === "attn_k" ? keyValueHeads(m) : 0;
   const isLessOne = family.normsPlusOne === true && stem.endsWith("norm") && name.endsWith(".weight");
   const dtype = isLessOne ? "F32" : isFloat(kind) ? kind : stem === "token_embd" ? "F16" : "F32";
   if (family.headRows === undefined || heads === 0) {
@@ -119,7 +120,10 @@ function planExperts(m: Metadata, names: Names, experts: NonNullable<Names["expe
         return planned({ ...info, name, shape: [rows, width] }, [part], width);
       });
     }
-    if (which === "down") return [planned({ ...info, name: `${prefix}.${experts.down}.weight`, shape: tensor.shape }, runs, width)];
+    if (which === "down")
+      return [
+        planned({ ...info, name: `${prefix}.${experts.down}.weight`, shape: tensor.shape }, runs, width),
+      ];
     if (which === "up") return [];
     const up = file.tensors.get(tensor.name.replace("_gate_", "_up_"));
     if (up === undefined || String(up.shape) !== String(tensor.shape)) {

@@ -32,7 +32,8 @@ function cased(ends: string, digits: string): string {
 const DEEPSEEK = [
   "\\p{N}{1,3}",
   "[一-龥぀-ゟ゠-ヿ]+",
-  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" + TAIL,
+  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" +
+    TAIL,
 ];
 
 const LLAMA3: PreTokenizer = { splits: [THREE_DIGITS], ignoreMerges: true, addBos: true };

@@ -21,7 +21,10 @@ export function sentencePieceFile(m: Metadata): Uint8Array {
     const type = id === unknown ? TOKEN.unknown : types[id] === TOKEN.unknown ? TOKEN.control : types[id];
     // The converter writes spaces of words that were added as they are.
     const written = type === TOKEN.userDefined ? text.replaceAll(" ", "\u2581") : text;
-    return message(1, concatBytes(message(1, utf8(written)), float(2, scores[id]), integer(3, type || TOKEN.normal)));
+    return message(
+      1,
+      concatBytes(message(1, utf8(written)), float(2, scores[id]), integer(3, type || TOKEN.normal)),
+    );
   });
   const trainer = [
     integer(3, BPE),

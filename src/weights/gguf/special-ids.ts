@@ -22,14 +22,17 @@ const END_TEXTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Texts and types by id; undefined: the file has no vocabulary. @throws TacetError bad_checkpoint */
-export function vocabularyOf(m: Metadata): { texts: readonly string[]; types: readonly number[] } | undefined {
+export function vocabularyOf(
+  m: Metadata,
+): { texts: readonly string[]; types: readonly number[] } | undefined {
   if (!m.has("tokenizer.ggml.tokens")) return undefined;
   const texts = m.list("tokenizer.ggml.tokens", "string");
   const types = m.has("tokenizer.ggml.token_type")
     ? m.list("tokenizer.ggml.token_type", "number", texts.length)
     : texts.map(() => TOKEN.normal);
   const odd = types.findIndex((type) => !Number.isInteger(type) || type < 0 || type > TOKEN.byte);
-  if (odd >= 0) throw m.bad("tokenizer.ggml.token_type", `has the unknown type ${types[odd]} for token ${odd}`);
+  if (odd >= 0)
+    throw m.bad("tokenizer.ggml.token_type", `has the unknown type ${types[odd]} for token ${odd}`);
   return { texts, types };
 }
 

@@ -69,10 +69,16 @@ export function llamaNames(layer: Names["layer"] = {}, more: Partial<Names> = {}
 }
 
 /** undefined: the family has no such tensor. */
-export function findName(names: Names, tensor: string): { readonly name: string; readonly stem: string } | undefined {
+export function findName(
+  names: Names,
+  tensor: string,
+): { readonly name: string; readonly stem: string } | undefined {
   const [, blockPart, number, stem, last] = /^(blk\.(\d+)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(tensor) ?? [];
   if (stem === undefined) return undefined;
   const found = blockPart === undefined ? names.global[stem as GlobalStem] : names.layer[stem as LayerStem];
   if (found === undefined) return undefined;
-  return { name: blockPart === undefined ? `${found}.${last}` : `${names.layers}.${number}.${found}.${last}`, stem };
+  return {
+    name: blockPart === undefined ? `${found}.${last}` : `${names.layers}.${number}.${found}.${last}`,
+    stem,
+  };
 }

@@ -36,7 +36,8 @@ function settingsOf(m: Metadata): JsonRecord {
     return id === undefined ? [] : [[`${field}_token`, texts[id]]];
   });
   const template = m.value("tokenizer.chat_template");
-  const flag = (name: string) => (m.has(`tokenizer.ggml.${name}`) ? { [name]: m.flag(`tokenizer.ggml.${name}`, false) } : {});
+  const flag = (name: string) =>
+    m.has(`tokenizer.ggml.${name}`) ? { [name]: m.flag(`tokenizer.ggml.${name}`, false) } : {};
   return {
     ...Object.fromEntries(tokens),
     ...flag("add_bos_token"),
