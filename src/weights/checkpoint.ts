@@ -5,7 +5,7 @@ import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
-import { isShardName, MODEL_FILES } from "./model-files.ts";
+import { isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
 import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
@@ -65,7 +65,7 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
 
 /** The GGUF file of a folder that has nothing else. */
 async function findGguf(tree: FileTree): Promise<string | undefined> {
-  const found = (await tree.list()).filter((name) => /\.gguf$/i.test(name));
+  const found = (await tree.list()).filter(isGgufName);
   if (found.length < 2) return found[0];
   throw new TacetError(
     "bad_checkpoint",

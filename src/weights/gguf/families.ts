@@ -1,6 +1,6 @@
 /**
  * The families that llama.cpp has under `general.architecture` and that run here: what their tensors are called, and
- * which fields of config.json their metadata becomes. Sources: conversion/ of llama.cpp, and the classes of transformers.
+ * which fields of config.json their metadata becomes. Sources: the converter of llama.cpp, and the classes of transformers.
  */
 
 import type { JsonRecord } from "../json-file.ts";

@@ -4,6 +4,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import type { JsonRecord } from "../json-file.ts";
+import { isGgufName } from "../model-files.ts";
 import type { TensorInfo } from "../safetensors.ts";
 import { configOf } from "./config.ts";
 import { ConvertedTensors } from "./converted-tensors.ts";
@@ -95,7 +96,7 @@ function folderOf(
     return made.get(name);
   };
   return {
-    label: /\.gguf$/i.test(tree.label) ? tree.label : `${tree.label}/${path}`,
+    label: isGgufName(tree.label) ? tree.label : `${tree.label}/${path}`,
     size: async (name) => (name === path ? converted.bytes : textOf(name)?.length),
     async read(name, offset, length) {
       const size = name === path ? converted.bytes : (textOf(name)?.length ?? 0);

@@ -1,6 +1,6 @@
 /**
  * What stands before the data of a GGUF file: metadata, and where each tensor is. All little-endian.
- * Source: docs/gguf.md of ggml.
+ * Source: the specification of GGUF in the repository of ggml.
  *
  *   "GGUF", version u32 (2 or 3), tensors u64, entries of metadata u64
  *   entry:   key string, type u32, value       string: bytes u64, UTF-8       array: type u32, count u64, values
@@ -42,7 +42,7 @@ const DEFAULT_ALIGNMENT = 32;
 /** ggml has at most four dimensions, and names of at most 64 bytes with the zero at their end; newer builds have longer ones. */
 const MAX_DIMENSIONS = 4;
 const MAX_NAME_BYTES = 255;
-/** docs/gguf.md */
+/** The specification. */
 const MAX_KEY_BYTES = 65535;
 /** Bytes of the least entry: a key of one byte, a type, a value of one byte. */
 const LEAST_ENTRY = 8 + 1 + 4 + 1;

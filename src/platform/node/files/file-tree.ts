@@ -5,6 +5,7 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileTree } from "../../../base/platform.ts";
+import { isGgufName } from "../../../weights/model-files.ts";
 import { errnoOf } from "./errno.ts";
 
 /** Most bytes asked of one read call: Node refuses 2 GiB and more. */
@@ -49,11 +50,6 @@ export function nodeFileTree(dir: string): FileTree {
     },
     nativePath: (path) => followLinks(join(root, path)),
   };
-}
-
-/** Whether a path is meant as that of a GGUF file. */
-export function isGgufName(path: string): boolean {
-  return /\.gguf$/i.test(path);
 }
 
 /** What the folder has of one name. */

@@ -1,8 +1,8 @@
 /** What a user may mean by the name of a model: a folder, a GGUF file, or an id on the Hugging Face hub. */
 import { statSync } from "node:fs";
 import { TacetError } from "../../../base/errors.ts";
+import { isGgufName } from "../../../weights/model-files.ts";
 import { type HubId, parseHubId } from "../hub/names.ts";
-import { isGgufName } from "./file-tree.ts";
 
 /**
  * A folder that exists wins. So that a mistyped path is not sent to the hub, "org/name" is a path where a folder
