@@ -217,8 +217,10 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
   try {
     const inputGroups = inputGroupsOf(checkpoint);
     const identity = await baseIdentity(checkpoint);
-    for (const each of adapters)
-      joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, identity }));
+    for (const each of adapters) {
+      const facts = { checkpoint, inputGroups, identity };
+      joined.push(await joinAdapter(platform, each, facts).catch(explainCopy(identity)));
+    }
     if (identity.knownBy === "vectors") options.onWarning?.(copyNotice(identity));
     const loaded = await loadShared(platform, checkpoint, options, [
       ...joined.map(({ use }) => use),
@@ -274,6 +276,21 @@ function copyNotice({ storedAs }: BaseIdentity): string {
     `the base model is a quantized copy (${storedAs}): it was checked by its norms, biases and sizes, which are those of ` +
     "the adapter's base model; how near it comes to the original, 'tacet inspect --base A --against B' measures"
   );
+}
+
+/** Why an adapter for the original may be refused to a copy. */
+function explainCopy({ storedAs }: BaseIdentity): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof TacetError) || error.code !== "wrong_base_model" || storedAs === undefined)
+      throw error;
+    const why = storedAs.startsWith("AWQ")
+      ? "AWQ divides norms by scales, and adapters for the original do not fit what follows: take a GPTQ or GGUF copy, or the original"
+      : "it must be a copy of that very model, and its provider must have made the bundle with this version of tacet";
+    throw new TacetError(error.code, `${error.message} (this one is a copy: ${storedAs})`, {
+      hint: why,
+      cause: error,
+    });
+  };
 }
 
 async function joinAdapter(

@@ -272,7 +272,7 @@ export class CausalLm {
     const places = linearPlaces(decoder);
     const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
-    refuseUnusedBiases(places, checkpoint);
+    await refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
     const { threads } = options;
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);

@@ -70,13 +70,14 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
 
 /** SHA-256 as above, whatever files the tensors are spread over. */
 export async function fingerprintCheckpoint(checkpoint: Checkpoint): Promise<Uint8Array> {
+  const { tree, config, names, tensor } = checkpoint.files ?? checkpoint;
   const { add, digest } = fieldHash();
   add(utf8(DOMAIN));
-  add(utf8(canonicalConfig(checkpoint.config)));
-  for (const name of checkpoint.names) {
-    const info = checkpoint.tensor(name);
+  add(utf8(canonicalConfig(config)));
+  for (const name of names) {
+    const info = tensor(name);
     add(utf8(JSON.stringify([name, info.dtype, info.shape])));
-    for (const window of windowsOf(info)) add(await readTensorBytes(checkpoint.tree, window));
+    for (const window of windowsOf(info)) add(await readTensorBytes(tree, window));
   }
   return digest();
 }

@@ -2,7 +2,7 @@
  * Storage types of GGUF tensors, as ggml's reference quantizers encode them (ggml-quants.c): a row is cut into blocks
  * of `values` entries, and each block takes `bytes`. A new type is one more entry of BLOCKS.
  */
-import { toFloat16 } from "../../src/weights/float16.ts";
+import { float16Bits } from "../../src/weights/float16.ts";
 import { widenF16 } from "../../src/weights/safetensors.ts";
 
 export interface BlockType {
@@ -30,7 +30,12 @@ export type BlockName =
 
 export const BLOCKS: Readonly<Record<BlockName, BlockType>> = {
   F32: { id: 0, values: 1, bytes: 4, encode: (from, i, to) => to.setFloat32(4 * i, from[i], true) },
-  F16: { id: 1, values: 1, bytes: 2, encode: (from, i, to) => to.setUint16(2 * i, float16(from[i]), true) },
+  F16: {
+    id: 1,
+    values: 1,
+    bytes: 2,
+    encode: (from, i, to) => to.setUint16(2 * i, float16Bits(from[i]), true),
+  },
   BF16: {
     id: 30,
     values: 1,
@@ -68,7 +73,7 @@ function encodeQ4_0(from: Float32Array, block: number, to: DataView): void {
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
   const code = (x: number) => Math.min(15, Math.trunc(x * inverse + 8.5));
   const at = 18 * block;
-  to.setUint16(at, float16(scale), true);
+  to.setUint16(at, float16Bits(scale), true);
   for (let i = 0; i < 16; i++)
     to.setUint8(at + 2 + i, code(from[start + i]) | (code(from[start + 16 + i]) << 4));
 }
@@ -81,7 +86,7 @@ function encodeQ8_0(from: Float32Array, block: number, to: DataView): void {
   const scale = Math.fround(largest / 127);
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
   const at = 34 * block;
-  to.setUint16(at, float16(scale), true);
+  to.setUint16(at, float16Bits(scale), true);
   for (let i = 0; i < 32; i++) to.setInt8(at + 2 + i, roundAway(Math.fround(from[start + i] * inverse)));
 }
 
@@ -93,7 +98,7 @@ function encodeQ5_0(from: Float32Array, block: number, to: DataView): void {
   const scale = Math.fround(largest / -16);
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
   const at = 22 * block;
-  to.setUint16(at, float16(scale), true);
+  to.setUint16(at, float16Bits(scale), true);
   setFiveBits(to, at + 2, (i) => Math.min(31, Math.trunc(from[start + i] * inverse + 16.5)));
 }
 
@@ -105,8 +110,8 @@ function encodeWithMinimum(from: Float32Array, block: number, to: DataView, bits
   const scale = Math.fround(Math.fround(Math.max(...entries) - least) / most);
   const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
   const at = (bits === 4 ? 20 : 24) * block;
-  to.setUint16(at, float16(scale), true);
-  to.setUint16(at + 2, float16(least), true);
+  to.setUint16(at, float16Bits(scale), true);
+  to.setUint16(at + 2, float16Bits(least), true);
   const code = (i: number) =>
     Math.min(most, Math.trunc(Math.fround(Math.fround(entries[i] - least) * inverse) + 0.5));
   if (bits === 5) setFiveBits(to, at + 4, code);
@@ -133,8 +138,8 @@ function encodeGroups(from: Float32Array, block: number, to: DataView, bits: 4 |
   const d = halved(Math.max(...groups.map(({ step }) => step)) / 63);
   const m = halved(Math.max(...groups.map(({ least }) => -least)) / 63);
   const at = (bits === 4 ? 144 : 176) * block;
-  to.setUint16(at, float16(d), true);
-  to.setUint16(at + 2, float16(m), true);
+  to.setUint16(at, float16Bits(d), true);
+  to.setUint16(at + 2, float16Bits(m), true);
   const codes = new Uint8Array(256);
   for (const [group, { entries, least, step }] of groups.entries()) {
     const s = Math.min(63, d === 0 ? 0 : Math.round(step / d));
@@ -189,7 +194,7 @@ function encodeQ6_K(from: Float32Array, block: number, to: DataView): void {
       codes[16 * group + i] = Math.max(-32, Math.min(31, code)) + 32;
     }
   }
-  to.setUint16(at + 208, float16(d), true);
+  to.setUint16(at + 208, float16Bits(d), true);
   for (let i = 0; i < 128; i++) {
     // 64 bytes of lower halves for each 128 entries: entries i and i + 64.
     const first = (i >> 6) * 128 + (i & 63);
@@ -204,7 +209,7 @@ function encodeQ6_K(from: Float32Array, block: number, to: DataView): void {
 
 /** Rounded to what an F16 holds. */
 function halved(x: number): number {
-  return widenF16(Uint16Array.of(float16(x)))[0];
+  return widenF16(Uint16Array.of(float16Bits(x)))[0];
 }
 
 /** Half away from zero, as C's roundf. */
@@ -217,10 +222,4 @@ function bfloat16(x: number): number {
   one[0] = x;
   const bits = new Uint32Array(one.buffer)[0];
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-}
-
-/** The 16 bits of x rounded to binary16. */
-export function float16(x: number): number {
-  one[0] = x;
-  return toFloat16(one)[0];
 }

@@ -67,7 +67,7 @@ export function ggufBytes(file: GgufFile): Uint8Array {
 export function* ggufChunks({ metadata, tensors }: GgufFile): Generator<Uint8Array> {
   const head: Buffer[] = [Buffer.from("GGUF"), uint32(3), uint64(tensors.length)];
   head.push(uint64(Object.keys(metadata).length));
-  for (const [key, value] of Object.entries(metadata)) head.push(string(key), ...encodeValue(value));
+  for (const [key, value] of Object.entries(metadata)) head.push(string(key), encodeValue(value));
   let end = 0;
   for (const { name, shape, type } of tensors) {
     head.push(string(name), uint32(shape.length), ...shape.toReversed().map(uint64));
@@ -103,12 +103,14 @@ function* padded(bytes: Buffer): Generator<Uint8Array> {
   yield Buffer.alloc(aligned(bytes.length) - bytes.length);
 }
 
-function encodeValue([type, value]: GgufValue): Buffer[] {
-  if (!Array.isArray(value))
-    return [uint32(VALUE_TYPES[type as Item]), encodeItem(type as Item, value as number | boolean | string)];
+function encodeValue([type, value]: GgufValue): Buffer {
+  if (!Array.isArray(value)) {
+    const item = type as Item;
+    return Buffer.concat([uint32(VALUE_TYPES[item]), encodeItem(item, value as number | boolean | string)]);
+  }
   const item = type.slice(0, -2) as Item;
   const head = [uint32(VALUE_TYPES.array), uint32(VALUE_TYPES[item]), uint64(value.length)];
-  return [...head, ...value.map((each) => encodeItem(item, each))];
+  return Buffer.concat([...head, ...value.map((each) => encodeItem(item, each))]);
 }
 
 function encodeItem(type: Item, value: number | boolean | string): Buffer {
