@@ -54,8 +54,9 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   if (configText === undefined) {
     const gguf = await findGguf(tree);
     if (gguf !== undefined) {
-      const { tree: folder, storedAs, config, tensors } = await openGgufContents(tree, gguf);
-      return { ...checkpointOf(folder, config, tensors), storedAs };
+      const { tree: folder, storedAs, config, tensors, stored } = await openGgufContents(tree, gguf);
+      const files = checkpointOf(stored.tree, config, stored.tensors);
+      return { ...checkpointOf(folder, config, tensors), storedAs, files };
     }
     throw new TacetError("bad_checkpoint", `${tree.label} has no config.json`, {
       hint: "give a GGUF file, or the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",

@@ -13,6 +13,7 @@ import { Metadata } from "./metadata.ts";
 import { openGguf } from "./open-gguf.ts";
 import { planTensors } from "./plan-tensors.ts";
 import { endIdsOf } from "./special-ids.ts";
+import { isFloat, isRead } from "./tensor-kinds.ts";
 import { textFilesOf } from "./text-files.ts";
 
 export interface GgufContents {
@@ -22,6 +23,8 @@ export interface GgufContents {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** "GGUF, Q4_K and Q6_K" */
   readonly storedAs: string;
+  /** The file's own tensors, blocks as bytes. */
+  readonly stored: { readonly tree: FileTree; readonly tensors: ReadonlyMap<string, TensorInfo> };
 }
 
 /**
@@ -48,7 +51,16 @@ export async function openGgufContents(tree: FileTree, path: string): Promise<Gg
     config,
     tensors: converted.infos,
     storedAs: `GGUF, ${kindsOf(m)}`,
+    stored: { tree, tensors: storedTensors(m) },
   };
+}
+
+function storedTensors({ file }: Metadata): ReadonlyMap<string, TensorInfo> {
+  const infos = [...file.tensors.values()].map(({ name, kind, shape, offset, bytes }): TensorInfo => {
+    const dtype = isRead(kind.name) && isFloat(kind.name) ? kind.name : "U8";
+    return { name, dtype, shape: dtype === "U8" ? [bytes] : shape, path: file.path, offset, bytes };
+  });
+  return new Map(infos.map((info) => [info.name, info]));
 }
 
 /** Files of the same format that are no whole model. */
