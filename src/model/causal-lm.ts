@@ -28,7 +28,7 @@ import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { isRounded, weightDemand } from "./weights/weight-demand.ts";
+import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers: somebody who is asked, an adapter that is here, or nobody. */
@@ -534,10 +534,12 @@ async function openWeights(
   },
 ): Promise<WeightSource> {
   const original = originalWeights(checkpoint);
-  const demand = weightDemand(original, weights, context.writePass);
+  // What is stored in another way than a runtime reads is decoded into the copy.
+  const mustCopy = checkpoint.storedAs !== undefined;
+  const demand = weightDemand(original, weights, context.writePass, mustCopy);
   await checkMemory(context.runtime, demand, weights, context.cache);
-  if (!isRounded(demand)) return original;
-  if (!weightCache) throw new TypeError("quantized weights need a weightCache");
+  if (!demand.isCopied) return original;
+  if (!weightCache) throw new TypeError("weights that are not used as they are stored need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
     signal,
