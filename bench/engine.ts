@@ -4,6 +4,7 @@
 import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
+import { installLlama } from "./engine/llama-package.ts";
 import { watchOthers } from "./engine/machine-load.ts";
 import { prepare } from "./engine/prepare.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
@@ -38,7 +39,10 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const only: readonly string[] = options.only ?? DEFAULT_ENGINES;
   const unknown = only.find((name) => !ENGINES.some((known) => known === name));
   if (unknown !== undefined) throw new Error(`no engine named ${unknown}, only ${ENGINES.join(", ")}`);
-  const names = ENGINES.filter((name) => only.includes(name));
+  const { names, missing } = withLlama(
+    ENGINES.filter((name) => only.includes(name)),
+    options.only !== undefined,
+  );
   const cleanUp: (() => unknown)[] = [];
   try {
     const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
@@ -54,11 +58,28 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     return reportEngines(each, folders.shape, results, {
       weights: source.weights,
       rounds,
+      missing,
       ...(provider && { provider: { ...provider, peak: peakMemory(provider.pid) } }),
       ...(options.quick ? QUICK_LENGTHS : LENGTHS),
     });
   } finally {
     for (const step of cleanUp.reverse()) await step();
+  }
+}
+
+/** Installs llama.cpp where it is one of them. Without a network the others are measured, unless it was asked for by name. */
+function withLlama(
+  names: readonly EngineName[],
+  isAskedFor: boolean,
+): { names: readonly EngineName[]; missing?: string } {
+  if (!names.includes("llama")) return { names };
+  try {
+    installLlama();
+    return { names };
+  } catch (error) {
+    if (isAskedFor) throw error;
+    const missing = `**llama.cpp is not measured**: it could not be installed (${(error as Error).message.split("\n")[0]}).`;
+    return { names: names.filter((name) => name !== "llama"), missing };
   }
 }
 

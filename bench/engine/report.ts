@@ -28,6 +28,8 @@ export interface EngineResult {
 interface RunFacts {
   readonly weights: WeightFormat;
   readonly rounds: number;
+  /** Why llama.cpp is not among them. */
+  readonly missing: string | undefined;
   readonly short: number;
   readonly long: number;
   readonly provider?: {
@@ -100,6 +102,7 @@ export function reportEngines(
     title: `${each.shape}, ${shape.layers} layers`,
     body: [
       what.join(" "),
+      ...(run.missing === undefined ? [] : [run.missing]),
       table,
       undisturbed,
       parts,
