@@ -116,7 +116,7 @@ function ownEngine(model: CausalLm): Engine {
   return {
     async prompt(ids) {
       cache?.dispose();
-      cache = model.newCache(CONTEXT_TOKENS);
+      cache = model.newCache();
       return await model.forward(ids, cache);
     },
     step: (id) => model.forward([id], cache!),

@@ -113,7 +113,7 @@ export interface DraftOptions extends ForwardOptions {
 const NOT_INVOKED =
   "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
 /** Nothing is adapted. */
-const UNCUT: SegmentPlan = {
+export const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   pairable: new Set(),
   loras: new Map(),
@@ -272,7 +272,7 @@ export class CausalLm {
     const places = linearPlaces(decoder);
     const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
-    refuseUnusedBiases(places, checkpoint);
+    await refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
     const { threads } = options;
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
@@ -539,7 +539,12 @@ function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: 
   );
 }
 
-function writeSegments(builder: SegmentBuilder, decoder: Decoder, maxPositions: number): readonly Segment[] {
+/** The forward pass of a decoder. */
+export function writeSegments(
+  builder: SegmentBuilder,
+  decoder: Decoder,
+  maxPositions: number,
+): readonly Segment[] {
   const logits = writeDecoder(builder, decoder, {
     ids: builder.given(IDS, "int64", [1, "tokens"]),
     past: builder.given(PAST, "int32", [1]),

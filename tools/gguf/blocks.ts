@@ -2,7 +2,7 @@
  * Storage types of GGUF tensors, as ggml's reference quantizers encode them (ggml-quants.c): a row is cut into blocks
  * of `values` entries, and each block takes `bytes`. A new type is one more entry of BLOCKS.
  */
-import { float16Bits } from "../../src/bundle/float16.ts";
+import { float16Bits } from "../../src/weights/float16.ts";
 
 export interface BlockType {
   /** enum ggml_type. */

@@ -1,6 +1,7 @@
 /** Which form each matrix of a model is rounded to. */
 
-import { type BlockForm, type BlockSize, sameForm } from "../../weights/quantize-blocks.ts";
+import { joinForms } from "../../weights/join-forms.ts";
+import type { BlockForm, BlockSize } from "../../weights/quantize-blocks.ts";
 import { type Matrix, rowsOf, type StoredTensor, type WeightFormat } from "./weight-source.ts";
 
 /**
@@ -32,7 +33,7 @@ export function chooseForms(
   matrices: readonly StoredMatrix[],
 ): (BlockForm | undefined)[] {
   const forms = matrices.map(({ matrix, parts }): BlockForm | undefined => {
-    const stored = storedForm(parts);
+    const stored = storedForm(matrix, parts);
     if (stored && (format !== "int4" || stored.bits === 4 || matrix.isHead)) return stored;
     if (format === "original" || matrix.exact) return undefined;
     if (format === "int8")
@@ -44,10 +45,12 @@ export function chooseForms(
 }
 
 /** The form of what is rounded already; parts of several forms are taken to one that holds them all. */
-function storedForm(parts: readonly StoredTensor[]): BlockForm | undefined {
+function storedForm({ storedInOut }: Matrix, parts: readonly StoredTensor[]): BlockForm | undefined {
+  // Blocks go along the inputs.
+  if (storedInOut) return undefined;
   const forms = parts.flatMap(({ info: { rounded } }) => (rounded ? [rounded.form] : []));
   if (forms.length < parts.length || forms.length === 0) return undefined;
-  return forms.every((form) => sameForm(form, forms[0])) ? forms[0] : WIDEST;
+  return joinForms(forms);
 }
 
 function widen(matrices: readonly StoredMatrix[], forms: (BlockForm | undefined)[]): void {
@@ -57,11 +60,10 @@ function widen(matrices: readonly StoredMatrix[], forms: (BlockForm | undefined)
   for (const i of inLayers) {
     if (left <= 0) break;
     left -= size(i);
-    if (storedForm(matrices[i].parts) === undefined) forms[i] = roundedForm(matrices[i].matrix, 8);
+    if (storedForm(matrices[i].matrix, matrices[i].parts) === undefined)
+      forms[i] = roundedForm(matrices[i].matrix, 8);
   }
 }
-
-const WIDEST: BlockForm = { bits: 8, block: 32 };
 
 function roundedForm({ inFeatures }: Matrix, bits: 4 | 8): BlockForm {
   return { bits, block: blockFor(inFeatures) };

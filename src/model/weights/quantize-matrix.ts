@@ -11,6 +11,7 @@ import {
   zeroPointBytes,
 } from "../../weights/quantize-blocks.ts";
 import { readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
+import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import type { DemandedMatrix } from "./weight-demand.ts";
 import { rowsOf, type StoredTensor } from "./weight-source.ts";
 
@@ -48,7 +49,7 @@ export async function writeQuantizedMatrix(
   if (zeroPoints.length > 0) await writer.append(zeroPoints);
 }
 
-/** The rows of a part, some at a time; as they are where the file holds them in the same form. */
+/** The rows of a part, some at a time; as they are where the file holds them in a form that this one holds. */
 async function* quantizedRows(
   part: StoredTensor,
   columns: number,
@@ -57,8 +58,10 @@ async function* quantizedRows(
   onRead: (bytes: number) => void,
 ): AsyncIterable<QuantizedRows> {
   const { rounded } = part.info;
-  if (rounded && sameForm(rounded.form, form)) {
-    yield* rowsInSteps(part.info, columns, onRead, (first, count) => rounded.readRows(first, count));
+  if (rounded && !storedInOut && sameForm(joinForms([rounded.form, form]), form)) {
+    yield* rowsInSteps(part.info, columns, onRead, async (first, count) =>
+      convertRows(await rounded.readRows(first, count), columns, rounded.form, form),
+    );
     return;
   }
   for await (const weights of numberRows(part, columns, storedInOut, onRead)) {

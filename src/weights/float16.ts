@@ -1,4 +1,4 @@
-/** float → IEEE 754 binary16, round to nearest, ties to even. weights/safetensors.ts has the way back. */
+/** float → IEEE 754 binary16, round to nearest, ties to even. safetensors.ts has the way back. */
 export function toFloat16(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) out[i] = float16Bits(values[i]);
