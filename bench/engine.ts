@@ -47,7 +47,7 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   try {
     const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
-    const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 8 : 4);
+    const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 9 : 5);
     const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
     const results: EngineResult[] = [];
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
