@@ -2,6 +2,7 @@
  * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
+import type { Device } from "./device.ts";
 import type { WaitingShare } from "./waiting-bytes.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
@@ -19,7 +20,8 @@ export interface FileTree {
 }
 
 /**
- * Large files that were made here and can be made again. The last 32 bytes of each are the SHA-256 of the others.
+ * Large files that were made here and can be made again. The last 32 bytes of each are a digest of the others, which the
+ * cache makes and checks.
  */
 export interface FileCache {
   /** The folder with the files. Throws TacetError io_failed before the first one is made. */
@@ -81,6 +83,19 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Every file its initializers point at, by the location name that the model uses. */
   readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
+  /** The same model for a runtime that is given bytes: each tensor of a file is under a separate location. */
+  inParts?(): ModelInParts;
+}
+
+export interface ModelInParts {
+  readonly bytes: Uint8Array;
+  readonly tensors: readonly {
+    readonly location: string;
+    readonly tree: FileTree;
+    readonly path: string;
+    readonly offset: number;
+    readonly length: number;
+  }[];
 }
 
 export interface SessionOptions {
@@ -88,6 +103,8 @@ export interface SessionOptions {
   readonly threads?: number;
   /** The whole model is this one session: between two operators of a run its threads may wait awake. */
   readonly isWhole?: boolean;
+  /** Runs on the processor, whatever the runtime's device is. */
+  readonly onHost?: boolean;
 }
 
 export interface TensorSession {
@@ -97,6 +114,13 @@ export interface TensorSession {
 
 /** Runs ONNX models: onnxruntime-node or onnxruntime-web. */
 export interface TensorRuntime {
+  /** Where sessions run. Default: the processor. */
+  readonly device?: Device;
+  /**
+   * Whether the device has all operators of a model; what it has not would be left to the processor.
+   * @throws TacetError bad_argument if there is no such device
+   */
+  runsOnDevice?(model: OnnxModel): Promise<boolean>;
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;

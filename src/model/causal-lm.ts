@@ -24,6 +24,7 @@ import { KvCache } from "./kv-cache.ts";
 import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
+import { refuseMissingOperators } from "./missing-operators.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
@@ -295,8 +296,10 @@ export class CausalLm {
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
     const { loras } = applied;
     const changes = new ChangesInUse(applied.changes);
-    const segments = writePass(source, { groupAt, pairable, loras, changes }, contextLength);
+    const onDevice = (runtime.device ?? "cpu") !== "cpu";
+    const segments = writePass(source, { groupAt, pairable, loras, changes, onDevice }, contextLength);
     changes.refuseUnused();
+    await refuseMissingOperators(segments, runtime);
     const runners = await SegmentRunner.load(
       segments,
       runtime,

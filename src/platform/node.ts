@@ -1,4 +1,5 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
+import type { Device } from "../base/device.ts";
 import type { Platform } from "../base/platform.ts";
 import { nodeFileCache } from "./node/files/file-cache.ts";
 import { nodeSha256 } from "./node/sha256.ts";
@@ -22,9 +23,15 @@ export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
-export function nodePlatform(): Platform {
+/** What a platform is made with. */
+export interface NodePlatformOptions {
+  /** Where models run. Default: "cpu". */
+  readonly device?: Device | undefined;
+}
+
+export function nodePlatform({ device }: NodePlatformOptions = {}): Platform {
   return {
-    tensors: nodeTensorRuntime(),
+    tensors: nodeTensorRuntime(device),
     sha256: nodeSha256,
     connect: connectSocket,
     weightCache: nodeFileCache(),

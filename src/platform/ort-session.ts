@@ -52,6 +52,29 @@ export class OrtSession implements TensorSession {
   }
 }
 
+/** What both builds say where a node would be left to the processor, and that is forbidden; or nobody has it. */
+const LEFT_TO_PROCESSOR = /assigned to the default CPU EP|Could not find an implementation/;
+
+/**
+ * Whether the first execution provider of the options runs all of a model.
+ * @throws TacetError bad_checkpoint for another failure
+ */
+export async function runsAlone(
+  ort: { readonly InferenceSession: { create: typeof InferenceSession.create } },
+  bytes: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<boolean> {
+  const session = { ...(options.extra?.session as object | undefined), disable_cpu_ep_fallback: "1" };
+  try {
+    const made = await ort.InferenceSession.create(bytes, { ...options, extra: { session } });
+    await made.release();
+    return true;
+  } catch (error) {
+    if (LEFT_TO_PROCESSOR.test(String((error as Error | undefined)?.message))) return false;
+    throw refusedModel(error);
+  }
+}
+
 /** What ONNX Runtime says of a model that it does not load. */
 export function refusedModel(error: unknown): TacetError {
   return new TacetError("bad_checkpoint", `ONNX Runtime refused the model: ${firstLine(error)}`);

@@ -81,7 +81,7 @@ async function connectAll(
 ): Promise<SharedModels> {
   collectLessOften();
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
-  const platform = announceReconnects(nodePlatform(), seconds);
+  const platform = announceReconnects(nodePlatform(options), seconds);
   const fetching = new Progress(specs.length === 1 ? "fetching the bundle" : "fetching the bundles");
   const loading = new LoadProgress();
   const cache = options.cache === false ? {} : { cache: nodeBundleCache() };

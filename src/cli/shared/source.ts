@@ -1,4 +1,5 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
@@ -39,6 +40,7 @@ export interface SourceOptions {
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
+  readonly device?: Device | undefined;
   readonly cache?: boolean;
   readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
@@ -103,7 +105,7 @@ export async function openLocal(
   const { deltas, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
-    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
+    const model = await CausalLm.load(checkpoint, nodePlatform(options).tensors, {
       ...modelOptions(options),
       signal,
       onWarning: warn,
@@ -161,7 +163,7 @@ export async function openRemote(
   checkpoint: Checkpoint,
   options: SourceOptions,
   signal: AbortSignal,
-  runtime: Platform = nodePlatform(),
+  runtime: Platform = nodePlatform(options),
 ): Promise<OpenedModel> {
   collectLessOften();
   const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;

@@ -2,7 +2,7 @@
 
 import type { LoraModule } from "../../weights/lora-adapter.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import { type Attribute, CONTRIB, type OnnxGraph, type OutputSpec, type Value } from "./onnx-graph.ts";
+import type { Attribute, OnnxGraph, OutputSpec, Value } from "./onnx-graph.ts";
 
 /** What a LoRA needs of the builder. */
 interface GraphWriter {
@@ -13,6 +13,7 @@ interface GraphWriter {
     outputs: readonly OutputSpec[],
     options?: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string },
   ): Value[];
+  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value;
 }
 
 /** Modules of an adapter, by name. */
@@ -43,14 +44,12 @@ export function addLora(
   return builder.node("Add", [y, joined], [{ dims: y.dims, ...(name === undefined ? {} : { name }) }])[0];
 }
 
-const TRANSPOSED = { domain: CONTRIB, attributes: { transB: 1 } };
-
 function lowRankProduct(builder: GraphWriter, module: LoraModule, x: Value): Value {
   const { b, rank, outFeatures } = module;
   const lead = module.isEmbedding ? x.dims : x.dims.slice(0, -1);
   const hidden = module.isEmbedding ? columnsOf(builder, module, x) : project(builder, module, x);
   const columns = builder.graph.constant([outFeatures, rank], b);
-  return builder.node("FusedMatMul", [hidden, columns], [{ dims: [...lead, outFeatures] }], TRANSPOSED)[0];
+  return builder.timesRows(hidden, columns, { dims: [...lead, outFeatures] });
 }
 
 /** scale·A·x */
@@ -59,7 +58,7 @@ function project(builder: GraphWriter, { a, rank, inFeatures, scale }: LoraModul
     [rank, inFeatures],
     a.map((value) => value * scale),
   );
-  return builder.node("FusedMatMul", [x, scaled], [{ dims: [...x.dims.slice(0, -1), rank] }], TRANSPOSED)[0];
+  return builder.timesRows(x, scaled, { dims: [...x.dims.slice(0, -1), rank] });
 }
 
 /** scale·A[:, ids] */

@@ -55,6 +55,8 @@ export type SegmentStep =
 export interface Segment {
   readonly graph: OnnxGraph;
   readonly steps: readonly SegmentStep[];
+  /** It looks rows up in tables, which stay with the processor. */
+  readonly onHost: boolean;
 }
 
 export interface SegmentPlan {
@@ -66,6 +68,8 @@ export interface SegmentPlan {
   readonly loras: LoraModules;
   /** What stands in the place of the base's own. */
   readonly changes: ChangesInUse;
+  /** The pass runs on another device than the processor. Default: false. */
+  readonly onDevice?: boolean;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks as large, and the products are of integers. */
@@ -74,8 +78,8 @@ const INT8_ACTIVATIONS = 4;
 export class SegmentBuilder {
   readonly plan: SegmentPlan;
   readonly #weights: WeightSource;
-  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
-    { graph: new OnnxGraph("s0"), steps: [] },
+  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[]; onHost: boolean }[] = [
+    { graph: new OnnxGraph("s0"), steps: [], onHost: false },
   ];
 
   constructor(weights: WeightSource, plan: SegmentPlan) {
@@ -115,7 +119,7 @@ export class SegmentBuilder {
       opType,
       inputs.map((input) => (typeof input === "string" ? input : this.#use(input))),
       values.map(({ name }) => name),
-      options,
+      { ...options, outputs },
     );
     return values;
   }
@@ -282,7 +286,19 @@ export class SegmentBuilder {
     const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
     // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
     if (matrix.storedInOut) return this.node("MatMul", [x, joined], [output])[0];
-    return this.node("FusedMatMul", [x, joined], [output], { domain: CONTRIB, attributes: { transB: 1 } })[0];
+    return this.timesRows(x, joined, output);
+  }
+
+  /** y = x·Wᵀ for W (out, in) */
+  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value {
+    if (!this.plan.onDevice) {
+      const options = { domain: CONTRIB, attributes: { transB: 1 } };
+      return this.node("FusedMatMul", [x, weight], [output], options)[0];
+    }
+    // Not every device has that operator. Turned once, when it is copied there.
+    const turned = this.graph.freshName("turned");
+    this.graph.node("Transpose", [weight], [turned], { attributes: { perm: [1, 0] } });
+    return this.node("MatMul", [x, turned], [output])[0];
   }
 
   #quantizedProduct(
@@ -326,7 +342,17 @@ export class SegmentBuilder {
 
   /** From here on nodes go into a new segment. */
   cut(): void {
-    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
+    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [], onHost: false });
+  }
+
+  /**
+   * All that was written so far looks rows up in the embedding's tables: with another device it stays with the processor,
+   * so that no table is copied there.
+   */
+  endOfTables(): void {
+    if (!this.plan.onDevice) return;
+    for (const segment of this.#segments) segment.onHost = true;
+    this.cut();
   }
 }
 

@@ -107,11 +107,10 @@ export class SegmentRunner {
     const loaded: LoadedSegment[] = [];
     const pairs = new Map<number, LoadedPair>();
     try {
-      for (const [index, { graph }] of segments.entries()) {
-        const session = await runtime.createSession(graph.encode(), {
-          ...(threads === undefined ? {} : { threads }),
-          isWhole: segments.length === 1,
-        });
+      for (const [index, { graph, onHost }] of segments.entries()) {
+        const isWhole = segments.length === 1;
+        const options = { onHost, isWhole, ...(threads === undefined ? {} : { threads }) };
+        const session = await runtime.createSession(graph.encode(), options);
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;
