@@ -48,7 +48,8 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
     const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 9 : 5);
-    const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
+    const { quick, short: isShort = false } = options;
+    const how = { rounds, quick, isShort, pids: provider ? [provider.pid] : [] };
     const results: EngineResult[] = [];
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
     for (const group of each.shape === SMALL || names.length < 3 ? [names] : inPairs(names)) {
@@ -104,11 +105,20 @@ async function profileCase(
 const inPairs = ([first, ...others]: readonly EngineName[]) =>
   others.map((other): readonly EngineName[] => [first, other]);
 
+interface TurnOptions {
+  readonly rounds: number;
+  readonly quick: boolean;
+  /** Without long prompts. */
+  readonly isShort: boolean;
+  /** Besides the engines, processes that belong to the measurement. */
+  readonly pids: readonly number[];
+}
+
 async function measureInTurns(
   names: readonly EngineName[],
   source: EngineSource,
   vocab: number,
-  { rounds, quick, pids }: { rounds: number; quick: boolean; pids: readonly number[] },
+  { rounds, quick, isShort, pids }: TurnOptions,
 ): Promise<EngineResult[]> {
   const lengths = quick ? QUICK_LENGTHS : LENGTHS;
   const ids = seededIds(lengths.long + lengths.steps, vocab);
@@ -134,7 +144,7 @@ async function measureInTurns(
         turns[at].push(await engines[at].turn(short, steps));
       }
     }
-    for (let round = 0; round < Math.min(rounds, LONG_ROUNDS); round++) {
+    for (let round = 0; round < (isShort ? 0 : Math.min(rounds, LONG_ROUNDS)); round++) {
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
         await pause();

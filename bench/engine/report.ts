@@ -58,6 +58,7 @@ export function reportEngines(
   const times = (result: EngineResult, part: number) =>
     [stepsOf, promptsOf, longOf].map((samplesOf) => {
       const { reference } = result;
+      if (samplesOf(result).length === 0) return "";
       const middle = quantile(samplesOf(result), part);
       const ratio = reference ? ` (${(middle / quantile(samplesOf(reference), part)).toFixed(2)}×)` : "";
       return `${formatMs(middle)}${ratio}`;
