@@ -15,12 +15,12 @@ import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seed
 /** Tokens of the prompts, and steps that follow the short one. */
 const LENGTHS = { short: 128, long: 1024, steps: 16 };
 const QUICK_LENGTHS = { short: 16, long: 64, steps: 4 };
-/** A prompt of the long kind is read in so many rounds. */
-const LONG_ROUNDS = 3;
 /** Threads that wait for work go on turning for some milliseconds: they shall not turn in the next one's time. */
 const PAUSE_MS = 100;
-/** The shape that runs without --full, and those whose models fit into memory all at once. */
+/** The shape that runs without --full. */
 const SMALL = "qwen2.5-0.5b";
+/** Rounds of turns, and of them those that read a long prompt too. */
+const ROUNDS = { small: { rounds: 9, longRounds: 3 }, large: { rounds: 3, longRounds: 1 } };
 /** The rest is asked for with --only. */
 const DEFAULT_ENGINES: readonly EngineName[] = ["llama", "graph", "lora", "private"];
 
@@ -47,9 +47,10 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   try {
     const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
-    const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 9 : 5);
-    const { quick, short: isShort = false } = options;
-    const how = { rounds, quick, isShort, pids: provider ? [provider.pid] : [] };
+    const usual = ROUNDS[each.shape === SMALL ? "small" : "large"];
+    const rounds = options.rounds ?? (options.quick ? 1 : usual.rounds);
+    const longRounds = options.short ? 0 : Math.min(rounds, usual.longRounds);
+    const how = { rounds, longRounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
     const results: EngineResult[] = [];
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
     for (const group of each.shape === SMALL || names.length < 3 ? [names] : inPairs(names)) {
@@ -107,9 +108,8 @@ const inPairs = ([first, ...others]: readonly EngineName[]) =>
 
 interface TurnOptions {
   readonly rounds: number;
+  readonly longRounds: number;
   readonly quick: boolean;
-  /** Without long prompts. */
-  readonly isShort: boolean;
   /** Besides the engines, processes that belong to the measurement. */
   readonly pids: readonly number[];
 }
@@ -118,7 +118,7 @@ async function measureInTurns(
   names: readonly EngineName[],
   source: EngineSource,
   vocab: number,
-  { rounds, quick, isShort, pids }: TurnOptions,
+  { rounds, longRounds, quick, pids }: TurnOptions,
 ): Promise<EngineResult[]> {
   const lengths = quick ? QUICK_LENGTHS : LENGTHS;
   const ids = seededIds(lengths.long + lengths.steps, vocab);
@@ -144,7 +144,7 @@ async function measureInTurns(
         turns[at].push(await engines[at].turn(short, steps));
       }
     }
-    for (let round = 0; round < (isShort ? 0 : Math.min(rounds, LONG_ROUNDS)); round++) {
+    for (let round = 0; round < longRounds; round++) {
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
         await pause();
