@@ -278,7 +278,8 @@ async function joinAdapter(
     const { invocationTokens } = bundle.manifest;
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
-    const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    const { vectorsPerKey } = provider.welcome;
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     const draftDeltas = options.draftAdapter && (await draftsWith(options.draftAdapter, checkpoint));
     // While the model is loaded.
     const restored = adapter.restoreKeys();

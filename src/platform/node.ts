@@ -4,6 +4,7 @@ import { nodeFileCache } from "./node/files/file-cache.ts";
 import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
+import { nodeEncryption } from "./node/threads.ts";
 
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
@@ -25,6 +26,7 @@ export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 export function nodePlatform(): Platform {
   return {
     tensors: nodeTensorRuntime(),
+    encryption: nodeEncryption(),
     sha256: nodeSha256,
     connect: connectSocket,
     weightCache: nodeFileCache(),
