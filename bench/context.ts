@@ -12,7 +12,7 @@ import {
   measureAsync,
   type Section,
 } from "./harness.ts";
-import { benchCache, CASES, seededFolders } from "./large/seeded-model.ts";
+import { benchCache, CASES, seededFolders } from "./seeded-model.ts";
 
 const CONTEXTS = [128, 1024, 4096];
 

@@ -15,6 +15,12 @@ export interface BenchOptions {
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
+  /** Of engines these alone. */
+  readonly only?: readonly string[];
+  /** How often each engine has its turn. */
+  readonly rounds?: number;
+  /** Where the time goes, instead of how much. */
+  readonly profile?: boolean;
   /** How large models hold their weights. */
   readonly weights?: "original" | "int8" | "int4";
 }

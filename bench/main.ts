@@ -1,5 +1,6 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|large|context|timing-leak|all [--quick]
-// network, large: [--full] [--shape=NAME] [--weights=FORMAT]; network: [--line=NAME]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|context|timing-leak|all [--quick]
+// network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
+// engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
@@ -19,7 +20,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   network: () => import("./network.ts"),
   marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
-  large: () => import("./large.ts"),
+  engine: () => import("./engine.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
 };
@@ -29,6 +30,8 @@ const VERSUS: typeof BENCHES = { versus: () => import("./versus.ts") };
 
 // As the command line has it.
 collectLessOften();
+// The processes that benches have started end with them: that waits for "exit".
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(1));
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith("-"));
@@ -40,8 +43,11 @@ async function main(args: readonly string[]): Promise<number> {
       `error: ${names.length === 0 ? "no bench named" : `unknown bench or option in: ${args.join(" ")}`}`,
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
-    console.error("      network, large: [--full] [--shape=NAME] [--weights=original|int8|int4]");
-    console.error("      network: [--line=NAME]");
+    console.error("      network, context, engine: [--full] [--weights=original|int8|int4]");
+    console.error("      network: [--shape=NAME] [--line=NAME]");
+    console.error(
+      "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile]",
+    );
     console.error("      versus: --other=FOLDER");
     return 2;
   }
@@ -59,6 +65,9 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     else if (name === "--shape" && value) options.shape = value;
     else if (name === "--line" && value) options.line = value;
     else if (name === "--other" && value) options.other = value;
+    else if (flag === "--profile") options.profile = true;
+    else if (name === "--only" && value) options.only = value.split(",");
+    else if (name === "--rounds" && Number(value) > 0) options.rounds = Number(value);
     else if (name === "--weights" && isWeights(value)) options.weights = value;
     else return undefined;
   }

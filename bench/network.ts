@@ -15,7 +15,7 @@ import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
-import { seededFolders } from "./large/seeded-model.ts";
+import { seededFolders } from "./seeded-model.ts";
 import { LINES, type Line } from "./network/lines.ts";
 import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
 import { type Asked, INVOCATION, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";

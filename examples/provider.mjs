@@ -8,6 +8,7 @@ import {
   openCheckpoint,
   openLoraAdapter,
   readAdapterText,
+  vectorsFingerprint,
   vocabSizeOf,
 } from "tacet/model";
 import {
@@ -33,6 +34,7 @@ const made = await createBundle(
   {
     adapter: "law",
     baseFingerprint: await fingerprintCheckpoint(checkpoint),
+    baseVectorsFingerprint: await vectorsFingerprint(checkpoint), // what quantized copies of the base are known by
     ...(await fitAdapter(adapter, checkpoint)),
     ...(text === undefined ? {} : { text }),
   },

@@ -8,7 +8,7 @@ import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
-import { benchCache } from "../large/seeded-model.ts";
+import { benchCache } from "../seeded-model.ts";
 
 export interface NetworkModel {
   readonly checkpoint: Checkpoint;

@@ -86,6 +86,8 @@ export interface OnnxModel {
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
+  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
+  readonly isWhole?: boolean;
 }
 
 export interface TensorSession {

@@ -6,7 +6,7 @@ import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { TacetError } from "../base/errors.ts";
 import { decodeBundle, encodeBundle } from "./bundle.ts";
 import type { CreatedBundle } from "./create-bundle.ts";
-import { toFloat16 } from "./float16.ts";
+import { toFloat16 } from "../weights/float16.ts";
 
 let made: CreatedBundle;
 beforeAll(async () => {
@@ -181,6 +181,7 @@ describe("the manifest", () => {
     ["no signer of keys", (m) => Object.assign(m, { keySigner: undefined })],
     ["a short signer of keys", (m) => Object.assign(m, { keySigner: "00".repeat(31) })],
     ["a short fingerprint", (m) => Object.assign(m, { baseFingerprint: "00".repeat(31) })],
+    ["a short fingerprint of vectors", (m) => Object.assign(m, { baseVectorsFingerprint: "00".repeat(31) })],
     ["no groups", (m) => Object.assign(m, { groups: [] })],
     ["groups that are no list", (m) => Object.assign(m, { groups: { length: 2 } })],
     [

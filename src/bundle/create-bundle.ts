@@ -38,6 +38,8 @@ export interface GroupSpec {
 export interface CreateBundleInput {
   readonly adapter: string;
   readonly baseFingerprint: Uint8Array;
+  /** Without it the adapter is not served to quantized copies of its base model. */
+  readonly baseVectorsFingerprint?: Uint8Array | undefined;
   readonly groups: readonly GroupSpec[];
   /** By full module name. */
   readonly modules: ReadonlyMap<string, LoraPair>;
@@ -66,6 +68,7 @@ export interface CreatedBundle {
 const INPUT: OptionTypes<CreateBundleInput> = {
   adapter: "string",
   baseFingerprint: "object",
+  baseVectorsFingerprint: "object",
   groups: "list",
   modules: "object",
   changes: "object",
@@ -123,6 +126,7 @@ export async function createBundle(
     adapter: input.adapter,
     bundleId: toHex(bundleId),
     baseFingerprint: toHex(input.baseFingerprint),
+    ...(input.baseVectorsFingerprint && { baseVectorsFingerprint: toHex(input.baseVectorsFingerprint) }),
     keySigner: toHex(publicKeyOf(keySigningKey)),
     parameters,
     groups,

@@ -50,6 +50,8 @@ export interface BundleManifest {
   readonly bundleId: string;
   /** SHA-256, hex, of the base model (weights/fingerprint.ts). */
   readonly baseFingerprint: string;
+  /** SHA-256, hex, that quantized copies of the base model are known by; absent from bundles of Tacet 0.1.0. */
+  readonly baseVectorsFingerprint?: string | undefined;
   /** Ed25519 public key, hex, that signs the keys of this bundle (key-signature.ts). */
   readonly keySigner: string;
   readonly parameters: Parameters;
@@ -104,6 +106,9 @@ export function decodeManifest(json: string): BundleManifest {
     adapter: string(fields.adapter, "adapter"),
     bundleId: hex(fields.bundleId, "bundleId", 16),
     baseFingerprint: hex(fields.baseFingerprint, "baseFingerprint", 32),
+    ...(fields.baseVectorsFingerprint === undefined
+      ? {}
+      : { baseVectorsFingerprint: hex(fields.baseVectorsFingerprint, "baseVectorsFingerprint", 32) }),
     keySigner: hex(fields.keySigner, "keySigner", PUBLIC_KEY_BYTES),
     parameters: decodeParameters(fields.parameters),
     groups: decoded,

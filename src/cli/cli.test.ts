@@ -20,6 +20,7 @@ import { ERROR_KINDS, type ErrorCode } from "../base/errors.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = join(ROOT, "dist/cli/main.js");
 const LAW = join(ROOT, "models/lexicon/law-adapter");
+const EMBEDDED = join(ROOT, "models/lexicon/base");
 const GOLDEN = join(ROOT, "test/fixtures/golden/llama-f32");
 const EXPECTED = (
   JSON.parse(readFileSync(join(ROOT, "models/lexicon/expected.json"), "utf8")) as {
@@ -375,6 +376,31 @@ describe("inspect", () => {
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
+  it("says how near one base model comes to another", async () => {
+    const base = join(ROOT, "models/lexicon/base");
+    writeFileSync(join(home, "text"), "a written agreement between two parties ".repeat(20));
+    const args = ["inspect", "--base", base, "--against", base, "--text", "text", "--tokens", "100"];
+    const same = await tacetJson(...args);
+    expect(same).toMatchObject({
+      kind: "comparison of base models",
+      relation: "the same checkpoint",
+      tokens: 100,
+      positions: 99,
+      sameLikeliest: 99,
+      relativeRms: 0,
+      klNats: 0,
+    });
+    const near = await tacetJson(...args, "--against-weights", "int8");
+    const far = await tacetJson(...args, "--against-weights", "int4");
+    expect(near.against).toMatchObject({ weights: "int8", storedAs: "BF16", fileBytes: same.base.fileBytes });
+    expect(near.perplexity.base).toBeCloseTo(same.perplexity.against, 6);
+    expect(near.relativeRms).toBeGreaterThan(0);
+    expect(near.relativeRms).toBeLessThan(far.relativeRms);
+    expect(near.klNats).toBeLessThan(far.klNats);
+    const { stdout } = await tacet(...args);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
   it("knows a running provider", async () => {
     const facts = await tacetJson("inspect", "--provider", provider.url);
     expect(facts).toMatchObject({ kind: "provider", adapter: "law", limits: { maxVectors: 240 } });
@@ -507,6 +533,13 @@ describe("mistakes", () => {
     [2, ["bundle", "--adapter", LAW], /^error: required option '--out <dir>' not specified\nhint: /],
     [2, ["logits", "x", "--compare"], /^error: --compare needs both/],
     [2, ["inspect"], /^error: inspect takes one thing at a time\nhint: /],
+    [2, ["inspect", "--base", GOLDEN, "--text", "t"], /^error: --text needs --base and --against\n$/],
+    [2, ["inspect", "--bundle", "b", "--against", "b"], /^error: --against needs --base alone\n$/],
+    [
+      2,
+      ["inspect", "--base", EMBEDDED, "--against", GOLDEN],
+      /^error: the two have vocabularies of \d+ and \d+ /,
+    ],
     [3, ["provider", "--state", "nowhere"], /^error: nowhere: no such folder\nhint: /],
     [2, ["provider", "--state", "."], /^error: \. has no bundle\.safetensors\nhint: /],
   ])("exit %i for %j", async (code, args, stderr) => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { BundleManifest } from "../bundle/manifest.ts";
+import type { BaseIdentity } from "../model/base-identity.ts";
 import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 import { checkGroups } from "./check-groups.ts";
 
@@ -12,6 +13,7 @@ function manifestOf(groups: readonly (readonly string[])[]): BundleManifest {
     adapter: "a",
     bundleId: "00".repeat(16),
     baseFingerprint: "5a".repeat(32),
+    baseVectorsFingerprint: "a5".repeat(32),
     keySigner: "00".repeat(32),
     parameters: DEFAULT_PARAMETERS,
     groups: groups.map((names) => ({
@@ -22,7 +24,8 @@ function manifestOf(groups: readonly (readonly string[])[]): BundleManifest {
   };
 }
 
-const check = (...groups: string[][]) => checkGroups(manifestOf(groups), FINGERPRINT, INPUTS);
+const check = (...groups: string[][]) =>
+  checkGroups(manifestOf(groups), { fingerprint: FINGERPRINT, knownBy: "weights" }, INPUTS);
 const refused = expect.objectContaining({ code: "bad_bundle" });
 
 describe("checkGroups", () => {
@@ -46,9 +49,21 @@ describe("checkGroups", () => {
     }
   });
 
+  const groups = manifestOf([["0.q"]]);
+  const wrong = expect.objectContaining({ code: "wrong_base_model" });
+  const checkAs = (byte: number, knownBy: BaseIdentity["knownBy"], manifest = groups) =>
+    checkGroups(manifest, { fingerprint: new Uint8Array(32).fill(byte), knownBy }, INPUTS);
+
   it("refuses another base model, whatever the groups are", () => {
-    expect(() => checkGroups(manifestOf([["0.q"]]), new Uint8Array(32), INPUTS)).toThrow(
-      expect.objectContaining({ code: "wrong_base_model" }),
-    );
+    expect(() => checkAs(0, "weights")).toThrow(wrong);
+    expect(() => checkAs(0, "vectors")).toThrow(wrong);
+  });
+
+  it("takes a copy by its vectors, and an original by its weights alone", () => {
+    checkAs(0x5a, "weights");
+    checkAs(0xa5, "vectors");
+    expect(() => checkAs(0xa5, "weights")).toThrow(wrong);
+    expect(() => checkAs(0x5a, "vectors")).toThrow(wrong);
+    expect(() => checkAs(0xa5, "vectors", { ...groups, baseVectorsFingerprint: undefined })).toThrow(wrong);
   });
 });

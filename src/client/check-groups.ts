@@ -2,6 +2,7 @@
 import { toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { BundleManifest } from "../bundle/manifest.ts";
+import type { BaseIdentity } from "../model/base-identity.ts";
 
 /**
  * @param inputGroups for each place in forward order the modules that share an input
@@ -9,10 +10,11 @@ import type { BundleManifest } from "../bundle/manifest.ts";
  */
 export function checkGroups(
   manifest: BundleManifest,
-  baseFingerprint: Uint8Array,
+  { fingerprint, knownBy }: BaseIdentity,
   inputGroups: readonly (readonly string[])[],
 ): void {
-  if (manifest.baseFingerprint !== toHex(baseFingerprint)) {
+  const wanted = knownBy === "weights" ? manifest.baseFingerprint : manifest.baseVectorsFingerprint;
+  if (wanted !== toHex(fingerprint)) {
     throw new TacetError("wrong_base_model", "the adapter was made for another base model", {
       hint: "use the base model that the provider names; 'tacet inspect --base DIR' prints a fingerprint",
     });

@@ -13,6 +13,7 @@ import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { fitAdapter } from "../model/adapter/fit-adapter.ts";
+import { type BaseIdentity, baseIdentity } from "../model/base-identity.ts";
 import { LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
@@ -21,7 +22,6 @@ import { joinAdapterText } from "../text/adapter-text.ts";
 import { invocationInText } from "../text/invocation.ts";
 import { isUnchanged } from "../weights/base-changes.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { checkGroups } from "./check-groups.ts";
@@ -170,6 +170,8 @@ export interface PrivateModel {
   readonly adapter: RemoteAdapter;
   readonly provider: RemoteProvider;
   readonly bundle: Bundle;
+  /** What the base model was checked by: all its weights, or for a quantized copy what such copies keep. */
+  readonly base: BaseIdentity;
   /** The base model with what the adapter changes about text: what tokenizer and chat template are loaded from. */
   readonly checkpoint: Checkpoint;
   /** Closes the connection, forgets all key material, frees the model. */
@@ -214,9 +216,12 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
   const joined: JoinedAdapter[] = [];
   try {
     const inputGroups = inputGroupsOf(checkpoint);
-    const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-    for (const each of adapters)
-      joined.push(await joinAdapter(platform, each, { checkpoint, inputGroups, baseFingerprint }));
+    const identity = await baseIdentity(checkpoint);
+    for (const each of adapters) {
+      const facts = { checkpoint, inputGroups, identity };
+      joined.push(await joinAdapter(platform, each, facts).catch(explainCopy(identity)));
+    }
+    if (identity.knownBy === "vectors") options.onWarning?.(copyNotice(identity));
     const loaded = await loadShared(platform, checkpoint, options, [
       ...joined.map(({ use }) => use),
       ...(withBase ? [{}] : []),
@@ -229,7 +234,7 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
         each.close();
         await model.dispose();
       };
-      return { model, adapter, provider, bundle, checkpoint: each.checkpoint, close };
+      return { model, adapter, provider, bundle, base: identity, checkpoint: each.checkpoint, close };
     });
     return {
       models,
@@ -262,18 +267,42 @@ interface JoinedAdapter {
 interface BaseFacts {
   readonly checkpoint: Checkpoint;
   readonly inputGroups: readonly (readonly string[])[];
-  readonly baseFingerprint: Uint8Array;
+  readonly identity: BaseIdentity;
+}
+
+/** What a user should know of the weaker check. */
+function copyNotice({ storedAs }: BaseIdentity): string {
+  return (
+    `the base model is a quantized copy (${storedAs}): it was checked by its norms, biases and sizes, which are those of ` +
+    "the adapter's base model; how near it comes to the original, 'tacet inspect --base A --against B' measures"
+  );
+}
+
+/** Why an adapter for the original may be refused to a copy. */
+function explainCopy({ storedAs }: BaseIdentity): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof TacetError) || error.code !== "wrong_base_model" || storedAs === undefined)
+      throw error;
+    const why = storedAs.startsWith("AWQ")
+      ? "AWQ divides norms by scales, and adapters for the original do not fit what follows: take a GPTQ or GGUF copy, or the original"
+      : "it must be a copy of that very model, and its provider must have made the bundle with this version of tacet";
+    throw new TacetError(error.code, `${error.message} (this one is a copy: ${storedAs})`, {
+      hint: why,
+      cause: error,
+    });
+  };
 }
 
 async function joinAdapter(
   platform: Platform,
   options: AdapterOptions,
-  { checkpoint, inputGroups, baseFingerprint }: BaseFacts,
+  { checkpoint, inputGroups, identity }: BaseFacts,
 ): Promise<JoinedAdapter> {
   const url = options.provider;
+  const baseFingerprint = identity.fingerprint;
   const { provider, bundle } = await RemoteProvider.connect(platform, { ...options, url, baseFingerprint });
   try {
-    checkGroups(bundle.manifest, baseFingerprint, inputGroups);
+    checkGroups(bundle.manifest, identity, inputGroups);
     const joined = await joinAdapterText(checkpoint, bundle.manifest.text, vocabSizeOf(checkpoint));
     const { invocationTokens } = bundle.manifest;
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);

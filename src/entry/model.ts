@@ -76,6 +76,7 @@ export type { EncodeOptions } from "../text/tokenizer-type.ts";
 export type { AdapterText, AddedControlToken } from "../weights/adapter-text.ts";
 export type { BaseChanges, ChangedTensor, TokenRows } from "../weights/base-changes.ts";
 export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
+export { type BaseIdentity, baseIdentity, vectorsFingerprint } from "../model/base-identity.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
 export {

@@ -28,7 +28,7 @@ import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { weightDemand } from "./weights/weight-demand.ts";
+import { isRounded, weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers. */
@@ -113,7 +113,7 @@ export interface DraftOptions extends ForwardOptions {
 const NOT_INVOKED =
   "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
 /** Nothing is adapted. */
-const UNCUT: SegmentPlan = {
+export const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   pairable: new Set(),
   loras: new Map(),
@@ -272,7 +272,7 @@ export class CausalLm {
     const places = linearPlaces(decoder);
     const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
-    refuseUnusedBiases(places, checkpoint);
+    await refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
     const { threads } = options;
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
@@ -513,7 +513,7 @@ async function openWeights(
   const original = originalWeights(checkpoint);
   const demand = weightDemand(original, weights, context.writePass);
   await checkMemory(context.runtime, demand, weights, context.cache);
-  if (weights === "original") return original;
+  if (!isRounded(demand)) return original;
   if (!weightCache) throw new TypeError("quantized weights need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
@@ -539,7 +539,12 @@ function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: 
   );
 }
 
-function writeSegments(builder: SegmentBuilder, decoder: Decoder, maxPositions: number): readonly Segment[] {
+/** The forward pass of a decoder. */
+export function writeSegments(
+  builder: SegmentBuilder,
+  decoder: Decoder,
+  maxPositions: number,
+): readonly Segment[] {
   const logits = writeDecoder(builder, decoder, {
     ids: builder.given(IDS, "int64", [1, "tokens"]),
     past: builder.given(PAST, "int32", [1]),

@@ -69,7 +69,19 @@ describe("KvCache", () => {
     const copy = new Map(cache.fork(1).tensors());
     expect([...copy.keys()]).toEqual(["past.0.key", "past.0.value", "past.2.key", "past.2.value"]);
     expect(copy.get("past.2.value")).toMatchObject({ dims: [1, 1, 1, 3], data: Float32Array.of(4, 5, 6) });
-    expect(new Map(cache.tensors()).get("past.2.key")!.dims).toEqual([1, 1, 4, 3]);
+    expect(new Map(cache.tensors()).get("past.2.key")!.dims).toEqual([1, 1, 9, 3]);
+  });
+
+  it("takes at most an eighth and 64 tokens more than it needs", () => {
+    const cache = new KvCache({ ...shape, maxTokens: 5000 }, 10);
+    expect(cache.capacity).toBe(10);
+    for (let tokens = 11; tokens < 3000; tokens++) {
+      cache.reserve(tokens);
+      expect(cache.capacity).toBeLessThanOrEqual(Math.ceil(1.125 * (tokens - 1)) + 64);
+    }
+    cache.reserve(4900);
+    cache.reserve(4901);
+    expect(cache.capacity).toBe(5000);
   });
 
   it("cannot be used after dispose, which may come twice", () => {

@@ -21,9 +21,9 @@ const matrix = (outFeatures: number[], inFeatures: number, isHead = false): Matr
 });
 const placed = { dtype: "F32", path: "", offset: 0 } as const;
 const demand: WeightDemand = {
-  matrices: [matrix([64, 32], 96), matrix([100], 64, true)].map((each) => ({
+  matrices: [matrix([64, 32], 96), matrix([192], 96), matrix([100], 64, true)].map((each) => ({
     matrix: each,
-    bits: 4,
+    form: undefined,
     parts: [],
   })),
   tensors: [
@@ -48,15 +48,16 @@ async function refusalOf(available: number, contextLength = 4096): Promise<Tacet
 }
 
 describe("memoryNeed", () => {
-  it("counts 4, 1.25 and 0.75 bytes an entry; the head has 8 bits with int4 too", () => {
-    const [linear, head] = [96 * 96, 100 * 64];
+  it("counts 4 bytes an entry, or codes and 8 bytes for each block; the head has 8 bits with int4 too", () => {
+    const [first, second, head] = [96 * 96, 192 * 96, 100 * 64];
     expect(memoryNeed(demand, "original", cacheShape)).toEqual({
-      weights: 4 * (linear + head) + 40,
-      loading: 4 * linear,
+      weights: 4 * (first + second + head) + 40,
+      loading: 4 * second,
       cache: 2 * 28 * 2 * 128 * 4 * 4096,
     });
-    expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.25 * (linear + head) + 40);
-    expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(0.75 * linear + 1.25 * head + 40);
+    expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.25 * (first + second) + 1.125 * head + 40);
+    const int4 = 1.25 * first + 0.75 * second + 1.125 * head + 40;
+    expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(int4);
   });
 });
 

@@ -5,7 +5,8 @@ import type { TensorRuntime } from "../base/platform.ts";
 import { blocksOf, bytesOfBlock } from "../weights/quantize-blocks.ts";
 import { bytesOfToken, type CacheShape } from "./graph/pass-values.ts";
 import { mostStateBytes } from "./layer-states.ts";
-import { bitsOf, type WeightDemand } from "./weights/weight-demand.ts";
+import { chooseForms } from "./weights/block-forms.ts";
+import type { WeightDemand } from "./weights/weight-demand.ts";
 import { rowsOf, type WeightFormat } from "./weights/weight-source.ts";
 
 /** Bytes, without files that are only mapped: the system takes those back when it needs the memory. */
@@ -17,11 +18,11 @@ export interface MemoryNeed {
   readonly cache: number;
 }
 
-/** Of the runtime's packed form of 32 weights: their scale, and the sum of their codes times it. */
+/** Of the runtime's packed form of a block: its scale, and the sum of its codes times it. */
 const PACKED_BLOCK_BYTES = 8;
 
 /**
- * weights = 4 bytes for each entry of a matrix in float32, 1.25 with 8 bits, 0.75 with 4 (docs/models.md, measured);
+ * weights = 4 bytes for each entry of a matrix in float32, else block·bits/8 + 8 for each block (docs/models.md, measured);
  * tables that rows are looked up in stay in the file. cache = Σ 2·kvHeads·headDim·4 over the layers, times tokens, and states (layer-states.ts).
  */
 export function memoryNeed(
@@ -31,15 +32,16 @@ export function memoryNeed(
 ): MemoryNeed {
   let weights = 0;
   let loading = 0;
-  for (const { matrix } of matrices) {
-    const bits = bitsOf(format, matrix);
+  const forms = chooseForms(format, matrices);
+  for (const [i, { matrix }] of matrices.entries()) {
+    const form = forms[i];
     const rows = rowsOf(matrix);
     weights +=
-      bits === 0
+      form === undefined
         ? 4 * rows * matrix.inFeatures
-        : rows * blocksOf(matrix.inFeatures) * (bytesOfBlock(bits) + PACKED_BLOCK_BYTES);
+        : rows * blocksOf(matrix.inFeatures, form) * (bytesOfBlock(form) + PACKED_BLOCK_BYTES);
     // What is packed from a mapped file is not there twice; a matrix that was widened or joined first is.
-    if (bits === 0) loading = Math.max(loading, 4 * rows * matrix.inFeatures);
+    if (form === undefined) loading = Math.max(loading, 4 * rows * matrix.inFeatures);
   }
   for (const { info } of tensors) if (info.shape.length < 2) weights += info.bytes;
   return { weights, loading, cache: bytesOfToken(cache) * cache.maxTokens + mostStateBytes(cache) };

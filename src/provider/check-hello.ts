@@ -19,10 +19,17 @@ export function checkVersion({ version }: Hello): void {
 /** @throws TacetError wrong_base_model, bundle_changed */
 export function checkHello(hello: Hello, adapter: ServedAdapter): void {
   const { manifest, digest } = adapter.bundle;
-  const fingerprint = manifest.baseFingerprint;
-  if (hello.baseFingerprint.length !== 32 || !equalsHex(hello.baseFingerprint, fingerprint)) {
+  const { baseFingerprint, baseVectorsFingerprint } = manifest;
+  // An original is known by its weights, a quantized copy by its vectors: no hash of the one is a hash of the other.
+  const known = [baseFingerprint, ...(baseVectorsFingerprint ? [baseVectorsFingerprint] : [])];
+  const isKnown = (hex: string) =>
+    hello.baseFingerprint.length === 32 && equalsHex(hello.baseFingerprint, hex);
+  if (!known.some(isKnown)) {
+    const copies = baseVectorsFingerprint
+      ? `, quantized copies of it ${baseVectorsFingerprint.slice(0, 16)}…`
+      : "";
     throw new TacetError("wrong_base_model", `adapter ${adapter.name} was made for another base model`, {
-      hint: `its base model has the fingerprint ${fingerprint.slice(0, 16)}…; see 'tacet inspect --base DIR'`,
+      hint: `its base model has the fingerprint ${baseFingerprint.slice(0, 16)}…${copies}; see 'tacet inspect --base DIR'`,
     });
   }
   if (hello.bundleDigest.length !== 0 && !equalBytes(hello.bundleDigest, digest)) {

@@ -5,12 +5,18 @@ import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { isShardName, MODEL_FILES } from "./model-files.ts";
+import { openPacked } from "./packed/packed-checkpoint.ts";
+import { packedFormat } from "./packed/packed-format.ts";
 import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 
 export interface Checkpoint {
   readonly tree: FileTree;
+  /** How a copy holds what its original holds otherwise: "GPTQ, 4 bits, groups of 128". Absent: it is an original. */
+  readonly storedAs?: string;
+  /** What its files have, where what is above is made of it: config.json with how tensors are packed, and those. */
+  readonly files?: Pick<Checkpoint, "tree" | "config" | "names" | "tensor">;
   /** config.json as written: the fields keep Hugging Face's spelling. */
   readonly config: JsonRecord;
   /** Of all tensors, sorted by UTF-16 code units. */
@@ -49,8 +55,21 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
     });
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
-  const tensors = await openTensors(tree);
-  refuseQuantized(tree.label, config, tensors.values());
+  const stored = await openTensors(tree);
+  const format = packedFormat(config);
+  refuseQuantized(tree.label, config, stored.values(), format !== undefined);
+  if (format === undefined) return checkpointOf(tree, config, stored);
+  const packed = await openPacked(tree, stored, format);
+  const { quantization_config: _, ...plain } = config;
+  const files = checkpointOf(tree, config, stored);
+  return { ...checkpointOf(packed.tree, plain, packed.tensors), storedAs: format.storedAs, files };
+}
+
+function checkpointOf(
+  tree: FileTree,
+  config: JsonRecord,
+  tensors: ReadonlyMap<string, TensorInfo>,
+): Checkpoint {
   const inside = textTensors(tensors);
   const find = (name: string): TensorInfo | undefined => {
     const exact = tensors.get(name);

@@ -12,10 +12,16 @@ const SUFFIX =
 
 /**
  * @param name of the folder, or the model's id
+ * @param isRead the configuration names a way that is read (packed/): what it does not speak of is refused all the same
  * @throws TacetError unsupported_model
  */
-export function refuseQuantized(name: string, config: JsonRecord, tensors: Iterable<TensorInfo>): void {
-  const method = methodOf(config);
+export function refuseQuantized(
+  name: string,
+  config: JsonRecord,
+  tensors: Iterable<TensorInfo>,
+  isRead = false,
+): void {
+  const method = isRead ? undefined : methodOf(config);
   let what = method;
   for (const { name: tensor, dtype, path } of tensors) {
     if (what !== undefined) break;

@@ -10,6 +10,7 @@ import { concatBytes, utf8 } from "../base/bytes.ts";
 import { type ErrorCode, TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { decodeUtf8, isRecord, parseJsonRecord, quoteName, refuseLfsPointer } from "./json-file.ts";
+import type { RoundedMatrix } from "./quantize-blocks.ts";
 
 /** Bits of one element. Types below 8 bits are packed; a tensor of them must fill whole bytes. */
 // biome-ignore format: a table
@@ -31,6 +32,8 @@ export interface TensorInfo {
   readonly offset: number;
   /** Length in bytes. */
   readonly bytes: number;
+  /** Of a matrix that its file holds rounded: the other fields are those of its numbers, which the tree makes when it is read. */
+  readonly rounded?: RoundedMatrix;
 }
 
 /** A tensor and the files it is in. */

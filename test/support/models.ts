@@ -7,6 +7,7 @@ import { createBundle } from "../../src/bundle/create-bundle.ts";
 import { PART_NAMES } from "../../src/bundle/published-parts.ts";
 import { type GenerateOptions, generate } from "../../src/generation/generate.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
+import { vectorsFingerprint } from "../../src/model/base-identity.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import type { DeltaSource } from "../../src/model/delta-source.ts";
@@ -72,7 +73,9 @@ export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestMod
     withDeltas,
     async writeState(dir, { name = "test" } = {}) {
       const baseFingerprint = await fingerprintCheckpoint(checkpoint);
-      const input = { adapter: name, baseFingerprint, publish: PART_NAMES, ...(await fitted) };
+      const baseVectorsFingerprint = await vectorsFingerprint(checkpoint);
+      const fingerprints = { baseFingerprint, baseVectorsFingerprint };
+      const input = { adapter: name, ...fingerprints, publish: PART_NAMES, ...(await fitted) };
       const { bundle, privateState } = await createBundle(input, systemRandom);
       mkdirSync(dir, { recursive: true });
       writeFileSync(join(dir, "bundle.safetensors"), bundle);

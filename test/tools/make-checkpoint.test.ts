@@ -121,7 +121,7 @@ describe("command line", () => {
     [["--out", "x", "--layers", "0"], "--layers is not a positive number"],
     [["--adapter", "x"], "belong together"],
     [["--adapter", "x", "--adapter-modules", "nope"], "llama has no module nope: it has q_proj"],
-    [[], "give --out, --adapter, or both"],
+    [[], "give --out, --gguf or --adapter"],
   ])("refuses %j", (args, message) => {
     const { status, stderr } = spawnSync(process.execPath, [TOOL, ...args], {
       cwd: folder.path,

@@ -6,6 +6,7 @@ import type { PartName } from "../../bundle/published-parts.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import type { AdapterText } from "../../weights/adapter-text.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
+import { vectorsFingerprint } from "../../model/base-identity.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
 import { Progress } from "../shared/progress.ts";
 
@@ -22,9 +23,10 @@ export async function makeBundle(
   },
 ): Promise<CreatedBundle> {
   const baseFingerprint = await fingerprintCheckpoint(checkpoint);
+  const baseVectorsFingerprint = await vectorsFingerprint(checkpoint);
   const { name, text, publish = [], markSecret } = options;
   const input: CreateBundleInput = {
-    ...{ adapter: name, baseFingerprint, publish, ...adapter },
+    ...{ adapter: name, baseFingerprint, baseVectorsFingerprint, publish, ...adapter },
     text,
     markSecret,
   };

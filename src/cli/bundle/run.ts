@@ -50,6 +50,12 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const publish = parsePartNames(options.publish ?? []);
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
+  if (checkpoint.storedAs !== undefined) {
+    warn(
+      `the base model is a quantized copy (${checkpoint.storedAs}): the adapter is served to such copies alone, and to none ` +
+        "who runs the original; make the bundle with that if the adapter was trained on it",
+    );
+  }
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
@@ -102,6 +108,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       digest: toHex(made.digest),
       signedBy,
       baseFingerprint: manifest.baseFingerprint,
+      baseVectorsFingerprint: manifest.baseVectorsFingerprint,
       groups: groups.length,
       modules: adapter.modules.size,
       text,

@@ -1,5 +1,5 @@
-import type { Command } from "commander";
-import { collect } from "../shared/arguments.ts";
+import { type Command, Option } from "commander";
+import { collect, integerIn } from "../shared/arguments.ts";
 import type { InspectOptions } from "./run.ts";
 
 export function registerInspect(program: Command, signal: AbortSignal): void {
@@ -8,6 +8,20 @@ export function registerInspect(program: Command, signal: AbortSignal): void {
     .description("say what a model, adapter, bundle, state folder or provider is; never weights")
     .option("--base <dir>", "base model: architecture, shapes, fingerprint")
     .option("--check-weights", "with --base: read all weights and refuse any that is not finite")
+    .option(
+      "--against <dir>",
+      "with --base: how near this base model comes to it, a quantized copy for example",
+    )
+    .addOption(formatOption("--weights <kind>", "with --against: how --base is held in memory"))
+    .addOption(formatOption("--against-weights <kind>", "the same for --against"))
+    .option("--weights-cache <dir>", "where int8 and int4 weights are kept (default: ~/.cache/tacet/weights)")
+    .option("--text <file>", "with --against: what both read (default: a text of the package)")
+    .option(
+      "--tokens <n>",
+      "with --against: tokens of it that are compared (default: 512)",
+      integerIn("--tokens", 32, 1 << 20),
+    )
+    .option("--threads <n>", "with --against: threads for one operator", integerIn("--threads", 1, 1024))
     .option("--adapter <dir>", "LoRA adapter: modules, ranks, scales")
     .option("--bundle <file>", "bundle: groups, digest, cost, security")
     .option("--state <dir>", "provider's state folder: its bundle, and whether both files fit")
@@ -20,6 +34,7 @@ export function registerInspect(program: Command, signal: AbortSignal): void {
       `
 Examples:
   tacet inspect --base ./model
+  tacet inspect --base ./model --against ./model-gptq
   tacet inspect --bundle ./law-state/bundle.safetensors --json
   tacet inspect --provider ws://127.0.0.1:8787 --base ./model`,
     )
@@ -27,4 +42,8 @@ Examples:
       const { runInspect } = await import("./run.ts");
       await runInspect(options, signal);
     });
+}
+
+function formatOption(flags: string, description: string): Option {
+  return new Option(flags, `${description} (default: original)`).choices(["original", "int8", "int4"]);
 }

@@ -6,6 +6,7 @@ import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import { partsToPublish } from "../../bundle/published-parts.ts";
 import type { BundleSignature } from "../../bundle/signature.ts";
 import { RemoteProvider } from "../../client/remote-provider.ts";
+import { baseIdentity, vectorsFingerprint } from "../../model/base-identity.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
@@ -24,10 +25,10 @@ import { Progress } from "../shared/progress.ts";
 import { warnOfClearToken } from "../shared/link-notices.ts";
 import { printJson, warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
+import { type CompareOptions, compareBases } from "./compare-bases.ts";
 import { printFacts } from "./print-facts.ts";
 
-export interface InspectOptions {
-  readonly base?: string;
+export interface InspectOptions extends CompareOptions {
   readonly checkWeights?: boolean;
   readonly adapter?: string;
   readonly bundle?: string;
@@ -54,6 +55,8 @@ async function factsOf(options: InspectOptions, signal: AbortSignal): Promise<Fa
       hint: "give one of --base, --adapter, --bundle, --state and --provider (with its --base)",
     });
   }
+  refuseStray(options);
+  if (options.against !== undefined) return await compareBases(options, signal);
   if (options.checkWeights && (base === undefined || provider !== undefined))
     throw new TacetError("bad_argument", "--check-weights needs --base alone");
   if (provider !== undefined) return await providerFacts(provider, options, signal);
@@ -61,6 +64,20 @@ async function factsOf(options: InspectOptions, signal: AbortSignal): Promise<Fa
   if (bundle !== undefined) return { kind: "bundle", ...bundleFacts(await readBundle(bundle)) };
   if (state !== undefined) return await stateFacts(state);
   return await baseFacts(await baseFolder(base, signal), options.checkWeights ?? false, signal);
+}
+
+/** @throws TacetError bad_argument for options of a comparison without one */
+function refuseStray({ base, against, provider, checkWeights, ...options }: InspectOptions): void {
+  if (against !== undefined) {
+    if (base !== undefined && provider === undefined && !checkWeights) return;
+    throw new TacetError("bad_argument", "--against needs --base alone");
+  }
+  const { weights, againstWeights, weightsCache, text, tokens, threads } = options;
+  const needing = { weights, againstWeights, weightsCache, text, tokens, threads };
+  const stray = Object.entries(needing).find(([, value]) => value !== undefined);
+  if (stray === undefined) return;
+  const option = stray[0].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new TacetError("bad_argument", `--${option} needs --base and --against`);
 }
 
 async function baseFolder(base: string | undefined, signal: AbortSignal): Promise<string> {
@@ -80,8 +97,12 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
   let weightBytes = 0;
   const dtypes = new Set<string>();
   for (const name of checkpoint.names) {
-    const { shape, bytes, dtype } = checkpoint.tensor(name);
+    const { shape } = checkpoint.tensor(name);
     parameters += shape.reduce((product, length) => product * length, 1);
+  }
+  const files = checkpoint.files ?? checkpoint;
+  for (const name of files.names) {
+    const { bytes, dtype } = files.tensor(name);
     weightBytes += bytes;
     dtypes.add(dtype);
   }
@@ -89,11 +110,13 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
   return {
     kind: "base model",
     architectures: checkpoint.config.architectures ?? checkpoint.config.model_type,
+    storedAs: checkpoint.storedAs,
     fingerprint: toHex(await fingerprintCheckpoint(checkpoint)),
+    vectorsFingerprint: toHex(await vectorsFingerprint(checkpoint)),
     parameters,
     weightBytes,
     dtypes: [...dtypes].sort(),
-    tensors: checkpoint.names.length,
+    tensors: files.names.length,
     tokenizer,
     ...(check ? { weightsFinite: true } : {}),
     config: outlineOf(decoder),
@@ -135,7 +158,7 @@ async function providerFacts(
   { base, adapterName, tokenFile }: InspectOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
-  const baseFingerprint = await fingerprintCheckpoint(
+  const { fingerprint: baseFingerprint } = await baseIdentity(
     await openCheckpoint(nodeFileTree(await baseFolder(base, signal))),
   );
   const token = await clientToken(tokenFile);
@@ -178,6 +201,7 @@ function bundleFacts({ manifest, digest, bytes }: Bundle): Facts {
     digest: toHex(digest),
     bytes: bytes.length,
     baseFingerprint: manifest.baseFingerprint,
+    baseVectorsFingerprint: manifest.baseVectorsFingerprint,
     keySigner: manifest.keySigner,
     cost: costOf(manifest.parameters, manifest.groups),
     security: securityFacts(manifest),

@@ -2,6 +2,7 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
+import { readTensorF32 } from "../../weights/safetensors.ts";
 import type { DeltaSource } from "../delta-source.ts";
 
 /**
@@ -84,18 +85,23 @@ export function weightsOf({ modules, weights }: LinearPlace): readonly string[] 
   return weights ?? modules.map((module) => `${module}.weight`);
 }
 
-/** @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out */
-export function refuseUnusedBiases(places: readonly LinearPlace[], checkpoint: Checkpoint): void {
-  for (const { modules, bias } of places) {
-    const name = bias ? undefined : modules.find((module) => checkpoint.has(`${module}.bias`));
-    if (name === undefined) continue;
-    throw new TacetError(
-      "bad_checkpoint",
-      `there is a tensor ${name}.bias, which config.json does not speak of`,
-      {
-        hint: "config.json and the weights do not belong together, or its field for biases is wrong (attention_bias, mlp_bias, add_qkv_bias, add_bias_linear)",
-      },
-    );
+/**
+ * Biases of zeros may be left out: quantizers write them for modules that have none.
+ *
+ * @throws TacetError bad_checkpoint if the file has a bias that the forward pass would leave out
+ */
+export async function refuseUnusedBiases(
+  places: readonly LinearPlace[],
+  checkpoint: Checkpoint,
+): Promise<void> {
+  for (const module of places.flatMap(({ modules, bias }) => (bias ? [] : modules))) {
+    const name = `${module}.bias`;
+    if (!checkpoint.has(name)) continue;
+    const bias = await readTensorF32(checkpoint.tree, checkpoint.tensor(name));
+    if (bias.every((entry) => entry === 0)) continue;
+    throw new TacetError("bad_checkpoint", `there is a tensor ${name}, which config.json does not speak of`, {
+      hint: "config.json and the weights do not belong together, or its field for biases is wrong (attention_bias, mlp_bias, add_qkv_bias, add_bias_linear)",
+    });
   }
 }
 

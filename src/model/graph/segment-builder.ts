@@ -8,7 +8,6 @@
 
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import { BLOCK } from "../../weights/quantize-blocks.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
 import {
   type Matrix,
@@ -69,7 +68,7 @@ export interface SegmentPlan {
   readonly changes: ChangesInUse;
 }
 
-/** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks of 32 too, and the products are of integers. */
+/** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks as large, and the products are of integers. */
 const INT8_ACTIVATIONS = 4;
 
 export class SegmentBuilder {
@@ -288,18 +287,19 @@ export class SegmentBuilder {
 
   #quantizedProduct(
     matrix: Matrix,
-    { tree, bits, codes, scales }: QuantizedMatrix,
+    { tree, form, codes, scales, zeroPoints }: QuantizedMatrix,
     x: Value,
     output: NonNullable<OutputSpec>,
   ): Value {
     const operands = [this.graph.weight(tree, codes, "uint8"), this.graph.weight(tree, scales, "float32")];
+    if (zeroPoints) operands.push(this.graph.weight(tree, zeroPoints, "uint8"));
     return this.node("MatMulNBits", [x, ...operands], [output], {
       domain: CONTRIB,
       attributes: {
         K: matrix.inFeatures,
         N: rowsOf(matrix),
-        bits,
-        block_size: BLOCK,
+        bits: form.bits,
+        block_size: form.block,
         accuracy_level: INT8_ACTIVATIONS,
       },
     })[0];

@@ -108,7 +108,10 @@ export class SegmentRunner {
     const pairs = new Map<number, LoadedPair>();
     try {
       for (const [index, { graph }] of segments.entries()) {
-        const session = await runtime.createSession(graph.encode(), threads === undefined ? {} : { threads });
+        const session = await runtime.createSession(graph.encode(), {
+          ...(threads === undefined ? {} : { threads }),
+          isWhole: segments.length === 1,
+        });
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
           if (step.kind !== "take-pair") continue;

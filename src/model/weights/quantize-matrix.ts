@@ -2,8 +2,16 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { FileWriter } from "../../base/platform.ts";
-import { blocksOf, type QuantizedBits, quantizeBlocks } from "../../weights/quantize-blocks.ts";
+import {
+  type BlockForm,
+  blocksOf,
+  quantizeBlocks,
+  type QuantizedRows,
+  sameForm,
+  zeroPointBytes,
+} from "../../weights/quantize-blocks.ts";
 import { readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
+import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import type { DemandedMatrix } from "./weight-demand.ts";
 import { rowsOf, type StoredTensor } from "./weight-source.ts";
 
@@ -11,49 +19,85 @@ import { rowsOf, type StoredTensor } from "./weight-source.ts";
 const CHUNK = 1 << 22;
 
 /**
- * Writes the codes of all rows, then the scales of all rows.
+ * Writes the codes of all rows, then the scales of all rows, then their zero points where the form has them.
  *
  * @param onRead is told the bytes that were read
  * @throws TacetError bad_checkpoint for a weight that is not finite
  */
 export async function writeQuantizedMatrix(
   writer: FileWriter,
-  { matrix, bits, parts }: DemandedMatrix,
+  { matrix, form, parts }: DemandedMatrix & { readonly form: BlockForm },
   onRead: (bytes: number) => void,
 ): Promise<void> {
   const { inFeatures, storedInOut = false } = matrix;
-  const scales = new Float32Array(rowsOf(matrix) * blocksOf(inFeatures));
+  const rows = rowsOf(matrix);
+  const scales = new Float32Array(rows * blocksOf(inFeatures, form));
+  const zeroPoints = new Uint8Array(rows * zeroPointBytes(inFeatures, form));
   let at = 0;
+  let pointsAt = 0;
   for (const part of parts) {
-    const rows = storedInOut
-      ? transposedRows(part, inFeatures, onRead)
-      : storedRows(part, inFeatures, onRead);
-    for await (const weights of rows) {
-      const quantized = quantizeBlocks(weights, inFeatures, bits as QuantizedBits);
-      if (!quantized) throw notFinite(part.info);
+    for await (const quantized of quantizedRows(part, inFeatures, form, storedInOut, onRead)) {
       await writer.append(quantized.codes);
       scales.set(quantized.scales, at);
       at += quantized.scales.length;
+      if (!quantized.zeroPoints) continue;
+      zeroPoints.set(quantized.zeroPoints, pointsAt);
+      pointsAt += quantized.zeroPoints.length;
     }
   }
   await writer.append(new Uint8Array(scales.buffer));
+  if (zeroPoints.length > 0) await writer.append(zeroPoints);
 }
 
-/** The rows of a matrix stored (out, in), some at a time. */
-async function* storedRows(
-  { tree, info }: StoredTensor,
+/** The rows of a part, some at a time; as they are where the file holds them in a form that this one holds. */
+async function* quantizedRows(
+  part: StoredTensor,
   columns: number,
+  form: BlockForm,
+  storedInOut: boolean,
+  onRead: (bytes: number) => void,
+): AsyncIterable<QuantizedRows> {
+  const { rounded } = part.info;
+  if (rounded && !storedInOut && sameForm(joinForms([rounded.form, form]), form)) {
+    yield* rowsInSteps(part.info, columns, onRead, async (first, count) =>
+      convertRows(await rounded.readRows(first, count), columns, rounded.form, form),
+    );
+    return;
+  }
+  for await (const weights of numberRows(part, columns, storedInOut, onRead)) {
+    const quantized = quantizeBlocks(weights, columns, form);
+    if (!quantized) throw notFinite(part.info);
+    yield quantized;
+  }
+}
+
+function numberRows(
+  part: StoredTensor,
+  columns: number,
+  storedInOut: boolean,
   onRead: (bytes: number) => void,
 ): AsyncIterable<Float32Array> {
-  const rows = info.shape[0];
-  const rowBytes = info.bytes / rows;
+  const { tree, info } = part;
+  if (storedInOut) return transposedRows(part, columns, onRead);
+  const rowBytes = info.bytes / info.shape[0];
+  return rowsInSteps(info, columns, onRead, (first, count) =>
+    readTensorF32(tree, { ...info, offset: info.offset + first * rowBytes, bytes: count * rowBytes }),
+  );
+}
+
+/** What `read` gives of the rows of a matrix (out, in), some at a time. */
+async function* rowsInSteps<T>(
+  { shape: [rows], bytes }: TensorInfo,
+  columns: number,
+  onRead: (bytes: number) => void,
+  read: (first: number, count: number) => Promise<T>,
+): AsyncIterable<T> {
   const step = Math.max(1, Math.floor(CHUNK / columns));
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row);
-    const part = { ...info, offset: info.offset + row * rowBytes, bytes: count * rowBytes };
-    const weights = await readTensorF32(tree, part);
-    onRead(part.bytes);
-    yield weights;
+    const part = await read(row, count);
+    onRead((count * bytes) / rows);
+    yield part;
   }
 }
 

@@ -17,12 +17,13 @@ import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
 import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { NO_CHANGES } from "../../weights/base-changes.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
-import { BLOCK, bytesOfBlock, type QuantizedBits, quantizeBlocks } from "../../weights/quantize-blocks.ts";
+import { type BlockForm, blocksOf, bytesOfBlock, zeroPointBytes } from "../../weights/quantize-blocks.ts";
 import {
   encodeSafetensors,
   openSafetensors,
   readTensorBytes,
   readTensorF32,
+  type TensorInfo,
 } from "../../weights/safetensors.ts";
 import { CausalLm, type LoadOptions } from "../causal-lm.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
@@ -71,16 +72,29 @@ function dequantize(
   codes: Uint8Array,
   scales: Float32Array,
   columns: number,
-  bits: QuantizedBits,
+  form: BlockForm,
+  zeroPoints?: Uint8Array,
 ): Float32Array {
-  const blocks = Math.ceil(columns / BLOCK);
+  const { bits, block } = form;
+  const blocks = blocksOf(columns, form);
+  const zeroOf = (b: number): number => {
+    if (!zeroPoints) return 2 ** (bits - 1);
+    const at = (Math.floor(b / blocks) * zeroPointBytes(columns, form) * 8) / bits + (b % blocks);
+    return bits === 8 ? zeroPoints[at] : (zeroPoints[at >> 1] >> (4 * (at & 1))) & 15;
+  };
   return Float32Array.from({ length: (scales.length / blocks) * columns }, (_, i) => {
     const column = i % columns;
-    const b = Math.floor(i / columns) * blocks + Math.floor(column / BLOCK);
-    const bit = (column % BLOCK) * bits;
-    const byte = codes[b * bytesOfBlock(bits) + (bit >> 3)];
-    return scales[b] * (((byte >> (bit & 7)) & (2 ** bits - 1)) - 2 ** (bits - 1));
+    const b = Math.floor(i / columns) * blocks + Math.floor(column / block);
+    const bit = (column % block) * bits;
+    const byte = codes[b * bytesOfBlock(form) + (bit >> 3)];
+    return scales[b] * (((byte >> (bit & 7)) & (2 ** bits - 1)) - zeroOf(b));
   });
+}
+
+/** As the shape of the codes says. */
+function formOf({ shape: [, blocks, bytes] }: TensorInfo, columns: number): BlockForm {
+  const block = ([32, 64, 128] as const).find((size) => Math.ceil(columns / size) === blocks)!;
+  return { block, bits: bytes === block ? 8 : 4 };
 }
 
 /** A folder whose matrices are what the quantized copy says, in F32. */
@@ -100,7 +114,7 @@ async function dequantizedFolder(base: string): Promise<string> {
     const scales = await readTensorF32(cache.files, tensors.get(`${key} scales`)!);
     const codes = await readTensorBytes(cache.files, info);
     const columns = checkpoint.tensor(key.split("+")[0]).shape[1];
-    const whole = dequantize(codes, scales, columns, ((info.shape[2] * 8) / BLOCK) as QuantizedBits);
+    const whole = dequantize(codes, scales, columns, formOf(info, columns));
     let at = 0;
     for (const part of key.split("+")) {
       const { length } = values.get(part)!;
@@ -140,65 +154,86 @@ describe.each(["llama-f32", "llama-bf16-sharded"])("%s", (name) => {
 });
 
 describe("a product", () => {
-  const K = 80;
+  const K = 200;
   const outFeatures = [3, 5];
+  const rows = 8;
+  const forms = ([32, 64, 128] as const).flatMap((block) =>
+    ([4, 8] as const).flatMap((bits) =>
+      [false, true].map((hasZeroPoints) => ({ bits, block, hasZeroPoints })),
+    ),
+  );
 
-  it.each([
-    [4, false],
-    [8, false],
-    [4, true],
-    [8, true],
-  ] as const)(
-    "%i bits, stored (in, out) %s: is that of the dequantized weights",
-    async (bits, storedInOut) => {
-      const rows = 8;
-      const weights = Float32Array.from({ length: rows * K }, (_, i) => Math.sin(i * 1.7) * (1 + (i % 7)));
-      const { codes, scales } = quantizeBlocks(weights, K, bits)!;
-      const want = dequantize(codes, scales, K, bits);
+  /** Any codes, scales and zero points. */
+  function anyRows(form: BlockForm): { codes: Uint8Array; scales: Float32Array; zeroPoints: Uint8Array } {
+    const blocks = blocksOf(K, form);
+    const bytes = (length: number, step: number) =>
+      Uint8Array.from({ length }, (_, i) => (i * step + (i >> 3)) & 255);
+    return {
+      codes: bytes(rows * blocks * bytesOfBlock(form), 37),
+      scales: Float32Array.from({ length: rows * blocks }, (_, i) => Math.sin(i + 1)),
+      zeroPoints: bytes(rows * zeroPointBytes(K, form), 91),
+    };
+  }
+
+  it.each(forms)(
+    "$bits bits, blocks of $block, zero points $hasZeroPoints: is that of the dequantized weights",
+    async (form) => {
+      const { codes, scales, zeroPoints } = anyRows(form);
+      const want = dequantize(codes, scales, K, form, form.hasZeroPoints ? zeroPoints : undefined);
+      const blocks = blocksOf(K, form);
       const tensors = [
-        {
-          name: "c",
-          dtype: "U8" as const,
-          shape: [rows, Math.ceil(K / BLOCK), bytesOfBlock(bits)],
-          data: codes,
-        },
-        {
-          name: "s",
-          dtype: "F32" as const,
-          shape: [rows, Math.ceil(K / BLOCK)],
-          data: new Uint8Array(scales.buffer),
-        },
+        { name: "c", dtype: "U8" as const, shape: [rows, blocks, bytesOfBlock(form)], data: codes },
+        { name: "s", dtype: "F32" as const, shape: [rows, blocks], data: new Uint8Array(scales.buffer) },
+        { name: "z", dtype: "U8" as const, shape: [zeroPoints.length], data: zeroPoints },
       ];
       writeFileSync(join(dir, "w.safetensors"), encodeSafetensors(tensors));
       const tree = nodeFileTree(dir);
       const file = await openSafetensors(tree, "w.safetensors");
+      const info = (name: string) => file.tensors.get(name)!;
+      const points = { ...info("z"), shape: [rows, zeroPoints.length / rows] };
       const builder = new SegmentBuilder(
         {
           tensor: () => expect.unreachable(),
-          quantized: () => ({ tree, bits, codes: file.tensors.get("c")!, scales: file.tensors.get("s")! }),
+          quantized: () => ({
+            ...{ tree, form, codes: info("c"), scales: info("s") },
+            ...(form.hasZeroPoints ? { zeroPoints: points } : {}),
+          }),
         },
         {
           ...{ groupAt: new Map(), pairable: new Set(), loras: new Map() },
           changes: new ChangesInUse(NO_CHANGES),
         },
       );
-      const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K, storedInOut };
+      const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K };
       const x = builder.given("x", "float32", [1, "tokens", K]);
       builder.expose(builder.product(matrix, x, { dims: [1, "tokens", rows], name: "y" }));
       const [{ graph }] = builder.finish();
       const session = await runtime.createSession(graph.encode());
-      // Unit vectors: they are rounded to 8 bits without error, and give the columns.
-      const units = Float32Array.from({ length: K * K }, (_, i) => (i % (K + 1) === 0 ? 1 : 0));
-      const { y } = await session.run({ x: { type: "float32", dims: [1, K, K], data: units } });
-      await session.dispose();
-      const got = y.data as Float32Array;
-      for (let row = 0; row < rows; row++) {
-        for (let column = 0; column < K; column++) {
-          expect(got[column * rows + row]).toBeCloseTo(want[row * K + column], 5);
+      // Unit vectors: they are rounded to 8 bits without error, and give the columns. Many at a time, and one alone.
+      for (const tokens of [K, 1]) {
+        const units = Float32Array.from({ length: tokens * K }, (_, i) => (i % (K + 1) === 0 ? 1 : 0));
+        const { y } = await session.run({ x: { type: "float32", dims: [1, tokens, K], data: units } });
+        const got = y.data as Float32Array;
+        for (let row = 0; row < rows; row++) {
+          for (let column = 0; column < tokens; column++) {
+            const value = want[row * K + column];
+            expect(Math.abs(got[column * rows + row] - value)).toBeLessThan(1e-4 * (1 + Math.abs(value)));
+          }
         }
       }
+      await session.dispose();
     },
   );
+});
+
+describe("matrices stored (in, out)", () => {
+  it.each(["int4", "int8"] as const)("%s: are turned when they are rounded", async (weights) => {
+    const gpt2 = golden("gpt2-f32");
+    const original = await logitsOf(await load(gpt2));
+    expect(distance(await logitsOf(await load(gpt2, { weights })), original)).toBeLessThan(
+      weights === "int8" ? 0.05 : 0.5,
+    );
+  });
 });
 
 describe("the copy on disk", () => {

@@ -1,7 +1,8 @@
 /**
  * A quantized copy of a checkpoint: one safetensors file with all that a forward pass uses, made once and kept.
  *
- *   for each matrix "a+b" of tensors a, b:  "a+b codes" U8, "a+b scales" F32 (src/weights/quantize-blocks.ts)
+ *   for each matrix "a+b" of tensors a, b:  "a+b codes" U8, "a+b scales" F32, "a+b zero points" U8
+ *   where it has them (src/weights/quantize-blocks.ts)
  *   each other tensor as it is in the checkpoint, wide types first, so that all are aligned
  *   "sha256" U8 [32], of all bytes before it: the last bytes of the file, which the FileCache writes and checks
  */
@@ -11,7 +12,7 @@ import { TacetError } from "../../base/errors.ts";
 import type { FileCache, FileWriter } from "../../base/platform.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../../weights/fingerprint.ts";
-import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
+import type { BlockForm } from "../../weights/quantize-blocks.ts";
 import {
   type Dtype,
   encodeSafetensorsHeader,
@@ -24,7 +25,7 @@ import { type DemandedMatrix, matrixName, quantizedShapes, type WeightDemand } f
 import type { WeightFormat, WeightSource } from "./weight-source.ts";
 
 /** Changes with the contents of the file, the rounding included. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const DIGEST_NAME = "sha256";
 const DIGEST_BYTES = 32;
 const COPY_BYTES = 16 << 20;
@@ -58,7 +59,7 @@ interface Entry {
  */
 export async function quantizedWeights(
   checkpoint: Checkpoint,
-  format: Exclude<WeightFormat, "original">,
+  format: WeightFormat,
   demand: WeightDemand,
   options: QuantizedOptions,
 ): Promise<WeightSource> {
@@ -107,19 +108,34 @@ async function findCopy(
 
 const codesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} codes`;
 const scalesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} scales`;
+const zeroPointsName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} zero points`;
+
+interface RoundedDemand extends DemandedMatrix {
+  readonly form: BlockForm;
+}
 
 /** What matrices are in the file rounded. */
-function roundedOf({ matrices }: WeightDemand): DemandedMatrix[] {
-  return matrices.filter(({ bits }) => bits !== 0);
+function roundedOf({ matrices }: WeightDemand): RoundedDemand[] {
+  return matrices.filter((demanded): demanded is RoundedDemand => demanded.form !== undefined);
 }
 
 /** All tensors of the file, in its order. */
 function entriesOf(demand: WeightDemand): Entry[] {
   const matrices = roundedOf(demand).flatMap((demanded): Entry[] => {
-    const shapes = quantizedShapes(demanded.matrix, demanded.bits as QuantizedBits);
+    const { codes, scales, zeroPoints } = quantizedShapes(demanded.matrix, demanded.form);
     return [
-      { name: codesName(demanded), dtype: "U8", shape: shapes.codes, bytes: product(shapes.codes) },
-      { name: scalesName(demanded), dtype: "F32", shape: shapes.scales, bytes: 4 * product(shapes.scales) },
+      { name: codesName(demanded), dtype: "U8", shape: codes, bytes: product(codes) },
+      { name: scalesName(demanded), dtype: "F32", shape: scales, bytes: 4 * product(scales) },
+      ...(zeroPoints
+        ? [
+            {
+              name: zeroPointsName(demanded),
+              dtype: "U8",
+              shape: zeroPoints,
+              bytes: product(zeroPoints),
+            } as const,
+          ]
+        : []),
     ];
   });
   const stored = storedInOrder(demand).map(({ info: { name, dtype, shape, bytes } }) => ({
@@ -171,11 +187,13 @@ function sourceOf(
     quantized(matrix) {
       const demanded = matrices.get(matrixName(matrix));
       if (!demanded) return undefined;
+      const zeroPoints = tensors.get(zeroPointsName(demanded));
       return {
         tree: files,
-        bits: demanded.bits as QuantizedBits,
+        form: demanded.form,
         codes: tensors.get(codesName(demanded))!,
         scales: tensors.get(scalesName(demanded))!,
+        ...(zeroPoints ? { zeroPoints } : {}),
       };
     },
   };

@@ -1,8 +1,8 @@
 /** Which weights a forward pass uses, collected by a dry run of the graph writer. */
 
-import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
-import { blocksOf, bytesOfBlock } from "../../weights/quantize-blocks.ts";
+import { type BlockForm, blocksOf, bytesOfBlock, zeroPointBytes } from "../../weights/quantize-blocks.ts";
 import type { Dtype, TensorInfo } from "../../weights/safetensors.ts";
+import { chooseForms } from "./block-forms.ts";
 import {
   type Matrix,
   rowsOf,
@@ -12,10 +12,10 @@ import {
   type WeightSource,
 } from "./weight-source.ts";
 
-/** A matrix with the bits it gets, 0: it stays as it is. */
+/** A matrix with the form it gets, undefined: it stays as it is. */
 export interface DemandedMatrix {
   readonly matrix: Matrix;
-  readonly bits: QuantizedBits | 0;
+  readonly form: BlockForm | undefined;
   readonly parts: readonly StoredTensor[];
 }
 
@@ -24,12 +24,6 @@ export interface WeightDemand {
   readonly matrices: readonly DemandedMatrix[];
   /** Tensors that are used as they are, except matrices: embeddings, norms, biases. */
   readonly tensors: readonly StoredTensor[];
-}
-
-/** The layers' matrices get the bits of the format; the head has 8 also with int4. */
-export function bitsOf(format: WeightFormat, { isHead = false, exact = false }: Matrix): QuantizedBits | 0 {
-  if (format === "original" || exact) return 0;
-  return format === "int8" || isHead ? 8 : 4;
 }
 
 /**
@@ -41,7 +35,7 @@ export function weightDemand(
   format: WeightFormat,
   write: (source: WeightSource) => void,
 ): WeightDemand {
-  const matrices = new Map<string, DemandedMatrix>();
+  const matrices = new Map<string, Pick<DemandedMatrix, "matrix" | "parts">>();
   const tensors = new Map<string, StoredTensor>();
   const tensor = (name: string, shape: readonly number[]): StoredTensor => {
     const stored = original.tensor(name, shape);
@@ -51,19 +45,28 @@ export function weightDemand(
   write({
     tensor,
     quantized(matrix) {
-      const bits = bitsOf(format, matrix);
       const parts = matrix.tensors.map((name, i) => original.tensor(name, storedShape(matrix, i)));
-      matrices.set(matrixName(matrix), { matrix, bits, parts });
-      // Beside rounded matrices a copy keeps it as it is.
-      if (format !== "original" && bits === 0) {
-        for (const [i, name] of matrix.tensors.entries()) tensor(name, storedShape(matrix, i));
-      }
+      matrices.set(matrixName(matrix), { matrix, parts });
       // Nobody opens them: the operands only have to be there for the pass to be written.
-      const { tree, info } = parts[0];
-      return { tree, bits: bits || 8, ...placeholders(matrix, bits || 8, info.path) };
+      return { tree: parts[0].tree, form: ANY_FORM, ...placeholders(matrix, parts[0].info.path) };
     },
   });
-  return { matrices: [...matrices.values()], tensors: [...tensors.values()] };
+  const found = [...matrices.values()];
+  const forms = chooseForms(format, found);
+  const demanded = found.map((each, i) => ({ ...each, form: forms[i] }));
+  // Beside rounded matrices a copy keeps the others as they are.
+  if (isRounded({ matrices: demanded })) {
+    for (const { matrix, form } of demanded) {
+      if (form) continue;
+      for (const [i, name] of matrix.tensors.entries()) tensor(name, storedShape(matrix, i));
+    }
+  }
+  return { matrices: demanded, tensors: [...tensors.values()] };
+}
+
+/** Whether any matrix is rounded: there is a copy then. */
+export function isRounded({ matrices }: Pick<WeightDemand, "matrices">): boolean {
+  return matrices.some(({ form }) => form !== undefined);
 }
 
 /** Names a matrix by its tensors. */
@@ -74,18 +77,25 @@ export function matrixName({ tensors }: Matrix): string {
 /** Shapes of a quantized matrix's operands. */
 export function quantizedShapes(
   matrix: Matrix,
-  bits: QuantizedBits,
-): { readonly codes: readonly number[]; readonly scales: readonly number[] } {
-  const [rows, blocks] = [rowsOf(matrix), blocksOf(matrix.inFeatures)];
-  return { codes: [rows, blocks, bytesOfBlock(bits)], scales: [rows, blocks] };
+  form: BlockForm,
+): {
+  readonly codes: readonly number[];
+  readonly scales: readonly number[];
+  readonly zeroPoints?: readonly number[];
+} {
+  const [rows, blocks] = [rowsOf(matrix), blocksOf(matrix.inFeatures, form)];
+  const points = zeroPointBytes(matrix.inFeatures, form);
+  return {
+    codes: [rows, blocks, bytesOfBlock(form)],
+    scales: [rows, blocks],
+    ...(points > 0 ? { zeroPoints: [rows, points] } : {}),
+  };
 }
 
-function placeholders(
-  matrix: Matrix,
-  bits: QuantizedBits,
-  path: string,
-): { codes: TensorInfo; scales: TensorInfo } {
-  const shapes = quantizedShapes(matrix, bits);
+const ANY_FORM: BlockForm = { bits: 8, block: 32 };
+
+function placeholders(matrix: Matrix, path: string): { codes: TensorInfo; scales: TensorInfo } {
+  const shapes = quantizedShapes(matrix, ANY_FORM);
   const info = (dtype: Dtype, shape: readonly number[]): TensorInfo => ({
     name: matrixName(matrix),
     dtype,

@@ -4,7 +4,7 @@ import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import type { QuantizedBits } from "../../weights/quantize-blocks.ts";
+import type { BlockForm } from "../../weights/quantize-blocks.ts";
 import type { StoredTensor, TensorInfo } from "../../weights/safetensors.ts";
 
 export type { StoredTensor };
@@ -28,11 +28,13 @@ export interface Matrix {
 /** The operands of MatMulNBits. */
 export interface QuantizedMatrix {
   readonly tree: FileTree;
-  readonly bits: QuantizedBits;
-  /** U8 (out, blocks, 32·bits/8) */
+  readonly form: BlockForm;
+  /** U8 (out, blocks, block·bits/8) */
   readonly codes: TensorInfo;
   /** F32 (out, blocks) */
   readonly scales: TensorInfo;
+  /** U8 (out, ⌈blocks·bits/8⌉), where the form has them. */
+  readonly zeroPoints?: TensorInfo;
 }
 
 export interface WeightSource {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { widenF16 } from "../weights/safetensors.ts";
+import { widenF16 } from "./safetensors.ts";
 import { toFloat16 } from "./float16.ts";
 
 describe("toFloat16", () => {

@@ -2,9 +2,9 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Shape, shapeOf } from "../../tools/checkpoint/shapes.ts";
-import { tensorsOf } from "../../tools/checkpoint/tensors.ts";
-import { writeAdapter, writeCheckpoint } from "../../tools/checkpoint/write.ts";
+import { type Shape, shapeOf } from "../tools/checkpoint/shapes.ts";
+import { tensorsOf } from "../tools/checkpoint/tensors.ts";
+import { writeAdapter, writeCheckpoint } from "../tools/checkpoint/write.ts";
 
 /** A bench run of one shape. */
 export interface LargeCase {
