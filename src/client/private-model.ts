@@ -327,7 +327,8 @@ async function joinAdapter(
     const { invocationTokens } = bundle.manifest;
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
-    const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    const { vectorsPerKey } = provider.welcome;
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     const draftAdapter = options.draftAdapter && (await openLoraAdapter(options.draftAdapter));
     // While the model is loaded.
     const restored = adapter.restoreKeys();
