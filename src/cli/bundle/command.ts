@@ -14,6 +14,10 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
     .description("prepare an adapter for serving: a public bundle and the provider's private state")
     .requiredOption("--adapter <dir>", "LoRA adapter in the PEFT layout, or its hub id")
     .option("--base <dir>", "its base model, a Hugging Face folder or hub id (default: the embedded lexicon)")
+    .option(
+      "--trained-on <dir>",
+      "the original that it was trained on, where --base is a copy with other scales (AWQ): the adapter is carried over",
+    )
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
     .option(
