@@ -75,7 +75,10 @@ export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint16Array
 export interface Tensor {
   readonly type: "float32" | "int64" | "int32" | "float16" | "uint8";
   readonly dims: readonly number[];
+  /** Not of a tensor that was kept on the device (SessionOptions.keep): it can only be given to sessions. */
   readonly data: TensorData;
+  /** Of a tensor on the device: frees its memory there. */
+  free?(): void;
 }
 
 /** An ONNX file in memory whose initializers may point into other files (external data). */
@@ -101,10 +104,12 @@ export interface ModelInParts {
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
-  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
-  readonly isWhole?: boolean;
   /** Runs on the processor, whatever the runtime's device is. */
   readonly onHost?: boolean;
+  /** Outputs, by name, that stay on the device, where it has memory apart. */
+  readonly keep?: readonly string[];
+  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
+  readonly isWhole?: boolean;
 }
 
 export interface TensorSession {
@@ -146,8 +151,31 @@ export interface SocketOptions {
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
+/** Another thread of this process. */
+export interface Thread {
+  /** Memory in `transfer` moves there. */
+  post(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  onMessage: (message: unknown) => void;
+  /**
+   * Called once, if it has ended by itself or could not be started, not before the call that started it has returned.
+   * The reason says nothing of what it worked on.
+   */
+  onEnd: (reason: string) => void;
+  /** Ends it; onEnd is not called after that. */
+  end(): void;
+}
+
+/** Threads that encrypt queries (client/encryption). While one has nothing to do, it does not keep the process alive. */
+export interface EncryptionPlatform {
+  /** How many threads can run at a time. */
+  readonly cores: number;
+  start(): Thread;
+}
+
 export interface Platform {
   readonly tensors: TensorRuntime;
+  /** Absent: queries are encrypted in the client's thread. */
+  readonly encryption?: EncryptionPlatform | undefined;
   /**
    * SHA-256 of byte strings one after another, where the platform has a faster one than JavaScript. It may do it beside
    * this thread: what is hashed must not change meanwhile.

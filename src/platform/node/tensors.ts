@@ -5,7 +5,7 @@ import type * as Ort from "onnxruntime-node";
 import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
-import { OrtSession, refusedModel, runsAlone } from "../ort-session.ts";
+import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 import { checkDeviceHere } from "./devices.ts";
 import { availableMemory } from "./memory.ts";
 
@@ -64,7 +64,7 @@ function cannotLoad(cause: unknown): TacetError {
 function ortOptions(
   model: OnnxModel,
   device: Device,
-  { threads, isWhole = false }: SessionOptions,
+  { threads, isWhole = false, keep }: SessionOptions,
 ): Ort.InferenceSession.SessionOptions {
   // A model that is cut has many sessions, each with separate threads: they must sleep, not spin, while others run.
   // In a single one to wake them for each operator takes an eighth of a small model's step; they sleep between runs.
@@ -80,6 +80,7 @@ function ortOptions(
     // DirectML refuses sessions with it.
     ...(device === "dml" ? { enableMemPattern: false } : {}),
     graphOptimizationLevel: "all",
+    ...(device === "webgpu" ? outputLocations(keep) : {}),
     interOpNumThreads: 1,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     // Fatal only: an error is thrown too, and shall not also be printed.

@@ -3,7 +3,7 @@ import type * as Ort from "onnxruntime-web/wasm";
 import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
-import { OrtSession, refusedModel, runsAlone } from "../ort-session.ts";
+import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 
 /** What TypeScript's own types do not know of yet. */
 interface Gpu {
@@ -32,6 +32,8 @@ export async function webGpuAdapter(): Promise<GpuAdapter | undefined> {
  */
 export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): TensorRuntime {
   let checked: Promise<void> | undefined;
+  /** Bytes of the files that sessions have taken in. */
+  let held = 0;
   const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
   const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
     executionProviders: [device === "webgpu" && !onHost ? "webgpu" : "wasm"],
@@ -42,14 +44,14 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
   return {
     device,
     ...(device === "cpu"
-      ? {}
+      ? { availableMemory: async () => Math.max(0, MOST_BYTES - held) }
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
             return await runsAlone(ort, bytes, optionsOf(false));
           },
         }),
-    async createSession(model, { threads, onHost = false }: SessionOptions = {}) {
+    async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
       await check();
       // Before the first session; then the library has its threads.
       if (threads !== undefined && globalThis.crossOriginIsolated) ort.env.wasm.numThreads = threads;
@@ -64,14 +66,29 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
       try {
         const session = await ort.InferenceSession.create(bytes, {
           ...optionsOf(onHost),
+          ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
           ...(externalData.length === 0 ? {} : { externalData }),
         });
-        return new OrtSession(ort, session);
+        const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
+        held += bytesHeld;
+        return new OrtSession(ort, session, () => (held -= bytesHeld));
       } catch (error) {
-        throw refusedModel(error);
+        throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
   };
+}
+
+/** WebAssembly with addresses of 32 bits. */
+const MOST_BYTES = 2 ** 32;
+/** What the library, its memory or the browser say where there is no more. */
+const NO_MEMORY = /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory/i;
+
+function noMemory(device: Device): TacetError {
+  const what = device === "webgpu" ? "the GPU or this page" : "this page";
+  return new TacetError("out_of_memory", `the model does not fit into the memory of ${what}`, {
+    hint: "take smaller weights (int8, int4), a shorter context, or a smaller model",
+  });
 }
 
 /** @throws TacetError bad_argument if pages have no such device, or this browser or machine has none */
