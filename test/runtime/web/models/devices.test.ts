@@ -31,7 +31,7 @@ async function load(
 ) {
   const folder = await goldenFolder(name);
   const checkpoint = await openCheckpoint(await loadWebFolder(folder));
-  const { tensors, weightCache } = webPlatform(RUNTIMES[device], { device });
+  const { tensors, weightCache } = webPlatform(RUNTIMES[device], { device, hostOrt: onProcessor });
   const steps: string[] = [];
   const model = await CausalLm.load(checkpoint, tensors, {
     weights,
