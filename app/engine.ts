@@ -124,7 +124,7 @@ function progress(stage: string): (fraction: number) => void {
   return (fraction) => say({ type: "progress", stage, fraction });
 }
 
-function factsOf({ bundle, model, provider }: PrivateModel): Ready {
+function factsOf({ bundle, model, provider, base }: PrivateModel): Ready {
   const { manifest, digest } = bundle;
   const { user, wornKey, keyDifference } = securityOf(manifest.parameters);
   return {
@@ -133,6 +133,7 @@ function factsOf({ bundle, model, provider }: PrivateModel): Ready {
     layers: new Set(manifest.groups.map(({ layer }) => layer)).size,
     groups: manifest.groups.length,
     contextLength: model.contextLength,
+    baseStoredAs: base.storedAs,
     userBits: Math.floor(user.standardBits),
     keyBits: Math.floor(Math.min(wornKey.standardBits, keyDifference.standardBits)),
     tokensPerKey: provider.welcome.vectorsPerKey,

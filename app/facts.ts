@@ -20,6 +20,12 @@ export function showFacts(settings: Settings, ready: Ready | undefined): void {
     ["Adapted layers", `${ready.layers}, ${ready.groups} queries a token`],
     ["Bundle (SHA-256)", `${ready.bundleDigest.slice(0, 16)}…`],
     ["Context", `${ready.contextLength.toLocaleString("en")} tokens`],
+    [
+      "Base model checked by",
+      ready.baseStoredAs === undefined
+        ? "its weights"
+        : `its norms, biases and sizes: a quantized copy (${ready.baseStoredAs})`,
+    ],
     ["To read your question", `2^${ready.userBits} steps, estimated`],
     ["Keys", `one for ${ready.tokensPerKey} tokens`],
     ["To read the adapter in its keys", `2^${ready.keyBits} steps, estimated`],

@@ -102,6 +102,8 @@ export interface Ready {
   readonly layers: number;
   readonly groups: number;
   readonly contextLength: number;
+  /** How the base model is stored, if it is a quantized copy: it was then checked by less than all its weights. */
+  readonly baseStoredAs: string | undefined;
   /** log2 of the estimated cost of reading the user's ciphertexts, and of reading the adapter in its keys. */
   readonly userBits: number;
   readonly keyBits: number;

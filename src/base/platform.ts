@@ -152,8 +152,31 @@ export interface SocketOptions {
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
+/** Another thread of this process. */
+export interface Thread {
+  /** Memory in `transfer` moves there. */
+  post(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  onMessage: (message: unknown) => void;
+  /**
+   * Called once, if it has ended by itself or could not be started, not before the call that started it has returned.
+   * The reason says nothing of what it worked on.
+   */
+  onEnd: (reason: string) => void;
+  /** Ends it; onEnd is not called after that. */
+  end(): void;
+}
+
+/** Threads that encrypt queries (client/encryption). While one has nothing to do, it does not keep the process alive. */
+export interface EncryptionPlatform {
+  /** How many threads can run at a time. */
+  readonly cores: number;
+  start(): Thread;
+}
+
 export interface Platform {
   readonly tensors: TensorRuntime;
+  /** Absent: queries are encrypted in the client's thread. */
+  readonly encryption?: EncryptionPlatform | undefined;
   /**
    * SHA-256 of byte strings one after another, where the platform has a faster one than JavaScript. It may do it beside
    * this thread: what is hashed must not change meanwhile.

@@ -26,6 +26,7 @@ const demand: WeightDemand = {
     form: undefined,
     parts: [],
   })),
+  isCopied: false,
   tensors: [
     // A norm, and a table that stays in its file.
     { tree: memoryFileTree({}), info: { ...placed, name: "norm", shape: [10], bytes: 40 } },

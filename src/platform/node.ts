@@ -5,6 +5,7 @@ import { nodeFileCache } from "./node/files/file-cache.ts";
 import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
+import { nodeEncryption } from "./node/threads.ts";
 
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
@@ -32,6 +33,7 @@ export interface NodePlatformOptions {
 export function nodePlatform({ device }: NodePlatformOptions = {}): Platform {
   return {
     tensors: nodeTensorRuntime(device),
+    encryption: nodeEncryption(),
     sha256: nodeSha256,
     connect: connectSocket,
     weightCache: nodeFileCache(),

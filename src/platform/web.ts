@@ -5,6 +5,7 @@ import type { Platform } from "../base/platform.ts";
 import { webSha256 } from "./web/sha256.ts";
 import { connectSocket } from "./web/socket.ts";
 import { webTensorRuntime } from "./web/tensors.ts";
+import { webEncryption } from "./web/threads.ts";
 import { webWeightCache } from "./web/weight-cache.ts";
 
 export { webBundleCache } from "./web/bundle-cache.ts";
@@ -25,6 +26,7 @@ export function webPlatform(ort: typeof Ort, { device, hostOrt }: WebPlatformOpt
   const sha256 = webSha256();
   return {
     tensors: webTensorRuntime(ort, device, hostOrt),
+    encryption: webEncryption(),
     connect: connectSocket,
     weightCache: webWeightCache(),
     ...(sha256 && { sha256 }),

@@ -1,10 +1,11 @@
-/** A base model's folder in the Hugging Face layout: config.json, one or more safetensors files, the tokenizer. */
+/** A base model: a folder in the Hugging Face layout (config.json, safetensors files, the tokenizer), or a GGUF file. */
 
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
+import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
-import { isShardName, MODEL_FILES } from "./model-files.ts";
+import { isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
 import { openPacked } from "./packed/packed-checkpoint.ts";
 import { packedFormat } from "./packed/packed-format.ts";
 import { textModuleName } from "./text-module-name.ts";
@@ -44,14 +45,21 @@ const INDEX = MODEL_FILES.base.index;
 const WRAPPER = /^(?:transformer|model)\./;
 
 /**
+ * @param tree a folder in the Hugging Face layout, or one with a single GGUF file and no config.json
  * @throws TacetError bad_checkpoint if a file is missing or damaged, or the weights are pickled; unsupported_model if
- *   they are quantized
+ *   they are stored in a way that is not read
  */
 export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const configText = await readText(tree, "config.json", "bad_checkpoint");
   if (configText === undefined) {
+    const gguf = await findGguf(tree);
+    if (gguf !== undefined) {
+      const { tree: folder, storedAs, config, tensors, stored } = await openGgufContents(tree, gguf);
+      const files = checkpointOf(stored.tree, config, stored.tensors);
+      return { ...checkpointOf(folder, config, tensors), storedAs, files };
+    }
     throw new TacetError("bad_checkpoint", `${tree.label} has no config.json`, {
-      hint: "give the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
+      hint: "give a GGUF file, or the folder of a model in the Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
     });
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
@@ -63,6 +71,19 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   const { quantization_config: _, ...plain } = config;
   const files = checkpointOf(tree, config, stored);
   return { ...checkpointOf(packed.tree, plain, packed.tensors), storedAs: format.storedAs, files };
+}
+
+/** The GGUF file of a folder that has nothing else. */
+async function findGguf(tree: FileTree): Promise<string | undefined> {
+  const found = (await tree.list()).filter(isGgufName);
+  if (found.length < 2) return found[0];
+  throw new TacetError(
+    "bad_checkpoint",
+    `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`,
+    {
+      hint: "give the path of one of them",
+    },
+  );
 }
 
 function checkpointOf(

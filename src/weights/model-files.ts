@@ -47,6 +47,11 @@ export function isShardName(name: unknown): name is string {
   return typeof name === "string" && name.length <= 255 && /^(?!\.)[\w.\-+=@ ]+\.safetensors$/.test(name);
 }
 
+/** Whether a path is meant as that of a GGUF file. */
+export function isGgufName(path: string): boolean {
+  return /\.gguf$/i.test(path);
+}
+
 /** Whether an adapter that is applied here is read from this file of its folder. */
 export function isAdapterFile(path: string): boolean {
   const { config, weights } = MODEL_FILES.adapter;

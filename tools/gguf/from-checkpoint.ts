@@ -51,7 +51,7 @@ const TOKEN_TYPES = { unknown: 2, control: 3, byte: 6, normal: 1 };
  * A vocabulary of placeholders in SentencePiece's form: node-llama-cpp loads no model without one, though prompts are
  * ids. "<unk>", "<s>", "</s>", the 256 bytes, then names.
  */
-function placeholderTokenizer(size: number): Record<string, GgufValue> {
+export function placeholderTokenizer(size: number): Record<string, GgufValue> {
   const first = ["<unk>", "<s>", "</s>"];
   const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`);
   const named = [...first, ...bytes];

@@ -8,7 +8,10 @@ export function registerAudit(program: Command, signal: AbortSignal): void {
     .command("audit")
     .description("attack an adapter's provider through the public client, and print what an attacker gets")
     .option("--adapter <dir>", "LoRA adapter in the PEFT layout (default: the embedded law adapter)")
-    .option("--base <dir>", "its base model, a Hugging Face folder (default: the embedded lexicon)")
+    .option(
+      "--base <dir>",
+      "its base model: a Hugging Face folder or a GGUF file (default: the embedded lexicon)",
+    )
     .option("--seeded <n>", "an adapter of this width, made from a seed", integerIn("--seeded", 16, 1 << 14))
     .option("--group <i>", "attack this group of the bundle; repeat for more (default: one a width)", collect)
     .option(

@@ -13,7 +13,10 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
     .command("bundle")
     .description("prepare an adapter for serving: a public bundle and the provider's private state")
     .requiredOption("--adapter <dir>", "LoRA adapter in the PEFT layout, or its hub id")
-    .option("--base <dir>", "its base model, a Hugging Face folder or hub id (default: the embedded lexicon)")
+    .option(
+      "--base <dir>",
+      "its base model: a Hugging Face folder, a GGUF file or a hub id (default: the embedded lexicon)",
+    )
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
     .option(

@@ -9,7 +9,10 @@ export function addSourceOptions(
   plaintext: "with-adapter" | "without-adapter" = "with-adapter",
 ): Command {
   command
-    .option("--base <dir>", "base model: a Hugging Face folder or hub id (default: the embedded lexicon)")
+    .option(
+      "--base <dir>",
+      "base model: a Hugging Face folder, a GGUF file or a hub id (default: the embedded lexicon)",
+    )
     .option("--provider <url>", "ask this provider, ws:// or wss://; repeat for its replicas", collect);
   if (plaintext === "with-adapter") {
     command.option("--adapter <dir>", "apply this adapter here, in plaintext (PEFT folder or hub id)");

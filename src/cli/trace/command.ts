@@ -18,7 +18,7 @@ export function registerTrace(program: Command, signal: AbortSignal): void {
     .option("--redis-prefix <text>", "begins all keys in the Redis database (default: tacet:)")
     .option(
       "--base <dir>",
-      "the base model, where the copy is a whole model: a Hugging Face folder or hub id",
+      "the base model, where the copy is a whole model: a Hugging Face folder, a GGUF file or a hub id",
     )
     .option("--json", "the report as JSON")
     .option("--plot <file>", "write the scores as SVG")

@@ -8,7 +8,10 @@ export function registerWeb(program: Command, signal: AbortSignal): void {
     .command("web")
     .description("chat in your browser: model and encryption run in the page");
   addDraftOptions(command)
-    .option("--base <dir>", "base model, a Hugging Face folder (default: the embedded lexicon)")
+    .option(
+      "--base <dir>",
+      "base model: a Hugging Face folder or a GGUF file (default: the embedded lexicon)",
+    )
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))

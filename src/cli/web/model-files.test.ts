@@ -44,6 +44,14 @@ describe("what the browser gets of a model's folder", () => {
     expect(await served()).toEqual(wanted);
   });
 
+  it("is the GGUF file that was named, or the only one of a folder without config.json", async () => {
+    write("a.gguf", "notes.txt");
+    expect(await served()).toEqual(["a.gguf"]);
+    write("b.gguf", "config.json", "model.safetensors");
+    expect(await served()).toEqual(["config.json", "model.safetensors"]);
+    expect((await modelFilesOf(join(folder, "b.gguf"))).map(({ path }) => path)).toEqual(["b.gguf"]);
+  });
+
   it.each([
     ["to a file elsewhere", "/etc/passwd"],
     ["to a file beside the folder", join(root, "secret")],

@@ -2,7 +2,13 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { TacetError } from "../../base/errors.ts";
-import { type FolderKind, isAdapterFile, isBaseFile } from "../../weights/model-files.ts";
+import {
+  type FolderKind,
+  isAdapterFile,
+  isBaseFile,
+  isGgufName,
+  MODEL_FILES,
+} from "../../weights/model-files.ts";
 
 export interface FoundFile {
   /** Below the folder, "/" between its parts. */
@@ -31,10 +37,17 @@ export async function filesUnder(
 }
 
 /**
- * What a client reads of the folder of a base model, or of an adapter that it applies itself.
+ * What a client reads of a base model, its folder or GGUF file, or of an adapter that it applies itself.
  * @throws TacetError bad_checkpoint if a link leads out of the folder, other than into the hub's cache it belongs to
  */
-export async function modelFilesOf(folder: string, kind: FolderKind = "base"): Promise<FoundFile[]> {
+export async function modelFilesOf(named: string, kind: FolderKind = "base"): Promise<FoundFile[]> {
+  const isFile = (await stat(named)).isFile();
+  const folder = isFile ? dirname(named) : named;
+  if (kind === "base") {
+    const files = await filesUnder(folder, (path) => isGgufName(path) && !path.includes("/"));
+    if (isFile) return files.filter(({ path }) => path === basename(named));
+    if (files.length > 0 && !(await hasConfig(folder))) return files;
+  }
   const roots = await rootsOf(folder);
   const found = await filesUnder(folder, kind === "base" ? isBaseFile : isAdapterFile);
   const stray = found.find(({ file }) => !roots.some((root) => file.startsWith(root + sep)));
@@ -42,6 +55,10 @@ export async function modelFilesOf(folder: string, kind: FolderKind = "base"): P
   throw new TacetError("bad_checkpoint", `${folder}: ${stray.path} is a link that leads out of the folder`, {
     hint: "it would be handed to the browser: put the file itself there",
   });
+}
+
+async function hasConfig(folder: string): Promise<boolean> {
+  return (await stat(join(folder, MODEL_FILES.base.config)).catch(() => undefined)) !== undefined;
 }
 
 /** The folder, and for a snapshot of the hub's cache the blobs of the same repository, to which its links lead. */

@@ -18,8 +18,8 @@ import {
 } from "../weights/weight-source.ts";
 import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
-import { addLora, type LoraModules } from "./graph-lora.ts";
 import { type LinearPlace, weightsOf } from "./linear-place.ts";
+import { addLora } from "./lora-inputs.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -64,8 +64,8 @@ export interface SegmentPlan {
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
   /** Two such places with only a residual and a norm between them become a pair (pair.ts). */
   readonly pairable: ReadonlySet<LinearPlace>;
-  /** Adapted inside the graph, none of them at a place of `groupAt`. */
-  readonly loras: LoraModules;
+  /** Places of which an adapter's matrices are given with each run (lora-inputs.ts). */
+  readonly loras: ReadonlySet<LinearPlace>;
   /** What stands in the place of the base's own. */
   readonly changes: ChangesInUse;
   /** The pass runs on another device than the processor. Default: false. */
@@ -172,17 +172,14 @@ export class SegmentBuilder {
    */
   linear(place: LinearPlace, x: Value, name?: string): Value {
     const group = this.plan.groupAt.get(place);
-    if (group === undefined) {
-      const isAdapted = place.modules.some((module) => this.plan.loras.has(module));
-      if (!isAdapted) return this.placeProduct(place, x, name);
-      return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x), name);
-    }
+    const product = (name?: string): Value => this.placeProduct(place, x, name);
+    if (group === undefined) return this.adapted(place, x, product, name);
     const delta = this.given(`delta.${group}`, "float32", [...x.dims.slice(0, 2), sum(place.outFeatures)]);
     this.expose(x);
     this.step({ kind: "begin", group, value: x.name });
     this.cut();
     // Computed while the delta is on its way.
-    const base = this.placeProduct(place, x);
+    const base = this.adapted(place, x, product);
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
     return this.node("Add", [base, delta], [outputOf(base.dims, name)])[0];
@@ -191,12 +188,13 @@ export class SegmentBuilder {
   /** h + delta for an embedding: ids (1, tokens), h (1, tokens, out). Cuts the graph if a DeltaSource adds to it. */
   addToEmbedding(place: LinearPlace, ids: Value, h: Value): Value {
     const group = this.plan.groupAt.get(place);
-    if (group === undefined) return addLora(this, place, this.plan.loras, ids, h);
+    const adapted = this.adapted(place, ids, () => h);
+    if (group === undefined) return adapted;
     const delta = this.given(`delta.${group}`, "float32", h.dims);
     this.step({ kind: "begin-ids", group });
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
-    return this.node("Add", [h, delta], [{ dims: h.dims }])[0];
+    return this.node("Add", [adapted, delta], [{ dims: h.dims }])[0];
   }
 
   /**
@@ -221,6 +219,15 @@ export class SegmentBuilder {
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
     return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
+  }
+
+  /**
+   * What the base makes of x at a place, and what an adapter that is here adds to it. Of an embedding x is the ids.
+   *
+   * @param base given the name of what comes out, where nothing is added
+   */
+  adapted(place: LinearPlace, x: Value, base: (name?: string) => Value, name?: string): Value {
+    return this.plan.loras.has(place) ? addLora(this, place, x, base(), name) : base(name);
   }
 
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */

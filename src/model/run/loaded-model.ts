@@ -1,6 +1,6 @@
 /** A model whose segments are loaded, with a number for each value that moves between them. */
 
-import type { TensorSession } from "../../base/platform.ts";
+import type { Tensor, TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Pair, PairValue } from "../graph/pair.ts";
@@ -69,6 +69,8 @@ export interface LoadedModel {
   readonly segments: readonly LoadedSegment[];
   readonly slotOf: ReadonlyMap<string, Slot>;
   readonly deltas: DeltaSource | undefined;
+  /** What every pass is given of an adapter that is here, by input name (graph/lora-inputs.ts). */
+  readonly loras: ReadonlyMap<string, Tensor>;
   /** By group of the DeltaSource. */
   readonly places: readonly LinearPlace[];
   /** By group of the DeltaSource: the pair that it is the second of. */
@@ -148,5 +150,5 @@ export interface LoadedPair extends Pair {
   /** g */
   readonly gain: Float32Array;
   /** normed → product */
-  readonly session: TensorSession;
+  readonly segment: Pick<LoadedSegment, "session" | "inputs">;
 }

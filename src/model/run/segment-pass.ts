@@ -60,6 +60,7 @@ export class SegmentPass {
       if (slot !== undefined) this.#values[slot] = tensor;
     };
     for (const [name, tensor] of cache.tensors()) give(name, tensor);
+    for (const [name, tensor] of model.loras) give(name, tensor);
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
     give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
     give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(this.#past + ids.length) });

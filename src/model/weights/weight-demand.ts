@@ -24,16 +24,20 @@ export interface WeightDemand {
   readonly matrices: readonly DemandedMatrix[];
   /** Tensors that are used as they are, except matrices: embeddings, norms, biases. */
   readonly tensors: readonly StoredTensor[];
+  /** A pass opens a copy with all of them: some are rounded, or are nowhere as they are used. */
+  readonly isCopied: boolean;
 }
 
 /**
  * @param write writes the pass with the source it is given
+ * @param mustCopy the runtime cannot open the tensors where they are
  * @throws TacetError bad_checkpoint for a tensor that is missing or has another shape; what `write` throws
  */
 export function weightDemand(
   original: WeightSource,
   format: WeightFormat,
   write: (source: WeightSource) => void,
+  mustCopy = false,
 ): WeightDemand {
   const matrices = new Map<string, Pick<DemandedMatrix, "matrix" | "parts">>();
   const tensors = new Map<string, StoredTensor>();
@@ -54,19 +58,15 @@ export function weightDemand(
   const found = [...matrices.values()];
   const forms = chooseForms(format, found);
   const demanded = found.map((each, i) => ({ ...each, form: forms[i] }));
+  const isCopied = mustCopy || forms.some((form) => form !== undefined);
   // Beside rounded matrices a copy keeps the others as they are.
-  if (isRounded({ matrices: demanded })) {
+  if (isCopied) {
     for (const { matrix, form } of demanded) {
       if (form) continue;
       for (const [i, name] of matrix.tensors.entries()) tensor(name, storedShape(matrix, i));
     }
   }
-  return { matrices: demanded, tensors: [...tensors.values()] };
-}
-
-/** Whether any matrix is rounded: there is a copy then. */
-export function isRounded({ matrices }: Pick<WeightDemand, "matrices">): boolean {
-  return matrices.some(({ form }) => form !== undefined);
+  return { matrices: demanded, tensors: [...tensors.values()], isCopied };
 }
 
 /** Names a matrix by its tensors. */

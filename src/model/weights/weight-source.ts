@@ -57,7 +57,12 @@ export function originalWeights(checkpoint: Checkpoint): WeightSource {
       const info = checkpoint.tensor(whole);
       checkShape(info, [Number(count), ...shape]);
       const bytes = info.bytes / Number(count);
-      return { tree, info: { ...info, name, shape, bytes, offset: info.offset + Number(index) * bytes } };
+      const slice = { ...info, name, shape, bytes, offset: info.offset + Number(index) * bytes };
+      const { rounded } = info;
+      if (!rounded) return { tree, info: slice };
+      const start = Number(index) * shape[0];
+      const readRows = (first: number, rows: number) => rounded.readRows(start + first, rows);
+      return { tree, info: { ...slice, rounded: { ...rounded, readRows } } };
     },
     quantized: () => undefined,
   };

@@ -1,17 +1,18 @@
-/** A folder on disk as a {@link FileTree}. */
+/** A folder on disk, or a single file of one, as a {@link FileTree}. */
 
 import { realpathSync, type Stats, statSync } from "node:fs";
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileTree } from "../../../base/platform.ts";
+import { isGgufName } from "../../../weights/model-files.ts";
 import { errnoOf } from "./errno.ts";
 
 /** Most bytes asked of one read call: Node refuses 2 GiB and more. */
 const MAX_READ = 1 << 30;
 
 /**
- * Read access to the files under a folder. Paths are relative, with "/" between their parts; a path that would
+ * Read access to the files under a folder; of the path of a GGUF file, to that file alone. Paths are relative, with "/" between their parts; a path that would
  * leave the folder by itself is refused. Symbolic links are followed, also out of the folder: Hugging Face's
  * cache keeps its snapshots that way.
  *
@@ -20,8 +21,10 @@ const MAX_READ = 1 << 30;
 export function nodeFileTree(dir: string): FileTree {
   const root = resolve(dir);
   const stats = statSync(root, { throwIfNoEntry: false });
+  if (isGgufName(dir) && stats?.isFile()) return onlyFile(nodeFileTree(dirname(root)), basename(root), dir);
   if (!stats?.isDirectory()) {
-    throw new TacetError("io_failed", `${dir}: ${stats ? "not a folder" : "no such folder"}`, {
+    const what = isGgufName(dir) && !stats ? "no such file" : stats ? "not a folder" : "no such folder";
+    throw new TacetError("io_failed", `${dir}: ${what}`, {
       hint: "give the path of the folder that holds the files",
     });
   }
@@ -46,6 +49,16 @@ export function nodeFileTree(dir: string): FileTree {
         .sort();
     },
     nativePath: (path) => followLinks(join(root, path)),
+  };
+}
+
+/** What the folder has of one name. */
+function onlyFile(folder: FileTree, name: string, label: string): FileTree {
+  return {
+    ...folder,
+    label,
+    size: async (path) => (path === name ? await folder.size(path) : undefined),
+    list: async () => [name],
   };
 }
 

@@ -1,6 +1,7 @@
-/** What a user may mean by the name of a model: a folder, or an id on the Hugging Face hub. */
+/** What a user may mean by the name of a model: a folder, a GGUF file, or an id on the Hugging Face hub. */
 import { statSync } from "node:fs";
 import { TacetError } from "../../../base/errors.ts";
+import { isGgufName } from "../../../weights/model-files.ts";
 import { type HubId, parseHubId } from "../hub/names.ts";
 
 /**
@@ -11,7 +12,8 @@ import { type HubId, parseHubId } from "../hub/names.ts";
  * @throws TacetError bad_argument for a path that is mistyped
  */
 export function findModel(named: string): string | HubId {
-  if (isFolder(named)) return named;
+  // A file of that name; a repository's name may end so too, where its revision is given.
+  if (isFolder(named) || isGgufName(named)) return named;
   const id = parseHubId(named);
   if (id === undefined) return named;
   if (!named.includes("@") && isFolder(named.slice(0, named.indexOf("/")))) {

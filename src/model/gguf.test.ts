@@ -1,0 +1,140 @@
+/** GGUF files of golden models: the original's answers in F32, and what their own blocks explain in fewer bits. */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
+import { BLOCKS, type BlockName } from "../../tools/gguf/blocks.ts";
+import { folderGguf, type FolderGgufOptions } from "../../tools/gguf/from-folder.ts";
+import { writeGguf } from "../../tools/gguf/write-gguf.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { FAMILIES } from "../weights/gguf/families.ts";
+import { openLoraAdapter } from "../weights/lora-adapter.ts";
+import { encodeSafetensors, readTensorF32 } from "../weights/safetensors.ts";
+import { CausalLm, type LoadOptions } from "./causal-lm.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "tacet-gguf-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+const weightCache = nodeFileCache(join(dir, "cache"));
+const models: CausalLm[] = [];
+afterEach(async () => {
+  await Promise.all(models.splice(0).map((model) => model.dispose()));
+});
+
+async function load(path: string, options: LoadOptions = {}): Promise<CausalLm> {
+  const checkpoint = await openCheckpoint(nodeFileTree(path));
+  const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { weightCache, ...options });
+  models.push(model);
+  return model;
+}
+
+let files = 0;
+async function ggufOf(folder: string, options: FolderGgufOptions = {}): Promise<string> {
+  const path = join(dir, `${files++}-${basename(folder)}.gguf`);
+  writeGguf(path, await folderGguf(folder, options));
+  return path;
+}
+
+const configOf = (folder: string) => JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+
+/** A folder with other fields in config.json: what the family's GGUF files do not say, as llama.cpp takes it. */
+function withConfig(folder: string, fields: Record<string, unknown>): string {
+  const copy = join(dir, `${files++}-${basename(folder)}`);
+  cpSync(folder, copy, { recursive: true });
+  writeFileSync(join(copy, "config.json"), JSON.stringify({ ...configOf(folder), ...fields }));
+  return copy;
+}
+
+/** What llama.cpp has no key for, in these models. */
+const UNSAID: Record<string, (config: { head_dim: number }) => Record<string, unknown>> = {
+  // Of Gemma's own models it is the heads' size, or another that it knows by their number of layers.
+  gemma2: ({ head_dim }) => ({ query_pre_attn_scalar: head_dim }),
+  gemma3_text: ({ head_dim }) => ({ query_pre_attn_scalar: head_dim }),
+  "qwen2-window": () => ({ use_sliding_window: false, layer_types: null }),
+  smollm3: () => ({ no_rope_layers: null }),
+};
+
+const written = new Set(FAMILIES.map(({ architecture }) => architecture));
+const NAMES = goldenHfNames().filter((name) => {
+  const { architectures, rope_parameters } = configOf(goldenHfFolder(name));
+  return written.has(architectures[0]) && rope_parameters?.rope_type !== "dynamic";
+});
+
+function expectClose(got: Float32Array, want: ArrayLike<number>): void {
+  const share = Array.from(want, (value, i) => Math.abs(got[i] - value) / (2e-4 + 1e-4 * Math.abs(value)));
+  expect(Math.max(...share)).toBeLessThan(1);
+}
+
+describe.each(NAMES)("%s, in F32", (name) => {
+  const { input_ids: prompt, ...golden } = goldenHfOf(name);
+  const folder = goldenHfFolder(name);
+  const adapterFolder = join(folder, "adapter");
+  const unsaid = UNSAID[basename(name)]?.(configOf(folder));
+
+  it("has the logits of transformers, without and with an adapter that was made for the original", async () => {
+    const path = await ggufOf(folder);
+    const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
+    const alone = await load(path);
+    const adapted = await load(path, { adapter });
+    const logits = [alone, adapted].map((model) => model.forward(prompt, model.newCache()));
+    if (unsaid === undefined) {
+      expectClose(await logits[0], golden.logits_last);
+      expectClose(await logits[1], golden.logits_last_adapter);
+      return;
+    }
+    const original = withConfig(folder, unsaid);
+    for (const [i, options] of [{}, { adapter }].entries()) {
+      const model = await load(original, options);
+      expectClose(await logits[i], await model.forward(prompt, model.newCache()));
+    }
+  });
+});
+
+/** The folder with every weight as a GGUF file of it has it, in F32. */
+async function dequantized(path: string, folder: string): Promise<string> {
+  const checkpoint = await openCheckpoint(nodeFileTree(path));
+  const out = join(dir, `${files++}-dequantized`);
+  mkdirSync(out);
+  writeFileSync(join(out, "config.json"), readFileSync(join(folder, "config.json")));
+  const tensors = await Promise.all(
+    checkpoint.names.map(async (name) => {
+      const values = await readTensorF32(checkpoint.tree, checkpoint.tensor(name));
+      const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      return { name, dtype: "F32" as const, shape: checkpoint.tensor(name).shape, data };
+    }),
+  );
+  writeFileSync(join(out, "model.safetensors"), encodeSafetensors(tensors));
+  return out;
+}
+
+const rms = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
+const distance = (got: Float32Array, want: Float32Array) => rms(got.map((v, i) => v - want[i])) / rms(want);
+
+const KINDS = (Object.keys(BLOCKS) as BlockName[]).filter((name) => name.startsWith("Q"));
+
+describe.each([
+  ["the embedded model", "models/lexicon/base"],
+  ["a Llama", "test/fixtures/golden/llama-f32"],
+])("%s in blocks", (_, folder) => {
+  const width = configOf(folder).hidden_size as number;
+  const prompt = Array.from({ length: 24 }, (_, i) => 5 + ((i * 37) % 290));
+  const logitsOf = async (model: CausalLm) => await model.forward(prompt, model.newCache());
+
+  it.each(KINDS.filter((kind) => width % BLOCKS[kind].values === 0))(
+    "%s: computes with what the file says",
+    async (kind) => {
+      const path = await ggufOf(folder, { type: kind });
+      const got = await logitsOf(await load(path));
+      const exact = await logitsOf(await load(await dequantized(path, folder)));
+      const original = await logitsOf(await load(folder));
+      const [ours, files] = [distance(got, exact), distance(exact, original)];
+      console.log(
+        `${basename(folder)} ${kind}: ${ours.toFixed(4)} from the file's own weights, which are ${files.toFixed(4)} from the original`,
+      );
+      // Activations are rounded to 8 bits, and what has minima is held in 8 bits.
+      expect(ours).toBeLessThan(0.04);
+      expect(distance(got, original)).toBeLessThan(1.2 * files + 0.04);
+    },
+  );
+});

@@ -1,0 +1,53 @@
+/** Blocks of a GGUF file as our own (quantize-blocks.ts), exactly: only bits are moved. */
+
+import type { QuantizedBits, QuantizedRows } from "../quantize-blocks.ts";
+import { half } from "./decode-blocks.ts";
+import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
+
+/** Entries of a block, there and here. */
+const BLOCK = 32;
+
+/** Kinds whose blocks of 32 have a scale and no minimum, with the bits that hold their codes. */
+const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8 };
+
+/** Bits of the blocks that hold this kind without another rounding; undefined: none do. */
+export function exactBits(kind: ReadKind): QuantizedBits | undefined {
+  return EXACT[kind];
+}
+
+/** @param bytes whole blocks of a kind that {@link exactBits} has bits for */
+export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedRows {
+  const { bytes: blockBytes } = kindNamed(kind);
+  const blocks = bytes.length / blockBytes;
+  const codeBytes = (BLOCK * EXACT[kind]!) / 8;
+  const codes = new Uint8Array(blocks * codeBytes);
+  const scales = new Float32Array(blocks);
+  const repack = kind === "Q4_0" ? pairNeighbours : kind === "Q5_0" ? fromFive : fromSigned;
+  for (let b = 0; b < blocks; b++) {
+    scales[b] = half(bytes, b * blockBytes);
+    repack(bytes, b * blockBytes + 2, codes, b * codeBytes);
+  }
+  return { codes, scales };
+}
+
+/** A byte of Q4_0 has entries i and i + 16, one of ours 2i and 2i + 1. */
+function pairNeighbours(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
+  for (let i = 0; i < 8; i++) {
+    const [even, odd] = [bytes[at + 2 * i], bytes[at + 2 * i + 1]];
+    codes[to + i] = (even & 15) | ((odd & 15) << 4);
+    codes[to + 8 + i] = (even >> 4) | (odd & 0xf0);
+  }
+}
+
+/** q − 16, with the zero at 128. */
+function fromFive(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
+  for (let i = 0; i < BLOCK; i++) {
+    const high = (bytes[at + (i >> 3)] >> (i & 7)) & 1;
+    const both = bytes[at + 4 + (i & 15)];
+    codes[to + i] = ((i < 16 ? both & 15 : both >> 4) | (high << 4)) + 112;
+  }
+}
+
+function fromSigned(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
+  for (let i = 0; i < BLOCK; i++) codes[to + i] = bytes[at + i] ^ 0x80;
+}

@@ -1,0 +1,84 @@
+/** What llama.cpp calls the tensors that transformers calls otherwise. */
+
+/** Inside a layer: "blk.3.attn_q.weight" is "model.layers.3.self_attn.q_proj.weight" in a Llama. */
+export type LayerStem =
+  | "attn_norm"
+  | "attn_q"
+  | "attn_k"
+  | "attn_v"
+  | "attn_qkv"
+  | "attn_output"
+  | "attn_q_norm"
+  | "attn_k_norm"
+  | "post_attention_norm"
+  | "ffn_norm"
+  | "ffn_gate"
+  | "ffn_up"
+  | "ffn_down"
+  | "post_ffw_norm"
+  | "ffn_gate_inp"
+  | "ffn_gate_inp_shexp"
+  | "ffn_gate_shexp"
+  | "ffn_up_shexp"
+  | "ffn_down_shexp";
+
+export type GlobalStem = "token_embd" | "output_norm" | "output";
+
+/** Experts: "blk.3.ffn_gate_exps.weight" has those of all, (experts, …). Here each has tensors by itself, or they are joined. */
+export type ExpertNames =
+  | { readonly list: string; readonly gate: string; readonly up: string; readonly down: string }
+  | { readonly gateUp: string; readonly down: string };
+
+export interface Names {
+  readonly global: Readonly<Record<GlobalStem, string>>;
+  /** What the layers' numbers stand behind. */
+  readonly layers: string;
+  /** undefined: the family has none. */
+  readonly layer: Readonly<Partial<Record<LayerStem, string | undefined>>>;
+  readonly experts?: ExpertNames;
+}
+
+/** Llama's, and of most families since. */
+export const LLAMA_NAMES: Names = {
+  global: { token_embd: "model.embed_tokens", output_norm: "model.norm", output: "lm_head" },
+  layers: "model.layers",
+  layer: {
+    attn_norm: "input_layernorm",
+    attn_q: "self_attn.q_proj",
+    attn_k: "self_attn.k_proj",
+    attn_v: "self_attn.v_proj",
+    attn_output: "self_attn.o_proj",
+    ffn_norm: "post_attention_layernorm",
+    ffn_gate: "mlp.gate_proj",
+    ffn_up: "mlp.up_proj",
+    ffn_down: "mlp.down_proj",
+  },
+};
+
+/** Norms behind attention and MLP besides those before: Gemma's. */
+export const FOUR_NORMS = {
+  post_attention_norm: "post_attention_layernorm",
+  ffn_norm: "pre_feedforward_layernorm",
+  post_ffw_norm: "post_feedforward_layernorm",
+} as const;
+
+export const HEAD_NORMS = { attn_q_norm: "self_attn.q_norm", attn_k_norm: "self_attn.k_norm" } as const;
+
+export function llamaNames(layer: Names["layer"] = {}, more: Partial<Names> = {}): Names {
+  return { ...LLAMA_NAMES, ...more, layer: { ...LLAMA_NAMES.layer, ...layer } };
+}
+
+/** undefined: the family has no such tensor. */
+export function findName(
+  names: Names,
+  tensor: string,
+): { readonly name: string; readonly stem: string } | undefined {
+  const [, blockPart, number, stem, last] = /^(blk\.(\d+)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(tensor) ?? [];
+  if (stem === undefined) return undefined;
+  const found = blockPart === undefined ? names.global[stem as GlobalStem] : names.layer[stem as LayerStem];
+  if (found === undefined) return undefined;
+  return {
+    name: blockPart === undefined ? `${found}.${last}` : `${names.layers}.${number}.${found}.${last}`,
+    stem,
+  };
+}

@@ -1,0 +1,257 @@
+/**
+ * A checkpoint of the Hugging Face layout as a GGUF file, as llama.cpp's converter would write it: for the tests, which have
+ * small checkpoints of many families. The names are those that src/weights/gguf/ reads; that they are llama.cpp's is seen
+ * by giving the file to it.
+ */
+import { nodeFileTree } from "../../src/platform/node.ts";
+import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
+import { FAMILIES, type Family } from "../../src/weights/gguf/families.ts";
+import type { LayerStem } from "../../src/weights/gguf/tensor-names.ts";
+import { readTensorF32 } from "../../src/weights/safetensors.ts";
+import { BLOCKS, type BlockName } from "./blocks.ts";
+import { pairNeighbours, placeholderTokenizer } from "./from-checkpoint.ts";
+import type { GgufFile, GgufTensor, GgufValue } from "./write-gguf.ts";
+
+export interface FolderGgufOptions {
+  /** Of the matrices; Q8_0 or F16 where rows are not whole blocks of it. Default: F32. */
+  readonly type?: BlockName | ((name: string) => BlockName);
+  /** Of the embedding and the head. Default: as the others. */
+  readonly head?: BlockName;
+  /** Instead of a placeholder. */
+  readonly tokenizer?: Readonly<Record<string, GgufValue>>;
+}
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** @throws RangeError for a family that is not written */
+export async function folderGguf(folder: string, options: FolderGgufOptions = {}): Promise<GgufFile> {
+  const checkpoint = await openCheckpoint(nodeFileTree(folder));
+  const config = checkpoint.config;
+  const name = (config.architectures as string[])[0];
+  const family = FAMILIES.find(({ architecture }) => architecture === name);
+  if (!family) throw new RangeError(`no GGUF of ${name} is written`);
+  const tensors = [...(await weightsOf(checkpoint, family, config)), ...ropeFactors(config)];
+  return {
+    metadata: {
+      ...metadataOf(family, config),
+      ...(options.tokenizer ?? placeholderTokenizer(Number(config.vocab_size ?? config.padded_vocab_size))),
+    },
+    tensors: tensors.map(({ name, shape, values }): GgufTensor => {
+      return { name, shape, type: typeOf(name, shape, options), values: () => [values] };
+    }),
+  };
+}
+
+function typeOf(
+  name: string,
+  shape: readonly number[],
+  { type = "F32", head }: FolderGgufOptions,
+): BlockName {
+  if (shape.length < 2 || name.includes("ffn_gate_inp")) return "F32";
+  const isHead = name === "output.weight" || name === "token_embd.weight";
+  const wanted = (isHead && head) || (typeof type === "string" ? type : type(name));
+  const width = shape[shape.length - 1];
+  return [wanted, "Q8_0" as const, "F16" as const].find((type) => width % BLOCKS[type].values === 0)!;
+}
+
+interface Entries {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config): Promise<Entries[]> {
+  const { names } = family;
+  const global = new Map(Object.entries(names.global).map(([stem, name]) => [name, stem]));
+  const layer = new Map(
+    Object.entries(names.layer).flatMap(([stem, name]) =>
+      name === undefined ? [] : [[name, stem as LayerStem]],
+    ),
+  );
+  const found: Entries[] = [];
+  const experts = new Map<string, Map<number, Entries>>();
+  for (const name of checkpoint.names) {
+    const info = checkpoint.tensor(name);
+    let values = await readTensorF32(checkpoint.tree, info);
+    let shape = info.shape;
+    const [, stem, last] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
+    if (stem === undefined) continue;
+    const inLayer = stem.startsWith(`${names.layers}.`) ? stem.slice(names.layers.length + 1) : undefined;
+    const [, number, part] = /^(\d+)\.(.*)$/.exec(inLayer ?? "") ?? [];
+    const known = number === undefined ? global.get(stem) : layer.get(part);
+    if (known !== undefined) {
+      if (known === "output" && config.tie_word_embeddings === true) continue;
+      const prefix = number === undefined ? "" : `blk.${number}.`;
+      const heads =
+        known === "attn_q" ? config.num_attention_heads : known === "attn_k" ? config.num_key_value_heads : 0;
+      if (family.headRows && heads) values = pairNeighbours(values, shape[0], Number(heads));
+      if (family.normsPlusOne && known.endsWith("norm") && last === "weight")
+        values = values.map((w) => w + 1);
+      if (known === "ffn_gate_inp_shexp") shape = shape.slice(-1);
+      found.push({ name: `${prefix}${known}.${last}`, shape, values });
+      continue;
+    }
+    const expert = expertOf(family, part);
+    if (expert === undefined) throw new RangeError(`${name} has no name in GGUF`);
+    for (const { which, index, part: half } of expert) {
+      const target = `blk.${number}.ffn_${which}_exps.weight`;
+      if (!experts.has(target)) experts.set(target, new Map());
+      if (index !== undefined) experts.get(target)!.set(index, { name: target, shape, values });
+      else
+        for (const [i, each] of slices(shape, values, half).entries())
+          experts.get(target)!.set(i, { name: target, ...each });
+    }
+  }
+  for (const [name, each] of experts) {
+    const all = [...each].sort(([a], [b]) => a - b).map(([, entries]) => entries);
+    const values = new Float32Array(all.reduce((sum, { values }) => sum + values.length, 0));
+    for (const [i, entries] of all.entries()) values.set(entries.values, i * entries.values.length);
+    found.push({ name, shape: [all.length, ...all[0].shape], values });
+  }
+  return found;
+}
+
+/** "mlp.experts.3.up_proj", or a tensor of all of them. */
+function expertOf(
+  { names: { experts } }: Family,
+  part: string,
+): { which: string; index?: number; part?: 0 | 1 }[] | undefined {
+  if (experts === undefined) return undefined;
+  if ("gateUp" in experts) {
+    if (part === experts.down) return [{ which: "down" }];
+    return part === experts.gateUp
+      ? [
+          { which: "gate", part: 0 },
+          { which: "up", part: 1 },
+        ]
+      : undefined;
+  }
+  const [, index, module] = /^(\d+)\.(.*)$/.exec(part.slice(experts.list.length + 1)) ?? [];
+  const which = (["gate", "up", "down"] as const).find((each) => experts[each] === module);
+  return which && [{ which, index: Number(index) }];
+}
+
+/** Of (count, rows, width) each entry, or the first or second half of its rows. */
+function slices(shape: readonly number[], values: Float32Array, half?: 0 | 1): Omit<Entries, "name">[] {
+  const [count, rows, width] = shape;
+  const kept = half === undefined ? rows : rows / 2;
+  return Array.from({ length: count }, (_, i) => {
+    const start = (i * rows + (half ?? 0) * kept) * width;
+    return { shape: [kept, width], values: values.subarray(start, start + kept * width) };
+  });
+}
+
+function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
+  const arch = family.named[0];
+  const rope = ropeOf(config);
+  const heads = number(config.num_attention_heads);
+  const hidden = number(config.hidden_size);
+  const headDim = Number(config.head_dim ?? config.kv_channels ?? hidden / heads);
+  const share = Number(rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
+  const isChatGlm = config.model_type === "chatglm";
+  const values: Record<string, GgufValue> = {
+    "general.architecture": ["string", arch],
+    "general.name": ["string", "golden"],
+    [`${arch}.block_count`]: ["uint32", number(config.num_hidden_layers ?? config.num_layers)],
+    [`${arch}.context_length`]: ["uint32", number(config.max_position_embeddings ?? config.seq_length)],
+    [`${arch}.embedding_length`]: ["uint32", hidden],
+    [`${arch}.feed_forward_length`]: ["uint32", number(config.intermediate_size ?? config.ffn_hidden_size)],
+    [`${arch}.attention.head_count`]: ["uint32", heads],
+    [`${arch}.attention.head_count_kv`]: [
+      "uint32",
+      Number((isChatGlm ? config.multi_query_group_num : config.num_key_value_heads) ?? heads),
+    ],
+    [`${arch}.attention.key_length`]: ["uint32", headDim],
+    [`${arch}.attention.value_length`]: ["uint32", headDim],
+    [`${arch}.rope.dimension_count`]: ["uint32", isChatGlm ? headDim / 2 : headDim * share],
+    [`${arch}.rope.freq_base`]: ["float32", Number(rope.rope_theta ?? config.rope_theta ?? 10000)],
+  };
+  const set = (key: string, value: GgufValue | undefined): void => {
+    if (value) values[`${arch}.${key}`] = value;
+  };
+  const epsilon = family.epsilon ?? "rms_norm_eps";
+  const isLayerNorm = family.epsilon !== undefined && !isChatGlm;
+  set(`attention.layer_norm_${isLayerNorm ? "" : "rms_"}epsilon`, ["float32", number(config[epsilon])]);
+  const float = (field: string): GgufValue | undefined =>
+    config[field] === undefined || config[field] === null ? undefined : ["float32", number(config[field])];
+  set("attention.scale", float("attention_multiplier"));
+  set("embedding_scale", float("embedding_multiplier"));
+  set("residual_scale", float("residual_multiplier"));
+  set("logit_scale", float("logits_scaling") ?? float("logit_scale"));
+  set("attn_logit_softcapping", float("attn_logit_softcapping"));
+  set("final_logit_softcapping", float("final_logit_softcapping"));
+  const types = config.layer_types as string[] | undefined;
+  if (typeof config.sliding_window === "number" && family.headRows === undefined) {
+    set("attention.sliding_window", ["uint32", config.sliding_window]);
+    if (types)
+      set("attention.sliding_window_pattern", ["bool[]", types.map((type) => type === "sliding_attention")]);
+  }
+  const experts = config.num_local_experts ?? config.num_experts;
+  if (family.names.experts) {
+    set("expert_count", ["uint32", number(experts)]);
+    set("expert_used_count", ["uint32", number(config.num_experts_per_tok)]);
+  }
+  const size = (key: string, field: string): void => {
+    if (typeof config[field] === "number") set(key, ["uint32", number(config[field])]);
+  };
+  size("expert_feed_forward_length", "moe_intermediate_size");
+  size("expert_shared_feed_forward_length", "shared_expert_intermediate_size");
+  if (typeof config.norm_topk_prob === "boolean") set("expert_weights_norm", ["bool", config.norm_topk_prob]);
+  if (typeof config.use_parallel_residual === "boolean")
+    set("use_parallel_residual", ["bool", config.use_parallel_residual]);
+  if (config.model_type === "phi3")
+    size("rope.scaling.original_context_length", "original_max_position_embeddings");
+  const kind = rope.rope_type ?? rope.type ?? "default";
+  if (kind === "longrope") {
+    const original = number(config.original_max_position_embeddings);
+    const scale = number(config.max_position_embeddings) / original;
+    const factor = scale > 1 ? Math.sqrt(1 + Math.log(scale) / Math.log(original)) : 1;
+    set("rope.scaling.attn_factor", ["float32", factor]);
+  }
+  if (kind === "linear" || kind === "yarn") {
+    set("rope.scaling.type", ["string", kind]);
+    set("rope.scaling.factor", ["float32", number(rope.factor)]);
+    if (kind === "yarn")
+      set("rope.scaling.original_context_length", ["uint32", number(rope.original_max_position_embeddings)]);
+  }
+  return values;
+}
+
+/** Of all layers, or of those that see everything. */
+function ropeOf(config: Config): Config {
+  const record = (config.rope_parameters ?? config.rope_scaling ?? {}) as Config;
+  return (record.full_attention ?? record) as Config;
+}
+
+/** What each frequency is divided by, as the converter writes it for Llama 3 and for Phi 3's long contexts. */
+function ropeFactors(config: Config): Entries[] {
+  const rope = ropeOf(config);
+  if (rope.rope_type === "longrope") {
+    return (["long", "short"] as const).map((kind) => {
+      const values = Float32Array.from(rope[`${kind}_factor`] as number[]);
+      return { name: `rope_factors_${kind}.weight`, shape: [values.length], values };
+    });
+  }
+  if (rope.rope_type !== "llama3") return [];
+  const dims = Number(config.head_dim ?? number(config.hidden_size) / number(config.num_attention_heads));
+  const theta = number(rope.rope_theta ?? config.rope_theta);
+  const [factor, low, high] = [
+    number(rope.factor),
+    number(rope.low_freq_factor),
+    number(rope.high_freq_factor),
+  ];
+  const context = number(rope.original_max_position_embeddings);
+  const values = Float32Array.from({ length: dims / 2 }, (_, i) => {
+    const wave = 2 * Math.PI * theta ** ((2 * i) / dims);
+    if (wave < context / high) return 1;
+    if (wave > context / low) return factor;
+    const smooth = (context / wave - low) / (high - low);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
+  return [{ name: "rope_freqs.weight", shape: [dims / 2], values }];
+}
+
+function number(value: unknown): number {
+  if (typeof value === "number") return value;
+  throw new RangeError(`config.json has ${JSON.stringify(value)} where a number is wanted`);
+}
