@@ -40,6 +40,7 @@ export function webTensorRuntime(
   let checked: Promise<void> | undefined;
   /** Bytes of the files that sessions have taken in. */
   let held = 0;
+  const inTurn = device === "webgpu" ? oneAtATime() : atOnce;
   const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
   const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
     executionProviders: [device === "webgpu" && !onHost ? "webgpu" : "wasm"],
@@ -54,7 +55,7 @@ export function webTensorRuntime(
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
-            return await runsAlone(ort, bytes, optionsOf(false));
+            return await inTurn(() => runsAlone(ort, bytes, optionsOf(false)));
           },
         }),
     async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
@@ -68,18 +69,38 @@ export function webTensorRuntime(
         tensors.map(async ({ location, read }) => ({ path: location, data: await read() })),
       );
       try {
-        const session = await own.InferenceSession.create(bytes, {
-          ...optionsOf(onHost),
-          ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
-          ...(externalData.length === 0 ? {} : { externalData }),
-        });
+        const made = inTurn(() =>
+          own.InferenceSession.create(bytes, {
+            ...optionsOf(onHost),
+            ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
+            ...(externalData.length === 0 ? {} : { externalData }),
+          }),
+        );
+        const session = await made;
         const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
         held += bytesHeld;
-        return new OrtSession(own, session, () => (held -= bytesHeld));
+        const opened = new OrtSession(own, session, () => (held -= bytesHeld));
+        return {
+          run: (inputs) => inTurn(() => opened.run(inputs)),
+          dispose: () => inTurn(() => opened.dispose()),
+        };
       } catch (error) {
         throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
+  };
+}
+
+type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+const atOnce: InTurn = (work) => work();
+
+/** The build for WebGPU waits for the GPU in the middle of a call, and takes no other call meanwhile. */
+function oneAtATime(): InTurn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = last.then(work);
+    last = result.catch(() => {});
+    return result;
   };
 }
 

@@ -85,6 +85,13 @@ describe("in the browser", () => {
     expect(relative(await logits(loaded), loaded.golden.logits_last)).toBeLessThan(1e-5);
   });
 
+  it("on WebGPU, two conversations at the same time: each its own logits", async () => {
+    const loaded = await load("qwen3", "webgpu");
+    const alone = await logits(loaded);
+    const both = await Promise.all([logits(loaded), logits(loaded)]);
+    for (const got of both) expect(relative(got, [...alone])).toBeLessThan(1e-6);
+  });
+
   it.each([
     ["cpu", "int8", 0.05],
     ["cpu", "int4", 0.3],
