@@ -33,6 +33,10 @@ async function open(browser: Browser, ...args: string[]) {
   await page.goto(app.url);
   return page;
 }
+/** In software every token takes long. */
+const [shortest] = [...entries].sort(
+  (a, b) => a.base.ids.length + a.adapter.ids.length - b.base.ids.length - b.adapter.ids.length,
+);
 const runsOn = "#facts div:has(dt:text-is('Runs on')) dd";
 
 describe("the page", () => {
@@ -49,7 +53,7 @@ describe("the page", () => {
     const page = await open(withGpu, "--device", "webgpu");
     await ready(page);
     expect(await page.locator(runsOn).textContent()).toMatch(/^GPU \(WebGPU, .+\); weights as published$/);
-    expect(await ask(page, entries[0].word)).toEqual(expected(entries[0]));
+    expect(await ask(page, shortest.word)).toEqual(expected(shortest));
     await page.close();
   });
 
@@ -57,7 +61,7 @@ describe("the page", () => {
     const page = await open(without, "--weights", "int8");
     await ready(page);
     expect(await page.locator(runsOn).textContent()).toBe("processor, one thread; 8-bit weights");
-    const { base, private: adapted } = await ask(page, entries[0].word);
+    const { base, private: adapted } = await ask(page, shortest.word);
     expect(base).not.toBe("");
     expect(adapted).not.toBe("");
     await page.close();
