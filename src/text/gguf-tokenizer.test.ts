@@ -165,6 +165,14 @@ describe("sentencepiece", () => {
     expect((await loadTokenizer(await ggufWith(without))).encode("hello")[0]).not.toBe(1);
   });
 
+  it("may have as many tokens as the largest vocabularies", async () => {
+    const model = sentencePieceModel({
+      pieces: Array.from({ length: 140_000 }, (_, i) => ({ text: `t${i}`, score: -i })),
+    });
+    const tokenizer = await loadTokenizer(await ggufWith(sentencePieceMetadata(model)));
+    expect(tokenizer.idOf("t139999")).toBe(140_258);
+  });
+
   it("puts no space before a text where the file says so", async () => {
     const model = sentencePieceModel({ pieces: wordPieces(["▁hello", "hello"]), addDummyPrefix: false });
     const tokenizer = await loadTokenizer(await ggufWith(sentencePieceMetadata(model)));
