@@ -6,7 +6,17 @@ export default defineConfig({
   test: {
     projects: [
       {
-        // The kernel and private-layer tests again, in the browser.
+        // Threads want an isolated page.
+        server: {
+          headers: {
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-embedder-policy": "require-corp",
+            "cross-origin-resource-policy": "same-origin",
+          },
+        },
+        // It finds its WebAssembly beside itself.
+        optimizeDeps: { exclude: ["onnxruntime-web"] },
+        // The kernel and private-layer tests again, in the browser; base models on its devices.
         test: {
           name: "in the browser",
           include: ["test/runtime/web/**/*.test.ts"],
@@ -20,7 +30,10 @@ export default defineConfig({
                 executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
                 args: [
                   "--no-sandbox",
-                  "--disable-gpu",
+                  // WebGPU without a GPU.
+                  "--enable-unsafe-webgpu",
+                  "--use-webgpu-adapter=swiftshader",
+                  "--enable-features=Vulkan",
                   "--disable-quic",
                   "--no-first-run",
                   "--disable-background-networking",

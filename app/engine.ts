@@ -1,13 +1,10 @@
 /** The worker: base model, tokenizer and all cryptography. Keys and plaintext never leave it for the network. */
 
-import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import * as ort from "onnxruntime-web/wasm";
-import { TacetError } from "../src/base/errors.ts";
-import { openPrivateModel, type PrivateModel } from "../src/client/private-model.ts";
-import { CausalLm, ChatSession, hasChatTemplate, openCheckpoint } from "../src/entry/model.ts";
-import { loadWebFolder, webBundleCache, webKeyCache, webPlatform } from "../src/platform/web.ts";
+import { openPrivateModels, type PrivateModel } from "../src/client/private-model.ts";
+import { ChatSession, openCheckpoint } from "../src/entry/model.ts";
+import { loadWebFolder, webBundleCache, webKeyCache } from "../src/platform/web.ts";
 import { securityOf } from "../src/rlwe/parameter-security.ts";
-import type { Checkpoint } from "../src/weights/checkpoint.ts";
+import { BaseSide } from "./base-side.ts";
 import { groupName } from "./group-names.ts";
 import type { DraftLimits } from "../src/generation/drafts/drafting.ts";
 import type { AskOptions, FromWorker, Ready, Settings, Side, ToWorker } from "./messages.ts";
@@ -32,9 +29,7 @@ interface Joined {
 
 interface Opened {
   readonly drafts: DraftLimits;
-  readonly base: CausalLm;
-  /** With the base model alone; of one without a chat template undefined until an adapter brings one. */
-  chat: ChatSession | undefined;
+  readonly base: BaseSide;
   readonly link: ProviderLink<Joined>;
 }
 
@@ -61,7 +56,7 @@ scope.onmessage = ({ data }) => {
       stop.abort();
       break;
     case "reset":
-      opened?.chat?.reset();
+      opened?.base.reset();
       privateChat?.reset();
       break;
     case "ask":
@@ -71,57 +66,53 @@ scope.onmessage = ({ data }) => {
 
 /** The base model first: it can be asked while the provider is being reached. */
 async function start(settings: Settings, page: string): Promise<void> {
-  ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, page).href };
-  ort.env.wasm.numThreads = 1;
   const { model } = settings;
   const tree = await loadWebFolder(
     { ...model, url: new URL("model/", page).href },
     progress("Loading the model"),
   );
   const checkpoint = await openCheckpoint(tree);
-  const platform = webPlatform(ort);
-  const base = await CausalLm.load(checkpoint, platform.tensors, {
-    onProgress: progress("Preparing the model"),
-  });
-  const chat = (await hasChatTemplate(checkpoint))
-    ? await ChatSession.open(base, checkpoint, { overflow: "drop-oldest" })
-    : undefined;
+  const base = await BaseSide.open(checkpoint, settings, page, progress);
   const link = new ProviderLink<Joined>(
-    (token) => join(settings, page, checkpoint, token),
+    (token) => join(settings, page, token),
     (state) => say({ type: "link", link: state }),
   );
-  opened = { base, chat, link, drafts: settings.drafts ?? {} };
-  say({ type: "base" });
+  opened = { base, link, drafts: settings.drafts ?? {} };
+  say({ type: "base", runsOn: base.runsOn });
   void link.join();
 }
 
-async function join(
-  settings: Settings,
-  page: string,
-  checkpoint: Checkpoint,
-  token: string,
-): Promise<Joined> {
+async function join(settings: Settings, page: string, token: string): Promise<Joined> {
   const { provider, adapter, bundleDigest, allowInvocation = false, draftAdapter } = settings;
-  const remote = await openPrivateModel(tap.wrap(webPlatform(ort)), {
-    base: checkpoint,
-    provider,
-    allowInvocation,
-    draftAdapter:
-      draftAdapter && (await loadWebFolder({ ...draftAdapter, url: new URL("draft-adapter/", page).href })),
-    cache: webBundleCache(),
-    keyCache: webKeyCache(),
-    onBundleProgress: progress("Fetching the adapter's public part"),
-    onLoadProgress: progress("Preparing the private model"),
-    adapter,
-    pinnedDigest: bundleDigest,
-    ...(token === "" ? {} : { token }),
-  });
-  const overflow = "drop-oldest";
-  // A base that was not trained for chat is asked as the adapter is.
-  opened!.chat ??= await ChatSession.open(opened!.base, remote.checkpoint, { overflow });
+  const { base } = opened!;
+  const adapters = [
+    {
+      provider,
+      allowInvocation,
+      draftAdapter:
+        draftAdapter && (await loadWebFolder({ ...draftAdapter, url: new URL("draft-adapter/", page).href })),
+      cache: webBundleCache(),
+      keyCache: webKeyCache(),
+      onBundleProgress: progress("Fetching the adapter's public part"),
+      adapter,
+      pinnedDigest: bundleDigest,
+      ...(token === "" ? {} : { token }),
+    },
+  ];
+  const shared = await base.replace(
+    async (platform) =>
+      await openPrivateModels(tap.wrap(platform), {
+        base: base.checkpoint,
+        adapters,
+        withBase: true,
+        weights: base.runsOn.weights,
+        onLoadProgress: progress("Preparing the private model"),
+      }),
+  );
+  const [remote] = shared.models;
   // What was said before, by the base model alone or over a connection that is gone, stays said.
-  const { messages } = privateChat ?? opened!.chat;
-  const chat = await ChatSession.open(remote.model, remote.checkpoint, { overflow, messages });
+  const messages = privateChat?.messages ?? (await base.chat()).messages;
+  const chat = await ChatSession.open(remote.model, remote.checkpoint, { overflow: "drop-oldest", messages });
   privateChat = chat;
   tap.setGroups(remote.bundle.manifest.groups.map(groupName));
   say({ type: "link", link: { state: "ready", ready: factsOf(remote) } });
@@ -133,7 +124,7 @@ function progress(stage: string): (fraction: number) => void {
   return (fraction) => say({ type: "progress", stage, fraction });
 }
 
-function factsOf({ bundle, model, provider }: PrivateModel): Ready {
+function factsOf({ bundle, model, provider, base }: PrivateModel): Ready {
   const { manifest, digest } = bundle;
   const { user, wornKey, keyDifference } = securityOf(manifest.parameters);
   return {
@@ -142,23 +133,26 @@ function factsOf({ bundle, model, provider }: PrivateModel): Ready {
     layers: new Set(manifest.groups.map(({ layer }) => layer)).size,
     groups: manifest.groups.length,
     contextLength: model.contextLength,
+    baseStoredAs: base.storedAs,
     userBits: Math.floor(user.standardBits),
     keyBits: Math.floor(Math.min(wornKey.standardBits, keyDifference.standardBits)),
     tokensPerKey: provider.welcome.vectorsPerKey,
   };
 }
 
-async function baseChat(): Promise<ChatSession> {
-  if (opened!.chat === undefined) await opened!.link.current(stop.signal);
-  return opened!.chat!;
-}
-
 /** The base model's answer first, then the private one, so that neither slows the other down. */
 async function ask(question: Extract<ToWorker, { type: "ask" }>): Promise<void> {
   stop = new AbortController();
-  if (await askSide(question, "base", baseChat)) {
+  if (!opened) return;
+  const { base, link } = opened!;
+  const asked = base.during(async () => {
+    // One without a chat template answers when an adapter has brought one.
+    if (!base.hasChat) await link.current(stop.signal);
+    return await askSide(question, "base", () => base.chat());
+  });
+  if (await asked) {
     await askSide(question, "private", async () => {
-      const { remote, chat } = await opened!.link.current(stop.signal);
+      const { remote, chat } = await link.current(stop.signal);
       await remote.adapter.ready();
       return chat;
     });
@@ -173,7 +167,6 @@ async function askSide(
 ): Promise<boolean> {
   const { turn, text, again, options } = question;
   try {
-    if (!opened) throw new TacetError("not_ready", "the model is still loading");
     say({ type: "begin", turn, side });
     const chat = await chatOf();
     if (!options.keepConversation) chat.reset();

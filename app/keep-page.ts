@@ -2,6 +2,7 @@
  * Keeps everything that the page is made of in the browser's cache storage, at each visit anew, so that it opens when
  * nobody answers (service-worker.ts). Model files and bundles have separate caches (src/platform/web-*.ts).
  */
+import { isWebFolderKept } from "../src/platform/web/files.ts";
 import type { Settings } from "./messages.ts";
 
 const CACHE = "tacet-page";
@@ -27,10 +28,7 @@ export async function keepPage(settings: Settings): Promise<boolean> {
   }
 }
 
+/** The worker keeps it: where, and under which version, is the folder's matter. */
 async function hasModel({ model }: Settings): Promise<boolean> {
-  for (const { path } of model.files) {
-    const url = new URL(`model/${path.split("/").map(encodeURIComponent).join("/")}`, document.baseURI);
-    if ((await caches.match(url)) === undefined) return false;
-  }
-  return true;
+  return await isWebFolderKept({ ...model, url: new URL("model/", document.baseURI).href });
 }

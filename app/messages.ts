@@ -1,5 +1,19 @@
 /** What the page and its worker say to each other. The worker holds the model and all keys; the page shows. */
+import type { Device } from "../src/base/device.ts";
+import type { WeightFormat } from "../src/model/weights/weight-source.ts";
 import type { DraftCounts, DraftLimits } from "../src/generation/drafts/drafting.ts";
+
+/** What the base model runs on in this page. */
+export interface RunsOn {
+  readonly device: Device;
+  /** Of the processor. */
+  readonly threads: number;
+  readonly weights: WeightFormat;
+  /** What the browser says of the GPU. */
+  readonly gpu?: string | undefined;
+  /** Why it does not run on the GPU that is there. */
+  readonly without?: string | undefined;
+}
 
 /** Served by `tacet web` as settings.json. */
 export interface Settings {
@@ -8,6 +22,10 @@ export interface Settings {
     readonly files: readonly { readonly path: string; readonly size: number }[];
     readonly version: string;
   };
+  /** Where the model runs. Default: on a GPU that can, else on the processor. */
+  readonly device?: "cpu" | "webgpu";
+  /** How its weights are held. Default: as in the files. */
+  readonly weights?: WeightFormat;
   /** Paths of the page's own files, "" for the page itself. */
   readonly app: readonly string[];
   /** URLs of the provider's replicas. */
@@ -84,6 +102,8 @@ export interface Ready {
   readonly layers: number;
   readonly groups: number;
   readonly contextLength: number;
+  /** How the base model is stored, if it is a quantized copy: it was then checked by less than all its weights. */
+  readonly baseStoredAs: string | undefined;
   /** log2 of the estimated cost of reading the user's ciphertexts, and of reading the adapter in its keys. */
   readonly userBits: number;
   readonly keyBits: number;
@@ -119,7 +139,7 @@ export type LinkState =
 export type FromWorker =
   | { readonly type: "progress"; readonly stage: string; readonly fraction: number }
   /** The base model can be asked. */
-  | { readonly type: "base" }
+  | { readonly type: "base"; readonly runsOn: RunsOn }
   | { readonly type: "link"; readonly link: LinkState }
   | { readonly type: "budget"; readonly budget: BudgetLeft | undefined }
   /** This side begins to answer. */

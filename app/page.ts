@@ -1,7 +1,7 @@
 /** The page: shows what the worker does. It holds no key, and sends nothing anywhere but to the worker. */
 import { headwordOf } from "../src/text/headword.ts";
 import { element } from "./element.ts";
-import { showFacts, showKept } from "./facts.ts";
+import { showFacts, showKept, showRunsOn } from "./facts.ts";
 import { keepPage } from "./keep-page.ts";
 import { askForKey } from "./key-dialog.ts";
 import type { FromWorker, LinkState, Settings, ToWorker } from "./messages.ts";
@@ -82,6 +82,7 @@ function receive(message: FromWorker): void {
       break;
     case "base":
       canAsk = true;
+      showRunsOn(message.runsOn);
       update();
       question.focus();
       if (settings) void keepPage(settings).then(showKept);

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vite";
+import { defaultClientConditions, defineConfig } from "vite";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -10,6 +10,8 @@ export default defineConfig({
   clearScreen: false,
   logLevel: "warn",
   worker: { format: "es" },
+  // ONNX Runtime's parts come from files, of which its threads begin: not from within the worker's.
+  resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
   build: {
     outDir: here("../dist/app"),
     emptyOutDir: true,

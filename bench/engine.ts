@@ -4,6 +4,7 @@
 import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
+import { installLlama } from "./engine/llama-package.ts";
 import { watchOthers } from "./engine/machine-load.ts";
 import { prepare } from "./engine/prepare.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
@@ -14,12 +15,12 @@ import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seed
 /** Tokens of the prompts, and steps that follow the short one. */
 const LENGTHS = { short: 128, long: 1024, steps: 16 };
 const QUICK_LENGTHS = { short: 16, long: 64, steps: 4 };
-/** A prompt of the long kind is read in so many rounds. */
-const LONG_ROUNDS = 3;
 /** Threads that wait for work go on turning for some milliseconds: they shall not turn in the next one's time. */
 const PAUSE_MS = 100;
-/** The shape that runs without --full, and those whose models fit into memory all at once. */
+/** The shape that runs without --full. */
 const SMALL = "qwen2.5-0.5b";
+/** Rounds of turns, and of them those that read a long prompt too. */
+const ROUNDS = { small: { rounds: 9, longRounds: 3 }, large: { rounds: 3, longRounds: 1 } };
 /** The rest is asked for with --only. */
 const DEFAULT_ENGINES: readonly EngineName[] = ["llama", "graph", "lora", "private"];
 
@@ -38,13 +39,18 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
   const only: readonly string[] = options.only ?? DEFAULT_ENGINES;
   const unknown = only.find((name) => !ENGINES.some((known) => known === name));
   if (unknown !== undefined) throw new Error(`no engine named ${unknown}, only ${ENGINES.join(", ")}`);
-  const names = ENGINES.filter((name) => only.includes(name));
+  const { names, missing } = withLlama(
+    ENGINES.filter((name) => only.includes(name)),
+    options.only !== undefined,
+  );
   const cleanUp: (() => unknown)[] = [];
   try {
     const { source, provider } = await prepare(folders, names, options.weights ?? "int4", cleanUp);
     if (options.profile) return await profileCase(each, folders, names, source, options.quick);
-    const rounds = options.rounds ?? (options.quick ? 1 : each.shape === SMALL ? 8 : 4);
-    const how = { rounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
+    const usual = ROUNDS[each.shape === SMALL ? "small" : "large"];
+    const rounds = options.rounds ?? (options.quick ? 1 : usual.rounds);
+    const longRounds = options.short ? 0 : Math.min(rounds, usual.longRounds);
+    const how = { rounds, longRounds, quick: options.quick, pids: provider ? [provider.pid] : [] };
     const results: EngineResult[] = [];
     // Two models of 6 billion parameters fit into memory, four do not: each is then measured beside llama.cpp.
     for (const group of each.shape === SMALL || names.length < 3 ? [names] : inPairs(names)) {
@@ -54,11 +60,28 @@ async function runCase(each: LargeCase, options: BenchOptions): Promise<Section>
     return reportEngines(each, folders.shape, results, {
       weights: source.weights,
       rounds,
+      missing,
       ...(provider && { provider: { ...provider, peak: peakMemory(provider.pid) } }),
       ...(options.quick ? QUICK_LENGTHS : LENGTHS),
     });
   } finally {
     for (const step of cleanUp.reverse()) await step();
+  }
+}
+
+/** Installs llama.cpp where it is one of them. Without a network the others are measured, unless it was asked for by name. */
+function withLlama(
+  names: readonly EngineName[],
+  isAskedFor: boolean,
+): { names: readonly EngineName[]; missing?: string } {
+  if (!names.includes("llama")) return { names };
+  try {
+    installLlama();
+    return { names };
+  } catch (error) {
+    if (isAskedFor) throw error;
+    const missing = `**llama.cpp is not measured**: it could not be installed (${(error as Error).message.split("\n")[0]}).`;
+    return { names: names.filter((name) => name !== "llama"), missing };
   }
 }
 
@@ -83,11 +106,19 @@ async function profileCase(
 const inPairs = ([first, ...others]: readonly EngineName[]) =>
   others.map((other): readonly EngineName[] => [first, other]);
 
+interface TurnOptions {
+  readonly rounds: number;
+  readonly longRounds: number;
+  readonly quick: boolean;
+  /** Besides the engines, processes that belong to the measurement. */
+  readonly pids: readonly number[];
+}
+
 async function measureInTurns(
   names: readonly EngineName[],
   source: EngineSource,
   vocab: number,
-  { rounds, quick, pids }: { rounds: number; quick: boolean; pids: readonly number[] },
+  { rounds, longRounds, quick, pids }: TurnOptions,
 ): Promise<EngineResult[]> {
   const lengths = quick ? QUICK_LENGTHS : LENGTHS;
   const ids = seededIds(lengths.long + lengths.steps, vocab);
@@ -113,7 +144,7 @@ async function measureInTurns(
         turns[at].push(await engines[at].turn(short, steps));
       }
     }
-    for (let round = 0; round < Math.min(rounds, LONG_ROUNDS); round++) {
+    for (let round = 0; round < longRounds; round++) {
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
         await pause();

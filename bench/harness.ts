@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly only?: readonly string[];
   /** How often each engine has its turn. */
   readonly rounds?: number;
+  /** No long prompts. */
+  readonly short?: boolean;
   /** Where the time goes, instead of how much. */
   readonly profile?: boolean;
   /** How large models hold their weights. */

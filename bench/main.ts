@@ -1,6 +1,6 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
-// engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile] [--weights=FORMAT]
+// engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
   engine: () => import("./engine.ts"),
+  browser: () => import("./browser.ts"),
   context: () => import("./context.ts"),
   "timing-leak": () => import("./timing-leak.ts"),
 };
@@ -46,7 +47,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error("      network, context, engine: [--full] [--weights=original|int8|int4]");
     console.error("      network: [--shape=NAME] [--line=NAME]");
     console.error(
-      "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--profile]",
+      "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
     console.error("      versus: --other=FOLDER");
     return 2;
@@ -65,6 +66,7 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     else if (name === "--shape" && value) options.shape = value;
     else if (name === "--line" && value) options.line = value;
     else if (name === "--other" && value) options.other = value;
+    else if (flag === "--short") options.short = true;
     else if (flag === "--profile") options.profile = true;
     else if (name === "--only" && value) options.only = value.split(",");
     else if (name === "--rounds" && Number(value) > 0) options.rounds = Number(value);

@@ -1,6 +1,6 @@
 // `tacet provider` in a separate process, as benches start it, and what a process has used.
 import type { ChildProcess } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { spawnTacet } from "../test/support/tacet-process.ts";
 
 /** Kill the child when it is not wanted any more. */
@@ -17,14 +17,5 @@ export function peakMemory(pid: number): number {
     return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
   } catch {
     return Number.NaN;
-  }
-}
-
-/** This process's peak counts from now on, where the system can do that. */
-export function resetPeakMemory(): void {
-  try {
-    writeFileSync("/proc/self/clear_refs", "5");
-  } catch {
-    // No such file: the peak then includes what ran before.
   }
 }

@@ -68,7 +68,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
     const local = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: new LocalLora(fitted),
     });
-    const whole = await CausalLm.load(checkpoint, platform.tensors);
+    const [uncut, whole] = await CausalLm.loadShared(checkpoint, platform.tensors, [{ adapter }, {}]);
     const hidden = await serve();
     const mode = (name: string, model: CausalLm, answer: Mode["answer"]): Mode => {
       return { name, model, answer, steps: [], prefill: [], equal: true };
@@ -76,7 +76,8 @@ export async function run(options: BenchOptions): Promise<Section[]> {
     const modes = [
       mode("plaintext LoRA, same segments", local, "adapter"),
       mode("**private**", hidden.model, "adapter"),
-      mode("base alone, one graph (no adapter)", whole, "base"),
+      mode("plaintext LoRA, one graph", uncut, "adapter"),
+      mode("base alone, the same graph", whole, "base"),
     ];
     for (const entry of chosen.slice(0, 2)) for (const each of modes) await runAnswer(each, entry, false);
     const before = { ...hidden.provider.traffic };

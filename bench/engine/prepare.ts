@@ -18,7 +18,7 @@ import { startProvider } from "../provider-process.ts";
 import type { SeededFolders } from "../seeded-model.ts";
 import { EngineProcess } from "./engine-process.ts";
 import type { EngineName, EngineSource } from "./engines.ts";
-import { installLlama } from "./llama-package.ts";
+import { llamaFolder } from "./llama-package.ts";
 
 /** Makes and reads everything that a load needs, so that loads are second ones and files are in memory. */
 export async function prepare(
@@ -35,8 +35,11 @@ export async function prepare(
     mkdirSync(dirname(gguf), { recursive: true });
     writeGguf(gguf, seededGguf(shape));
   }
-  const llama = names.includes("llama") ? installLlama() : "";
-  if (names.some((name) => name !== "llama")) (await EngineProcess.load("graph", source)).kill();
+  const llama = names.includes("llama") ? llamaFolder() : "";
+  if (names.some((name) => name !== "llama")) {
+    console.error("loading for the first time, which quantizes where that has not been done …");
+    (await EngineProcess.load("graph", source)).kill();
+  }
   if (names.includes("llama")) await readThrough(gguf);
   return { source: { ...source, llama, ...(provider && { provider }) }, provider };
 }

@@ -28,6 +28,8 @@ export interface EngineResult {
 interface RunFacts {
   readonly weights: WeightFormat;
   readonly rounds: number;
+  /** Why llama.cpp is not among them. */
+  readonly missing: string | undefined;
   readonly short: number;
   readonly long: number;
   readonly provider?: {
@@ -56,6 +58,7 @@ export function reportEngines(
   const times = (result: EngineResult, part: number) =>
     [stepsOf, promptsOf, longOf].map((samplesOf) => {
       const { reference } = result;
+      if (samplesOf(result).length === 0) return "";
       const middle = quantile(samplesOf(result), part);
       const ratio = reference ? ` (${(middle / quantile(samplesOf(reference), part)).toFixed(2)}×)` : "";
       return `${formatMs(middle)}${ratio}`;
@@ -100,6 +103,7 @@ export function reportEngines(
     title: `${each.shape}, ${shape.layers} layers`,
     body: [
       what.join(" "),
+      ...(run.missing === undefined ? [] : [run.missing]),
       table,
       undisturbed,
       parts,

@@ -2,7 +2,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 import { connect, TacetError } from "tacet/web";
 
-// Where the bundler has put ONNX Runtime's WebAssembly. More threads need cross-origin isolation.
+// Where the bundler has put ONNX Runtime's WebAssembly. More threads need cross-origin isolation, and `mjs` beside `wasm`.
 ort.env.wasm.wasmPaths = { wasm: new URL(wasm, location.href).href };
 ort.env.wasm.numThreads = 1;
 

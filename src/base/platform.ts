@@ -2,6 +2,7 @@
  * What differs by runtime, passed in as values: files and tensors are reached through these interfaces only,
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
+import type { Device } from "./device.ts";
 import type { WaitingShare } from "./waiting-bytes.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
@@ -19,7 +20,8 @@ export interface FileTree {
 }
 
 /**
- * Large files that were made here and can be made again. The last 32 bytes of each are the SHA-256 of the others.
+ * Large files that were made here and can be made again. The last 32 bytes of each are a digest of the others, which the
+ * cache makes and checks.
  */
 export interface FileCache {
   /** The folder with the files. Throws TacetError io_failed before the first one is made. */
@@ -73,7 +75,10 @@ export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint16Array
 export interface Tensor {
   readonly type: "float32" | "int64" | "int32" | "float16" | "uint8";
   readonly dims: readonly number[];
+  /** Not of a tensor that was kept on the device (SessionOptions.keep): it can only be given to sessions. */
   readonly data: TensorData;
+  /** Of a tensor on the device: frees its memory there. */
+  free?(): void;
 }
 
 /** An ONNX file in memory whose initializers may point into other files (external data). */
@@ -81,11 +86,28 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Every file its initializers point at, by the location name that the model uses. */
   readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
+  /** The same model for a runtime that is given bytes: each tensor of a file is under a separate location. */
+  inParts?(): ModelInParts;
+}
+
+export interface ModelInParts {
+  readonly bytes: Uint8Array;
+  readonly tensors: readonly {
+    readonly location: string;
+    readonly tree: FileTree;
+    readonly path: string;
+    readonly offset: number;
+    readonly length: number;
+  }[];
 }
 
 export interface SessionOptions {
   /** Threads that one operator may use. */
   readonly threads?: number;
+  /** Runs on the processor, whatever the runtime's device is. */
+  readonly onHost?: boolean;
+  /** Outputs, by name, that stay on the device, where it has memory apart. */
+  readonly keep?: readonly string[];
   /** The whole model is this one session: between two operators of a run its threads may wait awake. */
   readonly isWhole?: boolean;
 }
@@ -97,6 +119,13 @@ export interface TensorSession {
 
 /** Runs ONNX models: onnxruntime-node or onnxruntime-web. */
 export interface TensorRuntime {
+  /** Where sessions run. Default: the processor. */
+  readonly device?: Device;
+  /**
+   * Whether the device has all operators of a model; what it has not would be left to the processor.
+   * @throws TacetError bad_argument if there is no such device
+   */
+  runsOnDevice?(model: OnnxModel): Promise<boolean>;
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
@@ -122,8 +151,31 @@ export interface SocketOptions {
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
+/** Another thread of this process. */
+export interface Thread {
+  /** Memory in `transfer` moves there. */
+  post(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  onMessage: (message: unknown) => void;
+  /**
+   * Called once, if it has ended by itself or could not be started, not before the call that started it has returned.
+   * The reason says nothing of what it worked on.
+   */
+  onEnd: (reason: string) => void;
+  /** Ends it; onEnd is not called after that. */
+  end(): void;
+}
+
+/** Threads that encrypt queries (client/encryption). While one has nothing to do, it does not keep the process alive. */
+export interface EncryptionPlatform {
+  /** How many threads can run at a time. */
+  readonly cores: number;
+  start(): Thread;
+}
+
 export interface Platform {
   readonly tensors: TensorRuntime;
+  /** Absent: queries are encrypted in the client's thread. */
+  readonly encryption?: EncryptionPlatform | undefined;
   /**
    * SHA-256 of byte strings one after another, where the platform has a faster one than JavaScript. It may do it beside
    * this thread: what is hashed must not change meanwhile.

@@ -209,6 +209,8 @@ describe("generate", () => {
     expect(hidden.keys.number).toBe(1);
     expect(hidden.keys.bytes).toBeGreaterThan(1_000_000);
     expect(hidden.timings.perToken.encryptionMs).toBeGreaterThan(0);
+    // A prompt of five tokens is not worth a thread.
+    expect(hidden.encryption.threads).toBe(0);
   });
 
   it("prints text, from stdin or words, also with the bundle from the cache", async () => {

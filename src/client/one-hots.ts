@@ -12,7 +12,7 @@ const ONE_HOT_BYTES = 32 << 20;
  *
  * @param vocabSize length of a one-hot
  * @param dropped nothing more is asked once it fires
- * @param ask y of x, (tokens, rows) row-major; x is wiped afterwards
+ * @param ask y of x, (tokens, rows) row-major; x is wiped when it is there
  */
 export function askOneHots(
   ids: readonly number[],
@@ -26,9 +26,7 @@ export function askOneHots(
     const part = ids.slice(first, first + most);
     const x = new Float32Array(part.length * vocabSize);
     for (const [t, id] of part.entries()) x[t * vocabSize + id] = 1;
-    const y = ask(x, part.length);
-    x.fill(0);
-    return y;
+    return ask(x, part.length).finally(() => x.fill(0));
   };
   const begun = askFrom(0);
   begun.catch(() => {}); // whoever awaits what follows is told

@@ -12,19 +12,17 @@ import { checkOptions, type OptionHelp, type OptionTypes } from "../base/check-o
 import { TacetError } from "../base/errors.ts";
 import type { FileCache, FileTree, Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { fitAdapter } from "../model/adapter/fit-adapter.ts";
 import { type BaseIdentity, baseIdentity } from "../model/base-identity.ts";
-import { LocalLora } from "../model/adapter/local-lora.ts";
 import { CausalLm, type DeltaUse, inputGroupsOf, vocabSizeOf } from "../model/causal-lm.ts";
 import type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 import type { WeightFormat } from "../model/weights/weight-source.ts";
 import { joinAdapterText } from "../text/adapter-text.ts";
 import { invocationInText } from "../text/invocation.ts";
-import { isUnchanged } from "../weights/base-changes.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { quoteName } from "../weights/json-file.ts";
 import { checkGroups } from "./check-groups.ts";
+import { type LocalAdapter, openLocalAdapter } from "./local-adapter.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
 import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
 
@@ -74,16 +72,27 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
 export interface ConnectOptions extends BaseModelOptions, AdapterOptions {}
 
 export interface SharedModelsOptions extends BaseModelOptions {
-  /** At least one. */
+  /** Adapters that providers have. At least one, or one of `localAdapters`. */
   readonly adapters: readonly AdapterOptions[];
+  /** Folders, in the PEFT layout, of adapters that the user holds: nobody is asked for these. */
+  readonly localAdapters?: readonly FileTree[] | undefined;
   /** Also the base model alone. */
   readonly withBase?: boolean | undefined;
 }
 
-/** Private models on one base model in memory. */
+/** A model with an adapter that the user holds. */
+export interface LocalModel {
+  readonly model: CausalLm;
+  /** The base model with what the adapter changes about text. */
+  readonly checkpoint: Checkpoint;
+}
+
+/** Models on one base model in memory. */
 export interface SharedModels {
   /** In the order of the adapters. */
   readonly models: readonly PrivateModel[];
+  /** In the order of the local adapters. */
+  readonly localModels: readonly LocalModel[];
   /** Where it was asked for. */
   readonly base?: CausalLm;
   readonly checkpoint: Checkpoint;
@@ -125,6 +134,7 @@ export const CONNECT_OPTIONS: OptionTypes<ConnectOptions> = { ...BASE_OPTIONS, .
 const SHARED_OPTIONS: OptionTypes<SharedModelsOptions> = {
   ...BASE_OPTIONS,
   adapters: "list",
+  localAdapters: "list",
   withBase: "boolean",
 };
 
@@ -195,7 +205,7 @@ export async function openPrivateModel(platform: Platform, options: ConnectOptio
 }
 
 /**
- * As {@link openPrivateModel} for several adapters, of one provider or several, with one base model in memory.
+ * As {@link openPrivateModel} for several adapters, of one provider or several, or here, with one base model in memory.
  * @throws as openPrivateModel, and RangeError without an adapter
  */
 export async function openPrivateModels(
@@ -210,39 +220,48 @@ export async function openPrivateModels(
 }
 
 async function openAll(platform: Platform, options: SharedModelsOptions): Promise<SharedModels> {
-  const { adapters, base, withBase = false } = options;
-  if (adapters.length === 0) throw new RangeError("there is no adapter to connect to");
+  const { adapters, localAdapters = [], base, withBase = false } = options;
+  if (adapters.length + localAdapters.length === 0) throw new RangeError("there is no adapter");
   const checkpoint = "config" in base ? base : await openCheckpoint(base);
   const joined: JoinedAdapter[] = [];
   try {
-    const inputGroups = inputGroupsOf(checkpoint);
-    const identity = await baseIdentity(checkpoint);
-    for (const each of adapters) {
-      const facts = { checkpoint, inputGroups, identity };
-      joined.push(await joinAdapter(platform, each, facts).catch(explainCopy(identity)));
+    const local: LocalAdapter[] = [];
+    for (const folder of localAdapters) local.push(await openLocalAdapter(folder, checkpoint));
+    if (adapters.length > 0) {
+      const inputGroups = inputGroupsOf(checkpoint);
+      const identity = await baseIdentity(checkpoint);
+      for (const each of adapters) {
+        const facts = { checkpoint, inputGroups, identity };
+        joined.push(await joinAdapter(platform, each, facts).catch(explainCopy(identity)));
+      }
+      if (identity.knownBy === "vectors") options.onWarning?.(copyNotice(identity));
     }
-    if (identity.knownBy === "vectors") options.onWarning?.(copyNotice(identity));
     const loaded = await loadShared(platform, checkpoint, options, [
       ...joined.map(({ use }) => use),
+      ...local.map(({ adapter }) => ({ adapter })),
       ...(withBase ? [{}] : []),
     ]);
+    const others = loaded.slice(joined.length);
     await Promise.all(joined.map(({ restored }) => restored));
     const models = joined.map((each, i): PrivateModel => {
-      const { adapter, provider, bundle } = each;
+      const { adapter, provider, bundle, base, checkpoint } = each;
       const model = loaded[i];
       const close = async (): Promise<void> => {
         each.close();
         await model.dispose();
       };
-      return { model, adapter, provider, bundle, base: identity, checkpoint: each.checkpoint, close };
+      return { model, adapter, provider, bundle, base, checkpoint, close };
     });
     return {
       models,
-      ...(withBase ? { base: loaded[joined.length] } : {}),
+      localModels: local.map((each, i) => ({ model: others[i], checkpoint: each.checkpoint })),
+      ...(withBase ? { base: others[local.length] } : {}),
       checkpoint,
       async close() {
-        await Promise.all(models.map((model) => model.close()));
-        await loaded[joined.length]?.dispose();
+        await Promise.all([
+          ...models.map((model) => model.close()),
+          ...others.map((model) => model.dispose()),
+        ]);
       },
     };
   } catch (error) {
@@ -258,6 +277,7 @@ interface JoinedAdapter {
   readonly adapter: RemoteAdapter;
   /** Keys that were kept are back, and one is on its way where there are few. */
   readonly restored: Promise<void>;
+  readonly base: BaseIdentity;
   /** The base with the adapter's text. */
   readonly checkpoint: Checkpoint;
   readonly use: DeltaUse;
@@ -307,8 +327,9 @@ async function joinAdapter(
     const { invocationTokens } = bundle.manifest;
     if (invocationTokens) await checkInvocation(joined, invocationTokens, options.allowInvocation === true);
     const { limits, budget } = provider.welcome;
-    const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
-    const draftDeltas = options.draftAdapter && (await draftsWith(options.draftAdapter, checkpoint));
+    const { vectorsPerKey } = provider.welcome;
+    const adapter = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
+    const draftAdapter = options.draftAdapter && (await openLoraAdapter(options.draftAdapter));
     // While the model is loaded.
     const restored = adapter.restoreKeys();
     restored.catch(() => {}); // whoever awaits it is told
@@ -317,12 +338,13 @@ async function joinAdapter(
       bundle,
       adapter,
       restored,
+      base: identity,
       checkpoint: joined,
       use: {
         deltas: adapter,
         lookAhead: options.lookAhead !== false && limits.maxInFlight > 1,
         lookAheadAfter: budget === undefined ? 0 : STEPS_FOR_A_RANK * adapter.largestRank,
-        draftDeltas,
+        draftAdapter,
       },
       close() {
         provider.close();
@@ -333,17 +355,6 @@ async function joinAdapter(
     provider.close();
     throw asBundleError(error);
   }
-}
-
-/** @throws TacetError bad_adapter, unsupported_adapter if it is not this base model's */
-async function draftsWith(folder: FileTree, checkpoint: Checkpoint): Promise<LocalLora> {
-  const adapter = await openLoraAdapter(folder);
-  const fitted = await fitAdapter(adapter, checkpoint);
-  if (isUnchanged(fitted.changes)) return new LocalLora(fitted);
-  // They would be the private model's too: it runs on the same graph.
-  throw new TacetError("unsupported_adapter", "the draft adapter changes more than linear modules", {
-    hint: "draft with an adapter that has LoRA matrices alone, or without one",
-  });
 }
 
 /** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */

@@ -1,10 +1,11 @@
 /** Private layers over a real provider in this process: results, keys that run out, keys that are refused. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { between, type MemoryPlatform, memoryPlatform } from "../../test/support/memory-platform.ts";
+import { memoryThreads } from "../../test/support/memory-threads.ts";
 import { gaussianSource } from "../../test/support/pll-layer.ts";
 import { tinyAdapter, tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { toHex } from "../base/bytes.ts";
-import type { MessageSocket } from "../base/platform.ts";
+import type { EncryptionPlatform, MessageSocket } from "../base/platform.ts";
 import { type CreatedBundle, createBundle } from "../bundle/create-bundle.ts";
 import { mergeLora } from "../pll/lora-split.ts";
 import { loadServedAdapter, Provider } from "../provider/provider.ts";
@@ -80,14 +81,15 @@ async function serve(): Promise<(socket: MessageSocket) => void> {
   };
 }
 
-async function open(options: Partial<RemoteProviderOptions> = {}) {
+async function open(options: Partial<RemoteProviderOptions> = {}, encryption?: EncryptionPlatform) {
   const { provider, bundle } = await RemoteProvider.connect(platform, {
     url: URL,
     baseFingerprint: new Uint8Array(32).fill(0x5a),
     reconnectMs: 500,
     ...options,
   });
-  const adapter = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+  const { vectorsPerKey } = provider.welcome;
+  const adapter = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, encryption);
   opened.push({ adapter, provider });
   return { adapter, provider };
 }
@@ -406,5 +408,126 @@ describe("a key that comes in pieces", () => {
       return encodeProviderFrame({ case: "keyMade", value: { ...value, vectorsLeft: 0 } });
     };
     await expect(adapter.begin(0, vectorsOf(1, 24), 1).wait()).rejects.toMatchObject({ code: "bad_key" });
+  });
+});
+
+describe("encryption in other threads", () => {
+  const QUERY_BYTES = 4550;
+  /** Every vector that was sent, as text. */
+  const sentVectors = () =>
+    queries().flatMap(({ ciphertext, vectors }) =>
+      Array.from({ length: vectors }, (_, t) =>
+        toHex(ciphertext.subarray(t * QUERY_BYTES, (t + 1) * QUERY_BYTES)),
+      ),
+    );
+
+  async function openReady(...given: Parameters<typeof memoryThreads>) {
+    const threads = memoryThreads(...given);
+    const { adapter } = await open({}, threads);
+    // The first prompt starts them.
+    await errorOf(adapter, 0, 40);
+    await vi.waitFor(async () => {
+      await errorOf(adapter, 0, 40);
+      expect(threads.started.some(({ made }) => made.length > 0)).toBe(true);
+    });
+    sent = [];
+    return { adapter, threads };
+  }
+
+  it("gives the same deltas, and every thread makes a part of a prompt", async () => {
+    const { adapter, threads } = await openReady(4);
+    for (const tokens of [1, 17, 32, 100, 300]) {
+      for (const group of [0, 1]) expect(await errorOf(adapter, group, tokens)).toBeLessThan(2 ** -6);
+    }
+    expect(threads.started.map(({ made }) => made.length > 3)).toEqual([true, true]);
+    expect(adapter.encryption).toEqual({ threads: 2 });
+    expect(adapter.timings.threadMs).toBeGreaterThan(0);
+  });
+
+  it.each(["die-before", "die-after", "fail"] as const)(
+    "no mask serves twice, and no delta is wrong, where threads end or fail (%s)",
+    async (fate) => {
+      // Every third job; what the thread had made is captured, sent or not.
+      const { adapter, threads } = await openReady(2, (job) => (job % 3 === 2 ? fate : "answer"));
+      const { inFeatures } = adapter.groups[0];
+      // The same x everywhere: under the same mask it would be the same bytes.
+      const x = new Float32Array(128 * inFeatures).fill(0.25);
+      for (let i = 0; i < 6; i++) {
+        const [delta] = await adapter.begin(0, x, 128).wait();
+        const [first] = await adapter.begin(0, x.subarray(0, inFeatures), 1).wait();
+        const width = first.length;
+        for (let t = 0; t < 128; t++) {
+          const row = delta.subarray(t * width, (t + 1) * width);
+          for (const [k, value] of row.entries()) expect(Math.abs(value - first[k])).toBeLessThan(0.1);
+        }
+      }
+      const vectors = sentVectors();
+      expect(vectors).toHaveLength(6 * 129);
+      expect(new Set(vectors).size).toBe(vectors.length);
+      // Secrets of all queries that threads have made, those of lost jobs too.
+      const secrets = threads.started.flatMap(({ made }) =>
+        made.flatMap(({ query }) => {
+          if (!query) return [];
+          return Array.from({ length: query.vectors }, (_, t) =>
+            query.secrets.subarray(t * 2048, (t + 1) * 2048).join(),
+          );
+        }),
+      );
+      expect(secrets.length).toBeGreaterThan(100);
+      expect(new Set(secrets).size).toBe(secrets.length);
+      // A query of a lost job is not sent beside the one that was made for it here.
+      const made = threads.started.flatMap(({ made }) => made.flatMap(({ query }) => query?.bytes ?? []));
+      const lost = made.filter((bytes) => !vectors.includes(toHex(bytes.subarray(0, QUERY_BYTES))));
+      if (fate !== "die-after") expect(lost.length).toBeGreaterThan(0);
+    },
+  );
+
+  it("an embedding's one-hots stay until a thread that is lost has been replaced", async () => {
+    const threads = memoryThreads(2, (job) => (job > 0 ? "die-before" : "answer"));
+    const { adapter } = await open({}, threads);
+    await errorOf(adapter, 0, 40);
+    await vi.waitFor(async () => {
+      expect(await errorOf(adapter, 0, 40)).toBeLessThan(2 ** -6);
+      expect(adapter.encryption.reason).toBe("it died");
+    });
+  });
+
+  it("what a thread makes of a prompt that has failed is not sent", async () => {
+    let isSilent = false;
+    const { adapter, threads } = await openReady(2, () => (isSilent ? "silence" : "answer"));
+    isSilent = true;
+    const BUDGET = 14;
+    up = (message) => {
+      if (message.case !== "query") return undefined;
+      const { id: queryId } = message.value;
+      const value = { code: BUDGET, message: "no", hint: "", queryId };
+      return encodeProviderFrame({ case: "failure", value });
+    };
+    const { inFeatures } = adapter.groups[0];
+    const jobs = threads.started[0].jobs;
+    const pending = adapter.begin(0, vectorsOf(128, inFeatures), 128);
+    await expect(pending.wait()).rejects.toMatchObject({ code: "budget_exhausted" });
+    await vi.waitFor(() => expect(threads.started[0].jobs).toBe(jobs + 1));
+    up = () => undefined;
+    threads.started[0].deliver();
+    await pending.asked;
+    expect(queries()).toHaveLength(1);
+    // And the thread goes on.
+    isSilent = false;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    expect(threads.started).toHaveLength(1);
+  });
+
+  it("dispose ends them, and what they were at fails as the connection does", async () => {
+    const { adapter, threads } = await openReady(2, (job) => (job < 2 ? "answer" : "silence"));
+    const { inFeatures } = adapter.groups[0];
+    const pending = [1, 2, 3].map(() => adapter.begin(0, vectorsOf(128, inFeatures), 128).wait());
+    const ended = Promise.allSettled(pending);
+    await vi.waitFor(() => expect(threads.started[0].jobs).toBeGreaterThan(2));
+    adapter.dispose();
+    expect(await ended).toContainEqual(
+      expect.objectContaining({ reason: expect.objectContaining({ code: "connection_lost" }) }),
+    );
+    expect(threads.started[0].isEnded).toBe(true);
   });
 });

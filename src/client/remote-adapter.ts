@@ -7,6 +7,7 @@
  * shapes and counts only: never on a decrypted value.
  */
 import { TacetError } from "../base/errors.ts";
+import type { EncryptionPlatform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { type BundleGroup, bundleIdBytes, groupRows } from "../bundle/manifest.ts";
 import type {
@@ -18,7 +19,7 @@ import type {
   RoutesTaken,
 } from "../model/delta-source.ts";
 import type { BaseChanges } from "../weights/base-changes.ts";
-import { ClientLayer, type OpenQuery } from "../pll/client-layer.ts";
+import { ClientLayer, type ForeignQuery, type OpenQuery } from "../pll/client-layer.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
 import { systemRandom } from "../ring/random-source.ts";
@@ -28,6 +29,7 @@ import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis, applyRouted } from "./apply-basis.ts";
 import type { QueryReply } from "./client-connection.ts";
+import { type EncryptionStatus, EncryptionThreads, LEAST_VECTORS } from "./encryption/encryption-threads.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { LineEstimate } from "./line-estimate.ts";
@@ -48,8 +50,10 @@ export interface QueryTransport extends KeySource {
 
 /** Where the time of the private layers went, in milliseconds, sums since the start. */
 export interface PrivacyTimings {
-  /** Encryption, recovery, B′·y, and masks that were not made in idle time: at the client. */
+  /** Encryption, recovery, B′·y, and masks that were not made in idle time: in the client's thread. */
   cryptoMs: number;
+  /** Encryption in threads beside it. */
+  threadMs: number;
   /** Framing queries and handing them to the socket: at the client. */
   sendMs: number;
   /** From a query's sending to its answer, minus what the provider computed; overlaps with the base model. */
@@ -71,16 +75,23 @@ const MOST_KEYS_TRIED = 4;
 /** Of keys that are bound to a connection so many are lost with it before the query fails. */
 const MOST_LOSSES = { timed_out: 2, others: 4 };
 
-/** Vectors of one begin() that are on their way. */
-interface SentQuery {
-  readonly query: OpenQuery;
-  readonly answer: Promise<QueryReply>;
+/** The queries of one begin(). */
+interface SentQueries {
+  /** Vectors of each. */
+  readonly sizes: readonly number[];
+  /** undefined: another thread is making it. */
+  readonly queries: (OpenQuery | undefined)[];
+  readonly answers: Promise<QueryReply>[];
+  /** Answered, or given up: what is still being made is not sent. */
+  isOver: boolean;
 }
 
 /** Queries of one group that have been sent. */
 interface PendingQuery {
   readonly group: number;
   readonly tokens: number;
+  /** Resolves when all of them have been handed to the transport or wait for a key; undefined: they have been. */
+  readonly asked: Promise<void> | undefined;
   /** y, (tokens, rows) row-major, once the answers are there; wiped by whoever needs it last. */
   rows(): Promise<Float32Array>;
 }
@@ -106,7 +117,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly lowRank: LowRankSource = this;
   readonly changes: BaseChanges;
   readonly line: LineEstimate;
-  readonly timings: PrivacyTimings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
+  readonly #timings = { cryptoMs: 0, sendMs: 0, wireMs: 0, providerMs: 0 };
   readonly #groups: readonly Group[];
   readonly #transport: QueryTransport;
   readonly #limits: Limits;
@@ -116,6 +127,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #waiting: (() => void)[] = [];
   readonly #masks: MaskSource;
   readonly #stock: MaskStock;
+  readonly #threads: EncryptionThreads;
   readonly #keys: KeyRing;
   /** While queries are held back to travel together: what can wait until they have left. */
   #later: (() => void)[] | undefined;
@@ -123,9 +135,16 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   /**
    * @param limits the transport's, read anew for each query: they may change
    * @param vectorsPerKey as the provider says
+   * @param encryption threads that may encrypt parts of prompts
    * @throws TacetError bad_bundle if the kernels cannot hold it
    */
-  constructor(bundle: Bundle, transport: QueryTransport, limits: Limits, vectorsPerKey?: number) {
+  constructor(
+    bundle: Bundle,
+    transport: QueryTransport,
+    limits: Limits,
+    vectorsPerKey?: number,
+    encryption?: EncryptionPlatform,
+  ) {
     this.#transport = transport;
     this.#limits = limits;
     const { manifest } = bundle;
@@ -134,7 +153,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const kernels = Kernels.load();
     this.#effects = new PairEffects(kernels);
     const pool = new BufferPool(kernels);
-    const elements = new PublicElements(kernels, pool, bundleIdBytes(manifest));
+    const bundleId = bundleIdBytes(manifest);
+    const elements = new PublicElements(kernels, pool, bundleId);
     this.#masks = new MaskSource(kernels, pool, parameters, elements.mask(), systemRandom);
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
@@ -152,6 +172,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const layers = this.#groups.map(({ layer }) => layer);
     this.line = new LineEstimate(transport.welcomeMs ?? 0, layers[0]?.queryBytes ?? 0);
     this.#stock = new MaskStock(this.#masks, layers.length);
+    const inFeatures = manifest.groups.map((group) => group.inFeatures);
+    this.#threads = new EncryptionThreads(encryption, { bundleId, parameters, inFeatures });
     this.#keys = new KeyRing(
       layers,
       transport,
@@ -170,7 +192,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   begin(group: number, x: Float32Array, tokens: number): PendingDelta {
     const query = this.#send({ group, x }, tokens);
-    return { wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)) };
+    return {
+      asked: query.asked,
+      wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
+    };
   }
 
   beginIds(group: number, ids: readonly number[]): PendingDelta {
@@ -185,7 +210,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   /** The rows of all experts come back for each vector: which of them are used nobody sees. */
   beginRouted(group: number, x: Float32Array, rows: number, routes: RoutesTaken): PendingDelta {
     const query = this.#send({ group, x }, rows);
-    return { wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)) };
+    return {
+      asked: query.asked,
+      wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)),
+    };
   }
 
   beginPair(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingDelta, PendingDelta] {
@@ -197,8 +225,11 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       if (--open === 0) for (const query of [one, two]) wipe(query);
     };
     return [
-      { wait: (targets) => this.#finish(one, targets).finally(closed) },
-      { wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed) },
+      { asked: one.asked, wait: (targets) => this.#finish(one, targets).finally(closed) },
+      {
+        asked: two.asked,
+        wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed),
+      },
     ];
   }
 
@@ -208,7 +239,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped, (x, tokens) =>
       this.#send({ group, x }, tokens).rows(),
     );
-    return { group, tokens: ids.length, rows: () => rows };
+    return { group, tokens: ids.length, asked: undefined, rows: () => rows };
   }
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
@@ -241,32 +272,95 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
-    const sent: SentQuery[] = [];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
+    const sizes = this.#sizesOf(layer, tokens);
+    const sent: SentQueries = { sizes, queries: [], answers: [], isOver: false };
+    const partOf = cutRows(x, sizes, spec.inFeatures);
+    const foreign = tokens < LEAST_VECTORS ? [] : this.#threads.share(group, x, sizes);
+    const asked = foreign.flatMap((made, i) =>
+      made ? [this.#sendMade(group, made, partOf(i), i, sent)] : [],
+    );
     try {
-      for (let first = 0; first < tokens; ) {
-        const vectors = Math.min(this.#vectorsOf(layer, tokens), tokens - first);
-        const part = x.subarray(first * spec.inFeatures, (first + vectors) * spec.inFeatures);
+      for (const [i, vectors] of sizes.entries()) {
+        if (foreign[i]) continue;
         const memory = vectors === 1 ? free.pop() : undefined;
-        const query = layer.makeQuery(this.#stock.take(vectors), part, memory);
+        const query = layer.makeQuery(this.#stock.take(vectors), partOf(i), memory);
+        sent.queries[i] = query;
         const ready = performance.now();
         const answer = this.#ask(group, query);
         sending += performance.now() - ready;
         answer.catch(() => {}); // wait() reports it
-        sent.push({ query, answer });
-        first += vectors;
+        sent.answers[i] = answer;
       }
       // For the next group, or the first one of the next pass: while this query is on its way.
       this.#whileAway(() => this.#stock.ensure());
     } catch (error) {
-      for (const { query } of sent) layer.discard(query);
+      this.#close(layer, sent);
       throw error;
     }
-    this.timings.sendMs += sending;
-    this.timings.cryptoMs += performance.now() - start - sending;
+    this.#timings.sendMs += sending;
+    this.#timings.cryptoMs += performance.now() - start - sending;
     let rows: Promise<Float32Array> | undefined;
-    return { group, tokens, rows: () => (rows ??= this.#recover(group, tokens, sent)) };
+    return {
+      group,
+      tokens,
+      asked: asked.length === 0 ? undefined : Promise.all(asked).then(() => {}),
+      rows: () => (rows ??= this.#recover(group, tokens, sent)),
+    };
+  }
+
+  /**
+   * Sends query `index` when another thread has made it, or makes it here if that one could not.
+   *
+   * @returns resolves when it has been asked, or will not be
+   */
+  #sendMade(
+    group: number,
+    foreign: Promise<ForeignQuery | undefined>,
+    x: Float32Array,
+    index: number,
+    sent: SentQueries,
+  ): Promise<void> {
+    // In an object: to wait for that it is asked is not to wait for the answer.
+    const asking = foreign.then((made) => ({ answer: this.#askMade(group, made, x, index, sent) }));
+    const answer = asking.then((asked) => asked.answer);
+    answer.catch(() => {}); // wait() reports it
+    sent.answers[index] = answer;
+    return asking.then(
+      () => {},
+      () => {},
+    );
+  }
+
+  #askMade(
+    group: number,
+    made: ForeignQuery | undefined,
+    x: Float32Array,
+    index: number,
+    sent: SentQueries,
+  ): Promise<QueryReply> {
+    const { layer } = this.#groups[group];
+    const start = performance.now();
+    let query: OpenQuery;
+    try {
+      if (sent.isOver) throw new TacetError("aborted", "the query is not wanted any more");
+      query = made ? layer.takeIn(made) : layer.makeQuery(this.#stock.take(sent.sizes[index]), x);
+    } finally {
+      if (made) this.#threads.giveBack(made);
+    }
+    sent.queries[index] = query;
+    const ready = performance.now();
+    this.#timings.cryptoMs += ready - start;
+    const answer = this.#ask(group, query);
+    this.#timings.sendMs += performance.now() - ready;
+    return answer;
+  }
+
+  /** Wipes queries that are answered, or whose answers are not wanted. */
+  #close(layer: ClientLayer, sent: SentQueries): void {
+    sent.isOver = true;
+    for (const query of sent.queries) if (query) layer.discard(query);
   }
 
   /** The most vectors that asking for a pair's effects takes of one group's budget. */
@@ -317,8 +411,18 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return this.#keys.restore();
   }
 
+  get timings(): Readonly<PrivacyTimings> {
+    return { ...this.#timings, threadMs: this.#threads.ms };
+  }
+
+  /** Where queries of prompts are encrypted. */
+  get encryption(): EncryptionStatus {
+    return this.#threads.status;
+  }
+
   /** Forgets all key material; the adapter cannot be used any more. */
   dispose(): void {
+    this.#threads.dispose();
     this.#keys.dispose();
     this.#stock.dispose();
     this.#masks.wipe();
@@ -366,8 +470,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       answer = await pending;
       const now = performance.now();
       this.line.answered(query.vectors, now - start, answer.providerMs, now);
-      this.timings.providerMs += answer.providerMs;
-      this.timings.wireMs += Math.max(0, now - start - answer.providerMs);
+      this.#timings.providerMs += answer.providerMs;
+      this.#timings.wireMs += Math.max(0, now - start - answer.providerMs);
       return answer;
     } finally {
       if (answer === undefined) this.line.failed();
@@ -378,32 +482,33 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** y of all vectors: u = B·x̂ + H·s − answer, scaled. */
-  async #recover(group: number, tokens: number, sent: readonly SentQuery[]): Promise<Float32Array> {
+  async #recover(group: number, tokens: number, sent: SentQueries): Promise<Float32Array> {
     const { layer, free } = this.#groups[group];
+    const { sizes, queries } = sent;
     try {
-      const answers =
-        sent.length === 1 ? [await sent[0].answer] : await Promise.all(sent.map(({ answer }) => answer));
+      const answers = sizes.length === 1 ? [await sent.answers[0]] : await Promise.all(sent.answers);
       const start = performance.now();
       const rows = layer.rows;
       const y = new Float32Array(tokens * rows);
       let first = 0;
-      for (const [i, { query }] of sent.entries()) {
-        if (answers[i].words.length !== query.vectors * layer.replyBytes) {
+      for (const [i, vectors] of sizes.entries()) {
+        if (answers[i].words.length !== vectors * layer.replyBytes) {
           throw new TacetError(
             "bad_frame",
             "the provider's answer has another length than the query asks for",
           );
         }
-        const part = sent.length === 1 ? y : y.subarray(first * rows, (first + query.vectors) * rows);
+        const part = sizes.length === 1 ? y : y.subarray(first * rows, (first + vectors) * rows);
+        const query = queries[i]!;
         layer.recoverResult(query, answers[i].words, part);
-        if (query.vectors === 1) free.push(query.bytes);
-        first += query.vectors;
+        if (vectors === 1) free.push(query.bytes);
+        first += vectors;
       }
-      this.timings.cryptoMs += performance.now() - start;
+      this.#timings.cryptoMs += performance.now() - start;
       if (group === this.#groups.length - 1) this.#stock.rest();
       return y;
     } finally {
-      for (const { query } of sent) layer.discard(query);
+      this.#close(layer, sent);
     }
   }
 
@@ -419,7 +524,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const start = performance.now();
     const out = targets ?? spec.modules.map(({ outFeatures }) => new Float32Array(tokens * outFeatures));
     const deltas = applyBasis(spec.modules, bases, y, tokens, layer.rows, out, addition);
-    this.timings.cryptoMs += performance.now() - start;
+    this.#timings.cryptoMs += performance.now() - start;
     return deltas;
   }
 
@@ -429,17 +534,34 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const y = await rows();
     const start = performance.now();
     const out = applyRouted(spec.modules, bases, y, layer.rows, routes);
-    this.timings.cryptoMs += performance.now() - start;
+    this.#timings.cryptoMs += performance.now() - start;
     return [out];
   }
 
-  /** Vectors of one query, so that all queries of a pass are within the provider's limits. */
-  #vectorsOf(layer: ClientLayer, tokens: number): number {
+  /** Vectors of each query, so that all queries of a pass are within the provider's limits. */
+  #sizesOf(layer: ClientLayer, tokens: number): number[] {
+    if (tokens === 1) return [1];
     const { maxMessageBytes, maxVectors, maxInFlight } = this.#limits;
     const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
-    const wanted = Math.max(QUERY_VECTORS, Math.ceil(tokens / maxInFlight));
-    return Math.max(1, Math.min(wanted, maxVectors, fitting, this.#keys.vectorsPerKey));
+    // A query for each thread, if it is worth the way there.
+    const makers = Math.min(this.#threads.status.threads + 1, Math.floor(tokens / LEAST_VECTORS));
+    const share = Math.ceil(tokens / Math.max(1, makers));
+    const wanted = Math.max(Math.min(QUERY_VECTORS, share), Math.ceil(tokens / maxInFlight));
+    const most = Math.max(1, Math.min(wanted, maxVectors, fitting, this.#keys.vectorsPerKey));
+    const count = Math.ceil(tokens / most);
+    const even = Math.ceil(tokens / count);
+    const sizes: number[] = [];
+    for (let first = 0; first < tokens; first += even) sizes.push(Math.min(even, tokens - first));
+    return sizes;
   }
+}
+
+/** Rows of x: those of each query. */
+function cutRows(x: Float32Array, sizes: readonly number[], width: number): (index: number) => Float32Array {
+  if (sizes.length === 1) return () => x;
+  const starts = [0];
+  for (const size of sizes) starts.push(starts[starts.length - 1] + size * width);
+  return (index) => x.subarray(starts[index], starts[index + 1]);
 }
 
 const isRefusedKey = (error: unknown): error is TacetError =>

@@ -4,6 +4,7 @@
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type {
+  EncryptionPlatform,
   FileCache,
   FileCheckOptions,
   FileTree,
@@ -14,6 +15,7 @@ export type {
   Platform,
   SessionOptions,
   TensorRuntime,
+  Thread,
 } from "../base/platform.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { BundleManifest } from "../bundle/manifest.ts";
@@ -21,12 +23,14 @@ export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
 export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
 export type { KeyCache } from "../client/key-cache.ts";
+export type { EncryptionStatus } from "../client/encryption/encryption-threads.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeySource } from "../client/keys.ts";
 export type { LineEstimate } from "../client/line-estimate.ts";
 export {
   type AdapterOptions,
   type BaseModelOptions,
   type ConnectOptions as PrivateModelOptions,
+  type LocalModel,
   openPrivateModel,
   openPrivateModels,
   type PrivateModel,

@@ -10,6 +10,7 @@ export {
   type ClientKey,
   ClientLayer,
   type ClientLayerInput,
+  type ForeignQuery,
   type OpenQuery,
 } from "../pll/client-layer.ts";
 export { type KeyIdentity, keySeed } from "../pll/key-secrets.ts";

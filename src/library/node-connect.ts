@@ -1,5 +1,6 @@
 /** `connect` for programs in Node. */
 import type { OptionTypes } from "../base/check-options.ts";
+import { checkDevice, type Device } from "../base/device.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import {
@@ -34,6 +35,11 @@ export interface NodeConnectOptions
    * Default: it drafts alone.
    */
   readonly draftAdapter?: string | { readonly hub: string } | FileTree | undefined;
+  /**
+   * Where the base model runs: "cpu" (default), "webgpu", "cuda", "coreml" or "dml". What this build of ONNX Runtime or
+   * this machine does not have, and a model whose operators the device does not have, are errors.
+   */
+  readonly device?: Device | undefined;
   /** Bytes that are there and bytes in all, of what is downloaded from the hub. */
   readonly onDownloadProgress?: ((done: number, total: number) => void) | undefined;
   /** Where bundles are kept. Default: $XDG_CACHE_HOME/tacet/bundles; false: nowhere, and keys neither. */
@@ -48,6 +54,7 @@ export interface NodeConnectOptions
 const OPTIONS: OptionTypes<NodeConnectOptions> = {
   ...CONNECT_OPTIONS,
   draftAdapter: "any",
+  device: "string",
   cache: "any",
   keyCache: "any",
   onDownloadProgress: "function",
@@ -68,10 +75,10 @@ const OPTIONS: OptionTypes<NodeConnectOptions> = {
  */
 export async function connect(options: NodeConnectOptions): Promise<TextClient> {
   checkConnectOptions(options, OPTIONS, { of: "connect", required: { base: '"./model"' } });
-  const { base, draftAdapter, cache = nodeBundleCache(), onDownloadProgress: _, ...others } = options;
+  const { base, draftAdapter, device, cache = nodeBundleCache(), onDownloadProgress: _, ...others } = options;
   const { keyCache = cache === false ? false : nodeKeyCache(), ...rest } = others;
   return new TextClient(
-    await openPrivateModel(nodePlatform(), {
+    await openPrivateModel(nodePlatform({ device: device && checkDevice(device) }), {
       ...rest,
       base: await folderOf(base, "base", options),
       draftAdapter:

@@ -1,5 +1,6 @@
 /** `connect` for pages and workers. */
 import type { OptionTypes } from "../base/check-options.ts";
+import { checkDevice, type Device } from "../base/device.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import {
@@ -15,10 +16,15 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 export interface WebConnectOptions
   extends Omit<ConnectOptions, "base" | "cache" | "keyCache" | "draftAdapter"> {
   /**
-   * onnxruntime-web as the page imports it, `onnxruntime-web/wasm`, with `ort.env.wasm.wasmPaths` set: only the page
+   * onnxruntime-web as the page imports it, `onnxruntime-web/wasm` or for WebGPU `onnxruntime-web/webgpu`, with `ort.env.wasm.wasmPaths` set: only the page
    * knows where its bundler has put the WebAssembly file.
    */
   readonly ort: Parameters<typeof webPlatform>[0];
+  /**
+   * Where the base model runs: "cpu" (default) or "webgpu". A browser without it, and a model whose operators it does not
+   * have, are errors.
+   */
+  readonly device?: Device | undefined;
   /** The base model: a folder behind a web server, by its URL and files, or what it was opened as. */
   readonly base: WebFolder | FileTree | Checkpoint;
   /** A public adapter that the base model drafts with, in the PEFT format. Default: it drafts alone. */
@@ -37,6 +43,7 @@ export interface WebConnectOptions
 const OPTIONS: OptionTypes<WebConnectOptions> = {
   ...CONNECT_OPTIONS,
   ort: "any",
+  device: "string",
   draftAdapter: "any",
   cache: "any",
   keyCache: "any",
@@ -56,10 +63,18 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
     of: "connect",
     required: { ort: "ort", base: '{ url: "/model/", files, version: "1" }' },
   });
-  const { ort, base, draftAdapter, cache = webBundleCache(), onDownloadProgress, ...others } = options;
+  const {
+    ort,
+    device,
+    base,
+    draftAdapter,
+    cache = webBundleCache(),
+    onDownloadProgress,
+    ...others
+  } = options;
   const { keyCache = cache === false ? false : webKeyCache(), ...rest } = others;
   return new TextClient(
-    await openPrivateModel(webPlatform(ort), {
+    await openPrivateModel(webPlatform(ort, { device: device && checkDevice(device) }), {
       ...rest,
       base: await folderOf(base, "base", onDownloadProgress),
       draftAdapter: draftAdapter && (await folderOf(draftAdapter, "draftAdapter")),

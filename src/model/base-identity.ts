@@ -4,11 +4,8 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint, fingerprintVectors } from "../weights/fingerprint.ts";
 import type { StoredTensor } from "../weights/safetensors.ts";
 import { describeDecoder } from "./architectures/registry.ts";
-import { UNCUT, writeSegments } from "./causal-lm.ts";
-import { SegmentBuilder } from "./graph/segment-builder.ts";
 import { linearPlaces } from "./graph/write-decoder.ts";
-import { weightDemand } from "./weights/weight-demand.ts";
-import { originalWeights } from "./weights/weight-source.ts";
+import { passDemand } from "./pass-demand.ts";
 
 export interface BaseIdentity {
   /** SHA-256 of what it is known by. */
@@ -44,9 +41,7 @@ export async function vectorsFingerprint(checkpoint: Checkpoint): Promise<Uint8A
     outFeatures,
   }));
   // What a pass uses, not what the file has: copies leave out, or add, what no pass reads.
-  const { tensors } = weightDemand(originalWeights(checkpoint), "original", (source) =>
-    writeSegments(new SegmentBuilder(source, UNCUT), decoder, 1),
-  );
+  const { tensors } = passDemand(checkpoint, "original");
   const vectors = tensors.filter(({ info }) => info.shape.length === 1);
   const named = new Map(vectors.map((vector): [string, StoredTensor] => [vector.info.name, vector]));
   return await fingerprintVectors({ layers, hiddenSize, heads, vocabSize, places }, named);

@@ -8,14 +8,13 @@ import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { LoraAdapter } from "../weights/lora-adapter.ts";
 import { type BaseChanges, isUnchanged, NO_CHANGES, valuesOf } from "../weights/base-changes.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
-import { fitAdapter } from "./adapter/fit-adapter.ts";
+import { type FittedAdapter, fitAdapter } from "./adapter/fit-adapter.ts";
 import { ChangesInUse } from "./graph/changes-in-use.ts";
-import { LocalLora } from "./adapter/local-lora.ts";
 import { describeDecoder } from "./architectures/registry.ts";
 import type { DeltaSource } from "./delta-source.ts";
 import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
-import type { LoraModules } from "./graph/graph-lora.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
+import { adaptedPlaces, loraTensors } from "./graph/lora-inputs.ts";
 import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
 import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
 import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
@@ -24,6 +23,7 @@ import { KvCache } from "./kv-cache.ts";
 import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
+import { refuseMissingOperators } from "./missing-operators.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
@@ -31,10 +31,12 @@ import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weig
 import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
-/** Who adds to a base model's linear layers. */
+/** Who adds to a base model's linear layers: somebody who is asked, an adapter that is here, or nobody. */
 export interface DeltaUse {
   /** The model is cut into segments at its groups. */
   readonly deltas?: DeltaSource | undefined;
+  /** Applied inside the graph, without a cut. */
+  readonly adapter?: LoraAdapter | undefined;
   /**
    * Ask adapted layers that follow each other together (default): one round trip instead of two for each token. It
    * costs a few queries once for each source, at the first decode step (run/look-ahead.ts).
@@ -42,8 +44,8 @@ export interface DeltaUse {
   readonly lookAhead?: boolean | undefined;
   /** Decode steps before those queries are asked: short answers then do without. Default: 0. */
   readonly lookAheadAfter?: number | undefined;
-  /** Who adds to the base model where it drafts ({@link CausalLm.draft}): something public. Default: nobody. */
-  readonly draftDeltas?: DeltaSource | undefined;
+  /** What the base model drafts with ({@link CausalLm.draft}): something public, of LoRA matrices alone. Default: nothing. */
+  readonly draftAdapter?: LoraAdapter | undefined;
 }
 
 /** How a base model is held in memory. */
@@ -72,10 +74,7 @@ export interface BaseOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface LoadOptions extends BaseOptions, DeltaUse {
-  /** A LoRA that is applied inside the graph, without a cut; the alternative to `deltas` for an adapter that is here. */
-  readonly adapter?: LoraAdapter | undefined;
-}
+export interface LoadOptions extends BaseOptions, DeltaUse {}
 
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
@@ -90,11 +89,12 @@ const BASE: OptionTypes<BaseOptions> = {
 };
 const USE: OptionTypes<DeltaUse> = {
   deltas: "object",
+  adapter: "object",
   lookAhead: "boolean",
   lookAheadAfter: "number",
-  draftDeltas: "object",
+  draftAdapter: "object",
 };
-const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE, adapter: "object" };
+const LOAD: OptionTypes<LoadOptions> = { ...BASE, ...USE };
 
 export interface ForwardOptions {
   readonly signal?: AbortSignal;
@@ -116,7 +116,7 @@ const NOT_INVOKED =
 export const UNCUT: SegmentPlan = {
   groupAt: new Map(),
   pairable: new Set(),
-  loras: new Map(),
+  loras: new Set(),
   changes: new ChangesInUse(NO_CHANGES),
 };
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
@@ -166,7 +166,7 @@ export class CausalLm {
   readonly invocationTokens: readonly number[] | undefined;
   readonly #cacheShape: Omit<CacheShape, "maxTokens">;
   readonly #runner: SegmentRunner;
-  /** On the same sessions, for what the base model reads alone; absent where nothing adds to it, or inside the graph. */
+  /** On the same sessions, for what the base model reads alone; present where an adapter is activated. */
   readonly #baseRunner: SegmentRunner | undefined;
   /** On the same sessions, for drafts; absent where there are none. */
   readonly #draftRunner: SegmentRunner | undefined;
@@ -186,18 +186,19 @@ export class CausalLm {
       SegmentRunner | undefined,
       SegmentRunner | undefined,
     ],
-    { deltas, isAdapted }: { deltas: DeltaSource | undefined; isAdapted: boolean },
+    { use, adapter }: FittedUse,
     onWarning: ((message: string) => void) | undefined,
   ) {
     this.config = config;
     this.inputGroups = places.map(({ modules }) => modules);
     this.contextLength = contextLength;
-    this.deltas = deltas;
-    this.invocationTokens = deltas?.invocationTokens;
+    this.deltas = use.deltas;
+    this.invocationTokens = (use.deltas ?? adapter)?.invocationTokens;
     this.#cacheShape = cacheShape;
     this.#runner = runner;
     this.#baseRunner = baseRunner;
     this.#draftRunner = draftRunner;
+    const isAdapted = use.deltas !== undefined || adapter !== undefined;
     this.#adaptedFrom = isAdapted && this.invocationTokens === undefined ? 0 : Number.POSITIVE_INFINITY;
     this.#onWarning = onWarning;
   }
@@ -212,25 +213,17 @@ export class CausalLm {
     options: LoadOptions = {},
   ): Promise<CausalLm> {
     checkOptions(options, LOAD, { of: "CausalLm.load", known: { onLoadProgress: "onProgress" } });
-    const { adapter, deltas } = options;
-    if (adapter && deltas)
-      throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
-    const fitted = adapter && (await fitAdapter(adapter, checkpoint));
-    // A graph knows no place to act from: such an adapter is asked as one outside it.
-    const isActivated = fitted?.invocationTokens !== undefined;
-    const use = isActivated ? { ...options, deltas: new LocalLora(fitted) } : options;
-    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, {
-      loras: isActivated ? new Map() : (fitted?.modules ?? new Map()),
-      changes: fitted?.changes ?? deltas?.changes ?? NO_CHANGES,
-    });
+    const use = await fitUse(options, checkpoint);
+    const [model] = await CausalLm.#load(checkpoint, runtime, [use], options, use.changes);
     return model;
   }
 
   /**
    * One base model in memory for several that add to it: a model for each use, in their order, on the same sessions and
    * weights. It is cut wherever one of them adds, so each has the cuts of all, and results as if it were alone. The
-   * memory is free when the last of them is disposed. A source that changes the base model itself (DeltaSource.changes)
-   * shares it with nobody: it is there once more for each of them.
+   * memory is free when the last of them is disposed. Adapters that are here share its one graph, and their matrices go
+   * in with each run. What changes the base model itself (DeltaSource.changes; of an adapter its DoRA, biases, saved
+   * modules and rows) shares it with nobody: it is there once more for each of them.
    *
    * @throws as {@link load}; RangeError without a use
    */
@@ -243,30 +236,30 @@ export class CausalLm {
     checkOptions(options, BASE, { of: "CausalLm.loadShared", known: { onLoadProgress: "onProgress" } });
     for (const use of uses) checkOptions(use, USE, { of: "a use of CausalLm.loadShared" });
     if (uses.length === 0) throw new RangeError("a shared model needs a use");
-    const changesOf = ({ deltas }: DeltaUse) => deltas?.changes ?? NO_CHANGES;
-    const sharing = uses.filter((use) => isUnchanged(changesOf(use)));
-    const models = new Map<DeltaUse, CausalLm>();
-    const load = async (those: readonly DeltaUse[], changes: BaseChanges): Promise<void> => {
-      const plan = { loras: new Map(), changes };
-      const loaded = await CausalLm.#load(checkpoint, runtime, those, options, plan);
+    const fitted: FittedUse[] = [];
+    for (const use of uses) fitted.push(await fitUse(use, checkpoint));
+    const sharing = fitted.filter(({ changes }) => isUnchanged(changes));
+    const models = new Map<FittedUse, CausalLm>();
+    const load = async (those: readonly FittedUse[], changes: BaseChanges): Promise<void> => {
+      const loaded = await CausalLm.#load(checkpoint, runtime, those, options, changes);
       for (const [i, use] of those.entries()) models.set(use, loaded[i]);
     };
     try {
       if (sharing.length > 0) await load(sharing, NO_CHANGES);
-      for (const use of uses) if (!sharing.includes(use)) await load([use], changesOf(use));
+      for (const use of fitted) if (!sharing.includes(use)) await load([use], use.changes);
     } catch (error) {
       await Promise.all([...models.values()].map((model) => model.dispose()));
       throw error;
     }
-    return uses.map((use) => models.get(use)!);
+    return fitted.map((use) => models.get(use)!);
   }
 
   static async #load(
     checkpoint: Checkpoint,
     runtime: TensorRuntime,
-    uses: readonly DeltaUse[],
+    uses: readonly FittedUse[],
     options: BaseOptions,
-    applied: { readonly loras: LoraModules; readonly changes: BaseChanges },
+    applied: BaseChanges,
   ): Promise<CausalLm[]> {
     const decoder = describeDecoder(checkpoint);
     const places = linearPlaces(decoder);
@@ -278,9 +271,9 @@ export class CausalLm {
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
       places,
-      uses.flatMap(({ deltas, draftDeltas }) => [deltas, draftDeltas]),
+      uses.map(({ use }) => use.deltas),
     );
-    const sources = uses.map((use) => new SharedSource(groups, use.deltas));
+    const sources = uses.map(({ use }) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
     const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
       writeSegments(new SegmentBuilder(source, plan), decoder, positions);
@@ -289,14 +282,18 @@ export class CausalLm {
       cache: { ...cacheShape, maxTokens: contextLength },
       writePass: (source) => writePass(source, UNCUT, 1),
     });
-    const looksAhead = uses.some(
-      ({ deltas, lookAhead }) => deltas?.lowRank !== undefined && lookAhead !== false,
-    );
+    const looksAhead = uses.some(({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false);
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
-    const { loras } = applied;
-    const changes = new ChangesInUse(applied.changes);
-    const segments = writePass(source, { groupAt, pairable, loras, changes }, contextLength);
+    const adapters = uses.flatMap(({ adapter, draftAdapter }) => [adapter, draftAdapter]);
+    const loras = adaptedPlaces(
+      places,
+      adapters.flatMap((adapter) => adapter?.modules ?? []),
+    );
+    const changes = new ChangesInUse(applied);
+    const onDevice = (runtime.device ?? "cpu") !== "cpu";
+    const segments = writePass(source, { groupAt, pairable, loras, changes, onDevice }, contextLength);
     changes.refuseUnused();
+    await refuseMissingOperators(segments, runtime);
     const runners = await SegmentRunner.load(
       segments,
       runtime,
@@ -313,25 +310,25 @@ export class CausalLm {
         threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
         onProgress: options.onProgress,
       },
-      uses.map(({ lookAhead = true, lookAheadAfter = 0 }, i) => ({
+      uses.map(({ use: { lookAhead = true, lookAheadAfter = 0 }, adapter }, i) => ({
         deltas: sources[i],
+        loras: loraTensors(loras, adapter?.modules),
         lookAheadAfter,
         canPair: (first, second) =>
           lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
       })),
     );
-    return uses.map(({ deltas, draftDeltas }, i) => {
-      const isAdapted = deltas !== undefined || loras.size > 0;
-      const base = deltas?.invocationTokens && runners[i].withDeltas(new SharedSource(groups, undefined));
-      // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
-      const canGoBack = mostStateBytes(cacheShape) === 0;
-      const drafting =
-        deltas && canGoBack
-          ? runners[i].withDeltas(new SharedSource(groups, draftDeltas), "apart")
-          : undefined;
-      const adaptation = { deltas, isAdapted };
+    const nobody = { deltas: new SharedSource(groups, undefined), loras: loraTensors(loras) };
+    // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
+    const canGoBack = mostStateBytes(cacheShape) === 0;
+    return uses.map((fitted, i) => {
+      const { use, adapter, draftAdapter } = fitted;
+      const source = use.deltas ?? adapter;
+      const base = source?.invocationTokens && runners[i].withAdaptation(nobody);
+      const drafts = draftAdapter ? { ...nobody, loras: loraTensors(loras, draftAdapter.modules) } : nobody;
+      const drafting = source && canGoBack ? runners[i].withAdaptation(drafts, "apart") : undefined;
       const all = [runners[i], base, drafting] as const;
-      return new CausalLm(decoder, places, contextLength, cacheShape, all, adaptation, options.onWarning);
+      return new CausalLm(decoder, places, contextLength, cacheShape, all, fitted, options.onWarning);
     });
   }
 
@@ -388,15 +385,14 @@ export class CausalLm {
   }
 
   /**
-   * Whether it can {@link draft}: something is added to it outside the graph, and what its caches hold of a token can be
-   * taken back.
+   * Whether it can {@link draft}: something is added to it, and what its caches hold of a token can be taken back.
    */
   get canDraft(): boolean {
     return this.#draftRunner !== undefined;
   }
 
   /**
-   * Ids that the base model says instead, alone or with what it drafts with (`draftDeltas`), behind what the cache holds
+   * Ids that the base model says instead, alone or with what it drafts with (`draftAdapter`), behind what the cache holds
    * and some ids more: nobody is asked. It goes on from keys and values that were read with the adapter, so no text is
    * read twice, and it agrees more often than if it had read all by itself. The cache is then as before.
    *
@@ -474,6 +470,33 @@ export class CausalLm {
     if (this.#busy.has(cache)) throw new TypeError("the cache is in use by another forward pass");
     this.#busy.add(cache);
   }
+}
+
+/** A use whose adapters are found to be this base model's. */
+interface FittedUse {
+  readonly use: DeltaUse;
+  readonly adapter: FittedAdapter | undefined;
+  readonly draftAdapter: FittedAdapter | undefined;
+  /** What the base model is written with. */
+  readonly changes: BaseChanges;
+}
+
+/**
+ * @throws TypeError for an adapter beside a DeltaSource; TacetError as fitAdapter, unsupported_adapter for a draft adapter
+ *   that changes more than linear modules
+ */
+async function fitUse(use: DeltaUse, checkpoint: Checkpoint): Promise<FittedUse> {
+  const { deltas } = use;
+  if (use.adapter && deltas)
+    throw new TypeError("an adapter inside the graph and a DeltaSource can't be used together");
+  const adapter = use.adapter && (await fitAdapter(use.adapter, checkpoint));
+  const draftAdapter = use.draftAdapter && (await fitAdapter(use.draftAdapter, checkpoint));
+  // They would be the other adapter's too: it runs on the same graph.
+  if (draftAdapter && !isUnchanged(draftAdapter.changes))
+    throw new TacetError("unsupported_adapter", "the draft adapter changes more than linear modules", {
+      hint: "draft with an adapter that has LoRA matrices alone, or without one",
+    });
+  return { use, adapter, draftAdapter, changes: (adapter ?? deltas)?.changes ?? NO_CHANGES };
 }
 
 /**

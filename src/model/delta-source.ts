@@ -36,6 +36,11 @@ export interface PendingDelta {
    * @param targets memory of these shapes, to be filled and returned; by default new arrays are made
    */
   wait(targets?: readonly Float32Array[]): Promise<readonly Float32Array[]>;
+  /**
+   * Resolves when it has been asked, or could not be. Until then a thread that computes would hold that up; undefined: it
+   * has been.
+   */
+  readonly asked?: Promise<void> | undefined;
   /** Nobody waits for it any more: what has not been asked yet need not be. */
   drop?(): void;
 }

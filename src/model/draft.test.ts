@@ -43,7 +43,7 @@ it("is what the base model says, from an empty cache", async () => {
 
 it("is what another adapter says where there is one to draft with", async () => {
   const [model] = await CausalLm.loadShared(test.checkpoint, nodePlatform().tensors, [
-    { deltas: await lora(), draftDeltas: await lora() },
+    { deltas: await lora(), draftAdapter: test.adapter },
   ]);
   models.push(model);
   const asked = { ids: want.input_ids, most: 8, choose: likeliest };

@@ -1,11 +1,11 @@
-/** Several sources of deltas on one base in memory: each as if it were alone. */
+/** Several sources of deltas and adapters on one base in memory: each as if it were alone. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { temporaryFolder } from "../../test/support/models.ts";
 import { type SeededModel, seededModel } from "../../test/support/seeded-models.ts";
 import type { TensorRuntime } from "../base/platform.ts";
 import { nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
-import { openLoraAdapter } from "../weights/lora-adapter.ts";
+import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
 import { type FittedAdapter, fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
 import { CausalLm, type DeltaUse } from "./causal-lm.ts";
@@ -23,7 +23,7 @@ const ADAPTERS = {
 const folder = temporaryFolder();
 let seeded: SeededModel;
 let checkpoint: Checkpoint;
-const adapters = new Map<string, FittedAdapter>();
+const adapters = new Map<string, FittedAdapter & { readonly whole: LoraAdapter }>();
 
 /** Counts what is loaded and freed. */
 function counting(): { runtime: TensorRuntime; made: () => number; freed: () => number } {
@@ -52,11 +52,10 @@ function counting(): { runtime: TensorRuntime; made: () => number; freed: () => 
 beforeAll(async () => {
   seeded = seededModel(folder.path, "llama");
   checkpoint = await openCheckpoint(nodeFileTree(seeded.base));
-  for (const [name, options] of Object.entries(ADAPTERS))
-    adapters.set(
-      name,
-      await fitAdapter(await openLoraAdapter(nodeFileTree(seeded.adapter(name, options))), checkpoint),
-    );
+  for (const [name, options] of Object.entries(ADAPTERS)) {
+    const whole = await openLoraAdapter(nodeFileTree(seeded.adapter(name, options)));
+    adapters.set(name, { ...(await fitAdapter(whole, checkpoint)), whole });
+  }
 });
 afterAll(() => folder.remove());
 
@@ -64,6 +63,21 @@ const use = (name: string | undefined, more: Omit<DeltaUse, "deltas"> = {}): Del
   const adapter = name === undefined ? undefined : adapters.get(name)!;
   return adapter === undefined ? {} : { deltas: new LocalLora(adapter), ...more };
 };
+
+/** The same adapter inside the graph. */
+const here = (name: string | undefined): DeltaUse =>
+  name === undefined ? {} : { adapter: adapters.get(name)!.whole };
+
+/** What each of `NAMES` gives alone, cut where it is asked for. */
+async function eachAlone(): Promise<Awaited<ReturnType<typeof answer>>[]> {
+  const wanted = [];
+  for (const name of NAMES) {
+    const alone = await CausalLm.load(checkpoint, nodePlatform().tensors, use(name));
+    wanted.push(await answer(alone));
+    await alone.dispose();
+  }
+  return wanted;
+}
 
 /** Logits of a prompt in one pass, and of six tokens more, one by one, each the likeliest. */
 async function answer(model: CausalLm): Promise<{ ids: number[]; logits: Float32Array[] }> {
@@ -95,12 +109,7 @@ const NAMES = [...Object.keys(ADAPTERS), undefined];
 
 describe("CausalLm.loadShared", () => {
   it("gives each what it has alone, one after the other and all at once", async () => {
-    const wanted = [];
-    for (const name of NAMES) {
-      const alone = await CausalLm.load(checkpoint, nodePlatform().tensors, use(name));
-      wanted.push(await answer(alone));
-      await alone.dispose();
-    }
+    const wanted = await eachAlone();
     expect(new Set(wanted.map(({ ids }) => ids.join())).size).toBe(NAMES.length);
     for (const lookAhead of [true, false]) {
       const uses = NAMES.map((name) => use(name, { lookAhead }));
@@ -148,6 +157,36 @@ describe("CausalLm.loadShared", () => {
     expect(coupled(all)).toBe(coupled(single));
     expect(coupled(all)).toBeGreaterThan(0);
     await Promise.all([...models, alone].map((model) => model.dispose()));
+  });
+
+  it("has adapters that are here in one graph with the base, whatever the others adapt", async () => {
+    const wanted = await eachAlone();
+    const { runtime, made, freed } = counting();
+    const models = await CausalLm.loadShared(checkpoint, runtime, NAMES.map(here));
+    expect(made()).toBe(1);
+    expect(models.every((model) => model.isOnBaseOf(models[0]))).toBe(true);
+    const atOnce = await Promise.all([...models, ...models].map(answer));
+    for (const [i, got] of atOnce.entries()) expectAlike(got, wanted[i % NAMES.length]);
+    await Promise.all(models.map((model) => model.dispose()));
+    expect(freed()).toBe(1);
+  });
+
+  it("has them beside sources that are asked, with the cuts of these, and beside what is drafted with", async () => {
+    const wanted = await eachAlone();
+    for (const lookAhead of [true, false]) {
+      const draftAdapter = adapters.get("first")!.whole;
+      const asked = ["all", "some"].map((name) => use(name, { lookAhead, draftAdapter }));
+      const uses = [...asked, ...NAMES.map(here)];
+      const models = await CausalLm.loadShared(checkpoint, nodePlatform().tensors, uses);
+      const names = ["all", "some", ...NAMES];
+      const atOnce = await Promise.all(models.map(answer));
+      for (const [i, got] of atOnce.entries()) expectAlike(got, wanted[NAMES.indexOf(names[i])]);
+      const [all] = models;
+      const choose = (logits: Float32Array) => logits.indexOf(Math.max(...logits));
+      const drafted = await all.draft(all.newCache(), { ids: PROMPT, most: 6, choose });
+      expect(drafted).toEqual(wanted[NAMES.indexOf("first")].ids);
+      await Promise.all(models.map((model) => model.dispose()));
+    }
   });
 
   it("refuses a source of another model, and no source at all", async () => {

@@ -3,6 +3,8 @@
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { lexicon, lexiconEntries } from "../../test/support/models.ts";
@@ -92,6 +94,9 @@ const chat = (word: string, more: object = {}) => ({
 
 /** An answer of some ninety tokens; without the seed it may have ended before anyone looks. */
 const LONG_TEXT = { temperature: 2, seed: 8, max_tokens: 1000 };
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 /** The bodies of a stream's events. */
 function eventsOf(text: string): string[] {
@@ -521,6 +526,20 @@ describe("several at once", () => {
     expect(answers.running).toBe(0);
   });
 
+  it("a stream is broken off by its request's signal, also when only the stream is still held", async () => {
+    const endpoint = new Endpoint({ models: [served] });
+    const gone = new AbortController();
+    const stream = await endpoint.handle(
+      request("/v1/chat/completions", chat("battery", { stream: true, ...LONG_TEXT }), {
+        signal: gone.signal,
+      }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    collectGarbage();
+    gone.abort();
+    expect(eventsOf(await stream.text()).at(-1)).toMatch(/^{"error":/);
+  });
+
   it("stops: what is begun may end, and what comes is refused", async () => {
     const endpoint = new Endpoint({ models: [served] });
     const begun = await endpoint.handle(
@@ -786,5 +805,19 @@ describe("health, context length and log", () => {
     await reader.cancel();
     await vi.waitFor(() => expect(entries).toHaveLength(1));
     expect(entries[0]).toMatchObject({ status: 200, stream: true, error: "broken_off" });
+  });
+
+  it("one whose client goes away, streamed or not, is told from one that failed", async () => {
+    const entries: RequestEntry[] = [];
+    const endpoint = new Endpoint({ models: [served], onRequest: (entry) => void entries.push(entry) });
+    for (const stream of [true, false]) {
+      const gone = new AbortController();
+      const body = chat("battery", { ...LONG_TEXT, stream });
+      const handled = endpoint.handle(request("/v1/chat/completions", body, { signal: gone.signal }));
+      if (stream) await handled;
+      gone.abort();
+      await (await handled).text();
+    }
+    expect(entries.map(({ error }) => error)).toEqual(["broken_off", "broken_off"]);
   });
 });

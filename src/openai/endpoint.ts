@@ -65,8 +65,11 @@ export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #maxBodyBytes: number;
   readonly #created = now();
-  /** One for each request that is being answered. */
-  readonly #open = new Set<AbortController>();
+  /**
+   * One for each request that is being answered. The request is kept with it: its signal follows the one that it was made
+   * with only as long as the request itself is not garbage (Node's Request holds on to it weakly).
+   */
+  readonly #open = new Map<AbortController, Request>();
   #stopping = false;
   #allAnswered = (): void => {};
 
@@ -110,7 +113,7 @@ export class Endpoint {
         };
       });
     }
-    for (const controller of this.#open) controller.abort();
+    for (const controller of this.#open.keys()) controller.abort();
   }
 
   async #answer(request: Request, open: OpenRequest): Promise<Response> {
@@ -194,7 +197,7 @@ export class Endpoint {
       model: served.id,
       fingerprint: served.fingerprint,
     };
-    const controller = this.#begin(request);
+    const controller = this.#begin(request, open);
     const parts = counting(partsOf(served, asked, owner, controller.signal), open, () =>
       this.#end(controller),
     );
@@ -213,11 +216,16 @@ export class Endpoint {
   }
 
   /** Aborted when the client goes away, or the endpoint is stopped. */
-  #begin({ signal }: Request): AbortController {
+  #begin(request: Request, open: OpenRequest): AbortController {
     const controller = new AbortController();
-    this.#open.add(controller);
-    signal.addEventListener("abort", () => controller.abort(), { once: true });
-    if (signal.aborted) controller.abort();
+    this.#open.set(controller, request);
+    const { signal } = request;
+    const leave = (): void => {
+      open.fail("broken_off");
+      controller.abort();
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
     return controller;
   }
 

@@ -1,9 +1,11 @@
 /** Tacet in Node: files, ONNX Runtime, WebSockets. @module */
+import type { Device } from "../base/device.ts";
 import type { Platform } from "../base/platform.ts";
 import { nodeFileCache } from "./node/files/file-cache.ts";
 import { nodeSha256 } from "./node/sha256.ts";
 import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
+import { nodeEncryption } from "./node/threads.ts";
 
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
@@ -22,9 +24,16 @@ export type { TlsFiles } from "./node/sockets/certificate.ts";
 export { type ServeOptions, type SocketServer, serveSockets } from "./node/sockets/server.ts";
 export { WorkerPool, type WorkerStart } from "./node/worker-pool.ts";
 
-export function nodePlatform(): Platform {
+/** What a platform is made with. */
+export interface NodePlatformOptions {
+  /** Where models run. Default: "cpu". */
+  readonly device?: Device | undefined;
+}
+
+export function nodePlatform({ device }: NodePlatformOptions = {}): Platform {
   return {
-    tensors: nodeTensorRuntime(),
+    tensors: nodeTensorRuntime(device),
+    encryption: nodeEncryption(),
     sha256: nodeSha256,
     connect: connectSocket,
     weightCache: nodeFileCache(),

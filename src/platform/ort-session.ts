@@ -14,11 +14,13 @@ const VIEWS = new WeakMap<Tensor, OrtTensor>();
 export class OrtSession implements TensorSession {
   readonly #ort: OrtTensors;
   readonly #session: InferenceSession;
+  readonly #onRelease: () => void;
   #released: Promise<void> | undefined;
 
-  constructor(ort: OrtTensors, session: InferenceSession) {
+  constructor(ort: OrtTensors, session: InferenceSession, onRelease: () => void = () => {}) {
     this.#ort = ort;
     this.#session = session;
+    this.#onRelease = onRelease;
   }
 
   /**
@@ -29,7 +31,12 @@ export class OrtSession implements TensorSession {
     const feeds: Record<string, OrtTensor> = {};
     for (const name in inputs) feeds[name] = this.#view(inputs[name]);
     try {
-      return (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
+      const results = (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
+      for (const name in results) {
+        const tensor = results[name] as unknown as OrtTensor;
+        if (tensor.location === "gpu-buffer") results[name] = onDevice(tensor);
+      }
+      return results;
     } catch (error) {
       // Its messages name nodes, shapes and types; they hold no tensor data.
       throw new TacetError("internal", `ONNX Runtime could not run a segment: ${firstLine(error)}`);
@@ -37,7 +44,7 @@ export class OrtSession implements TensorSession {
   }
 
   dispose(): Promise<void> {
-    return (this.#released ??= this.#session.release());
+    return (this.#released ??= this.#session.release().then(this.#onRelease));
   }
 
   #view(tensor: Tensor): OrtTensor {
@@ -49,6 +56,54 @@ export class OrtSession implements TensorSession {
       VIEWS.set(tensor, view);
     }
     return view;
+  }
+}
+
+/** What is known of a tensor on the device without its entries. */
+function onDevice(tensor: OrtTensor): Tensor {
+  const view: Tensor = {
+    type: tensor.type as Tensor["type"],
+    dims: tensor.dims,
+    get data(): never {
+      throw new TypeError("the tensor lies on the device");
+    },
+    free() {
+      VIEWS.delete(view);
+      tensor.dispose();
+    },
+  };
+  VIEWS.set(view, tensor);
+  return view;
+}
+
+/** Where outputs go, for a session's options: those that are kept stay on the device. */
+export function outputLocations(
+  keep: readonly string[] = [],
+): Pick<InferenceSession.SessionOptions, "preferredOutputLocation"> {
+  if (keep.length === 0) return {};
+  return { preferredOutputLocation: Object.fromEntries(keep.map((name) => [name, "gpu-buffer" as const])) };
+}
+
+/** What both builds say where a node would be left to the processor, and that is forbidden; or nobody has it. */
+const LEFT_TO_PROCESSOR = /assigned to the default CPU EP|Could not find an implementation/;
+
+/**
+ * Whether the first execution provider of the options runs all of a model.
+ * @throws TacetError bad_checkpoint for another failure
+ */
+export async function runsAlone(
+  ort: { readonly InferenceSession: { create: typeof InferenceSession.create } },
+  bytes: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<boolean> {
+  const session = { ...(options.extra?.session as object | undefined), disable_cpu_ep_fallback: "1" };
+  try {
+    const made = await ort.InferenceSession.create(bytes, { ...options, extra: { session } });
+    await made.release();
+    return true;
+  } catch (error) {
+    if (LEFT_TO_PROCESSOR.test(String((error as Error | undefined)?.message))) return false;
+    throw refusedModel(error);
   }
 }
 

@@ -1,35 +1,22 @@
 /**
  * The client's steps of one group: make a query, apply a key, recover the result.
  *
- *   query     x̂ = round(c·x),  y = Σ_j (M(a_j)ᵀ·x̂_j)[0..k),  v = (a_0·s)[0..k) + e + y mod 2^32, top uploadBits bits
+ *   query     x̂ = round(c·x), v = an encryption of it under a one-time mask (query-encryption.ts)
  *   key       B·x̂ + H·s mod 2^32, while the answer is on its way
  *   recover   u = B·x̂ + H·s − answer mod 2^32 (centred),  result[r] = scale[r]·u[r] / c
  *
  * u = W·x̂ + E·x̂ − S·e + E_H·s + roundings. c = 2^31 / (1.05·R·‖x‖₂) for each vector, so |W·x̂| ≤ 2^31/1.05 for every x
- * (Cauchy–Schwarz): u never wraps. c never leaves the client. ‖x‖ = 0 and non-finite x are encrypted as zero, like
- * anything else; a result never changes what is sent, or when (docs/security.md, rule 6). v does not depend on the key:
- * where one is refused, the same v may be asked under another.
+ * (Cauchy–Schwarz): u never wraps. c never leaves the client. A result never changes what is sent, or when
+ * (docs/security.md, rule 6). v does not depend on the key: where one is refused, the same v may be asked under another.
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
-import {
-  type Address,
-  at,
-  type Kernels,
-  packedBytes,
-  RING_DEGREE,
-  type WideElement,
-} from "../ring/kernels.ts";
+import { type Address, at, type Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
-import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
-import {
-  assertKernelParameters,
-  HEADROOM,
-  type Parameters,
-  paddedLength,
-  weightBlocks,
-} from "../rlwe/parameters.ts";
+import { type MaskSource, type OneTimeMasks, SECRET_BYTES } from "../rlwe/mask-source.ts";
+import type { Parameters } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
 import { type EncryptedWeights, encryptedWeightBytes } from "./provider-layer.ts";
+import { QueryEncryption } from "./query-encryption.ts";
 
 /**
  * Results below this become 0: denormal floats are slow on many processors, and the time that B′·y takes shall not
@@ -60,7 +47,8 @@ export interface OpenQuery {
   readonly vectors: number;
   /** What is sent, (vectors, queryBytes). */
   readonly bytes: Uint8Array;
-  readonly masks: OneTimeMasks;
+  /** (vectors, N) i16: s. */
+  readonly secrets: Address;
   /** (vectors, n rounded up) i16: x̂. */
   readonly activations: Address;
   /** (vectors, rows) u32: B·x̂ + H·s, once a key has been applied. */
@@ -68,6 +56,19 @@ export interface OpenQuery {
   /** c of each vector; 0 stands for an encryption of zero. */
   readonly scales: Float64Array;
   state: "made" | "keyed" | "spent";
+}
+
+/** A query that was made with other kernels. */
+export interface ForeignQuery {
+  readonly vectors: number;
+  /** (vectors, queryBytes) */
+  readonly bytes: Uint8Array;
+  /** s, (vectors, N) */
+  readonly secrets: Int16Array;
+  /** x̂, (vectors, n rounded up) */
+  readonly activations: Int16Array;
+  /** c of each vector */
+  readonly scales: Float64Array;
 }
 
 export class ClientLayer {
@@ -81,15 +82,10 @@ export class ClientLayer {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #masks: MaskSource;
-  /** a_0. */
-  readonly #maskElement: WideElement;
-  /** a_1, …, a_κ, transposed. */
-  readonly #elements: readonly WideElement[];
+  readonly #encryption: QueryEncryption;
   readonly #padded: number;
   readonly #rowScales: Address;
-  /** Room for one vector: f32[n]; one packed query; one packed reply; its u32[rows]. */
-  readonly #activation: Address;
-  readonly #packedQuery: Address;
+  /** Room for one packed reply; its u32[rows]. */
   readonly #packedReply: Address;
   readonly #replyWords: Address;
 
@@ -104,15 +100,13 @@ export class ClientLayer {
     const { parameters, rows, inFeatures } = input;
     this.rows = assertInteger(rows, "rows", 1, 1 << 20);
     this.inFeatures = inFeatures;
-    this.#parameters = assertKernelParameters(parameters);
+    this.#parameters = parameters;
     this.#kernels = kernels;
     this.#pool = pool;
     this.#masks = masks;
-    const blocks = weightBlocks(inFeatures);
-    this.#maskElement = elements.wide(0, false);
-    this.#elements = Array.from({ length: blocks }, (_, block) => elements.wide(1 + block, true));
-    this.#padded = paddedLength(inFeatures);
-    this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
+    this.#encryption = new QueryEncryption(kernels, elements, parameters, inFeatures);
+    this.#padded = this.#encryption.padded;
+    this.queryBytes = this.#encryption.queryBytes;
     this.replyBytes = packedBytes(rows, parameters.replyBits);
     const scales = Float64Array.from(assertLength(input.scales, "scales", rows));
     if (!scales.every((value) => value > 0 && Number.isFinite(value))) {
@@ -120,8 +114,6 @@ export class ClientLayer {
     }
     this.#rowScales = kernels.allocate(8 * rows);
     kernels.doubles(this.#rowScales, rows).set(scales);
-    this.#activation = kernels.allocate(4 * inFeatures);
-    this.#packedQuery = kernels.allocate(this.queryBytes);
     this.#packedReply = kernels.allocate(this.replyBytes);
     this.#replyWords = kernels.allocate(4 * rows);
   }
@@ -166,47 +158,46 @@ export class ClientLayer {
     bytes: Uint8Array = new Uint8Array(masks.vectors * this.queryBytes),
   ): OpenQuery {
     const { vectors } = masks;
-    if (masks.state !== "fresh") throw new RangeError("a mask serves one query");
-    assertLength(x, "x", vectors * this.inFeatures);
+    const room = this.#roomFor(vectors);
+    const scales = new Float64Array(vectors);
+    try {
+      this.#encryption.encrypt(masks, x, { bytes, activations: room.activations, scales });
+    } catch (error) {
+      this.#releaseRoom(vectors, room);
+      throw error;
+    }
+    return { vectors, bytes, secrets: this.#masks.takeSecrets(masks), ...room, scales, state: "made" };
+  }
+
+  /**
+   * Takes in a copy of a query that was made with other kernels, for the same parameters and width (query-maker.ts).
+   *
+   * @throws RangeError on wrong lengths
+   */
+  takeIn({ vectors, bytes, secrets, activations, scales }: ForeignQuery): OpenQuery {
+    assertInteger(vectors, "vectors", 1, 1 << 20);
     assertLength(bytes, "bytes", vectors * this.queryBytes);
-    const query: OpenQuery = {
-      vectors,
-      bytes,
-      masks,
+    assertLength(secrets, "secrets", vectors * RING_DEGREE);
+    assertLength(activations, "activations", vectors * this.#padded);
+    assertLength(scales, "scales", vectors);
+    const held = this.#pool.acquire(vectors * SECRET_BYTES);
+    const room = this.#roomFor(vectors);
+    const kernels = this.#kernels;
+    kernels.shorts(held, secrets.length).set(secrets);
+    kernels.shorts(room.activations, activations.length).set(activations);
+    return { vectors, bytes, secrets: held, ...room, scales: scales.slice(), state: "made" };
+  }
+
+  #roomFor(vectors: number): Pick<OpenQuery, "activations" | "sums"> {
+    return {
       activations: this.#pool.acquire(2 * vectors * this.#padded),
       sums: this.#pool.acquire(4 * vectors * this.rows),
-      scales: new Float64Array(vectors),
-      state: "made",
     };
-    masks.state = "used";
-    const kernels = this.#kernels;
-    const { keyLength, uploadBits } = this.#parameters;
-    const n = this.inFeatures;
-    // Nothing here can throw, or allocate kernel memory: lengths are checked.
-    const activation = kernels.floats(this.#activation, n);
-    const packed = kernels.bytes(this.#packedQuery, this.queryBytes);
-    for (let t = 0; t < vectors; t++) {
-      activation.set(vectors === 1 ? x : x.subarray(t * n, (t + 1) * n));
-      query.scales[t] = this.#scaleFor(kernels.squaredNorm(this.#activation, n));
-      const small = at(query.activations, 2 * t * this.#padded);
-      kernels.scaleActivation(this.#activation, n, query.scales[t], small);
-      const words = at(masks.words, 4 * t * keyLength);
-      const terms = this.#elements.map((element, block) => ({
-        element,
-        small: at(small, 2 * block * RING_DEGREE),
-        count: Math.min(RING_DEGREE, n - block * RING_DEGREE),
-      }));
-      if (!masks.hasProduct) {
-        const secret = at(masks.secrets, 2 * t * RING_DEGREE);
-        terms.push({ element: this.#maskElement, small: secret, count: RING_DEGREE });
-      }
-      kernels.wideProduct(terms, words, keyLength);
-      kernels.packTop(words, keyLength, uploadBits, this.#packedQuery);
-      bytes.set(packed, t * this.queryBytes);
-    }
-    activation.fill(0);
-    kernels.wipeScratch();
-    return query;
+  }
+
+  #releaseRoom(vectors: number, { activations, sums }: Pick<OpenQuery, "activations" | "sums">): void {
+    this.#pool.release(activations, 2 * vectors * this.#padded);
+    this.#pool.release(sums, 4 * vectors * this.rows);
   }
 
   /** Computes what the recovery needs beside the answer. A query may be given another key as long as it is open. */
@@ -230,7 +221,7 @@ export class ClientLayer {
       lo: key.hintLo,
       hi: key.hintHi,
       planeRows: rows,
-      small: query.masks.secrets,
+      small: query.secrets,
       smallRows: vectors,
       length: RING_DEGREE,
       out: sums,
@@ -283,16 +274,9 @@ export class ClientLayer {
   discard(query: OpenQuery): void {
     if (query.state === "spent") return;
     query.state = "spent";
-    this.#pool.release(query.activations, 2 * query.vectors * this.#padded);
-    this.#pool.release(query.sums, 4 * query.vectors * this.rows);
-    this.#masks.discard(query.masks);
+    this.#releaseRoom(query.vectors, query);
+    this.#pool.release(query.secrets, query.vectors * SECRET_BYTES);
     query.scales.fill(0);
-  }
-
-  /** c for a vector with this squared norm; 0 (an encryption of zero) if x is zero or not finite. */
-  #scaleFor(squaredNorm: number): number {
-    const scale = 2 ** 31 / (HEADROOM * this.#parameters.rowNorm * Math.sqrt(squaredNorm));
-    return scale > 0 && Number.isFinite(scale) ? scale : 0;
   }
 
   /** (rows, count) packed words → two i16 planes (rows, stride), zeros behind each row. */

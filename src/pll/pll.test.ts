@@ -407,10 +407,10 @@ describe("refusals", () => {
       client.recoverResult(query, reply);
       return query;
     };
-    const { activations, masks: spent } = round();
+    const { activations, secrets } = round();
     const { kernels } = layer;
     expect(kernels.bytes(activations, 3 * 2 * n).every((byte) => byte === 0)).toBe(true);
-    expect(kernels.bytes(spent.secrets, 3 * 4096).every((byte) => byte === 0)).toBe(true);
+    expect(kernels.bytes(secrets, 3 * 4096).every((byte) => byte === 0)).toBe(true);
     const top = kernels.allocate(0);
     for (let i = 0; i < 20; i++) round();
     expect(kernels.allocate(0)).toBe(top);

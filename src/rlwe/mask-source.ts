@@ -29,7 +29,8 @@ import { assertKernelParameters, type Parameters } from "./parameters.ts";
 const KEY_BYTES = 32;
 /** About a token of a small model. */
 const BATCHES_PER_KEY = 32;
-const SECRET_BYTES = 2 * RING_DEGREE;
+/** Of s of one vector. */
+export const SECRET_BYTES = 2 * RING_DEGREE;
 
 /** Masks of one query, in kernel memory. They serve once: a mask over two activations would show their difference. */
 export interface OneTimeMasks {
@@ -115,6 +116,14 @@ export class MaskSource {
     masks.state = "spent";
     this.#pool.release(masks.words, 4 * masks.vectors * this.#keyLength);
     this.#pool.release(masks.secrets, masks.vectors * SECRET_BYTES);
+  }
+
+  /** Takes s out of masks that were used, for whoever recovers the result, and wipes the rest: to be released as SECRET_BYTES each. */
+  takeSecrets(masks: OneTimeMasks): Address {
+    if (masks.state !== "used") throw new RangeError("these masks were not used, or are gone");
+    masks.state = "spent";
+    this.#pool.release(masks.words, 4 * masks.vectors * this.#keyLength);
+    return masks.secrets;
   }
 
   /** Forgets the key; the source can make no more masks. */

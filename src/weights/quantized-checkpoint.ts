@@ -13,7 +13,7 @@ const SUFFIX =
 /**
  * @param name of the folder, or the model's id
  * @param isRead the configuration names a way that is read (packed/): what it does not speak of is refused all the same
- * @throws TacetError unsupported_model
+ * @throws TacetError unsupported_model; bad_checkpoint for packed tensors that nothing is said of
  */
 export function refuseQuantized(
   name: string,
@@ -25,6 +25,13 @@ export function refuseQuantized(
   let what = method;
   for (const { name: tensor, dtype, path } of tensors) {
     if (what !== undefined) break;
+    if (!isRead && tensor.endsWith(".qweight")) {
+      const hint =
+        "the configuration of GPTQ and AWQ belongs into config.json: download that file again, or put what quantize_config.json " +
+        'or quant_config.json says there, with "quant_method": "gptq" or "awq"';
+      const missing = `config.json has no quantization_config, and ${path} has the tensor ${quoteName(tensor)}`;
+      throw new TacetError("bad_checkpoint", missing, { hint });
+    }
     if (!tensor.endsWith(".weight") || !QUANTIZED.test(dtype)) continue;
     what = `${path}: tensor ${quoteName(tensor)} is stored as ${dtype}`;
   }

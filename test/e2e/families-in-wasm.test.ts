@@ -18,19 +18,23 @@ beforeAll(() => {
 });
 
 describe.each(goldenHfNames().filter((name) => name.startsWith("tiny/")))("%s", (name) => {
-  it("gives the adapted model's logits, read in two passes", async () => {
+  it("gives the adapted model's logits, asked for and inside the graph, and the base's, read in two passes", async () => {
     const folder = goldenHfFolder(name);
-    const { input_ids: ids, logits_last_adapter: want } = goldenHfOf(name);
+    const { input_ids: ids, logits_last: alone, logits_last_adapter: adapted } = goldenHfOf(name);
     const checkpoint = await openCheckpoint(nodeFileTree(folder));
     const adapter = await openLoraAdapter(nodeFileTree(join(folder, "adapter")));
     const deltas = new LocalLora(await fitAdapter(adapter, checkpoint));
-    const model = await CausalLm.load(checkpoint, webTensorRuntime(ort), { deltas });
-    const cache = model.newCache();
-    await model.forward(ids.slice(0, 6), cache);
-    const got = await model.forward(ids.slice(6), cache);
-    for (const [i, logit] of want.entries()) {
-      expect(Math.abs(got[i] - logit), `logit ${i}`).toBeLessThanOrEqual(2e-4 + 1e-4 * Math.abs(logit));
+    const uses = [{ deltas }, { adapter }, {}];
+    const models = await CausalLm.loadShared(checkpoint, webTensorRuntime(ort), uses);
+    for (const [m, want] of [adapted, adapted, alone].entries()) {
+      const cache = models[m].newCache();
+      await models[m].forward(ids.slice(0, 6), cache);
+      const got = await models[m].forward(ids.slice(6), cache);
+      for (const [i, logit] of want.entries()) {
+        const allowed = 2e-4 + 1e-4 * Math.abs(logit);
+        expect(Math.abs(got[i] - logit), `model ${m}, logit ${i}`).toBeLessThanOrEqual(allowed);
+      }
+      await models[m].dispose();
     }
-    await model.dispose();
   });
 });

@@ -120,13 +120,17 @@ describe("the openai client", () => {
       messages: messages("battery"),
       stream: true,
       temperature: 2,
+      // An answer of some ninety tokens.
+      seed: 8,
       max_tokens: 100_000,
     });
     let chunks = 0;
-    for await (const _ of stream) if (++chunks === 4) stream.controller.abort();
-    // Those that had come by then may still be given out.
-    expect(chunks).toBeLessThan(200);
+    // Leaving the loop closes the connection. To abort inside it and read on would wait for ever where the end of the
+    // answer has come by then: Node's fetch (20.20) never settles a read that is aborted behind the end.
+    for await (const _ of stream) if (++chunks === 4) break;
+    expect(chunks).toBe(4);
     expect(await streamed("battery")).toBe(BATTERY.adapter.text);
+    await expect.poll(() => endpoint.output()).toContain('"broken_off"');
   });
 
   it("is told what is wrong in its own errors", async () => {

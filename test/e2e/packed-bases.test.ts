@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { bytesOf } from "../../src/base/bytes.ts";
 import { type PrivateModel, openPrivateModel } from "../../src/client/private-model.ts";
+import { compareBases } from "../../src/cli/inspect/compare-bases.ts";
 import { baseIdentity, vectorsFingerprint } from "../../src/model/base-identity.ts";
 import { CausalLm, type LoadOptions } from "../../src/model/causal-lm.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
@@ -17,6 +18,7 @@ import {
   goldenFolder,
   goldenModel,
   goldenOf,
+  LEXICON,
   temporaryFolder,
   type TestModel,
   testModel,
@@ -201,6 +203,30 @@ describe("an adapter for the original", () => {
     expect(await vectorsFingerprint(checkpoint)).toEqual(await vectorsFingerprint(test.checkpoint));
     await expect(connect(numbers)).rejects.toMatchObject({ code: "wrong_base_model" });
   });
+});
+
+it("how near a copy comes to its original is said in figures", async () => {
+  const base = join(LEXICON, "base");
+  const { packed, numbers } = await writePacked(base, fresh(), { method: "gptq", groupSize: 64 });
+  const weightsCache = join(folder.path, "cache");
+  const compare = (against: string) =>
+    compareBases({ base, against, weightsCache, tokens: 128 }, new AbortController().signal);
+  const copy = await compare(packed);
+  expect(copy).toMatchObject({
+    against: { storedAs: "GPTQ, 4 bits, groups of 64", weights: "original" },
+    relation: expect.stringContaining("adapters for the first are served to the second"),
+    tokens: 128,
+    positions: 127,
+  });
+  const plain = await compare(numbers);
+  expect(plain.relation).toMatch(/other weights: adapters for the first are not served to the second/);
+  // The same numbers: they differ by how activations are rounded.
+  const [of, on] = [copy, plain].map((found) => found as { relativeRms: number; klNats: number });
+  expect(Math.abs(of.relativeRms / on.relativeRms - 1)).toBeLessThan(0.15);
+  expect(on.relativeRms).toBeGreaterThan(0.02);
+  const [kept, original] = [copy.against, copy.base] as { fileBytes: number; memoryBytes: number }[];
+  expect(kept.fileBytes).toBeLessThan(0.8 * original.fileBytes);
+  expect(kept.memoryBytes).toBeLessThan(0.4 * original.memoryBytes);
 });
 
 it("a copy is made once for each way to read the same integers", async () => {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { collect, integerIn } from "../shared/arguments.ts";
+import { deviceOption } from "../shared/source-options.ts";
 import type { AuditOptions } from "./run.ts";
 
 export function registerAudit(program: Command, signal: AbortSignal): void {
@@ -19,6 +20,7 @@ export function registerAudit(program: Command, signal: AbortSignal): void {
       integerIn("--queries", 8, 1 << 20),
     )
     .option("--attacks <list>", "only these, comma-separated")
+    .addOption(deviceOption())
     .option("--text <file>", "text that ordinary prompts are made of")
     .option("--json <file>", "write the report as JSON; -: to stdout, instead of the table")
     .option("--plot <file>", "write the curves, error against queries, as SVG")

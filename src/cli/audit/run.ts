@@ -10,6 +10,7 @@ import { recommend } from "../../audit/recommend.ts";
 import type { AuditReport, GroupReport } from "../../audit/report.ts";
 import { TOY_ROWS, type ToyRow, toyRows } from "../../audit/toy/toy-report.ts";
 import { keyWear } from "../../audit/wear.ts";
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { BundleGroup } from "../../bundle/manifest.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
@@ -34,6 +35,7 @@ export interface AuditOptions {
   readonly text?: string;
   readonly json?: string;
   readonly plot?: string;
+  readonly device?: Device | undefined;
 }
 
 /** Tokens on which other errors and b0 are tried: ten passes over them. */
@@ -111,12 +113,12 @@ async function runEffects(
   signal: AbortSignal,
 ): Promise<EffectRow[]> {
   if (model === undefined) return [];
-  const { checkpoint, adapter } = model;
+  const { checkpoint, adapter, runtime } = model;
   const own = text === undefined && base === undefined;
   const input = {
     checkpoint,
     adapter: await fitAdapter(adapter, checkpoint),
-    runtime: nodePlatform().tensors,
+    runtime,
     text: own ? await embeddedAnswers() : model.text,
     maxTokens: EFFECT_TOKENS,
     random: systemRandom,
@@ -125,10 +127,10 @@ async function runEffects(
   return await Progress.during("other errors and b0", (update) => answerEffects(input, update));
 }
 
-async function openSource({ adapter, base, seeded, text }: AuditOptions): Promise<AuditSource> {
+async function openSource({ adapter, base, seeded, text, device }: AuditOptions): Promise<AuditSource> {
   if (seeded !== undefined) {
-    if (adapter !== undefined || base !== undefined || text !== undefined) {
-      throw new TacetError("bad_argument", "--seeded excludes --adapter, --base and --text");
+    if ([adapter, base, text, device].some((option) => option !== undefined)) {
+      throw new TacetError("bad_argument", "--seeded excludes --adapter, --base, --text and --device");
     }
     return { seeded, name: `seeded n=${seeded}` };
   }
@@ -142,6 +144,7 @@ async function openSource({ adapter, base, seeded, text }: AuditOptions): Promis
       checkpoint,
       adapter: await openLoraAdapter(nodeFileTree(folder)),
       text: await auditText(checkpoint, text, base === undefined),
+      runtime: nodePlatform({ device }).tensors,
     },
     name: folder.split(/[\\/]/).filter(Boolean).at(-1) ?? "adapter",
   };

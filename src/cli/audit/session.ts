@@ -6,6 +6,7 @@ import { Recorder, rowsOfDeltas } from "../../audit/recorder.ts";
 import type { Activations } from "../../audit/score.ts";
 import { seededActivations, seededAdapter } from "../../audit/seeded-adapter.ts";
 import { groupTruth } from "../../audit/truth.ts";
+import type { TensorRuntime } from "../../base/platform.ts";
 import { type Bundle, decodeBundle } from "../../bundle/bundle.ts";
 import { type CreateBundleInput, type CreatedBundle, createBundle } from "../../bundle/create-bundle.ts";
 import { RemoteAdapter } from "../../client/remote-adapter.ts";
@@ -31,6 +32,8 @@ export interface AuditSource {
     readonly checkpoint: Checkpoint;
     readonly adapter: LoraAdapter;
     readonly text: readonly (readonly number[])[];
+    /** What the model runs on. */
+    readonly runtime: TensorRuntime;
   };
   readonly seeded?: number;
   readonly name: string;
@@ -136,7 +139,7 @@ async function bundleInput({ model, seeded, name }: AuditSource): Promise<Create
 
 /** Runs text through the private model, as any client does, and keeps what the client sees of one group. */
 async function recordText(
-  { checkpoint, text }: NonNullable<AuditSource["model"]>,
+  { checkpoint, text, runtime }: NonNullable<AuditSource["model"]>,
   bundle: Bundle,
   provider: RemoteProvider,
   group: number,
@@ -144,7 +147,7 @@ async function recordText(
 ): Promise<{ activations: Activations[]; recorded: { x: Float32Array; y: Float32Array } }> {
   const remote = new RemoteAdapter(bundle, provider, provider.limits);
   const recorder = new Recorder(remote, [group]);
-  const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { deltas: recorder });
+  const model = await CausalLm.load(checkpoint, runtime, { deltas: recorder });
   try {
     await Progress.during("running text", async (update) => {
       for (let tokens = 0, i = 0; tokens < wanted && i < text.length; i++) {

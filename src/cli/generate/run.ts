@@ -206,6 +206,8 @@ function resultOf(
           adapter: remote.bundle.manifest.adapter,
           bundleDigest: toHex(remote.bundle.digest),
           budget: remote.provider.budget,
+          // Threads beside the client's that encrypt prompts, and why there are none.
+          encryption: remote.adapter.encryption,
           // Handshake, and the bundle where it was not in the cache.
           connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
           // Since the connection was asked for: the first one is fetched while the model is loaded.

@@ -5,6 +5,7 @@ import { TacetError } from "../../base/errors.ts";
 import { vectorsFingerprint } from "../../model/base-identity.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { CausalLm } from "../../model/causal-lm.ts";
+import { weightMemory } from "../../model/pass-demand.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { errnoOf, nodeFileCache, nodePlatform } from "../../platform/node.ts";
@@ -119,6 +120,7 @@ function sideFacts({ checkpoint, weights }: Side): object {
     storedAs: checkpoint.storedAs ?? [...new Set(infos.map(({ dtype }) => dtype))].sort().join(", "),
     fileBytes: infos.reduce((sum, { bytes }) => sum + bytes, 0),
     weights,
+    memoryBytes: weightMemory(checkpoint, weights),
   };
 }
 
@@ -128,10 +130,15 @@ async function relationOf(first: Checkpoint, second: Checkpoint): Promise<string
   if (equalBytes(strong[0], strong[1])) return "the same checkpoint";
   const vectors = await Promise.all([first, second].map(vectorsFingerprint));
   if (!equalBytes(vectors[0], vectors[1]))
-    return "other norms, biases or sizes: adapters for the first are not served to the second";
+    return `other norms, biases or sizes${scaled(second)}: adapters for the first are not served to the second`;
   return second.storedAs === undefined
     ? "the same norms, biases and sizes, other weights: adapters for the first are not served to the second"
     : "the same norms, biases and sizes: adapters for the first are served to the second";
+}
+
+/** What makes a copy of the same model another base. */
+function scaled({ storedAs }: Checkpoint): string {
+  return storedAs?.startsWith("AWQ") ? " (AWQ divides norms by scales)" : "";
 }
 
 /** Ids of the text, in the first one's tokens. */

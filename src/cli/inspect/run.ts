@@ -110,7 +110,7 @@ async function baseFacts(dir: string, check: boolean, signal: AbortSignal): Prom
   return {
     kind: "base model",
     architectures: checkpoint.config.architectures ?? checkpoint.config.model_type,
-    storedAs: checkpoint.storedAs,
+    ...(checkpoint.storedAs === undefined ? {} : { storedAs: checkpoint.storedAs }),
     fingerprint: toHex(await fingerprintCheckpoint(checkpoint)),
     vectorsFingerprint: toHex(await vectorsFingerprint(checkpoint)),
     parameters,

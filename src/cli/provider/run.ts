@@ -10,6 +10,7 @@ import {
   type SocketServer,
   serveSockets,
 } from "../../platform/node.ts";
+import { collectLessOften } from "../../platform/node/heap.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { Limits } from "../../wire/limits.ts";
 import { writeFigures } from "../../library/node-data-folder.ts";
@@ -33,6 +34,7 @@ export async function runProvider(
   configFile: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
+  collectLessOften();
   const settings = await readSettings(flags, configFile);
   checkTogether(settings);
   const tokens = settings.tokenFile === undefined ? undefined : await readTokens(settings.tokenFile);

@@ -3,6 +3,7 @@ import { collect, collectIds, integerIn } from "../shared/arguments.ts";
 import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
+import { collectAdapters } from "./local-specs.ts";
 import { LOG_LEVELS } from "./log-level.ts";
 import { collectModels } from "./model-specs.ts";
 import type { ServeOptions } from "./run.ts";
@@ -16,6 +17,11 @@ export function registerServe(program: Command, signal: AbortSignal): void {
       "--model <spec>",
       "serve an adapter under a name: NAME=URL#ADAPTER or JSON; repeat for more, instead of --provider",
       collectModels,
+    )
+    .option(
+      "--adapter <spec>",
+      "serve an adapter that you have here, in plaintext: DIR or NAME=DIR, a PEFT folder or hub id; repeat for more",
+      collectAdapters,
     )
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8789)
@@ -40,9 +46,10 @@ export function registerServe(program: Command, signal: AbortSignal): void {
       `
 The model has the adapter's name: what is asked of it is asked privately. With
 --model several adapters on one base model are served at once, each under its
-name, from one or several providers; the base is in memory once.
-Without --base and --provider one is started here, with the embedded law
-adapter. Prints "listening on URL"; Ctrl-C stops it, after what is being
+name, from one or several providers; the base is in memory once. Adapters that
+you have here (--adapter) are served beside them: nobody is asked for these.
+Without --base, --provider and --adapter a provider is started here, with the
+embedded law adapter. Prints "listening on URL"; Ctrl-C stops it, after what is being
 answered. docs/openai.md says what is supported, with examples.
 
 Examples:
@@ -50,6 +57,7 @@ Examples:
   tacet serve --base ./model --provider wss://provider.example
   tacet serve --base ./model --model law=wss://provider.example#law-v2 \\
     --model tax=wss://other.example
+  tacet serve --base ./model --adapter ./style --adapter drafts=./other-adapter
   curl 127.0.0.1:8789/v1/chat/completions -H content-type:application/json \\
     -d '{"model":"law","messages":[{"role":"user","content":"tender"}]}'`,
     )

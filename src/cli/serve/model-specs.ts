@@ -84,14 +84,16 @@ function checkUrl(url: unknown): void {
   throw bad("needs the URL of a provider, ws:// or wss://");
 }
 
-function checkName(name: string): string {
+/** @param option that has it @throws TacetError bad_argument */
+export function checkName(name: string, option: "--model" | "--adapter" = "--model"): string {
   try {
     return checkAdapterName(name);
   } catch {
-    throw bad("needs names of 1 to 128 printable characters");
+    throw bad("needs names of 1 to 128 printable characters", option);
   }
 }
 
-function bad(what: string): TacetError {
-  return new TacetError("bad_argument", `--model ${what}`, { hint: EXAMPLE });
+function bad(what: string, option: "--model" | "--adapter" = "--model"): TacetError {
+  const hint = option === "--model" ? EXAMPLE : "as in --adapter law=./law-adapter";
+  return new TacetError("bad_argument", `${option} ${what}`, { hint });
 }

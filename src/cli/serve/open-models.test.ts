@@ -7,7 +7,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 const open = (specs: readonly ModelSpec[]) =>
   openModels(
-    specs,
+    { remote: specs, local: [] },
     { contexts: 1, base: "/no/such/folder", cache: false },
     new FairSemaphore(1),
     new AbortController().signal,

@@ -3,22 +3,31 @@ import { LoadProgress } from "../shared/load-progress.ts";
 import { announceReconnects, warnOfClearToken } from "../shared/link-notices.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
+import type { FileTree } from "../../base/platform.ts";
 import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
-import { ContextPool, type FairSemaphore, ServedModel } from "../../openai/endpoint.ts";
+import {
+  ContextPool,
+  type FairSemaphore,
+  ServedModel,
+  type ServedModelOptions,
+} from "../../openai/endpoint.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { nodeBundleCache, nodePlatform } from "../../platform/node.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { Progress } from "../shared/progress.ts";
 import {
+  adapterFolder,
   draftFolder,
   modelOptions,
   openBase,
   RECONNECT_SECONDS,
   type SourceOptions,
 } from "../shared/source.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import type { TemplateFlags } from "../shared/template-options.ts";
 import { warn } from "../shared/terminal.ts";
 import { clientToken } from "../shared/token.ts";
+import type { LocalSpec } from "./local-specs.ts";
 import type { ModelSpec } from "./model-specs.ts";
 
 /** What the base model alone is called. */
@@ -35,9 +44,15 @@ export interface OpenedModels {
   close(): Promise<void>;
 }
 
+/** What is served. */
+export interface ServedSpecs {
+  readonly remote: readonly ModelSpec[];
+  readonly local: readonly LocalSpec[];
+}
+
 /** @throws TacetError bad_argument for a name twice; as connect */
 export async function openModels(
-  specs: readonly ModelSpec[],
+  specs: ServedSpecs,
   options: OpenOptions,
   answers: FairSemaphore,
   signal: AbortSignal,
@@ -51,21 +66,25 @@ export async function openModels(
   try {
     const { stopId: stopTokenIds = [], templateArg: templateVariables } = options;
     // What the base model has read alone serves all models on it.
-    const contexts = new ContextPool(options.contexts * (specs.length + (shared.base ? 1 : 0)));
+    const number = shared.models.length + shared.localModels.length + (shared.base ? 1 : 0);
+    const contexts = new ContextPool(options.contexts * number);
     const common = { answers, contexts, stopTokenIds, templateVariables, drafts: draftsOf(options) };
+    const serve = async (
+      each: Pick<ServedModelOptions, "id" | "model" | "checkpoint" | "ownedBy" | "fingerprint">,
+    ): Promise<void> => {
+      if (served.some(({ id }) => id === each.id)) throw sameName(each.id);
+      served.push(await ServedModel.open({ ...common, ...each }));
+    };
     for (const [i, { model, bundle, checkpoint }] of shared.models.entries()) {
-      const id = specs[i].name ?? bundle.manifest.adapter;
+      const id = specs.remote[i].name ?? bundle.manifest.adapter;
       const fingerprint = `fp_${toHex(bundle.digest).slice(0, 12)}`;
-      served.push(
-        await ServedModel.open({ ...common, id, model, checkpoint, fingerprint, ownedBy: "provider" }),
-      );
+      await serve({ id, model, checkpoint, fingerprint, ownedBy: "provider" });
     }
+    for (const [i, { model, checkpoint }] of shared.localModels.entries())
+      await serve({ id: specs.local[i].name, model, checkpoint, ownedBy: "local" });
     if (shared.base !== undefined) {
       const { base: model, checkpoint } = shared;
-      if (served.some(({ id }) => id === BASE_NAME)) {
-        throw new TacetError("bad_argument", `--serve-base: an adapter itself is called ${BASE_NAME}`);
-      }
-      served.push(await ServedModel.open({ ...common, id: BASE_NAME, model, checkpoint, ownedBy: "local" }));
+      await serve({ id: BASE_NAME, model, checkpoint, ownedBy: "local" });
     }
     return { served, close };
   } catch (error) {
@@ -74,23 +93,30 @@ export async function openModels(
   }
 }
 
+function sameName(name: string): TacetError {
+  const what = name === BASE_NAME ? "--serve-base: an adapter itself is" : "two models are";
+  return new TacetError("bad_argument", `${what} called ${quoteName(name)}`, {
+    hint: "give each its own name: --model NAME=URL, --adapter NAME=DIR",
+  });
+}
+
 async function connectAll(
-  specs: readonly ModelSpec[],
+  { remote, local }: ServedSpecs,
   options: OpenOptions,
   signal: AbortSignal,
 ): Promise<SharedModels> {
   collectLessOften();
   const seconds = options.reconnectSeconds ?? RECONNECT_SECONDS;
-  const platform = announceReconnects(nodePlatform(), seconds);
-  const fetching = new Progress(specs.length === 1 ? "fetching the bundle" : "fetching the bundles");
+  const platform = announceReconnects(nodePlatform(options), seconds);
+  const fetching = new Progress(remote.length === 1 ? "fetching the bundle" : "fetching the bundles");
   const loading = new LoadProgress();
   const cache = options.cache === false ? {} : { cache: nodeBundleCache() };
   try {
     const usual = await clientToken(options.tokenFile);
-    if (usual !== undefined) refuseToSpread(specs);
+    if (usual !== undefined) refuseToSpread(remote);
     const draftAdapter = await draftFolder(options, signal);
     const adapters: AdapterOptions[] = [];
-    for (const [i, spec] of specs.entries()) {
+    for (const [i, spec] of remote.entries()) {
       const token = spec.tokenFile === undefined ? usual : await clientToken(spec.tokenFile);
       warnOfClearToken(token, spec.provider);
       adapters.push({
@@ -98,7 +124,7 @@ async function connectAll(
         provider: spec.provider,
         signal,
         reconnectMs: 1000 * seconds,
-        onBundleProgress: (fraction) => fetching.update((i + fraction) / specs.length),
+        onBundleProgress: (fraction) => fetching.update((i + fraction) / remote.length),
         onWarning: warn,
         adapter: spec.adapter,
         allowInvocation: options.allowInvocation,
@@ -108,9 +134,12 @@ async function connectAll(
         providerKey: spec.providerKey,
       });
     }
+    const localAdapters: FileTree[] = [];
+    for (const { folder } of local) localAdapters.push(await adapterFolder(folder, signal));
     const shared = await openPrivateModels(platform, {
       base: await openBase(options, signal),
       adapters,
+      localAdapters,
       withBase: options.serveBase === true,
       signal,
       onWarning: warn,

@@ -31,6 +31,7 @@ describe("the endpoint's log", () => {
     expect(of({ path: "/health" })).toBe(debug);
     expect(of({})).toBe(info);
     expect(of({ error: "broken_off" })).toBe(info);
+    expect(of({ status: 503, error: "broken_off" })).toBe(info);
     expect(of({ status: 401, error: "invalid_api_key" })).toBe(warn);
     expect(of({ status: 503 })).toBe(error);
     expect(of({ error: "insufficient_quota" })).toBe(error);

@@ -14,8 +14,10 @@ export function logRequest(log: Logger, entry: RequestEntry): void {
 
 /** What programs ask every few seconds is for debugging; what went wrong is a warning, at the endpoint an error. */
 function levelOf({ path, status, error }: RequestEntry): "debug" | "info" | "warn" | "error" {
+  // A client that goes away is told nothing, whatever the status would have been.
+  if (error === "broken_off") return "info";
   if (status >= 500) return "error";
   if (status >= 400) return "warn";
-  if (error !== undefined && error !== "broken_off") return "error";
+  if (error !== undefined) return "error";
   return path.startsWith("/health") ? "debug" : "info";
 }

@@ -12,7 +12,7 @@ const OPTIONS: ServeOptions = {
 
 describe("tacet serve refuses", () => {
   it.each<[string, Partial<ServeOptions>, RegExp]>([
-    ["a base without a provider", { base: "./model" }, /--base needs --provider or --model/],
+    ["a base without a provider", { base: "./model" }, /--base needs --provider, --model or --adapter/],
     ["a provider's options without one", { tokenFile: "token" }, /--token-file needs --provider/],
     ["a provider beside models", { provider: ["ws://a"], model: [] }, /--provider and --model exclude/],
     ["an adapter's name beside models", { adapterName: "a", model: [] }, /--adapter-name and --model/],

@@ -12,12 +12,13 @@ import type { TemplateFlags } from "../shared/template-options.ts";
 import { print, warn } from "../shared/terminal.ts";
 import { keyNames, readTokens } from "../shared/token.ts";
 import { serveHttp } from "./http-server.ts";
+import type { LocalSpec } from "./local-specs.ts";
 import type { LogLevel } from "./log-level.ts";
 import type { ModelSpec } from "./model-specs.ts";
 import { type OpenedModels, openModels } from "./open-models.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 
-export interface ServeOptions extends SourceOptions, TemplateFlags, DraftFlags {
+export interface ServeOptions extends Omit<SourceOptions, "adapter">, TemplateFlags, DraftFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -28,6 +29,8 @@ export interface ServeOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly contexts: number;
   /** Instead of --provider and what belongs to it. */
   readonly model?: readonly ModelSpec[];
+  /** Adapters that are here. */
+  readonly adapter?: readonly LocalSpec[];
   readonly logLevel: LogLevel;
   /** Ids that end every answer, besides the models' own. */
   readonly stopId?: readonly number[];
@@ -41,14 +44,18 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
   checkOptions(options);
   const keys = options.apiKeyFile === undefined ? undefined : await readTokens(options.apiKeyFile);
   const log = endpointLog(options.logLevel);
-  const isOwn = options.provider === undefined && options.model === undefined;
+  const { adapter: local = [], ...others } = options;
+  const isAsking = options.provider !== undefined || options.model !== undefined;
+  const isOwn = !isAsking && local.length === 0;
   const own = isOwn ? await startEmbeddedProvider(signal) : undefined;
   let models: OpenedModels | undefined;
   try {
-    const specs = options.model ?? [
-      specOf(own === undefined ? options : { ...options, provider: [own.url] }),
-    ];
-    models = await openModels(specs, options, new FairSemaphore(options.parallel, options.queue), signal);
+    const remote = options.model ?? (isAsking ? [specOf(options)] : []);
+    const specs = {
+      remote: own === undefined ? remote : [specOf({ ...options, provider: [own.url] })],
+      local,
+    };
+    models = await openModels(specs, others, new FairSemaphore(options.parallel, options.queue), signal);
     const { served } = models;
     const endpoint = new Endpoint({
       models: served,
@@ -87,7 +94,8 @@ function specOf({ provider = [], adapterName, bundleDigest, providerKey }: Serve
 /** @throws TacetError bad_argument for options that are another one's, or a model's own */
 function checkModels(options: ServeOptions): void {
   if (options.model === undefined) {
-    checkSource(options);
+    const { adapter: _, ...source } = options;
+    checkSource(source);
     return;
   }
   const { provider, adapterName, bundleDigest, providerKey } = options;
@@ -104,9 +112,10 @@ function checkModels(options: ServeOptions): void {
 function checkOptions(options: ServeOptions): void {
   checkModels(options);
   const { base, host, apiKeyFile, corsOrigin = [] } = options;
-  if (base !== undefined && options.provider === undefined && options.model === undefined) {
-    throw new TacetError("bad_argument", "--base needs --provider or --model here", {
-      hint: "the endpoint asks a provider; 'tacet generate' and 'tacet chat' run a base model alone",
+  const adapters = [options.provider, options.model, options.adapter];
+  if (base !== undefined && adapters.every((given) => given === undefined)) {
+    throw new TacetError("bad_argument", "--base needs --provider, --model or --adapter here", {
+      hint: "'tacet generate' and 'tacet chat' run a base model alone",
     });
   }
   if (!isLoopback(host) && apiKeyFile === undefined) {

@@ -1,5 +1,6 @@
 /** The options of commands that run a model; source.ts turns them into one. */
 import { type Command, Option } from "commander";
+import { DEVICES } from "../../base/device.ts";
 import { collect, hex32, integerIn, tokenIds } from "./arguments.ts";
 
 /** @param plaintext whether an adapter may be applied here, without a provider */
@@ -32,6 +33,7 @@ export function addSourceOptions(
       "longest time awake for an answer of the provider, in microseconds; 0: never (default: 2000)",
       integerIn("--poll-micros", 0, 1_000_000),
     )
+    .addOption(deviceOption())
     .option("--threads <n>", "threads for one operator of the base model", integerIn("--threads", 1, 1024))
     .addOption(
       new Option(
@@ -47,6 +49,13 @@ export function addSourceOptions(
     )
     .option("--no-cache", "do not keep the bundle and keys on disk for the next time")
     .option("--no-key-cache", "do not keep keys on disk; without a token none are");
+}
+
+export function deviceOption(): Option {
+  return new Option(
+    "--device <name>",
+    "where the base model runs; one that is not here is an error (default: cpu)",
+  ).choices(DEVICES);
 }
 
 export function addPromptOptions(command: Command): Command {

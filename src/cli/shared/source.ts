@@ -1,10 +1,10 @@
 /** Which model a command runs: the base alone, with a plaintext adapter, or with a provider's. */
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree, Platform } from "../../base/platform.ts";
+import { openLocalAdapter } from "../../client/local-adapter.ts";
 import { openPrivateModel, type PrivateModel } from "../../client/private-model.ts";
-import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { LocalLora } from "../../model/adapter/local-lora.ts";
-import { CausalLm, vocabSizeOf } from "../../model/causal-lm.ts";
+import { CausalLm } from "../../model/causal-lm.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import {
@@ -14,9 +14,7 @@ import {
   nodeKeyCache,
   nodePlatform,
 } from "../../platform/node.ts";
-import { readAdapterText } from "../../text/adapter-text.ts";
-import { type Checkpoint, openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";
-import { openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { EMBEDDED_BASE } from "./embedded.ts";
 import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
@@ -39,6 +37,7 @@ export interface SourceOptions {
   readonly reconnectSeconds?: number;
   readonly pollMicros?: number;
   readonly threads?: number;
+  readonly device?: Device | undefined;
   readonly cache?: boolean;
   readonly keyCache?: boolean;
   readonly weights?: WeightFormat;
@@ -99,19 +98,21 @@ export async function openLocal(
 ): Promise<OpenedModel> {
   collectLessOften();
   const local =
-    options.adapter === undefined ? undefined : await openLocalLora(base, options.adapter, signal);
-  const { deltas, checkpoint = base } = local ?? {};
+    options.adapter === undefined
+      ? undefined
+      : await openLocalAdapter(await adapterFolder(options.adapter, signal), base);
+  const { adapter, checkpoint = base } = local ?? {};
   const progress = new LoadProgress();
   try {
-    const model = await CausalLm.load(checkpoint, nodePlatform().tensors, {
+    const model = await CausalLm.load(checkpoint, nodePlatform(options).tensors, {
       ...modelOptions(options),
       signal,
       onWarning: warn,
       onPrepare: progress.prepare,
       onProgress: progress.load,
-      deltas,
+      adapter,
     });
-    const kind = deltas === undefined ? "base" : "plaintext-adapter";
+    const kind = adapter === undefined ? "base" : "plaintext-adapter";
     return { kind, model, checkpoint, close: () => model.dispose() };
   } finally {
     progress.stop();
@@ -128,21 +129,8 @@ export function modelOptions({ threads, weights, weightsCache, contextLength }: 
   };
 }
 
-async function openLocalLora(
-  base: Checkpoint,
-  named: string,
-  signal: AbortSignal,
-): Promise<{
-  readonly deltas: LocalLora;
-  readonly checkpoint: Checkpoint;
-}> {
-  const tree = nodeFileTree(await modelFolder(named, "adapter", signal));
-  const adapter = await openLoraAdapter(tree);
-  const { text } = await readAdapterText(tree, base, vocabSizeOf(base));
-  return {
-    deltas: new LocalLora(await fitAdapter(adapter, base)),
-    checkpoint: text === undefined ? base : withAdapterText(base, text),
-  };
+export async function adapterFolder(named: string, signal: AbortSignal): Promise<FileTree> {
+  return nodeFileTree(await modelFolder(named, "adapter", signal));
 }
 
 /** The public adapter that drafts. */
@@ -150,9 +138,7 @@ export async function draftFolder(
   { draftAdapter }: SourceOptions,
   signal: AbortSignal,
 ): Promise<FileTree | undefined> {
-  return draftAdapter === undefined
-    ? undefined
-    : nodeFileTree(await modelFolder(draftAdapter, "adapter", signal));
+  return draftAdapter === undefined ? undefined : await adapterFolder(draftAdapter, signal);
 }
 
 export const RECONNECT_SECONDS = 10;
@@ -161,7 +147,7 @@ export async function openRemote(
   checkpoint: Checkpoint,
   options: SourceOptions,
   signal: AbortSignal,
-  runtime: Platform = nodePlatform(),
+  runtime: Platform = nodePlatform(options),
 ): Promise<OpenedModel> {
   collectLessOften();
   const { adapterName, bundleDigest, providerKey, pollMicros, provider = [] } = options;

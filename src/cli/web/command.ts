@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { collect, hex32, integerIn } from "../shared/arguments.ts";
 import { addDraftOptions } from "../shared/draft-options.ts";
 import type { WebOptions } from "./run.ts";
@@ -16,6 +16,18 @@ export function registerWeb(program: Command, signal: AbortSignal): void {
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
     .option("--allow-invocation", "let an activated adapter's provider learn where in a prompt it is invoked")
+    .addOption(
+      new Option(
+        "--device <name>",
+        "where the page runs the model (default: a GPU that WebGPU can use, else the processor)",
+      ).choices(["cpu", "webgpu"]),
+    )
+    .addOption(
+      new Option(
+        "--weights <kind>",
+        "how the page holds the model; int8 and int4 are made in the page, once (default: original)",
+      ).choices(["original", "int8", "int4"]),
+    )
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0: any free one", integerIn("--port", 0, 65_535), 8788)
     .addHelpText(

@@ -4,6 +4,7 @@ import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree } from "../../platform/node.ts";
+import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
@@ -22,6 +23,8 @@ export interface WebOptions extends DraftFlags {
   readonly bundleDigest?: string;
   readonly allowInvocation?: boolean;
   readonly draftAdapter?: string;
+  readonly device?: "cpu" | "webgpu";
+  readonly weights?: WeightFormat;
   readonly host: string;
   readonly port: number;
 }
@@ -48,6 +51,8 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       provider,
       app: app.map(({ path }) => (path === "index.html" ? "" : path)),
       ...(isEmbeddedBase(options.base) ? { dictionary: { examples: EMBEDDED_EXAMPLES } } : {}),
+      device: options.device,
+      weights: options.weights,
       adapter: adapterName,
       bundleDigest,
       allowInvocation: options.allowInvocation,

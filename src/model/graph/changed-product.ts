@@ -1,7 +1,7 @@
 /** The product of a place whose weights an adapter has changed: whole modules, rows of a head, row scales. */
 import type { ChangedTensor, TokenRows } from "../../weights/base-changes.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import { type Attribute, CONTRIB, type OnnxGraph, type OutputSpec, type Value } from "./onnx-graph.ts";
+import type { Attribute, OnnxGraph, OutputSpec, Value } from "./onnx-graph.ts";
 
 interface GraphWriter {
   readonly graph: OnnxGraph;
@@ -11,6 +11,7 @@ interface GraphWriter {
     outputs: readonly OutputSpec[],
     options?: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string },
   ): Value[];
+  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value;
   /** A changed tensor as float32 in the current graph. */
   changed(tensor: ChangedTensor): string;
 }
@@ -37,7 +38,7 @@ export function replaceModules(
     const weight = writer.changed(tensor);
     const spec = place.modules.length === 1 ? output : { dims: dims(width) };
     if (place.storedInOut) return writer.node("MatMul", [x, weight], [spec])[0];
-    return writer.node("FusedMatMul", [x, weight], [spec], { domain: CONTRIB, attributes: { transB: 1 } })[0];
+    return writer.timesRows(x, weight, spec);
   });
   if (parts.length === 1) return parts[0];
   return writer.node("Concat", parts, [output], { attributes: { axis: -1 } })[0];
@@ -71,8 +72,7 @@ export function replaceRows(
   const lead = x.dims.slice(0, 2);
   const weight = writer.graph.constant([ids.length, inFeatures], rows);
   const spec = { dims: [...lead, ids.length] };
-  const transposed = { domain: CONTRIB, attributes: { transB: 1 } };
-  const [updates] = writer.node("FusedMatMul", [x, weight], [spec], transposed);
+  const updates = writer.timesRows(x, weight, spec);
   const [shape] = writer.node("Shape", [updates], [{ dims: [3], type: "int64" }]);
   const places = writer.graph.constant([1, 1, ids.length], BigInt64Array.from(ids, BigInt));
   const [indices] = writer.node("Expand", [places, shape], [{ dims: spec.dims, type: "int64" }]);

@@ -2,7 +2,7 @@
 
 import onnxProto from "onnx-proto";
 import { bytesOf } from "../../base/bytes.ts";
-import type { FileTree, OnnxModel } from "../../base/platform.ts";
+import type { FileTree, ModelInParts, OnnxModel } from "../../base/platform.ts";
 import type { TensorInfo } from "../../weights/safetensors.ts";
 
 /** ONNX TensorProto.DataType. */
@@ -53,6 +53,29 @@ export interface Value extends GraphValue {
 /** An output of a node; null leaves an optional one out. */
 export type OutputSpec = { readonly dims: Dims; readonly type?: ElementType; readonly name?: string } | null;
 
+/** What is known of a value by its name. */
+interface Known {
+  readonly type: ElementType;
+  readonly dims: Dims | undefined;
+  /** Weights, constants and what is computed of them alone, once, at load. */
+  readonly isConstant: boolean;
+}
+
+type ProbedValue = Pick<Known, "type" | "dims"> & { readonly name: string };
+
+/** A model of one operator of a graph. */
+export interface SingleOperator {
+  readonly opType: string;
+  /** Names of those that are set. */
+  readonly attributes: readonly string[];
+  /** The same for nodes that a device has both of, or neither. */
+  readonly form: string;
+  readonly model: OnnxModel;
+}
+
+/** Constants up to this size are kept in such a model: shapes and axes, which decide who can run it. */
+const SMALL_BYTES = 256;
+
 /** One graph. Values are strings: the names that nodes read and write. */
 export class OnnxGraph {
   readonly name: string;
@@ -61,6 +84,8 @@ export class OnnxGraph {
   readonly #inputs: GraphValue[] = [];
   readonly #outputs: GraphValue[] = [];
   readonly #files = new Map<string, OnnxModel["externalFiles"][number]>();
+  readonly #external = new Map<onnxProto.onnx.ITensorProto, ModelInParts["tensors"][number]>();
+  readonly #known = new Map<string, Known>();
   #names = 0;
 
   /** @param name starts the names of all values, so that they differ between graphs of different names */
@@ -81,20 +106,39 @@ export class OnnxGraph {
   }
 
   input(value: GraphValue): void {
-    if (!this.#inputs.some(({ name }) => name === value.name)) this.#inputs.push(value);
+    if (this.#inputs.some(({ name }) => name === value.name)) return;
+    this.#inputs.push(value);
+    this.#known.set(value.name, { type: value.type, dims: value.dims, isConstant: false });
   }
 
   output(value: GraphValue): void {
     if (!this.#outputs.some(({ name }) => name === value.name)) this.#outputs.push(value);
   }
 
-  /** Adds a node. An empty name among the inputs or outputs leaves an optional one out. */
+  /**
+   * Adds a node. An empty name among the inputs or outputs leaves an optional one out. What is not said of an output
+   * is as of the first input.
+   */
   node(
     opType: string,
     input: readonly string[],
     output: readonly string[],
-    options: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string } = {},
+    options: {
+      readonly attributes?: Readonly<Record<string, Attribute>>;
+      readonly domain?: string;
+      readonly outputs?: readonly OutputSpec[];
+    } = {},
   ): void {
+    const isConstant = input.every((name) => name === "" || this.#known.get(name)?.isConstant);
+    for (const [i, name] of output.entries()) {
+      const { type, dims } = options.outputs?.[i] ?? {};
+      const first = this.#known.get(input[0]);
+      this.#known.set(name, {
+        type: type ?? (options.outputs ? "float32" : (first?.type ?? "float32")),
+        dims,
+        isConstant,
+      });
+    }
     this.#nodes.push({
       opType,
       name: this.freshName(opType),
@@ -111,23 +155,24 @@ export class OnnxGraph {
     // The native name: a link's target is called otherwise than the path in the tree.
     const location = tree.nativePath(tensor.path)?.split(/[/\\]/).at(-1) ?? tensor.path;
     this.#files.set(location, { location, tree, path: tensor.path });
-    this.#initializers.push({
+    this.#known.set(name, { type, dims: tensor.shape, isConstant: true });
+    const initializer = {
       name,
       dataType: ELEMENT_CODE[type],
       dims: [...tensor.shape],
       dataLocation: onnxProto.onnx.TensorProto.DataLocation.EXTERNAL,
-      externalData: [
-        { key: "location", value: location },
-        { key: "offset", value: String(tensor.offset) },
-        { key: "length", value: String(tensor.bytes) },
-      ],
-    });
+      externalData: externalData(location, tensor.offset, tensor.bytes),
+    };
+    this.#initializers.push(initializer);
+    const { path, offset, bytes: length } = tensor;
+    this.#external.set(initializer, { location: name, tree, path, offset, length });
     return name;
   }
 
   /** A weight inside the model's bytes. @param bytes little-endian */
   inlineWeight(dims: readonly number[], type: ElementType, bytes: Uint8Array): string {
     const name = this.freshName("weight");
+    this.#known.set(name, { type, dims, isConstant: true });
     this.#initializers.push({ name, dataType: ELEMENT_CODE[type], dims: [...dims], rawData: bytes });
     return name;
   }
@@ -136,6 +181,7 @@ export class OnnxGraph {
   constant(dims: readonly number[], data: Float32Array | Int32Array | BigInt64Array): string {
     const name = this.freshName("constant");
     const type = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "int64";
+    this.#known.set(name, { type, dims, isConstant: true });
     this.#initializers.push({
       name,
       dataType: ELEMENT_CODE[type],
@@ -147,36 +193,95 @@ export class OnnxGraph {
 
   cast(value: string, to: ElementType): string {
     const out = this.freshName("cast");
-    this.node("Cast", [value], [out], { attributes: { to: ELEMENT_CODE[to] } });
+    const dims = this.#known.get(value)?.dims ?? [];
+    const attributes = { to: ELEMENT_CODE[to] };
+    this.node("Cast", [value], [out], { attributes, outputs: [{ dims, type: to }] });
     return out;
   }
 
-  encode(): OnnxModel {
-    return { bytes: this.#encodeBytes(), externalFiles: [...this.#files.values()] };
+  /**
+   * The operators that compute with float32 activations, each in every form that it is used in: a model of it alone, to
+   * ask a device whether it has it. What works with ids and indices is not among them, nor what is computed at load.
+   */
+  *operators(): Iterable<SingleOperator> {
+    const constants = new Map(this.#initializers.map((each) => [each.name!, each]));
+    for (const node of this.#nodes) {
+      const inputs = [...new Set(node.input!)].filter((name) => name !== "");
+      const computes = (name: string): boolean => {
+        const known = this.#known.get(name);
+        return known?.type === "float32" && !known.isConstant;
+      };
+      if (!inputs.some(computes)) continue;
+      const isSmall = (name: string) => (constants.get(name)?.rawData?.length ?? Infinity) <= SMALL_BYTES;
+      const initializer = inputs.filter(isSmall).map((name) => constants.get(name)!);
+      const given = inputs.filter((name) => !isSmall(name)).map((name) => this.#valueOf(name));
+      const form = [node.opType, node.attribute, given.map(({ type }) => type), node.input!.map(Boolean)];
+      yield {
+        opType: node.opType!,
+        attributes: node.attribute!.map(({ name }) => name!),
+        form: JSON.stringify(form),
+        model: {
+          bytes: encodeModel({
+            name: node.opType!,
+            node: [node],
+            initializer,
+            input: given.map(valueInfo),
+            output: node.output!.filter(Boolean).map((name) => valueInfo(this.#valueOf(name))),
+          }),
+          externalFiles: [],
+        },
+      };
+    }
   }
 
-  #encodeBytes(): Uint8Array {
-    return onnxProto.onnx.ModelProto.encode({
-      irVersion: IR_VERSION,
-      producerName: "tacet",
-      opsetImport: [
-        { domain: "", version: OPSET },
-        { domain: CONTRIB, version: CONTRIB_OPSET },
-      ],
-      graph: {
-        name: this.name,
-        node: this.#nodes,
-        initializer: this.#initializers,
-        input: this.#inputs.map(valueInfo),
-        output: this.#outputs.map(valueInfo),
+  #valueOf(name: string): ProbedValue {
+    return { name, ...this.#known.get(name)! };
+  }
+
+  encode(): OnnxModel {
+    return {
+      bytes: this.#encode(this.#initializers),
+      externalFiles: [...this.#files.values()],
+      inParts: () => {
+        const initializers = this.#initializers.map((each) => {
+          const part = this.#external.get(each);
+          return part ? { ...each, externalData: externalData(part.location, 0, part.length) } : each;
+        });
+        return { bytes: this.#encode(initializers), tensors: [...this.#external.values()] };
       },
-    }).finish();
+    };
+  }
+
+  #encode(initializer: onnxProto.onnx.ITensorProto[]): Uint8Array {
+    return encodeModel({
+      name: this.name,
+      node: this.#nodes,
+      initializer,
+      input: this.#inputs.map(valueInfo),
+      output: this.#outputs.map(valueInfo),
+    });
   }
 }
 
-function valueInfo({ name, type, dims }: GraphValue): onnxProto.onnx.IValueInfoProto {
-  const dim = dims.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
-  return { name, type: { tensorType: { elemType: ELEMENT_CODE[type], shape: { dim } } } };
+function externalData(location: string, offset: number, length: number) {
+  return Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: String(value) }));
+}
+
+function encodeModel(graph: onnxProto.onnx.IGraphProto): Uint8Array {
+  return onnxProto.onnx.ModelProto.encode({
+    irVersion: IR_VERSION,
+    producerName: "tacet",
+    opsetImport: [
+      { domain: "", version: OPSET },
+      { domain: CONTRIB, version: CONTRIB_OPSET },
+    ],
+    graph,
+  }).finish();
+}
+
+function valueInfo({ name, type, dims }: ProbedValue): onnxProto.onnx.IValueInfoProto {
+  const dim = dims?.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
+  return { name, type: { tensorType: { elemType: ELEMENT_CODE[type], ...(dim && { shape: { dim } }) } } };
 }
 
 /** A number is an integer attribute; a fraction is written { float }, a name { text }. */

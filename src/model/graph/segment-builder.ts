@@ -18,8 +18,8 @@ import {
 } from "../weights/weight-source.ts";
 import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
-import { addLora, type LoraModules } from "./graph-lora.ts";
 import { type LinearPlace, weightsOf } from "./linear-place.ts";
+import { addLora } from "./lora-inputs.ts";
 import {
   type Attribute,
   CONTRIB,
@@ -55,6 +55,8 @@ export type SegmentStep =
 export interface Segment {
   readonly graph: OnnxGraph;
   readonly steps: readonly SegmentStep[];
+  /** It looks rows up in tables, which stay with the processor. */
+  readonly onHost: boolean;
 }
 
 export interface SegmentPlan {
@@ -62,10 +64,12 @@ export interface SegmentPlan {
   readonly groupAt: ReadonlyMap<LinearPlace, number>;
   /** Two such places with only a residual and a norm between them become a pair (pair.ts). */
   readonly pairable: ReadonlySet<LinearPlace>;
-  /** Adapted inside the graph, none of them at a place of `groupAt`. */
-  readonly loras: LoraModules;
+  /** Places of which an adapter's matrices are given with each run (lora-inputs.ts). */
+  readonly loras: ReadonlySet<LinearPlace>;
   /** What stands in the place of the base's own. */
   readonly changes: ChangesInUse;
+  /** The pass runs on another device than the processor. Default: false. */
+  readonly onDevice?: boolean;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks as large, and the products are of integers. */
@@ -74,8 +78,8 @@ const INT8_ACTIVATIONS = 4;
 export class SegmentBuilder {
   readonly plan: SegmentPlan;
   readonly #weights: WeightSource;
-  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[] }[] = [
-    { graph: new OnnxGraph("s0"), steps: [] },
+  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[]; onHost: boolean }[] = [
+    { graph: new OnnxGraph("s0"), steps: [], onHost: false },
   ];
 
   constructor(weights: WeightSource, plan: SegmentPlan) {
@@ -115,7 +119,7 @@ export class SegmentBuilder {
       opType,
       inputs.map((input) => (typeof input === "string" ? input : this.#use(input))),
       values.map(({ name }) => name),
-      options,
+      { ...options, outputs },
     );
     return values;
   }
@@ -168,17 +172,14 @@ export class SegmentBuilder {
    */
   linear(place: LinearPlace, x: Value, name?: string): Value {
     const group = this.plan.groupAt.get(place);
-    if (group === undefined) {
-      const isAdapted = place.modules.some((module) => this.plan.loras.has(module));
-      if (!isAdapted) return this.placeProduct(place, x, name);
-      return addLora(this, place, this.plan.loras, x, this.placeProduct(place, x), name);
-    }
+    const product = (name?: string): Value => this.placeProduct(place, x, name);
+    if (group === undefined) return this.adapted(place, x, product, name);
     const delta = this.given(`delta.${group}`, "float32", [...x.dims.slice(0, 2), sum(place.outFeatures)]);
     this.expose(x);
     this.step({ kind: "begin", group, value: x.name });
     this.cut();
     // Computed while the delta is on its way.
-    const base = this.placeProduct(place, x);
+    const base = this.adapted(place, x, product);
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
     return this.node("Add", [base, delta], [outputOf(base.dims, name)])[0];
@@ -187,12 +188,13 @@ export class SegmentBuilder {
   /** h + delta for an embedding: ids (1, tokens), h (1, tokens, out). Cuts the graph if a DeltaSource adds to it. */
   addToEmbedding(place: LinearPlace, ids: Value, h: Value): Value {
     const group = this.plan.groupAt.get(place);
-    if (group === undefined) return addLora(this, place, this.plan.loras, ids, h);
+    const adapted = this.adapted(place, ids, () => h);
+    if (group === undefined) return adapted;
     const delta = this.given(`delta.${group}`, "float32", h.dims);
     this.step({ kind: "begin-ids", group });
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
-    return this.node("Add", [h, delta], [{ dims: h.dims }])[0];
+    return this.node("Add", [adapted, delta], [{ dims: h.dims }])[0];
   }
 
   /**
@@ -217,6 +219,15 @@ export class SegmentBuilder {
     this.step({ kind: "wait", group, value: delta.name });
     this.cut();
     return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
+  }
+
+  /**
+   * What the base makes of x at a place, and what an adapter that is here adds to it. Of an embedding x is the ids.
+   *
+   * @param base given the name of what comes out, where nothing is added
+   */
+  adapted(place: LinearPlace, x: Value, base: (name?: string) => Value, name?: string): Value {
+    return this.plan.loras.has(place) ? addLora(this, place, x, base(), name) : base(name);
   }
 
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
@@ -282,7 +293,19 @@ export class SegmentBuilder {
     const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
     // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
     if (matrix.storedInOut) return this.node("MatMul", [x, joined], [output])[0];
-    return this.node("FusedMatMul", [x, joined], [output], { domain: CONTRIB, attributes: { transB: 1 } })[0];
+    return this.timesRows(x, joined, output);
+  }
+
+  /** y = x·Wᵀ for W (out, in) */
+  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value {
+    if (!this.plan.onDevice) {
+      const options = { domain: CONTRIB, attributes: { transB: 1 } };
+      return this.node("FusedMatMul", [x, weight], [output], options)[0];
+    }
+    // Not every device has that operator. Turned once, when it is copied there.
+    const turned = this.graph.freshName("turned");
+    this.graph.node("Transpose", [weight], [turned], { attributes: { perm: [1, 0] } });
+    return this.node("MatMul", [x, turned], [output])[0];
   }
 
   #quantizedProduct(
@@ -326,7 +349,17 @@ export class SegmentBuilder {
 
   /** From here on nodes go into a new segment. */
   cut(): void {
-    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [] });
+    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [], onHost: false });
+  }
+
+  /**
+   * All that was written so far looks rows up in the embedding's tables: with another device it stays with the processor,
+   * so that no table is copied there.
+   */
+  endOfTables(): void {
+    if (!this.plan.onDevice) return;
+    for (const segment of this.#segments) segment.onHost = true;
+    this.cut();
   }
 }
 

@@ -79,7 +79,9 @@ export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attentio
 /** From the given tensors to the logits of the rows asked for, (1, rows, vocab). */
 export function writeDecoder(builder: SegmentBuilder, decoder: Decoder, given: PassInputs): Value {
   const pass = new PassWriter(builder, given);
-  const flow = new Flow(pass, embedTokens(pass, decoder));
+  const embedded = embedTokens(pass, decoder);
+  builder.endOfTables();
+  const flow = new Flow(pass, embedded);
   for (const block of decoder.blocks.flat()) writeBlock(flow, block);
   return logits(pass, flow.finish(decoder.finalNorm), decoder.head);
 }

@@ -1,6 +1,6 @@
 /** A model whose segments are loaded, with a number for each value that moves between them. */
 
-import type { TensorSession } from "../../base/platform.ts";
+import type { Tensor, TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Pair, PairValue } from "../graph/pair.ts";
@@ -60,6 +60,8 @@ export interface LoadedSegment {
   readonly steps: readonly LoadedStep[];
   /** Values that nothing after this segment reads. */
   readonly release: readonly Slot[];
+  /** Names of outputs that nobody but segments reads: they need not leave the device. */
+  readonly kept: readonly string[];
 }
 
 /** A model in segments. */
@@ -67,6 +69,8 @@ export interface LoadedModel {
   readonly segments: readonly LoadedSegment[];
   readonly slotOf: ReadonlyMap<string, Slot>;
   readonly deltas: DeltaSource | undefined;
+  /** What every pass is given of an adapter that is here, by input name (graph/lora-inputs.ts). */
+  readonly loras: ReadonlyMap<string, Tensor>;
   /** By group of the DeltaSource. */
   readonly places: readonly LinearPlace[];
   /** By group of the DeltaSource: the pair that it is the second of. */
@@ -114,15 +118,30 @@ export function numberValues(
       }),
     };
   });
+  const readHere = new Set<Slot>([number(LOGITS)]);
+  for (const { steps, newRows, newStates } of numbered) {
+    for (const { slot } of [...newRows, ...newStates]) readHere.add(slot);
+    for (const step of steps) for (const slot of slotsOf(step)) readHere.add(slot);
+  }
   return {
     slotOf,
     numbered: numbered.map((segment, index) => ({
       ...segment,
+      kept: segment.outputs.filter(({ slot }) => !readHere.has(slot)).map(({ name }) => name),
       release: [...segment.inputs, ...segment.outputs]
         .map(({ slot }) => slot)
         .filter((slot) => (lastRead.get(slot) ?? -1) <= index),
     })),
   };
+}
+
+/** Values that a step reads or gives. */
+function slotsOf(step: LoadedStep): Slot[] {
+  if (step.kind === "begin-ids") return [];
+  if ("slots" in step) return Object.values(step.slots);
+  if (step.kind !== "begin-routed") return [step.slot];
+  const { slot, rows, experts } = step;
+  return [slot, experts, ...(rows === undefined ? [] : [rows])];
 }
 
 /** A pair whose segments are loaded. */
@@ -131,5 +150,5 @@ export interface LoadedPair extends Pair {
   /** g */
   readonly gain: Float32Array;
   /** normed → product */
-  readonly session: TensorSession;
+  readonly segment: Pick<LoadedSegment, "session" | "inputs">;
 }

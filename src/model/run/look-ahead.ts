@@ -17,11 +17,12 @@
  * Without c_k, and where Σ_k y_k·c_k of many tokens would cost more than the round trip that it saves, the same segments
  * run one after the other: t = g ⊙ (h + W₁x + delta₁).
  */
+import type { Tensor } from "../../base/platform.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { LowRankSource, PendingDelta } from "../delta-source.ts";
 import { partsOf } from "../graph/linear-place.ts";
-import type { LoadedModel, LoadedPair } from "./loaded-model.ts";
+import type { LoadedModel, LoadedPair, LoadedSegment } from "./loaded-model.ts";
 import type { SegmentPass } from "./segment-pass.ts";
 
 /** Two queries of a pair on their way. */
@@ -134,6 +135,13 @@ export class LookAhead {
     return line !== undefined && effectsMs < line.roundTripMs ? lowRank : undefined;
   }
 
+  /** What a segment is given of an adapter that is here; beside a source of deltas that is zeros. */
+  #lorasOf(inputs: LoadedSegment["inputs"]): Record<string, Tensor> {
+    const { loras } = this.#model;
+    const names = inputs.map(({ name }) => name).filter((name) => loras.has(name));
+    return Object.fromEntries(names.map((name) => [name, loras.get(name)!]));
+  }
+
   #progressOf(lowRank: LowRankSource): Progress {
     let progress = this.#progress.get(lowRank);
     if (progress) return progress;
@@ -178,7 +186,9 @@ export class LookAhead {
     const pending = deltas.begin(pair.second, normed, rank);
     try {
       const given = { type: "float32", dims: [1, rank, width], data: normed } as const;
-      const results = await pair.session.run({ [pair.names.normed]: given });
+      const { session, inputs } = pair.segment;
+      const feeds = { [pair.names.normed]: given, ...this.#lorasOf(inputs) };
+      const results = await session.run(feeds);
       const product = results[pair.names.product].data as Float32Array;
       const { modules, outFeatures } = deltas.groups[pair.second];
       const effects = await pending.wait();

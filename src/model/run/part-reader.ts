@@ -90,14 +90,16 @@ export class PartReader {
         }
         pass.release(segment);
       }
+      return pass.logits();
     } catch (error) {
       // Still on their way: their errors are ignored.
       open.pending?.drop?.();
       open.pending?.wait().catch(() => {});
       if (open.exchange) dropExchange(open.exchange);
       throw error;
+    } finally {
+      pass.end();
     }
-    return pass.logits();
   }
 
   async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {
@@ -118,6 +120,7 @@ export class PartReader {
       case "begin": {
         const x = pass.data(step.slot);
         open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
+        if (open.pending.asked) await open.pending.asked;
         break;
       }
       case "begin-ids":
@@ -129,6 +132,7 @@ export class PartReader {
         const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
         const count = x.length / deltas.groups[step.group].inFeatures;
         open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
+        if (open.pending.asked) await open.pending.asked;
         break;
       }
       case "wait": {
@@ -148,6 +152,8 @@ export class PartReader {
           const { first, second } = step.pair;
           const asked = [first, second].filter((group) => deltas.asks?.(group) !== false).length;
           clock.exchanges += open.exchange.first === undefined ? asked : 1;
+          const { first: one, second: two } = open.exchange;
+          if (one?.asked || two.asked) await Promise.all([one?.asked, two.asked]);
         } catch (error) {
           asking.then(dropExchange).catch(() => {});
           throw error;

@@ -60,6 +60,7 @@ export class SegmentPass {
       if (slot !== undefined) this.#values[slot] = tensor;
     };
     for (const [name, tensor] of cache.tensors()) give(name, tensor);
+    for (const [name, tensor] of model.loras) give(name, tensor);
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
     give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
     give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(this.#past + ids.length) });
@@ -86,7 +87,16 @@ export class SegmentPass {
 
   /** Lets go of what nothing after the segment reads. */
   release({ release }: LoadedSegment): void {
-    for (const slot of release) this.#values[slot] = undefined;
+    for (const slot of release) {
+      this.#values[slot]?.free?.();
+      this.#values[slot] = undefined;
+    }
+  }
+
+  /** Lets go of everything: the pass is over, or has failed. */
+  end(): void {
+    for (const value of this.#values) value?.free?.();
+    this.#values.fill(undefined);
   }
 
   /** A value that a segment has made. */

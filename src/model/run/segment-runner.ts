@@ -2,7 +2,7 @@
 
 import { throwIfAborted } from "../../base/abort.ts";
 import { FairSemaphore } from "../../base/fair-semaphore.ts";
-import type { TensorRuntime } from "../../base/platform.ts";
+import type { Tensor, TensorRuntime } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Segment } from "../graph/segment-builder.ts";
@@ -42,9 +42,15 @@ export interface RunnerOptions {
   readonly onProgress: ((fraction: number) => void) | undefined;
 }
 
-/** Who adds to the model, and how. */
-export interface RunnerUse {
+/** Who adds to the model: in the cuts, and inside the graphs. */
+export interface Adaptation {
   readonly deltas: DeltaSource | undefined;
+  /** Of an adapter that is here, or of none: by input name, for each place that the segments have LoRAs at. */
+  readonly loras: ReadonlyMap<string, Tensor>;
+}
+
+/** Who adds to the model, and how it is asked. */
+export interface RunnerUse extends Adaptation {
   /** Tokens that are decoded before the effects of look-ahead are asked for. */
   readonly lookAheadAfter: number;
   /** Whether two groups can be asked together. Default: all can that the segments have a pair for. */
@@ -58,7 +64,7 @@ export interface RunnerUse {
 const COMPUTING = 2;
 
 /** Sessions in memory, and how many use them. */
-interface Loaded extends Omit<LoadedModel, "deltas"> {
+interface Loaded extends Omit<LoadedModel, keyof Adaptation> {
   readonly passTokens: number;
   users: number;
   readonly computing: FairSemaphore;
@@ -81,12 +87,12 @@ export class SegmentRunner {
 
   private constructor(
     loaded: Loaded,
-    { deltas, lookAheadAfter, canPair = () => true }: RunnerUse,
+    { deltas, loras, lookAheadAfter, canPair = () => true }: RunnerUse,
     timings: ForwardTimings = { forwards: 0, ...newClock() },
   ) {
     this.timings = timings;
     this.#loaded = loaded;
-    this.#model = { ...loaded, deltas };
+    this.#model = { ...loaded, deltas, loras };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
     this.#lookAhead = new LookAhead({ ...this.#model, pairs: new Map(pairs) }, lookAheadAfter);
     this.#reader = new PartReader(this.#model, this.#lookAhead, loaded.computing);
@@ -107,10 +113,12 @@ export class SegmentRunner {
     const loaded: LoadedSegment[] = [];
     const pairs = new Map<number, LoadedPair>();
     try {
-      for (const [index, { graph }] of segments.entries()) {
+      for (const [index, { graph, onHost }] of segments.entries()) {
         const session = await runtime.createSession(graph.encode(), {
           ...(threads === undefined ? {} : { threads }),
           isWhole: segments.length === 1,
+          onHost,
+          keep: numbered[index].kept,
         });
         loaded.push({ session, ...numbered[index] });
         for (const step of numbered[index].steps) {
@@ -119,7 +127,7 @@ export class SegmentRunner {
           const { weight, width, plusOne } = pair.norm;
           const stored = await readWeight(weight, [width]);
           const gain = plusOne ? stored.map((g) => g + 1) : stored;
-          pairs.set(pair.second, { ...pair, slots, gain, session });
+          pairs.set(pair.second, { ...pair, slots, gain, segment: loaded[index] });
         }
         onProgress?.((index + 1) / segments.length);
       }
@@ -143,8 +151,8 @@ export class SegmentRunner {
    * Another runner on the same sessions, for passes that others add to, or nobody. To be disposed too.
    * @param times whether its time counts as this one's
    */
-  withDeltas(deltas: DeltaSource, times: "together" | "apart" = "together"): SegmentRunner {
-    const use = { deltas, lookAheadAfter: 0, canPair: () => false };
+  withAdaptation(adaptation: Adaptation, times: "together" | "apart" = "together"): SegmentRunner {
+    const use = { ...adaptation, lookAheadAfter: 0, canPair: () => false };
     return new SegmentRunner(this.#loaded, use, times === "together" ? this.timings : undefined);
   }
 

@@ -200,7 +200,7 @@ describe("a product", () => {
           }),
         },
         {
-          ...{ groupAt: new Map(), pairable: new Set(), loras: new Map() },
+          ...{ groupAt: new Map(), pairable: new Set(), loras: new Set() },
           changes: new ChangesInUse(NO_CHANGES),
         },
       );

@@ -2,23 +2,26 @@
 
 import { dirname } from "node:path";
 import type * as Ort from "onnxruntime-node";
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
-import { OrtSession, refusedModel } from "../ort-session.ts";
+import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
+import { checkDeviceHere } from "./devices.ts";
 import { availableMemory } from "./memory.ts";
 
-/** The library is loaded with the first session: commands that run no model start without it. */
-export function nodeTensorRuntime(): TensorRuntime {
-  return {
-    availableMemory,
+/**
+ * The library is loaded with the first session: commands that run no model start without it.
+ *
+ * @param device where sessions run; looked at with the first one
+ */
+export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
+  let loading: Promise<typeof Ort> | undefined;
+  const library = (): Promise<typeof Ort> => (loading ??= loadLibrary(device));
+  const runtime: TensorRuntime = {
+    device,
     async createSession(model, options = {}) {
-      // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
-      // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
-      process.env.ORT_DISABLE_TELEMETRY = "1";
-      const ort = await import("onnxruntime-node").catch((cause: unknown) => {
-        throw cannotLoad(cause);
-      });
-      const sessionOptions = ortOptions(model, options);
+      const ort = await library();
+      const sessionOptions = ortOptions(model, options.onHost ? "cpu" : device, options);
       try {
         return new OrtSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
       } catch (error) {
@@ -26,6 +29,26 @@ export function nodeTensorRuntime(): TensorRuntime {
       }
     },
   };
+  // What another device has left it does not say.
+  if (device === "cpu") return { ...runtime, availableMemory };
+  return {
+    ...runtime,
+    async runsOnDevice(model) {
+      const ort = await library();
+      return await runsAlone(ort, model.bytes, ortOptions(model, device, {}));
+    },
+  };
+}
+
+async function loadLibrary(device: Device): Promise<typeof Ort> {
+  // Its Linux builds report models and timings to Microsoft unless this is set before they load, and keep a
+  // device id and a database under ~/.cache/Microsoft. Nothing may leave this machine but ciphertext.
+  process.env.ORT_DISABLE_TELEMETRY = "1";
+  const ort = await import("onnxruntime-node").catch((cause: unknown) => {
+    throw cannotLoad(cause);
+  });
+  await checkDeviceHere(device, ort);
+  return ort;
 }
 
 /** The package is optional, and npm leaves it out where its install script fails: on a closed network it does. */
@@ -40,7 +63,8 @@ function cannotLoad(cause: unknown): TacetError {
 
 function ortOptions(
   model: OnnxModel,
-  { threads, isWhole = false }: SessionOptions,
+  device: Device,
+  { threads, isWhole = false, keep }: SessionOptions,
 ): Ort.InferenceSession.SessionOptions {
   // A model that is cut has many sessions, each with separate threads: they must sleep, not spin, while others run.
   // In a single one to wake them for each operator takes an eighth of a small model's step; they sleep between runs.
@@ -52,8 +76,11 @@ function ortOptions(
   const folder = folderOf(model);
   if (folder !== undefined) session.model_external_initializers_file_folder_path = folder;
   return {
-    executionProviders: ["cpu"],
+    executionProviders: [device],
+    // DirectML refuses sessions with it.
+    ...(device === "dml" ? { enableMemPattern: false } : {}),
     graphOptimizationLevel: "all",
+    ...(device === "webgpu" ? outputLocations(keep) : {}),
     interOpNumThreads: 1,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     // Fatal only: an error is thrown too, and shall not also be printed.

@@ -1,40 +1,104 @@
-/** ONNX Runtime in a browser or worker: its WebAssembly build. */
+/** ONNX Runtime in a browser or worker: its builds for WebAssembly and for WebGPU. */
 import type * as Ort from "onnxruntime-web/wasm";
+import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { FileTree, OnnxModel, TensorRuntime } from "../../base/platform.ts";
-import { OrtSession, refusedModel } from "../ort-session.ts";
+import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
+import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 
-/** A tree that can give whole files without a copy: ONNX Runtime reads initializers out of them. */
-type WholeFiles = FileTree & { bytesOf?(path: string): Uint8Array | undefined };
+/** What TypeScript's own types do not know of yet. */
+interface Gpu {
+  requestAdapter(): Promise<GpuAdapter | null>;
+}
+export interface GpuAdapter {
+  readonly info?: {
+    readonly vendor: string;
+    readonly architecture: string;
+    readonly description: string;
+    /** It computes on the processor. */
+    readonly isFallbackAdapter?: boolean;
+  };
+}
 
-/** @param ort the library, loaded and configured by the page: where its WebAssembly file lies is the page's matter */
-export function webTensorRuntime(ort: typeof Ort): TensorRuntime {
+/** The GPU that pages here may use, undefined where there is none. */
+export async function webGpuAdapter(): Promise<GpuAdapter | undefined> {
+  const gpu = (globalThis.navigator as (Navigator & { readonly gpu?: Gpu }) | undefined)?.gpu;
+  return (await gpu?.requestAdapter().catch(() => null)) ?? undefined;
+}
+
+/**
+ * @param ort the library, loaded and configured by the page: where its WebAssembly file lies is the page's matter.
+ *   For WebGPU its build `onnxruntime-web/webgpu`
+ * @param device "cpu" or "webgpu"
+ */
+export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): TensorRuntime {
+  let checked: Promise<void> | undefined;
+  /** Bytes of the files that sessions have taken in. */
+  let held = 0;
+  const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
+  const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
+    executionProviders: [device === "webgpu" && !onHost ? "webgpu" : "wasm"],
+    graphOptimizationLevel: "all",
+    // Fatal only: an error is thrown too, and shall not also be printed.
+    logSeverityLevel: 4,
+  });
   return {
-    async createSession(model, options = {}) {
-      if (options.threads !== undefined && crossOriginIsolated) ort.env.wasm.numThreads = options.threads;
+    device,
+    ...(device === "cpu"
+      ? { availableMemory: async () => Math.max(0, MOST_BYTES - held) }
+      : {
+          async runsOnDevice({ bytes }: OnnxModel) {
+            await check();
+            return await runsAlone(ort, bytes, optionsOf(false));
+          },
+        }),
+    async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
+      await check();
+      // Before the first session; then the library has its threads.
+      if (threads !== undefined && globalThis.crossOriginIsolated) ort.env.wasm.numThreads = threads;
+      // Bytes of one session at a time are here twice.
+      const { bytes, tensors } = model.inParts?.() ?? { bytes: model.bytes, tensors: [] };
       const externalData = await Promise.all(
-        model.externalFiles.map(async (file) => ({ path: file.location, data: await wholeFile(file) })),
+        tensors.map(async ({ location, tree, path, offset, length }) => ({
+          path: location,
+          data: await tree.read(path, offset, length),
+        })),
       );
       try {
-        const session = await ort.InferenceSession.create(model.bytes, {
-          executionProviders: ["wasm"],
-          graphOptimizationLevel: "all",
-          // Fatal only: an error is thrown too, and shall not also be printed.
-          logSeverityLevel: 4,
+        const session = await ort.InferenceSession.create(bytes, {
+          ...optionsOf(onHost),
+          ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
           ...(externalData.length === 0 ? {} : { externalData }),
         });
-        return new OrtSession(ort, session);
+        const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
+        held += bytesHeld;
+        return new OrtSession(ort, session, () => (held -= bytesHeld));
       } catch (error) {
-        throw refusedModel(error);
+        throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
   };
 }
 
-async function wholeFile({ tree, path }: OnnxModel["externalFiles"][number]): Promise<Uint8Array> {
-  const whole = (tree as WholeFiles).bytesOf?.(path);
-  if (whole) return whole;
-  const size = await tree.size(path);
-  if (size === undefined) throw new TacetError("io_failed", `${path} is missing in ${tree.label}`);
-  return await tree.read(path, 0, size);
+/** WebAssembly with addresses of 32 bits. */
+const MOST_BYTES = 2 ** 32;
+/** What the library, its memory or the browser say where there is no more. */
+const NO_MEMORY = /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory/i;
+
+function noMemory(device: Device): TacetError {
+  const what = device === "webgpu" ? "the GPU or this page" : "this page";
+  return new TacetError("out_of_memory", `the model does not fit into the memory of ${what}`, {
+    hint: "take smaller weights (int8, int4), a shorter context, or a smaller model",
+  });
+}
+
+/** @throws TacetError bad_argument if pages have no such device, or this browser or machine has none */
+async function checkDeviceHere(device: Device): Promise<void> {
+  if (device === "cpu") return;
+  if (device !== "webgpu") {
+    throw new TacetError("bad_argument", `there is no device ${device} in a browser: it has cpu and webgpu`);
+  }
+  if (await webGpuAdapter()) return;
+  throw new TacetError("bad_argument", "there is no device webgpu here: the browser offers no adapter", {
+    hint: "it needs a GPU and a browser with WebGPU, and a page from https:// or this machine; or take cpu",
+  });
 }

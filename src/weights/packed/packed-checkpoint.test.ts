@@ -265,6 +265,19 @@ describe("a packed checkpoint", () => {
     expect((error as TacetError).hint).toBeDefined();
   });
 
+  it("without a quantization_config is refused, and says where that may be", async () => {
+    const { config, bytes } = folders.get("gptq")!;
+    const { quantization_config: _, ...plain } = config;
+    const files = { "config.json": utf8(JSON.stringify(plain)), "model.safetensors": bytes };
+    await expect(openCheckpoint(memoryFileTree(files))).rejects.toMatchObject({
+      code: "bad_checkpoint",
+      message: expect.stringMatching(
+        /^config\.json has no quantization_config, and model\.safetensors has the tensor ".*\.qweight"/,
+      ),
+      hint: expect.stringContaining("quantize_config.json"),
+    });
+  });
+
   const json = fc.oneof(
     fc.jsonValue(),
     fc.constantFrom(4, 8, -1, 32, 64, 1e9, true, false, "gptq", "awq", "gemm"),
@@ -322,7 +335,7 @@ describe("a packed checkpoint", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 120 },
     );
   });
 });

@@ -9,6 +9,7 @@ import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { readTensorBytes, readTensorF32, type TensorInfo } from "../safetensors.ts";
 import type { PackedFormat } from "./packed-format.ts";
+import { bad, isInOrder, layoutOf, type ModuleParts, type Parts, readOrder } from "./packed-layout.ts";
 import { formOf, type PackedLayout, PackedModule } from "./packed-module.ts";
 
 /** What a packed module's tensors are called. */
@@ -16,9 +17,6 @@ const PARTS = /^(.+)\.(qweight|qzeros|scales|g_idx)$/;
 /** Of the paths that are decoded; no file of a checkpoint has a slash in its name. */
 const PREFIX = "packed/";
 
-type PartName = "qweight" | "qzeros" | "scales" | "g_idx";
-type Parts = Partial<Record<PartName, TensorInfo>>;
-type ModuleParts = Parts & Required<Omit<Parts, "g_idx">>;
 /** By path. */
 type Layouts = ReadonlyMap<string, { readonly layout: PackedLayout; readonly parts: ModuleParts }>;
 
@@ -58,110 +56,14 @@ export async function openPacked(
       bytes: 4 * outFeatures * inFeatures,
       rounded: {
         form: formOf(layout),
-        readRows: async (first, count) => (await decoded.open(path)).blocks(first, count),
+        readRows: (first, count) => decoded.rows(path, first, count, (module) => module.blocks(first, count)),
       },
     });
   }
   return { tree: decoded.asTree(), tensors: all };
 }
 
-/** What the shapes say, held against the configuration. */
-async function layoutOf(
-  tree: FileTree,
-  module: string,
-  parts: Parts,
-  { method, bits: usual, groupSize: usualGroup, zerosLessOne, symmetric, anyOrder }: PackedFormat,
-): Promise<PackedLayout> {
-  const { qweight, qzeros, scales, g_idx: order } = parts;
-  if (qweight === undefined) {
-    const stray = (scales ?? qzeros ?? order)!;
-    throw new TacetError(
-      "unsupported_model",
-      `${stray.path}: tensor ${quoteName(stray.name)} belongs to no quantized module`,
-      {
-        hint: "files whose activations are scaled are not supported: take another quantized copy of the model",
-      },
-    );
-  }
-  for (const part of ["qzeros", "scales"] as const)
-    if (!parts[part]) throw bad(qweight, `there is no ${quoteName(`${module}.${part}`)} for it`);
-  for (const info of [qweight, qzeros!, ...(order ? [order] : [])]) {
-    const axes = info === order ? 1 : 2;
-    if (info.dtype !== "I32" || info.shape.length !== axes)
-      throw bad(
-        info,
-        `it is ${info.dtype} [${info.shape}], I32 with ${axes === 1 ? "one axis" : "two axes"} is read`,
-      );
-  }
-  const [groups, outFeatures] = scales!.shape;
-  if (scales!.shape.length !== 2 || groups * outFeatures === 0)
-    throw bad(scales!, `its shape is [${scales!.shape}], not (groups, outputs)`);
-  const [lines, width] = qweight.shape;
-  // Of GPTQ the words go down: as many inputs as g_idx has tell the bits, where modules differ.
-  const inFeatures = method === "awq" ? lines : (order?.shape[0] ?? (lines * 32) / usual);
-  const bits = method === "awq" ? usual : (32 * lines) / inFeatures;
-  if (bits !== 4 && bits !== 8) {
-    throw new TacetError(
-      "unsupported_model",
-      `${qweight.path}: tensor ${quoteName(qweight.name)} has ${bits} bits for an input`,
-      {
-        hint: "4 and 8 bits are read: take another quantized copy of the model",
-      },
-    );
-  }
-  const fields = 32 / bits;
-  const words = outFeatures / fields;
-  const wanted = method === "awq" ? [inFeatures, words] : [inFeatures / fields, outFeatures];
-  if (width !== wanted[1] || lines !== wanted[0])
-    throw bad(
-      qweight,
-      `its shape is [${qweight.shape}], with ${quoteName(scales!.name)} of [${scales!.shape}] it should be [${wanted}]`,
-    );
-  if (String(qzeros!.shape) !== String([groups, words]))
-    throw bad(qzeros!, `its shape is [${qzeros!.shape}], it should be [${[groups, words]}]`);
-  const groupSize = groupSizeOf(inFeatures, groups, usualGroup);
-  if (groupSize === undefined)
-    throw bad(
-      scales!,
-      `it has ${groups} groups for ${inFeatures} inputs, quantization_config.group_size is ${usualGroup ?? -1}`,
-    );
-  const layout = {
-    method,
-    bits,
-    zerosLessOne,
-    symmetric,
-    outFeatures,
-    inFeatures,
-    groups,
-    groupSize,
-  } as const;
-  if (order === undefined || !anyOrder) return layout;
-  const groupOf = await readOrder(tree, order, groups);
-  return isInOrder(groupOf, groupSize) ? layout : { ...layout, groupOf };
-}
-
-/** Sizes that quantizers have, where a module's is not that of the configuration. */
-const USUAL_SIZES = [32, 64, 128, 256, 512, 1024, 16];
-
-/** Inputs of a group; undefined: no size gives so many groups. */
-function groupSizeOf(inFeatures: number, groups: number, usual: number | undefined): number | undefined {
-  if (groups === 1) return inFeatures;
-  const sizes = [...(usual === undefined ? [] : [usual]), ...USUAL_SIZES, inFeatures / groups];
-  return sizes.find((size) => Number.isInteger(size) && Math.ceil(inFeatures / size) === groups);
-}
-
-async function readOrder(tree: FileTree, info: TensorInfo, groups: number): Promise<Int32Array> {
-  const order = new Int32Array(new Uint8Array(await readTensorBytes(tree, info)).buffer);
-  const strange = order.find((group) => group < 0 || group >= groups);
-  if (strange !== undefined) throw bad(info, `it names group ${strange} of ${groups}`);
-  return order;
-}
-
-function isInOrder(groupOf: Int32Array, groupSize: number): boolean {
-  return groupOf.every((group, k) => group === Math.floor(k / groupSize));
-}
-
-/** Modules by the paths of their tensors; the last one is kept, since rows are asked for one after the other. */
+/** Modules by the paths of their tensors; one is kept until its last row, since rows are asked for one after the other. */
 class DecodedModules {
   readonly #tree: FileTree;
   readonly #layouts: Layouts;
@@ -172,9 +74,16 @@ class DecodedModules {
     this.#layouts = layouts;
   }
 
-  open(path: string): Promise<PackedModule> {
+  /** What `decode` makes of rows [first, first + count) of a module. */
+  async rows<T>(path: string, first: number, count: number, decode: (module: PackedModule) => T): Promise<T> {
     if (this.#last?.path !== path) this.#last = { path, module: this.#read(path) };
-    return this.#last.module;
+    const opened = this.#last;
+    const isLast = first + count === this.#layouts.get(path)!.layout.outFeatures;
+    try {
+      return decode(await opened.module);
+    } finally {
+      if (isLast && this.#last === opened) this.#last = undefined;
+    }
   }
 
   /** The tree with what is decoded as files in it. */
@@ -206,7 +115,8 @@ class DecodedModules {
     }
     const first = Math.floor(offset / rowBytes);
     const last = Math.ceil((offset + length) / rowBytes);
-    const rows = (await this.open(path)).dequantize(first, last - first);
+    const count = last - first;
+    const rows = await this.rows(path, first, count, (module) => module.dequantize(first, count));
     const start = offset - first * rowBytes;
     return new Uint8Array(rows.buffer).slice(start, start + length);
   }
@@ -232,10 +142,4 @@ class DecodedModules {
       `${parts.qweight.path}: module ${quoteName(path.slice(PREFIX.length))}`,
     );
   }
-}
-
-function bad({ path, name }: TensorInfo, what: string): TacetError {
-  return new TacetError("bad_checkpoint", `${path}: tensor ${quoteName(name)}: ${what}`, {
-    hint: "the file is damaged, or config.json is another file's: download both again",
-  });
 }

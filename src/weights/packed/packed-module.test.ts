@@ -151,7 +151,7 @@ describe("any module", () => {
           expect(converted.map((w) => w + 0)).toEqual(Float32Array.from(got, (w) => w + 0));
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
   });
 

@@ -129,6 +129,7 @@ describe("what a run decides is kept by nobody", () => {
       // Whatever runs or shows something is under a policy.
       if (/\.(js|html)$|^$/.test(path)) expect(policy).toMatch(/ws:\/\/127\.0\.0\.1/);
     }
-    expect(settings.app.filter((path) => path.endsWith(".wasm"))).toHaveLength(1);
+    // ONNX Runtime for the processor, and for WebGPU.
+    expect(settings.app.filter((path) => path.endsWith(".wasm"))).toHaveLength(2);
   });
 });

@@ -38,7 +38,8 @@ function writePair(
   const group = groupAt.get(second)!;
   const out = second.outFeatures.reduce((total, length) => total + length, 0);
   const { dims } = residual;
-  const [sum] = builder.node("Add", [residual, builder.placeProduct(place, x)], [{ dims }]);
+  const added = builder.adapted(place, x, () => builder.placeProduct(place, x));
+  const [sum] = builder.node("Add", [residual, added], [{ dims }]);
   builder.expose(x);
   builder.expose(sum);
   const normed = builder.given(`normed.${group}`, "float32", dims);
@@ -57,7 +58,8 @@ function writePair(
   const pair = { first: groupAt.get(place)!, second: group, norm, names };
   builder.step({ kind: "ask-pair", pair });
   builder.cut();
-  const product = builder.weightsProduct(second, normed, names.product);
+  const weights = (name?: string): Value => builder.weightsProduct(second, normed, name);
+  const product = builder.adapted(second, normed, weights, names.product);
   builder.expose(product);
   builder.step({ kind: "take-pair", pair });
   builder.cut();

@@ -132,7 +132,7 @@ async function mixed(
   const builder = new SegmentBuilder(originalWeights(checkpoint), {
     groupAt: new Map(),
     pairable: new Set(),
-    loras: new Map(),
+    loras: new Set(),
     changes: new ChangesInUse(NO_CHANGES),
   });
   const given = (name: string, width: number) => builder.given(name, "float32", [1, "tokens", width]);

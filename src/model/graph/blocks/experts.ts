@@ -1,7 +1,7 @@
 /** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
 
-import { addLora } from "../graph-lora.ts";
 import type { LinearPlace } from "../linear-place.ts";
+import { addLora, expertOf } from "../lora-inputs.ts";
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { sliceName } from "../../weights/weight-source.ts";
@@ -88,9 +88,7 @@ function expertProducts(
     const matrix = { tensors: own, outFeatures, inFeatures };
     const output = { dims: [rows.dims[0], width] };
     const y = builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
-    if (!place) return y;
-    const one = { ...place, modules: [place.modules[expert]], outFeatures: [width] };
-    return addLora(builder, one, builder.plan.loras, rows, y);
+    return place && builder.plan.loras.has(place) ? addLora(builder, expertOf(place, expert), rows, y) : y;
   });
   if (bias === undefined) return product;
   const all = builder.weight(bias, [experts, width]);

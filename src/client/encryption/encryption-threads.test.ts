@@ -1,0 +1,170 @@
+/** Who makes which query, and that a thread that ends, fails or says nothing costs no query and no mask. */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { gaussianSource } from "../../../test/support/pll-layer.ts";
+import { memoryThreads } from "../../../test/support/memory-threads.ts";
+import type { EncryptionPlatform } from "../../base/platform.ts";
+import { DEFAULT_PARAMETERS } from "../../rlwe/parameters.ts";
+import { EncryptionThreads } from "./encryption-threads.ts";
+
+const N = 32;
+const layers = { bundleId: new Uint8Array(16), parameters: DEFAULT_PARAMETERS, inFeatures: [N] };
+const x = Float32Array.from({ length: 256 * N }, gaussianSource(3));
+
+const opened: EncryptionThreads[] = [];
+afterEach(() => {
+  vi.useRealTimers();
+  for (const threads of opened.splice(0)) threads.dispose();
+});
+
+function open(platform: EncryptionPlatform | undefined): EncryptionThreads {
+  const threads = new EncryptionThreads(platform, layers);
+  opened.push(threads);
+  return threads;
+}
+
+async function ready(platform: EncryptionPlatform, count = 1): Promise<EncryptionThreads> {
+  const threads = open(platform);
+  await vi.waitFor(() => expect(threads.start()).toBe(count));
+  return threads;
+}
+
+const isTheirs = (shared: ReturnType<EncryptionThreads["share"]>) => shared.map((made) => made !== undefined);
+
+describe("threads", () => {
+  it.each([
+    [1, 0],
+    [2, 1],
+    [5, 2],
+    [64, 3],
+  ])("of %i cores take %i", async (cores, count) => {
+    const threads = open(memoryThreads(cores));
+    await vi.waitFor(() => expect(threads.start()).toBe(count));
+    expect(threads.status.threads).toBe(count);
+    expect(threads.status.reason).toBe(count === 0 ? "there is one core" : undefined);
+  });
+
+  it("are not there where the platform has none", () => {
+    const threads = open(undefined);
+    expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    expect(threads.status).toEqual({ threads: 0, reason: "this platform has no threads for it" });
+  });
+
+  it("start with the first prompt, and take no part in it before they are ready", async () => {
+    const platform = memoryThreads(2);
+    const threads = open(platform);
+    expect(platform.started).toHaveLength(0);
+    expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    expect(platform.started).toHaveLength(1);
+    await vi.waitFor(() => expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([true, false]));
+  });
+});
+
+describe("shares", () => {
+  it("are equal, the own one last, and short queries stay here", async () => {
+    const threads = await ready(memoryThreads(4), 2);
+    expect(isTheirs(threads.share(0, x, [40, 40, 40]))).toEqual([true, true, false]);
+    const before = await ready(memoryThreads(2));
+    expect(isTheirs(before.share(0, x, [8]))).toEqual([false]);
+    expect(isTheirs(before.share(0, x, [64, 64]))).toEqual([true, false]);
+    // It is still at the first one.
+    expect(isTheirs(before.share(0, x, [64, 64]))).toEqual([false, true]);
+  });
+
+  it("are of x as it was: memory that the caller goes on with", async () => {
+    const platform = memoryThreads(2);
+    const threads = await ready(platform);
+    const given = x.slice(0, 128 * N);
+    const [made] = threads.share(0, given, [64, 64]);
+    given.fill(0);
+    const query = await made!;
+    expect(query!.vectors).toBe(64);
+    expect(query!.scales.every((scale) => scale > 0)).toBe(true);
+    // And a query in memory that another one has left.
+    threads.giveBack(query!);
+    expect(query!.secrets.every((value) => value === 0)).toBe(true);
+    const [again] = threads.share(0, x, [64, 64]);
+    expect((await again!)!.secrets.some((value) => value !== 0)).toBe(true);
+  });
+});
+
+describe("a thread", () => {
+  it.each(["die-before", "die-after"] as const)(
+    "that ends (%s) leaves its jobs to this one, and is replaced",
+    async (fate) => {
+      const platform = memoryThreads(2, (_, thread) => (thread === 0 ? fate : "answer"));
+      const threads = await ready(platform);
+      const [first] = threads.share(0, x, [64, 64]);
+      const [, second] = threads.share(0, x, [64, 64]);
+      expect((await first!)?.vectors).toBe(fate === "die-after" ? 64 : undefined);
+      expect(await second!).toBeUndefined();
+      expect(threads.status).toEqual({ threads: 0, reason: "it died" });
+      await vi.waitFor(() => expect(threads.start()).toBe(1));
+      expect((await threads.share(0, x, [64, 64])[0]!)?.vectors).toBe(64);
+      expect(platform.started).toHaveLength(2);
+    },
+  );
+
+  it("is not started any more when three have ended", async () => {
+    const platform = memoryThreads(2, () => "die-before");
+    const threads = open(platform);
+    for (let i = 0; i < 3; i++) {
+      await vi.waitFor(() => expect(threads.start()).toBe(1));
+      expect(await threads.share(0, x, [64, 64])[0]).toBeUndefined();
+    }
+    expect(threads.start()).toBe(0);
+    expect(platform.started).toHaveLength(3);
+    expect(threads.status).toEqual({ threads: 0, reason: "it died" });
+  });
+
+  it("that can't make a query leaves it to this one and goes on", async () => {
+    const threads = await ready(memoryThreads(2, (job) => (job === 0 ? "fail" : "answer")));
+    expect(await threads.share(0, x, [64, 64])[0]).toBeUndefined();
+    expect((await threads.share(0, x, [64, 64])[0])?.vectors).toBe(64);
+    expect(threads.status).toEqual({ threads: 1 });
+  });
+
+  it("that says nothing for ten seconds counts as ended, and what it says later is dropped", async () => {
+    const platform = memoryThreads(2, (job) => (job === 0 ? "silence" : "answer"));
+    const threads = await ready(platform);
+    vi.useFakeTimers();
+    const [made] = threads.share(0, x, [64, 64]);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(threads.status.threads).toBe(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await made).toBeUndefined();
+    expect(threads.status).toEqual({ threads: 0, reason: "a thread made nothing in 10 s" });
+    expect(platform.started[0].isEnded).toBe(true);
+    platform.started[0].deliver();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(threads.ms).toBe(0);
+  });
+
+  it("that makes something now and then is left alone", async () => {
+    const platform = memoryThreads(2, (job) => (job % 2 === 0 ? "silence" : "answer"));
+    const threads = await ready(platform);
+    vi.useFakeTimers();
+    const [slow] = threads.share(0, x, [64, 64]);
+    for (let i = 0; i < 4; i++) {
+      await vi.advanceTimersByTimeAsync(7_000);
+      platform.started[0].deliver();
+      threads.share(0, x, [16, 64, 64]);
+      await vi.advanceTimersByTimeAsync(10);
+    }
+    expect((await slow!)?.vectors).toBe(64);
+    expect(threads.status).toEqual({ threads: 1 });
+  });
+});
+
+describe("dispose", () => {
+  it("ends threads, fails what they are at, and starts none", async () => {
+    const platform = memoryThreads(2, () => "silence");
+    const threads = await ready(platform);
+    const [made] = threads.share(0, x, [64, 64]);
+    threads.dispose();
+    await expect(made).rejects.toMatchObject({ code: "connection_lost" });
+    expect(platform.started[0].isEnded).toBe(true);
+    expect(threads.start()).toBe(0);
+    expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    expect(platform.started).toHaveLength(1);
+  });
+});

@@ -1,0 +1,42 @@
+/** Threads of this package in Node. */
+import { availableParallelism } from "node:os";
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
+
+/** Which joins what it needs for itself, as a command does: nothing here imports it. */
+const SCRIPT = new URL(`../../library/node-encryption-thread${extname(import.meta.url)}`, import.meta.url);
+
+export function nodeEncryption(script = SCRIPT): EncryptionPlatform {
+  return { cores: availableParallelism(), start: () => startThread(script) };
+}
+
+function startThread(script: URL): Thread {
+  const worker = new Worker(script, { name: "tacet encryption" });
+  let isOver = false;
+  const end = (reason: string) => {
+    if (isOver) return;
+    isOver = true;
+    thread.onEnd(reason);
+  };
+  const thread: Thread = {
+    onMessage: () => {},
+    onEnd: () => {},
+    post: (message, transfer) => worker.postMessage(message, [...transfer]),
+    end() {
+      isOver = true;
+      void worker.terminate();
+    },
+  };
+  worker.on("message", (message: unknown) => thread.onMessage(message));
+  // Its message may hold anything.
+  worker.on("error", (error: NodeJS.ErrnoException) => end(`a thread failed (${nameOf(error)})`));
+  worker.on("exit", (code) => end(`a thread ended with ${code}`));
+  // After the listeners, which would keep the process alive.
+  worker.unref();
+  return thread;
+}
+
+function nameOf({ code, name }: NodeJS.ErrnoException): string {
+  return [code, name].find((text) => text !== undefined && /^\w{1,40}$/.test(text)) ?? "Error";
+}
