@@ -7,6 +7,7 @@ import { MaskStock } from "./mask-stock.ts";
 class CountingSource {
   readonly made: OneTimeMasks[] = [];
   readonly discarded: OneTimeMasks[] = [];
+  readonly joined: OneTimeMasks[] = [];
 
   readonly maskBytes: number;
 
@@ -26,6 +27,11 @@ class CountingSource {
     const masks = { vectors, hasProduct, number: this.made.length } as unknown as OneTimeMasks;
     this.made.push(masks);
     return masks;
+  }
+
+  join(singles: readonly OneTimeMasks[]): OneTimeMasks {
+    this.joined.push(...singles);
+    return { vectors: singles.length, hasProduct: true } as unknown as OneTimeMasks;
   }
 
   discard(masks: OneTimeMasks): void {
@@ -48,20 +54,20 @@ function stockOf(groups: number, maskBytes = 1000) {
 const soon = () => new Promise((resolve) => setTimeout(resolve, 40));
 
 describe("in idle time", () => {
-  it("fills up to 64 vectors for each group, and then rests", async () => {
+  it("fills up to 192 vectors for each group, and then rests", async () => {
     const { source, stock } = stockOf(3);
     await stock.ready();
-    expect(source.made).toHaveLength(192);
-    expect(stock.idleVectors).toBe(192);
+    expect(source.made).toHaveLength(576);
+    expect(stock.idleVectors).toBe(576);
     await soon();
-    expect(source.made).toHaveLength(192);
+    expect(source.made).toHaveLength(576);
   });
 
-  it("keeps to 64 MiB where masks are large, and has room for one at least", async () => {
+  it("keeps to 128 MiB where masks are large, and has room for one at least", async () => {
     const { source, stock } = stockOf(2, 4 << 20);
     await stock.ready();
-    expect(source.made).toHaveLength(16);
-    const huge = stockOf(2, 80 << 20);
+    expect(source.made).toHaveLength(32);
+    const huge = stockOf(2, 144 << 20);
     await huge.stock.ready();
     expect(huge.source.made).toHaveLength(1);
   });
@@ -74,7 +80,7 @@ describe("in idle time", () => {
     expect(source.made).toHaveLength(before);
     stock.rest();
     await stock.ready();
-    expect(source.made).toHaveLength(64 + 1);
+    expect(source.made).toHaveLength(192 + 1);
   });
 });
 
@@ -94,13 +100,24 @@ describe("take", () => {
     expect(source.made).toHaveLength(4);
   });
 
-  it("draws masks of several vectors for their query alone", async () => {
+  it("gives several vectors masks of the stock as long as an answer's stay, each to one query", async () => {
     const { source, stock } = stockOf(1);
     await stock.ready();
-    // a_0·s comes with the query.
+    expect(stock.take(100)).toMatchObject({ vectors: 100, hasProduct: true });
+    expect(stock.take(28)).toMatchObject({ vectors: 28, hasProduct: true });
+    expect(new Set(source.joined).size).toBe(128);
+    // Drawn for this query alone: a_0·s comes with it.
     expect(stock.take(5)).toMatchObject({ vectors: 5, hasProduct: false });
-    expect(stock.take(1)).toMatchObject({ vectors: 1, hasProduct: true });
-    expect(source.made).toHaveLength(65);
+    const singles = Array.from({ length: 64 }, () => stock.take(1));
+    expect(singles.every(({ vectors, hasProduct }) => vectors === 1 && hasProduct)).toBe(true);
+    expect(singles.some((masks) => source.joined.includes(masks))).toBe(false);
+    expect(source.made).toHaveLength(193);
+  });
+
+  it("draws masks of several vectors where the stock is not full", () => {
+    const { source, stock } = stockOf(1);
+    expect(stock.take(5)).toMatchObject({ vectors: 5, hasProduct: false });
+    expect(source.joined).toHaveLength(0);
   });
 
   it("ensure makes masks where there are none, and only there", () => {
@@ -121,10 +138,10 @@ describe("dispose", () => {
     stock.dispose();
     stock.dispose();
     expect(new Set(source.discarded)).toEqual(new Set(source.made.filter((masks) => masks !== taken)));
-    expect(source.discarded).toHaveLength(127);
+    expect(source.discarded).toHaveLength(383);
     await soon();
     stock.rest();
     await stock.ready();
-    expect(source.made).toHaveLength(128);
+    expect(source.made).toHaveLength(384);
   });
 });

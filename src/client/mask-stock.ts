@@ -2,16 +2,18 @@
  * Masks made before they are needed: the offline half of the protocol, done while the client would be idle.
  *
  * A mask hides one query vector of any group. A query of one vector (a decode step) takes its mask from here. They are
- * made in idle time, when nothing has been asked for a moment, up to a stock of some answers' length; and a few at once
- * when there are none left. Nothing here depends on an activation, a key or an answer, so neither does what the network
+ * made in idle time, when nothing has been asked for a moment, up to a stock of some prompts' and answers' length; and a
+ * few at once when there are none left. Longer queries take theirs from here as well, as long as enough for an answer
+ * stays: they take half the time then. Nothing here depends on an activation, a key or an answer, so neither does what the network
  * can see of it.
  */
 import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
 
-/** Decode steps of a short answer: so many vectors of each group are kept ready. */
-const STOCK_STEPS = 64;
+/** Decode steps of a short answer, and tokens of a short prompt: so many vectors of each group are kept ready. */
+const ANSWER_STEPS = 64;
+const PROMPT_TOKENS = 128;
 /** Kernel memory that all masks together may take. */
-const MOST_BYTES = 64 << 20;
+const MOST_BYTES = 128 << 20;
 /** Masks made at once: in idle time, and when there are none. */
 const IDLE_BATCH = 16;
 const BATCH = 4;
@@ -22,6 +24,8 @@ export class MaskStock {
   readonly #source: MaskSource;
   readonly #ready: OneTimeMasks[] = [];
   readonly #capacity: number;
+  /** What is left to queries of one vector. */
+  readonly #reserve: number;
   /** Idle work done: milliseconds, and the masks that it made. */
   idleMs = 0;
   idleVectors = 0;
@@ -31,15 +35,27 @@ export class MaskStock {
   /** @param groups that a decode step asks */
   constructor(source: MaskSource, groups: number) {
     this.#source = source;
-    this.#capacity = Math.max(1, Math.min(STOCK_STEPS * groups, Math.floor(MOST_BYTES / source.maskBytes)));
+    const fitting = Math.floor(MOST_BYTES / source.maskBytes);
+    this.#capacity = Math.max(1, Math.min((ANSWER_STEPS + PROMPT_TOKENS) * groups, fitting));
+    this.#reserve = ANSWER_STEPS * groups;
     this.rest();
   }
 
-  /** Masks for a query of `vectors` vectors; of several they are not there yet, and are finished with the query. */
+  /** Masks for a query of `vectors` vectors; where those of several are not there yet, they are finished with the query. */
   take(vectors: number): OneTimeMasks {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (vectors !== 1) return this.#source.draw(vectors);
+    if (vectors !== 1) {
+      const left = this.#ready.length - vectors;
+      if (left < this.#reserve) return this.#source.draw(vectors);
+      const singles = this.#ready.splice(left);
+      try {
+        return this.#source.join(singles);
+      } catch (error) {
+        for (const masks of singles) this.#source.discard(masks);
+        throw error;
+      }
+    }
     this.ensure();
     return this.#ready.pop() as OneTimeMasks;
   }
