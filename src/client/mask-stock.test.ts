@@ -1,7 +1,7 @@
 /** When masks are made, that none is given out twice, and that none is left behind. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
-import { MaskStock } from "./mask-stock.ts";
+import { clientStock, MaskStock } from "./mask-stock.ts";
 
 /** Counts masks instead of making them. */
 class CountingSource {
@@ -46,9 +46,11 @@ afterEach(() => {
 
 function stockOf(groups: number, maskBytes = 1000) {
   const source = new CountingSource(maskBytes);
-  const stock = new MaskStock(source as unknown as MaskSource, groups);
+  const idle: boolean[] = [];
+  const onIdle = (isIdle: boolean) => void idle.push(isIdle);
+  const stock = new MaskStock(source as unknown as MaskSource, { ...clientStock(groups), onIdle });
   stocks.push(stock);
-  return { source, stock };
+  return { source, stock, idle };
 }
 
 const soon = () => new Promise((resolve) => setTimeout(resolve, 40));
@@ -82,6 +84,18 @@ describe("in idle time", () => {
     await stock.ready();
     expect(source.made).toHaveLength(192 + 1);
   });
+});
+
+it("says when idle work may be done, and when it must stop", async () => {
+  const { stock, idle } = stockOf(1);
+  expect(idle).toEqual([]);
+  await stock.ready();
+  stock.rest();
+  await soon();
+  expect(idle).toEqual([true]);
+  stock.take(1);
+  stock.take(1);
+  expect(idle).toEqual([true, false]);
 });
 
 describe("take", () => {

@@ -20,31 +20,58 @@ const BATCH = 4;
 /** Quiet time before idle work starts, in milliseconds. */
 const IDLE_MS = 4;
 
+export interface StockSize {
+  /** Masks that are kept ready, as far as memory bears it. */
+  readonly capacity: number;
+  /** Of them those that queries of several vectors leave. */
+  readonly reserve: number;
+  /** Idle work may be done, or must stop. */
+  readonly onIdle?: ((isIdle: boolean) => void) | undefined;
+  /** Idle work has found or made all that is kept. */
+  readonly onFull?: (() => void) | undefined;
+}
+
+/** For answers and prompts, where `groups` groups are asked for each token. */
+export function clientStock(groups: number): StockSize {
+  const reserve = ANSWER_STEPS * groups;
+  return { capacity: reserve + PROMPT_TOKENS * groups, reserve };
+}
+
+/** For one of so many threads that make a prompt together. */
+export function threadStock(groups: number, threads: number): StockSize {
+  return { capacity: Math.ceil(PROMPT_TOKENS / threads) * groups, reserve: 0 };
+}
+
 export class MaskStock {
   readonly #source: MaskSource;
   readonly #ready: OneTimeMasks[] = [];
   readonly #capacity: number;
   /** What is left to queries of one vector. */
   readonly #reserve: number;
+  readonly #onIdle: (isIdle: boolean) => void;
+  readonly #onFull: () => void;
+  #isIdle = false;
   /** Idle work done: milliseconds, and the masks that it made. */
   idleMs = 0;
   idleVectors = 0;
   #timer: unknown;
   #closed = false;
 
-  /** @param groups that a decode step asks */
-  constructor(source: MaskSource, groups: number) {
+  constructor(source: MaskSource, { capacity, reserve, onIdle = () => {}, onFull = () => {} }: StockSize) {
     this.#source = source;
-    const fitting = Math.floor(MOST_BYTES / source.maskBytes);
-    this.#capacity = Math.max(1, Math.min((ANSWER_STEPS + PROMPT_TOKENS) * groups, fitting));
-    this.#reserve = ANSWER_STEPS * groups;
-    this.rest();
+    this.#capacity = Math.max(1, Math.min(capacity, Math.floor(MOST_BYTES / source.maskBytes)));
+    this.#reserve = reserve;
+    this.#onIdle = onIdle;
+    this.#onFull = onFull;
+  }
+
+  get isFull(): boolean {
+    return this.#ready.length >= this.#capacity;
   }
 
   /** Masks for a query of `vectors` vectors; where those of several are not there yet, they are finished with the query. */
   take(vectors: number): OneTimeMasks {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.pause();
     if (vectors !== 1) {
       const left = this.#ready.length - vectors;
       if (left < this.#reserve) return this.#source.draw(vectors);
@@ -65,6 +92,15 @@ export class MaskStock {
     if (this.#ready.length === 0) this.#make(BATCH);
   }
 
+  /** Something is being asked: idle work stops. */
+  pause(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (!this.#isIdle) return;
+    this.#isIdle = false;
+    this.#onIdle(false);
+  }
+
   /** Nothing is asked for now: idle work may start in a moment. */
   rest(): void {
     if (this.#closed) return;
@@ -74,7 +110,7 @@ export class MaskStock {
 
   /** Resolves when there is no idle work left. */
   async ready(): Promise<void> {
-    while (!this.#closed && this.#ready.length < this.#capacity) {
+    while (!this.#closed && !this.isFull) {
       if (this.#timer === undefined) this.rest();
       await new Promise<void>((resolve) => setTimeout(resolve, IDLE_MS));
     }
@@ -89,7 +125,12 @@ export class MaskStock {
 
   #work(): void {
     this.#timer = undefined;
-    if (this.#closed || this.#ready.length >= this.#capacity) return;
+    if (this.#closed) return;
+    if (!this.#isIdle) {
+      this.#isIdle = true;
+      this.#onIdle(true);
+    }
+    if (this.isFull) return this.#onFull();
     const count = Math.min(IDLE_BATCH, this.#capacity - this.#ready.length);
     const start = performance.now();
     this.#make(count);
