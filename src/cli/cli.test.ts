@@ -627,7 +627,7 @@ describe("--weights", () => {
     const options = ["--weights", "int4", "--weights-cache", folder, "--max-new-tokens", "3"];
     const first = await tacetJson("generate", "battery", ...options);
     const [name] = readdirSync(folder);
-    expect(name).toMatch(/^[0-9a-f]{64}-int4-v1\.safetensors$/);
+    expect(name).toMatch(/^[0-9a-f]{64}-int4-v2\.safetensors$/);
     const bytes = readFileSync(join(folder, name));
     bytes[bytes.length >> 1] ^= 1;
     writeFileSync(join(folder, name), bytes);

@@ -49,8 +49,8 @@ The model has the adapter's name: what is asked of it is asked privately. With
 name, from one or several providers; the base is in memory once. Adapters that
 you have here (--adapter) are served beside them: nobody is asked for these.
 Without --base, --provider and --adapter a provider is started here, with the
-embedded law adapter. Prints "listening on URL"; Ctrl-C stops it, after what is being
-answered. docs/openai.md says what is supported, with examples.
+embedded law adapter. Prints "listening on URL"; Ctrl-C stops it, after what is
+being answered. docs/openai.md says what is supported, with examples.
 
 Examples:
   tacet serve
