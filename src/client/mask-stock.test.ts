@@ -74,6 +74,19 @@ describe("in idle time", () => {
     expect(huge.source.made).toHaveLength(1);
   });
 
+  it("keeps half of what there is when memory can't grow any more", async () => {
+    const { source, stock } = stockOf(3);
+    const make = source.make.bind(source);
+    source.make = (vectors) => {
+      if (source.made.length === 100) throw new RangeError("the memory cannot grow");
+      return make(vectors);
+    };
+    await stock.ready();
+    expect(stock.isFull).toBe(true);
+    expect(source.made.length - source.discarded.length).toBe(48);
+    expect(stock.take(1)).toMatchObject({ vectors: 1 });
+  });
+
   it("starts only when nothing has been taken for a moment, and when it is told that it may", async () => {
     const { source, stock } = stockOf(1);
     stock.take(1);

@@ -4,8 +4,8 @@
  * A mask hides one query vector of any group. A query of one vector (a decode step) takes its mask from here. They are
  * made in idle time, when nothing has been asked for a moment, up to a stock of some prompts' and answers' length; and a
  * few at once when there are none left. Longer queries take theirs from here as well, as long as enough for an answer
- * stays: they take half the time then. Nothing here depends on an activation, a key or an answer, so neither does what the network
- * can see of it.
+ * stays: they take half the time then. Nothing here depends on an activation, a key or an answer, so neither does what
+ * the network can see of it.
  */
 import type { MaskSource, OneTimeMasks } from "../rlwe/mask-source.ts";
 
@@ -45,7 +45,7 @@ export function threadStock(groups: number, threads: number): StockSize {
 export class MaskStock {
   readonly #source: MaskSource;
   readonly #ready: OneTimeMasks[] = [];
-  readonly #capacity: number;
+  #capacity: number;
   /** What is left to queries of one vector. */
   readonly #reserve: number;
   readonly #onIdle: (isIdle: boolean) => void;
@@ -130,12 +130,22 @@ export class MaskStock {
       this.#isIdle = true;
       this.#onIdle(true);
     }
-    if (this.isFull) return this.#onFull();
-    const count = Math.min(IDLE_BATCH, this.#capacity - this.#ready.length);
+    if (this.isFull) {
+      this.#onFull();
+      return;
+    }
+    const before = this.#ready.length;
     const start = performance.now();
-    this.#make(count);
+    try {
+      this.#make(Math.min(IDLE_BATCH, this.#capacity - before));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      // Memory can't grow: what there is must do, and some is left to queries.
+      this.#capacity = Math.max(1, before >> 1);
+      for (const masks of this.#ready.splice(this.#capacity)) this.#source.discard(masks);
+    }
     this.idleMs += performance.now() - start;
-    this.idleVectors += count;
+    this.idleVectors += Math.max(0, this.#ready.length - before);
     this.#timer = setTimeout(() => this.#work(), 0);
   }
 

@@ -179,6 +179,19 @@ describe("a thread", () => {
     expect(threads.ms).toBe(0);
   });
 
+  it("that says nothing counts as ended also while it is given more", async () => {
+    const platform = memoryThreads(2, () => "silence");
+    const threads = await ready(platform);
+    vi.useFakeTimers();
+    const [made] = threads.share(0, x, [64, 64]);
+    for (let i = 0; i < 11; i++) {
+      threads.share(0, x, [64, 64, 64, 64]);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(await made).toBeUndefined();
+    expect(threads.status.reason).toBe("a thread made nothing in 10 s");
+  });
+
   it("that makes something now and then is left alone", async () => {
     const platform = memoryThreads(2, (job) => (job % 2 === 0 ? "silence" : "answer"));
     const threads = await ready(platform);

@@ -168,7 +168,8 @@ export class EncryptionThreads {
       x.buffer as ArrayBuffer,
       ...(memory === undefined ? [] : [memory]),
     ]);
-    worker.silentSeconds = 0;
+    // Only what it says counts as a sign of life.
+    if (worker.jobs.size === 1) worker.silentSeconds = 0;
     if (this.#watch === undefined) this.#lookLater();
     return made;
   }
