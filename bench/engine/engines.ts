@@ -15,6 +15,7 @@ import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";
+import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 import { importLlama } from "./llama-package.ts";
 
@@ -89,7 +90,7 @@ async function openPrivate(source: EngineSource): Promise<Engine> {
   const { url, baseFingerprint } = source.provider!;
   const { provider, bundle } = await RemoteProvider.connect(nodePlatform(), { url, baseFingerprint });
   const { vectorsPerKey } = provider.welcome;
-  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey);
+  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
   await remote.restoreKeys();
   const engine = ownEngine(await loadBase(source, { deltas: remote }));
   return {

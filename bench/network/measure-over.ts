@@ -8,6 +8,7 @@ import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
+import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 
 export interface NetworkModel {
@@ -100,7 +101,8 @@ export async function measureOver(
   const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, provider.welcome.vectorsPerKey);
+    const { vectorsPerKey } = provider.welcome;
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {

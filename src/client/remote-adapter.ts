@@ -33,7 +33,7 @@ import { type EncryptionStatus, EncryptionThreads, LEAST_VECTORS } from "./encry
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";
 import { LineEstimate } from "./line-estimate.ts";
-import { MaskStock } from "./mask-stock.ts";
+import { clientStock, MaskStock } from "./mask-stock.ts";
 import { askOneHots } from "./one-hots.ts";
 import { PairEffects } from "./pair-effects.ts";
 
@@ -61,6 +61,11 @@ export interface PrivacyTimings {
   /** As the provider reports. */
   providerMs: number;
 }
+
+/** Milliseconds between two looks at whether threads have made their masks. */
+const READY_POLL_MS = 4;
+/** One that hangs is not waited for. */
+const MOST_READY_MS = 10_000;
 
 /** Vectors of one query: short enough that provider and client work at the same time on a long prompt. */
 const QUERY_VECTORS = 64;
@@ -171,9 +176,11 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     });
     const layers = this.#groups.map(({ layer }) => layer);
     this.line = new LineEstimate(transport.welcomeMs ?? 0, layers[0]?.queryBytes ?? 0);
-    this.#stock = new MaskStock(this.#masks, layers.length);
     const inFeatures = manifest.groups.map((group) => group.inFeatures);
     this.#threads = new EncryptionThreads(encryption, { bundleId, parameters, inFeatures });
+    const onIdle = (isIdle: boolean) => this.#threads.rest(isIdle);
+    this.#stock = new MaskStock(this.#masks, { ...clientStock(layers.length), onIdle });
+    this.#stock.rest();
     this.#keys = new KeyRing(
       layers,
       transport,
@@ -274,6 +281,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { layer, spec, free } = this.#groups[group];
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
+    this.#stock.pause();
     const sizes = this.#sizesOf(layer, tokens);
     const sent: SentQueries = { sizes, queries: [], answers: [], isOver: false };
     const partOf = cutRows(x, sizes, spec.inFeatures);
@@ -392,8 +400,12 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   }
 
   /** Resolves when the masks of some answers' length are made: they are made in idle time, but one may wait for it. */
-  ready(): Promise<void> {
-    return this.#stock.ready();
+  async ready(): Promise<void> {
+    await this.#stock.ready();
+    if (!this.#threads.isFull) this.#stock.rest();
+    const start = performance.now();
+    while (!this.#threads.isFull && performance.now() - start < MOST_READY_MS)
+      await new Promise<void>((resolve) => setTimeout(resolve, READY_POLL_MS));
   }
 
   /** Milliseconds of idle time that the masks of one decode step take, on the average so far. */

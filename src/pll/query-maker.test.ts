@@ -123,8 +123,8 @@ describe("a maker", () => {
     const n = 100;
     const maker = new QueryMaker(layersOf(n), systemRandom);
     const enough = new ArrayBuffer(secretBytes(2, n) + 8);
-    expect(maker.make(0, vectorsOf(2, n), enough).secrets.buffer).toBe(enough);
-    const made = maker.make(0, vectorsOf(3, n), enough);
+    expect(maker.make(0, vectorsOf(2, n), { memory: enough }).secrets.buffer).toBe(enough);
+    const made = maker.make(0, vectorsOf(3, n), { memory: enough });
     expect(made.secrets.buffer).not.toBe(enough);
     expect(made.scales.length).toBe(3);
   });

@@ -7,7 +7,7 @@ import { assertInteger } from "../base/assert.ts";
 import { Kernels, RING_DEGREE } from "../ring/kernels.ts";
 import type { RandomSource } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
-import { MaskSource, SECRET_BYTES } from "../rlwe/mask-source.ts";
+import { MaskSource, type OneTimeMasks, SECRET_BYTES } from "../rlwe/mask-source.ts";
 import { type Parameters, paddedLength } from "../rlwe/parameters.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import type { ForeignQuery } from "./client-layer.ts";
@@ -21,10 +21,19 @@ export interface QueryLayers {
   readonly inFeatures: readonly number[];
 }
 
+/** What a query is made with: without, it is drawn or allocated. */
+export interface QueryMeans {
+  /** Memory for what is secret of the query. */
+  readonly memory?: ArrayBuffer | undefined;
+  /** Of this maker's source, for as many vectors. They are spent, also if this throws. */
+  readonly masks?: OneTimeMasks | undefined;
+}
+
 export class QueryMaker {
+  /** Where masks for {@link make} may be made beforehand. */
+  readonly masks: MaskSource;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
-  readonly #masks: MaskSource;
   readonly #encryptions: readonly QueryEncryption[];
 
   /** @throws RangeError if the kernels do not have the parameters, or not the memory */
@@ -36,7 +45,7 @@ export class QueryMaker {
     this.#kernels = kernels;
     this.#pool = new BufferPool(this.#kernels);
     const elements = new PublicElements(this.#kernels, this.#pool, bundleId);
-    this.#masks = new MaskSource(this.#kernels, this.#pool, parameters, elements.mask(), random);
+    this.masks = new MaskSource(this.#kernels, this.#pool, parameters, elements.mask(), random);
     const ofWidth = new Map<number, QueryEncryption>();
     this.#encryptions = inFeatures.map((n) => {
       const known = ofWidth.get(n) ?? new QueryEncryption(this.#kernels, elements, parameters, n);
@@ -46,19 +55,32 @@ export class QueryMaker {
   }
 
   /**
-   * Encrypts x. The secrets of the query are in one new buffer, or in `memory` if it is large enough.
+   * Encrypts x. The secrets of the query are in one new buffer, or in the given one if it is large enough.
    *
    * @param x (vectors, n) row-major, at least one vector
    * @throws RangeError on wrong lengths, or if kernel memory runs out
    */
-  make(layer: number, x: Float32Array, memory?: ArrayBuffer): ForeignQuery {
+  make(layer: number, x: Float32Array, { memory, masks: given }: QueryMeans = {}): ForeignQuery {
+    try {
+      return this.#make(layer, x, memory, given);
+    } finally {
+      if (given) this.masks.discard(given);
+    }
+  }
+
+  #make(
+    layer: number,
+    x: Float32Array,
+    memory: ArrayBuffer | undefined,
+    given: OneTimeMasks | undefined,
+  ): ForeignQuery {
     const encryption = this.#encryptions[assertInteger(layer, "layer", 0, this.#encryptions.length - 1)];
     const { inFeatures, padded, queryBytes } = encryption;
     const vectors = assertInteger(x.length / inFeatures, "vectors", 1, 1 << 20);
     const activationBytes = 2 * vectors * padded;
     const room = roomFor(vectors, inFeatures, memory);
     const bytes = new Uint8Array(vectors * queryBytes);
-    const masks = this.#masks.draw(vectors);
+    const masks = given ?? this.masks.draw(vectors);
     try {
       const activations = this.#pool.acquire(activationBytes);
       try {
@@ -69,14 +91,14 @@ export class QueryMaker {
         this.#pool.release(activations, activationBytes);
       }
     } finally {
-      this.#masks.discard(masks);
+      this.masks.discard(masks);
     }
     return { vectors, bytes, ...room };
   }
 
   /** Forgets the mask key; nothing more can be made. */
   wipe(): void {
-    this.#masks.wipe();
+    this.masks.wipe();
   }
 }
 

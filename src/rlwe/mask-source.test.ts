@@ -125,6 +125,27 @@ describe("MaskSource", () => {
     expect(batch.read(batch.source.make(5))).toEqual(Array.from({ length: 5 }, single.draw));
   });
 
+  it("joins single masks, bit by bit, and each of them serves once", () => {
+    const { kernels, source, read } = makeSource();
+    const singles = Array.from({ length: 5 }, () => source.make(1));
+    const drawn = singles.flatMap(read);
+    const joined = source.join(singles);
+    expect(joined).toMatchObject({ vectors: 5, hasProduct: true, state: "fresh" });
+    expect(read(joined)).toEqual(drawn);
+    for (const single of singles) {
+      expect(single.state).toBe("spent");
+      expect(kernels.bytes(single.words, 4 * K).every((byte) => byte === 0)).toBe(true);
+      expect(kernels.bytes(single.secrets, 2 * RING_DEGREE).every((byte) => byte === 0)).toBe(true);
+    }
+    expect(() => source.join(singles)).toThrow(/serves one vector/);
+    expect(() => source.join([])).toThrow(RangeError);
+    const one = source.make(1);
+    expect(() => source.join([one, one])).toThrow(/serves one vector/);
+    expect(() => source.join([one, source.make(2)])).toThrow(/serves one vector/);
+    expect(() => source.join([one, source.draw(1)])).toThrow(/serves one vector/);
+    expect(one.state).toBe("fresh");
+  });
+
   it("takes another key now and then", () => {
     let asked = 0;
     const { draw } = makeSource((out) => {

@@ -118,6 +118,32 @@ export class MaskSource {
     this.#pool.release(masks.secrets, masks.vectors * SECRET_BYTES);
   }
 
+  /**
+   * Masks of one vector each, which are spent by that, as the masks of one query of as many vectors.
+   *
+   * @throws RangeError if one is not fresh, or is of several vectors, or without a_0·s; or if there is none
+   */
+  join(singles: readonly OneTimeMasks[]): OneTimeMasks {
+    const vectors = assertInteger(singles.length, "masks", 1, 1 << 20);
+    const isGood = (masks: OneTimeMasks) =>
+      masks.state === "fresh" && masks.vectors === 1 && masks.hasProduct;
+    if (!singles.every(isGood) || new Set(singles).size < vectors)
+      throw new RangeError("a mask serves one vector");
+    const wordBytes = 4 * this.#keyLength;
+    const words = this.#pool.acquire(vectors * wordBytes);
+    const secrets = this.#pool.acquire(vectors * SECRET_BYTES);
+    const to = {
+      words: this.#kernels.bytes(words, vectors * wordBytes),
+      secrets: this.#kernels.bytes(secrets, vectors * SECRET_BYTES),
+    };
+    for (const [t, single] of singles.entries()) {
+      to.words.set(this.#kernels.bytes(single.words, wordBytes), t * wordBytes);
+      to.secrets.set(this.#kernels.bytes(single.secrets, SECRET_BYTES), t * SECRET_BYTES);
+      this.discard(single);
+    }
+    return { vectors, hasProduct: true, words, secrets, state: "fresh" };
+  }
+
   /** Takes s out of masks that were used, for whoever recovers the result, and wipes the rest: to be released as SECRET_BYTES each. */
   takeSecrets(masks: OneTimeMasks): Address {
     if (masks.state !== "used") throw new RangeError("these masks were not used, or are gone");

@@ -45,7 +45,7 @@ function startThread(
   };
   const receive = serveEncryption((message, transfer) => {
     const moved = structuredClone(message, { transfer: [...transfer] });
-    if (moved.type === "ready") return say(moved);
+    if (moved.type !== "done") return say(moved);
     memory.made.push(structuredClone(moved));
     const fate = memory.onJob(memory.jobs++);
     if (fate === "die-before") return die("it died");

@@ -87,6 +87,46 @@ describe("shares", () => {
   });
 });
 
+describe("in idle time", () => {
+  it("a thread makes masks for its part of a prompt, and stops when something is asked", async () => {
+    const threads = await ready(memoryThreads(2));
+    expect(threads.isFull).toBe(false);
+    threads.rest(true);
+    await vi.waitFor(() => expect(threads.isFull).toBe(true));
+    const [made] = threads.share(0, x, [64, 64]);
+    threads.rest(false);
+    expect((await made!)?.vectors).toBe(64);
+    expect(threads.isFull).toBe(false);
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(threads.isFull).toBe(false);
+    threads.rest(true);
+    await vi.waitFor(() => expect(threads.isFull).toBe(true));
+  });
+
+  it("one that starts meanwhile begins at once", async () => {
+    const threads = open(memoryThreads(2));
+    threads.rest(true);
+    await vi.waitFor(() => expect(threads.start()).toBe(1));
+    await vi.waitFor(() => expect(threads.isFull).toBe(true));
+  });
+
+  it("what it made ahead hides one query each", async () => {
+    const threads = await ready(memoryThreads(2));
+    threads.rest(true);
+    await vi.waitFor(() => expect(threads.isFull).toBe(true));
+    const same = new Float32Array(128 * N).fill(1);
+    const seen = new Set<string>();
+    for (let round = 0; round < 4; round++) {
+      const query = (await threads.share(0, same, [64, 64])[0]!)!;
+      for (let t = 0; t < 64; t++) {
+        seen.add(query.bytes.subarray(t * 4550, (t + 1) * 4550).join());
+        seen.add(query.secrets.subarray(t * 2048, (t + 1) * 2048).join());
+      }
+    }
+    expect(seen.size).toBe(2 * 4 * 64);
+  });
+});
+
 describe("a thread", () => {
   it.each(["die-before", "die-after"] as const)(
     "that ends (%s) leaves its jobs to this one, and is replaced",
@@ -137,6 +177,19 @@ describe("a thread", () => {
     platform.started[0].deliver();
     await vi.advanceTimersByTimeAsync(1);
     expect(threads.ms).toBe(0);
+  });
+
+  it("that says nothing counts as ended also while it is given more", async () => {
+    const platform = memoryThreads(2, () => "silence");
+    const threads = await ready(platform);
+    vi.useFakeTimers();
+    const [made] = threads.share(0, x, [64, 64]);
+    for (let i = 0; i < 11; i++) {
+      threads.share(0, x, [64, 64, 64, 64]);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(await made).toBeUndefined();
+    expect(threads.status.reason).toBe("a thread made nothing in 10 s");
   });
 
   it("that makes something now and then is left alone", async () => {

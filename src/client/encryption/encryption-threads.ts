@@ -42,6 +42,8 @@ interface OpenJob {
 interface Worker {
   readonly thread: Thread;
   isReady: boolean;
+  /** It has all the masks that it keeps. */
+  isFull: boolean;
   readonly jobs: Map<number, OpenJob>;
   /** Vectors that it has not encrypted yet. */
   waiting: number;
@@ -59,6 +61,7 @@ export class EncryptionThreads {
   #ends = 0;
   #nextId = 1;
   #watch: unknown;
+  #isIdle = false;
   #isClosed = false;
   /** Wiped memory that has come back: of x, and of what is secret of a query. */
   readonly #spare: ArrayBuffer[] = [];
@@ -112,6 +115,17 @@ export class EncryptionThreads {
     });
   }
 
+  /** Says whether nothing is asked for now: threads then make masks for their parts of the next prompt. */
+  rest(isIdle: boolean): void {
+    this.#isIdle = isIdle;
+    for (const worker of this.#workers) if (worker.isReady) this.#post(worker, { type: "idle", isIdle }, []);
+  }
+
+  /** Whether no thread has masks to make. */
+  get isFull(): boolean {
+    return [...this.#workers].every(({ isFull }) => isFull);
+  }
+
   /** Ends all threads. What they were at fails. */
   dispose(): void {
     this.#isClosed = true;
@@ -149,11 +163,13 @@ export class EncryptionThreads {
       worker.jobs.set(id, { vectors, resolve, reject }),
     );
     made.catch(() => {}); // whoever awaits it is told
-    this.#post(worker, { type: "job", id, group, x, memory }, [
+    worker.isFull = false;
+    this.#post(worker, { type: "job", id, group, vectors, x, memory }, [
       x.buffer as ArrayBuffer,
       ...(memory === undefined ? [] : [memory]),
     ]);
-    worker.silentSeconds = 0;
+    // Only what it says counts as a sign of life.
+    if (worker.jobs.size === 1) worker.silentSeconds = 0;
     if (this.#watch === undefined) this.#lookLater();
     return made;
   }
@@ -164,17 +180,33 @@ export class EncryptionThreads {
 
   #startOne(): void {
     const thread = this.#platform!.start();
-    const worker: Worker = { thread, isReady: false, jobs: new Map(), waiting: 0, silentSeconds: 0 };
+    const worker: Worker = {
+      thread,
+      isReady: false,
+      isFull: false,
+      jobs: new Map(),
+      waiting: 0,
+      silentSeconds: 0,
+    };
     this.#workers.add(worker);
     thread.onMessage = (message) => this.#receive(worker, message as FromThread);
     thread.onEnd = (reason) => this.#lose(worker, reason);
-    this.#post(worker, { type: "setup", layers: this.#layers }, []);
+    this.#post(worker, { type: "setup", layers: this.#layers, threads: this.#size + 1 }, []);
   }
 
   #receive(worker: Worker, message: FromThread): void {
     worker.silentSeconds = 0;
-    if (message.type === "ready") worker.isReady = true;
-    else this.#done(worker, message);
+    switch (message.type) {
+      case "ready":
+        worker.isReady = true;
+        if (this.#isIdle) this.#post(worker, { type: "idle", isIdle: true }, []);
+        break;
+      case "full":
+        worker.isFull = true;
+        break;
+      case "done":
+        this.#done(worker, message);
+    }
   }
 
   #done(worker: Worker, { id, query, memory, ms }: Done): void {

@@ -6,6 +6,8 @@ import type { QueryLayers } from "../../pll/query-maker.ts";
 export interface Setup {
   readonly type: "setup";
   readonly layers: QueryLayers;
+  /** Threads that make a prompt together, the client's among them. */
+  readonly threads: number;
 }
 
 /** A query to be made: its x, whose memory moves with it, and comes back. */
@@ -13,13 +15,20 @@ export interface Job {
   readonly type: "job";
   readonly id: number;
   readonly group: number;
+  readonly vectors: number;
   /** (vectors, n) row-major */
   readonly x: Float32Array;
   /** Memory for what is secret of the query, where some is left of another one. */
   readonly memory: ArrayBuffer | undefined;
 }
 
-export type ToThread = Setup | Job;
+/** Nothing is asked for now, so that masks may be made beforehand; or something is again. */
+export interface Idle {
+  readonly type: "idle";
+  readonly isIdle: boolean;
+}
+
+export type ToThread = Setup | Job | Idle;
 
 /** It can take jobs. */
 export interface Ready {
@@ -37,4 +46,9 @@ export interface Done {
   readonly ms: number;
 }
 
-export type FromThread = Ready | Done;
+/** It has as many masks as it keeps. */
+export interface Full {
+  readonly type: "full";
+}
+
+export type FromThread = Ready | Done | Full;
