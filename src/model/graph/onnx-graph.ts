@@ -103,6 +103,10 @@ export class OnnxGraph {
     return this.#outputs;
   }
 
+  get isEmpty(): boolean {
+    return this.#nodes.length === 0;
+  }
+
   freshName(hint: string): string {
     return `${this.name}.${hint}.${this.#names++}`;
   }
