@@ -77,11 +77,14 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
     ...others
   } = options;
   const { keyCache = cache === false ? false : webKeyCache(), ...rest } = others;
+  const folders = {
+    base: await folderOf(base, "base", onDownloadProgress),
+    draftAdapter: draftAdapter && (await folderOf(draftAdapter, "draftAdapter")),
+  };
   return new TextClient(
     await openPrivateModel(webPlatform(ort, { device: device && checkDevice(device), hostOrt }), {
       ...rest,
-      base: await folderOf(base, "base", onDownloadProgress),
-      draftAdapter: draftAdapter && (await folderOf(draftAdapter, "draftAdapter")),
+      ...folders,
       ...(cache === false ? {} : { cache }),
       ...(keyCache === false ? {} : { keyCache }),
     }),
