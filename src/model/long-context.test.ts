@@ -70,21 +70,19 @@ describe("a decode step", () => {
 });
 
 describe("the cache", () => {
-  it("grows by doubling: over 4096 tokens six times, and less is copied than is kept", () => {
+  it("grows by an eighth: at most that much is not used, and 9 times as much is copied as is kept", () => {
     const shape = { layers: [{ kvHeads: 2, headDim: 4 }], maxTokens: 5000 };
     const cache = new KvCache(shape, 128);
-    const capacities = new Set<number>();
     let copied = 0;
     for (let token = 0; token < 4096; token++) {
       const before = cache.capacity;
       cache.reserve(cache.length + 1);
       if (cache.capacity !== before) copied += cache.length;
-      capacities.add(cache.capacity);
+      expect(cache.capacity).toBeLessThanOrEqual(Math.max(128, Math.ceil(1.125 * cache.length) + 64));
       cache.store(0, new Float32Array(2 * 2 * 4));
       cache.commit(1);
     }
-    expect([...capacities]).toEqual([128, 256, 512, 1024, 2048, 4096]);
-    expect(copied).toBeLessThan(4096);
+    expect(copied).toBeLessThan(9 * 4096);
     const allocated = [...cache.tensors()].reduce((sum, [, { data }]) => sum + data.byteLength, 0);
     expect(cache.bytes).toBe(allocated);
   });
