@@ -2,8 +2,8 @@
 import { TacetError } from "./errors.ts";
 
 /** The processor, and what ONNX Runtime has execution providers for. */
-export const DEVICES = ["cpu", "webgpu", "cuda", "coreml", "dml"] as const;
-export type Device = (typeof DEVICES)[number];
+export type Device = "cpu" | "webgpu" | "cuda" | "coreml" | "dml";
+export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda", "coreml", "dml"];
 
 /** @throws TacetError bad_argument for a name that is none */
 export function checkDevice(device: string): Device {

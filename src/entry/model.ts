@@ -4,6 +4,7 @@ export type {
   FileCheckOptions,
   FileTree,
   FileWriter,
+  ModelInParts,
   OnnxModel,
   SessionOptions,
   Tensor,
@@ -79,6 +80,13 @@ export { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/che
 export { type BaseIdentity, baseIdentity, vectorsFingerprint } from "../model/base-identity.ts";
 export { fingerprintCheckpoint } from "../weights/fingerprint.ts";
 export type { JsonRecord } from "../weights/json-file.ts";
+export type {
+  BlockForm,
+  BlockSize,
+  QuantizedBits,
+  QuantizedRows,
+  RoundedMatrix,
+} from "../weights/quantize-blocks.ts";
 export {
   type AdapterParts,
   type LoraAdapter,

@@ -3,6 +3,7 @@
  * folder or server that keeps a provider's keys and counts.
  * @module
  */
+export type { Device } from "../base/device.ts";
 export type {
   FileCache,
   FileTree,
@@ -34,6 +35,7 @@ export {
   nodeFileTree,
   nodeKeyCache,
   nodePlatform,
+  type NodePlatformOptions,
   nodeSha256,
   parseHubId,
   type RedisLinkOptions,
