@@ -109,7 +109,7 @@ export interface SessionOptions {
   readonly onHost?: boolean;
   /** Outputs, by name, that stay on the device, where it has memory apart. */
   readonly keep?: readonly string[];
-  /** The whole model is this one session: between two operators of a run its threads may wait awake. */
+  /** The whole model is this one session: it may keep the memory of a pass for the next one. */
   readonly isWhole?: boolean;
 }
 

@@ -66,12 +66,12 @@ function ortOptions(
   device: Device,
   { threads, isWhole = false, keep }: SessionOptions,
 ): Ort.InferenceSession.SessionOptions {
-  // A model that is cut has many sessions, each with separate threads: they must sleep, not spin, while others run.
-  // In a single one to wake them for each operator takes an eighth of a small model's step; they sleep between runs.
+  // To wake threads for each operator takes an eighth of a small model's step: they wait awake inside a run, and sleep
+  // between runs, since a model that is cut has many sessions, each with separate threads.
   const session: Record<string, unknown> = {
-    intra_op: { allow_spinning: isWhole ? "1" : "0" },
+    intra_op: { allow_spinning: "1" },
     inter_op: { allow_spinning: "0" },
-    ...(isWhole ? { force_spinning_stop: "1" } : {}),
+    force_spinning_stop: "1",
   };
   const folder = folderOf(model);
   if (folder !== undefined) session.model_external_initializers_file_folder_path = folder;
