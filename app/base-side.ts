@@ -54,8 +54,8 @@ export class BaseSide {
     progress: Progress,
   ): Promise<BaseSide> {
     const openOn = async (chosen: Device, adapter?: GpuAdapter, without?: string): Promise<BaseSide> => {
-      const { ort, threads } = await loadOrt(chosen, page);
-      const platform = webPlatform(ort, { device: chosen });
+      const { ort, hostOrt } = await loadOrt(chosen, page);
+      const platform = webPlatform(ort, { device: chosen, hostOrt });
       const load = async (): Promise<CausalLm> =>
         await CausalLm.load(checkpoint, platform.tensors, {
           weights,
@@ -70,7 +70,8 @@ export class BaseSide {
       const chat = (await hasChatTemplate(checkpoint)) ? await openChat(model, checkpoint, []) : undefined;
       const runsOn: RunsOn = {
         device: chosen,
-        threads,
+        // As the library has begun them: small models take one.
+        threads: ort.env.wasm.numThreads ?? 1,
         weights,
         gpu: adapter && nameOf(adapter),
         without,

@@ -22,7 +22,7 @@ export class Tap {
 
   wrap(platform: Platform): Platform {
     return {
-      tensors: platform.tensors,
+      ...platform,
       connect: async (url, options) => this.#watch(await platform.connect(url, options)),
     };
   }

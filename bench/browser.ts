@@ -37,7 +37,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
         device,
         weights,
         promptTokens: device === "webgpu" ? 8 : PROMPT_TOKENS,
-        decodeTokens: device === "webgpu" ? 2 : 16,
+        decodeTokens: device === "webgpu" ? 2 : shape === "qwen2.5-0.5b" ? 16 : 4,
       });
       const s = (ms: number | undefined) => (ms === undefined ? "–" : `${(ms / 1000).toFixed(1)} s`);
       const { threads, fetchMs, firstLoadMs, loadMs, promptMs, tokenMs, error } = figures;

@@ -5,7 +5,7 @@ import type { Turn } from "./engine/child.ts";
 import { EngineProcess, profile } from "./engine/engine-process.ts";
 import { ENGINES, type EngineName, type EngineSource } from "./engine/engines.ts";
 import { installLlama } from "./engine/llama-package.ts";
-import { watchOthers } from "./engine/machine-load.ts";
+import { atRest, watchOthers } from "./engine/machine-load.ts";
 import { prepare } from "./engine/prepare.ts";
 import { type EngineResult, reportEngines, reportProfile } from "./engine/report.ts";
 import type { BenchOptions, Section } from "./harness.ts";
@@ -15,8 +15,6 @@ import { CASES, type LargeCase, type SeededFolders, seededFolders } from "./seed
 /** Tokens of the prompts, and steps that follow the short one. */
 const LENGTHS = { short: 128, long: 1024, steps: 16 };
 const QUICK_LENGTHS = { short: 16, long: 64, steps: 4 };
-/** Threads that wait for work go on turning for some milliseconds: they shall not turn in the next one's time. */
-const PAUSE_MS = 100;
 /** The shape that runs without --full. */
 const SMALL = "qwen2.5-0.5b";
 /** Rounds of turns, and of them those that read a long prompt too. */
@@ -129,7 +127,8 @@ async function measureInTurns(
       console.error(`loading ${name} …`);
       engines.push(await EngineProcess.load(name, source));
     }
-    const others = watchOthers([process.pid, ...pids, ...engines.map(({ pid }) => pid)]);
+    const parts = [...pids, ...engines.map(({ pid }) => pid)];
+    const others = watchOthers([process.pid, ...parts]);
     const short = ids.slice(0, lengths.short);
     // New code is slow until V8 has compiled it, and memory is touched for the first time: these do not count.
     const first: Turn[] = [];
@@ -140,14 +139,14 @@ async function measureInTurns(
       // Who goes first changes every time.
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
-        await pause();
+        await atRest(parts);
         turns[at].push(await engines[at].turn(short, steps));
       }
     }
     for (let round = 0; round < longRounds; round++) {
       for (let i = 0; i < engines.length; i++) {
         const at = (i + round) % engines.length;
-        await pause();
+        await atRest(parts);
         long[at].push((await engines[at].turn(ids.slice(0, lengths.long), [])).prompt);
       }
     }
@@ -168,8 +167,6 @@ async function measureInTurns(
 
 /** What is private is held against the same adapter in plaintext. */
 const wantsLogits = (name: EngineName) => name === "lora" || name === "private";
-
-const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
 
 /** Ids all over the vocabulary, always the same: what they are does not change the time. */
 function seededIds(count: number, vocab: number): number[] {

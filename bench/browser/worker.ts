@@ -20,10 +20,10 @@ async function timed<T>(work: () => Promise<T>): Promise<[T, number]> {
 }
 
 async function measure({ folder, device, weights, promptTokens, decodeTokens }: Wishes): Promise<Figures> {
-  const { ort, threads } = await loadOrt(device, new URL("/", location.href).href);
+  const { ort, hostOrt } = await loadOrt(device, new URL("/", location.href).href);
   const [tree, fetchMs] = await timed(() => loadWebFolder(folder));
   const checkpoint = await openCheckpoint(tree);
-  const { tensors, weightCache } = webPlatform(ort, { device });
+  const { tensors, weightCache } = webPlatform(ort, { device, hostOrt });
   const load = () => CausalLm.load(checkpoint, tensors, { weights, weightCache });
   const [first, firstLoadMs] = await timed(load);
   await first.dispose();
@@ -36,5 +36,12 @@ async function measure({ folder, device, weights, promptTokens, decodeTokens }: 
   const [, allMs] = await timed(async () => {
     for (let i = 0; i < decodeTokens; i++) await model.forward([i + 3], cache);
   });
-  return { threads, fetchMs, firstLoadMs, loadMs, promptMs, tokenMs: allMs / decodeTokens };
+  return {
+    threads: ort.env.wasm.numThreads ?? 1,
+    fetchMs,
+    firstLoadMs,
+    loadMs,
+    promptMs,
+    tokenMs: allMs / decodeTokens,
+  };
 }

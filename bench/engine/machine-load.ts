@@ -23,6 +23,26 @@ export function watchOthers(pids: readonly number[]): () => number {
   };
 }
 
+/** Longest wait for processes to come to rest. */
+const REST_MS = 20_000;
+/** They have, when they use at most one tick in this time. */
+const STILL_MS = 100;
+
+/**
+ * Resolves when the processes are at rest: what one of them still does, making keys or waiting awake for work, would fall
+ * into the next one's time.
+ */
+export async function atRest(pids: readonly number[]): Promise<void> {
+  const started = performance.now();
+  for (let before = readTicks(pids).own; performance.now() - started < REST_MS; ) {
+    await new Promise((resolve) => setTimeout(resolve, STILL_MS));
+    const now = readTicks(pids).own;
+    if (!(now - before > 1)) return;
+    before = now;
+  }
+  console.error("the engines do not come to rest: figures may be too high");
+}
+
 function readTicks(pids: readonly number[]): Ticks {
   try {
     const [user, nice, system, idle, wait, irq, softIrq, steal] = /^cpu +(.*)$/m

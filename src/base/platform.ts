@@ -86,7 +86,10 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Every file its initializers point at, by the location name that the model uses. */
   readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
-  /** The same model for a runtime that is given bytes: each tensor of a file is under a separate location. */
+  /**
+   * The same model for a runtime that is given bytes: each tensor of a file is under a separate location, in float32 where
+   * the graph would begin by widening it.
+   */
   inParts?(): ModelInParts;
 }
 
@@ -94,10 +97,8 @@ export interface ModelInParts {
   readonly bytes: Uint8Array;
   readonly tensors: readonly {
     readonly location: string;
-    readonly tree: FileTree;
-    readonly path: string;
-    readonly offset: number;
     readonly length: number;
+    read(): Promise<Uint8Array>;
   }[];
 }
 

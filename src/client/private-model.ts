@@ -304,7 +304,7 @@ function explainCopy({ storedAs }: BaseIdentity): (error: unknown) => never {
     if (!(error instanceof TacetError) || error.code !== "wrong_base_model" || storedAs === undefined)
       throw error;
     const why = storedAs.startsWith("AWQ")
-      ? "AWQ divides norms by scales, and adapters for the original do not fit what follows: take a GPTQ or GGUF copy, or the original"
+      ? "AWQ divides norms by scales: ask the provider for a bundle of this copy (tacet bundle --trained-on), or take a GPTQ or GGUF copy"
       : "it must be a copy of that very model, and its provider must have made the bundle with this version of tacet";
     throw new TacetError(error.code, `${error.message} (this one is a copy: ${storedAs})`, {
       hint: why,

@@ -25,6 +25,8 @@ export interface WebConnectOptions
    * have, are errors.
    */
   readonly device?: Device | undefined;
+  /** With "webgpu" also `onnxruntime-web/wasm`: it looks up rows of tables, for which the other build has no operators. */
+  readonly hostOrt?: Parameters<typeof webPlatform>[0] | undefined;
   /** The base model: a folder behind a web server, by its URL and files, or what it was opened as. */
   readonly base: WebFolder | FileTree | Checkpoint;
   /** A public adapter that the base model drafts with, in the PEFT format. Default: it drafts alone. */
@@ -44,6 +46,7 @@ const OPTIONS: OptionTypes<WebConnectOptions> = {
   ...CONNECT_OPTIONS,
   ort: "any",
   device: "string",
+  hostOrt: "any",
   draftAdapter: "any",
   cache: "any",
   keyCache: "any",
@@ -66,6 +69,7 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
   const {
     ort,
     device,
+    hostOrt,
     base,
     draftAdapter,
     cache = webBundleCache(),
@@ -74,7 +78,7 @@ export async function connect(options: WebConnectOptions): Promise<TextClient> {
   } = options;
   const { keyCache = cache === false ? false : webKeyCache(), ...rest } = others;
   return new TextClient(
-    await openPrivateModel(webPlatform(ort, { device: device && checkDevice(device) }), {
+    await openPrivateModel(webPlatform(ort, { device: device && checkDevice(device), hostOrt }), {
       ...rest,
       base: await folderOf(base, "base", onDownloadProgress),
       draftAdapter: draftAdapter && (await folderOf(draftAdapter, "draftAdapter")),

@@ -64,7 +64,7 @@ export async function checkMemory(
   const need = memoryNeed(demand, format, cache);
   if (most(need) <= available) return;
   const parts =
-    `${gigabytes(need.weights)} for ${format === "original" ? "its weights in float32" : `${format} weights`}` +
+    `${gigabytes(need.weights)} for ${weightsNamed(demand, format)}` +
     `, then ${gigabytes(need.cache)} for the keys and values of ${cache.maxTokens} tokens` +
     (need.loading > 0 ? ` (${gigabytes(need.loading)} more while it is loaded)` : "");
   throw new TacetError(
@@ -72,6 +72,11 @@ export async function checkMemory(
     `the model needs ${gigabytes(most(need))} of memory, ${gigabytes(available)} are available: ${parts}`,
     { hint: hintOf(demand, format, cache, available) },
   );
+}
+
+function weightsNamed({ matrices }: WeightDemand, format: WeightFormat): string {
+  if (format !== "original") return `${format} weights`;
+  return matrices.some(({ form }) => form) ? "its weights as they are stored" : "its weights in float32";
 }
 
 /** What would help, tried in turn. */

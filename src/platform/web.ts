@@ -17,13 +17,15 @@ export { webKeyCache } from "./web/key-cache.ts";
 export interface WebPlatformOptions {
   /** Where models run: "cpu" (default) or "webgpu", for which `ort` is the library's build `onnxruntime-web/webgpu`. */
   readonly device?: Device | undefined;
+  /** With "webgpu" the build `onnxruntime-web/wasm` too: what stays with the processor runs on it. */
+  readonly hostOrt?: typeof Ort | undefined;
 }
 
 /** @param ort the caller's onnxruntime-web, with its paths set */
-export function webPlatform(ort: typeof Ort, { device }: WebPlatformOptions = {}): Platform {
+export function webPlatform(ort: typeof Ort, { device, hostOrt }: WebPlatformOptions = {}): Platform {
   const sha256 = webSha256();
   return {
-    tensors: webTensorRuntime(ort, device),
+    tensors: webTensorRuntime(ort, device, hostOrt),
     encryption: webEncryption(),
     connect: connectSocket,
     weightCache: webWeightCache(),

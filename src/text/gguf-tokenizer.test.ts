@@ -133,6 +133,48 @@ describe("BPE", () => {
   });
 });
 
+describe("BPE of characters", () => {
+  /** The embedded model's merges that have characters of ASCII alone, with U+2581 for the space, and bytes. */
+  function characters(): Record<string, GgufValue> {
+    const { vocab, merges } = definition.model as { vocab: Record<string, number>; merges: string[] };
+    const plain = (text: string) => text.replaceAll("Ġ", "\u2581").replaceAll("Ċ", "\n");
+    const isKept = (text: string) => /^[\x21-\x7e\u2581\n]+$/.test(plain(text));
+    const bytes = Array.from(
+      { length: 256 },
+      (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`,
+    );
+    const own = Object.keys(vocab).filter(isKept).map(plain);
+    const tokens = ["<pad>", "<eos>", "<bos>", "<unk>", ...bytes, ...own, "\n\n", "\n\n\n"];
+    const types = tokens.map((_, id) => (id === 3 ? 2 : id < 4 ? 3 : id < 260 ? 6 : 1));
+    return {
+      "tokenizer.ggml.model": ["string", "gemma4"],
+      "tokenizer.ggml.tokens": ["string[]", tokens],
+      "tokenizer.ggml.token_type": ["int32[]", types],
+      "tokenizer.ggml.merges": [
+        "string[]",
+        merges.filter((pair) => pair.split(" ").every(isKept)).map(plain),
+      ],
+      "tokenizer.ggml.bos_token_id": ["uint32", 2],
+      "tokenizer.ggml.eos_token_id": ["uint32", 1],
+      "tokenizer.ggml.unknown_token_id": ["uint32", 3],
+      "tokenizer.ggml.add_space_prefix": ["bool", false],
+    };
+  }
+
+  it("writes every text, runs of line ends as one token, and what has none as bytes", async () => {
+    const tokenizer = await loadTokenizer(await ggufWith(characters()));
+    for (const text of TEXTS) {
+      const ids = tokenizer.encode(text, { addSpecialTokens: false });
+      expect(tokenizer.detokenize(ids, { skipSpecialTokens: false })).toBe(text);
+    }
+    const three = tokenizer.idOf("\n\n\n")!;
+    expect(tokenizer.encode("a\n\n\nb", { addSpecialTokens: false })[1]).toBe(three);
+    expect(tokenizer.encode("é", { addSpecialTokens: false })).toEqual([4 + 0xc3, 4 + 0xa9]);
+    expect(tokenizer.encode("tender")[0]).toBe(2);
+    expect(tokenizer.encode("a tender", { addSpecialTokens: false }).length).toBeLessThan(5);
+  });
+});
+
 const VECTORS = "test/vectors/sentencepiece";
 const BPE_MODELS = readdirSync(VECTORS).filter((name) => /^bpe-bytes.*\.model$/.test(name));
 
@@ -163,6 +205,14 @@ describe("sentencepiece", () => {
     expect(tokenizer.eosIds).toEqual([2]);
     const without = sentencePieceMetadata(model, { add_bos_token: false });
     expect((await loadTokenizer(await ggufWith(without))).encode("hello")[0]).not.toBe(1);
+  });
+
+  it("may have as many tokens as the largest vocabularies", async () => {
+    const model = sentencePieceModel({
+      pieces: Array.from({ length: 140_000 }, (_, i) => ({ text: `t${i}`, score: -i })),
+    });
+    const tokenizer = await loadTokenizer(await ggufWith(sentencePieceMetadata(model)));
+    expect(tokenizer.idOf("t139999")).toBe(140_258);
   });
 
   it("puts no space before a text where the file says so", async () => {

@@ -40,6 +40,23 @@ const run = async (...args: string[]) => {
   return result.stdout;
 };
 
+it("is compared with its original in figures", async () => {
+  const compare = async (base: string, against: string, ...more: string[]) =>
+    JSON.parse(
+      await run("inspect", "--base", base, "--against", against, ...more, "--tokens", "128", "--json"),
+    );
+  const same = await compare(BASE, wide);
+  expect(same).toMatchObject({ tokens: 128, positions: 127, sameLikeliest: 127, relativeRms: 0, klNats: 0 });
+  expect(same.against.storedAs).toBe("GGUF, BF16");
+  expect(same.relation).toMatch(/adapters for the first are served to the second/);
+  const rounded = await compare(BASE, blocks);
+  expect(rounded.relativeRms).toBeGreaterThan(0);
+  expect(rounded.relativeRms).toBeLessThan(0.05);
+  expect(rounded.against.fileBytes).toBeLessThan(0.6 * rounded.base.fileBytes);
+  // The other way round too, and with weights of its own.
+  expect((await compare(blocks, BASE, "--against-weights", "int4")).relation).toMatch(/same norms, biases/);
+});
+
 describe("the command line with --base FILE.gguf", () => {
   it("generates what the folder generates, with an adapter too", async () => {
     for (const more of [[], ["--adapter", join(LEXICON, "law-adapter")]]) {

@@ -1,8 +1,12 @@
-/** `tacet serve` with adapters that are here: one base in memory for them, for a provider's and for the base alone. */
+/**
+ * Adapters that are here: in one graph for the commands; for `tacet serve` on one base in memory with a provider's, and
+ * with the base alone.
+ */
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { openLocal } from "../../src/cli/shared/source.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
 import { editSafetensors } from "../support/edit-safetensors.ts";
 import { type EndpointProcess, startEndpoint, stopEndpoints } from "../support/endpoint-process.ts";
@@ -63,6 +67,21 @@ async function ask(model: string, word: string): Promise<string | null> {
   const chat = await openai.chat.completions.create({ model, messages: [{ role: "user", content: word }] });
   return chat.choices[0].message.content;
 }
+
+it("is what generate, chat and logits run, without a cut", async () => {
+  const law = await lexicon();
+  const { signal } = new AbortController();
+  const { kind, model, close } = await openLocal(law.checkpoint, { adapter: LAW }, signal);
+  const [{ prompt_ids, adapter }] = WORDS;
+  expect(await greedyIds(model, prompt_ids)).toEqual(adapter.ids);
+  const { sessionRuns, forwards, exchanges } = model.timings;
+  expect({ kind, sessionRuns, exchanges }).toEqual({
+    kind: "plaintext-adapter",
+    sessionRuns: forwards,
+    exchanges: 0,
+  });
+  await close();
+});
 
 it("lists them beside the provider's, under their names", async () => {
   const models = [];

@@ -1,6 +1,8 @@
 /** GPTQ and AWQ checkpoints as base models: what they compute, and who serves them. */
+import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { bytesOf } from "../../src/base/bytes.ts";
 import { type PrivateModel, openPrivateModel } from "../../src/client/private-model.ts";
@@ -9,6 +11,7 @@ import { baseIdentity, vectorsFingerprint } from "../../src/model/base-identity.
 import { CausalLm, type LoadOptions } from "../../src/model/causal-lm.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
+import { carryOver } from "../../src/model/adapter/carry-over.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { toFloat16 } from "../../src/weights/float16.ts";
@@ -195,6 +198,33 @@ describe("an adapter for the original", () => {
     await expect(openPrivateModel(nodePlatform(), original)).rejects.toMatchObject({
       code: "wrong_base_model",
     });
+  });
+
+  it("is served to a smoothed AWQ copy once it is carried over, and does there what it did", async () => {
+    const options = { method: "awq", groupSize: 32, smoothed: true } as const;
+    const { packed } = await writePacked(goldenFolder(NAME), fresh(), options);
+    await expect(connect(packed)).rejects.toMatchObject({ code: "wrong_base_model" });
+    const state = join(packed, "state");
+    const base = ["--base", packed, "--trained-on", goldenFolder(NAME)];
+    const bundle = ["bundle", ...base, "--adapter", join(goldenFolder(NAME), "adapter"), "--out", state];
+    await promisify(execFile)(process.execPath, ["dist/cli/main.js", ...bundle]);
+    const served = await startProvider(state);
+    const checkpoint = await openCheckpoint(nodeFileTree(packed));
+    const model = await openPrivateModel(nodePlatform(), {
+      base: checkpoint,
+      provider: served.url,
+      weightCache,
+    });
+    const own = await fitAdapter(test.adapter, test.checkpoint);
+    const carried = await carryOver(own, test.checkpoint, checkpoint);
+    const plain = await load(packed, { deltas: new LocalLora(carried) });
+    const { input_ids } = goldenOf(NAME);
+    const [got, want] = await Promise.all(
+      [model.model, plain].map((each) => each.forward(input_ids, each.newCache())),
+    );
+    expect(distance(got, want)).toBeLessThan(0.05);
+    expect(distance(got, await logitsOf(packed))).toBeGreaterThan(0.1);
+    await model.close();
   });
 
   it("is not served to an original of which only a matrix is another: that is known by all its weights", async () => {

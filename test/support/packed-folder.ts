@@ -33,6 +33,8 @@ export interface PackingOptions {
   readonly except?: RegExp;
   /** Of modules that have this group size instead. */
   readonly otherGroups?: { readonly of: RegExp; readonly groupSize: number };
+  /** Llama's: norms and up_proj's rows are divided by scales, what follows is multiplied by them, as AWQ's search does. */
+  readonly smoothed?: boolean;
   /** Changes config.json. */
   readonly config?: (config: Record<string, unknown>) => void;
 }
@@ -164,6 +166,36 @@ export function quantizationConfig(options: PackingOptions): Record<string, unkn
       };
 }
 
+/** The scales of a module of a smoothed Llama: what its columns and its rows are multiplied with. */
+export function smoothingOf(
+  module: string,
+  [rows, columns]: readonly number[],
+): { readonly s: Float64Array; readonly r: Float64Array } {
+  const scales = (length: number, seed: number) =>
+    Float64Array.from({ length }, (_, i) => 2 ** Math.sin(i * 1.3 + seed));
+  const layer = Number(/layers\.(\d+)\./.exec(module)?.[1]);
+  const behindNorm = /\.(q|k|v)_proj$/.test(module) ? 1 : /\.(gate|up)_proj$/.test(module) ? 2 : undefined;
+  const seed = module.endsWith("down_proj") ? 3 : behindNorm;
+  const s = seed === undefined ? new Float64Array(columns).fill(1) : scales(columns, layer + 10 * seed);
+  const r = new Float64Array(rows).fill(1);
+  if (module.endsWith("up_proj")) r.set(scales(rows, layer + 30).map((scale) => 1 / scale));
+  return { s, r };
+}
+
+function smooth(name: string, shape: readonly number[], values: Float32Array): Float32Array {
+  const layer = /^model\.layers\.\d+\./.exec(name)?.[0];
+  if (layer === undefined) return values;
+  const follows = { input_layernorm: "self_attn.q_proj", post_attention_layernorm: "mlp.gate_proj" };
+  for (const [norm, module] of Object.entries(follows)) {
+    if (!name.endsWith(`${norm}.weight`)) continue;
+    const { s } = smoothingOf(layer + module, [1, values.length]);
+    return values.map((w, i) => w / s[i]);
+  }
+  if (shape.length !== 2) return values;
+  const { s, r } = smoothingOf(name.replace(/\.weight$/, ""), shape);
+  return values.map((w, i) => w * s[i % shape[1]] * r[Math.floor(i / shape[1])]);
+}
+
 /**
  * Writes two folders beside each other: the packed one, and one with the same numbers in F32. Norms, biases, embeddings and
  * the head are F16, as quantizers write them.
@@ -183,7 +215,8 @@ export async function writePacked(
   const numbers: TensorToEncode[] = [];
   for (const name of checkpoint.names) {
     const info = checkpoint.tensor(name);
-    const values = await readTensorF32(checkpoint.tree, info);
+    const read = await readTensorF32(checkpoint.tree, info);
+    const values = options.smoothed ? smooth(name, info.shape, read) : read;
     const module = name.replace(/\.weight$/, "");
     const isPacked = modules.has(module) || modules.has(textModuleName(name).replace(/\.weight$/, ""));
     // Quantizers leave out what does not fill words.

@@ -6,7 +6,7 @@
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { FAMILIES, type Family } from "../../src/weights/gguf/families.ts";
-import type { LayerStem } from "../../src/weights/gguf/tensor-names.ts";
+import { BARE, type LayerStem } from "../../src/weights/gguf/tensor-names.ts";
 import { readTensorF32 } from "../../src/weights/safetensors.ts";
 import { BLOCKS, type BlockName } from "./blocks.ts";
 import { pairNeighbours, placeholderTokenizer } from "./from-checkpoint.ts";
@@ -74,11 +74,12 @@ async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config)
     const info = checkpoint.tensor(name);
     let values = await readTensorF32(checkpoint.tree, info);
     let shape = info.shape;
-    const [, stem, last] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
+    const isBare = [...BARE].some((bare) => name.endsWith(`.${bare}`));
+    const [, stem, last] = isBare ? ["", name, "weight"] : (/^(.*)\.(weight|bias)$/.exec(name) ?? []);
     if (stem === undefined) continue;
     const inLayer = stem.startsWith(`${names.layers}.`) ? stem.slice(names.layers.length + 1) : undefined;
     const [, number, part] = /^(\d+)\.(.*)$/.exec(inLayer ?? "") ?? [];
-    const known = number === undefined ? global.get(stem) : layer.get(part);
+    const known: string | undefined = number === undefined ? global.get(stem) : layer.get(part);
     if (known !== undefined) {
       if (known === "output" && config.tie_word_embeddings === true) continue;
       const prefix = number === undefined ? "" : `blk.${number}.`;
@@ -199,6 +200,12 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   if (typeof config.norm_topk_prob === "boolean") set("expert_weights_norm", ["bool", config.norm_topk_prob]);
   if (typeof config.use_parallel_residual === "boolean")
     set("use_parallel_residual", ["bool", config.use_parallel_residual]);
+  if (config.model_type === "gemma4_text") gemma4(config, types!, (key, value) => set(key, value));
+  if (config.model_type === "ministral3") {
+    if (rope.mscale_all_dim !== undefined)
+      set("rope.scaling.yarn_log_multiplier", ["float32", number(rope.mscale_all_dim)]);
+    set("attention.temperature_scale", ["float32", number(rope.llama_4_scaling_beta)]);
+  }
   if (config.model_type === "phi3")
     size("rope.scaling.original_context_length", "original_max_position_embeddings");
   const kind = rope.rope_type ?? rope.type ?? "default";
@@ -217,6 +224,31 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   return values;
 }
 
+/** What differs between its layers. */
+function gemma4(
+  config: Config,
+  types: readonly string[],
+  set: (key: string, value: GgufValue) => void,
+): void {
+  const byLayer = (config.per_layer_config ?? {}) as Readonly<Record<string, Config>>;
+  const local = number(config.head_dim);
+  const full = Number(Object.values(byLayer)[0]?.head_dim ?? config.global_head_dim ?? local);
+  for (const part of ["key", "value"]) {
+    set(`attention.${part}_length`, ["uint32", full]);
+    set(`attention.${part}_length_swa`, ["uint32", local]);
+  }
+  set("rope.dimension_count", ["uint32", full]);
+  set("rope.dimension_count_swa", ["uint32", local]);
+  const { sliding_attention: sliding } = config.rope_parameters as Readonly<Record<string, Config>>;
+  set("rope.freq_base_swa", ["float32", number(sliding.rope_theta)]);
+  const shared = Number(config.num_kv_shared_layers ?? 0);
+  set("attention.shared_kv_layers", ["uint32", shared]);
+  set("embedding_length_per_layer_input", ["uint32", Number(config.hidden_size_per_layer_input ?? 0)]);
+  const width = number(config.intermediate_size);
+  const isWide = (layer: number) => config.use_double_wide_mlp === true && layer >= types.length - shared;
+  set("feed_forward_length", ["uint32[]", types.map((_, layer) => (isWide(layer) ? 2 * width : width))]);
+}
+
 /** Of all layers, or of those that see everything. */
 function ropeOf(config: Config): Config {
   const record = (config.rope_parameters ?? config.rope_scaling ?? {}) as Config;
@@ -231,6 +263,13 @@ function ropeFactors(config: Config): Entries[] {
       const values = Float32Array.from(rope[`${kind}_factor`] as number[]);
       return { name: `rope_factors_${kind}.weight`, shape: [values.length], values };
     });
+  }
+  if (rope.rope_type === "proportional") {
+    const byLayer = Object.values((config.per_layer_config ?? {}) as Readonly<Record<string, Config>>);
+    const pairs = Number(byLayer[0]?.head_dim ?? config.global_head_dim ?? config.head_dim) / 2;
+    const turned = Math.floor(pairs * number(rope.partial_rotary_factor));
+    const values = Float32Array.from({ length: pairs }, (_, i) => (i < turned ? 1 : 1e30));
+    return [{ name: "rope_freqs.weight", shape: [pairs], values }];
   }
   if (rope.rope_type !== "llama3") return [];
   const dims = Number(config.head_dim ?? number(config.hidden_size) / number(config.num_attention_heads));

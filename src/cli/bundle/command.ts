@@ -17,6 +17,10 @@ export function registerBundle(program: Command, signal: AbortSignal): void {
       "--base <dir>",
       "its base model: a Hugging Face folder, a GGUF file or a hub id (default: the embedded lexicon)",
     )
+    .option(
+      "--trained-on <dir>",
+      "the original that it was trained on, where --base is a copy with other scales (AWQ): the adapter is carried over",
+    )
     .requiredOption("--out <dir>", "state folder to write: bundle.safetensors, private.safetensors")
     .option("--name <name>", "what clients call it (default: the adapter folder's name)")
     .option(

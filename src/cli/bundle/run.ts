@@ -7,6 +7,7 @@ import { checkAdapterName } from "../../bundle/manifest.ts";
 import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
+import { carryOver } from "../../model/adapter/carry-over.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { vocabSizeOf } from "../../model/causal-lm.ts";
 import { nodeFileTree } from "../../platform/node.ts";
@@ -28,12 +29,14 @@ import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
 import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+import { Progress } from "../shared/progress.ts";
 import { makeBundle } from "./make-bundle.ts";
 import { readSigningKey } from "./signing-key.ts";
 
 export interface BundleOptions {
   readonly adapter: string;
   readonly base?: string;
+  readonly trainedOn?: string;
   readonly out: string;
   readonly name?: string;
   readonly publish?: readonly string[];
@@ -50,16 +53,27 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
   const publish = parsePartNames(options.publish ?? []);
   const base = options.base === undefined ? EMBEDDED_BASE : await modelFolder(options.base, "base", signal);
   const checkpoint = await openCheckpoint(nodeFileTree(base));
-  if (checkpoint.storedAs !== undefined) {
+  const original =
+    options.trainedOn === undefined
+      ? undefined
+      : await openCheckpoint(nodeFileTree(await modelFolder(options.trainedOn, "base", signal)));
+  if (checkpoint.storedAs !== undefined && original === undefined) {
+    const instead = checkpoint.storedAs.startsWith("AWQ")
+      ? "AWQ scales activations: if the adapter was trained on the original, give that with --trained-on"
+      : "if the adapter was trained on the original, make the bundle with that: it is served to copies too";
     warn(
-      `the base model is a quantized copy (${checkpoint.storedAs}): the adapter is served to such copies alone, and to none ` +
-        "who runs the original; make the bundle with that if the adapter was trained on it",
+      `the base model is a quantized copy (${checkpoint.storedAs}), and none who runs the original is served; ${instead}`,
     );
   }
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
   const { text, readsMessages } = await readAdapterText(tree, checkpoint, vocabSizeOf(checkpoint));
-  const fitted = await fitAdapter(adapter, checkpoint);
+  const fitted =
+    original === undefined
+      ? await fitAdapter(adapter, checkpoint)
+      : await Progress.during("comparing with the original", async (onProgress) =>
+          carryOver(await fitAdapter(adapter, original), original, checkpoint, { signal, onProgress }),
+        );
   const made = await makeBundle(checkpoint, fitted, {
     ...{ name, publish, signal },
     text,

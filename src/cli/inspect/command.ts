@@ -10,7 +10,7 @@ export function registerInspect(program: Command, signal: AbortSignal): void {
     .option("--check-weights", "with --base: read all weights and refuse any that is not finite")
     .option(
       "--against <dir>",
-      "with --base: how near this base model comes to it, a quantized copy for example",
+      "with --base: how near this one comes to it, a quantized copy (folder, GGUF file, hub id)",
     )
     .addOption(formatOption("--weights <kind>", "with --against: how --base is held in memory"))
     .addOption(formatOption("--against-weights <kind>", "the same for --against"))

@@ -3,7 +3,7 @@
 import onnxProto from "onnx-proto";
 import { bytesOf } from "../../base/bytes.ts";
 import type { FileTree, ModelInParts, OnnxModel } from "../../base/platform.ts";
-import type { TensorInfo } from "../../weights/safetensors.ts";
+import { readTensorBytes, readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
 
 /** ONNX TensorProto.DataType. */
 const ELEMENT_CODE = {
@@ -84,7 +84,9 @@ export class OnnxGraph {
   readonly #inputs: GraphValue[] = [];
   readonly #outputs: GraphValue[] = [];
   readonly #files = new Map<string, OnnxModel["externalFiles"][number]>();
-  readonly #external = new Map<onnxProto.onnx.ITensorProto, ModelInParts["tensors"][number]>();
+  readonly #external = new Map<onnxProto.onnx.ITensorProto, { tree: FileTree; info: TensorInfo }>();
+  /** Weights by the name that they have in float32. */
+  readonly #widened = new Map<string, onnxProto.onnx.ITensorProto>();
   readonly #known = new Map<string, Known>();
   #names = 0;
 
@@ -99,6 +101,10 @@ export class OnnxGraph {
 
   get outputs(): readonly GraphValue[] {
     return this.#outputs;
+  }
+
+  get isEmpty(): boolean {
+    return this.#nodes.length === 0;
   }
 
   freshName(hint: string): string {
@@ -164,8 +170,7 @@ export class OnnxGraph {
       externalData: externalData(location, tensor.offset, tensor.bytes),
     };
     this.#initializers.push(initializer);
-    const { path, offset, bytes: length } = tensor;
-    this.#external.set(initializer, { location: name, tree, path, offset, length });
+    this.#external.set(initializer, { tree, info: tensor });
     return name;
   }
 
@@ -195,6 +200,8 @@ export class OnnxGraph {
     const out = this.freshName("cast");
     const dims = this.#known.get(value)?.dims ?? [];
     const attributes = { to: ELEMENT_CODE[to] };
+    const weight = this.#initializers.find(({ name }) => name === value);
+    if (to === "float32" && weight && this.#external.has(weight)) this.#widened.set(out, weight);
     this.node("Cast", [value], [out], { attributes, outputs: [{ dims, type: to }] });
     return out;
   }
@@ -240,22 +247,43 @@ export class OnnxGraph {
 
   encode(): OnnxModel {
     return {
-      bytes: this.#encode(this.#initializers),
+      bytes: this.#encode(this.#nodes, this.#initializers),
       externalFiles: [...this.#files.values()],
-      inParts: () => {
-        const initializers = this.#initializers.map((each) => {
-          const part = this.#external.get(each);
-          return part ? { ...each, externalData: externalData(part.location, 0, part.length) } : each;
-        });
-        return { bytes: this.#encode(initializers), tensors: [...this.#external.values()] };
-      },
+      inParts: () => this.#inParts(),
     };
   }
 
-  #encode(initializer: onnxProto.onnx.ITensorProto[]): Uint8Array {
+  #inParts(): ModelInParts {
+    const nodes = this.#nodes.filter(({ output }) => !this.#widened.has(output![0]));
+    const widened = new Set(this.#widened.values());
+    const tensors: ModelInParts["tensors"][number][] = [];
+    const external = (weight: onnxProto.onnx.ITensorProto, name: string, length: number) => {
+      const { tree, info } = this.#external.get(weight)!;
+      const isWidened = widened.has(weight);
+      const read = async () =>
+        isWidened ? bytesOf(await readTensorF32(tree, info)) : await readTensorBytes(tree, info);
+      tensors.push({ location: name, length, read });
+      const dataType = isWidened ? ELEMENT_CODE.float32 : weight.dataType!;
+      return { ...weight, name, dataType, externalData: externalData(name, 0, length) };
+    };
+    const initializers = [
+      ...this.#initializers
+        .filter((weight) => !widened.has(weight))
+        .map((weight) => {
+          const part = this.#external.get(weight);
+          return part ? external(weight, weight.name!, part.info.bytes) : weight;
+        }),
+      ...[...this.#widened].map(([name, weight]) =>
+        external(weight, name, 4 * this.#external.get(weight)!.info.shape.reduce((a, b) => a * b, 1)),
+      ),
+    ];
+    return { bytes: this.#encode(nodes, initializers), tensors };
+  }
+
+  #encode(node: onnxProto.onnx.INodeProto[], initializer: onnxProto.onnx.ITensorProto[]): Uint8Array {
     return encodeModel({
       name: this.name,
-      node: this.#nodes,
+      node,
       initializer,
       input: this.#inputs.map(valueInfo),
       output: this.#outputs.map(valueInfo),

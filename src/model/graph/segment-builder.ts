@@ -87,8 +87,14 @@ export class SegmentBuilder {
     this.plan = plan;
   }
 
+  /** What happens behind a segment without a node happens behind the one before it. */
   finish(): readonly Segment[] {
-    return this.#segments;
+    const segments: { graph: OnnxGraph; steps: SegmentStep[]; onHost: boolean }[] = [];
+    for (const segment of this.#segments) {
+      if (segment.graph.isEmpty && segments.length > 0) segments.at(-1)!.steps.push(...segment.steps);
+      else segments.push({ ...segment, steps: [...segment.steps] });
+    }
+    return segments;
   }
 
   /** The graph that nodes go into now. */

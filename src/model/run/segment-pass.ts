@@ -21,11 +21,19 @@ export interface PassInput {
 interface GivenTensor extends Tensor {
   readonly data: Float32Array;
   /** Of deltas, in a decode step: the part of `data` of each of the group's modules. */
-  readonly parts?: readonly Float32Array[] | undefined;
+  parts?: readonly Float32Array[];
 }
 
-/** Memory for what decode steps give to segments, by slot: made once and used by one pass after the other. */
-export type GivenMemory = Map<Slot, GivenTensor>;
+/**
+ * Memory for what passes give to segments. What several tokens take is used again as soon as a segment has read it:
+ * new arrays of hundreds of megabytes for a prompt would make V8 collect garbage all the time.
+ */
+export interface GivenMemory {
+  /** Of decode steps, by slot: made once and used by one pass after the other. */
+  readonly ofStep: Map<Slot, GivenTensor>;
+  /** Arrays that nobody reads any more, by length. */
+  readonly free: Map<number, Float32Array[]>;
+}
 
 export class SegmentPass {
   readonly ids: readonly number[];
@@ -39,8 +47,10 @@ export class SegmentPass {
   readonly #memory: GivenMemory;
   /** By slot. */
   readonly #values: (Tensor | undefined)[];
+  /** Slots whose arrays are `free` when they are released. */
+  readonly #lent = new Set<Slot>();
 
-  /** @param memory of this cache */
+  /** @param memory whose `ofStep` belongs to this cache */
   constructor(
     model: LoadedModel,
     cache: KvCache,
@@ -88,6 +98,7 @@ export class SegmentPass {
   /** Lets go of what nothing after the segment reads. */
   release({ release }: LoadedSegment): void {
     for (const slot of release) {
+      if (this.#lent.delete(slot)) this.#takeBack(this.data(slot));
       this.#values[slot]?.free?.();
       this.#values[slot] = undefined;
     }
@@ -112,13 +123,9 @@ export class SegmentPass {
     return this.data(this.#model.slotOf.get(LOGITS)!);
   }
 
-  /** Memory for a value that is given, (tokens, width) row-major; it holds what an earlier step put there. */
+  /** Memory for a value that is given, (tokens, width) row-major; it holds what an earlier step or segment put there. */
   give(slot: Slot, width: number): Float32Array {
-    return this.#given(slot, () => ({
-      type: "float32",
-      dims: [1, this.tokens, width],
-      data: new Float32Array(this.tokens * width),
-    })).data;
+    return this.#given(slot, this.tokens, width).data;
   }
 
   /**
@@ -138,25 +145,35 @@ export class SegmentPass {
       this.#values[slot] = { type: "float32", dims: [data.length / width, width], data };
       return;
     }
-    const { data, parts } = this.#given(slot, () => {
-      const tokens = place.isHead ? this.#logitRows : this.tokens;
-      const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
-      const data = new Float32Array(tokens * width);
-      const parts = tokens === 1 ? partsOf(place, modules, data) : undefined;
-      return { type: "float32", dims: [1, tokens, width], data, parts };
-    });
-    const deltas = await wait(parts);
-    if (deltas !== parts) joinDeltas(place, modules, deltas, data);
+    const tokens = place.isHead ? this.#logitRows : this.tokens;
+    const width = place.outFeatures.reduce((sum, out) => sum + out, 0);
+    const given = this.#given(slot, tokens, width);
+    const { data } = given;
+    // An array may have held something else, and nobody writes to the columns of modules that are not adapted.
+    if (this.#lent.has(slot) && modules.length < place.modules.length) data.fill(0);
+    if (tokens === 1) given.parts ??= partsOf(place, modules, data);
+    const deltas = await wait(given.parts);
+    if (deltas !== given.parts) joinDeltas(place, modules, deltas, data);
   }
 
-  /** In a decode step memory that was used before. */
-  #given(slot: Slot, make: () => GivenTensor): GivenTensor {
-    let tensor = this.tokens === 1 ? this.#memory.get(slot) : undefined;
+  /** (tokens, width) for a slot: in a decode step memory that was used before, else what is free. */
+  #given(slot: Slot, tokens: number, width: number): GivenTensor {
+    const { ofStep, free } = this.#memory;
+    const make = (data: Float32Array): GivenTensor => ({ type: "float32", dims: [1, tokens, width], data });
+    let tensor = this.tokens === 1 ? ofStep.get(slot) : undefined;
+    if (!tensor && this.tokens === 1) ofStep.set(slot, (tensor = make(new Float32Array(tokens * width))));
     if (!tensor) {
-      tensor = make();
-      if (this.tokens === 1) this.#memory.set(slot, tensor);
+      tensor = make(free.get(tokens * width)?.pop() ?? new Float32Array(tokens * width));
+      this.#lent.add(slot);
     }
     this.#values[slot] = tensor;
     return tensor;
+  }
+
+  #takeBack(data: Float32Array): void {
+    const { free } = this.#memory;
+    const same = free.get(data.length);
+    if (same) same.push(data);
+    else free.set(data.length, [data]);
   }
 }

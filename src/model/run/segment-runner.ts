@@ -80,7 +80,7 @@ export class SegmentRunner {
   readonly timings: ForwardTimings;
   readonly #loaded: Loaded;
   readonly #model: LoadedModel;
-  readonly #memory = new WeakMap<KvCache, GivenMemory>();
+  readonly #ofStep = new WeakMap<KvCache, GivenMemory["ofStep"]>();
   readonly #lookAhead: LookAhead;
   readonly #reader: PartReader;
   readonly #cost = new MeasuredCost();
@@ -174,10 +174,10 @@ export class SegmentRunner {
     const inPass = Math.min(length, passTokens);
     const atMost = planParts(inPass, this.#model.deltas?.line, this.#cost, this.#exchangesOf(inPass));
     const cut = cutInput(input, Math.ceil((length * atMost) / inPass));
-    const memory = () => (cut.length === 1 ? this.#memoryOf(cache) : new Map());
+    const free: GivenMemory["free"] = new Map();
     const parts = cut.map((part) => ({
       input: part,
-      memory: memory(),
+      memory: { ofStep: cut.length === 1 ? this.#ofStepOf(cache) : new Map(), free },
       clock: newClock(),
     }));
     const start = performance.now();
@@ -191,7 +191,7 @@ export class SegmentRunner {
       return joinRows(logits.filter((rows) => rows !== undefined));
     } catch (error) {
       // What is still on its way may be written into memory that we lent: it is not used again.
-      this.#memory.delete(cache);
+      this.#ofStep.delete(cache);
       throw error;
     } finally {
       this.#count(
@@ -239,9 +239,9 @@ export class SegmentRunner {
     this.timings.waitMs += Math.max(0, Math.min(sum("waitMs"), ms - modelMs - beginMs));
   }
 
-  #memoryOf(cache: KvCache): GivenMemory {
-    let memory = this.#memory.get(cache);
-    if (!memory) this.#memory.set(cache, (memory = new Map()));
-    return memory;
+  #ofStepOf(cache: KvCache): GivenMemory["ofStep"] {
+    let ofStep = this.#ofStep.get(cache);
+    if (!ofStep) this.#ofStep.set(cache, (ofStep = new Map()));
+    return ofStep;
   }
 }

@@ -51,7 +51,7 @@ describe("a device that is not here", () => {
 });
 
 // What each family writes; all together take minutes without a GPU.
-const SOME = ["qwen3", "gpt_oss"];
+const SOME = ["qwen3", "exaone4"];
 const names = process.env.SLOW
   ? goldenHfNames().filter((name) => name.startsWith("tiny/"))
   : SOME.map((n) => `tiny/${n}`);

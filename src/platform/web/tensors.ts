@@ -29,11 +29,18 @@ export async function webGpuAdapter(): Promise<GpuAdapter | undefined> {
  * @param ort the library, loaded and configured by the page: where its WebAssembly file lies is the page's matter.
  *   For WebGPU its build `onnxruntime-web/webgpu`
  * @param device "cpu" or "webgpu"
+ * @param hostOrt its build `onnxruntime-web/wasm`, for what stays with the processor: that for WebGPU has few operators
+ *   there
  */
-export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): TensorRuntime {
+export function webTensorRuntime(
+  ort: typeof Ort,
+  device: Device = "cpu",
+  hostOrt: typeof Ort = ort,
+): TensorRuntime {
   let checked: Promise<void> | undefined;
   /** Bytes of the files that sessions have taken in. */
   let held = 0;
+  const inTurn = device === "webgpu" ? oneAtATime() : atOnce;
   const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
   const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
     executionProviders: [device === "webgpu" && !onHost ? "webgpu" : "wasm"],
@@ -48,34 +55,52 @@ export function webTensorRuntime(ort: typeof Ort, device: Device = "cpu"): Tenso
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
-            return await runsAlone(ort, bytes, optionsOf(false));
+            return await inTurn(() => runsAlone(ort, bytes, optionsOf(false)));
           },
         }),
     async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
       await check();
+      const own = onHost ? hostOrt : ort;
       // Before the first session; then the library has its threads.
-      if (threads !== undefined && globalThis.crossOriginIsolated) ort.env.wasm.numThreads = threads;
+      if (threads !== undefined && globalThis.crossOriginIsolated) own.env.wasm.numThreads = threads;
       // Bytes of one session at a time are here twice.
       const { bytes, tensors } = model.inParts?.() ?? { bytes: model.bytes, tensors: [] };
       const externalData = await Promise.all(
-        tensors.map(async ({ location, tree, path, offset, length }) => ({
-          path: location,
-          data: await tree.read(path, offset, length),
-        })),
+        tensors.map(async ({ location, read }) => ({ path: location, data: await read() })),
       );
       try {
-        const session = await ort.InferenceSession.create(bytes, {
-          ...optionsOf(onHost),
-          ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
-          ...(externalData.length === 0 ? {} : { externalData }),
-        });
+        const made = inTurn(() =>
+          own.InferenceSession.create(bytes, {
+            ...optionsOf(onHost),
+            ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
+            ...(externalData.length === 0 ? {} : { externalData }),
+          }),
+        );
+        const session = await made;
         const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
         held += bytesHeld;
-        return new OrtSession(ort, session, () => (held -= bytesHeld));
+        const opened = new OrtSession(own, session, () => (held -= bytesHeld));
+        return {
+          run: (inputs) => inTurn(() => opened.run(inputs)),
+          dispose: () => inTurn(() => opened.dispose()),
+        };
       } catch (error) {
         throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
+  };
+}
+
+type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+const atOnce: InTurn = (work) => work();
+
+/** The build for WebGPU waits for the GPU in the middle of a call, and takes no other call meanwhile. */
+function oneAtATime(): InTurn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = last.then(work);
+    last = result.catch(() => {});
+    return result;
   };
 }
 

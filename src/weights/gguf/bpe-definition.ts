@@ -1,4 +1,4 @@
-/** tokenizer.json of a byte-level BPE vocabulary (`tokenizer.ggml.model` "gpt2"). */
+/** tokenizer.json of a BPE vocabulary: of bytes (`tokenizer.ggml.model` "gpt2"), or of characters ("gemma4"). */
 
 import { TacetError } from "../../base/errors.ts";
 import type { JsonRecord } from "../json-file.ts";
@@ -8,7 +8,6 @@ import { specialId, TOKEN, vocabularyOf } from "./special-ids.ts";
 
 /** @throws TacetError bad_tokenizer for a split that is not known; bad_checkpoint for lists that do not fit each other */
 export function bpeDefinition(m: Metadata): JsonRecord {
-  const { texts, types } = vocabularyOf(m)!;
   const named = m.text("tokenizer.ggml.pre", "");
   const pre = PRE_TOKENIZERS.get(named);
   if (pre === undefined) {
@@ -18,21 +17,81 @@ export function bpeDefinition(m: Metadata): JsonRecord {
       hint: "give token ids with --ids, or take the model's folder from the hub",
     });
   }
+  const addSpace = m.flag("tokenizer.ggml.add_space_prefix", false);
+  const byGpt2 = pre.splits.length === 0 || pre.thenGpt2 === true;
+  return definition(m, {
+    addsBos: pre.addBos === true,
+    normalizer: pre.normalizer === undefined ? null : { type: pre.normalizer },
+    pretokenizers: [
+      ...pre.splits.map(split),
+      { type: "ByteLevel", add_prefix_space: addSpace, trim_offsets: true, use_regex: byGpt2 },
+    ],
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      unk_token: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: pre.ignoreMerges === true,
+    },
+  });
+}
+
+const SPACE = "\u2581";
+
+/**
+ * Gemma 4's: spaces are written as U+2581, and lines are the only stretches; a character without a token is its bytes.
+ *
+ * @throws as {@link bpeDefinition}
+ */
+export function characterDefinition(m: Metadata): JsonRecord {
+  const { texts } = vocabularyOf(m)!;
+  const unknown = specialId(m, "unknown");
+  return definition(m, {
+    addsBos: true,
+    normalizer: { type: "Replace", pattern: { String: " " }, content: SPACE },
+    // A run of line ends is one token where there is such a token, whatever its merges say.
+    pretokenizers: [split("[^\\n]+|\\n+")],
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: SPACE }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+      ],
+    },
+    model: {
+      unk_token: unknown === undefined ? null : texts[unknown],
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: true,
+    },
+  });
+}
+
+const split = (pattern: string): JsonRecord => ({
+  type: "Split",
+  pattern: { Regex: pattern },
+  behavior: "Isolated",
+  invert: false,
+});
+
+interface Parts {
+  readonly addsBos: boolean;
+  readonly normalizer: JsonRecord | null;
+  readonly pretokenizers: readonly JsonRecord[];
+  readonly decoder: JsonRecord;
+  readonly model: JsonRecord;
+}
+
+function definition(m: Metadata, parts: Parts): JsonRecord {
+  const { texts, types } = vocabularyOf(m)!;
   const ids = texts.map((_, id) => id);
   const isSpecial = (id: number) => types[id] === TOKEN.control || types[id] === TOKEN.userDefined;
   const kept = ids.filter((id) => !isSpecial(id) && types[id] !== TOKEN.unused);
+  // Of a text that is there twice, as some are in Gemma's vocabulary, the later id counts, as in llama.cpp.
   const vocab = new Map(kept.map((id) => [texts[id], id]));
-  if (vocab.size !== kept.length) throw m.bad("tokenizer.ggml.tokens", "has a token twice");
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
   const added = ids.filter(isSpecial).filter((id) => texts[id] !== "");
-  const split = (pattern: string) => ({
-    type: "Split",
-    pattern: { Regex: pattern },
-    behavior: "Isolated",
-    invert: false,
-  });
-  const addSpace = m.flag("tokenizer.ggml.add_space_prefix", false);
-  const byGpt2 = pre.splits.length === 0 || pre.thenGpt2 === true;
   return {
     version: "1.0",
     truncation: null,
@@ -43,25 +102,16 @@ export function bpeDefinition(m: Metadata): JsonRecord {
       ...flags,
       special: types[id] === TOKEN.control,
     })),
-    normalizer: pre.normalizer === undefined ? null : { type: pre.normalizer },
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        ...pre.splits.map(split),
-        { type: "ByteLevel", add_prefix_space: addSpace, trim_offsets: true, use_regex: byGpt2 },
-      ],
-    },
-    post_processor: template(m, texts, pre.addBos === true),
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    normalizer: parts.normalizer,
+    pre_tokenizer: { type: "Sequence", pretokenizers: parts.pretokenizers },
+    post_processor: template(m, texts, parts.addsBos),
+    decoder: parts.decoder,
     model: {
       type: "BPE",
       dropout: null,
-      unk_token: null,
       continuing_subword_prefix: null,
       end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: pre.ignoreMerges === true,
+      ...parts.model,
       vocab: Object.fromEntries(vocab),
       merges: m.list("tokenizer.ggml.merges", "string"),
     },

@@ -32,9 +32,10 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
     model_type: family.modelType,
     hidden_size: m.count(".embedding_length"),
     num_hidden_layers: m.count(".block_count"),
-    intermediate_size: m.count(".feed_forward_length"),
+    ...(family.variesByLayer
+      ? {}
+      : { intermediate_size: m.count(".feed_forward_length"), num_key_value_heads: keyValueHeads(m) }),
     num_attention_heads: m.count(".attention.head_count"),
-    num_key_value_heads: keyValueHeads(m),
     head_dim: headDim,
     max_position_embeddings: m.count(".context_length"),
     vocab_size: vocabulary,
@@ -43,7 +44,9 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
     [family.epsilon ?? "rms_norm_eps"]: epsilon,
     ...(family.partialRotary || rotated !== headDim ? { partial_rotary_factor: rotated / headDim } : {}),
     rope_theta: m.positive(".rope.freq_base", 10000),
-    rope_scaling: await ropeScaling(m),
+    ...(family.rope?.(m, (await factorsOf(m, ROPE_TENSORS[0])) ?? []) ?? {
+      rope_scaling: await ropeScaling(m),
+    }),
     ...family.config?.(m),
     ...(endIds.length === 0 ? {} : { eos_token_id: endIds }),
   };

@@ -27,8 +27,12 @@ export interface Family {
   readonly epsilon?: string;
   /** Only a part of each head may be turned. */
   readonly partialRotary?: true;
-  /** What else is in config.json. */
+  /** What else is in config.json, or is there otherwise. */
   readonly config?: (m: Metadata) => JsonRecord;
+  /** `rope_scaling` and what belongs to it, where that is made otherwise. @param freqs of the tensor "rope_freqs" */
+  readonly rope?: (m: Metadata, freqs: readonly number[]) => JsonRecord;
+  /** Lists of sizes may differ from layer to layer: `config` says how. */
+  readonly variesByLayer?: true;
 }
 
 const llama: Family = {
@@ -151,6 +155,95 @@ const gemma3: Family = {
       ? { final_logit_softcapping: m.positive(".final_logit_softcapping") }
       : {}),
   }),
+};
+
+const gemma4: Family = {
+  named: ["gemma4"],
+  architecture: "Gemma4ForCausalLM",
+  modelType: "gemma4_text",
+  names: llamaNames(
+    {
+      ...FOUR_NORMS,
+      ...HEAD_NORMS,
+      inp_gate: "per_layer_input_gate",
+      proj: "per_layer_projection",
+      post_norm: "post_per_layer_input_norm",
+      layer_output_scale: "layer_scalar",
+    },
+    {
+      global: {
+        ...LLAMA_NAMES.global,
+        per_layer_token_embd: "model.embed_tokens_per_layer",
+        per_layer_model_proj: "model.per_layer_model_projection",
+        per_layer_proj_norm: "model.per_layer_projection_norm",
+      },
+    },
+  ),
+  variesByLayer: true,
+  config(m) {
+    const slides = m.booleans(".attention.sliding_window_pattern", m.count(".block_count"));
+    const full = slides.lastIndexOf(false);
+    const ofKind = (key: string, layer: number) => m.countIn(key, Math.max(0, layer));
+    const shared = m.value(".attention.shared_kv_layers");
+    const inner = m.value(".embedding_length_per_layer_input");
+    const last = m.count(".block_count") - 1;
+    return {
+      head_dim: m.count(".attention.key_length_swa"),
+      global_head_dim: m.count(".attention.key_length"),
+      num_key_value_heads: ofKind(".attention.head_count_kv", slides.indexOf(true)),
+      num_global_key_value_heads: ofKind(".attention.head_count_kv", full),
+      attention_k_eq_v:
+        hasTensor(m, `blk.${full}.attn_k.weight`) && !hasTensor(m, `blk.${full}.attn_v.weight`),
+      num_kv_shared_layers: shared ? m.count(".attention.shared_kv_layers") : 0,
+      intermediate_size: ofKind(".feed_forward_length", 0),
+      use_double_wide_mlp: ofKind(".feed_forward_length", last) !== ofKind(".feed_forward_length", 0),
+      hidden_size_per_layer_input: inner ? m.count(".embedding_length_per_layer_input") : 0,
+      vocab_size_per_layer_input: m.file.tensors.get("per_layer_token_embd.weight")?.shape[0] ?? null,
+      ...window(m, 6),
+      ...(m.has(".final_logit_softcapping")
+        ? { final_logit_softcapping: m.positive(".final_logit_softcapping") }
+        : {}),
+    };
+  },
+  // Of a head in the layers that see all, a first part is turned: the rest has factors that leave no angle.
+  rope: (m, freqs) => ({
+    rope_theta: null,
+    rope_parameters: {
+      full_attention: {
+        rope_type: "proportional",
+        rope_theta: m.positive(".rope.freq_base", 1e6),
+        partial_rotary_factor: freqs.filter((factor) => factor === 1).length / (freqs.length || 1),
+      },
+      sliding_attention: { rope_type: "default", rope_theta: m.positive(".rope.freq_base_swa", 10000) },
+    },
+  }),
+};
+
+const ministral3: Family = {
+  ...llama,
+  named: ["mistral3"],
+  isIt: (m) => m.has(".attention.temperature_scale"),
+  architecture: "Ministral3ForCausalLM",
+  modelType: "ministral3",
+  config: () => ({ sliding_window: null }),
+  rope(m) {
+    const key = ".rope.scaling.yarn_log_multiplier";
+    const multiplier = m.has(key) ? m.positive(key) : null;
+    return {
+      rope_theta: null,
+      rope_parameters: {
+        rope_type: "yarn",
+        rope_theta: m.positive(".rope.freq_base"),
+        factor: m.positive(".rope.scaling.factor"),
+        original_max_position_embeddings: m.count(".rope.scaling.original_context_length"),
+        beta_fast: m.positive(".rope.scaling.yarn_beta_fast", 32),
+        beta_slow: m.positive(".rope.scaling.yarn_beta_slow", 1),
+        mscale: multiplier,
+        mscale_all_dim: multiplier,
+        llama_4_scaling_beta: m.positive(".attention.temperature_scale"),
+      },
+    };
+  },
 };
 
 const phi2: Family = {
@@ -394,6 +487,8 @@ export const FAMILIES: readonly Family[] = [
     gemma,
     gemma2,
     gemma3,
+    gemma4,
+    ministral3,
     phi2,
     phi3,
     chatGlm,

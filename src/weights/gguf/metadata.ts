@@ -52,6 +52,26 @@ export class Metadata {
     throw this.bad(key, `must be a positive integer, is ${shown(value)}`);
   }
 
+  /** A positive integer of a layer: of a list its entry, else the one of all layers. @throws as {@link count} */
+  countIn(key: string, layer: number): number {
+    const found = this.value(key);
+    const value = Array.isArray(found) ? found[layer] : found;
+    if (Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= MAX_COUNT) {
+      return value as number;
+    }
+    throw this.bad(key, `must be a positive integer in layer ${layer}, is ${shown(value)}`);
+  }
+
+  /** One for each layer; numbers count as well, as builds before booleans wrote them. @throws TacetError bad_checkpoint */
+  booleans(key: string, length: number): readonly boolean[] {
+    const value = this.value(key);
+    const isOne = (each: unknown) => typeof each === "boolean" || each === 0 || each === 1;
+    if (!Array.isArray(value) || value.length !== length || !value.every(isOne)) {
+      throw this.bad(key, `must have true or false for each of ${length} layers, is ${shown(value)}`);
+    }
+    return value.map(Boolean);
+  }
+
   /** A positive number; what F32 has rounded of a decimal fraction comes back as that fraction. */
   positive(key: string, fallback?: number): number {
     const value = this.value(key) ?? fallback;

@@ -63,7 +63,7 @@ function planOne(m: Metadata, family: Family, { name, stem, tensor, kind }: Foun
   const heads =
     stem === "attn_q" ? m.count(".attention.head_count") : stem === "attn_k" ? keyValueHeads(m) : 0;
   const isLessOne = family.normsPlusOne === true && stem.endsWith("norm") && name.endsWith(".weight");
-  const dtype = isLessOne ? "F32" : isFloat(kind) ? kind : stem === "token_embd" ? "F16" : "F32";
+  const dtype = isLessOne ? "F32" : isFloat(kind) ? kind : stem.endsWith("token_embd") ? "F16" : "F32";
   if (family.headRows === undefined || heads === 0) {
     const rows = isVector ? 1 : entriesOf(tensor.shape.slice(0, -1));
     return planned({ name, shape, dtype, isLessOne }, [run(tensor, kind, 0, rows)], widthOf(tensor));

@@ -17,7 +17,7 @@ export function sentencePieceFile(m: Metadata): Uint8Array {
   const { texts, types } = vocabularyOf(m)!;
   const scores = m.list("tokenizer.ggml.scores", "number", texts.length);
   const unknown = specialId(m, "unknown") ?? Math.max(0, types.indexOf(TOKEN.unknown));
-  const pieces = texts.map((text, id) => {
+  const pieces = texts.map((text, id): Uint8Array => {
     const type = id === unknown ? TOKEN.unknown : types[id] === TOKEN.unknown ? TOKEN.control : types[id];
     // The converter writes spaces of words that were added as they are.
     const written = type === TOKEN.userDefined ? text.replaceAll(" ", "\u2581") : text;
@@ -37,7 +37,18 @@ export function sentencePieceFile(m: Metadata): Uint8Array {
     integer(4, m.flag("tokenizer.ggml.remove_extra_whitespaces", false) ? 1 : 0),
     integer(5, 1),
   ];
-  return concatBytes(...pieces, message(2, concatBytes(...trainer)), message(3, concatBytes(...normalizer)));
+  return joined([...pieces, message(2, concatBytes(...trainer)), message(3, concatBytes(...normalizer))]);
+}
+
+/** More than fit into the arguments of a call. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
 }
 
 /** A number of seven bits a byte, the lowest first; a negative one has the 64 bits of its two's complement. */

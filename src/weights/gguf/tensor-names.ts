@@ -20,9 +20,22 @@ export type LayerStem =
   | "ffn_gate_inp_shexp"
   | "ffn_gate_shexp"
   | "ffn_up_shexp"
-  | "ffn_down_shexp";
+  | "ffn_down_shexp"
+  | "inp_gate"
+  | "proj"
+  | "post_norm"
+  | "layer_output_scale";
 
-export type GlobalStem = "token_embd" | "output_norm" | "output";
+export type GlobalStem =
+  | "token_embd"
+  | "output_norm"
+  | "output"
+  | "per_layer_token_embd"
+  | "per_layer_model_proj"
+  | "per_layer_proj_norm";
+
+/** Tensors whose name in transformers does not end in ".weight". */
+export const BARE: ReadonlySet<string> = new Set(["layer_scalar"]);
 
 /** Experts: "blk.3.ffn_gate_exps.weight" has those of all, (experts, …). Here each has tensors by itself, or they are joined. */
 export type ExpertNames =
@@ -30,7 +43,7 @@ export type ExpertNames =
   | { readonly gateUp: string; readonly down: string };
 
 export interface Names {
-  readonly global: Readonly<Record<GlobalStem, string>>;
+  readonly global: Readonly<Partial<Record<GlobalStem, string>>>;
   /** What the layers' numbers stand behind. */
   readonly layers: string;
   /** undefined: the family has none. */
@@ -75,10 +88,10 @@ export function findName(
 ): { readonly name: string; readonly stem: string } | undefined {
   const [, blockPart, number, stem, last] = /^(blk\.(\d+)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(tensor) ?? [];
   if (stem === undefined) return undefined;
-  const found = blockPart === undefined ? names.global[stem as GlobalStem] : names.layer[stem as LayerStem];
+  const own: Readonly<Record<string, string | undefined>> =
+    blockPart === undefined ? names.global : names.layer;
+  const found = Object.hasOwn(own, stem) ? own[stem] : undefined;
   if (found === undefined) return undefined;
-  return {
-    name: blockPart === undefined ? `${found}.${last}` : `${names.layers}.${number}.${found}.${last}`,
-    stem,
-  };
+  const whole = blockPart === undefined ? found : `${names.layers}.${number}.${found}`;
+  return { name: BARE.has(found) ? whole : `${whole}.${last}`, stem };
 }

@@ -3,7 +3,7 @@
 import { utf8 } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { JsonRecord } from "../json-file.ts";
-import { bpeDefinition } from "./bpe-definition.ts";
+import { bpeDefinition, characterDefinition } from "./bpe-definition.ts";
 import type { Metadata } from "./metadata.ts";
 import { sentencePieceFile } from "./sentencepiece-file.ts";
 import { specialId, vocabularyOf } from "./special-ids.ts";
@@ -15,6 +15,7 @@ export function textFilesOf(m: Metadata): Map<string, () => Uint8Array> {
   if (model === "none" || model === "no_vocab" || !m.has("tokenizer.ggml.tokens")) return files;
   files.set("tokenizer_config.json", () => json(settingsOf(m)));
   if (model === "gpt2") files.set("tokenizer.json", () => json(bpeDefinition(m)));
+  else if (model === "gemma4") files.set("tokenizer.json", () => json(characterDefinition(m)));
   else if (model === "llama") files.set("tokenizer.model", () => sentencePieceFile(m));
   else files.set("tokenizer.json", () => refuse(m, model));
   return files;
@@ -23,7 +24,7 @@ export function textFilesOf(m: Metadata): Map<string, () => Uint8Array> {
 function refuse(m: Metadata, model: string): never {
   throw new TacetError(
     "bad_tokenizer",
-    `${m.file.path}: tokenizer.ggml.model ${JSON.stringify(model.slice(0, 40))} is not supported (gpt2 and llama are)`,
+    `${m.file.path}: tokenizer.ggml.model ${JSON.stringify(model.slice(0, 40))} is not supported (gpt2, llama and gemma4 are)`,
     { hint: "give token ids with --ids, or take the model's folder from the hub" },
   );
 }

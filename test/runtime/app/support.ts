@@ -54,6 +54,17 @@ const LAUNCH = {
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
 };
 export const startBrowser = (): Promise<Browser> => chromium.launch(LAUNCH);
+/** With WebGPU in software. */
+export const startGpuBrowser = (): Promise<Browser> =>
+  chromium.launch({
+    ...LAUNCH,
+    args: [
+      ...LAUNCH.args.filter((arg) => arg !== "--disable-gpu"),
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--enable-features=Vulkan",
+    ],
+  });
 /** The app and a browser for all tests of a file. */
 export function useApp(): { readonly url: string; newPage: Browser["newPage"] } {
   let app: RunningApp | undefined;

@@ -31,7 +31,7 @@ async function load(
 ) {
   const folder = await goldenFolder(name);
   const checkpoint = await openCheckpoint(await loadWebFolder(folder));
-  const { tensors, weightCache } = webPlatform(RUNTIMES[device], { device });
+  const { tensors, weightCache } = webPlatform(RUNTIMES[device], { device, hostOrt: onProcessor });
   const steps: string[] = [];
   const model = await CausalLm.load(checkpoint, tensors, {
     weights,
@@ -83,6 +83,13 @@ describe("in the browser", () => {
   it.each(["qwen3", "gpt_oss"])("on WebGPU, %s: transformers' logits", async (name) => {
     const loaded = await load(name, "webgpu");
     expect(relative(await logits(loaded), loaded.golden.logits_last)).toBeLessThan(1e-5);
+  });
+
+  it("on WebGPU, two conversations at the same time: each its own logits", async () => {
+    const loaded = await load("qwen3", "webgpu");
+    const alone = await logits(loaded);
+    const both = await Promise.all([logits(loaded), logits(loaded)]);
+    for (const got of both) expect(relative(got, [...alone])).toBeLessThan(1e-6);
   });
 
   it.each([
