@@ -482,6 +482,15 @@ describe("encryption in other threads", () => {
     },
   );
 
+  it("gives the same deltas where no thread can be started", async () => {
+    const refuse = () => {
+      throw new Error("not here");
+    };
+    const { adapter } = await open({}, { cores: 8, start: refuse });
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    expect(adapter.encryption).toEqual({ threads: 0, reason: "no thread could be started" });
+  });
+
   it("an embedding's one-hots stay until a thread that is lost has been replaced", async () => {
     const threads = memoryThreads(2, (job) => (job > 0 ? "die-before" : "answer"));
     const { adapter } = await open({}, threads);

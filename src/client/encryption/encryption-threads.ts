@@ -165,21 +165,35 @@ export class EncryptionThreads {
     made.catch(() => {}); // whoever awaits it is told
     worker.isFull = false;
     this.#post(worker, { type: "job", id, group, vectors, x, memory }, [
-      x.buffer as ArrayBuffer,
+      room,
       ...(memory === undefined ? [] : [memory]),
     ]);
+    if (x.length > 0) x.fill(0); // it did not move
     // Only what it says counts as a sign of life.
     if (worker.jobs.size === 1) worker.silentSeconds = 0;
     if (this.#watch === undefined) this.#lookLater();
     return made;
   }
 
+  /** Never throws: a thread that takes no message is no more. */
   #post(worker: Worker, message: ToThread, transfer: readonly ArrayBuffer[]): void {
-    worker.thread.post(message, transfer);
+    try {
+      worker.thread.post(message, transfer);
+    } catch {
+      // What it says may hold anything.
+      this.#lose(worker, "a thread could not be given anything");
+    }
   }
 
   #startOne(): void {
-    const thread = this.#platform!.start();
+    let thread: Thread;
+    try {
+      thread = this.#platform!.start();
+    } catch {
+      this.#ends++;
+      this.#reason = "no thread could be started";
+      return;
+    }
     const worker: Worker = {
       thread,
       isReady: false,
