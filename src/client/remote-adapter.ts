@@ -556,7 +556,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { maxMessageBytes, maxVectors, maxInFlight } = this.#limits;
     const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
     // A query for each thread, if it is worth the way there.
-    const makers = Math.min(this.#threads.status.threads + 1, Math.floor(tokens / LEAST_VECTORS));
+    const makers = Math.min(this.#threads.ready + 1, Math.floor(tokens / LEAST_VECTORS));
     const share = Math.ceil(tokens / Math.max(1, makers));
     const wanted = Math.max(Math.min(QUERY_VECTORS, share), Math.ceil(tokens / maxInFlight));
     const most = Math.max(1, Math.min(wanted, maxVectors, fitting, this.#keys.vectorsPerKey));

@@ -222,6 +222,34 @@ describe("a thread", () => {
     expect(threads.ms).toBe(0);
   });
 
+  it("that is not ready in ten seconds counts as ended, and is replaced", async () => {
+    vi.useFakeTimers();
+    let isDeaf = true;
+    const platform = memoryThreads(2);
+    const threads = open({
+      cores: platform.cores,
+      start() {
+        const thread = platform.start();
+        if (isDeaf) thread.post = () => {};
+        return thread;
+      },
+    });
+    expect(threads.start()).toBe(0);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(threads.status).toEqual({ threads: 1 });
+    expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(threads.status).toEqual({ threads: 0, reason: "a thread was not ready in 10 s" });
+    expect(platform.started[0].isEnded).toBe(true);
+    isDeaf = false;
+    expect(threads.start()).toBe(0);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(threads.start()).toBe(1);
+    // One that has nothing to say is not waited for.
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(threads.status.threads).toBe(1);
+  });
+
   it("that says nothing counts as ended also while it is given more", async () => {
     const platform = memoryThreads(2, () => "silence");
     const threads = await ready(platform);
