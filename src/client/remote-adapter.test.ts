@@ -482,6 +482,17 @@ describe("encryption in other threads", () => {
     },
   );
 
+  it("refuse x of another length than its vectors, and a query of other vectors than it was to have", async () => {
+    const { adapter, threads } = await openReady(2);
+    const { inFeatures } = adapter.groups[0];
+    for (const length of [127 * inFeatures, 128 * inFeatures - 1, 129 * inFeatures])
+      expect(() => adapter.begin(0, new Float32Array(length), 128)).toThrow(RangeError);
+    expect(queries()).toHaveLength(0);
+    threads.change = (done) => ({ ...done, query: { ...done.query!, vectors: done.query!.vectors - 1 } });
+    await expect(adapter.begin(0, vectorsOf(128, inFeatures), 128).wait()).rejects.toThrow("another query");
+    expect(queries()).toHaveLength(1);
+  });
+
   it("gives the same deltas where no thread can be started", async () => {
     const refuse = () => {
       throw new Error("not here");

@@ -6,6 +6,7 @@
  * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
  * shapes and counts only: never on a decrypted value.
  */
+import { assertLength } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { EncryptionPlatform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
@@ -279,6 +280,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
+    assertLength(x, "x", tokens * spec.inFeatures);
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     this.#stock.pause();
@@ -353,6 +355,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     let query: OpenQuery;
     try {
       if (sent.isOver) throw new TacetError("aborted", "the query is not wanted any more");
+      if (made && made.vectors !== sent.sizes[index]) throw new RangeError("a thread made another query");
       query = made ? layer.takeIn(made) : layer.makeQuery(this.#stock.take(sent.sizes[index]), x);
     } finally {
       if (made) this.#threads.giveBack(made);

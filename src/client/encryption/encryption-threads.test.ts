@@ -95,7 +95,9 @@ describe("shares", () => {
     expect(query!.scales.every((scale) => scale > 0)).toBe(true);
     // And a query in memory that another one has left.
     threads.giveBack(query!);
-    expect(query!.secrets.every((value) => value === 0)).toBe(true);
+    for (const secret of [query!.secrets, query!.activations, query!.scales])
+      expect([...secret].every((value) => value === 0)).toBe(true);
+    expect(query!.state).toBe("used");
     const [again] = threads.share(0, x, [64, 64]);
     expect((await again!)!.secrets.some((value) => value !== 0)).toBe(true);
   });

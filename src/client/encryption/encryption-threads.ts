@@ -302,7 +302,9 @@ function isAwaited({ isReady, jobs }: Worker): boolean {
   return !isReady || jobs.size > 0;
 }
 
-function wipeQuery({ secrets, activations, scales }: ForeignQuery): void {
+function wipeQuery(query: ForeignQuery): void {
+  const { secrets, activations, scales } = query;
+  query.state = "used";
   for (const secret of [secrets, activations, scales]) secret.fill(0);
 }
 
