@@ -538,6 +538,28 @@ describe("encryption in other threads", () => {
     expect(threads.started).toHaveLength(1);
   });
 
+  it.each(["answer", "fail"] as const)("what nobody waits for is not sent (threads %s)", async (fate) => {
+    let isLate = false;
+    const { adapter, threads } = await openReady(2, () => (isLate ? "silence" : "answer"));
+    isLate = true;
+    threads.change = (done) => (fate === "fail" ? { ...done, query: undefined } : done);
+    const { inFeatures } = adapter.groups[0];
+    const x = vectorsOf(128, inFeatures);
+    const jobs = threads.started[0].jobs;
+    const pending = adapter.begin(0, x, 128);
+    pending.drop!();
+    // Its memory is another one's from now on.
+    x.fill(0);
+    const waited = expect(pending.wait()).rejects.toMatchObject({ code: "aborted" });
+    await vi.waitFor(() => expect(threads.started[0].jobs).toBe(jobs + 1));
+    threads.started[0].deliver();
+    await waited;
+    expect(queries()).toHaveLength(1);
+    isLate = false;
+    threads.change = (done) => done;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+  });
+
   it("dispose ends them, and what they were at fails as the connection does", async () => {
     const { adapter, threads } = await openReady(2, (job) => (job < 2 ? "answer" : "silence"));
     const { inFeatures } = adapter.groups[0];

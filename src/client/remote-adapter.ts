@@ -88,7 +88,7 @@ interface SentQueries {
   /** undefined: another thread is making it. */
   readonly queries: (OpenQuery | undefined)[];
   readonly answers: Promise<QueryReply>[];
-  /** Answered, or given up: what is still being made is not sent. */
+  /** Answered, or given up: what is still being made is not sent, and x may be someone else's memory. */
   isOver: boolean;
 }
 
@@ -98,6 +98,8 @@ interface PendingQuery {
   readonly tokens: number;
   /** Resolves when all of them have been handed to the transport or wait for a key; undefined: they have been. */
   readonly asked: Promise<void> | undefined;
+  /** What has not been handed on yet need not be; those who wait for rows() are told that it was aborted. */
+  drop(): void;
   /** y, (tokens, rows) row-major, once the answers are there; wiped by whoever needs it last. */
   rows(): Promise<Float32Array>;
 }
@@ -203,15 +205,15 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return {
       asked: query.asked,
       wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
+      drop: query.drop,
     };
   }
 
   beginIds(group: number, ids: readonly number[]): PendingDelta {
-    const dropped = new AbortController();
-    const query = this.#sendIds(group, ids, dropped.signal);
+    const query = this.#sendIds(group, ids);
     return {
       wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
-      drop: () => dropped.abort(),
+      drop: query.drop,
     };
   }
 
@@ -221,6 +223,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return {
       asked: query.asked,
       wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)),
+      drop: query.drop,
     };
   }
 
@@ -233,21 +236,28 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       if (--open === 0) for (const query of [one, two]) wipe(query);
     };
     return [
-      { asked: one.asked, wait: (targets) => this.#finish(one, targets).finally(closed) },
+      {
+        asked: one.asked,
+        wait: (targets) => this.#finish(one, targets).finally(closed),
+        drop: one.drop,
+      },
       {
         asked: two.asked,
         wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed),
+        drop: two.drop,
       },
     ];
   }
 
-  #sendIds(group: number, ids: readonly number[], dropped: AbortSignal): PendingQuery {
+  #sendIds(group: number, ids: readonly number[]): PendingQuery {
+    const dropped = new AbortController();
     const { spec, layer } = this.#groups[group];
     if (group === 0 && ids.length > 1) this.#keys.expect(ids.length);
-    const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped, (x, tokens) =>
+    const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped.signal, (x, tokens) =>
       this.#send({ group, x }, tokens).rows(),
     );
-    return { group, tokens: ids.length, asked: undefined, rows: () => rows };
+    const drop = () => dropped.abort();
+    return { group, tokens: ids.length, asked: undefined, drop, rows: () => rows };
   }
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
@@ -316,6 +326,9 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       group,
       tokens,
       asked: asked.length === 0 ? undefined : Promise.all(asked).then(() => {}),
+      drop: () => {
+        sent.isOver = true;
+      },
       rows: () => (rows ??= this.#recover(group, tokens, sent)),
     };
   }

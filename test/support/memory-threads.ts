@@ -58,7 +58,7 @@ function startThread(
     memory.made.push(structuredClone(moved));
     const fate = memory.onJob(memory.jobs++);
     if (fate === "die-before") return die("it died");
-    if (fate === "silence") return void kept.push(moved);
+    if (fate === "silence") return void kept.push(change(moved));
     say(fate === "fail" ? { ...moved, query: undefined } : change(moved));
     if (fate === "die-after") die("it died");
   });
