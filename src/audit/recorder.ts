@@ -42,6 +42,7 @@ export class Recorder implements DeltaSource {
     if (kept === undefined) return pending;
     const copy = copyOfX();
     return {
+      asked: pending.asked,
       ...(pending.drop && { drop: pending.drop }),
       wait: async (targets) => {
         const deltas = await pending.wait(targets);

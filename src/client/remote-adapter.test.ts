@@ -482,6 +482,26 @@ describe("encryption in other threads", () => {
     },
   );
 
+  it("refuse x of another length than its vectors, and a query of other vectors than it was to have", async () => {
+    const { adapter, threads } = await openReady(2);
+    const { inFeatures } = adapter.groups[0];
+    for (const length of [127 * inFeatures, 128 * inFeatures - 1, 129 * inFeatures])
+      expect(() => adapter.begin(0, new Float32Array(length), 128)).toThrow(RangeError);
+    expect(queries()).toHaveLength(0);
+    threads.change = (done) => ({ ...done, query: { ...done.query!, vectors: done.query!.vectors - 1 } });
+    await expect(adapter.begin(0, vectorsOf(128, inFeatures), 128).wait()).rejects.toThrow("another query");
+    expect(queries()).toHaveLength(1);
+  });
+
+  it("gives the same deltas where no thread can be started", async () => {
+    const refuse = () => {
+      throw new Error("not here");
+    };
+    const { adapter } = await open({}, { cores: 8, start: refuse });
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    expect(adapter.encryption).toEqual({ threads: 0, reason: "no thread could be started" });
+  });
+
   it("an embedding's one-hots stay until a thread that is lost has been replaced", async () => {
     const threads = memoryThreads(2, (job) => (job > 0 ? "die-before" : "answer"));
     const { adapter } = await open({}, threads);
@@ -516,6 +536,28 @@ describe("encryption in other threads", () => {
     isSilent = false;
     expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
     expect(threads.started).toHaveLength(1);
+  });
+
+  it.each(["answer", "fail"] as const)("what nobody waits for is not sent (threads %s)", async (fate) => {
+    let isLate = false;
+    const { adapter, threads } = await openReady(2, () => (isLate ? "silence" : "answer"));
+    isLate = true;
+    threads.change = (done) => (fate === "fail" ? { ...done, query: undefined } : done);
+    const { inFeatures } = adapter.groups[0];
+    const x = vectorsOf(128, inFeatures);
+    const jobs = threads.started[0].jobs;
+    const pending = adapter.begin(0, x, 128);
+    pending.drop!();
+    // Its memory is another one's from now on.
+    x.fill(0);
+    const waited = expect(pending.wait()).rejects.toMatchObject({ code: "aborted" });
+    await vi.waitFor(() => expect(threads.started[0].jobs).toBe(jobs + 1));
+    threads.started[0].deliver();
+    await waited;
+    expect(queries()).toHaveLength(1);
+    isLate = false;
+    threads.change = (done) => done;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
   });
 
   it("dispose ends them, and what they were at fails as the connection does", async () => {

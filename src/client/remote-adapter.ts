@@ -6,6 +6,7 @@
  * Masks are made in idle time (mask-stock.ts), keys fetched ahead (key-ring.ts). What is sent, and when, depends on
  * shapes and counts only: never on a decrypted value.
  */
+import { assertLength } from "../base/assert.ts";
 import { TacetError } from "../base/errors.ts";
 import type { EncryptionPlatform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
@@ -87,7 +88,7 @@ interface SentQueries {
   /** undefined: another thread is making it. */
   readonly queries: (OpenQuery | undefined)[];
   readonly answers: Promise<QueryReply>[];
-  /** Answered, or given up: what is still being made is not sent. */
+  /** Answered, or given up: what is still being made is not sent, and x may be someone else's memory. */
   isOver: boolean;
 }
 
@@ -97,6 +98,8 @@ interface PendingQuery {
   readonly tokens: number;
   /** Resolves when all of them have been handed to the transport or wait for a key; undefined: they have been. */
   readonly asked: Promise<void> | undefined;
+  /** What has not been handed on yet need not be; those who wait for rows() are told that it was aborted. */
+  drop(): void;
   /** y, (tokens, rows) row-major, once the answers are there; wiped by whoever needs it last. */
   rows(): Promise<Float32Array>;
 }
@@ -202,15 +205,15 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return {
       asked: query.asked,
       wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
+      drop: query.drop,
     };
   }
 
   beginIds(group: number, ids: readonly number[]): PendingDelta {
-    const dropped = new AbortController();
-    const query = this.#sendIds(group, ids, dropped.signal);
+    const query = this.#sendIds(group, ids);
     return {
       wait: (targets) => this.#finish(query, targets).finally(() => wipe(query)),
-      drop: () => dropped.abort(),
+      drop: query.drop,
     };
   }
 
@@ -220,6 +223,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     return {
       asked: query.asked,
       wait: () => this.#finishRouted(query, routes).finally(() => wipe(query)),
+      drop: query.drop,
     };
   }
 
@@ -232,21 +236,28 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       if (--open === 0) for (const query of [one, two]) wipe(query);
     };
     return [
-      { asked: one.asked, wait: (targets) => this.#finish(one, targets).finally(closed) },
+      {
+        asked: one.asked,
+        wait: (targets) => this.#finish(one, targets).finally(closed),
+        drop: one.drop,
+      },
       {
         asked: two.asked,
         wait: (targets) => this.#finish(two, targets, { query: one, bases }).finally(closed),
+        drop: two.drop,
       },
     ];
   }
 
-  #sendIds(group: number, ids: readonly number[], dropped: AbortSignal): PendingQuery {
+  #sendIds(group: number, ids: readonly number[]): PendingQuery {
+    const dropped = new AbortController();
     const { spec, layer } = this.#groups[group];
     if (group === 0 && ids.length > 1) this.#keys.expect(ids.length);
-    const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped, (x, tokens) =>
+    const rows = askOneHots(ids, spec.inFeatures, layer.rows, dropped.signal, (x, tokens) =>
       this.#send({ group, x }, tokens).rows(),
     );
-    return { group, tokens: ids.length, asked: undefined, rows: () => rows };
+    const drop = () => dropped.abort();
+    return { group, tokens: ids.length, asked: undefined, drop, rows: () => rows };
   }
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
@@ -279,6 +290,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   #send({ group, x }: GroupInput, tokens: number): PendingQuery {
     const start = performance.now();
     const { layer, spec, free } = this.#groups[group];
+    assertLength(x, "x", tokens * spec.inFeatures);
     let sending = 0;
     if (group === 0 && tokens > 1) this.#keys.expect(tokens);
     this.#stock.pause();
@@ -314,6 +326,9 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
       group,
       tokens,
       asked: asked.length === 0 ? undefined : Promise.all(asked).then(() => {}),
+      drop: () => {
+        sent.isOver = true;
+      },
       rows: () => (rows ??= this.#recover(group, tokens, sent)),
     };
   }
@@ -353,6 +368,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     let query: OpenQuery;
     try {
       if (sent.isOver) throw new TacetError("aborted", "the query is not wanted any more");
+      if (made && made.vectors !== sent.sizes[index]) throw new RangeError("a thread made another query");
       query = made ? layer.takeIn(made) : layer.makeQuery(this.#stock.take(sent.sizes[index]), x);
     } finally {
       if (made) this.#threads.giveBack(made);
@@ -556,7 +572,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { maxMessageBytes, maxVectors, maxInFlight } = this.#limits;
     const fitting = Math.floor((maxMessageBytes - FRAME_OVERHEAD_BYTES) / layer.queryBytes);
     // A query for each thread, if it is worth the way there.
-    const makers = Math.min(this.#threads.status.threads + 1, Math.floor(tokens / LEAST_VECTORS));
+    const makers = Math.min(this.#threads.ready + 1, Math.floor(tokens / LEAST_VECTORS));
     const share = Math.ceil(tokens / Math.max(1, makers));
     const wanted = Math.max(Math.min(QUERY_VECTORS, share), Math.ceil(tokens / maxInFlight));
     const most = Math.max(1, Math.min(wanted, maxVectors, fitting, this.#keys.vectorsPerKey));

@@ -193,6 +193,25 @@ describe("the embedded model", () => {
     expect(cache.length).toBe(entries[0].prompt_ids.length);
   });
 
+  it("ends at once when it is aborted before a query has been asked, which is dropped then", async () => {
+    const name = golden("llama-f32");
+    const lora = await localLora(name, join(name, "adapter"));
+    const controller = new AbortController();
+    let dropped = 0;
+    const deltas: DeltaSource = {
+      groups: lora.groups,
+      begin() {
+        queueMicrotask(() => controller.abort());
+        const never = new Promise<never>(() => {});
+        return { asked: never, wait: () => never, drop: () => dropped++ };
+      },
+    };
+    const model = await load(name, undefined, { deltas });
+    const aborted = model.forward([1, 2, 3], model.newCache(), { signal: controller.signal });
+    await expect(aborted).rejects.toMatchObject({ code: "aborted" });
+    expect(dropped).toBe(1);
+  });
+
   it("gives the memory of an aborted step's deltas to no later step", async () => {
     const name = golden("llama-f32");
     const lora = await localLora(name, join(name, "adapter"));

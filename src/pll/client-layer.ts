@@ -69,6 +69,8 @@ export interface ForeignQuery {
   readonly activations: Int16Array;
   /** c of each vector */
   readonly scales: Float64Array;
+  /** It is taken in once, as a mask serves once; not at all when it has been wiped. */
+  state: "fresh" | "used";
 }
 
 export class ClientLayer {
@@ -171,28 +173,42 @@ export class ClientLayer {
 
   /**
    * Takes in a copy of a query that was made with other kernels, for the same parameters and width (query-maker.ts).
+   * It is used then.
    *
-   * @throws RangeError on wrong lengths
+   * @throws RangeError on wrong lengths and on a query that was used before
    */
-  takeIn({ vectors, bytes, secrets, activations, scales }: ForeignQuery): OpenQuery {
+  takeIn(made: ForeignQuery): OpenQuery {
+    const { vectors, bytes, secrets, activations, scales } = made;
+    if (made.state !== "fresh") throw new RangeError("this query was taken in before, or is gone");
     assertInteger(vectors, "vectors", 1, 1 << 20);
     assertLength(bytes, "bytes", vectors * this.queryBytes);
     assertLength(secrets, "secrets", vectors * RING_DEGREE);
     assertLength(activations, "activations", vectors * this.#padded);
     assertLength(scales, "scales", vectors);
-    const held = this.#pool.acquire(vectors * SECRET_BYTES);
-    const room = this.#roomFor(vectors);
+    made.state = "used";
     const kernels = this.#kernels;
+    const room = this.#roomFor(vectors);
+    let held: Address;
+    try {
+      held = this.#pool.acquire(vectors * SECRET_BYTES);
+    } catch (error) {
+      this.#releaseRoom(vectors, room);
+      throw error;
+    }
     kernels.shorts(held, secrets.length).set(secrets);
     kernels.shorts(room.activations, activations.length).set(activations);
     return { vectors, bytes, secrets: held, ...room, scales: scales.slice(), state: "made" };
   }
 
   #roomFor(vectors: number): Pick<OpenQuery, "activations" | "sums"> {
-    return {
-      activations: this.#pool.acquire(2 * vectors * this.#padded),
-      sums: this.#pool.acquire(4 * vectors * this.rows),
-    };
+    const activationBytes = 2 * vectors * this.#padded;
+    const activations = this.#pool.acquire(activationBytes);
+    try {
+      return { activations, sums: this.#pool.acquire(4 * vectors * this.rows) };
+    } catch (error) {
+      this.#pool.release(activations, activationBytes);
+      throw error;
+    }
   }
 
   #releaseRoom(vectors: number, { activations, sums }: Pick<OpenQuery, "activations" | "sums">): void {

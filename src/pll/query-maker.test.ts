@@ -129,6 +129,34 @@ describe("a maker", () => {
     expect(made.scales.length).toBe(3);
   });
 
+  it("makes queries that are taken in once, and leave no memory behind where there is too little", () => {
+    const n = 96;
+    const { layer } = layerOf(n);
+    const { client, pool } = layer;
+    const maker = new QueryMaker(layersOf(n), systemRandom);
+    const made = maker.make(0, vectorsOf(2, n));
+    const query = client.takeIn(made);
+    expect(() => client.takeIn(made)).toThrow(/taken in before/);
+    client.discard(query);
+    expect(() => client.takeIn(made)).toThrow(/taken in before/);
+    // Each of the three pieces may be the one that there is no memory for.
+    const { acquire, release } = pool;
+    for (let missing = 0; missing < 3; missing++) {
+      let [asked, held] = [0, 0];
+      pool.acquire = (bytes) => {
+        if (asked++ === missing) throw new RangeError("no memory");
+        held++;
+        return acquire.call(pool, bytes);
+      };
+      pool.release = (address, bytes) => {
+        held--;
+        release.call(pool, address, bytes);
+      };
+      expect(() => client.takeIn(maker.make(0, vectorsOf(2, n)))).toThrow("no memory");
+      expect(held).toBe(0);
+    }
+  });
+
   it("refuses layers that are not there and lengths that are none", () => {
     const maker = new QueryMaker(layersOf(96), systemRandom);
     expect(() => maker.make(1, vectorsOf(1, 96))).toThrow(RangeError);

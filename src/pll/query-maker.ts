@@ -93,7 +93,7 @@ export class QueryMaker {
     } finally {
       this.masks.discard(masks);
     }
-    return { vectors, bytes, ...room };
+    return { vectors, bytes, ...room, state: "fresh" };
   }
 
   /** Forgets the mask key; nothing more can be made. */

@@ -146,14 +146,19 @@ describe("MaskSource", () => {
     expect(one.state).toBe("fresh");
   });
 
-  it("takes another key now and then", () => {
+  it.each([
+    ["single masks", 1, 64, 2],
+    ["batches of 16", 16, 4, 2],
+    ["batches that do not fill a key", 20, 4, 4],
+    ["queries of a prompt", 64, 4, 4],
+  ])("takes another key after 32 masks, or one query of more: %s", (_, vectors, batches, keys) => {
     let asked = 0;
-    const { draw } = makeSource((out) => {
+    const { source } = makeSource((out) => {
       asked++;
       systemRandom(out);
     });
-    for (let i = 0; i < 64; i++) draw();
-    expect(asked).toBe(3);
+    for (let i = 0; i < batches; i++) source.discard(source.draw(vectors));
+    expect(asked).toBe(keys);
   });
 
   it("wipes masks when they are discarded, once, and says what they take", () => {

@@ -7,7 +7,7 @@
  * sum a_0·s + y, instead of two.
  *
  * All randomness is the ChaCha20 stream of a 256-bit key from the platform's CSPRNG; each mask takes the next 64-bit
- * nonce. The key is replaced every few batches, so that a process that is cloned or restored from a snapshot shares few
+ * nonce. The key is replaced every few masks, so that a process that is cloned or restored from a snapshot shares few
  * masks with its twin. The key lies in kernel memory only.
  */
 import { assertInteger } from "../base/assert.ts";
@@ -27,8 +27,8 @@ import type { BufferPool } from "./buffer-pool.ts";
 import { assertKernelParameters, type Parameters } from "./parameters.ts";
 
 const KEY_BYTES = 32;
-/** About a token of a small model. */
-const BATCHES_PER_KEY = 32;
+/** About a token of a small model. A query of more vectors has a key to itself. */
+const MASKS_PER_KEY = 32;
 /** Of s of one vector. */
 export const SECRET_BYTES = 2 * RING_DEGREE;
 
@@ -52,7 +52,8 @@ export class MaskSource {
   readonly #keyLength: number;
   readonly #key: Address;
   #nonce = 0n;
-  #batches = 1;
+  /** Masks under this key. */
+  #drawn = 0;
 
   /** @param element a_0 */
   constructor(
@@ -89,7 +90,8 @@ export class MaskSource {
   #draw(vectors: number, hasProduct: boolean): OneTimeMasks {
     assertInteger(vectors, "vectors", 1, 1 << 20);
     // Asking the system takes 15 µs.
-    if (this.#batches++ % BATCHES_PER_KEY === 0) this.#rekey();
+    if (this.#drawn > 0 && this.#drawn + vectors > MASKS_PER_KEY) this.#rekey();
+    this.#drawn += vectors;
     const masks: OneTimeMasks = {
       vectors,
       hasProduct,
@@ -192,6 +194,7 @@ export class MaskSource {
     this.#random(key);
     this.#kernels.bytes(this.#key, KEY_BYTES).set(key);
     key.fill(0);
+    this.#drawn = 0;
   }
 
   #expand(out: Address, bytes: number): void {

@@ -93,6 +93,36 @@ it("without its script there are no threads, and it says why", async () => {
   });
 });
 
+it("a process that may not start threads makes all in its own, and says why", async () => {
+  const program = join(folder.path, "refused.mjs");
+  const url = (path: string) => JSON.stringify(pathToFileURL(join(DIST, path)).href);
+  writeFileSync(
+    program,
+    `import { EncryptionThreads } from ${url("client/encryption/encryption-threads.js")};
+    import { nodePlatform } from ${url("platform/node.js")};
+    import { DEFAULT_PARAMETERS } from ${url("rlwe/parameters.js")};
+    const layers = { bundleId: new Uint8Array(16), parameters: DEFAULT_PARAMETERS, inFeatures: [64] };
+    const threads = new EncryptionThreads({ ...nodePlatform().encryption, cores: 2 }, layers);
+    const shared = threads.share(0, new Float32Array(64 * 64).fill(1), [32, 32]);
+    await new Promise((resolve) => setImmediate(resolve));
+    console.log(JSON.stringify({ shared: shared.map((made) => made ?? null), ...threads.status }));`,
+  );
+  // Node 20 has the older name alone, later ones may take it away.
+  const permission = process.allowedNodeEnvironmentFlags.has("--permission")
+    ? "--permission"
+    : "--experimental-permission";
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [permission, "--allow-fs-read=*", "--allow-addons", program],
+    { timeout: 60_000 },
+  );
+  expect(JSON.parse(stdout)).toEqual({
+    shared: [null, null],
+    threads: 0,
+    reason: "this process can't start threads (ERR_ACCESS_DENIED)",
+  });
+});
+
 it("an idle thread does not keep a process alive, nor does one that is at work", async () => {
   const program = join(folder.path, "idle.mjs");
   const url = (path: string) => JSON.stringify(pathToFileURL(join(DIST, path)).href);

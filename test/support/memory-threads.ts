@@ -19,6 +19,8 @@ export interface MemoryThread {
 
 export interface MemoryThreads extends EncryptionPlatform {
   readonly started: MemoryThread[];
+  /** What becomes of an answer on its way. */
+  change: (done: Done) => Done;
 }
 
 export function memoryThreads(
@@ -26,12 +28,19 @@ export function memoryThreads(
   onJob: (job: number, thread: number) => ReturnType<MemoryThread["onJob"]> = () => "answer",
 ): MemoryThreads {
   const started: MemoryThread[] = [];
-  return { cores, started, start: () => startThread(started, onJob) };
+  const threads: MemoryThreads = {
+    cores,
+    started,
+    change: (done) => done,
+    start: () => startThread(started, onJob, (done) => threads.change(done)),
+  };
+  return threads;
 }
 
 function startThread(
   started: MemoryThread[],
   onJob: (job: number, thread: number) => ReturnType<MemoryThread["onJob"]>,
+  change: (done: Done) => Done,
 ): Thread {
   const index = started.length;
   const kept: FromThread[] = [];
@@ -49,8 +58,8 @@ function startThread(
     memory.made.push(structuredClone(moved));
     const fate = memory.onJob(memory.jobs++);
     if (fate === "die-before") return die("it died");
-    if (fate === "silence") return void kept.push(moved);
-    say(fate === "fail" ? { ...moved, query: undefined } : moved);
+    if (fate === "silence") return void kept.push(change(moved));
+    say(fate === "fail" ? { ...moved, query: undefined } : change(moved));
     if (fate === "die-after") die("it died");
   });
   const memory: MemoryThread = {

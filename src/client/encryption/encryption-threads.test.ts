@@ -49,6 +49,20 @@ describe("threads", () => {
     expect(threads.status).toEqual({ threads: 0, reason: "this platform has no threads for it" });
   });
 
+  it("that the platform refuses to start are done without, and it says why", () => {
+    let asked = 0;
+    const threads = open({
+      cores: 8,
+      start() {
+        asked++;
+        throw new Error("what it worked on");
+      },
+    });
+    for (let i = 0; i < 3; i++) expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    expect(asked).toBe(3);
+    expect(threads.status).toEqual({ threads: 0, reason: "no thread could be started" });
+  });
+
   it("start with the first prompt, and take no part in it before they are ready", async () => {
     const platform = memoryThreads(2);
     const threads = open(platform);
@@ -81,7 +95,9 @@ describe("shares", () => {
     expect(query!.scales.every((scale) => scale > 0)).toBe(true);
     // And a query in memory that another one has left.
     threads.giveBack(query!);
-    expect(query!.secrets.every((value) => value === 0)).toBe(true);
+    for (const secret of [query!.secrets, query!.activations, query!.scales])
+      expect([...secret].every((value) => value === 0)).toBe(true);
+    expect(query!.state).toBe("used");
     const [again] = threads.share(0, x, [64, 64]);
     expect((await again!)!.secrets.some((value) => value !== 0)).toBe(true);
   });
@@ -156,6 +172,35 @@ describe("a thread", () => {
     expect(threads.status).toEqual({ threads: 0, reason: "it died" });
   });
 
+  it.each(["setup", "job", "idle"])("that takes no message (%s) counts as ended", async (type) => {
+    const platform = memoryThreads(2);
+    let isOpen = false;
+    const threads = open({
+      cores: platform.cores,
+      start() {
+        const thread = platform.start();
+        const { post } = thread;
+        thread.post = (message, transfer) => {
+          if (!isOpen && (message as { type: string }).type === type) throw new Error("what it worked on");
+          post(message, transfer);
+        };
+        return thread;
+      },
+    });
+    await vi.waitFor(() => {
+      const shared = threads.share(0, x, [64, 64]);
+      threads.rest(true);
+      expect(platform.started[0].isEnded).toBe(true);
+      return Promise.all(shared);
+    });
+    expect(threads.status.reason).toBe("a thread could not be given anything");
+    isOpen = true;
+    // All three have ended while they were started.
+    if (type === "setup") return expect(threads.start()).toBe(0);
+    await vi.waitFor(() => expect(threads.start()).toBe(1));
+    expect((await threads.share(0, x, [64, 64])[0])?.vectors).toBe(64);
+  });
+
   it("that can't make a query leaves it to this one and goes on", async () => {
     const threads = await ready(memoryThreads(2, (job) => (job === 0 ? "fail" : "answer")));
     expect(await threads.share(0, x, [64, 64])[0]).toBeUndefined();
@@ -177,6 +222,34 @@ describe("a thread", () => {
     platform.started[0].deliver();
     await vi.advanceTimersByTimeAsync(1);
     expect(threads.ms).toBe(0);
+  });
+
+  it("that is not ready in ten seconds counts as ended, and is replaced", async () => {
+    vi.useFakeTimers();
+    let isDeaf = true;
+    const platform = memoryThreads(2);
+    const threads = open({
+      cores: platform.cores,
+      start() {
+        const thread = platform.start();
+        if (isDeaf) thread.post = () => {};
+        return thread;
+      },
+    });
+    expect(threads.start()).toBe(0);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(threads.status).toEqual({ threads: 1 });
+    expect(isTheirs(threads.share(0, x, [64, 64]))).toEqual([false, false]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(threads.status).toEqual({ threads: 0, reason: "a thread was not ready in 10 s" });
+    expect(platform.started[0].isEnded).toBe(true);
+    isDeaf = false;
+    expect(threads.start()).toBe(0);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(threads.start()).toBe(1);
+    // One that has nothing to say is not waited for.
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(threads.status.threads).toBe(1);
   });
 
   it("that says nothing counts as ended also while it is given more", async () => {

@@ -25,7 +25,10 @@ export interface EncryptionStatus {
 const MOST_THREADS = 3;
 /** Threads that have ended by themselves, after which no more are started. */
 const MOST_ENDS = 3;
-/** A thread that has made nothing in so many seconds in a row counts as ended. A process that sleeps counts one. */
+/**
+ * A thread that has made nothing, or is not ready, in so many seconds in a row counts as ended. A process that sleeps
+ * counts one.
+ */
 const SILENT_SECONDS = 10;
 /** Memory that jobs have used and others will use, for each thread, and the largest piece that is kept. */
 const SPARE_A_THREAD = 4;
@@ -81,10 +84,15 @@ export class EncryptionThreads {
     return this.#reason === undefined ? { threads } : { threads, reason: this.#reason };
   }
 
-  /** How many threads can take jobs now. Starts those that are missing. */
+  /** How many threads can take jobs now. */
+  get ready(): number {
+    return [...this.#workers].filter(({ isReady }) => isReady).length;
+  }
+
+  /** Starts threads that are missing. @returns how many can take jobs now */
   start(): number {
     while (!this.#isClosed && this.#ends < MOST_ENDS && this.#workers.size < this.#size) this.#startOne();
-    return [...this.#workers].filter(({ isReady }) => isReady).length;
+    return this.ready;
   }
 
   /**
@@ -165,21 +173,35 @@ export class EncryptionThreads {
     made.catch(() => {}); // whoever awaits it is told
     worker.isFull = false;
     this.#post(worker, { type: "job", id, group, vectors, x, memory }, [
-      x.buffer as ArrayBuffer,
+      room,
       ...(memory === undefined ? [] : [memory]),
     ]);
+    if (x.length > 0) x.fill(0); // it did not move
     // Only what it says counts as a sign of life.
     if (worker.jobs.size === 1) worker.silentSeconds = 0;
-    if (this.#watch === undefined) this.#lookLater();
+    this.#lookLater();
     return made;
   }
 
+  /** Never throws: a thread that takes no message is no more. */
   #post(worker: Worker, message: ToThread, transfer: readonly ArrayBuffer[]): void {
-    worker.thread.post(message, transfer);
+    try {
+      worker.thread.post(message, transfer);
+    } catch {
+      // What it says may hold anything.
+      this.#lose(worker, "a thread could not be given anything");
+    }
   }
 
   #startOne(): void {
-    const thread = this.#platform!.start();
+    let thread: Thread;
+    try {
+      thread = this.#platform!.start();
+    } catch {
+      this.#ends++;
+      this.#reason = "no thread could be started";
+      return;
+    }
     const worker: Worker = {
       thread,
       isReady: false,
@@ -192,6 +214,7 @@ export class EncryptionThreads {
     thread.onMessage = (message) => this.#receive(worker, message as FromThread);
     thread.onEnd = (reason) => this.#lose(worker, reason);
     this.#post(worker, { type: "setup", layers: this.#layers, threads: this.#size + 1 }, []);
+    this.#lookLater();
   }
 
   #receive(worker: Worker, message: FromThread): void {
@@ -199,6 +222,9 @@ export class EncryptionThreads {
     switch (message.type) {
       case "ready":
         worker.isReady = true;
+        clearTimeout(this.#watch);
+        this.#watch = undefined;
+        this.#lookLater();
         if (this.#isIdle) this.#post(worker, { type: "idle", isIdle: true }, []);
         break;
       case "full":
@@ -236,14 +262,16 @@ export class EncryptionThreads {
   #look(): void {
     this.#watch = undefined;
     for (const worker of [...this.#workers]) {
-      if (worker.jobs.size > 0 && ++worker.silentSeconds >= SILENT_SECONDS)
-        this.#lose(worker, `a thread made nothing in ${SILENT_SECONDS} s`);
+      if (!isAwaited(worker) || ++worker.silentSeconds < SILENT_SECONDS) continue;
+      const what = worker.isReady ? "made nothing" : "was not ready";
+      this.#lose(worker, `a thread ${what} in ${SILENT_SECONDS} s`);
     }
-    const isBusy = [...this.#workers].some(({ jobs }) => jobs.size > 0);
-    if (isBusy) this.#lookLater();
+    this.#lookLater();
   }
 
+  /** Keeps watch while something is awaited. */
   #lookLater(): void {
+    if (this.#watch !== undefined || ![...this.#workers].some(isAwaited)) return;
     this.#watch = setTimeout(() => this.#look(), 1000);
     // In Node the watch alone shall not keep a process alive.
     (this.#watch as { unref?: () => void }).unref?.();
@@ -269,7 +297,14 @@ export class EncryptionThreads {
   }
 }
 
-function wipeQuery({ secrets, activations, scales }: ForeignQuery): void {
+/** Whether a thread has something to say: that it is ready, or a query. */
+function isAwaited({ isReady, jobs }: Worker): boolean {
+  return !isReady || jobs.size > 0;
+}
+
+function wipeQuery(query: ForeignQuery): void {
+  const { secrets, activations, scales } = query;
+  query.state = "used";
   for (const secret of [secrets, activations, scales]) secret.fill(0);
 }
 

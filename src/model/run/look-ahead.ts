@@ -212,8 +212,10 @@ const isHarmless = (error: unknown): boolean =>
 
 /** Leaves an exchange to itself: what comes of it, errors too, is ignored. */
 export function dropExchange({ first, second }: Exchange): void {
-  first?.wait().catch(() => {});
-  second.wait().catch(() => {});
+  for (const pending of [first, second]) {
+    pending?.drop?.();
+    pending?.wait().catch(() => {});
+  }
 }
 
 function addTo(target: Float32Array, more: Float32Array): void {

@@ -120,7 +120,7 @@ export class PartReader {
       case "begin": {
         const x = pass.data(step.slot);
         open.pending = deltas.begin(step.group, x, x.length / deltas.groups[step.group].inFeatures);
-        if (open.pending.asked) await open.pending.asked;
+        if (open.pending.asked) await unlessAborted(open.pending.asked, signal);
         break;
       }
       case "begin-ids":
@@ -132,7 +132,7 @@ export class PartReader {
         const rows = step.rows === undefined ? experts.map((_, route) => route) : pass.integers(step.rows);
         const count = x.length / deltas.groups[step.group].inFeatures;
         open.pending = deltas.beginRouted!(step.group, x, count, { rows, experts });
-        if (open.pending.asked) await open.pending.asked;
+        if (open.pending.asked) await unlessAborted(open.pending.asked, signal);
         break;
       }
       case "wait": {
@@ -152,12 +152,12 @@ export class PartReader {
           const { first, second } = step.pair;
           const asked = [first, second].filter((group) => deltas.asks?.(group) !== false).length;
           clock.exchanges += open.exchange.first === undefined ? asked : 1;
-          const { first: one, second: two } = open.exchange;
-          if (one?.asked || two.asked) await Promise.all([one?.asked, two.asked]);
         } catch (error) {
           asking.then(dropExchange).catch(() => {});
           throw error;
         }
+        const { first: one, second: two } = open.exchange;
+        if (one?.asked || two.asked) await unlessAborted(Promise.all([one?.asked, two.asked]), signal);
         break;
       }
       case "take-pair":

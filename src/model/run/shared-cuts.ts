@@ -130,6 +130,7 @@ export class SharedSource implements DeltaSource, LowRankSource {
     const { outFeatures } = this.groups[group];
     const at = this.#own[group]?.at ?? [];
     return {
+      asked: started?.asked,
       drop: () => started?.drop?.(),
       wait: async (targets = outFeatures.map((out) => new Float32Array(tokens * out))) => {
         for (const [i, target] of targets.entries()) if (!at.includes(i)) target.fill(0);

@@ -12,7 +12,7 @@ export function nodeEncryption(script = SCRIPT): EncryptionPlatform {
 }
 
 function startThread(script: URL): Thread {
-  const worker = new Worker(script, { name: "tacet encryption" });
+  let worker: Worker | undefined;
   let isOver = false;
   const end = (reason: string) => {
     if (isOver) return;
@@ -22,12 +22,20 @@ function startThread(script: URL): Thread {
   const thread: Thread = {
     onMessage: () => {},
     onEnd: () => {},
-    post: (message, transfer) => worker.postMessage(message, [...transfer]),
+    post: (message, transfer) => worker?.postMessage(message, [...transfer]),
     end() {
       isOver = true;
-      void worker.terminate();
+      void worker?.terminate();
     },
   };
+  try {
+    worker = new Worker(script, { name: "tacet encryption" });
+  } catch (error) {
+    // Node's permission model forbids them, or the system has none left.
+    const reason = `this process can't start threads (${nameOf(error as NodeJS.ErrnoException)})`;
+    queueMicrotask(() => end(reason));
+    return thread;
+  }
   worker.on("message", (message: unknown) => thread.onMessage(message));
   // Its message may hold anything.
   worker.on("error", (error: NodeJS.ErrnoException) => end(`a thread failed (${nameOf(error)})`));
