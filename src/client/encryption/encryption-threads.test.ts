@@ -2,9 +2,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { gaussianSource } from "../../../test/support/pll-layer.ts";
 import { memoryThreads } from "../../../test/support/memory-threads.ts";
-import type { EncryptionPlatform } from "../../base/platform.ts";
+import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
 import { DEFAULT_PARAMETERS } from "../../rlwe/parameters.ts";
 import { EncryptionThreads } from "./encryption-threads.ts";
+import type { Done } from "./messages.ts";
 
 const N = 32;
 const layers = { bundleId: new Uint8Array(16), parameters: DEFAULT_PARAMETERS, inFeatures: [N] };
@@ -100,6 +101,53 @@ describe("shares", () => {
     expect(query!.state).toBe("used");
     const [again] = threads.share(0, x, [64, 64]);
     expect((await again!)!.secrets.some((value) => value !== 0)).toBe(true);
+  });
+});
+
+describe("what is secret", () => {
+  const isWiped = (made: Done) =>
+    [made.query!.secrets, made.query!.activations, made.query!.scales].every((part) =>
+      [...part].every((value) => value === 0),
+    );
+
+  it("of x stays nowhere in a thread: its memory comes back wiped", async () => {
+    const platform = memoryThreads(2);
+    const threads = await ready(platform);
+    await threads.share(0, x, [64, 64])[0];
+    const [{ memory }] = platform.started[0].made;
+    expect(memory.byteLength).toBe(4 * 64 * N);
+    expect(new Uint8Array(memory).every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("of a query that comes twice, or late, is wiped; the first one is left alone", async () => {
+    const platform = memoryThreads(2);
+    const copies: Done[] = [];
+    platform.change = (done) => {
+      copies.push(structuredClone(done));
+      return done;
+    };
+    const real: Thread[] = [];
+    const threads = await ready({
+      cores: 2,
+      start: () => {
+        real.push(platform.start());
+        return real[real.length - 1];
+      },
+    });
+    const query = (await threads.share(0, x, [64, 64])[0])!;
+    const { ms } = threads;
+    expect(isWiped(copies[0])).toBe(false);
+    real[0].onMessage(copies[0]);
+    expect(isWiped(copies[0])).toBe(true);
+    expect(query.state).toBe("fresh");
+    expect(query.scales.every((scale) => scale > 0)).toBe(true);
+    const [given] = threads.share(0, x, [64, 64]);
+    threads.dispose();
+    await expect(given).rejects.toMatchObject({ code: "connection_lost" });
+    const late = { ...structuredClone(copies[0]), id: 2, query: { ...query } };
+    real[0].onMessage(late);
+    expect(isWiped(late)).toBe(true);
+    expect(threads.ms).toBe(ms);
   });
 });
 
