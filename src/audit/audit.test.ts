@@ -189,11 +189,13 @@ describe("one reply", () => {
     const [plain, partial, tacet] = await run(oneReply);
     expect(plain.facts).toMatchObject({ exact: 1, correct: 1 });
     expect(partial.facts.exact).toBe(1);
-    // five standard deviations of a count that guessing would have
-    const above = (share: number, guessing: number, entries: number) =>
-      expect(share).toBeLessThan(guessing + (5 * Math.sqrt(Math.max(1, guessing * entries))) / entries);
-    above(tacet.facts.oneReply, tacet.facts.guessing, N * context.view.rows);
-    above(tacet.facts.hintDivided, tacet.facts.secretGuessing, 128 * context.view.rows);
+    // Both are counts of what was right by chance, a few each: five standard deviations of their difference.
+    const isGuessing = (share: number, guessing: number, entries: number) => {
+      const [right, guessed] = [share * entries, guessing * entries];
+      expect(right - guessed).toBeLessThan(5 * Math.sqrt(Math.max(4, right + guessed)));
+    };
+    isGuessing(tacet.facts.oneReply, tacet.facts.guessing, N * context.view.rows);
+    isGuessing(tacet.facts.hintDivided, tacet.facts.secretGuessing, 128 * context.view.rows);
   });
 });
 
