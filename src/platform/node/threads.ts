@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
+import { openThread } from "../thread.ts";
 
 /** Which joins what it needs for itself, as a command does: nothing here imports it. */
 const SCRIPT = new URL(`../../library/node-encryption-thread${extname(import.meta.url)}`, import.meta.url);
@@ -12,37 +13,20 @@ export function nodeEncryption(script = SCRIPT): EncryptionPlatform {
 }
 
 function startThread(script: URL): Thread {
-  let worker: Worker | undefined;
-  let isOver = false;
-  const end = (reason: string) => {
-    if (isOver) return;
-    isOver = true;
-    thread.onEnd(reason);
-  };
-  const thread: Thread = {
-    onMessage: () => {},
-    onEnd: () => {},
-    post: (message, transfer) => worker?.postMessage(message, [...transfer]),
-    end() {
-      isOver = true;
-      void worker?.terminate();
+  return openThread(
+    (thread, end) => {
+      const worker = new Worker(script, { name: "tacet encryption" });
+      worker.on("message", (message: unknown) => thread.onMessage(message));
+      // Its message may hold anything.
+      worker.on("error", (error: NodeJS.ErrnoException) => end(`a thread failed (${nameOf(error)})`));
+      worker.on("exit", (code) => end(`a thread ended with ${code}`));
+      // After the listeners, which would keep the process alive.
+      worker.unref();
+      return worker;
     },
-  };
-  try {
-    worker = new Worker(script, { name: "tacet encryption" });
-  } catch (error) {
     // Node's permission model forbids them, or the system has none left.
-    const reason = `this process can't start threads (${nameOf(error as NodeJS.ErrnoException)})`;
-    queueMicrotask(() => end(reason));
-    return thread;
-  }
-  worker.on("message", (message: unknown) => thread.onMessage(message));
-  // Its message may hold anything.
-  worker.on("error", (error: NodeJS.ErrnoException) => end(`a thread failed (${nameOf(error)})`));
-  worker.on("exit", (code) => end(`a thread ended with ${code}`));
-  // After the listeners, which would keep the process alive.
-  worker.unref();
-  return thread;
+    (error) => `this process can't start threads (${nameOf(error as NodeJS.ErrnoException)})`,
+  );
 }
 
 function nameOf({ code, name }: NodeJS.ErrnoException): string {
