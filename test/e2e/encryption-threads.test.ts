@@ -93,8 +93,9 @@ it("without its script there are no threads, and it says why", async () => {
   });
 });
 
-it("a process that may not start threads makes all in its own, and says why", async () => {
-  const program = join(folder.path, "refused.mjs");
+/** Writes a program that has `threads`, and does with them what `body` says. */
+function programWithThreads(name: string, body: string): string {
+  const program = join(folder.path, name);
   const url = (path: string) => JSON.stringify(pathToFileURL(join(DIST, path)).href);
   writeFileSync(
     program,
@@ -103,7 +104,15 @@ it("a process that may not start threads makes all in its own, and says why", as
     import { DEFAULT_PARAMETERS } from ${url("rlwe/parameters.js")};
     const layers = { bundleId: new Uint8Array(16), parameters: DEFAULT_PARAMETERS, inFeatures: [64] };
     const threads = new EncryptionThreads({ ...nodePlatform().encryption, cores: 2 }, layers);
-    const shared = threads.share(0, new Float32Array(64 * 64).fill(1), [32, 32]);
+    ${body}`,
+  );
+  return program;
+}
+
+it("a process that may not start threads makes all in its own, and says why", async () => {
+  const program = programWithThreads(
+    "refused.mjs",
+    `const shared = threads.share(0, new Float32Array(64 * 64).fill(1), [32, 32]);
     await new Promise((resolve) => setImmediate(resolve));
     console.log(JSON.stringify({ shared: shared.map((made) => made ?? null), ...threads.status }));`,
   );
@@ -124,16 +133,9 @@ it("a process that may not start threads makes all in its own, and says why", as
 });
 
 it("an idle thread does not keep a process alive, nor does one that is at work", async () => {
-  const program = join(folder.path, "idle.mjs");
-  const url = (path: string) => JSON.stringify(pathToFileURL(join(DIST, path)).href);
-  writeFileSync(
-    program,
-    `import { EncryptionThreads } from ${url("client/encryption/encryption-threads.js")};
-    import { nodePlatform } from ${url("platform/node.js")};
-    import { DEFAULT_PARAMETERS } from ${url("rlwe/parameters.js")};
-    const layers = { bundleId: new Uint8Array(16), parameters: DEFAULT_PARAMETERS, inFeatures: [64] };
-    const threads = new EncryptionThreads({ ...nodePlatform().encryption, cores: 2 }, layers);
-    while (threads.start() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const program = programWithThreads(
+    "idle.mjs",
+    `while (threads.start() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     const [made] = threads.share(0, new Float32Array(64 * 64).fill(1), [32, 32]);
     const waiting = setTimeout(() => {}, 60_000);
     console.log((await made).vectors);

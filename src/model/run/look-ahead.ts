@@ -210,12 +210,15 @@ export class LookAhead {
 const isHarmless = (error: unknown): boolean =>
   error instanceof RangeError || (error instanceof TacetError && NOT_FATAL.includes(error.code));
 
-/** Leaves an exchange to itself: what comes of it, errors too, is ignored. */
+/** Leaves what is on its way to itself: what comes of it, errors too, is ignored. */
+export function drop(pending: PendingDelta | undefined): void {
+  pending?.drop?.();
+  pending?.wait().catch(() => {});
+}
+
 export function dropExchange({ first, second }: Exchange): void {
-  for (const pending of [first, second]) {
-    pending?.drop?.();
-    pending?.wait().catch(() => {});
-  }
+  drop(first);
+  drop(second);
 }
 
 function addTo(target: Float32Array, more: Float32Array): void {

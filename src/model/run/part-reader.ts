@@ -6,7 +6,7 @@ import type { FairSemaphore } from "../../base/fair-semaphore.ts";
 import type { PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, LoadedStep } from "./loaded-model.ts";
-import { dropExchange, type Exchange, type LookAhead } from "./look-ahead.ts";
+import { drop, dropExchange, type Exchange, type LookAhead } from "./look-ahead.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
 import type { TakeTurn } from "./wavefront.ts";
 
@@ -93,8 +93,7 @@ export class PartReader {
       return pass.logits();
     } catch (error) {
       // Still on their way: their errors are ignored.
-      open.pending?.drop?.();
-      open.pending?.wait().catch(() => {});
+      drop(open.pending);
       if (open.exchange) dropExchange(open.exchange);
       throw error;
     } finally {
