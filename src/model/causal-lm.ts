@@ -12,23 +12,23 @@ import { type FittedAdapter, fitAdapter } from "./adapter/fit-adapter.ts";
 import { ChangesInUse } from "./graph/changes-in-use.ts";
 import { describeDecoder } from "./architectures/registry.ts";
 import type { DeltaSource } from "./delta-source.ts";
-import type { Decoder, DecoderConfig } from "./graph/decoder.ts";
+import type { DecoderConfig } from "./graph/decoder.ts";
 import { type LinearPlace, matchGroups, refuseUnusedBiases } from "./graph/linear-place.ts";
 import { adaptedPlaces, loraTensors } from "./graph/lora-inputs.ts";
-import { type CacheShape, FIRST_ROW, IDS, PAST, TOTAL } from "./graph/pass-values.ts";
-import { type Segment, SegmentBuilder, type SegmentPlan } from "./graph/segment-builder.ts";
-import { layerCaches, linearPlaces, writeDecoder } from "./graph/write-decoder.ts";
+import type { CacheShape } from "./graph/pass-values.ts";
+import { SegmentBuilder } from "./graph/segment-builder.ts";
+import { layerCaches, linearPlaces, writeSegments } from "./graph/write-decoder.ts";
 import { lastInvocation } from "./invocation.ts";
 import { KvCache } from "./kv-cache.ts";
 import { mostStateBytes } from "./layer-states.ts";
 import { refuseMoreLayers } from "./layer-count.ts";
 import { checkMemory } from "./memory-need.ts";
 import { refuseMissingOperators } from "./missing-operators.ts";
+import { passDemand } from "./pass-demand.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
 import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
-import { weightDemand } from "./weights/weight-demand.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers: somebody who is asked, an adapter that is here, or nobody. */
@@ -112,13 +112,6 @@ export interface DraftOptions extends ForwardOptions {
 
 const NOT_INVOKED =
   "the prompt does not invoke the adapter: its invocation tokens are not in it, and the base model alone answers";
-/** Nothing is adapted. */
-export const UNCUT: SegmentPlan = {
-  groupAt: new Map(),
-  pairable: new Set(),
-  loras: new Set(),
-  changes: new ChangesInUse(NO_CHANGES),
-};
 /** Below this width threads cost more than they gain: one product takes some ten microseconds. */
 const SINGLE_THREAD_HIDDEN_SIZE = 512;
 const DEFAULT_CONTEXT = { least: 2048, most: 8192 };
@@ -275,12 +268,9 @@ export class CausalLm {
     );
     const sources = uses.map(({ use }) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
-    const writePass = (source: WeightSource, plan: SegmentPlan, positions: number): readonly Segment[] =>
-      writeSegments(new SegmentBuilder(source, plan), decoder, positions);
     const source = await openWeights(checkpoint, options, {
       runtime,
       cache: { ...cacheShape, maxTokens: contextLength },
-      writePass: (source) => writePass(source, UNCUT, 1),
     });
     const looksAhead = uses.some(({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false);
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
@@ -291,7 +281,8 @@ export class CausalLm {
     );
     const changes = new ChangesInUse(applied);
     const onDevice = (runtime.device ?? "cpu") !== "cpu";
-    const segments = writePass(source, { groupAt, pairable, loras, changes, onDevice }, contextLength);
+    const plan = { groupAt, pairable, loras, changes, onDevice };
+    const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
     changes.refuseUnused();
     await refuseMissingOperators(segments, runtime);
     const runners = await SegmentRunner.load(
@@ -530,15 +521,11 @@ async function openWeights(
   context: {
     readonly runtime: TensorRuntime;
     readonly cache: CacheShape;
-    readonly writePass: (source: WeightSource) => void;
   },
 ): Promise<WeightSource> {
-  const original = originalWeights(checkpoint);
-  // What is stored in another way than a runtime reads is decoded into the copy.
-  const mustCopy = checkpoint.storedAs !== undefined;
-  const demand = weightDemand(original, weights, context.writePass, mustCopy);
+  const demand = passDemand(checkpoint, weights);
   await checkMemory(context.runtime, demand, weights, context.cache);
-  if (!demand.isCopied) return original;
+  if (!demand.isCopied) return originalWeights(checkpoint);
   if (!weightCache) throw new TypeError("weights that are not used as they are stored need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
@@ -562,21 +549,4 @@ function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: 
     `the model runs up to ${limit} tokens, a context of ${asked} was asked for: ${contextLimit!.reason}`,
     { hint: `ask for a context of at most ${limit}` },
   );
-}
-
-/** The forward pass of a decoder. */
-export function writeSegments(
-  builder: SegmentBuilder,
-  decoder: Decoder,
-  maxPositions: number,
-): readonly Segment[] {
-  const logits = writeDecoder(builder, decoder, {
-    ids: builder.given(IDS, "int64", [1, "tokens"]),
-    past: builder.given(PAST, "int32", [1]),
-    total: builder.given(TOTAL, "int32", [1]),
-    firstRow: builder.given(FIRST_ROW, "int64", [1]),
-    maxPositions,
-  });
-  builder.expose(logits);
-  return builder.finish();
 }

@@ -15,8 +15,8 @@ import type { ModuleWriter, PlaceInput } from "./modules/module-writer.ts";
 import { PassWriter } from "./modules/pass-writer.ts";
 import { perLayerInputWriter } from "./modules/per-layer-input.ts";
 import type { Value } from "./onnx-graph.ts";
-import type { LayerCache, PassInputs } from "./pass-values.ts";
-import type { SegmentBuilder } from "./segment-builder.ts";
+import { FIRST_ROW, IDS, type LayerCache, PAST, type PassInputs, TOTAL } from "./pass-values.ts";
+import type { Segment, SegmentBuilder } from "./segment-builder.ts";
 
 /** By kind. */
 const WRITERS: { readonly [K in Module["kind"]]: ModuleWriter<Extract<Module, { kind: K }>> } = {
@@ -77,7 +77,7 @@ export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attentio
 }
 
 /** From the given tensors to the logits of the rows asked for, (1, rows, vocab). */
-export function writeDecoder(builder: SegmentBuilder, decoder: Decoder, given: PassInputs): Value {
+function writeDecoder(builder: SegmentBuilder, decoder: Decoder, given: PassInputs): Value {
   const pass = new PassWriter(builder, given);
   const embedded = embedTokens(pass, decoder);
   builder.endOfTables();
@@ -202,4 +202,21 @@ class Flow {
   #product(output: PlaceInput | Value): Value {
     return "place" in output ? this.pass.builder.linear(output.place, output.x) : output;
   }
+}
+
+/** The forward pass of a decoder, from the ids to the logits. */
+export function writeSegments(
+  builder: SegmentBuilder,
+  decoder: Decoder,
+  maxPositions: number,
+): readonly Segment[] {
+  const logits = writeDecoder(builder, decoder, {
+    ids: builder.given(IDS, "int64", [1, "tokens"]),
+    past: builder.given(PAST, "int32", [1]),
+    total: builder.given(TOTAL, "int32", [1]),
+    firstRow: builder.given(FIRST_ROW, "int64", [1]),
+    maxPositions,
+  });
+  builder.expose(logits);
+  return builder.finish();
 }

@@ -37,7 +37,7 @@ export function weightDemand(
   original: WeightSource,
   format: WeightFormat,
   write: (source: WeightSource) => void,
-  mustCopy = false,
+  mustCopy: boolean,
 ): WeightDemand {
   const matrices = new Map<string, Pick<DemandedMatrix, "matrix" | "parts">>();
   const tensors = new Map<string, StoredTensor>();
