@@ -25,7 +25,8 @@ import {
   readTensorF32,
   type TensorInfo,
 } from "../../weights/safetensors.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import { CausalLm } from "../causal-lm.ts";
+import type { LoadOptions } from "../load-options.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
