@@ -3,7 +3,7 @@
 // memory can be told apart.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import type { Traffic } from "../../src/client/client-connection.ts";
+import type { Traffic } from "../../src/client/connection/traffic.ts";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";

@@ -19,7 +19,8 @@ import {
   type ProviderMessage,
 } from "../wire/frames.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
-import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+import { RemoteProvider } from "./remote-provider.ts";
+import type { RemoteProviderOptions } from "./provider-options.ts";
 
 const MAX = 64 << 20;
 const URL = "ws://one";
