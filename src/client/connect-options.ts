@@ -39,7 +39,7 @@ export interface AdapterOptions extends Omit<RemoteProviderOptions, "baseFingerp
    */
   readonly lookAhead?: boolean | undefined;
   /**
-   * Ask an activated LoRA whose invocation may stand in what is said. The provider then learns where its last place in
+   * Ask an activated LoRA whose invocation may occur in what is said. The provider then learns where its last place in
    * a prompt is, counted from the end. Default: such an adapter is refused.
    */
   readonly allowInvocation?: boolean | undefined;

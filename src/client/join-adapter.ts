@@ -116,7 +116,7 @@ export function copyNotice({ storedAs }: BaseIdentity): string {
   );
 }
 
-/** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may stand in what is said */
+/** @throws TacetError bad_bundle for ids outside the vocabulary, or where the invocation may occur in what is said */
 async function checkInvocation(
   checkpoint: Checkpoint,
   invocation: readonly number[],

@@ -263,7 +263,7 @@ describe("a key that the provider refuses", () => {
   it("does not fail a query for the keys in hand, however many are refused", async () => {
     const { adapter } = await open();
     await errorOf(adapter, 0, 1);
-    // The provider begins anew: it knows none of the keys any more.
+    // The provider begins again: it knows none of the keys any more.
     platform.hosts.set(URL, await serve());
     let cuts = 1;
     up = (message) => (message.case === "query" && cuts-- > 0 ? "cut" : undefined);

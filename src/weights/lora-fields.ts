@@ -7,7 +7,7 @@ export const INERT_FIELDS: ReadonlySet<string> = new Set([
   "corda_config",
   "eva_config",
   "exclude_modules",
-  // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
+  // How the base weights are stored; A and B are stored one way only, and the model's family knows about its own.
   "fan_in_fan_out",
   "inference_mode",
   "layers_pattern",

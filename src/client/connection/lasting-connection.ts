@@ -1,5 +1,5 @@
 /**
- * A connection to whichever replica of a provider answers: opened anew when it is lost, and asked again where the
+ * A connection to whichever replica of a provider answers: opened again when it is lost, and asked again where the
  * provider says that it can't answer for now. After `reconnectMs` without a provider it gives up; the next call tries
  * once more.
  */

@@ -119,7 +119,7 @@ async function dequantizedFolder(base: string): Promise<string> {
     let at = 0;
     for (const part of key.split("+")) {
       const { length } = values.get(part)!;
-      // A tied head is rounded, the embedding is not: the head gets a tensor of its own below.
+      // A tied head is rounded, the embedding is not: the head gets a separate tensor below.
       if (part === "model.embed_tokens.weight") values.set("lm_head.weight", whole);
       else values.set(part, whole.subarray(at, at + length));
       at += length;

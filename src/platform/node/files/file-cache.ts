@@ -10,7 +10,7 @@ import { nodeFileTree } from "./file-tree.ts";
 
 const DIGEST_BYTES = 32;
 const READ_BYTES = 4 << 20;
-/** A half-written file that nobody has touched for this long belongs to a process that is no more. */
+/** A half-written file that nobody has touched for this long belongs to a process that has ended. */
 const ABANDONED_MS = 3_600_000;
 
 export function nodeFileCache(dir = join(defaultCacheDir(), "weights")): FileCache {
