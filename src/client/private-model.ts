@@ -27,7 +27,7 @@ import {
   type SharedModelsOptions,
 } from "./connect-options.ts";
 import { asBundleError, copyNotice, type JoinedAdapter, joinAdapter } from "./join-adapter.ts";
-import { type LocalAdapter, openLocalAdapter } from "./local-adapter.ts";
+import { type OpenedLocalAdapter, openLocalAdapter } from "./local-adapter.ts";
 import type { RemoteAdapter } from "./remote-adapter.ts";
 import type { RemoteProvider } from "./remote-provider.ts";
 
@@ -99,7 +99,7 @@ async function openAll(platform: Platform, options: SharedModelsOptions): Promis
   const joined: JoinedAdapter[] = [];
   let loaded: readonly CausalLm[] = [];
   try {
-    const local: LocalAdapter[] = [];
+    const local: OpenedLocalAdapter[] = [];
     for (const folder of localAdapters) local.push(await openLocalAdapter(folder, checkpoint));
     if (adapters.length > 0) {
       const inputGroups = inputGroupsOf(checkpoint);

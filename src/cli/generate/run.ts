@@ -16,12 +16,12 @@ import {
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
-import { print, printJson, writeAnswer } from "../shared/terminal.ts";
+import { print, printJson, printAnswer } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
 import { type Progressed, resultOf } from "./result.ts";
 import { type Resumed, readResume, resumable } from "./resume.ts";
 
-export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
+export interface GenerateFlags extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
   readonly resume?: string;
   readonly json?: boolean;
 }
@@ -31,7 +31,7 @@ const DEFAULT_NEW_TOKENS = 256;
 
 export async function runGenerate(
   words: readonly string[],
-  options: GenerateOptions,
+  options: GenerateFlags,
   signal: AbortSignal,
 ): Promise<void> {
   checkSource(options);
@@ -76,7 +76,7 @@ export async function runGenerate(
   }
 }
 
-async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
+async function readStart(words: readonly string[], options: GenerateFlags): Promise<Resumed | undefined> {
   if (options.resume === undefined) return undefined;
   if (
     words.length > 0 ||
@@ -95,13 +95,13 @@ async function answer(
   source: OpenedModel,
   { tokenizer, eosIds }: TextSide,
   state: Progressed,
-  options: GenerateOptions,
+  options: GenerateFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const text = tokenizer === undefined ? undefined : new AnswerText(tokenizer, options.stop);
   const show = (more: string): void => {
     state.text += more;
-    if (!options.json) writeAnswer(more);
+    if (!options.json) printAnswer(more);
   };
   /** Shows a token; says whether the answer ends with it. */
   const take = (id: number, index: number): boolean => {

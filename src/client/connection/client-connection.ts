@@ -41,7 +41,7 @@ interface Waiting<T> {
   readonly reject: (error: Error) => void;
 }
 
-interface OpenQuery extends Waiting<QueryReply> {
+interface WaitingQuery extends Waiting<QueryReply> {
   readonly vectors: number;
 }
 
@@ -51,7 +51,7 @@ export class ClientConnection {
   readonly welcomeMs: number;
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
-  readonly #queries = new Map<number, OpenQuery>();
+  readonly #queries = new Map<number, WaitingQuery>();
   /** Those that wait until fewer queries are open. */
   readonly #waiting: (() => void)[] = [];
   #download: BundleDownload | undefined;
@@ -308,7 +308,7 @@ export class ClientConnection {
     }
   }
 
-  #take(id: number): OpenQuery {
+  #take(id: number): WaitingQuery {
     const waiting = this.#queries.get(id);
     if (waiting === undefined)
       throw new TacetError("bad_frame", "the provider answered a query that was not asked");
