@@ -471,6 +471,7 @@ const EXPORTS: Record<string, Exported> = {
       "QuantizedRows",
       "RandomSource",
       "SplitLora",
+      "StridedRows",
       "WideElement",
     ],
   },

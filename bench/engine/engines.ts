@@ -16,7 +16,6 @@ import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";
-import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 import { importLlama } from "./llama-package.ts";
 
@@ -89,9 +88,10 @@ async function openCut(source: EngineSource): Promise<Engine> {
 
 async function openPrivate(source: EngineSource): Promise<Engine> {
   const { url, baseFingerprint } = source.provider!;
-  const { provider, bundle } = await RemoteProvider.connect(nodePlatform(), { url, baseFingerprint });
+  const platform = nodePlatform();
+  const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
   const { vectorsPerKey } = provider.welcome;
-  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
   await remote.restoreKeys();
   const engine = ownEngine(await loadBase(source, { deltas: remote }));
   return {

@@ -15,8 +15,7 @@ import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { carryOver } from "../../src/model/adapter/carry-over.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
-import { toFloat16 } from "../../src/weights/float16.ts";
-import { widenF16 } from "../../src/weights/safetensors.ts";
+import { toFloat16, widenF16 } from "../../src/base/float16.ts";
 import { editSafetensors } from "../support/edit-safetensors.ts";
 import {
   goldenFolder,
