@@ -96,7 +96,10 @@ class Gram {
       largest += Math.abs(factor) * other.norm;
       areShort &&= other.norm < SHORT;
     }
-    if (!areShort || largest >= LARGEST_SUM) return this.#computeAnew(row);
+    if (!areShort || largest >= LARGEST_SUM) {
+      this.#computeAnew(row);
+      return;
+    }
     const products = this.#products;
     const d = this.#rows.length;
     for (const { factor, other } of multiples)
