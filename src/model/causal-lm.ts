@@ -28,7 +28,12 @@ import { passDemand } from "./pass-demand.ts";
 import { joinRows } from "./run/prompt-parts.ts";
 import { type ForwardTimings, SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
-import { type PrepareProgress, quantizedWeights } from "./weights/quantized-weights.ts";
+import {
+  type OpenedWeights,
+  ofWholeWeights,
+  type PrepareProgress,
+  quantizedWeights,
+} from "./weights/quantized-weights.ts";
 import { originalWeights, type WeightFormat, type WeightSource } from "./weights/weight-source.ts";
 
 /** Who adds to a base model's linear layers: somebody who is asked, an adapter that is here, or nobody. */
@@ -268,10 +273,6 @@ export class CausalLm {
     );
     const sources = uses.map(({ use }) => new SharedSource(groups, use.deltas));
     const groupAt = matchGroups(places, sources[0]);
-    const source = await openWeights(checkpoint, options, {
-      runtime,
-      cache: { ...cacheShape, maxTokens: contextLength },
-    });
     const looksAhead = uses.some(({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false);
     const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
     const adapters = uses.flatMap(({ adapter, draftAdapter }) => [adapter, draftAdapter]);
@@ -279,35 +280,43 @@ export class CausalLm {
       places,
       adapters.flatMap((adapter) => adapter?.modules ?? []),
     );
-    const changes = new ChangesInUse(applied);
     const onDevice = (runtime.device ?? "cpu") !== "cpu";
-    const plan = { groupAt, pairable, loras, changes, onDevice };
-    const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
-    changes.refuseUnused();
-    await refuseMissingOperators(segments, runtime);
-    const runners = await SegmentRunner.load(
-      segments,
-      runtime,
-      {
-        places: [...groupAt.keys()],
-        layers: decoder.layers,
-        passTokens,
-        async readWeight(name, shape) {
-          const changed = changes.tensor(name, shape);
-          if (changed) return valuesOf(changed);
-          const { tree, info } = source.tensor(name, shape);
-          return await readTensorF32(tree, info, "bad_checkpoint");
+    const loadRunners = async (source: WeightSource): Promise<SegmentRunner[]> => {
+      const changes = new ChangesInUse(applied);
+      const plan = { groupAt, pairable, loras, changes, onDevice };
+      const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
+      changes.refuseUnused();
+      await refuseMissingOperators(segments, runtime);
+      return await SegmentRunner.load(
+        segments,
+        runtime,
+        {
+          places: [...groupAt.keys()],
+          layers: decoder.layers,
+          passTokens,
+          async readWeight(name, shape) {
+            const changed = changes.tensor(name, shape);
+            if (changed) return valuesOf(changed);
+            const { tree, info } = source.tensor(name, shape);
+            return await readTensorF32(tree, info, "bad_checkpoint");
+          },
+          threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+          onProgress: options.onProgress,
         },
-        threads: threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
-        onProgress: options.onProgress,
-      },
-      uses.map(({ use: { lookAhead = true, lookAheadAfter = 0 }, adapter }, i) => ({
-        deltas: sources[i],
-        loras: loraTensors(loras, adapter?.modules),
-        lookAheadAfter,
-        canPair: (first, second) =>
-          lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
-      })),
+        uses.map(({ use: { lookAhead = true, lookAheadAfter = 0 }, adapter }, i) => ({
+          deltas: sources[i],
+          loras: loraTensors(loras, adapter?.modules),
+          lookAheadAfter,
+          canPair: (first, second) =>
+            lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
+        })),
+      );
+    };
+    const cache = { ...cacheShape, maxTokens: contextLength };
+    const runners = await ofWholeWeights(
+      () => openWeights(checkpoint, options, { runtime, cache }),
+      loadRunners,
+      (those) => Promise.all(those.map((runner) => runner.dispose())),
     );
     const nobody = { deltas: new SharedSource(groups, undefined), loras: loraTensors(loras) };
     // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
@@ -522,10 +531,10 @@ async function openWeights(
     readonly runtime: TensorRuntime;
     readonly cache: CacheShape;
   },
-): Promise<WeightSource> {
+): Promise<OpenedWeights> {
   const demand = passDemand(checkpoint, weights);
   await checkMemory(context.runtime, demand, weights, context.cache);
-  if (!demand.isCopied) return originalWeights(checkpoint);
+  if (!demand.isCopied) return { source: originalWeights(checkpoint), isWhole: async () => true };
   if (!weightCache) throw new TypeError("weights that are not used as they are stored need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
