@@ -15,7 +15,7 @@ export interface BenchOptions {
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
-  /** Of engines these alone. */
+  /** Of engines, or of comparisons with another version, these alone. */
   readonly only?: readonly string[];
   /** How often each engine has its turn. */
   readonly rounds?: number;

@@ -22,7 +22,7 @@ import { refuseMissingOperators } from "./missing-operators.ts";
 import { passDemand } from "./pass-demand.ts";
 import { SegmentRunner } from "./run/segment-runner.ts";
 import { SharedSource, unitedGroups } from "./run/shared-cuts.ts";
-import { quantizedWeights } from "./weights/quantized-weights.ts";
+import { type OpenedWeights, ofWholeWeights, quantizedWeights } from "./weights/quantized-weights.ts";
 import { originalWeights, type WeightSource } from "./weights/weight-source.ts";
 
 /** What one use of a base model runs on. All runners of a load share its sessions and weights. */
@@ -69,7 +69,6 @@ export async function loadBase(
   );
   const sources = uses.map(({ use }) => new SharedSource(groups, use.deltas));
   const groupAt = matchGroups(places, sources[0]);
-  const weights = await openWeights(checkpoint, options, runtime, cacheShape);
   const looksAhead = uses.some(({ use }) => use.deltas?.lowRank !== undefined && use.lookAhead !== false);
   const pairable = new Set(looksAhead ? pairablePlaces(groupAt, sources) : []);
   const adapters = uses.flatMap(({ adapter, draftAdapter }) => [adapter, draftAdapter]);
@@ -77,34 +76,42 @@ export async function loadBase(
     places,
     adapters.flatMap((adapter) => adapter?.modules ?? []),
   );
-  const changes = new ChangesInUse(applied);
   const onDevice = (runtime.device ?? "cpu") !== "cpu";
-  const plan = { groupAt, pairable, loras, changes, onDevice };
-  const segments = writeSegments(new SegmentBuilder(weights, plan), decoder, contextLength);
-  changes.refuseUnused();
-  await refuseMissingOperators(segments, runtime);
-  const runners = await SegmentRunner.load(
-    segments,
-    runtime,
-    {
-      places: [...groupAt.keys()],
-      layers: decoder.layers,
-      passTokens,
-      async readWeight(name, shape) {
-        const changed = changes.tensor(name, shape);
-        if (changed) return valuesOf(changed);
-        const { tree, info } = weights.tensor(name, shape);
-        return await readTensorF32(tree, info, "bad_checkpoint");
+  const loadRunners = async (source: WeightSource): Promise<SegmentRunner[]> => {
+    const changes = new ChangesInUse(applied);
+    const plan = { groupAt, pairable, loras, changes, onDevice };
+    const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
+    changes.refuseUnused();
+    await refuseMissingOperators(segments, runtime);
+    return await SegmentRunner.load(
+      segments,
+      runtime,
+      {
+        places: [...groupAt.keys()],
+        layers: decoder.layers,
+        passTokens,
+        async readWeight(name, shape) {
+          const changed = changes.tensor(name, shape);
+          if (changed) return valuesOf(changed);
+          const { tree, info } = source.tensor(name, shape);
+          return await readTensorF32(tree, info, "bad_checkpoint");
+        },
+        threads: options.threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
+        onProgress: options.onProgress,
       },
-      threads: options.threads ?? (decoder.hiddenSize < SINGLE_THREAD_HIDDEN_SIZE ? 1 : undefined),
-      onProgress: options.onProgress,
-    },
-    uses.map(({ use: { lookAhead = true, lookAheadAfter = 0 }, adapter }, i) => ({
-      deltas: sources[i],
-      loras: loraTensors(loras, adapter?.modules),
-      lookAheadAfter,
-      canPair: (first, second) => lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
-    })),
+      uses.map(({ use: { lookAhead = true, lookAheadAfter = 0 }, adapter }, i) => ({
+        deltas: sources[i],
+        loras: loraTensors(loras, adapter?.modules),
+        lookAheadAfter,
+        canPair: (first, second) =>
+          lookAhead && [first, second].every((group) => sources[i].adaptsAll(group)),
+      })),
+    );
+  };
+  const runners = await ofWholeWeights(
+    () => openWeights(checkpoint, options, runtime, cacheShape),
+    loadRunners,
+    (those) => Promise.all(those.map((runner) => runner.dispose())),
   );
   const nobody = { deltas: new SharedSource(groups, undefined), loras: loraTensors(loras) };
   // Drafts that are wrong are taken back, one by one: what a layer keeps of all tokens together can't be.
@@ -149,10 +156,10 @@ async function openWeights(
   { weights = "original", weightCache, onPrepare, onWarning, signal }: BaseOptions,
   runtime: TensorRuntime,
   cacheShape: CacheShape,
-): Promise<WeightSource> {
+): Promise<OpenedWeights> {
   const demand = passDemand(checkpoint, weights);
   await checkMemory(runtime, demand, weights, cacheShape);
-  if (!demand.isCopied) return originalWeights(checkpoint);
+  if (!demand.isCopied) return { source: originalWeights(checkpoint), isWhole: async () => true };
   if (!weightCache) throw new TypeError("weights that are not used as they are stored need a weightCache");
   return await quantizedWeights(checkpoint, weights, demand, {
     cache: weightCache,
