@@ -54,7 +54,7 @@ export interface BaseOptions {
   readonly threads?: number | undefined;
   /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
-   * than it has positions.
+   * than it has positions, nor than all tokens are turned alike for (longrope).
    */
   readonly contextLength?: number | undefined;
   /**
@@ -256,10 +256,14 @@ export class CausalLm {
   ): Promise<CausalLm[]> {
     const decoder = describeDecoder(checkpoint);
     const places = linearPlaces(decoder);
-    const cacheShape = { layers: layerCaches(decoder) };
     refuseMoreLayers(places, checkpoint);
     await refuseUnusedBiases(places, checkpoint);
     const contextLength = chooseContext(decoder, options.contextLength);
+    const { longFrom = contextLength } = decoder;
+    const cacheShape = {
+      layers: layerCaches(decoder),
+      ...(longFrom < contextLength ? { longFrom } : {}),
+    };
     const { threads } = options;
     const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
     const groups = unitedGroups(
@@ -333,6 +337,15 @@ export class CausalLm {
     return { ...this.#runner.timings };
   }
 
+  /**
+   * Tokens that one pass may guess behind a context: none that would make a long one of it (`longFrom`), as its tokens are
+   * then turned otherwise, those before them too.
+   */
+  roomBehind(context: number): number {
+    const { longFrom = Number.POSITIVE_INFINITY } = this.#cacheShape;
+    return (context <= longFrom ? Math.min(longFrom, this.contextLength) : this.contextLength) - context;
+  }
+
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
     const shape = { ...this.#cacheShape, maxTokens: this.contextLength };
@@ -396,10 +409,14 @@ export class CausalLm {
     const drafted: number[] = [];
     try {
       let next = ids;
-      while (drafted.length < most && cache.length + next.length <= this.contextLength) {
+      const isLong = this.#isLong(length + ids.length);
+      if (length > 0 && isLong !== cache.isLong) return [];
+      cache.turnAs({ isLong });
+      const room = this.roomBehind(length + ids.length);
+      while (drafted.length < Math.min(most, room + 1)) {
         cache.reserve(cache.length + next.length);
         const logits = await this.#draftRunner.run({ ids: next, firstRow: -1 }, cache, signal);
-        cache.commit(next.length);
+        cache.commit(next);
         const id = choose(logits, drafted);
         drafted.push(id);
         next = [id];
@@ -431,6 +448,40 @@ export class CausalLm {
       );
     }
     this.#claim(cache);
+    try {
+      cache.checkContext(cache.length + ids.length);
+      const isLong = this.#isLong(cache.length + ids.length);
+      if (cache.length > 0 && isLong !== cache.isLong) await this.#readAgain(cache, isLong, options);
+      cache.turnAs({ isLong });
+      return await this.#read(ids, cache, firstRow, options);
+    } finally {
+      this.#busy.delete(cache);
+    }
+  }
+
+  #isLong(context: number): boolean {
+    return context > (this.#cacheShape.longFrom ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** All that a cache holds, turned otherwise: what comes out of earlier layers is another then, so it is read again. */
+  async #readAgain(cache: KvCache, isLong: boolean, options: ForwardOptions): Promise<void> {
+    this.#onWarning?.(
+      `the context is ${isLong ? "more" : "no more"} than ${this.#cacheShape.longFrom} tokens now, and the model turns all tokens ` +
+        `of a ${isLong ? "long" : "short"} one otherwise: ${cache.length} are read again`,
+    );
+    const again = this.newCache(cache.capacity);
+    if (this.invocationTokens !== undefined) again.adaptFrom(cache.adaptedFrom);
+    again.turnAs({ isLong });
+    await this.#read(cache.ids, again, -1, options);
+    cache.takeOver(again);
+  }
+
+  async #read(
+    ids: readonly number[],
+    cache: KvCache,
+    firstRow: number,
+    options: ForwardOptions,
+  ): Promise<Float32Array> {
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
@@ -443,15 +494,13 @@ export class CausalLm {
         const part = ids.slice(at, isBase ? at + untilAdapted : ids.length);
         const runner = isBase ? this.#baseRunner : this.#runner;
         logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
-        cache.commit(part.length);
+        cache.commit(part);
         at += part.length;
       }
       return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
-    } finally {
-      this.#busy.delete(cache);
     }
   }
 
@@ -536,11 +585,12 @@ async function openWeights(
 }
 
 /** @throws TacetError bad_argument for a longer context than the model runs */
-function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+function chooseContext({ trainedContext, contextLimit, longFrom }: DecoderConfig, asked?: number): number {
   const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(limit, most, Math.max(least, trainedContext));
+    // A context that becomes long is read again: only where somebody has asked for it.
+    return Math.min(limit, longFrom ?? limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
   if (asked <= limit) return asked;
