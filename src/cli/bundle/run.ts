@@ -9,7 +9,7 @@ import { signBundle } from "../../bundle/signature.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { carryOver } from "../../model/adapter/carry-over.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { vocabSizeOf } from "../../model/config-facts.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
