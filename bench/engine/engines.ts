@@ -2,7 +2,6 @@
 // the cuts that a private run needs, and with a private adapter at a provider. Each lives in a separate process, so that
 // memory can be told apart.
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import type { Traffic } from "../../src/client/client-connection.ts";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
@@ -12,11 +11,11 @@ import { CausalLm, type LoadOptions } from "../../src/model/causal-lm.ts";
 import type { KvCache } from "../../src/model/kv-cache.ts";
 import type { ForwardTimings } from "../../src/model/run/segment-runner.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
-import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
+import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";
 import { distEncryption } from "../dist-encryption.ts";
-import { benchCache } from "../seeded-model.ts";
+import { benchWeightCache } from "../weight-cache.ts";
 import { importLlama } from "./llama-package.ts";
 
 export const ENGINES = ["llama", "graph", "lora", "cut", "private"] as const;
@@ -108,7 +107,7 @@ async function loadBase(
   return await CausalLm.load(await openCheckpoint(nodeFileTree(base)), nodePlatform().tensors, {
     ...use,
     weights,
-    weightCache: nodeFileCache(join(benchCache(), "weights")),
+    weightCache: benchWeightCache(),
   });
 }
 

@@ -1,14 +1,12 @@
-// What tokens cost with drafts and without, over one line: the same text, drawn with the same seed.
-import { join } from "node:path";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { generate } from "../../src/generation/generate.ts";
 import { TokenChoice } from "../../src/generation/token-choice.ts";
 import type { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
-import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
 import { distEncryption } from "../dist-encryption.ts";
-import { benchCache } from "../seeded-model.ts";
+import { benchWeightCache } from "../weight-cache.ts";
 import { formatBytes, formatMs, markdownTable } from "../harness.ts";
 import type { Line } from "./lines.ts";
 import type { NetworkModel } from "./measure-over.ts";
@@ -51,7 +49,7 @@ export async function measureDrafts(
     const model = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: remote,
       weights,
-      weightCache: nodeFileCache(join(benchCache(), "weights")),
+      weightCache: benchWeightCache(),
     });
     cleanUp.push(() => model.dispose());
     await restored;
@@ -95,7 +93,7 @@ export async function agreementOn(
   { checkpoint, weights }: NetworkModel,
   deltas: LocalLora,
 ): Promise<number> {
-  const weightCache = nodeFileCache(join(benchCache(), "weights"));
+  const weightCache = benchWeightCache();
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { deltas, weights, weightCache });
   try {
     const prompt = promptOf(model);

@@ -1,15 +1,13 @@
-// One connection to a provider, in one way of asking: prompts, then some tokens, with what went over the line.
-import { join } from "node:path";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { generate } from "../../src/generation/generate.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../../src/model/delta-source.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
-import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import { distEncryption } from "../dist-encryption.ts";
-import { benchCache } from "../seeded-model.ts";
+import { benchWeightCache } from "../weight-cache.ts";
 
 export interface NetworkModel {
   readonly checkpoint: Checkpoint;
@@ -109,7 +107,7 @@ export async function measureOver(
       deltas: mode.knowsLine ? remote : new WithoutLine(remote),
       lookAhead: mode.lookAhead,
       weights,
-      weightCache: nodeFileCache(join(benchCache(), "weights")),
+      weightCache: benchWeightCache(),
     });
     cleanUp.push(() => model.dispose());
     await restored;
