@@ -1,7 +1,7 @@
 // What a long context costs: decode steps behind 128 … 4096 tokens, with the cache's memory, and how much of a step
 // is this repository's own code. Qwen2.5-0.5B's shape with seeded weights: two layers, or all with --full.
 import { CausalLm } from "../src/model/causal-lm.ts";
-import { nodeFileTree, nodePlatform } from "../src/platform/node.ts";
+import { nodeFileCache, nodeFileTree, nodePlatform } from "../src/platform/node.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import {
   type BenchOptions,
@@ -12,8 +12,7 @@ import {
   measureAsync,
   type Section,
 } from "./harness.ts";
-import { CASES, seededFolders } from "./seeded-model.ts";
-import { benchWeightCache } from "./weight-cache.ts";
+import { benchCache, CASES, seededFolders } from "./seeded-model.ts";
 
 const CONTEXTS = [128, 1024, 4096];
 
@@ -23,7 +22,7 @@ export async function run({ quick, full, weights = "int4" }: BenchOptions): Prom
   const contexts = quick ? CONTEXTS.slice(0, 2) : CONTEXTS;
   const model = await CausalLm.load(await openCheckpoint(nodeFileTree(base)), nodePlatform().tensors, {
     weights,
-    weightCache: benchWeightCache(),
+    weightCache: nodeFileCache(`${benchCache()}/weights`),
     contextLength: 8192,
   });
   try {

@@ -1,12 +1,13 @@
+// What tokens cost with drafts and without, over one line: the same text, drawn with the same seed.
+import { join } from "node:path";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { generate } from "../../src/generation/generate.ts";
 import { TokenChoice } from "../../src/generation/token-choice.ts";
 import type { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
-import { nodePlatform } from "../../src/platform/node.ts";
-import { distEncryption } from "../dist-encryption.ts";
-import { benchWeightCache } from "../weight-cache.ts";
+import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
+import { benchCache } from "../seeded-model.ts";
 import { formatBytes, formatMs, markdownTable } from "../harness.ts";
 import type { Line } from "./lines.ts";
 import type { NetworkModel } from "./measure-over.ts";
@@ -43,13 +44,13 @@ export async function measureDrafts(
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
     const { vectorsPerKey } = provider.welcome;
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: remote,
       weights,
-      weightCache: benchWeightCache(),
+      weightCache: nodeFileCache(join(benchCache(), "weights")),
     });
     cleanUp.push(() => model.dispose());
     await restored;
@@ -93,7 +94,7 @@ export async function agreementOn(
   { checkpoint, weights }: NetworkModel,
   deltas: LocalLora,
 ): Promise<number> {
-  const weightCache = benchWeightCache();
+  const weightCache = nodeFileCache(join(benchCache(), "weights"));
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { deltas, weights, weightCache });
   try {
     const prompt = promptOf(model);

@@ -1,13 +1,14 @@
+// One connection to a provider, in one way of asking: prompts, then some tokens, with what went over the line.
+import { join } from "node:path";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { generate } from "../../src/generation/generate.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../../src/model/delta-source.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
-import { nodePlatform } from "../../src/platform/node.ts";
+import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
-import { distEncryption } from "../dist-encryption.ts";
-import { benchWeightCache } from "../weight-cache.ts";
+import { benchCache } from "../seeded-model.ts";
 
 export interface NetworkModel {
   readonly checkpoint: Checkpoint;
@@ -100,14 +101,14 @@ export async function measureOver(
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
     const { vectorsPerKey } = provider.welcome;
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {
       deltas: mode.knowsLine ? remote : new WithoutLine(remote),
       lookAhead: mode.lookAhead,
       weights,
-      weightCache: benchWeightCache(),
+      weightCache: nodeFileCache(join(benchCache(), "weights")),
     });
     cleanUp.push(() => model.dispose());
     await restored;

@@ -97,6 +97,11 @@ export interface OnnxModel {
    * the graph would begin by widening it.
    */
   inParts?(): ModelInParts;
+  /**
+   * The same model for a runtime that computes products of rounded weights by itself, and reads rows of tables where they
+   * lie: in the order in which it runs. Undefined: it has neither.
+   */
+  inStages?(): readonly ModelStage[] | undefined;
 }
 
 export interface ModelInParts {
@@ -106,6 +111,47 @@ export interface ModelInParts {
     readonly length: number;
     read(): Promise<Uint8Array>;
   }[];
+}
+
+/** A part of a graph, and then products and look-ups of values that are there. Names are the whole graph's. */
+export interface ModelStage {
+  /** Absent: nothing is to be done before. */
+  readonly part?: {
+    readonly model: ModelInParts;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+  };
+  readonly products: readonly RoundedProduct[];
+  readonly lookups: readonly TableLookup[];
+}
+
+/** Rows of a table that stays in its file: ids (…) → y (…, width), float32. */
+export interface TableLookup {
+  readonly ids: string;
+  readonly y: string;
+  readonly width: number;
+  row(id: number): Promise<Float32Array>;
+}
+
+/** y = W·x for each row of x (…, columns) → (…, rows), float32. */
+export interface RoundedProduct {
+  readonly x: string;
+  readonly y: string;
+  readonly matrix: RoundedWeights;
+}
+
+/** A matrix in the blocks of weights/quantize-blocks.ts; what is read of it are its rows [first, first + count). */
+export interface RoundedWeights extends RoundedShape {
+  codes(first: number, count: number): Promise<Uint8Array>;
+  scales(first: number, count: number): Promise<Uint8Array>;
+  zeroPoints?(first: number, count: number): Promise<Uint8Array>;
+}
+
+export interface RoundedShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly bits: 4 | 8;
+  readonly block: number;
 }
 
 export interface SessionOptions {
@@ -157,6 +203,9 @@ export interface SocketOptions {
 
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+
+/** Ed25519 (RFC 8032): the 64 bytes of a message's signature. @param signingKey the private key's 32 bytes */
+export type SignEd25519 = (message: Uint8Array, signingKey: Uint8Array) => Uint8Array;
 
 /** Another thread of this process. */
 export interface Thread {

@@ -27,7 +27,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { utf8 } from "../base/bytes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { isRecord } from "./json-file.ts";
-import { toFloat16 } from "./float16.ts";
+import { toFloat16 } from "../base/float16.ts";
 import { readTensorBytes, readTensorF32, type StoredTensor, type TensorInfo } from "./safetensors.ts";
 
 const DOMAIN = "tacet/base-model/1";

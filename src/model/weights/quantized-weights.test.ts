@@ -26,7 +26,8 @@ import {
   readTensorF32,
   type TensorInfo,
 } from "../../weights/safetensors.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import { CausalLm } from "../causal-lm.ts";
+import type { LoadOptions } from "../load-options.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
@@ -119,7 +120,7 @@ async function dequantizedFolder(base: string): Promise<string> {
     let at = 0;
     for (const part of key.split("+")) {
       const { length } = values.get(part)!;
-      // A tied head is rounded, the embedding is not: the head gets a tensor of its own below.
+      // A tied head is rounded, the embedding is not: the head gets a separate tensor below.
       if (part === "model.embed_tokens.weight") values.set("lm_head.weight", whole);
       else values.set(part, whole.subarray(at, at + length));
       at += length;

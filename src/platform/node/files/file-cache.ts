@@ -6,17 +6,16 @@ import { TacetError } from "../../../base/errors.ts";
 import type { FileCache, FileCheckOptions, FileWriter } from "../../../base/platform.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
 import { errnoOf } from "./errno.ts";
-import { FILE_THREAD, isWholeBeside } from "./file-check.ts";
+import { isWholeBeside } from "./file-check.ts";
 import { nodeFileTree } from "./file-tree.ts";
 import { DIGEST_BYTES, isWholeFile } from "./whole-file.ts";
 
 /** Less is hashed sooner than a thread has started. */
 const THREAD_BYTES = 64 << 20;
-/** A half-written file that nobody has touched for this long belongs to a process that is no more. */
+/** A half-written file that nobody has touched for this long belongs to a process that has ended. */
 const ABANDONED_MS = 3_600_000;
 
-/** @param thread the script of a thread that checks a file */
-export function nodeFileCache(dir = join(defaultCacheDir(), "weights"), thread = FILE_THREAD): FileCache {
+export function nodeFileCache(dir = join(defaultCacheDir(), "weights")): FileCache {
   return {
     get files() {
       return nodeFileTree(dir);
@@ -25,7 +24,7 @@ export function nodeFileCache(dir = join(defaultCacheDir(), "weights"), thread =
       const path = join(dir, checkName(name));
       const size = await sizeOf(path);
       if (size === undefined) return undefined;
-      const found = isWhole(path, size, options, thread);
+      const found = isWhole(path, size, options);
       found.catch(() => {}); // whoever awaits it is told
       return { isWhole: found };
     },
@@ -54,9 +53,9 @@ async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 /** @throws TacetError io_failed, aborted */
-async function isWhole(path: string, size: number, options: FileCheckOptions, thread: URL): Promise<boolean> {
-  const checking = size < THREAD_BYTES ? isWholeFile(path, options) : isWholeBeside(path, options, thread);
-  const found = await checking.catch((cause: unknown) =>
+async function isWhole(path: string, size: number, options: FileCheckOptions): Promise<boolean> {
+  const check = size < THREAD_BYTES ? isWholeFile : isWholeBeside;
+  const found = await check(path, options).catch((cause: unknown) =>
     // Somebody else found it damaged first.
     errnoOf(cause) === "ENOENT" ? false : fail(path, "read", cause),
   );
