@@ -26,8 +26,8 @@ export interface FileTree {
 export interface FileCache {
   /** The folder with the files. Throws TacetError io_failed before the first one is made. */
   readonly files: FileTree;
-  /** Reads a file through. A damaged one, cut off or changed, is removed. */
-  check(name: string, options?: FileCheckOptions): Promise<"whole" | "absent" | "damaged">;
+  /** Begins to read a file through, in another thread where the platform can. undefined: there is no such file. */
+  check(name: string, options?: FileCheckOptions): Promise<FileCheck | undefined>;
   /**
    * Begins a file that is not there before it is finished, whoever else makes the same one.
    *
@@ -35,6 +35,12 @@ export interface FileCache {
    * @throws TacetError io_failed if the disk has no room for them
    */
   create(name: string, bytes: number): Promise<FileWriter>;
+}
+
+/** A check that goes on. */
+export interface FileCheck {
+  /** false: it was damaged, cut off or changed, and has been removed. */
+  readonly isWhole: Promise<boolean>;
 }
 
 export interface FileCheckOptions {
@@ -197,6 +203,9 @@ export interface SocketOptions {
 
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+
+/** Ed25519 (RFC 8032): the 64 bytes of a message's signature. @param signingKey the private key's 32 bytes */
+export type SignEd25519 = (message: Uint8Array, signingKey: Uint8Array) => Uint8Array;
 
 /** Another thread of this process. */
 export interface Thread {
