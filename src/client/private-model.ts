@@ -32,6 +32,11 @@ export interface BaseModelOptions {
   readonly base: FileTree | Checkpoint;
   /** Threads that one operator of the base model may use. */
   readonly threads?: number | undefined;
+  /**
+   * Conversations that are expected at the same time. With more than one the base model's products are made for several
+   * of them at once, which costs one by itself a little. Default: 1.
+   */
+  readonly parallel?: number | undefined;
   readonly contextLength?: number | undefined;
   readonly onLoadProgress?: ((fraction: number) => void) | undefined;
   /**
@@ -103,6 +108,7 @@ export interface SharedModels {
 const BASE_OPTIONS: OptionTypes<BaseModelOptions> = {
   base: "any",
   threads: "number",
+  parallel: "number",
   contextLength: "number",
   onLoadProgress: "function",
   weights: "string",
@@ -390,10 +396,11 @@ async function loadShared(
   options: BaseModelOptions,
   uses: readonly DeltaUse[],
 ): Promise<CausalLm[]> {
-  const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
+  const { threads, parallel, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
   const weightCache = options.weightCache ?? platform.weightCache;
   return await CausalLm.loadShared(checkpoint, platform.tensors, uses, {
     threads,
+    parallel,
     contextLength,
     onProgress: onLoadProgress,
     weights,

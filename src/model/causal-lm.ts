@@ -53,6 +53,12 @@ export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
   readonly threads?: number | undefined;
   /**
+   * How many passes are expected at the same time (conversations). With more than one, a model that is cut is cut beside
+   * attention too, and products with the same weights are made for several passes at once, on the processor. That costs
+   * a pass by itself some runs of a session more. Default: 1.
+   */
+  readonly parallel?: number | undefined;
+  /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
    * than it has positions.
    */
@@ -78,6 +84,7 @@ export interface LoadOptions extends BaseOptions, DeltaUse {}
 
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
+  parallel: "number",
   contextLength: "number",
   passTokens: "number",
   onProgress: "function",
@@ -281,7 +288,9 @@ export class CausalLm {
     );
     const changes = new ChangesInUse(applied);
     const onDevice = (runtime.device ?? "cpu") !== "cpu";
-    const plan = { groupAt, pairable, loras, changes, onDevice };
+    // What stays on a device cannot be put below each other.
+    const sharesProducts = (options.parallel ?? 1) > 1 && groupAt.size > 0 && !onDevice;
+    const plan = { groupAt, pairable, loras, changes, onDevice, sharesProducts };
     const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
     changes.refuseUnused();
     await refuseMissingOperators(segments, runtime);

@@ -67,6 +67,7 @@ export const attentionWriter: ModuleWriter<Attention> = {
     return { layer, cache: { kvHeads, headDim: headLayout(headDim).cachedDim } };
   },
   write(pass, attention, entered) {
+    pass.builder.toConversation();
     const { rotary, normed } = attention;
     const layout = headLayout(attention.headDim, rotary);
     const isBehind = normed?.when === "behind";
