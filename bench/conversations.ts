@@ -16,7 +16,6 @@ import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { startLink } from "../test/support/link/link.ts";
-import { distEncryption } from "./dist-encryption.ts";
 import { type BenchOptions, formatMs, markdownTable, type Section } from "./harness.ts";
 import { LINES, type Line } from "./network/lines.ts";
 import { startProvider } from "./provider-process.ts";
@@ -81,10 +80,9 @@ async function runCase({ title, folders, weights, prompts, line, tokens }: Case)
   const link = line.options && (await startLink(url, line.options));
   const weightCache = nodeFileCache(join(benchCache(), "weights"));
   const open = (parallel: number): Promise<PrivateModel> =>
-    openPrivateModel(
-      { ...nodePlatform(), encryption: distEncryption() },
-      { base: checkpoint, provider: link?.url ?? url, weights, weightCache, parallel },
-    );
+    openPrivateModel(nodePlatform(), {
+      ...{ base: checkpoint, provider: link?.url ?? url, weights, weightCache, parallel },
+    });
   try {
     const rows: string[][] = [];
     for (const parallel of [1, AT_ONCE[AT_ONCE.length - 1]]) {

@@ -9,8 +9,9 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
-import { CausalLm, type LoadOptions } from "./causal-lm.ts";
+import { CausalLm } from "./causal-lm.ts";
 import type { KvCache } from "./kv-cache.ts";
+import type { LoadOptions } from "./load-options.ts";
 
 /** Families of which each has something that others have not, beside attention or in it. */
 const FAMILIES = [

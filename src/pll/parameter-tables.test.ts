@@ -1,7 +1,7 @@
 /**
- * The tables of docs/parameters.md are computed here and must stand in the page as computed.
+ * The tables of docs/parameters.md are computed here and must be in the page as computed.
  *
- * To print them anew into the page: UPDATE_DOCS=1 npx vitest run src/pll/parameter-tables.test.ts
+ * To print them again into the page: UPDATE_DOCS=1 npx vitest run src/pll/parameter-tables.test.ts
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

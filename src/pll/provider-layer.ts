@@ -115,8 +115,9 @@ export class ProviderLayer {
   /**
    * What a client needs of the key with this seed; the same bytes whenever and wherever it is made.
    * @param mark of W + D; a seed belongs to one mark, or to none
+   * @param secret S of this seed, where the caller has it
    */
-  encryptWeights(seed: Uint8Array, mark?: GroupMark): EncryptedWeights {
+  encryptWeights(seed: Uint8Array, mark?: GroupMark, secret?: LayerSecret): EncryptedWeights {
     const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
       this.#parameters,
       this.rows,
@@ -124,7 +125,7 @@ export class ProviderLayer {
     );
     const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
     this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, result);
+      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, secret, result);
     });
     return result;
   }
@@ -271,6 +272,7 @@ export class ProviderLayer {
     row: number,
     stream: SecretStream,
     mark: GroupMark | undefined,
+    held: LayerSecret | undefined,
     result: EncryptedWeights,
   ): void {
     const kernels = this.#kernels;
@@ -285,8 +287,9 @@ export class ProviderLayer {
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
     const transformed = pool.acquire(2 * NTT_POLY_BYTES);
     try {
-      stream.secret(row, secret);
-      const factor = kernels.transformSmall(secret, keyLength, transformed);
+      const small = held === undefined ? secret : at(held, 2 * row * keyLength);
+      if (held === undefined) stream.secret(row, secret);
+      const factor = kernels.transformSmall(small, keyLength, transformed);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));

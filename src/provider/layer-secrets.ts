@@ -21,12 +21,14 @@ const MOST_BYTES = 64 << 20;
 interface HeldSecret {
   readonly layer: ProviderLayer;
   readonly secret: LayerSecret;
+  lastUse: number;
 }
 
 export class LayerSecrets {
-  /** By name, the one that was used last at the end. */
   readonly #held = new Map<string, HeldSecret>();
   #mostBytes: number;
+  /** Uses so far. */
+  #uses = 0;
   #bytes = 0;
 
   constructor(mostBytes = MOST_BYTES) {
@@ -43,20 +45,22 @@ export class LayerSecrets {
     return this.#held.size;
   }
 
-  /** Calls `use` with S, which is good until `use` returns. */
-  use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T): T {
+  /**
+   * Calls `use` with S, which is good until `use` returns.
+   * @param known the key's seed, where the caller has it, and wipes it
+   */
+  use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T, known?: Uint8Array): T {
     const { name } = key;
     let held = this.#held.get(name);
     if (held === undefined) {
       this.#makeRoom(layer.secretBytes);
-      const seed = key.seed();
-      held = { layer, secret: layer.deriveSecret(seed) };
-      seed.fill(0);
+      const seed = known ?? key.seed();
+      held = { layer, secret: layer.deriveSecret(seed), lastUse: 0 };
+      if (known === undefined) seed.fill(0);
       this.#bytes += layer.secretBytes;
-    } else {
-      this.#held.delete(name);
+      this.#held.set(name, held);
     }
-    this.#held.set(name, held);
+    held.lastUse = ++this.#uses;
     try {
       return use(held.secret);
     } finally {
@@ -71,10 +75,14 @@ export class LayerSecrets {
     this.#makeRoom(0);
   }
 
+  /** Wipes those that were used longest ago. To look for them costs little beside deriving the one that needs the room. */
   #makeRoom(bytes: number): void {
-    for (const [name, held] of this.#held) {
-      if (this.#bytes + bytes <= this.#mostBytes) return;
-      this.#wipe(name, held);
+    while (this.#held.size > 0 && this.#bytes + bytes > this.#mostBytes) {
+      let oldest: [string, HeldSecret] | undefined;
+      for (const entry of this.#held) {
+        if (oldest === undefined || entry[1].lastUse < oldest[1].lastUse) oldest = entry;
+      }
+      this.#wipe(...(oldest as [string, HeldSecret]));
     }
   }
 

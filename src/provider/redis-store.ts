@@ -50,7 +50,7 @@ export interface RedisStoreOptions {
   /** Begins every key in the database. Default "tacet:". */
   readonly prefix?: string | undefined;
   readonly rememberMs?: number | undefined;
-  /** Told what the server does that makes budgets begin anew: one sentence. */
+  /** Told what the server does that makes budgets begin again: one sentence. */
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
@@ -306,7 +306,7 @@ export class RedisStore implements ProviderStore {
     return concatBytes(utf8(this.#name("seen:")), hash.subarray(0, 16));
   }
 
-  /** Puts a record where the text `before` is. false where it is not any more. */
+  /** Puts a record where the text `before` is. false where it is no longer. */
   async #change(record: KeyRecord, before: string): Promise<boolean> {
     const version = this.#name("keys-version");
     const done = await this.#link.run(

@@ -24,12 +24,6 @@ export class FrameProgress {
   #since: number | undefined;
   #bytes = 0;
   #frames = 0;
-  #messages = 0;
-
-  /** Messages that are complete, and control frames between them. */
-  get messages(): number {
-    return this.#messages;
-  }
 
   /** When the message began that is not complete, undefined between messages. */
   get incompleteSince(): number | undefined {
@@ -98,7 +92,6 @@ export class FrameProgress {
       return;
     }
     this.#since = undefined;
-    this.#messages++;
     this.#bytes = 0;
     this.#frames = 0;
   }
