@@ -11,7 +11,7 @@ import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
-import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
+import { type BenchOptions, markdownTable, type Section, WITH_TYPESCRIPT } from "./harness.ts";
 import type { LoadOptions, LoadReport } from "./load-clients.ts";
 import { startProvider } from "./provider-process.ts";
 import { normalSource } from "./random-layer.ts";
@@ -142,7 +142,7 @@ export async function runClients(
 ): Promise<LoadReport & { cpuSeconds: number }> {
   const ended = promisify(execFile)(
     process.execPath,
-    ["--import", "tsx", CLIENTS_SCRIPT, JSON.stringify(load)],
+    [...WITH_TYPESCRIPT, CLIENTS_SCRIPT, JSON.stringify(load)],
     {
       maxBuffer: 256 << 20,
     },

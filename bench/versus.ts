@@ -210,7 +210,7 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const { fitAdapter } = await load("model/adapter/fit-adapter.js");
   const { LocalLora } = await load("model/adapter/local-lora.js");
   const { CausalLm } = await load("model/causal-lm.js");
-  const { openPrivateModel } = await load("client/client.js");
+  const { openPrivateModel } = await load("entry/client.js");
   const { fingerprintCheckpoint } = await load("weights/fingerprint.js");
   const { createBundle } = await load("bundle/create-bundle.js");
   const { writeStateFolder } = await load("library/node-state-folder.js");

@@ -1,4 +1,5 @@
-// Builds everything that is generated: kernels (wasm), wire messages (protobuf), JavaScript (dist/).
+// Builds everything that is generated: kernels (wasm), wire messages (protobuf), JavaScript (dist/), the command line in
+// few files.
 // Each step is skipped when its output is newer than its inputs, so that `npm run demo` starts at once.
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -17,7 +18,8 @@ const steps = [
   {
     name: "kernels",
     inputs: ["kernels", "tools/build-kernels.mjs"],
-    output: "src/ring/generated/kernels-release.ts",
+    // The last one that it writes.
+    output: "src/products/generated/product-kernels.ts",
     run: () => node("tools/build-kernels.mjs"),
   },
   {
@@ -37,6 +39,12 @@ const steps = [
     ],
     output: "dist/browser.tsbuildinfo",
     run: () => node("node_modules/typescript/bin/tsc", "-b", "tsconfig.node.json", "tsconfig.browser.json"),
+  },
+  {
+    name: "command line",
+    inputs: ["src", "tools/bundle-cli.mjs"],
+    output: "dist/.command-line",
+    run: () => node("tools/bundle-cli.mjs"),
   },
 ];
 // The demo and the tests of npm test do not need it, and start sooner without.

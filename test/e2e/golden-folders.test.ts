@@ -9,16 +9,23 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TacetError } from "../../src/base/errors.ts";
 import { openPrivateModel } from "../../src/client/private-model.ts";
 import { architectureOf } from "../../src/model/architectures/registry.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
-import { cacheFor, type Golden, greedyIds, openTestModel, temporaryFolder } from "../support/models.ts";
+import {
+  cacheFor,
+  type Golden,
+  greedyIds,
+  openTestModel,
+  type TestModel,
+  temporaryFolder,
+} from "../support/models.ts";
 import { checkPrivateAnswers } from "../support/private-answers.ts";
-import { startProvider, stopProviders } from "../support/provider-process.ts";
+import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 
 const SHARED = fileURLToPath(new URL("../../../shared", import.meta.url));
 
@@ -69,6 +76,7 @@ const known = all.filter(({ path }) => isInRegistry(path));
 const unknown = all.filter((folder) => !known.includes(folder));
 
 const scratch = temporaryFolder();
+const states = join(scratch.path, "states");
 afterAll(async () => {
   await stopProviders();
   scratch.remove();
@@ -106,6 +114,27 @@ describe.skipIf(all.length === 0)("golden folders of ../shared, where that is pr
   });
 
   const served = known.filter(({ name }) => NOT_SERVED[name] === undefined);
+  const adapterOf = (name: string) => name.replaceAll("/", "-");
+  const tests = new Map<string, { test: TestModel; state: string }>();
+  /** What a folder's own test says. */
+  const failures = new Map<string, unknown>();
+  /** Serves all of them. */
+  let provider: ProviderProcess;
+  beforeAll(async () => {
+    for (const { name, path } of served) {
+      const state = join(states, adapterOf(name));
+      try {
+        const test = await openTestModel(path, join(path, "adapter"));
+        await test.writeState(state, { name: adapterOf(name) });
+        tests.set(name, { test, state });
+      } catch (error) {
+        failures.set(name, error);
+      }
+    }
+    const [first, ...others] = Array.from(tests.values(), ({ state }) => state);
+    provider = await startProvider(first, { args: others.flatMap((state) => ["--state", state]) });
+  });
+
   it.each(served)(
     "$name: plaintext gives the golden logits and ids, the private model its ids",
     async ({ name, path }) => {
@@ -119,17 +148,20 @@ describe.skipIf(all.length === 0)("golden folders of ../shared, where that is pr
       expect(await greedyIds(base, prompt, idsOf(want.greedy_ids))).toEqual(want.greedy_ids);
       await base.dispose();
 
-      const test = await openTestModel(path, join(path, "adapter"));
+      const opened = tests.get(name);
+      if (opened === undefined) throw failures.get(name);
+      const { test, state } = opened;
       const plain = await test.plaintext();
       expectLogits(await plain.forward(prompt, cacheFor(plain, prompt)), want.logits_last_adapter);
       const options = idsOf(want.greedy_ids_adapter);
       expect(await greedyIds(plain, prompt, options)).toEqual(want.greedy_ids_adapter);
 
-      const state = join(scratch.path, name.replaceAll("/", "-"));
-      await test.writeState(state);
-      const provider = await startProvider(state);
       const inSession = async () => {
-        const model = await openPrivateModel(platform, { base: test.checkpoint, provider: provider.url });
+        const model = await openPrivateModel(platform, {
+          base: test.checkpoint,
+          provider: provider.url,
+          adapter: adapterOf(name),
+        });
         try {
           if (model.model.adaptedFrom(prompt) === Number.POSITIVE_INFINITY) {
             // An activated LoRA that the prompt does not invoke: nothing is asked, and there is no noise.
@@ -156,7 +188,6 @@ describe.skipIf(all.length === 0)("golden folders of ../shared, where that is pr
         }
       } finally {
         await plain.dispose();
-        await provider.kill("SIGTERM");
       }
     },
   );

@@ -31,6 +31,8 @@ export async function readState(dir: string): Promise<ReadState> {
 interface Group {
   readonly weights: Int32Array;
   readonly tensors: BundleTensors;
+  /** B′ of each module, (out, rank). */
+  readonly bases: readonly Float64Array[];
   readonly ranks: readonly number[];
   /** Standard deviation of the noise of u that every query has afresh, by row. */
   readonly freshNoise: readonly number[];
@@ -78,6 +80,7 @@ export class PredictedDeltas implements DeltaSource {
       return {
         weights: weights[g],
         tensors: bundle.groups[g],
+        bases: bundle.groups[g].bases.map((basis) => Float64Array.from(basis)),
         ranks: spec.modules.map(({ rows }) => rows),
         freshNoise,
         encrypted: new Float64Array(weights[g].length),
@@ -93,23 +96,17 @@ export class PredictedDeltas implements DeltaSource {
   }
 
   begin(index: number, x: Float32Array, tokens: number): PendingDelta {
-    const { inFeatures, outFeatures } = this.groups[index];
+    const { outFeatures } = this.groups[index];
     const group = this.#groups[index];
-    const deltas = outFeatures.map((out) => new Float32Array(tokens * out));
-    for (let t = 0; t < tokens; t++) {
-      const y = this.#rows(group, x.subarray(t * inFeatures, (t + 1) * inFeatures));
-      let offset = 0;
-      for (const [i, rank] of group.ranks.entries()) {
-        const basis = group.tensors.bases[i];
-        const out = outFeatures[i];
-        for (let o = 0; o < out; o++) {
-          let sum = 0;
-          for (let k = 0; k < rank; k++) sum += basis[o * rank + k] * y[offset + k];
-          deltas[i][t * out + o] = sum;
-        }
-        offset += rank;
-      }
-    }
+    const rows = group.freshNoise.length;
+    const y = this.#rows(group, x, tokens);
+    let first = 0;
+    const deltas = group.ranks.map((rank, i) => {
+      const out = new Float64Array(tokens * outFeatures[i]);
+      multiply({ a: y, aStride: rows, aFirst: first, aRows: tokens, b: group.bases[i], n: rank, out });
+      first += rank;
+      return Float32Array.from(out);
+    });
     return {
       async wait(targets) {
         for (const [i, target] of (targets ?? []).entries()) target.set(deltas[i]);
@@ -142,18 +139,36 @@ export class PredictedDeltas implements DeltaSource {
     return this.begin(group, x, ids.length);
   }
 
-  /** y = scale·(W·x + noise of u / c), c = ‖c·x‖/‖x‖. */
-  #rows(group: Group, x: Float32Array): Float64Array {
-    if (group.left === 0) this.#nextKey(group);
-    group.left--;
-    const n = x.length;
-    let squares = 0;
-    for (let i = 0; i < n; i++) squares += x[i] * x[i];
-    const perUnit = Math.sqrt(squares) / this.#norm;
-    return Float64Array.from(group.freshNoise, (stddev, r) => {
-      const u = dot(group.encrypted, r * n, x);
-      return group.tensors.scales[r] * (u + stddev * this.#gaussian() * perUnit);
-    });
+  /** y = scale·(W·x + noise of u / c), c = ‖c·x‖/‖x‖; (tokens, rows). */
+  #rows(group: Group, x: Float32Array, tokens: number): Float64Array {
+    const n = x.length / tokens;
+    const rows = group.freshNoise.length;
+    const y = new Float64Array(tokens * rows);
+    for (let t = 0; t < tokens; ) {
+      if (group.left === 0) this.#nextKey(group);
+      const count = Math.min(group.left, tokens - t);
+      group.left -= count;
+      const some = x.subarray(t * n, (t + count) * n);
+      const out = y.subarray(t * rows, (t + count) * rows);
+      multiply({ a: some, aStride: n, aFirst: 0, aRows: count, b: group.encrypted, n, out });
+      this.#addFresh(group, some, out);
+      t += count;
+    }
+    return y;
+  }
+
+  #addFresh({ freshNoise, tensors }: Group, x: Float32Array, y: Float64Array): void {
+    const rows = freshNoise.length;
+    const n = (x.length * rows) / y.length;
+    for (let t = 0; t * n < x.length; t++) {
+      let squares = 0;
+      for (let i = t * n; i < (t + 1) * n; i++) squares += x[i] * x[i];
+      const perUnit = Math.sqrt(squares) / this.#norm;
+      for (let r = 0; r < rows; r++) {
+        const u = y[t * rows + r];
+        y[t * rows + r] = tensors.scales[r] * (u + freshNoise[r] * this.#gaussian() * perUnit);
+      }
+    }
   }
 
   #nextKey(group: Group): void {
@@ -164,17 +179,46 @@ export class PredictedDeltas implements DeltaSource {
   }
 }
 
-/** Σ matrix[at + i]·vector[i]; four sums, so that additions do not wait for each other. */
-function dot(matrix: Float64Array, at: number, vector: Float32Array): number {
-  const n = vector.length;
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    s0 += matrix[at + i] * vector[i];
-    s1 += matrix[at + i + 1] * vector[i + 1];
-    s2 += matrix[at + i + 2] * vector[i + 2];
-    s3 += matrix[at + i + 3] * vector[i + 3];
+interface Product {
+  /** Rows of n entries, each so many apart, the first of them from here. */
+  readonly a: Float32Array | Float64Array;
+  readonly aStride: number;
+  readonly aFirst: number;
+  readonly aRows: number;
+  /** Rows of n entries. */
+  readonly b: Float64Array;
+  readonly n: number;
+  /** (rows of a, rows of b) */
+  readonly out: Float64Array;
+}
+
+/** a·bᵀ; an entry of b is read once for four rows of a. */
+function multiply({ a, aStride, aFirst, aRows, b, n, out }: Product): void {
+  const bRows = out.length / aRows;
+  // Columns of four rows beside each other.
+  const four = new Float64Array(4 * n);
+  for (let t = 0; t < aRows; t += 4) {
+    const count = Math.min(4, aRows - t);
+    if (count < 4) four.fill(0);
+    for (let k = 0; k < count; k++) {
+      const from = (t + k) * aStride + aFirst;
+      for (let i = 0; i < n; i++) four[4 * i + k] = a[from + i];
+    }
+    for (let r = 0; r < bRows; r++) {
+      let [s0, s1, s2, s3] = [0, 0, 0, 0];
+      const from = r * n;
+      for (let i = 0; i < n; i++) {
+        const value = b[from + i];
+        s0 += value * four[4 * i];
+        s1 += value * four[4 * i + 1];
+        s2 += value * four[4 * i + 2];
+        s3 += value * four[4 * i + 3];
+      }
+      const to = t * bRows + r;
+      out[to] = s0;
+      if (count > 1) out[to + bRows] = s1;
+      if (count > 2) out[to + 2 * bRows] = s2;
+      if (count > 3) out[to + 3 * bRows] = s3;
+    }
   }
-  for (; i < n; i++) s0 += matrix[at + i] * vector[i];
-  return s0 + s1 + (s2 + s3);
 }

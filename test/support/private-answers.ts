@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import type { GenerateOptions } from "../../src/generation/generate.ts";
 import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { type Answered, LogitPrediction, logitsOf } from "./logit-errors.ts";
-import { greedyIds, type TestModel } from "./models.ts";
+import { cacheFor, greedyIds, type TestModel } from "./models.ts";
 
 export interface PrivateAnswers {
   /** Printed before each line. */
@@ -32,9 +32,19 @@ export async function checkPrivateAnswers(input: PrivateAnswers): Promise<LogitP
   const prediction = await LogitPrediction.of(test, state, plain, answered);
   const { gapErrorLimit, mostFlips, expectedFlips, rmsLimits, maxLimit, nearestTie } = prediction;
   let flips = 0;
-  for (const [a, { prompt, answer }] of answered.entries()) {
-    const ids = await greedyIds(privately, prompt, options);
-    if (ids.join() === answer.join()) continue;
+  const got: Float32Array[] = [];
+  for (const [a, one] of answered.entries()) {
+    const { prompt, answer } = one;
+    const { ids, passes } = await recordPasses(privately, () => greedyIds(privately, prompt, options));
+    if (ids.join() === answer.join()) {
+      // The answer's own passes, where each gave one token; those of the prompt's other tokens are asked for.
+      const isWhole = passes.length === answer.length;
+      got.push(
+        isWhole ? await withPrompt(privately, prompt, passes.slice(1)) : await logitsOf(privately, one),
+      );
+      continue;
+    }
+    got.push(await logitsOf(privately, one));
     const { step, gap, deviations } = prediction.flip(a, ids);
     console.log(
       `${label}: answer ${a} differs from id ${step} on: a near tie, ${gap.toFixed(5)} apart, ` +
@@ -43,8 +53,6 @@ export async function checkPrivateAnswers(input: PrivateAnswers): Promise<LogitP
     expect(deviations, "an answer differs where there is no near tie").toBeLessThan(gapErrorLimit);
     flips++;
   }
-  const got: Float32Array[] = [];
-  for (const one of answered) got.push(await logitsOf(privately, one));
   const { rms, max, worstGapError, closestToTie } = prediction.compare(got);
   console.log(
     `${label}: logit error rms ${rms.toExponential(2)}, predicted ${prediction.rms.toExponential(2)}, within ` +
@@ -60,4 +68,41 @@ export async function checkPrivateAnswers(input: PrivateAnswers): Promise<LogitP
   expect(rms, "rms error of the logits").toBeLessThan(rmsLimits.most);
   expect(max, "largest error of a logit").toBeLessThan(maxLimit);
   return prediction;
+}
+
+/** What a call is given of `forward`, in its order. */
+async function recordPasses(
+  model: CausalLm,
+  call: () => Promise<number[]>,
+): Promise<{ ids: number[]; passes: Float32Array[] }> {
+  const passes: Float32Array[] = [];
+  const { forward } = model;
+  model.forward = async (...given) => {
+    const logits = await forward.apply(model, given);
+    passes.push(logits);
+    return logits;
+  };
+  try {
+    return { ids: await call(), passes };
+  } finally {
+    model.forward = forward;
+  }
+}
+
+/** Logits of all the prompt's tokens, read anew, and those of the answer's behind them. */
+async function withPrompt(
+  model: CausalLm,
+  prompt: readonly number[],
+  answer: readonly Float32Array[],
+): Promise<Float32Array> {
+  const cache = cacheFor(model, prompt);
+  const first = await model.forwardAll(prompt, cache);
+  cache.dispose();
+  const all = new Float32Array(first.length + answer.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of [first, ...answer]) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }

@@ -3,8 +3,8 @@
  *
  * Sources: Lenstra, Lenstra, Lovász, "Factoring polynomials with rational coefficients", 1982; Schnorr, Euchner,
  * "Lattice basis reduction: improved practical algorithms", 1994 (exact scalar products where floats cancel, repeated
- * size reduction); Nguyen, Stehlé, "An LLL algorithm with quadratic complexity", 2009 (insertion without stepping
- * back one by one).
+ * size reduction); Nguyen, Stehlé, "An LLL algorithm with quadratic complexity", 2009 (exact Gram matrix; insertion
+ * without stepping back one by one; coefficients that an insertion leaves as they are).
  *
  * Entries are integers that a double holds exactly; good for a hundred and some dimensions of 32-bit entries.
  */
@@ -16,20 +16,32 @@ export interface GramSchmidt {
   readonly norms: Float64Array;
 }
 
+/** A vector of the basis, with what is known of it; it keeps its identity when vectors change places. */
+interface Row {
+  readonly values: Float64Array;
+  /** Index in the Gram matrix. */
+  readonly id: number;
+  /** By place in the basis. */
+  readonly mu: Float64Array;
+  /** ⟨b_i, b*_j⟩, by place in the basis. */
+  readonly r: Float64Array;
+  /** So many of the first entries of mu and r are right. */
+  known: number;
+  /** ‖b‖ */
+  norm: number;
+}
+
 /** Relative size below which a scalar product in doubles has lost too many bits: 2^-20. */
 const CANCELLATION = 2 ** -20;
 const LARGEST_EXACT = 2 ** 53;
+/** Scalar products of two vectors that are shorter are integers that doubles hold. */
+const SHORT = 2 ** 22;
+/** The same for one of these and a shorter one. */
+const LARGEST_SUM = 2 ** 31;
 
 /** Σ a_i·b_i, exact before its last rounding where the float sum cancels. @param squares ‖a‖²·‖b‖², about */
 function scalarProduct(a: Float64Array, b: Float64Array, squares: number): number {
-  let [s0, s1] = [0, 0];
-  let i = 0;
-  for (; i + 2 <= a.length; i += 2) {
-    s0 += a[i] * b[i];
-    s1 += a[i + 1] * b[i + 1];
-  }
-  if (i < a.length) s0 += a[i] * b[i];
-  const sum = s0 + s1;
+  const sum = sumOfProducts(a, b, a.length);
   if (sum * sum > CANCELLATION ** 2 * squares) return sum;
   let size = 0;
   for (let k = 0; k < a.length; k++) size += Math.abs(a[k] * b[k]);
@@ -41,23 +53,99 @@ function scalarProduct(a: Float64Array, b: Float64Array, squares: number): numbe
 
 const square = (a: Float64Array) => scalarProduct(a, a, 0);
 
+/** a[at…] −= factor·b[from…] */
+function subtractMultiple(
+  a: Float64Array,
+  at: number,
+  factor: number,
+  b: Float64Array,
+  from: number,
+  count = b.length,
+): void {
+  for (let i = 0; i < count; i++) a[at + i] -= factor * b[from + i];
+}
+
+interface Multiple {
+  readonly factor: number;
+  readonly other: Row;
+}
+
+/** Scalar products of the vectors: those of two short ones are kept, and follow what is done to the vectors. */
+class Gram {
+  readonly #rows: readonly Row[];
+  /** (rows, rows), by id. */
+  readonly #products: Float64Array;
+
+  constructor(rows: readonly Row[]) {
+    this.#rows = rows.slice();
+    this.#products = new Float64Array(rows.length ** 2);
+    for (const row of rows) this.#computeAnew(row);
+  }
+
+  product(a: Row, b: Row): number {
+    if (a.norm < SHORT && b.norm < SHORT) return this.#products[a.id * this.#rows.length + b.id];
+    return scalarProduct(a.values, b.values, (a.norm * b.norm) ** 2);
+  }
+
+  /** row −= Σ factor·other */
+  subtract(row: Row, multiples: readonly Multiple[]): void {
+    let largest = row.norm;
+    let areShort = row.norm < SHORT;
+    for (const { factor, other } of multiples) {
+      subtractMultiple(row.values, 0, factor, other.values, 0);
+      largest += Math.abs(factor) * other.norm;
+      areShort &&= other.norm < SHORT;
+    }
+    if (!areShort || largest >= LARGEST_SUM) {
+      this.#computeAnew(row);
+      return;
+    }
+    const products = this.#products;
+    const d = this.#rows.length;
+    for (const { factor, other } of multiples)
+      subtractMultiple(products, row.id * d, factor, products, other.id * d, d);
+    this.#finish(row);
+  }
+
+  #computeAnew(row: Row): void {
+    const first = row.id * this.#rows.length;
+    for (const other of this.#rows) {
+      if (other.norm < SHORT) this.#products[first + other.id] = scalarProduct(row.values, other.values, 0);
+    }
+    this.#finish(row);
+  }
+
+  #finish(row: Row): void {
+    const products = this.#products;
+    const d = this.#rows.length;
+    const [first, size] = [row.id * d, square(row.values)];
+    products[first + row.id] = size;
+    row.norm = Math.sqrt(size);
+    for (let i = 0; i < d; i++) products[i * d + row.id] = products[first + i];
+  }
+}
+
 /**
  * Reduces the rows in place: |mu_ij| ≤ 0.51 and delta·‖b*_{i-1}‖² ≤ ‖b*_i‖² + mu²·‖b*_{i-1}‖².
  */
 export function lllReduce(basis: Float64Array[], delta = 0.99): GramSchmidt {
   const d = basis.length;
-  const mu = basis.map(() => new Float64Array(d));
-  /** r[i][j] = ⟨b_i, b*_j⟩ */
-  const r = basis.map(() => new Float64Array(d));
-  r[0][0] = square(basis[0]);
-  for (let k = 1; k < d; ) {
-    reduceSize(basis, mu, r, k);
+  const rows = basis.map(
+    (values, id): Row => ({
+      ...{ values, id, norm: Math.sqrt(square(values)), known: 0 },
+      ...{ mu: new Float64Array(d), r: new Float64Array(d) },
+    }),
+  );
+  const gram = new Gram(rows);
+  for (let k = 0; k < d; ) {
+    const row = rows[k];
+    reduceSize(rows, gram, k);
     // s = ‖projection of b_k against the first i vectors‖²: how far forward b_k fits.
-    let s = r[k][k];
+    let s = row.r[k];
     let place = k;
     while (place > 0) {
-      const longer = s + mu[k][place - 1] * r[k][place - 1];
-      if (delta * r[place - 1][place - 1] <= longer) break;
+      const longer = s + row.mu[place - 1] * row.r[place - 1];
+      if (delta * rows[place - 1].r[place - 1] <= longer) break;
       s = longer;
       place--;
     }
@@ -65,43 +153,51 @@ export function lllReduce(basis: Float64Array[], delta = 0.99): GramSchmidt {
       k++;
       continue;
     }
-    basis.splice(place, 0, ...basis.splice(k, 1));
-    mu.splice(place, 0, ...mu.splice(k, 1));
-    r.splice(place, 0, ...r.splice(k, 1));
-    r[place][place] = s;
+    rows.splice(place, 0, ...rows.splice(k, 1));
+    for (let i = place; i < d; i++) rows[i].known = Math.min(rows[i].known, place);
+    row.r[place] = place === 0 ? gram.product(row, row) : s;
+    row.known = place;
     k = place + 1;
-    if (place === 0) r[0][0] = square(basis[0]);
   }
-  return { mu, norms: Float64Array.from(r, (row, i) => row[i]) };
+  for (const [i, { values }] of rows.entries()) basis[i] = values;
+  return { mu: rows.map(({ mu }) => mu), norms: Float64Array.from(rows, ({ r }, i) => r[i]) };
 }
 
 /** Makes |mu_kj| at most about a half for all j < k, and r_k right. Repeats until nothing changes. */
-function reduceSize(basis: Float64Array[], mu: Float64Array[], r: Float64Array[], k: number): void {
-  const row = basis[k];
-  const bound = Float64Array.from(basis.slice(0, k), square);
+function reduceSize(rows: readonly Row[], gram: Gram, k: number): void {
+  const row = rows[k];
+  const { mu, r } = row;
   for (let round = 0; round < 64; round++) {
-    const own = square(row);
-    const products = r[k];
-    for (let j = 0; j < k; j++) {
-      let product = scalarProduct(row, basis[j], own * bound[j]);
-      const muRow = mu[j];
-      for (let i = 0; i < j; i++) product -= muRow[i] * products[i];
-      products[j] = product;
-      mu[k][j] = product / r[j][j];
+    for (let j = row.known; j < k; j++) {
+      const other = rows[j];
+      r[j] = gram.product(row, other) - sumOfProducts(other.mu, r, j);
+      mu[j] = r[j] / other.r[j];
     }
-    let changed = false;
+    row.known = k;
+    const multiples: Multiple[] = [];
     for (let j = k - 1; j >= 0; j--) {
-      if (Math.abs(mu[k][j]) <= 0.51) continue;
-      const factor = Math.round(mu[k][j]);
-      changed = true;
-      for (let i = 0; i < j; i++) mu[k][i] -= factor * mu[j][i];
-      mu[k][j] -= factor;
-      const other = basis[j];
-      for (let i = 0; i < row.length; i++) row[i] -= factor * other[i];
+      if (Math.abs(mu[j]) <= 0.51) continue;
+      const factor = Math.round(mu[j]);
+      const other = rows[j];
+      subtractMultiple(mu, 0, factor, other.mu, 0, j);
+      mu[j] -= factor;
+      multiples.push({ factor, other });
     }
-    if (!changed) break;
+    if (multiples.length === 0) break;
+    gram.subtract(row, multiples);
+    // What was subtracted from mu had rounding errors: it is computed again from the exact products.
+    row.known = 0;
   }
-  let norm = square(row);
-  for (let j = 0; j < k; j++) norm -= mu[k][j] * r[k][j];
-  r[k][k] = norm;
+  r[k] = gram.product(row, row) - sumOfProducts(mu, r, k);
+}
+
+function sumOfProducts(a: Float64Array, b: Float64Array, count: number): number {
+  let [s0, s1] = [0, 0];
+  let i = 0;
+  for (; i + 2 <= count; i += 2) {
+    s0 += a[i] * b[i];
+    s1 += a[i + 1] * b[i + 1];
+  }
+  if (i < count) s0 += a[i] * b[i];
+  return s0 + s1;
 }
