@@ -8,7 +8,7 @@
 // with version 0.1.0 (95124ce) too.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   type BenchOptions,
@@ -33,9 +33,10 @@ const TURNS = 3;
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   if (options.other === undefined) {
-    throw new Error("say which version: --other=FOLDER, of a clone in which npm ci has run");
+    throw new Error("say which version: --other=FOLDER[,FOLDER…], of a clone in which npm ci has run");
   }
-  const versions = [versionAt("other", resolve(options.other)), versionAt("this", HERE)];
+  const others = options.other.split(",").map((folder) => versionAt(basename(folder), resolve(folder)));
+  const versions = [...others, versionAt("this", HERE)];
   const wanted = options.only ?? Object.keys(COMPARISONS);
   const sections: Section[] = [];
   for (const [name, compare] of Object.entries(COMPARISONS)) {
