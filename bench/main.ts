@@ -1,6 +1,6 @@
 // npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
-// network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora]
+// network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
 // npm run bench -- versus --other=FOLDER [--only=core,tokens,load] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
@@ -48,7 +48,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error("      network, context, engine: [--full] [--weights=original|int8|int4]");
     console.error("      network, conversations: [--shape=NAME] [--line=NAME]");
     console.error(
-      "      network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora, some of them]",
+      "      network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]",
     );
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",

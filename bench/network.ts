@@ -31,6 +31,8 @@ import {
 import { type Measured, reportActivated, reportComputed, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
 
+/** As --modes has it: an answer without the prompt of the others, longer, with drafts and without. */
+const TOKENS = "tokens";
 const LEXICON = fileURLToPath(new URL("../models/lexicon", import.meta.url));
 const SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
@@ -57,7 +59,7 @@ const CASES: readonly NetworkCase[] = [
     title: "Qwen2.5-0.5B's shape, all seven modules",
     shape: "qwen2.5-0.5b",
     modules: SEVEN,
-    part: 0.08,
+    part: 0.12,
   },
 ];
 const LARGE: readonly NetworkCase[] = [
@@ -80,14 +82,16 @@ const LARGE: readonly NetworkCase[] = [
 export async function run(options: BenchOptions): Promise<Section[]> {
   const lines = LINES.filter(({ name }) => options.line === undefined || options.line === name);
   if (lines.length === 0) throw new Error(`no line named ${options.line}`);
-  const modes = MODES.filter(({ name }) => !options.modes || options.modes.includes(name));
-  if (modes.length === 0) throw new Error(`no measures named ${options.modes!.join()}`);
+  const known = [...MODES.map(({ name }) => name), TOKENS];
+  const asks = options.modes ?? known;
+  const unknown = asks.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`no measure named ${unknown}: there are ${known.join(", ")}`);
   if (options.quick) {
     const asked: Asked = { prompt: 64, tokens: 6 };
     const chosen = options.line === undefined ? lines.filter(({ isQuick }) => isQuick) : lines;
     const folders = { base: join(LEXICON, "base"), adapter: join(LEXICON, "law-adapter") };
     const title = "The embedded model, all seven modules";
-    return await runCase(title, folders, chosen, modes, asked, "original");
+    return await runCase(title, folders, chosen, asks, asked, "original");
   }
   const cases = [...CASES, ...(options.full ? LARGE : [])].filter(
     ({ shape, name }) =>
@@ -99,7 +103,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   for (const { title, name: _, ...shape } of cases) {
     const folders = seededFolders({ ...shape, rank: 8, smallLayers: 2 }, undefined);
     const asked: Asked = { prompt: 128, tokens: 10 };
-    sections.push(...(await runCase(title, folders, lines, modes, asked, options.weights ?? "int4")));
+    sections.push(...(await runCase(title, folders, lines, asks, asked, options.weights ?? "int4")));
   }
   return sections;
 }
@@ -108,7 +112,7 @@ async function runCase(
   title: string,
   folders: { readonly base: string; readonly adapter: string },
   lines: readonly Line[],
-  modes: readonly Mode[],
+  asks: readonly string[],
   asked: Asked,
   weights: NetworkModel["weights"],
 ): Promise<Section[]> {
@@ -127,12 +131,14 @@ async function runCase(
     return url;
   };
   try {
-    const [always, activated] = [await serve("always"), await serve("activated", INVOCATION)];
+    const always = await serve("always");
+    const activated = asks.includes("alora") ? await serve("activated", INVOCATION) : always;
     const model: NetworkModel = { checkpoint, baseFingerprint, weights };
+    const isWhole = asks.length > MODES.length;
     const results: Measured[] = [];
     const drafted: DraftedTokens[] = [];
     for (const line of lines) {
-      for (const mode of modes) {
+      for (const mode of MODES.filter(({ name }) => asks.includes(name))) {
         console.error(`${title}: ${line.name}, ${mode.name} …`);
         const url = mode.isActivated ? activated : always;
         const link = line.options && (await startLink(url, line.options));
@@ -142,7 +148,8 @@ async function runCase(
           await link?.close();
         }
       }
-      for (const drafts of modes.length === MODES.length ? [0, undefined] : []) {
+      const ways = !asks.includes(TOKENS) ? [] : isWhole ? [0, undefined] : [undefined];
+      for (const drafts of ways) {
         console.error(`${title}: ${line.name}, ${drafts === 0 ? "no drafts" : "drafts"} …`);
         const link = line.options && (await startLink(always, line.options));
         try {
@@ -152,14 +159,14 @@ async function runCase(
         }
       }
     }
-    const tables = [reportNetwork(results, asked)];
+    const tables = results.length === 0 ? [] : [reportNetwork(results, asked)];
     if (drafted.length > 0)
       tables.push(reportDrafts(drafted, await agreementOn(drafted[0].ids, model, new LocalLora(fitted))));
     const before = results.filter(({ invocation }) => invocation !== undefined);
     if (before.length > 0) tables.push(reportActivated(before, await basePromptMs(model, asked), asked));
     const body = tables.join("\n\n");
     const measured = { title, body };
-    if (!lines.some(({ options }) => options) || modes.length < MODES.length) return [measured];
+    if (!lines.some(({ options }) => options) || !isWhole) return [measured];
     return [measured, { title: `${title}: the line alone, computed`, body: reportComputed(results, asked) }];
   } finally {
     for (const step of cleanUp.reverse()) await step();

@@ -97,6 +97,8 @@ class WithoutLine implements DeltaSource {
 
 /** Tokens before the ones that count: the first asks for the effects of look-ahead, the others show what drafts are worth. */
 const WARM_UP = 6;
+/** Of readings of which no line is a part the fastest counts. */
+const BASE_READINGS = 4;
 
 export async function measureOver(
   url: string,
@@ -137,6 +139,14 @@ export async function measureOver(
       return difference(counts(), before, 1);
     };
     const readInTwo = async () => {
+      let best = await readOnceInTwo();
+      for (let time = 1; time < BASE_READINGS; time++) {
+        const next = await readOnceInTwo();
+        if (next.before.ms < best.before.ms) best = next;
+      }
+      return best;
+    };
+    const readOnceInTwo = async () => {
       cache.truncate(0);
       model.adaptFrom(model.adaptedFrom(prompt), cache);
       await remote.ready();
@@ -183,19 +193,19 @@ function beforeInvocation({ prompt }: Asked, { config }: CausalLm): number[] {
   );
 }
 
-/** What stands before the invocation, read by the base model where there is no adapter: the second time. */
+/** What stands before the invocation, read by the base model where there is no adapter: the least of a few times. */
 export async function basePromptMs({ checkpoint, weights }: NetworkModel, asked: Asked): Promise<number> {
   const weightCache = nodeFileCache(join(benchCache(), "weights"));
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { weights, weightCache });
   try {
     const ids = beforeInvocation(asked, model);
     const cache = model.newCache(asked.prompt);
-    let ms = 0;
-    for (let time = 0; time < 2; time++) {
+    let ms = Number.POSITIVE_INFINITY;
+    for (let time = 0; time < BASE_READINGS; time++) {
       cache.truncate(0);
       const start = performance.now();
       await model.forward(ids, cache);
-      ms = performance.now() - start;
+      ms = Math.min(ms, performance.now() - start);
     }
     return ms;
   } finally {
