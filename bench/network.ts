@@ -23,7 +23,6 @@ import {
   type Asked,
   INVOCATION,
   MODES,
-  type Mode,
   measureOver,
   basePromptMs,
   type NetworkModel,
