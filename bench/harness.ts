@@ -9,7 +9,7 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Of large models all layers, not a few; over a network the large shape too. */
   readonly full?: boolean;
-  /** The folder of the version that this one is compared with. */
+  /** The folders of the versions that this one is compared with, separated by commas. */
   readonly other?: string;
   /** Of large models this shape alone. */
   readonly shape?: string;

@@ -2,7 +2,7 @@
 // network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER [--only=core,tokens,load] [--quick]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -53,7 +53,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
-    console.error("      versus: --other=FOLDER [--only=core,tokens,load]");
+    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

@@ -184,6 +184,11 @@ export interface TensorRuntime {
   afterEvents?(): Promise<void>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
+  /**
+   * Present where rounded weights lie in memory of their own, once and as they are stored: bytes that are there for them,
+   * undefined where nobody knows. What availableMemory says is then for all else.
+   */
+  roundedMemory?(): Promise<number | undefined>;
 }
 
 /** Names one kept key, all in hex. */

@@ -1,6 +1,7 @@
 /** Running a base model: checkpoints, caches, generation, tokenizer, chat template. @module */
 export type {
   FileCache,
+  FileCheck,
   FileCheckOptions,
   FileTree,
   FileWriter,

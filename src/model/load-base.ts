@@ -62,7 +62,12 @@ export async function loadBase(
   await refuseUnusedBiases(places, checkpoint);
   const contextLength = chooseContext(decoder, options.contextLength);
   const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
-  const cacheShape = { layers: layerCaches(decoder), maxTokens: contextLength };
+  const { longFrom } = decoder;
+  const cacheShape: CacheShape = {
+    layers: layerCaches(decoder),
+    maxTokens: contextLength,
+    ...(longFrom !== undefined && longFrom < contextLength ? { longFrom } : {}),
+  };
   const groups = unitedGroups(
     places,
     uses.map(({ use }) => use.deltas),

@@ -36,7 +36,7 @@ export interface BaseOptions {
   readonly parallel?: number | undefined;
   /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
-   * than it has positions.
+   * than it has positions, nor than all tokens are turned alike for (longrope).
    */
   readonly contextLength?: number | undefined;
   /**

@@ -333,7 +333,7 @@ describe("FrameProgress", () => {
           const bytes = Uint8Array.from(all.flat());
           for (let at = 0; at < bytes.length; at += cut) {
             const end = Math.min(at + cut, bytes.length);
-            progress.push(bytes.subarray(at, end), at);
+            progress.push(bytes.subarray(at, end), () => at);
             expect(progress.incompleteSince === undefined).toBe(ends.has(end));
           }
         },
