@@ -15,6 +15,10 @@ export interface BenchOptions {
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
+  /** Of what is done about a network these alone. */
+  readonly modes?: readonly string[];
+  /** Of a shape's adapters this one alone: "q,v" or "all". */
+  readonly adapted?: string;
   /** Of engines, or of comparisons with another version, these alone. */
   readonly only?: readonly string[];
   /** How often each engine has its turn. */
