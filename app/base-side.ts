@@ -22,7 +22,7 @@ export class BaseSide {
   readonly runsOn: RunsOn;
   readonly #platform: Platform;
   readonly #load: () => Promise<CausalLm>;
-  /** Pending while it is loaded anew. */
+  /** Pending while it is loaded again. */
   #now: Promise<Loaded>;
   #hasChat: boolean;
   /** The answer that is being given. */
@@ -96,7 +96,7 @@ export class BaseSide {
     return this.#hasChat;
   }
 
-  /** Where it is being loaded anew, when that is done. */
+  /** Where it is being loaded again, when that is done. */
   async chat(): Promise<ChatSession> {
     const { chat } = await this.#now;
     if (chat) return chat;

@@ -186,7 +186,7 @@ async function joinedNow(): Promise<Joined | undefined> {
   return await opened?.link.current(AbortSignal.abort()).catch(() => undefined);
 }
 
-/** A connection that was lost, or whose key is no longer good, is made anew. */
+/** A connection that was lost, or whose key is no longer good, is made again. */
 async function rejoin(): Promise<void> {
   const joined = await joinedNow();
   if (joined === undefined) return; // it is being tried already

@@ -1,6 +1,6 @@
 /**
- * Keeps everything that the page is made of in the browser's cache storage, at each visit anew, so that it opens when
- * nobody answers (service-worker.ts). Model files and bundles have separate caches (src/platform/web-*.ts).
+ * Keeps everything that the page is made of in the browser's cache storage, at each visit again, so that it opens when
+ * nobody answers (service-worker.ts). Model files and bundles have separate caches (src/platform/web/).
  */
 import { isWebFolderKept } from "../src/platform/web/files.ts";
 import type { Settings } from "./messages.ts";

@@ -1,4 +1,4 @@
-/** The line over the question that says what stands in the way, with what to do about it. */
+/** The line over the question that says what is in the way, with what to do about it. */
 import { element } from "./element.ts";
 
 export interface Action {

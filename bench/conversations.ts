@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createBundle } from "../src/bundle/create-bundle.ts";
-import { distEncryption } from "./dist-encryption.ts";
 import { openPrivateModel } from "../src/client/private-model.ts";
 import { generate } from "../src/generation/generate.ts";
 import { writeStateFolder } from "../src/library/node-state-folder.ts";
@@ -36,10 +35,7 @@ export async function run({ quick }: BenchOptions): Promise<Section[]> {
   const { child, url } = await startProvider(state);
   const link = await startLink(url, LINE);
   try {
-    const remote = await openPrivateModel(
-      { ...nodePlatform(), encryption: distEncryption() },
-      { base: checkpoint, provider: link.url },
-    );
+    const remote = await openPrivateModel(nodePlatform(), { base: checkpoint, provider: link.url });
     const most = quick ? 6 : 24;
     await answer(remote.model, prompts[0], most); // keys, and what look-ahead asks once
     const alone = new Map<number, string>();

@@ -15,7 +15,7 @@ export interface BenchOptions {
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
-  /** Of engines these alone. */
+  /** Of engines, or of comparisons with another version, these alone. */
   readonly only?: readonly string[];
   /** How often each engine has its turn. */
   readonly rounds?: number;
@@ -188,12 +188,14 @@ function gitCommit(): string {
 }
 
 function commandLine(): string {
-  // process.execArgv names tsx's loaders by absolute path after start-up; npm's own line is what a reader types.
-  const args = process.argv.slice(2).join(" ");
-  if (process.env.npm_lifecycle_event === "bench") return `npm run bench -- ${args}`;
-  const flags = process.execArgv.filter((flag) => !flag.includes("/") && flag !== "--require").join(" ");
-  return `node ${flags} bench/main.ts ${args}`.replace(/ +/g, " ").trim();
+  return `npm run bench -- ${process.argv.slice(2).join(" ")}`.trim();
 }
+
+/** Options of Node for another process of a bench: TypeScript, and modules of src as they were built. */
+export const WITH_TYPESCRIPT: readonly string[] = [
+  ...["--import", "tsx"],
+  ...["--import", new URL("built-modules.mjs", import.meta.url).href],
+];
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

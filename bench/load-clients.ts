@@ -1,10 +1,15 @@
 // Light clients in a process of their own: each sends a query, waits for its answer and sends the next, under one key
-// after the other, so what the provider does for keys is in its times.
+// after the other, so what the provider does for keys is in its times. What they send was made before, and of an answer
+// they read no more than that it is one: they take the processor's time from the provider, and should take little.
 // Argument: JSON of LoadOptions. Prints JSON of LoadReport.
-import { WebSocket } from "ws";
-import { decodeProviderFrame, encodeClientFrame, PROTOCOL_VERSION } from "../src/wire/frames.ts";
+import { request } from "node:http";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 export interface LoadOptions {
+  /** Of the version whose frames are sent, built. */
+  readonly folder: string;
   readonly url: string;
   readonly clients: number;
   readonly vectors: number;
@@ -19,32 +24,64 @@ export interface LoadReport {
   /** performance.timeOrigin-based times of the measurement. */
   readonly fromMs: number;
   readonly toMs: number;
+  /** Processor time of the clients meanwhile, in milliseconds. */
+  readonly cpuMs: number;
 }
 
 const options = JSON.parse(process.argv[2]) as LoadOptions;
+const frames: typeof import("../src/wire/frames.ts") = await import(
+  pathToFileURL(join(options.folder, "dist/wire/frames.js")).href
+);
 const ciphertext = new Uint8Array(options.vectors * options.queryBytes);
 for (let at = 0; at < ciphertext.length; at += 65_536)
   crypto.getRandomValues(ciphertext.subarray(at, at + 65_536));
 // A frame has the query's id in it; ids of different connections have nothing to do with each other.
-const frameUnder = (keyId: Uint8Array) =>
-  encodeClientFrame({
-    case: "query",
-    value: { id: 1, group: 0, vectors: options.vectors, ciphertext, keyId },
-  });
-const hello = encodeClientFrame({
-  case: "hello",
-  value: { version: PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
-});
+const queryUnder = (keyId: Uint8Array) =>
+  masked(
+    frames.encodeClientFrame({
+      case: "query",
+      value: { id: 1, group: 0, vectors: options.vectors, ciphertext, keyId },
+    }),
+  );
+const hello = masked(
+  frames.encodeClientFrame({
+    case: "hello",
+    value: { version: frames.PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
+  }),
+);
+/** The tag that answers begin with, and nothing else does. */
+const [answerTag] = frames.encodeProviderFrame({ case: "answer", value: { id: 1 } });
+
+/** A WebSocket frame of a client (RFC 6455, section 5.2), with one mask for all: nobody but the provider reads it. */
+function masked(message: Uint8Array): Buffer {
+  const length = message.length;
+  const head = Buffer.alloc(length < 126 ? 6 : length < 65_536 ? 8 : 14);
+  head[0] = 0x82; // a whole binary message
+  if (length < 126) head[1] = 0x80 | length;
+  else if (length < 65_536) {
+    head[1] = 0x80 | 126;
+    head.writeUInt16BE(length, 2);
+  } else {
+    head[1] = 0x80 | 127;
+    head.writeBigUInt64BE(BigInt(length), 2);
+  }
+  const mask = [0x37, 0xfa, 0x21, 0x3d];
+  head.set(mask, head.length - 4);
+  return Buffer.concat([head, message.map((byte, i) => byte ^ mask[i & 3])]);
+}
 
 /** A key of this connection: what a query under it is, and the vectors that it still answers. */
 interface Key {
-  readonly frame: Uint8Array;
+  readonly query: Buffer;
   left: number;
 }
 
 /** Sends one query after the other, and fetches the next key when two thirds of one are used, as clients do. */
 class LoadClient {
-  readonly #socket: WebSocket;
+  readonly #socket: Socket;
+  /** Bytes that have come and are no whole message. */
+  #rest: Buffer = Buffer.alloc(0);
+  /** 0: a version without keys. */
   #vectorsPerKey = 0;
   #key: Key | undefined;
   #next: Key | undefined;
@@ -52,20 +89,23 @@ class LoadClient {
   /** KeyMade has come, its part not yet. */
   #made: Uint8Array | undefined;
   #sent = 0;
-  #onWelcome: () => void = () => {};
+  #onReady: () => void = () => {};
   #onEnd: (error?: Error) => void = () => {};
 
-  constructor(socket: WebSocket) {
+  constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("message", (data: Buffer) => this.#heard(decodeProviderFrame(data, data.length)));
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("close", () => this.#onEnd(new Error("the provider closed the connection")));
   }
 
   /** Resolves when the provider has said Welcome and the first key is there. */
   async open(): Promise<void> {
-    const welcomed = new Promise<void>((resolve) => (this.#onWelcome = resolve));
-    this.#socket.send(hello);
-    await welcomed;
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#onReady = resolve;
+      this.#onEnd = (error) => error && reject(error);
+    });
+    this.#socket.write(hello);
+    await ready;
   }
 
   async replay(): Promise<void> {
@@ -75,21 +115,41 @@ class LoadClient {
     });
   }
 
-  #heard(message: ReturnType<typeof decodeProviderFrame>): void {
+  #read(chunk: Buffer): void {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (bytes.length >= 2) {
+      const short = bytes[1];
+      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (bytes.length < head) break;
+      const length =
+        short < 126 ? short : short === 126 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
+      if (bytes.length < head + length) break;
+      if (bytes[0] === 0x82) this.#heard(bytes.subarray(head, head + length));
+      else this.#onEnd(new Error(`a frame of the kind ${bytes[0]} came`));
+      bytes = bytes.subarray(head + length);
+    }
+    this.#rest = bytes;
+  }
+
+  #heard(bytes: Buffer): void {
+    if (bytes[0] === answerTag) {
+      this.#answered();
+      return;
+    }
+    const message = frames.decodeProviderFrame(bytes, bytes.length);
     switch (message.case) {
       case "welcome":
-        this.#vectorsPerKey = message.value.vectorsPerKey;
-        this.#fetchKey();
+        this.#vectorsPerKey = message.value.vectorsPerKey ?? 0;
+        if (this.#vectorsPerKey === 0) {
+          this.#arrived({ query: queryUnder(new Uint8Array(0)), left: Number.POSITIVE_INFINITY });
+        } else this.#fetchKey();
         break;
       case "keyMade":
         this.#made = message.value.keyId.slice();
         break;
       // The adapter has one group; what is in its part is not needed here.
       case "keyPart":
-        this.#arrived({ frame: frameUnder(this.#made!), left: this.#vectorsPerKey });
-        break;
-      case "answer":
-        this.#answered();
+        this.#arrived({ query: queryUnder(this.#made!), left: this.#vectorsPerKey });
         break;
       case "failure":
         this.#onEnd(new Error(`the provider refused: ${message.value.message}`));
@@ -102,14 +162,14 @@ class LoadClient {
   #fetchKey(): void {
     if (this.#isFetching || this.#next) return;
     this.#isFetching = true;
-    this.#socket.send(encodeClientFrame({ case: "fetchKey", value: { id: 1 } }));
+    this.#socket.write(fetchKey());
   }
 
   #arrived(key: Key): void {
     this.#isFetching = false;
     if (this.#key === undefined) {
       this.#key = key;
-      this.#onWelcome();
+      this.#onReady();
       return;
     }
     this.#next = key;
@@ -130,7 +190,7 @@ class LoadClient {
     }
     this.#key!.left -= vectors;
     this.#sent = now();
-    this.#socket.send(this.#key!.frame);
+    this.#socket.write(this.#key!.query);
     if (this.#key!.left < this.#vectorsPerKey / 3) this.#fetchKey();
   }
 
@@ -143,17 +203,40 @@ class LoadClient {
     }
     const end = this.#onEnd;
     this.#onEnd = () => {};
-    this.#socket.terminate();
+    this.#socket.destroy();
     end();
   }
+}
+
+let madeFetchKey: Buffer | undefined;
+
+function fetchKey(): Buffer {
+  madeFetchKey ??= masked(frames.encodeClientFrame({ case: "fetchKey", value: { id: 1 } }));
+  return madeFetchKey;
+}
+
+function connect(): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(options.url);
+    const headers = {
+      ...{ Connection: "Upgrade", Upgrade: "websocket" },
+      ...{ "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" },
+    };
+    request({ hostname, port, headers, agent: false })
+      .on("upgrade", (_response, socket: Socket, head: Buffer) => {
+        if (head.length > 0) socket.unshift(head);
+        socket.setNoDelay(true);
+        resolve(socket);
+      })
+      .on("error", reject)
+      .end();
+  });
 }
 
 const now = () => performance.timeOrigin + performance.now();
 const clients = await Promise.all(
   Array.from({ length: options.clients }, async () => {
-    const socket = new WebSocket(options.url, { perMessageDeflate: false });
-    await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-    const client = new LoadClient(socket);
+    const client = new LoadClient(await connect());
     await client.open();
     return client;
   }),
@@ -161,5 +244,11 @@ const clients = await Promise.all(
 const fromMs = now() + options.warmUpMs;
 const toMs = fromMs + options.measureMs;
 const latenciesMs: number[] = [];
+let before = process.cpuUsage();
+const begun = setTimeout(() => (before = process.cpuUsage()), options.warmUpMs);
 await Promise.all(clients.map((client) => client.replay()));
-process.stdout.write(JSON.stringify({ latenciesMs, fromMs, toMs } satisfies LoadReport));
+clearTimeout(begun);
+const { user, system } = process.cpuUsage(before);
+process.stdout.write(
+  JSON.stringify({ latenciesMs, fromMs, toMs, cpuMs: (user + system) / 1000 } satisfies LoadReport),
+);

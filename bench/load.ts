@@ -11,11 +11,12 @@ import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
-import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
+import { type BenchOptions, markdownTable, type Section, WITH_TYPESCRIPT } from "./harness.ts";
 import type { LoadOptions, LoadReport } from "./load-clients.ts";
 import { startProvider } from "./provider-process.ts";
 import { normalSource } from "./random-layer.ts";
 
+const HERE = fileURLToPath(new URL("..", import.meta.url));
 const CLIENTS_SCRIPT = fileURLToPath(new URL("load-clients.ts", import.meta.url));
 const CLIENTS = [1, 16, 64];
 /** The attention group of a model of 0.5 billion weights: q, k and v with one input. */
@@ -31,7 +32,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const sections: Section[] = [];
   try {
     const state = join(folder, "state");
-    const made = await createBundle(input(), systemRandom);
+    const made = await createBundle(loadInput(), systemRandom);
     await writeStateFolder(state, made);
     const threads = availableParallelism() - 1;
     for (const [vectors, ...counts] of [[1, 0], threads > 0 ? [LONG, 0, threads] : [LONG, 0]]) {
@@ -39,7 +40,10 @@ export async function run(options: BenchOptions): Promise<Section[]> {
         const rows: string[][] = [];
         for (const clients of CLIENTS) rows.push(await measureLoad(state, vectors, count, clients, options));
         const body = markdownTable(
-          ["clients", "queries/s", "per second of processor time", "p50, ms", "p99, ms"],
+          [
+            ...["clients", "queries/s", "per second of processor time", "clients' share of a core"],
+            ...["p50, ms", "p99, ms"],
+          ],
           rows,
         );
         const what = vectors === 1 ? "one vector" : `${vectors} vectors`;
@@ -59,7 +63,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   return sections;
 }
 
-function input() {
+export function loadInput() {
   const normal = normalSource(1);
   const matrix = (length: number) => Float32Array.from({ length }, () => 0.05 * normal());
   const modules = new Map(
@@ -89,12 +93,13 @@ async function measureLoad(
   const { child, url } = await startProvider(state, ["--threads", String(threads)]);
   try {
     const load = loadOf(url, clients, vectors, options);
-    const { latenciesMs, fromMs, toMs, cpuSeconds } = await runClients(load, child);
+    const { latenciesMs, fromMs, toMs, cpuMs, cpuSeconds } = await runClients(load, child);
     const answers = latenciesMs.length;
     return [
       String(clients),
       ((1000 * answers) / (toMs - fromMs)).toFixed(0),
       (answers / cpuSeconds).toFixed(0),
+      (cpuMs / (toMs - fromMs)).toFixed(2),
       quantile(latenciesMs, 0.5),
       quantile(latenciesMs, 0.99),
     ];
@@ -119,25 +124,25 @@ async function measureBeside(state: string, threads: number, options: BenchOptio
   }
 }
 
-function loadOf(url: string, clients: number, vectors: number, { quick }: BenchOptions): LoadOptions {
+export function loadOf(url: string, clients: number, vectors: number, { quick }: BenchOptions): LoadOptions {
   const queryBytes = packedBytes(DEFAULT_PARAMETERS.keyLength, DEFAULT_PARAMETERS.uploadBits);
   const times = quick ? { warmUpMs: 300, measureMs: 500 } : { warmUpMs: 1_000, measureMs: 5_000 };
-  return { url, clients, vectors, queryBytes, ...times };
+  return { folder: HERE, url, clients, vectors, queryBytes, ...times };
 }
 
-function quantile(samples: readonly number[], part: number): string {
+export function quantile(samples: readonly number[], part: number): string {
   const sorted = [...samples].sort((a, b) => a - b);
   return (sorted[Math.floor(part * (sorted.length - 1))] ?? Number.NaN).toFixed(2);
 }
 
 /** The clients' report, and the provider's processor time while they were measured. */
-async function runClients(
+export async function runClients(
   load: LoadOptions,
   { pid = 0 }: ChildProcess,
 ): Promise<LoadReport & { cpuSeconds: number }> {
   const ended = promisify(execFile)(
     process.execPath,
-    ["--import", "tsx", CLIENTS_SCRIPT, JSON.stringify(load)],
+    [...WITH_TYPESCRIPT, CLIENTS_SCRIPT, JSON.stringify(load)],
     {
       maxBuffer: 256 << 20,
     },
@@ -149,6 +154,8 @@ async function runClients(
   clearInterval(timer);
   const report = JSON.parse(stdout) as LoadReport;
   const during = samples.filter(({ at }) => at >= report.fromMs && at <= report.toMs);
+  // Fewer where this process was stopped meanwhile.
+  if (during.length < 2) return { ...report, cpuSeconds: Number.NaN };
   const [first, last] = [during[0], during[during.length - 1]];
   const part = (last.at - first.at) / (report.toMs - report.fromMs);
   return { ...report, cpuSeconds: (last.cpu - first.cpu) / part };

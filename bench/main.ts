@@ -1,7 +1,7 @@
 // npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER [--quick]
+// npm run bench -- versus --other=FOLDER [--only=core,tokens,load] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
-    console.error("      versus: --other=FOLDER");
+    console.error("      versus: --other=FOLDER [--only=core,tokens,load]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

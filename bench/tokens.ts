@@ -16,7 +16,6 @@ import { systemRandom } from "../src/ring/random-source.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
-import { distEncryption } from "./dist-encryption.ts";
 import { type BenchOptions, formatBytes, markdownTable, type Section } from "./harness.ts";
 import { startProvider } from "./provider-process.ts";
 
@@ -46,7 +45,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const entries: Entry[] = JSON.parse(readFileSync(join(LEXICON, "expected.json"), "utf8")).entries;
   const chosen = options.quick ? entries.slice(0, 3) : entries;
   const rounds = options.quick ? 1 : 2;
-  const platform = { ...nodePlatform(), encryption: distEncryption() };
+  const platform = nodePlatform();
   const checkpoint = await openCheckpoint(nodeFileTree(join(LEXICON, "base")));
   const adapter = await openLoraAdapter(nodeFileTree(join(LEXICON, "law-adapter")));
   const fitted = await fitAdapter(adapter, checkpoint);

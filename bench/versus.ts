@@ -3,14 +3,13 @@
 //   git clone . ../tacet-old && (cd ../tacet-old && git checkout d2f72ba && npm ci)
 //   npm run bench -- versus --other=../tacet-old
 //
-// d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
-// commit is beside must have what is imported here under the same names, built.
-import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+// --only=core,tokens,load: some of it. d2f72ba is the last commit whose private layer sent activations of the layer's width
+// and had no keys. Whatever other commit is beside must have what is imported here under the same names, built; `load` runs
+// with version 0.1.0 (95124ce) too.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import {
   type BenchOptions,
   formatMs,
@@ -22,6 +21,8 @@ import {
   type Timing,
 } from "./harness.ts";
 import { normalSource } from "./random-layer.ts";
+import { type Modules, startProvider, type Version, versionAt } from "./versions.ts";
+import { compareLoad } from "./versus-load.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const WIDTHS = [4096, 14_336];
@@ -30,28 +31,28 @@ const BATCHES = [1, 64];
 const LONG_PROMPT = 64;
 const TURNS = 3;
 
-// biome-ignore lint/suspicious/noExplicitAny: the modules of another version have no types here
-type Modules = any;
-
-interface Version {
-  readonly name: string;
-  readonly folder: string;
-  readonly load: (file: string) => Promise<Modules>;
-}
-
 export async function run(options: BenchOptions): Promise<Section[]> {
   if (options.other === undefined) {
     throw new Error("say which version: --other=FOLDER, of a clone in which npm ci has run");
   }
   const versions = [versionAt("other", resolve(options.other)), versionAt("this", HERE)];
-  return [await compareProviders(versions, options), await compareTokens(versions, options)];
+  const wanted = options.only ?? Object.keys(COMPARISONS);
+  const sections: Section[] = [];
+  for (const [name, compare] of Object.entries(COMPARISONS)) {
+    if (wanted.includes(name)) sections.push(await compare(versions, options));
+  }
+  if (sections.length === 0)
+    throw new Error(`say --only=${Object.keys(COMPARISONS).join(",")}, or some of these`);
+  return sections;
 }
 
-function versionAt(name: string, folder: string): Version {
-  const dist = join(folder, "dist");
-  if (!existsSync(dist)) throw new Error(`${folder} is not built: run npm ci there`);
-  return { name, folder, load: (file) => import(pathToFileURL(join(dist, file)).href) };
-}
+/** By the name that --only has for it. */
+const COMPARISONS: Record<string, (versions: readonly Version[], options: BenchOptions) => Promise<Section>> =
+  {
+    core: compareProviders,
+    tokens: compareTokens,
+    load: compareLoad,
+  };
 
 /** What a provider does: answers, and the share of a key that each vector has. */
 interface ProviderSide {
@@ -208,7 +209,7 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const { fitAdapter } = await load("model/adapter/fit-adapter.js");
   const { LocalLora } = await load("model/adapter/local-lora.js");
   const { CausalLm } = await load("model/causal-lm.js");
-  const { openPrivateModel } = await load("client/client.js");
+  const { openPrivateModel } = await load("entry/client.js");
   const { fingerprintCheckpoint } = await load("weights/fingerprint.js");
   const { createBundle } = await load("bundle/create-bundle.js");
   const { writeStateFolder } = await load("library/node-state-folder.js");
@@ -242,24 +243,6 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
       rmSync(state, { recursive: true, force: true });
     },
   };
-}
-
-async function startProvider(folder: string, state: string): Promise<{ child: ChildProcess; url: string }> {
-  const main = join(folder, "dist/cli/main.js");
-  const child = spawn(process.execPath, [main, "provider", "--state", state, "--port", "0"], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let [out, log] = ["", ""];
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
-  const url = await new Promise<string>((found, failed) => {
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      out += text;
-      const match = /listening on (wss?:\/\/\S+)/.exec(out);
-      if (match) found(match[1]);
-    });
-    child.once("exit", () => failed(new Error(`the provider of ${folder} did not start: ${log}`)));
-  });
-  return { child, url };
 }
 
 async function runAnswer(

@@ -15,6 +15,7 @@ import {
   changeKeys,
   nodeFileTree,
   nodeSha256,
+  nodeSignEd25519,
   openDataFolder,
   serveSockets,
   writeStateFolder,
@@ -52,6 +53,7 @@ let vectors = 0;
 const provider = new Provider([await loadServedAdapter(nodeFileTree(state))], {
   store: opened.store,
   sha256: nodeSha256,
+  signEd25519: nodeSignEd25519,
   onEvent(event) {
     if (event.type === "charged") vectors += event.vectors;
   },

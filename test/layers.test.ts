@@ -18,6 +18,8 @@ const SRC = join(dirname(fileURLToPath(import.meta.url)), "../src");
 const MAY_IMPORT: Record<string, readonly string[]> = {
   base: [],
   ring: ["base"],
+  // Products of the base model's rounded weights.
+  products: ["base"],
   rlwe: ["ring", "base"],
   pll: ["rlwe", "ring", "base"],
   wire: ["pll", "rlwe", "base"],
@@ -66,7 +68,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   trace: ["provider", "bundle", "pll", "rlwe", "ring", "weights", "base"],
   // Answers of a model in the shapes of OpenAI's API; where its deltas come from is the caller's business.
   openai: ["generation", "model", "text", "weights", "base"],
-  platform: ["weights", "base"],
+  platform: ["products", "weights", "base"],
   // What joins layers for programs, for one runtime each.
   library: ["platform", "client", "provider", "generation", "text", "model", "bundle", "weights", "base"],
   cli: [

@@ -63,9 +63,16 @@ function missingFiles(text: string): string[] {
 const commentsOf = (source: string) =>
   [...source.matchAll(/\/\*[\s\S]*?\*\/|(?<![:"'`\w])\/\/ .*$/gm)].map(([comment]) => comment).join("\n");
 
-/** A named section (§) or rule of a document that is not there. */
+/** A heading, or the words in bold that a paragraph or a row begins with. */
+const hasTitle = (text: string, title: string): boolean =>
+  [
+    ...headingsOf(text),
+    ...[...text.replace(/\s+/g, " ").matchAll(/\*\*([^*]+?)\.?\*\*/g)].map(([, bold]) => bold),
+  ].some((heading) => heading.replace(/[`]/g, "").startsWith(title.replace(/[`]/g, "")));
+
+/** A named section (§, or in italics) or rule of a document that is not there. */
 function missingSections(text: string): string[] {
-  const flat = text.replace(/\n\s*\*?\s*/g, " ");
+  const flat = text.replace(/\n\s*(?:\* )?\s*/g, " ");
   const sections = [...flat.matchAll(/(docs\/[\w-]+\.md) §([A-Z0-9][\w-]*(?: [a-z]+)?)/g)].filter(
     ([, path, title]) => {
       if (!existsSync(join(ROOT, path))) return true;
@@ -75,11 +82,17 @@ function missingSections(text: string): string[] {
       );
     },
   );
+  const titles = [...flat.matchAll(/(docs\/[\w-]+\.md)\)?,? \(?((?:\*[A-Z][^*]+\*(?:, | and )?)+)/g)].flatMap(
+    ([all, path, list]) =>
+      [...list.matchAll(/\*([^*]+)\*/g)]
+        .filter(([, title]) => !existsSync(join(ROOT, path)) || !hasTitle(read(path), title))
+        .map(([, title]) => [`${all} (${title})`]),
+  );
   const rules = [...flat.matchAll(/(docs\/[\w-]+\.md), rule (\d+)/g)].filter(
     ([, path, rule]) =>
       !existsSync(join(ROOT, path)) || !new RegExp(`^\\| ${rule} \\|`, "m").test(read(path)),
   );
-  return [...sections, ...rules].map(([all]) => all);
+  return [...sections, ...titles, ...rules].map(([all]) => all);
 }
 
 describe("what is referred to exists", () => {
@@ -88,8 +101,10 @@ describe("what is referred to exists", () => {
     expect(DOCUMENTS.flatMap((path) => brokenLinks(path, read(path)))).toEqual([]);
   });
 
-  it("files that documents name", () => {
-    const missing = DOCUMENTS.flatMap((path) => missingFiles(read(path)).map((name) => `${path}: ${name}`));
+  it("files, sections and rules that documents name", () => {
+    const missing = DOCUMENTS.flatMap((path) =>
+      [...missingFiles(read(path)), ...missingSections(read(path))].map((name) => `${path}: ${name}`),
+    );
     expect(missing).toEqual([]);
   });
 
@@ -113,5 +128,8 @@ describe("what is referred to exists", () => {
     expect(missingFiles("see `src/base/bytes.ts`, bytes.ts and ghost.ts")).toEqual(["ghost.ts"]);
     expect(commentsOf("/** a */ const x = 1; // b\n")).toBe("/** a */\n// b");
     expect(missingSections("docs/security.md, rule 99; docs/protocol.md §Nowhere")).toHaveLength(2);
+    expect(missingSections("[docs/models.md](docs/models.md), *A new\nfamily* and *No such*")).toHaveLength(
+      1,
+    );
   });
 });

@@ -18,7 +18,8 @@ const steps = [
   {
     name: "kernels",
     inputs: ["kernels", "tools/build-kernels.mjs"],
-    output: "src/ring/generated/kernels-release.ts",
+    // The last one that it writes.
+    output: "src/products/generated/product-kernels.ts",
     run: () => node("tools/build-kernels.mjs"),
   },
   {

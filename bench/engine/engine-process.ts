@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { WITH_TYPESCRIPT } from "../harness.ts";
 import type { Order, Reply, Turn } from "./child.ts";
 import type { EngineName, EngineSource } from "./engines.ts";
 import type { PhaseProfile } from "./profile.ts";
@@ -64,7 +65,7 @@ export async function profile(
   }
 }
 
-const start = () => fork(CHILD, [], { execArgv: ["--import", "tsx"], serialization: "advanced" });
+const start = () => fork(CHILD, [], { execArgv: [...WITH_TYPESCRIPT], serialization: "advanced" });
 
 async function ask<Kind extends Order["kind"]>(
   child: ChildProcess,

@@ -3,19 +3,19 @@
 // memory can be told apart.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import type { Traffic } from "../../src/client/client-connection.ts";
+import type { Traffic } from "../../src/client/connection/traffic.ts";
 import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { RemoteProvider } from "../../src/client/remote-provider.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
-import { CausalLm, type LoadOptions } from "../../src/model/causal-lm.ts";
+import { CausalLm } from "../../src/model/causal-lm.ts";
+import type { LoadOptions } from "../../src/model/load-options.ts";
 import type { KvCache } from "../../src/model/kv-cache.ts";
 import type { ForwardTimings } from "../../src/model/run/segment-runner.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";
-import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 import { importLlama } from "./llama-package.ts";
 
@@ -88,9 +88,10 @@ async function openCut(source: EngineSource): Promise<Engine> {
 
 async function openPrivate(source: EngineSource): Promise<Engine> {
   const { url, baseFingerprint } = source.provider!;
-  const { provider, bundle } = await RemoteProvider.connect(nodePlatform(), { url, baseFingerprint });
+  const platform = nodePlatform();
+  const { provider, bundle } = await RemoteProvider.connect(platform, { url, baseFingerprint });
   const { vectorsPerKey } = provider.welcome;
-  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+  const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
   await remote.restoreKeys();
   const engine = ownEngine(await loadBase(source, { deltas: remote }));
   return {

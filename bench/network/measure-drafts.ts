@@ -7,7 +7,6 @@ import { TokenChoice } from "../../src/generation/token-choice.ts";
 import type { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
-import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 import { formatBytes, formatMs, markdownTable } from "../harness.ts";
 import type { Line } from "./lines.ts";
@@ -45,7 +44,7 @@ export async function measureDrafts(
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
     const { vectorsPerKey } = provider.welcome;
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {

@@ -8,7 +8,6 @@ import type { AdaptedGroup, DeltaSource, LowRankSource, PendingDelta } from "../
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
-import { distEncryption } from "../dist-encryption.ts";
 import { benchCache } from "../seeded-model.ts";
 
 export interface NetworkModel {
@@ -102,7 +101,7 @@ export async function measureOver(
   const cleanUp: (() => unknown)[] = [() => provider.close()];
   try {
     const { vectorsPerKey } = provider.welcome;
-    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, distEncryption());
+    const remote = new RemoteAdapter(bundle, provider, provider.limits, vectorsPerKey, platform.encryption);
     cleanUp.push(() => remote.dispose());
     const restored = remote.restoreKeys();
     const model = await CausalLm.load(checkpoint, platform.tensors, {

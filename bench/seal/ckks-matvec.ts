@@ -52,7 +52,7 @@ export function rotateBabies(
   inputs: readonly CipherText[],
   rotated: readonly (readonly CipherText[])[],
 ): (readonly CipherText[])[] {
-  // SEAL decomposes the ciphertext anew for every rotation: it has no public hoisting.
+  // SEAL decomposes the ciphertext again for every rotation: it has no public hoisting.
   rotated.forEach((row, index) => {
     for (let i = 0; i < row.length; i++) evaluator.rotateVector(inputs[i], index + 1, galoisKeys, row[i]);
   });

@@ -1,7 +1,7 @@
 /**
- * The computed tables of docs/audit.md must stand in the page as computed.
+ * The computed tables of docs/audit.md must be in the page as computed.
  *
- * To print them anew into the page: UPDATE_DOCS=1 npx vitest run src/audit/audit-tables.test.ts
+ * To print them again into the page: UPDATE_DOCS=1 npx vitest run src/audit/audit-tables.test.ts
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -72,7 +72,7 @@ export function gram(x: Float64Array, count: number, n: number): Float64Array {
 export function cholesky(g: Float64Array, count: number, diagonal: number): void {
   for (let first = 0; first < count; first += ROWS_TOGETHER) {
     const end = Math.min(count, first + ROWS_TOGETHER);
-    // Column by column: what entry (i, j) needs of row i lies left of j, and of row j is complete or in this block.
+    // Column by column: what entry (i, j) needs of row i is left of j, and of row j is complete or in this block.
     for (let j = 0; j < end; j++) {
       const b = g.subarray(j * count, j * count + j);
       for (let i = Math.max(first, j); i < end; i++) {

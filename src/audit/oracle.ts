@@ -2,7 +2,7 @@
  * The thief's access to one group: keys, raw queries of any words, functionals of W, and honest queries. Nothing but what
  * the public client has: the kernels, the public bundle and a connection.
  */
-import type { QueryReply } from "../client/client-connection.ts";
+import type { QueryReply } from "../client/connection/client-connection.ts";
 import type { FetchedKey } from "../client/keys.ts";
 import { type ClientKey, ClientLayer } from "../pll/client-layer.ts";
 import { type Address, at, Kernels, packedBytes, RING_DEGREE } from "../ring/kernels.ts";

@@ -26,8 +26,8 @@ export interface FileTree {
 export interface FileCache {
   /** The folder with the files. Throws TacetError io_failed before the first one is made. */
   readonly files: FileTree;
-  /** Reads a file through. A damaged one, cut off or changed, is removed. */
-  check(name: string, options?: FileCheckOptions): Promise<"whole" | "absent" | "damaged">;
+  /** Begins to read a file through, in another thread where the platform can. undefined: there is no such file. */
+  check(name: string, options?: FileCheckOptions): Promise<FileCheck | undefined>;
   /**
    * Begins a file that is not there before it is finished, whoever else makes the same one.
    *
@@ -35,6 +35,12 @@ export interface FileCache {
    * @throws TacetError io_failed if the disk has no room for them
    */
   create(name: string, bytes: number): Promise<FileWriter>;
+}
+
+/** A check that goes on. */
+export interface FileCheck {
+  /** false: it was damaged, cut off or changed, and has been removed. */
+  readonly isWhole: Promise<boolean>;
 }
 
 export interface FileCheckOptions {
@@ -91,6 +97,11 @@ export interface OnnxModel {
    * the graph would begin by widening it.
    */
   inParts?(): ModelInParts;
+  /**
+   * The same model for a runtime that computes products of rounded weights by itself, and reads rows of tables where they
+   * lie: in the order in which it runs. Undefined: it has neither.
+   */
+  inStages?(): readonly ModelStage[] | undefined;
 }
 
 export interface ModelInParts {
@@ -100,6 +111,47 @@ export interface ModelInParts {
     readonly length: number;
     read(): Promise<Uint8Array>;
   }[];
+}
+
+/** A part of a graph, and then products and look-ups of values that are there. Names are the whole graph's. */
+export interface ModelStage {
+  /** Absent: nothing is to be done before. */
+  readonly part?: {
+    readonly model: ModelInParts;
+    readonly inputs: readonly string[];
+    readonly outputs: readonly string[];
+  };
+  readonly products: readonly RoundedProduct[];
+  readonly lookups: readonly TableLookup[];
+}
+
+/** Rows of a table that stays in its file: ids (…) → y (…, width), float32. */
+export interface TableLookup {
+  readonly ids: string;
+  readonly y: string;
+  readonly width: number;
+  row(id: number): Promise<Float32Array>;
+}
+
+/** y = W·x for each row of x (…, columns) → (…, rows), float32. */
+export interface RoundedProduct {
+  readonly x: string;
+  readonly y: string;
+  readonly matrix: RoundedWeights;
+}
+
+/** A matrix in the blocks of weights/quantize-blocks.ts; what is read of it are its rows [first, first + count). */
+export interface RoundedWeights extends RoundedShape {
+  codes(first: number, count: number): Promise<Uint8Array>;
+  scales(first: number, count: number): Promise<Uint8Array>;
+  zeroPoints?(first: number, count: number): Promise<Uint8Array>;
+}
+
+export interface RoundedShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly bits: 4 | 8;
+  readonly block: number;
 }
 
 export interface SessionOptions {
@@ -130,6 +182,11 @@ export interface TensorRuntime {
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
+  /**
+   * Present where rounded weights lie in memory of their own, once and as they are stored: bytes that are there for them,
+   * undefined where nobody knows. What availableMemory says is then for all else.
+   */
+  roundedMemory?(): Promise<number | undefined>;
 }
 
 /** Names one kept key, all in hex. */
@@ -151,6 +208,9 @@ export interface SocketOptions {
 
 /** SHA-256 of byte strings one after another. */
 export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
+
+/** Ed25519 (RFC 8032): the 64 bytes of a message's signature. @param signingKey the private key's 32 bytes */
+export type SignEd25519 = (message: Uint8Array, signingKey: Uint8Array) => Uint8Array;
 
 /** Another thread of this process. */
 export interface Thread {

@@ -104,7 +104,7 @@ export class WaitingBytes {
   book(share: WaitingShare, change: number): void {
     if (change === 0) return;
     this.#bytes += change;
-    for (const group of this.#groupsOf(share)) group.bytes += change;
+    for (const group of share.groups) group.bytes += change;
     if (change < 0) {
       this.#freed -= change;
       if (share.bytes === 0) this.#holders.delete(share);
@@ -116,7 +116,7 @@ export class WaitingBytes {
       this.#cut(share, share.isGreeted ? ownShare() : tooLargeHello(), true);
       return;
     }
-    for (const group of this.#groupsOf(share)) {
+    for (const group of share.groups) {
       while (group.bytes > this.share && this.#cutLargest(group.members)) {}
     }
     while (this.#bytes > this.total && this.#cutLargest(this.#largest().members)) {}
@@ -125,7 +125,7 @@ export class WaitingBytes {
   /** @internal Whether so much more fits, without anybody being cut off for it. */
   fits(share: WaitingShare, bytes: number): boolean {
     if (this.#bytes + bytes > this.total || share.bytes + bytes > share.limit) return false;
-    return this.#groupsOf(share).every((group) => group.bytes + bytes <= this.share);
+    return share.groups.every((group) => group.bytes + bytes <= this.share);
   }
 
   /** @internal Reads a long message no further while too much waits. */
@@ -140,6 +140,7 @@ export class WaitingBytes {
     const group = groupOf(key === undefined ? this.#addresses : this.#keys, key ?? share.address);
     group.members.add(share);
     group.bytes += share.bytes;
+    share.groups.push(group);
   }
 
   /** @internal */
@@ -152,12 +153,6 @@ export class WaitingBytes {
 
   isPaused(share: WaitingShare): boolean {
     return this.#paused.has(share);
-  }
-
-  #groupsOf({ address, key }: WaitingShare): Group[] {
-    const groups = [groupOf(this.#addresses, address)];
-    if (key !== undefined) groups.push(groupOf(this.#keys, key));
-    return groups;
   }
 
   #largest(): Group {
@@ -207,6 +202,8 @@ export class WaitingShare {
   readonly address: string;
   /** @internal */
   readonly end: WaitingEnd;
+  /** @internal Those whose bytes its own count for: its address's and, once it is welcomed, its key's. */
+  readonly groups: Group[] = [];
   /** Told why the connection is about to be cut off: says so to the client and closes. */
   onCut: (reason: TacetError) => void = () => {};
   readonly #account: WaitingBytes;

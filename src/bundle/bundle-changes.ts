@@ -13,7 +13,7 @@ const LARGEST_AXIS = 1 << 20;
 const LARGEST_ID = 2 ** 31 - 1;
 const DTYPES = ["F32", "F16", "BF16"] as const;
 
-/** What stands in the manifest. */
+/** What is in the manifest. */
 export interface ManifestChanges {
   /** The parts, as the provider named them. */
   readonly published: readonly PartName[];

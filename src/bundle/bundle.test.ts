@@ -6,7 +6,7 @@ import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { TacetError } from "../base/errors.ts";
 import { decodeBundle, encodeBundle } from "./bundle.ts";
 import type { CreatedBundle } from "./create-bundle.ts";
-import { toFloat16 } from "../weights/float16.ts";
+import { toFloat16 } from "../base/float16.ts";
 
 let made: CreatedBundle;
 beforeAll(async () => {

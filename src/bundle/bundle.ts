@@ -15,11 +15,10 @@ import {
   type SafetensorsFile,
   type TensorInfo,
   type TensorToEncode,
-  widenF16,
 } from "../weights/safetensors.ts";
 import { type BaseChanges, NO_CHANGES } from "../weights/base-changes.ts";
 import { decodeChanges, encodeChanges } from "./bundle-changes.ts";
-import { toFloat16 } from "../weights/float16.ts";
+import { toFloat16, widenF16 } from "../base/float16.ts";
 import { type BundleManifest, decodeManifest, encodeManifest, refusal, groupRows } from "./manifest.ts";
 
 const MANIFEST_KEY = "tacet";

@@ -48,7 +48,7 @@ export const PARTS: Readonly<Record<PartName, PartFacts>> = {
   "tied-head": {
     what: "an adapter that embedding and head share",
     tells:
-      "the head's basis is that of the embedding's A as well: of both layers only rank × rank numbers stay unknown to who has the bundle, and some rank queries tell those",
+      "the head's basis is that of the embedding's A as well: of both layers only rank × rank numbers stay unknown to somebody who has the bundle, and some rank queries tell those",
     anyway: "the same functions, after about 0.6 queries for each input of the head",
   },
 };

@@ -27,16 +27,14 @@ export function applyBasis(
   addition?: Addition,
 ): readonly Float32Array[] {
   let offset = 0;
-  const added = addition === undefined ? 0 : addition.y.length / tokens;
-  const rowsOf = (all: Float32Array, t: number) =>
-    tokens === 1 ? all : all.subarray(t * added, (t + 1) * added);
   try {
-    for (const [i, { outFeatures, rows: count }] of modules.entries()) {
-      for (let t = 0; t < tokens; t++) {
-        const part = y.subarray(t * rows + offset, t * rows + offset + count);
-        const out = tokens === 1 ? targets[i] : targets[i].subarray(t * outFeatures, (t + 1) * outFeatures);
-        bases[i].apply(part, out, addition && { basis: addition.bases[i], y: rowsOf(addition.y, t) });
-      }
+    for (const [i, { rows: count }] of modules.entries()) {
+      const more = addition && {
+        basis: addition.bases[i],
+        y: addition.y,
+        stride: addition.y.length / tokens,
+      };
+      bases[i].apply({ y: y.subarray(offset), stride: rows }, targets[i], tokens, more);
       offset += count;
     }
     return targets;

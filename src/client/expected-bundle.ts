@@ -7,7 +7,8 @@ import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { type Bundle, decodeBundle } from "../bundle/bundle.ts";
 import { isSignedBy, isSignedByKey } from "../bundle/signature.ts";
-import type { ClientConnection, WelcomeInfo } from "./client-connection.ts";
+import type { ClientConnection } from "./connection/client-connection.ts";
+import type { WelcomeInfo } from "./connection/welcome.ts";
 import type { RemoteProviderOptions } from "./provider-options.ts";
 
 export class ExpectedBundle {

@@ -25,7 +25,7 @@ export interface KeySource {
   fetchKey(): Promise<FetchedKey>;
   /** Keys that were kept from before and are still good. */
   keptKeys?(): AsyncIterable<FetchedKey>;
-  /** Tells who has keys, for when the provider says anew what is left of them. */
+  /** Tells who has keys, for when the provider says again what is left of them. */
   holdKeys?(holder: KeyHolder): void;
   /** The key will not be used any more. */
   forgetKey?(id: Uint8Array): void;

@@ -18,8 +18,10 @@ import {
   encodeProviderFrame,
   type ProviderMessage,
 } from "../wire/frames.ts";
+import type { Done } from "./encryption/messages.ts";
 import { RemoteAdapter } from "./remote-adapter.ts";
-import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+import { RemoteProvider } from "./remote-provider.ts";
+import type { RemoteProviderOptions } from "./provider-options.ts";
 
 const MAX = 64 << 20;
 const URL = "ws://one";
@@ -261,7 +263,7 @@ describe("a key that the provider refuses", () => {
   it("does not fail a query for the keys in hand, however many are refused", async () => {
     const { adapter } = await open();
     await errorOf(adapter, 0, 1);
-    // The provider begins anew: it knows none of the keys any more.
+    // The provider begins again: it knows none of the keys any more.
     platform.hosts.set(URL, await serve());
     let cuts = 1;
     up = (message) => (message.case === "query" && cuts-- > 0 ? "cut" : undefined);
@@ -558,6 +560,106 @@ describe("encryption in other threads", () => {
     isLate = false;
     threads.change = (done) => done;
     expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+  });
+
+  /** Answers for the provider that it does not know the key. */
+  const refuse = (message: ClientMessage) =>
+    message.case === "query"
+      ? encodeProviderFrame({
+          case: "failure",
+          value: { code: WORN, message: "no", hint: "", queryId: message.value.id },
+        })
+      : undefined;
+
+  it("a query that a thread has made is asked again under another key as the same bytes", async () => {
+    const { adapter, threads } = await openReady(2);
+    const seen = new Set<string>();
+    up = (message) => {
+      if (message.case !== "query") return undefined;
+      const bytes = toHex(message.value.ciphertext);
+      if (seen.has(bytes)) return undefined;
+      seen.add(bytes);
+      return refuse(message);
+    };
+    const made = threads.started[0].made.length;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    // One of the thread, one of this one: each refused once, and asked once more.
+    const theirs = threads.started[0].made.slice(made).map(({ query }) => toHex(query!.bytes));
+    expect(theirs).toHaveLength(1);
+    const all = queries().map(({ ciphertext, keyId }) => ({ bytes: toHex(ciphertext), key: toHex(keyId) }));
+    expect(all).toHaveLength(4);
+    for (const bytes of new Set(all.map((query) => query.bytes))) {
+      const keys = all.filter((query) => query.bytes === bytes).map(({ key }) => key);
+      expect(keys).toHaveLength(2);
+      expect(keys[0]).not.toBe(keys[1]);
+    }
+    expect(all.map(({ bytes }) => bytes)).toContain(theirs[0]);
+  });
+
+  it("queries made by several threads ask under each of two refused keys at most once", async () => {
+    const threads = memoryThreads(2);
+    const { adapter, provider } = await open({}, threads);
+    await vi.waitFor(async () => {
+      await errorOf(adapter, 1, 40);
+      expect(threads.started.some(({ made }) => made.length > 0)).toBe(true);
+    });
+    // Of group 0 the first key has 50 vectors left: one query of 48 goes under it, the other under the next key.
+    await errorOf(adapter, 0, 190);
+    await vi.waitFor(() => expect(provider.traffic.keys).toBeGreaterThan(1));
+    sent = [];
+    const refused = new Set<string>();
+    let answered = 0;
+    up = (message) => {
+      if (message.case !== "query") return undefined;
+      const key = toHex(message.value.keyId);
+      if (answered === 0 && refused.size < 2) refused.add(key);
+      if (refused.has(key)) return refuse(message);
+      answered++;
+      return undefined;
+    };
+    expect(await errorOf(adapter, 0, 96)).toBeLessThan(2 ** -6);
+    expect(refused.size).toBe(2);
+    const asked = queries().map(({ ciphertext, keyId }) => `${toHex(ciphertext)} ${toHex(keyId)}`);
+    // How many refusals there are depends on when the thread is done: two to four.
+    expect(new Set(asked).size).toBe(asked.length);
+    expect(new Set(queries().map(({ ciphertext }) => toHex(ciphertext))).size).toBe(2);
+    expect(answered).toBe(2);
+  });
+
+  it("a query that a thread has made fails where all keys are refused, and the next one does not", async () => {
+    const { adapter } = await openReady(2);
+    up = refuse;
+    await expect(adapter.begin(0, vectorsOf(128, 24), 128).wait()).rejects.toMatchObject({
+      code: "worn_key",
+      message: expect.stringContaining("refuses the keys that it makes"),
+    });
+    up = () => undefined;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    expect(new Set(sentVectors()).size).toBe(2 * 128);
+  });
+
+  it("what is secret of a query that comes when its prompt is over is wiped, and its memory serves the next", async () => {
+    let isLate = false;
+    const { adapter, threads } = await openReady(2, () => (isLate ? "silence" : "answer"));
+    isLate = true;
+    let late: Done | undefined;
+    threads.change = (done) => (late = done);
+    const jobs = threads.started[0].jobs;
+    const pending = adapter.begin(0, vectorsOf(128, 24), 128);
+    pending.drop!();
+    await vi.waitFor(() => expect(threads.started[0].jobs).toBe(jobs + 1));
+    const { query } = late!;
+    expect(query!.secrets.some((value) => value !== 0)).toBe(true);
+    threads.started[0].deliver();
+    await expect(pending.wait()).rejects.toMatchObject({ code: "aborted" });
+    expect(query!.state).toBe("used");
+    for (const secret of [query!.secrets, query!.activations, query!.scales])
+      expect([...secret].every((value) => value === 0)).toBe(true);
+    // Its memory moves to the thread with the next job.
+    isLate = false;
+    threads.change = (done) => done;
+    expect(await errorOf(adapter, 0, 128)).toBeLessThan(2 ** -6);
+    expect(query!.secrets.byteLength).toBe(0);
   });
 
   it("dispose ends them, and what they were at fails as the connection does", async () => {

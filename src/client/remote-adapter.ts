@@ -29,7 +29,7 @@ import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis, applyRouted } from "./apply-basis.ts";
-import type { QueryReply } from "./client-connection.ts";
+import type { QueryReply } from "./connection/client-connection.ts";
 import { type EncryptionStatus, EncryptionThreads, LEAST_VECTORS } from "./encryption/encryption-threads.ts";
 import { type HeldKey, KeyRing } from "./key-ring.ts";
 import type { KeySource } from "./keys.ts";

@@ -19,7 +19,8 @@ import {
 import type { Limits } from "../wire/limits.ts";
 import type { BundleCache } from "./bundle-cache.ts";
 import type { KeyCache } from "./key-cache.ts";
-import { RemoteProvider, type RemoteProviderOptions } from "./remote-provider.ts";
+import { RemoteProvider } from "./remote-provider.ts";
+import type { RemoteProviderOptions } from "./provider-options.ts";
 
 const MAX = 64 << 20;
 const URL = "ws://one";

@@ -1,7 +1,7 @@
 /**
- * A provider that may go away and come back: connects, fetches the bundle once, fetches keys, and resends what was open
- * when a connection was lost. A resent query is the same bytes (docs/security.md, rule 7), and any replica
- * answers it alike, so nothing is lost but time. After `reconnectMs` without a provider the queries fail.
+ * A provider that may go away and come back: its bundle is fetched once, keys when they are wanted, and what was open
+ * when a connection was lost is sent again. A resent query is the same bytes (docs/security.md, rule 7), and any replica
+ * answers it alike, so nothing is lost but time.
  */
 import { concatBytes, toHex } from "../base/bytes.ts";
 import { type ErrorCode, TacetError } from "../base/errors.ts";
@@ -10,53 +10,42 @@ import type { Bundle } from "../bundle/bundle.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
-import { ClientConnection, type QueryReply, type Traffic, type WelcomeInfo } from "./client-connection.ts";
+import type { QueryReply } from "./connection/client-connection.ts";
+import { type Handshake, LastingConnection } from "./connection/lasting-connection.ts";
+import { noTraffic, type Traffic } from "./connection/traffic.ts";
+import type { HelloInput, WelcomeInfo } from "./connection/welcome.ts";
 import { ExpectedBundle } from "./expected-bundle.ts";
 import { KeptKeys } from "./key-cache.ts";
 import { type KeyFormat, keyFormatOf } from "./key-format.ts";
 import type { FetchedKey, KeyHolder, KeySource } from "./keys.ts";
 import { checkProviderOptions, type RemoteProviderOptions } from "./provider-options.ts";
 
-export type { RemoteProviderOptions };
-
-const HANDSHAKE_MS = 10_000;
-const SILENCE_MS = 60_000;
-const RECONNECT_MS = 10_000;
-/** Connections that one query is sent over; a provider that keeps silent gets fewer chances than one that leaves. */
-const MOST_ATTEMPTS = { connection_lost: 6, timed_out: 2 };
-const FIRST_BACKOFF_MS = 50;
-const LARGEST_BACKOFF_MS = 2_000;
 /** A provider makes an account's next key some seconds after the last one at the latest: so long it is asked again. */
 const KEY_PATIENCE_MS = 30_000;
 
 export class RemoteProvider implements KeySource {
-  readonly traffic: Traffic = {
-    bytesUp: 0,
-    bytesDown: 0,
-    roundTrips: 0,
-    vectors: 0,
-    keys: 0,
-    keyBytes: 0,
-  };
-  readonly #platform: Platform;
+  readonly traffic: Traffic = noTraffic();
   readonly #options: RemoteProviderOptions;
-  readonly #urls: readonly string[];
-  #nextUrl = 0;
-  #connection: ClientConnection | undefined;
-  #connecting: Promise<ClientConnection> | undefined;
+  readonly #connection: LastingConnection;
   readonly #bundle: ExpectedBundle;
-  #closed = false;
   readonly #budget = new BudgetWatch();
   #keyFormat: KeyFormat | undefined;
   #keptKeys: KeptKeys | undefined;
   #keyHolder: KeyHolder | undefined;
 
   private constructor(platform: Platform, options: RemoteProviderOptions) {
-    this.#platform = platform;
     this.#options = checkProviderOptions(options);
     this.#bundle = new ExpectedBundle(this.#options);
-    this.#urls = typeof options.url === "string" ? [options.url] : options.url;
-    if (this.#urls.length === 0) throw new RangeError("a provider needs a URL");
+    const handshake: Handshake = {
+      hello: () => this.#hello(),
+      check: (welcome) => this.#bundle.check(welcome),
+      opened: (welcome, isAgain) => {
+        this.#budget.welcomed(welcome.budget);
+        if (isAgain) this.#keyHolder?.correct(welcome.keys);
+      },
+      explain: (error) => this.#explain(error),
+    };
+    this.#connection = new LastingConnection(platform, this.#options, this.traffic, handshake);
   }
 
   /**
@@ -72,9 +61,7 @@ export class RemoteProvider implements KeySource {
     const provider = new RemoteProvider(platform, options);
     try {
       await provider.#openKeyCache();
-      const connection = await provider.#open();
-      provider.#connection = connection;
-      const bundle = await provider.#bundle.get(connection);
+      const bundle = await provider.#bundle.get(await provider.#connection.open());
       provider.#keyFormat = keyFormatOf(bundle, platform.sha256);
       return { provider, bundle };
     } catch (error) {
@@ -84,14 +71,14 @@ export class RemoteProvider implements KeySource {
   }
 
   get welcome(): WelcomeInfo {
-    const connection = this.#connection;
+    const connection = this.#connection.current;
     if (connection === undefined) throw new TypeError("not connected");
     return connection.welcome;
   }
 
   /** Milliseconds from Hello to Welcome, of the last connection. */
   get welcomeMs(): number {
-    return this.#connection?.welcomeMs ?? 0;
+    return this.#connection.current?.welcomeMs ?? 0;
   }
 
   /** As the provider said last: another replica may have others. */
@@ -111,7 +98,7 @@ export class RemoteProvider implements KeySource {
    *   refuses with
    */
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply> {
-    return this.#persist(async (connection) => {
+    return this.#connection.ask(async (connection) => {
       const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
       if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
       const answer = await connection.query(group, vectors, ciphertext, keyId);
@@ -122,7 +109,8 @@ export class RemoteProvider implements KeySource {
 
   /** Calls `send`; queries that leave at once travel together. */
   together(send: () => void): void {
-    if (this.#connection) this.#connection.together(send);
+    const { current } = this.#connection;
+    if (current) current.together(send);
     else send();
   }
 
@@ -138,7 +126,7 @@ export class RemoteProvider implements KeySource {
     // Made, and lost with the connection: the same one again.
     let keyId = again;
     const onMade = (id: Uint8Array) => void (keyId = id);
-    const key = await this.#persist(
+    const key = await this.#connection.ask(
       async (connection) => {
         try {
           return await connection.fetchKey({ format, keyId, onMade });
@@ -170,43 +158,6 @@ export class RemoteProvider implements KeySource {
   }
 
   /**
-   * Asks over one connection after the other, and again where the provider says that it can't answer for now.
-   *
-   * @param patience for what else it may be asked again, and how long, in milliseconds
-   */
-  async #persist<T>(
-    ask: (connection: ClientConnection) => Promise<T>,
-    patience: Partial<Record<ErrorCode, number>> = {},
-  ): Promise<T> {
-    const start = performance.now();
-    const waits = { unavailable: this.#options.reconnectMs ?? RECONNECT_MS, ...patience };
-    let backoff = FIRST_BACKOFF_MS;
-    let loss: TacetError | undefined;
-    for (let attempt = 1; ; attempt++) {
-      const current = this.#connection;
-      const connection = current && !current.isLost ? current : await this.#reconnect();
-      try {
-        return await ask(connection);
-      } catch (error) {
-        const wait = error instanceof TacetError ? (waits[error.code as keyof typeof waits] ?? 0) : 0;
-        if (!connection.isLost && performance.now() + backoff < start + wait) {
-          await new Promise<void>((resolve) => setTimeout(resolve, backoff));
-          backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS);
-          attempt--;
-          continue;
-        }
-        if (loss && error instanceof TacetError && error.code === "unknown_key") {
-          throw new TacetError("unknown_key", error.message, { cause: loss });
-        }
-        if (!connection.isLost || !isLoss(error) || this.#closed) throw error;
-        loss = error;
-        const most = error.code === "timed_out" ? MOST_ATTEMPTS.timed_out : MOST_ATTEMPTS.connection_lost;
-        if (attempt >= most) throw error;
-      }
-    }
-  }
-
-  /**
    * Asks for vectors that were meant for a replica with larger limits in several queries. Each vector stays the bytes
    * that it was: what was encrypted once is sent again and nothing else.
    */
@@ -234,76 +185,26 @@ export class RemoteProvider implements KeySource {
   }
 
   close(): void {
-    this.#closed = true;
-    this.#connection?.close();
+    this.#connection.close();
   }
 
-  /** One reconnection serves all queries that wait for it. */
-  #reconnect(): Promise<ClientConnection> {
-    if (this.#connecting === undefined) {
-      this.#nextUrl++; // of several replicas not the one that was lost
-      this.#connecting = this.#retryOpen().finally(() => {
-        this.#connecting = undefined;
-      });
-    }
-    return this.#connecting;
-  }
-
-  async #retryOpen(): Promise<ClientConnection> {
-    const deadline = performance.now() + (this.#options.reconnectMs ?? RECONNECT_MS);
-    for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(2 * backoff, LARGEST_BACKOFF_MS)) {
-      if (this.#closed) throw new TacetError("connection_lost", "the connection was closed");
-      this.#options.signal?.throwIfAborted();
-      try {
-        this.#connection = await this.#open();
-        this.#keyHolder?.correct(this.#connection.welcome.keys);
-        if (this.#closed) this.#connection.close();
-        return this.#connection;
-      } catch (error) {
-        if (!isLoss(error) || performance.now() + backoff > deadline) throw asLost(error);
-      }
-      await new Promise<void>((resolve) => setTimeout(resolve, backoff));
-    }
-  }
-
-  /** Opens a connection to the next URL that answers. */
-  async #open(): Promise<ClientConnection> {
-    const { adapter = "", baseFingerprint, token = "", handshakeMs = HANDSHAKE_MS } = this.#options;
-    const { signal, pollMicros } = this.#options;
-    const timeouts = { handshakeMs, silenceMs: this.#options.silenceMs ?? SILENCE_MS };
+  #hello(): HelloInput {
+    const { adapter = "", baseFingerprint, token = "" } = this.#options;
     const keyIds = (this.#keyHolder?.heldIds ?? this.#keptKeys?.ids ?? []).slice(0, MOST_ELEMENTS);
-    const hello = { adapter, baseFingerprint, token, bundleDigest: this.#bundle.digest, keyIds };
-    for (let tried = 0; ; tried++) {
-      const url = this.#urls[this.#nextUrl % this.#urls.length];
-      try {
-        const options = {
-          timeoutMs: handshakeMs,
-          signal,
-          pollMicros,
-        };
-        const socket = await this.#platform.connect(url, options);
-        const connection = await ClientConnection.open(socket, hello, this.traffic, timeouts);
-        try {
-          this.#bundle.check(connection.welcome);
-        } catch (error) {
-          connection.close();
-          throw error;
-        }
-        this.#budget.welcomed(connection.welcome.budget);
-        return connection;
-      } catch (error) {
-        this.#nextUrl++;
-        if (token === "" && isRefusedToken(error)) throw noToken(error);
-        if (isBundleChange(error)) throw this.#bundle.another(error.message);
-        if (!isLoss(error) || tried + 1 >= this.#urls.length) throw error;
-      }
-    }
+    return { adapter, baseFingerprint, token, bundleDigest: this.#bundle.digest, keyIds };
+  }
+
+  #explain(error: unknown): unknown {
+    const { token = "" } = this.#options;
+    if (token === "" && hasCode(error, "unauthorized")) return noToken(error);
+    return hasCode(error, "bundle_changed") ? this.#bundle.another(error.message) : error;
   }
 
   async #openKeyCache(): Promise<void> {
-    const { keyCache, token = "", adapter = "", onWarning = () => {} } = this.#options;
+    const { url, keyCache, token = "", adapter = "", onWarning = () => {} } = this.#options;
     if (keyCache === undefined || token === "") return;
-    this.#keptKeys = await KeptKeys.open(keyCache, [adapter, token, ...this.#urls], onWarning);
+    const urls = typeof url === "string" ? [url] : url;
+    this.#keptKeys = await KeptKeys.open(keyCache, [adapter, token, ...urls], onWarning);
   }
 }
 
@@ -339,17 +240,6 @@ function mostVectors({ maxMessageBytes, maxVectors }: Limits, queryBytes: number
   );
 }
 
-/** Whether a failure is the network's, so that trying again may help. */
-function isLoss(error: unknown): error is TacetError {
-  return (
-    error instanceof TacetError &&
-    ["connection_failed", "connection_lost", "timed_out", "shutting_down", "unavailable"].includes(error.code)
-  );
-}
-
-const isRefusedToken = (error: unknown): error is TacetError =>
-  error instanceof TacetError && error.code === "unauthorized";
-
 function noToken(cause: TacetError): TacetError {
   return new TacetError("unauthorized", "the provider asks for a key, and none was given", {
     hint: "export TACET_TOKEN=…, or --token-file FILE (library: token), with the key that the provider gave you",
@@ -357,16 +247,5 @@ function noToken(cause: TacetError): TacetError {
   });
 }
 
-const isBundleChange = (error: unknown): error is TacetError =>
-  error instanceof TacetError && error.code === "bundle_changed";
-
-const hasCode = (error: unknown, ...codes: readonly ErrorCode[]): boolean =>
+const hasCode = (error: unknown, ...codes: readonly ErrorCode[]): error is TacetError =>
   error instanceof TacetError && codes.includes(error.code);
-
-function asLost(error: unknown): unknown {
-  if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
-  return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
-    hint: "ask again when the provider is back: the next query connects anew",
-    cause: error,
-  });
-}

@@ -26,7 +26,7 @@ import {
 } from "../text/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { BudgetLeft } from "./budget-left.ts";
-import type { Traffic } from "./client-connection.ts";
+import type { Traffic } from "./connection/traffic.ts";
 import type { PrivateModel } from "./private-model.ts";
 
 /** A question; a conversation; or, past the chat template, text or token ids as they are. */

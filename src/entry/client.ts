@@ -6,6 +6,7 @@ export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type {
   EncryptionPlatform,
   FileCache,
+  FileCheck,
   FileCheckOptions,
   FileTree,
   FileWriter,
@@ -21,24 +22,29 @@ export type { Bundle } from "../bundle/bundle.ts";
 export type { BundleManifest } from "../bundle/manifest.ts";
 export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
-export type { QueryReply, Traffic, WelcomeInfo } from "../client/client-connection.ts";
+export type { QueryReply } from "../client/connection/client-connection.ts";
+export type { Traffic } from "../client/connection/traffic.ts";
+export type { WelcomeInfo } from "../client/connection/welcome.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { EncryptionStatus } from "../client/encryption/encryption-threads.ts";
 export type { FetchedKey, KeyHolder, KeyLeft, KeySource } from "../client/keys.ts";
 export type { LineEstimate } from "../client/line-estimate.ts";
+export type {
+  AdapterOptions,
+  BaseModelOptions,
+  ConnectOptions as PrivateModelOptions,
+  SharedModelsOptions,
+} from "../client/connect-options.ts";
 export {
-  type AdapterOptions,
-  type BaseModelOptions,
-  type ConnectOptions as PrivateModelOptions,
   type LocalModel,
   openPrivateModel,
   openPrivateModels,
   type PrivateModel,
   type SharedModels,
-  type SharedModelsOptions,
 } from "../client/private-model.ts";
 export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
-export type { RemoteProvider, RemoteProviderOptions } from "../client/remote-provider.ts";
+export type { RemoteProvider } from "../client/remote-provider.ts";
+export type { RemoteProviderOptions } from "../client/provider-options.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";

@@ -1,6 +1,7 @@
 /** Running a base model: checkpoints, caches, generation, tokenizer, chat template. @module */
 export type {
   FileCache,
+  FileCheck,
   FileCheckOptions,
   FileTree,
   FileWriter,
@@ -36,16 +37,9 @@ export type { SampleOptions } from "../generation/sample-token.ts";
 export { type AdaptedModule, groupAdaptedModules } from "../model/adapter/adapted-groups.ts";
 export { type FittedAdapter, fitAdapter } from "../model/adapter/fit-adapter.ts";
 export { type LocalAdapter, LocalLora } from "../model/adapter/local-lora.ts";
-export {
-  type BaseOptions,
-  CausalLm,
-  type DeltaUse,
-  type DraftOptions,
-  type ForwardOptions,
-  inputGroupsOf,
-  type LoadOptions,
-  vocabSizeOf,
-} from "../model/causal-lm.ts";
+export { CausalLm, type DraftOptions, type ForwardOptions } from "../model/causal-lm.ts";
+export { inputGroupsOf, vocabSizeOf } from "../model/config-facts.ts";
+export type { BaseOptions, DeltaUse, LoadOptions } from "../model/load-options.ts";
 export type {
   AdaptedGroup,
   DeltaSource,

@@ -37,6 +37,7 @@ export {
   nodePlatform,
   type NodePlatformOptions,
   nodeSha256,
+  nodeSignEd25519,
   parseHubId,
   type RedisLinkOptions,
   type ServeOptions,

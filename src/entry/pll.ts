@@ -23,7 +23,7 @@ export {
   ProviderLayer,
   type ProviderLayerInput,
 } from "../pll/provider-layer.ts";
-export { PublicBasis } from "../pll/public-basis.ts";
+export { PublicBasis, type StridedRows } from "../pll/public-basis.ts";
 export { type QuantizedRows, quantizeRows } from "../pll/quantize.ts";
 export {
   type Address,

@@ -25,6 +25,7 @@ export {
   type ReplyPart,
   type ReplyPool,
   type Sha256,
+  type SignEd25519,
 } from "../provider/provider.ts";
 export { RedisStore, type RedisStoreOptions } from "../provider/redis-store.ts";
 export { loadServedAdapter, type ServedAdapter } from "../provider/served-adapter.ts";

@@ -3,7 +3,7 @@ export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileCache, FileTree, KeptKeyName } from "../base/platform.ts";
 export type { BudgetLeft } from "../client/budget-left.ts";
 export type { BundleCache } from "../client/bundle-cache.ts";
-export type { Traffic } from "../client/client-connection.ts";
+export type { Traffic } from "../client/connection/traffic.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/private-model.ts";
 export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";

@@ -41,7 +41,7 @@ describe("AnswerText", () => {
         (list, at, length, other) => {
           const full = tokenizer.detokenize(list);
           const begin = at % (full.length + 1);
-          // A part of the text itself, wherever it lies in its tokens, and something else.
+          // A part of the text itself, wherever it is in its tokens, and something else.
           const stops = [full.slice(begin, begin + length), other].filter((stop) => stop !== "");
           expect(run(list, stops).text).toBe(reference(full, stops));
         },

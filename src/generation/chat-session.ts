@@ -138,7 +138,7 @@ export class ChatSession {
     this.#dropped = 0;
   }
 
-  /** Begins anew; the system message stays. */
+  /** Begins again; the system message stays. */
   reset(): void {
     this.setMessages([]);
   }

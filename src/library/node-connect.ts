@@ -3,12 +3,8 @@ import type { OptionTypes } from "../base/check-options.ts";
 import { checkDevice, type Device } from "../base/device.ts";
 import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
-import {
-  CONNECT_OPTIONS,
-  type ConnectOptions,
-  checkConnectOptions,
-  openPrivateModel,
-} from "../client/private-model.ts";
+import { CONNECT_OPTIONS, type ConnectOptions, checkConnectOptions } from "../client/connect-options.ts";
+import { openPrivateModel } from "../client/private-model.ts";
 import { TextClient } from "../client/text-client.ts";
 import {
   downloadFromHub,

@@ -6,7 +6,7 @@ import { toHex, utf8 } from "../base/bytes.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../weights/fingerprint.ts";
-import { toFloat16 } from "../weights/float16.ts";
+import { toFloat16 } from "../base/float16.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { type Dtype, encodeSafetensors, readTensorF32, type TensorToEncode } from "../weights/safetensors.ts";
 import { baseIdentity, vectorsFingerprint } from "./base-identity.ts";

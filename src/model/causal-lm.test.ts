@@ -11,7 +11,8 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
-import { CausalLm, type LoadOptions } from "./causal-lm.ts";
+import { CausalLm } from "./causal-lm.ts";
+import type { LoadOptions } from "./load-options.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
 import type { KvCache } from "./kv-cache.ts";
 

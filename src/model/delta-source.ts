@@ -56,7 +56,7 @@ export interface Line {
 export interface DeltaSource {
   /** In the order in which a forward pass asks for them. */
   readonly groups: readonly AdaptedGroup[];
-  /** Of a source that is asked over a network. Read anew for each pass. */
+  /** Of a source that is asked over a network. Read again for each pass. */
   readonly line?: Line | undefined;
   /** Absent where deltas have no fewer dimensions than outputs, or nobody may know which. */
   readonly lowRank?: LowRankSource | undefined;

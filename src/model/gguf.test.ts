@@ -12,7 +12,8 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { FAMILIES } from "../weights/gguf/families.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { encodeSafetensors, readTensorF32 } from "../weights/safetensors.ts";
-import { CausalLm, type LoadOptions } from "./causal-lm.ts";
+import { CausalLm } from "./causal-lm.ts";
+import type { LoadOptions } from "./load-options.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "tacet-gguf-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -1,6 +1,6 @@
 /**
  * Where an activated LoRA begins to act: at the first token of the last place in a prompt that has its invocation.
- * What stands before is the base model's alone, so it costs no query, and what was read of it serves the base model and
+ * What comes before is the base model's alone, so it costs no query, and what was read of it serves the base model and
  * every other activated LoRA on it.
  */
 

@@ -8,7 +8,8 @@ import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
 import { type FittedAdapter, fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
-import { CausalLm, type DeltaUse } from "./causal-lm.ts";
+import { CausalLm } from "./causal-lm.ts";
+import type { DeltaUse } from "./load-options.ts";
 
 const PROMPT = [1, 17, 203, 44, 5, 99, 120, 7];
 const ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];

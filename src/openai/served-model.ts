@@ -86,7 +86,7 @@ async function tokenizerOf(checkpoint: Checkpoint): Promise<Tokenizer> {
   return await loading;
 }
 
-/** Of a prompt at a time: the model makes passes of this length anyway (causal-lm.ts). */
+/** Of a prompt at a time: the model makes passes of this length anyway (model/context-length.ts). */
 const PART_TOKENS = 512;
 
 /** All of a prompt but its last part. What was read stays where a reader goes away in the middle: it may ask again. */

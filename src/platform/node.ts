@@ -39,4 +39,5 @@ export function nodePlatform({ device }: NodePlatformOptions = {}): Platform {
     weightCache: nodeFileCache(),
   };
 }
+export { nodeSignEd25519 } from "./node/ed25519.ts";
 export { nodeSha256 } from "./node/sha256.ts";

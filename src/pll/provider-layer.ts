@@ -115,8 +115,9 @@ export class ProviderLayer {
   /**
    * What a client needs of the key with this seed; the same bytes whenever and wherever it is made.
    * @param mark of W + D; a seed belongs to one mark, or to none
+   * @param secret S of this seed, where the caller has it
    */
-  encryptWeights(seed: Uint8Array, mark?: GroupMark): EncryptedWeights {
+  encryptWeights(seed: Uint8Array, mark?: GroupMark, secret?: LayerSecret): EncryptedWeights {
     const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
       this.#parameters,
       this.rows,
@@ -124,7 +125,7 @@ export class ProviderLayer {
     );
     const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
     this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, result);
+      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, secret, result);
     });
     return result;
   }
@@ -271,6 +272,7 @@ export class ProviderLayer {
     row: number,
     stream: SecretStream,
     mark: GroupMark | undefined,
+    held: LayerSecret | undefined,
     result: EncryptedWeights,
   ): void {
     const kernels = this.#kernels;
@@ -285,8 +287,9 @@ export class ProviderLayer {
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
     const transformed = pool.acquire(2 * NTT_POLY_BYTES);
     try {
-      stream.secret(row, secret);
-      const factor = kernels.transformSmall(secret, keyLength, transformed);
+      const small = held === undefined ? secret : at(held, 2 * row * keyLength);
+      if (held === undefined) stream.secret(row, secret);
+      const factor = kernels.transformSmall(small, keyLength, transformed);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));
@@ -329,12 +332,19 @@ export class ProviderLayer {
     const pool = this.#pool;
     const { keyLength, uploadBits, replyBits } = this.#parameters;
     const planeBytes = 2 * vectors * keyLength;
-    const packed = pool.acquire(query.length);
-    const words = pool.acquire(4 * keyLength);
-    const lo = pool.acquire(planeBytes);
-    const hi = pool.acquire(planeBytes);
-    const sums = pool.acquire(4 * vectors * this.rows);
-    const packedReply = pool.acquire(this.replyBytes);
+    // One piece of memory for all: a short query spends much of its time on what is not arithmetic.
+    const wordsAt = aligned(query.length);
+    const loAt = wordsAt + aligned(4 * keyLength);
+    const hiAt = loAt + aligned(planeBytes);
+    const sumsAt = hiAt + aligned(planeBytes);
+    const replyAt = sumsAt + aligned(4 * vectors * this.rows);
+    const bytes = replyAt + aligned(this.replyBytes);
+    const packed = pool.acquire(bytes);
+    const words = at(packed, wordsAt);
+    const lo = at(packed, loAt);
+    const hi = at(packed, hiAt);
+    const sums = at(packed, sumsAt);
+    const packedReply = at(packed, replyAt);
     try {
       kernels.bytes(packed, query.length).set(query);
       for (let t = 0; t < vectors; t++) {
@@ -358,15 +368,13 @@ export class ProviderLayer {
         reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
       }
     } finally {
-      pool.release(packed, query.length);
-      pool.release(words, 4 * keyLength);
-      pool.release(lo, planeBytes);
-      pool.release(hi, planeBytes);
-      pool.release(sums, 4 * vectors * this.rows);
-      pool.release(packedReply, this.replyBytes);
+      pool.release(packed, bytes);
     }
   }
 }
+
+/** As many bytes or a few more, so that what stands behind is aligned. */
+const aligned = (bytes: number): number => Math.ceil(bytes / 16) * 16;
 
 /** What the key stream is drawn in, at least so many bytes. */
 const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;

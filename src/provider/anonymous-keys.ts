@@ -44,7 +44,7 @@ export class AnonymousKeys implements KeyLedger {
   }
 
   /** @throws TacetError unknown_key, worn_key: nothing is counted then */
-  async charge(group: number, vectors: number, _ciphertext: Uint8Array, keyId: Uint8Array): Promise<Charged> {
+  charge(group: number, vectors: number, _ciphertext: Uint8Array, keyId: Uint8Array): Charged {
     const serial = this.#counts.live(this.account, keyId);
     if (serial === undefined) throw keyRefused("unknown_key");
     if (vectors > this.#left(group, serial)) throw keyRefused("worn_key");

@@ -19,7 +19,7 @@
  *
  *     asked since S = total − max { before : start ≤ S },   0 where the latest charge is older than S
  *
- * is never too small, and exact where a mark lies on S. Each slot has a mark at the beginning of the current minute,
+ * is never too small, and exact where a mark is on S. Each slot has a mark at the beginning of the current minute,
  * hour, day and week, and of the window of each other length that a budget has used lately, so counts are exact for
  * those, also right after a budget has changed from one length to another. A length that is new counts too much at
  * most until its next window begins.
@@ -39,7 +39,7 @@ export interface Mark {
   readonly before: number;
 }
 
-/** Start of the window that a time lies in, in milliseconds. */
+/** Start of the window that a time is in, in milliseconds. */
 export function windowStart(nowMs: number, windowSeconds: number): number {
   return windowSeconds === 0 ? 0 : Math.floor(nowMs / (1000 * windowSeconds)) * 1000 * windowSeconds;
 }

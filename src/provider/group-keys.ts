@@ -1,6 +1,6 @@
 /** The keys of an adapter: which seed belongs to an account's key, and how a query is told that its key is no good. */
 import { shake256 } from "@noble/hashes/sha3.js";
-import { toHex, utf8 } from "../base/bytes.ts";
+import { equalBytes, toHex, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import { type GroupMark, groupMark } from "../pll/marks.ts";
 import { keySeed, ROOT_SECRET_BYTES } from "../pll/key-secrets.ts";
@@ -27,13 +27,50 @@ export function groupKeyOf(
   keyId: Uint8Array,
   group: number,
 ): GroupKey {
+  return groupKey(adapter, account, keyId, group, nameOf(adapter, account, keyId));
+}
+
+/** The keys of one account, which mostly names the same one again. */
+export class GroupKeys {
+  readonly #adapter: ServedAdapter;
+  readonly #account: string;
+  #keyId: Uint8Array = new Uint8Array(0);
+  #name = "";
+
+  constructor(adapter: ServedAdapter, account: string) {
+    this.#adapter = adapter;
+    this.#account = account;
+  }
+
+  /** As {@link groupKeyOf}. */
+  of(keyId: Uint8Array, group: number): GroupKey {
+    if (!equalBytes(keyId, this.#keyId)) {
+      this.#keyId = keyId.slice();
+      this.#name = nameOf(this.#adapter, this.#account, keyId);
+    }
+    return groupKey(this.#adapter, this.#account, keyId, group, this.#name);
+  }
+}
+
+/** The length keeps names apart whatever account and adapter are called. */
+function nameOf(adapter: ServedAdapter, account: string, keyId: Uint8Array): string {
+  return `${toHex(keyId)} ${account.length} ${account} ${adapter.name}`;
+}
+
+function groupKey(
+  adapter: ServedAdapter,
+  account: string,
+  keyId: Uint8Array,
+  group: number,
+  name: string,
+): GroupKey {
   const { markSecret, layers, bundle } = adapter;
   const { parameters } = bundle.manifest;
   const mark = markSecret && (() => groupMark(parameters, markSecret, utf8(account), group));
   return {
-    ...(mark && { mark }),
-    // The length keeps names apart whatever account and adapter are called.
-    name: `${group} ${toHex(keyId)} ${account.length} ${account} ${adapter.name}`,
+    name,
+    group,
+    mark,
     seed() {
       const epoch = keyId.subarray(0, EPOCH_BYTES);
       // Absorbed one by one: joined, they would be a copy of the root secret. digest() wipes the state.

@@ -1,5 +1,5 @@
 /**
- * That the keys in a Redis database end where the server may have forgotten counts of them: started anew, emptied, or with
+ * That the keys in a Redis database end where the server may have forgotten counts of them: restarted, emptied, or with
  * the data of a replica that had missed the last ones. Nobody may get a key with a smaller count than it has.
  */
 import { afterAll, afterEach, describe, expect, it } from "vitest";

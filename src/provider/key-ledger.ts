@@ -15,9 +15,15 @@ export interface KeyLedger {
   /** Vectors left of the group that has fewest; undefined for a key that is not one of the account's. */
   left(keyIds: readonly Uint8Array[]): Promise<(number | undefined)[]>;
   /**
-   * Charges a query that is well-formed; the answer may leave when this is done and not before.
+   * Charges a query that is well-formed; the answer may leave when this is done and not before: when it has returned,
+   * or when what it returns resolves.
    *
    * @throws TacetError unknown_key, worn_key, and what else keeps the query from being answered; nothing is charged then
    */
-  charge(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<Charged>;
+  charge(
+    group: number,
+    vectors: number,
+    ciphertext: Uint8Array,
+    keyId: Uint8Array,
+  ): Charged | Promise<Charged>;
 }

@@ -7,7 +7,7 @@
 import { TacetError } from "../base/errors.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
-import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
+import type { ClientMessage, KeyPartFields, ProviderMessageInit } from "../wire/frames.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";
 import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyPart } from "./key-part.ts";
@@ -37,6 +37,7 @@ export interface KeyReceiver {
   untilTaken(): Promise<void>;
   isOver(): boolean;
   send(frame: NonNullable<ProviderMessageInit>): void;
+  sendPart(part: KeyPartFields): void;
 }
 
 /** A key that was sent. */
@@ -125,7 +126,7 @@ export class KeySender {
       if (part === undefined || to.isOver()) return undefined;
       const { weights, hint, signature, digest } = part;
       digests.push(digest);
-      to.send({ case: "keyPart", value: { id, group, weights, hint, signature } });
+      to.sendPart({ id, group, weights, hint, signature });
       ms += part.ms;
       bytes += layer.keyBytes;
     }

@@ -12,9 +12,6 @@ import type { ServedAdapter } from "./served-adapter.ts";
 import { type KeyRecord, type ProviderStore, type Remaining, scopeOf } from "./store.ts";
 import { REQUEST_DIGEST_BYTES } from "./usage-records.ts";
 
-/** Node's own is several times as fast as one in JavaScript. */
-export type { Sha256 };
-
 export interface MeterTools {
   readonly store: ProviderStore;
   readonly sha256?: Sha256 | undefined;

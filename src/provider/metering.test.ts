@@ -1,5 +1,5 @@
 /** Keys, rates and budgets at the provider, without a socket: what a client is told, and what it is not answered. */
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { memoryJournal } from "../../test/support/memory-journal.ts";
 import { type MemorySocket, memorySockets, settle } from "../../test/support/memory-socket.ts";
 import { heard, hello, queryOf, say } from "../../test/support/provider-client.ts";
@@ -196,9 +196,8 @@ describe("a store behind a network", () => {
     const { open } = await start({}, slow);
     const client = open();
     for (let id = 1; id <= 40; id++) say(client, query(id));
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await vi.waitFor(() => expect(client.closed).toBeDefined());
     expect(heard(client)).toMatchObject([{ case: "failure", value: { code: ERROR_KINDS.not_ready.wire } }]);
-    expect(client.closed).toBeDefined();
   });
 
   it("counts queries that wait for it as open", async () => {

@@ -6,10 +6,10 @@ import { TacetError } from "../base/errors.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
-import type { ClientMessage, ProviderMessageInit } from "../wire/frames.ts";
+import type { AnswerFields, ClientMessage } from "../wire/frames.ts";
 import type { Limits } from "../wire/limits.ts";
 import type { ProviderEvent, ProviderTotals } from "./events.ts";
-import { groupKeyOf } from "./group-keys.ts";
+import { GroupKeys } from "./group-keys.ts";
 import type { Charged, KeyLedger } from "./key-ledger.ts";
 import type { KeyRates } from "./key-rates.ts";
 import { Meter } from "./meter.ts";
@@ -39,7 +39,7 @@ export interface QuerySource {
   readonly party: object | string;
   readonly share: WaitingShare;
   isOver(): boolean;
-  send(frame: NonNullable<ProviderMessageInit>): void;
+  send(answer: AnswerFields): void;
 }
 
 export class OpenQueries {
@@ -47,6 +47,7 @@ export class OpenQueries {
   readonly #adapter: ServedAdapter;
   readonly #ledger: KeyLedger;
   readonly #from: QuerySource;
+  readonly #keys: GroupKeys;
   #count = 0;
   #vectors = 0;
 
@@ -55,6 +56,7 @@ export class OpenQueries {
     this.#adapter = adapter;
     this.#ledger = ledger;
     this.#from = from;
+    this.#keys = new GroupKeys(adapter, ledger.account);
   }
 
   /** Queries that wait or are being computed. */
@@ -68,25 +70,32 @@ export class OpenQueries {
   }
 
   /**
-   * Takes a query; what is returned charges and answers it.
+   * Charges a query and answers it: at once where nothing has to be waited for.
    *
-   * @throws TacetError what is wrong with it, or too_many_requests; nothing has been charged then
+   * @throws TacetError what is wrong with it, or too_many_requests, and nothing has been charged then; what charging and
+   *   answering throw. What is returned rejects with the same.
    */
-  take(query: Query): () => Promise<void> {
+  answer(query: Query): void | Promise<void> {
     const held = this.#hold(query, this.#check(query));
     const since = performance.now();
     this.#count++;
-    return async () => {
-      try {
-        const charged = await this.#charge(query);
-        if (this.#from.isOver()) return;
-        const computed = await this.#compute(query);
-        if (!this.#from.isOver()) this.#send(query, held, computed, charged.left, since);
-      } catch (error) {
-        this.#ended(held);
-        throw error;
-      }
+    const failed = (error: unknown): never => {
+      this.#ended(held);
+      throw error;
     };
+    const send = (computed: ComputedReply, { left }: Charged) => {
+      if (!this.#from.isOver()) this.#send(query, held, computed, left, since);
+    };
+    const compute = (charged: Charged) => {
+      if (this.#from.isOver()) return;
+      return whenThere(this.#compute(query), (computed) => send(computed, charged));
+    };
+    try {
+      const answered = whenThere(this.#charge(query), compute);
+      return answered instanceof Promise ? answered.catch(failed) : answered;
+    } catch (error) {
+      return failed(error);
+    }
   }
 
   /** The layer that answers it. Throws what is wrong with the query. */
@@ -124,24 +133,25 @@ export class OpenQueries {
   }
 
   /** Charged before it is computed: what has been paid for may be asked again, what has not been is not worth it. */
-  async #charge({ group, vectors, ciphertext, keyId }: Query): Promise<Charged> {
+  #charge({ group, vectors, ciphertext, keyId }: Query): Charged | Promise<Charged> {
     const { name, bundle } = this.#adapter;
     const ledger = this.#ledger;
-    const charged = await ledger.charge(group, vectors, ciphertext, keyId);
-    if (ledger instanceof Meter) {
-      this.#tools.emit({ type: "charged", connection: this.#from.id, adapter: name, vectors });
-    }
-    if (charged.replayed) return charged;
-    const { vectorsPerKey } = bundle.manifest.parameters;
-    this.#tools.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
-    return charged;
+    return whenThere(ledger.charge(group, vectors, ciphertext, keyId), (charged) => {
+      if (ledger instanceof Meter) {
+        this.#tools.emit({ type: "charged", connection: this.#from.id, adapter: name, vectors });
+      }
+      if (charged.replayed) return charged;
+      const { vectorsPerKey } = bundle.manifest.parameters;
+      this.#tools.keys.rates.charged(ledger.account, name, group, vectors, vectorsPerKey);
+      return charged;
+    });
   }
 
   /** A short query at once, a long one in parts with others' parts in between. */
   #compute({ group, vectors, ciphertext, keyId }: Query): ComputedReply | Promise<ComputedReply> {
     const { owner, party } = this.#from;
     const adapter = this.#adapter;
-    const key = groupKeyOf(adapter, this.#ledger.account, keyId, group);
+    const key = this.#keys.of(keyId, group);
     return this.#tools.replies.answer({ owner, party, adapter, group, vectors, query: ciphertext, key });
   }
 
@@ -158,11 +168,7 @@ export class OpenQueries {
     totals.vectors += vectors;
     totals.computeMs += ms;
     this.#vectors += vectors;
-    const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
-    this.#from.send({
-      case: "answer",
-      value: { id, words, computeMicros: Math.round(ms * 1000), ...vectorsLeft },
-    });
+    this.#from.send({ id, words, computeMicros: Math.round(ms * 1000), vectorsLeft: left });
     const waited = performance.now() - since;
     const { name } = this.#adapter;
     this.#tools.emit({
@@ -179,4 +185,9 @@ export class OpenQueries {
     this.#count--;
     this.#from.share.release(held);
   }
+}
+
+/** Uses a value: at once, where it is there. A turn of the microtask queue for each step costs as much as an answer. */
+function whenThere<T, R>(value: T | Promise<T>, use: (value: T) => R | Promise<R>): R | Promise<R> {
+  return value instanceof Promise ? value.then(use) : use(value);
 }

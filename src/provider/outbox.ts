@@ -1,7 +1,14 @@
 /** What leaves by one connection: counted, not beyond what may wait, and a bundle in parts as its client takes them. */
 import type { MessageSocket } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
-import { encodeProviderFrame, type ProviderMessageInit } from "../wire/frames.ts";
+import {
+  type AnswerFields,
+  encodeAnswerFrame,
+  encodeKeyPartFrame,
+  encodeProviderFrame,
+  type KeyPartFields,
+  type ProviderMessageInit,
+} from "../wire/frames.ts";
 import { BUNDLE_PART_BYTES } from "../wire/limits.ts";
 import type { ProviderTotals } from "./events.ts";
 
@@ -30,9 +37,15 @@ export class Outbox {
   }
 
   send(frame: NonNullable<ProviderMessageInit>): void {
-    if (this.#options.isOver()) return;
-    if (this.#socket.bufferedBytes > this.#options.maxBufferedBytes) this.#options.onFull();
-    else this.#sendBytes(encodeProviderFrame(frame));
+    if (this.#takesMore()) this.#sendBytes(encodeProviderFrame(frame));
+  }
+
+  sendAnswer(answer: AnswerFields): void {
+    if (this.#takesMore()) this.#sendBytes(encodeAnswerFrame(answer));
+  }
+
+  sendKeyPart(part: KeyPartFields): void {
+    if (this.#takesMore()) this.#sendBytes(encodeKeyPartFrame(part));
   }
 
   /** Sends a bundle in parts; ends early where the connection does. */
@@ -56,6 +69,13 @@ export class Outbox {
       waitMs = now < before ? BUNDLE_POLL_MS : Math.min(2 * waitMs, BUNDLE_POLL_MOST_MS);
       before = now;
     }
+  }
+
+  #takesMore(): boolean {
+    if (this.#options.isOver()) return false;
+    if (this.#socket.bufferedBytes <= this.#options.maxBufferedBytes) return true;
+    this.#options.onFull();
+    return false;
   }
 
   #sendBytes(bytes: Uint8Array): void {

@@ -268,7 +268,7 @@ export class ProviderConnection {
     this.#queries = new OpenQueries(this.#provider, adapter, ledger, {
       ...{ id: this.id, owner: this, party, share: this.#share },
       isOver: () => this.#isOver(),
-      send: (frame) => this.#outbox.send(frame),
+      send: (answer) => this.#outbox.sendAnswer(answer),
     });
     const keys = this.#keySender(admission, allowance, party);
     const queries = this.#queries;
@@ -312,6 +312,7 @@ export class ProviderConnection {
       untilTaken: () => this.#outbox.untilTaken(),
       isOver: () => this.#isOver(),
       send: (frame) => this.#outbox.send(frame),
+      sendPart: (part) => this.#outbox.sendKeyPart(part),
     });
   }
 
@@ -362,17 +363,17 @@ export class ProviderConnection {
     // Whoever has not heard of it when we close asks another replica; nothing is charged here any more.
     if (this.#draining) return;
     const about = { queryId: query.id };
-    let answer: () => Promise<void>;
     try {
-      answer = this.#state.queries.take(query);
+      const answered = this.#state.queries.answer(query);
+      if (answered instanceof Promise) {
+        void this.#run(async () => {
+          await answered;
+          this.#closeIfDrained();
+        }, about);
+      }
     } catch (error) {
       this.#fail(error, about);
-      return;
     }
-    void this.#run(async () => {
-      await answer();
-      this.#closeIfDrained();
-    }, about);
   }
 
   /** Reports a failure: of a query or of a request for a key, which leaves the connection open, or of the connection. */

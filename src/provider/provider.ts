@@ -7,7 +7,7 @@
  */
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
-import type { MessageSocket } from "../base/platform.ts";
+import type { MessageSocket, Sha256, SignEd25519 } from "../base/platform.ts";
 import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
@@ -17,17 +17,17 @@ import type { ProviderEvent, ProviderTotals } from "./events.ts";
 import { newEpoch } from "./key-ids.ts";
 import { KeyRates } from "./key-rates.ts";
 import { largestKeyPart, limitsFor } from "./limits.ts";
-import { Meter, type Sha256 } from "./meter.ts";
+import { Meter } from "./meter.ts";
 import { OneAtATime } from "./one-at-a-time.ts";
 import { type Admission, type ConnectionHost, ProviderConnection } from "./provider-connection.ts";
 import { type ReplyPool, ReplyScheduler } from "./reply-scheduler.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import type { KeyRecord, ProviderStore } from "./store.ts";
 
+export type { Sha256, SignEd25519 } from "../base/platform.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { KeyPart } from "./key-part.ts";
 export type { GroupKey } from "./layer-secrets.ts";
-export type { Sha256 } from "./meter.ts";
 export type { ComputedReply, KeyPartTask, ReplyPart, ReplyPool } from "./reply-scheduler.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";
@@ -47,8 +47,10 @@ export interface ProviderOptions {
   readonly authorize?: ((token: string, adapter: string) => boolean) | undefined;
   /** API keys and budgets: with it a client's token is an API key. Without it nothing is counted. */
   readonly store?: ProviderStore | undefined;
-  /** A faster SHA-256 than the portable one, for the digests of charged queries. */
+  /** A faster SHA-256 than the portable one, for the digests of charged queries and of keys. */
   readonly sha256?: Sha256 | undefined;
+  /** Faster Ed25519 signatures than the portable ones, which keys have. */
+  readonly signEd25519?: SignEd25519 | undefined;
   /** Milliseconds since 1970; by default the clock's. */
   readonly now?: (() => number) | undefined;
   /** Where long queries are computed; by default in this thread. */
@@ -65,6 +67,7 @@ const OPTIONS: OptionTypes<ProviderOptions> = {
   authorize: "function",
   store: "object",
   sha256: "function",
+  signEd25519: "function",
   now: "function",
   pool: "object",
   onEvent: "function",
@@ -139,7 +142,8 @@ export class Provider {
     this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
     const clock = () => performance.now();
-    this.#replies = new ReplyScheduler({ pool: options.pool, sha256: options.sha256 });
+    const { pool, sha256, signEd25519 } = options;
+    this.#replies = new ReplyScheduler({ pool, sha256, signEd25519 });
     this.#host = {
       limits: this.limits,
       totals: this.totals,

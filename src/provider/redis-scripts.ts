@@ -138,7 +138,7 @@ redis.call("SET", KEYS[2], "", "PX", remember_ms)
 
 /**
  * The present epoch, "" where none is good. It is bound to the run of the server and to the history of its data
- * (master_replid): one that has started anew, or goes on from the data of a replica, may have forgotten what keys have
+ * (master_replid): one that has restarted, or goes on from the data of a replica, may have forgotten what keys have
  * answered, whatever it says of its disk. Asked in the script itself: between a look and a charge the server may change.
  */
 const READ_EPOCH = `

@@ -6,9 +6,9 @@
  * A reply vector is a function of its query vector and the key alone, and a part of a key of its seed alone
  * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
  */
-import { type KeyPart, type KeyPlace, makeKeyPart } from "./key-part.ts";
+import { type KeyPart, type KeyPartTools, type KeyPlace, makeKeyPart } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
-import type { Sha256 } from "./meter.ts";
+import type { LayerSecret } from "../pll/provider-layer.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 
@@ -62,10 +62,9 @@ export interface Asker {
 
 export type ReplyTask = ReplyPart & Asker;
 
-export interface ReplySchedulerOptions {
+export interface ReplySchedulerOptions extends KeyPartTools {
   /** Where parts are computed; by default in this thread. */
   readonly pool?: ReplyPool | undefined;
-  readonly sha256?: Sha256 | undefined;
 }
 
 export class ReplyScheduler {
@@ -74,8 +73,8 @@ export class ReplyScheduler {
   readonly #pool: ReplyPool;
   readonly #turns: RoundRobin;
 
-  constructor({ pool, sha256 }: ReplySchedulerOptions = {}) {
-    this.#pool = pool ?? this.#inThisThread(sha256);
+  constructor({ pool, ...tools }: ReplySchedulerOptions = {}) {
+    this.#pool = pool ?? this.#inThisThread(tools);
     this.#turns = new RoundRobin(this.#pool.width);
   }
 
@@ -129,16 +128,24 @@ export class ReplyScheduler {
   }
 
   /** One part at a time, each in a separate turn of the event loop. */
-  #inThisThread(sha256: Sha256 | undefined): ReplyPool {
+  #inThisThread(tools: KeyPartTools): ReplyPool {
     return {
       width: 1,
       leastProducts: PART_PRODUCTS,
       compute: (part) => later(() => this.#computeHere(part)),
       makeKeyPart: (task) =>
         later(() => {
-          const { adapter, key } = task;
+          const { adapter, group, key } = task;
           const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
-          return makeKeyPart(maker, task, key.seed(), { mark: key.mark?.(), sha256 });
+          const seed = key.seed();
+          const make = (secret: LayerSecret) =>
+            makeKeyPart(maker, task, seed, { ...tools, mark: key.mark?.(), secret });
+          try {
+            // Its queries come soon: S is drawn once for both.
+            return this.secrets.use(adapter.layers[group], key, make, seed);
+          } finally {
+            seed.fill(0);
+          }
         }),
     };
   }

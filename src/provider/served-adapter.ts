@@ -26,7 +26,7 @@ export interface ServedAdapter {
   readonly rootSecret: Uint8Array;
   /** What accounts' marks are derived from. Secret. Absent: accounts are not marked. */
   readonly markSecret?: Uint8Array | undefined;
-  /** Ed25519: signs each part of a key. Secret; its public half stands in the bundle. */
+  /** Ed25519: signs each part of a key. Secret; its public half is in the bundle. */
   readonly keySigningKey: Uint8Array;
 }
 

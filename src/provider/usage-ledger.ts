@@ -18,7 +18,7 @@ import {
 
 /** At least so many of the latest charges are remembered by digest, at most twice as many: 2.5 MiB of tables. */
 const REMEMBERED_REQUESTS = 1 << 15;
-/** A journal is written anew, as counts, when it has grown by so much: about 500,000 charges. */
+/** A journal is rewritten, as counts, when it has grown by so much: about 500,000 charges. */
 const COMPACT_BYTES = 20 << 20;
 
 interface Slot {

@@ -47,7 +47,7 @@ export interface CountsRecord {
   readonly marks: readonly Mark[];
 }
 
-/** Begins the counts of keys anew, or goes on with those before it where the epoch is the same. */
+/** Begins the counts of keys again, or goes on with those before it where the epoch is the same. */
 export interface EpochRecord {
   readonly type: "epoch";
   readonly slot: 0;

@@ -372,23 +372,25 @@ export class Kernels {
   }
 
   /**
-   * out_i = Σ_r factors_r·columns[r][i] in f32, with `add` in addition to what is there; what is not finite becomes 0.
-   * @param columns f32[count][length] @param factors f32[count] @param out f32[length] @param length a multiple of 16
+   * out[v][i] = Σ_r factors[v][r]·columns[r][i] in f32, with `add` in addition to what is there; what is not finite
+   * becomes 0.
+   * @param columns binary16 [length / 16][count][16], finite @param factors f32[vectors][count] @param out f32[vectors][length]
+   * @param shape `length` a multiple of 16
    */
   combineColumns(
     columns: Address,
     factors: Address,
-    count: number,
-    length: number,
+    { count, length, vectors }: { readonly count: number; readonly length: number; readonly vectors: number },
     out: Address,
     add = false,
   ): void {
     assertInteger(length / 16, "length / 16", 0, 2 ** 26);
     assertInteger(count, "count", 0, 2 ** 20);
-    this.#check(columns, 4 * count * length);
-    this.#check(factors, 4 * count);
-    this.#check(out, 4 * length);
-    this.#wasm.combineColumns(columns, factors, count, length, out, add ? -1 : 0);
+    assertInteger(vectors, "vectors", 0, 2 ** 20);
+    this.#check(columns, 2 * count * length);
+    this.#check(factors, 4 * vectors * count);
+    this.#check(out, 4 * vectors * length);
+    this.#wasm.combineColumns(columns, count, length, factors, vectors, out, add ? -1 : 0);
   }
 
   /** @throws RangeError unless [address, address + bytes) was handed out by allocate */

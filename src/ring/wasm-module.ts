@@ -52,9 +52,10 @@ export interface KernelExports {
   splitWords(words: number, count: number, lo: number, hi: number): void;
   combineColumns(
     columns: number,
-    factors: number,
     count: number,
     length: number,
+    factors: number,
+    vectors: number,
     out: number,
     add: number,
   ): void;

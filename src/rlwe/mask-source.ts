@@ -8,7 +8,7 @@
  *
  * All randomness is the ChaCha20 stream of a 256-bit key from the platform's CSPRNG; each mask takes the next 64-bit
  * nonce. The key is replaced every few masks, so that a process that is cloned or restored from a snapshot shares few
- * masks with its twin. The key lies in kernel memory only.
+ * masks with its twin. The key is in kernel memory only.
  */
 import { assertInteger } from "../base/assert.ts";
 import {

@@ -11,7 +11,7 @@ import { controlToken, type SpecialToken } from "./special-tokens.ts";
 const MASKS = ["[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"];
 const ROLES = ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"];
 
-/** What stands before every prompt. */
+/** What comes before every prompt. */
 export const CHATGLM_PREFIX = ["[gMASK]", "sop"] as const;
 
 export function isChatGlm(checkpoint: Checkpoint): boolean {

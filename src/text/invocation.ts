@@ -10,7 +10,7 @@ import { isControlToken } from "./adapter-text.ts";
 import { hasTokenizer, loadTokenizer } from "./tokenizer.ts";
 
 /**
- * The text of an invocation that may stand in what people write; undefined: this one can't.
+ * The text of an invocation that may occur in what people write; undefined: this one can't.
  * @param checkpoint with what the adapter changes about text
  */
 export async function invocationInText(

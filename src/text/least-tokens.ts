@@ -6,7 +6,7 @@
  *   tokens ≥ letters / most letters            the same for ASCII's letters and digits alone: long tokens are mostly
  *                                              white space and punctuation
  *   tokens ≥ (beginnings + 1) / (inside + 1)   a beginning is white space with something else behind it; one that
- *                                              no token has inside lies between two tokens
+ *                                              no token has inside is between two tokens
  */
 import { TacetError } from "../base/errors.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";

@@ -1,6 +1,6 @@
 /**
  * A {@link Tokenizer} from `tokenizer.model`, for folders that have no tokenizer.json: special tokens are cut out of
- * the text first, as Hugging Face's tokenizers in Python do, and sentencepiece gets what lies between.
+ * the text first, as Hugging Face's tokenizers in Python do, and sentencepiece gets what is between.
  */
 
 import { TacetError } from "../base/errors.ts";

@@ -1,4 +1,4 @@
-/** Tokens that stand in a text as themselves, cut out before the rest is tokenized. */
+/** Tokens that occur in a text as themselves, cut out before the rest is tokenized. */
 
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
@@ -59,7 +59,7 @@ function isId(value: unknown): value is number {
 /** A stretch of text, or a special token that stood between two. */
 export type Stretch = string | SpecialToken;
 
-/** Cuts a text at its special tokens: at each place the longest that stands there. Empty stretches are left out. */
+/** Cuts a text at its special tokens: at each place the longest that is there. Empty stretches are left out. */
 export function splitAtSpecials(text: string, tokens: readonly SpecialToken[]): Stretch[] {
   if (tokens.length === 0) return text === "" ? [] : [text];
   const byText = new Map(tokens.map((token) => [token.text, token]));

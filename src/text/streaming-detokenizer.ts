@@ -4,13 +4,13 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /**
  * What a decoder writes for bytes that are not UTF-8, and so for the beginning of a character: one U+FFFD for all its
- * bytes, or one for each. The begin has at most three bytes, so what stands before these is certain.
+ * bytes, or one for each. The beginning has at most three bytes, so what comes before these is certain.
  */
 const UNCERTAIN = /\ufffd{1,3}$/;
 
 /**
  * The texts of all `push` calls and of `finish` together are `tokenizer.detokenize` of all ids, and no text ends
- * within a character: the bytes of one may lie in two or more tokens.
+ * within a character: the bytes of one may be in two or more tokens.
  */
 export class StreamingDetokenizer {
   readonly #tokenizer: Tokenizer;

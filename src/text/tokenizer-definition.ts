@@ -5,7 +5,7 @@ import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { tokenText } from "./special-tokens.ts";
 
 /**
- * Classes of transformers that make the template anew from `add_bos_token` and `add_eos_token` (4.57,
+ * Classes of transformers that make the template again from `add_bos_token` and `add_eos_token` (4.57,
  * `update_post_processor` of their fast tokenizers); all others follow tokenizer.json alone. The files that have these
  * fields were written for them: 5.x takes such a tokenizer.json as it is.
  */

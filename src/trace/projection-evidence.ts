@@ -1,7 +1,7 @@
 /**
  * Evidence of a copy that was made from too few ordinary answers: the least that explains them, c_s = P·(w_s + d_s) with P
  * the projection onto the inputs that were asked. Entry by entry it is far from W. But P need not be known: any direction
- * u that the copy's rows span lies in its range, so
+ * u that the copy's rows span is in its range, so
  *
  *   ⟨u, c_s − w_s⟩ = ⟨u, d_s⟩
  *

@@ -97,7 +97,6 @@ describe("openCheckpoint", () => {
       "F32",
       /holds quantized/,
     ],
-    ["MXFP4", { quantization_config: { quant_method: "mxfp4" } }, "F32", /mxfp4/],
     ["FP8, by its configuration", { quantization_config: { quant_method: "fp8" } }, "F8_E4M3", /fp8/],
     ["FP8, by its tensors", {}, "F8_E4M3", /"a\.weight" is stored as F8_E4M3/],
     ["MLX", { quantization: { group_size: 64, bits: 4 } }, "U32", /MLX, 4 bits/],

@@ -6,8 +6,7 @@ import type { AdapterText } from "./adapter-text.ts";
 import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
-import { openPacked } from "./packed/packed-checkpoint.ts";
-import { packedFormat } from "./packed/packed-format.ts";
+import { packingOf } from "./packed/packing.ts";
 import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
@@ -64,13 +63,13 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   }
   const config = parseJsonRecord(configText, "config.json", "bad_checkpoint");
   const stored = await openTensors(tree);
-  const format = packedFormat(config);
-  refuseQuantized(tree.label, config, stored.values(), format !== undefined);
-  if (format === undefined) return checkpointOf(tree, config, stored);
-  const packed = await openPacked(tree, stored, format);
+  const packing = packingOf(config);
+  refuseQuantized(tree.label, config, stored.values(), packing !== undefined);
+  if (packing === undefined) return checkpointOf(tree, config, stored);
+  const packed = await packing.open(tree, stored);
   const { quantization_config: _, ...plain } = config;
   const files = checkpointOf(tree, config, stored);
-  return { ...checkpointOf(packed.tree, plain, packed.tensors), storedAs: format.storedAs, files };
+  return { ...checkpointOf(packed.tree, plain, packed.tensors), storedAs: packing.storedAs, files };
 }
 
 /** The GGUF file of a folder that has nothing else. */

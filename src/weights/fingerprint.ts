@@ -27,7 +27,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { utf8 } from "../base/bytes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { isRecord } from "./json-file.ts";
-import { toFloat16 } from "./float16.ts";
+import { toFloat16 } from "../base/float16.ts";
 import { readTensorBytes, readTensorF32, type StoredTensor, type TensorInfo } from "./safetensors.ts";
 
 const DOMAIN = "tacet/base-model/1";
@@ -68,8 +68,20 @@ const INERT_FIELDS: ReadonlySet<string> = new Set([
   "use_cache",
 ]);
 
-/** SHA-256 as above, whatever files the tensors are spread over. */
+/** Of checkpoints that are open: thousands of small reads each. */
+const KNOWN = new WeakMap<Checkpoint, Promise<Uint8Array>>();
+
+/** SHA-256 as above, whatever files the tensors are spread over; computed once for an opened checkpoint. */
 export async function fingerprintCheckpoint(checkpoint: Checkpoint): Promise<Uint8Array> {
+  let known = KNOWN.get(checkpoint);
+  if (!known) {
+    KNOWN.set(checkpoint, (known = computeFingerprint(checkpoint)));
+    known.catch(() => KNOWN.delete(checkpoint));
+  }
+  return (await known).slice();
+}
+
+async function computeFingerprint(checkpoint: Checkpoint): Promise<Uint8Array> {
   const { tree, config, names, tensor } = checkpoint.files ?? checkpoint;
   const { add, digest } = fieldHash();
   add(utf8(DOMAIN));
@@ -77,7 +89,9 @@ export async function fingerprintCheckpoint(checkpoint: Checkpoint): Promise<Uin
   for (const name of names) {
     const info = tensor(name);
     add(utf8(JSON.stringify([name, info.dtype, info.shape])));
-    for (const window of windowsOf(info)) add(await readTensorBytes(tree, window));
+    // All windows of a tensor at the same time: most of it is waiting for the disk.
+    for (const bytes of await Promise.all(windowsOf(info).map((window) => readTensorBytes(tree, window))))
+      add(bytes);
   }
   return digest();
 }

@@ -7,7 +7,7 @@ export const INERT_FIELDS: ReadonlySet<string> = new Set([
   "corda_config",
   "eva_config",
   "exclude_modules",
-  // How the base weights lie; A and B lie one way only, and the model's family knows about its own.
+  // How the base weights are stored; A and B are stored one way only, and the model's family knows about its own.
   "fan_in_fan_out",
   "inference_mode",
   "layers_pattern",
@@ -49,13 +49,13 @@ export const HANDLED_FIELDS: Readonly<Record<string, HandledField>> = {
     publishes: ["dora-scales"],
   },
   lora_bias: { what: "B·A·x + b", publishes: ["bias"] },
-  bias: { what: "`lora_only`, `all`: trained biases in the place of the base's", publishes: ["bias"] },
+  bias: { what: "`lora_only`, `all`: trained biases instead of the base's", publishes: ["bias"] },
   modules_to_save: {
-    what: "whole modules in the place of the base's",
+    what: "whole modules instead of the base's",
     publishes: ["norm", "bias", "modules"],
   },
   trainable_token_indices: {
-    what: "rows of single tokens in embedding and head in the place of the base's",
+    what: "rows of single tokens in embedding and head instead of the base's",
     publishes: ["tokens"],
   },
   ensure_weight_tying: {

@@ -13,6 +13,6 @@ export interface LoraModule {
   readonly scale: number;
   /** It adapts an embedding: x is the one-hot of a token. Default: a linear module. */
   readonly isEmbedding?: boolean;
-  /** Experts that lie beside each other: the rank is that of one times this. Default: 1 */
+  /** Experts that are beside each other: the rank is that of one times this. Default: 1 */
   readonly experts?: number;
 }

@@ -18,7 +18,7 @@ export interface SortedTensors {
   readonly modules: ReadonlyMap<string, ReadonlyMap<Role, TensorInfo>>;
   /** By the base's name: saved as a whole, or as the base has it, which the configuration says. */
   readonly whole: ReadonlyMap<string, TensorInfo>;
-  /** By the base's name: what lies under an adapted module, as the base had it. */
+  /** By the base's name: what is under an adapted module, as the base had it. */
   readonly under: ReadonlyMap<string, TensorInfo>;
 }
 

@@ -40,6 +40,8 @@ export interface QuantizedRows {
 export interface RoundedMatrix {
   /** The form that takes it over with no further error, or with the least. */
   readonly form: BlockForm;
+  /** Its numbers are stored (in, out), as its tensor's shape says; rows are outputs all the same. Default: (out, in). */
+  readonly storedInOut?: boolean;
   /** Rows [first, first + count) in that form; called with ascending ranges. */
   readRows(first: number, count: number): Promise<QuantizedRows>;
 }

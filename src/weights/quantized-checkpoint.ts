@@ -32,6 +32,12 @@ export function refuseQuantized(
       const missing = `config.json has no quantization_config, and ${path} has the tensor ${quoteName(tensor)}`;
       throw new TacetError("bad_checkpoint", missing, { hint });
     }
+    if (!isRead && dtype === "U8" && tensor.endsWith("_proj_blocks")) {
+      const missing = `config.json has no quantization_config, and ${path} has the tensor ${quoteName(tensor)}`;
+      throw new TacetError("bad_checkpoint", missing, {
+        hint: 'gpt-oss\'s has one with "quant_method": "mxfp4": download config.json again',
+      });
+    }
     if (!tensor.endsWith(".weight") || !QUANTIZED.test(dtype)) continue;
     what = `${path}: tensor ${quoteName(tensor)} is stored as ${dtype}`;
   }

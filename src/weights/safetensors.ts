@@ -8,6 +8,7 @@
 
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { type ErrorCode, TacetError } from "../base/errors.ts";
+import { widenF16 } from "../base/float16.ts";
 import type { FileTree } from "../base/platform.ts";
 import { decodeUtf8, isRecord, parseJsonRecord, quoteName, refuseLfsPointer } from "./json-file.ts";
 import type { RoundedMatrix } from "./quantize-blocks.ts";
@@ -196,26 +197,6 @@ export function widenBf16(halves: Uint16Array): Float32Array {
   const words = new Uint32Array(halves.length);
   for (let i = 0; i < words.length; i++) words[i] = halves[i] << 16;
   return new Float32Array(words.buffer);
-}
-
-/** IEEE 754 binary16 to binary32: exponent bias 15 to 127, fraction 10 bits to 23. */
-export function widenF16(halves: Uint16Array): Float32Array {
-  const words = new Uint32Array(halves.length);
-  const values = new Float32Array(words.buffer);
-  for (let i = 0; i < words.length; i++) {
-    const half = halves[i];
-    const sign = (half & 0x8000) << 16;
-    const magnitude = half & 0x7fff;
-    if (magnitude >= 0x7c00) {
-      words[i] = sign | 0x7f800000 | ((magnitude & 0x3ff) << 13); // infinity, NaN
-    } else if (magnitude >= 0x400) {
-      words[i] = sign | ((magnitude << 13) + ((127 - 15) << 23));
-    } else {
-      values[i] = magnitude * 2 ** -24; // zero, subnormal: normal in binary32
-      words[i] |= sign;
-    }
-  }
-  return values;
 }
 
 export interface TensorToEncode {

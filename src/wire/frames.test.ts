@@ -5,7 +5,9 @@ import {
   type ClientMessageInit,
   decodeClientFrame,
   decodeProviderFrame,
+  encodeAnswerFrame,
   encodeClientFrame,
+  encodeKeyPartFrame,
   encodeProviderFrame,
   encodeQueryFrame,
   FrameMemory,
@@ -162,6 +164,35 @@ describe("decoding", () => {
 
   it("refuses the other side's frames where no payload has their number", () => {
     expect(outcome(decodeClientFrame, encodeProviderFrame(PROVIDER[4]))).toBe("bad_frame");
+  });
+});
+
+describe("encodeAnswerFrame and encodeKeyPartFrame", () => {
+  it("write what the generated encoder writes", () => {
+    for (const [id, length, computeMicros, left] of [
+      [1, 14, 5, undefined],
+      [0, 0, 0, undefined],
+      [0xffffffff, 42, 0xffffffff, 0],
+      [300, 127, 128, 127],
+      [300, 128, 16_384, 2 ** 32],
+      [7, 20_000, 70_000, Number.MAX_SAFE_INTEGER],
+    ] as const) {
+      const answer = { id, words: bytes(length), computeMicros };
+      const vectorsLeft = left === undefined ? {} : { vectorsLeft: BigInt(left) };
+      expect(encodeAnswerFrame({ ...answer, vectorsLeft: left })).toEqual(
+        encodeProviderFrame({ case: "answer", value: { ...answer, ...vectorsLeft } }),
+      );
+    }
+    for (const [id, group, weights, hint, signature] of [
+      [1, 0, 73_000, 49_152, 64],
+      [0xffffffff, 300, 127, 128, 0],
+      [0, 0, 0, 0, 0],
+    ]) {
+      const value = {
+        ...{ id, group, weights: bytes(weights), hint: bytes(hint, 3), signature: bytes(signature, 5) },
+      };
+      expect(encodeKeyPartFrame(value)).toEqual(encodeProviderFrame({ case: "keyPart", value }));
+    }
   });
 });
 

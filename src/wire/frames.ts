@@ -79,9 +79,62 @@ export function encodeQueryFrame(
   return frame;
 }
 
+export interface AnswerFields {
+  readonly id: number;
+  readonly words: Uint8Array;
+  readonly computeMicros: number;
+  /** Absent: no budget. */
+  readonly vectorsLeft?: number | undefined;
+}
+
+export interface KeyPartFields {
+  readonly id: number;
+  readonly group: number;
+  readonly weights: Uint8Array;
+  readonly hint: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/**
+ * The bytes of encodeProviderFrame({ case: "answer", … }), written field by field: the frame that a provider sends most,
+ * in a fraction of the time that reflection takes.
+ */
+export function encodeAnswerFrame(answer: AnswerFields): Uint8Array {
+  const { id, words, computeMicros, vectorsLeft } = answer;
+  const left = vectorsLeft === undefined ? 0 : 1 + varintLength(vectorsLeft);
+  const inner = fieldLength(id) + bytesLength(words) + fieldLength(computeMicros) + left;
+  const frame = new Uint8Array(1 + varintLength(inner) + inner);
+  let at = putVarint(frame, 0, (3 << 3) | WireType.LengthDelimited);
+  at = putVarint(frame, at, inner);
+  at = putField(frame, at, 1, id);
+  at = putBytes(frame, at, 2, words);
+  at = putField(frame, at, 3, computeMicros);
+  // Optional: 0 is written too.
+  if (vectorsLeft !== undefined)
+    putVarint(frame, putVarint(frame, at, (4 << 3) | WireType.Varint), vectorsLeft);
+  return frame;
+}
+
+/** The bytes of encodeProviderFrame({ case: "keyPart", … }), which are many: each is copied once. */
+export function encodeKeyPartFrame(part: KeyPartFields): Uint8Array {
+  const { id, group, weights, hint, signature } = part;
+  const inner =
+    fieldLength(id) + fieldLength(group) + bytesLength(weights) + bytesLength(hint) + bytesLength(signature);
+  const frame = new Uint8Array(1 + varintLength(inner) + inner);
+  let at = putVarint(frame, 0, (7 << 3) | WireType.LengthDelimited);
+  at = putVarint(frame, at, inner);
+  at = putField(frame, at, 1, id);
+  at = putField(frame, at, 2, group);
+  at = putBytes(frame, at, 3, weights);
+  at = putBytes(frame, at, 4, hint);
+  putBytes(frame, at, 5, signature);
+  return frame;
+}
+
+/** @param value an integer from 0 to 2^53 − 1 */
 function varintLength(value: number): number {
   let length = 1;
-  for (let rest = value >>> 7; rest > 0; rest >>>= 7) length++;
+  for (let rest = Math.floor(value / 128); rest > 0; rest = Math.floor(rest / 128)) length++;
   return length;
 }
 
@@ -97,8 +150,9 @@ function bytesLength({ length }: Uint8Array): number {
 
 function putVarint(target: Uint8Array, at: number, value: number): number {
   let next = at;
-  let rest = value >>> 0;
-  for (; rest > 0x7f; rest >>>= 7) target[next++] = (rest & 0x7f) | 0x80;
+  let rest = value;
+  // By division: shifts would cut off what is beyond 32 bits.
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) target[next++] = (rest % 128) | 0x80;
   target[next++] = rest;
   return next;
 }

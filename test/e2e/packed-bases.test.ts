@@ -8,14 +8,14 @@ import { bytesOf } from "../../src/base/bytes.ts";
 import { type PrivateModel, openPrivateModel } from "../../src/client/private-model.ts";
 import { compareBases } from "../../src/cli/inspect/compare-bases.ts";
 import { baseIdentity, vectorsFingerprint } from "../../src/model/base-identity.ts";
-import { CausalLm, type LoadOptions } from "../../src/model/causal-lm.ts";
+import { CausalLm } from "../../src/model/causal-lm.ts";
+import type { LoadOptions } from "../../src/model/load-options.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { carryOver } from "../../src/model/adapter/carry-over.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
-import { toFloat16 } from "../../src/weights/float16.ts";
-import { widenF16 } from "../../src/weights/safetensors.ts";
+import { toFloat16, widenF16 } from "../../src/base/float16.ts";
 import { editSafetensors } from "../support/edit-safetensors.ts";
 import {
   goldenFolder,

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
+import type { ConnectOptions } from "../../src/client/connect-options.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";

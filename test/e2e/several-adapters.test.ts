@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ConnectOptions, openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
+import type { ConnectOptions } from "../../src/client/connect-options.ts";
+import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { greedyIds, openTestModel, type TestModel, temporaryFolder } from "../support/models.ts";
 import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
-import { toFloat16 } from "../../src/weights/float16.ts";
+import { toFloat16 } from "../../src/base/float16.ts";
 import { keyPartDigest, signKey } from "../../src/bundle/key-signature.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { openPrivateModel } from "../../src/client/private-model.ts";

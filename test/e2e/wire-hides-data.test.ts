@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { toFloat16 } from "../../src/weights/float16.ts";
+import { toFloat16 } from "../../src/base/float16.ts";
 import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { HEADROOM } from "../../src/rlwe/parameters.ts";

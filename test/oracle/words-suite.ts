@@ -1,6 +1,7 @@
 /** Floats into words, words into bits, rows times rows: against the oracle. */
 import { describe, expect, it } from "vitest";
-import { type KernelBuild, packedBytes } from "../../src/ring/kernels.ts";
+import { toFloat16, widenF16 } from "../../src/base/float16.ts";
+import { at, type KernelBuild, packedBytes } from "../../src/ring/kernels.ts";
 import { EDGE_WORDS } from "./edge-words.ts";
 import { KernelDriver } from "./kernel-driver.ts";
 import * as packing from "./packing.ts";
@@ -14,54 +15,94 @@ function roundHalfEven(value: number): number {
   return rest < 0.5 ? floor : floor + 1;
 }
 
+/** [count][length] as the kernel reads it: [length / 16][count][16]. */
+function inTiles(columns: Uint16Array, count: number): Uint16Array {
+  const length = columns.length / Math.max(1, count);
+  const tiles = new Uint16Array(columns.length);
+  for (const [at, half] of columns.entries()) {
+    const [r, i] = [Math.floor(at / length), at % length];
+    tiles[Math.floor(i / 16) * 16 * count + r * 16 + (i % 16)] = half;
+  }
+  return tiles;
+}
+
+function repeated(row: Float32Array, times: number): Float32Array {
+  return Float32Array.from({ length: times * row.length }, (_, i) => row[i % row.length]);
+}
+
 export function wordsSuite(build: KernelBuild): void {
   const random = seededRandom(`wordsSuite ${build}`);
 
   describe(`columns (${build})`, () => {
     it.each([
-      [1, 16],
-      [8, 4608],
-      [24, 32],
-      [0, 16],
-    ])("combines %i columns of %i entries", (count, length) => {
+      [1, 16, 1],
+      [8, 4608, 1],
+      [8, 4608, 4],
+      [24, 32, 7],
+      [3, 48, 13],
+      [0, 16, 5],
+    ])("combines %i columns of %i entries for %i vectors", (count, length, vectors) => {
       const driver = new KernelDriver(build);
       const small = (word: number) => word / 2 ** 31 - 1;
-      const columns = Float32Array.from(randomWords(random, count * length), small);
-      const factors = Float32Array.from(randomWords(random, count), small);
-      const out = driver.put(new Float32Array(length).fill(7));
-      driver.kernels.combineColumns(driver.put(columns), driver.put(factors), count, length, out);
-      const got = driver.kernels.floats(out, length);
-      for (let i = 0; i < length; i++) {
-        let exact = 0;
-        for (let r = 0; r < count; r++) exact += factors[r] * columns[r * length + i];
-        expect(Math.abs(got[i] - exact)).toBeLessThan(1e-5);
+      const halves = toFloat16(Float32Array.from(randomWords(random, count * length), small));
+      const columns = widenF16(halves);
+      const factors = Float32Array.from(randomWords(random, vectors * count), small);
+      const out = driver.put(new Float32Array(vectors * length));
+      const shape = { count, length, vectors };
+      driver.kernels.combineColumns(driver.put(inTiles(halves, count)), driver.put(factors), shape, out);
+      const got = driver.kernels.floats(out, vectors * length);
+      for (let v = 0; v < vectors; v++) {
+        for (let i = 0; i < length; i++) {
+          let exact = 0;
+          for (let r = 0; r < count; r++) exact += factors[v * count + r] * columns[r * length + i];
+          expect(Math.abs(got[v * length + i] - exact)).toBeLessThan(1e-5);
+        }
       }
     });
 
-    it("adds to what is there", () => {
+    it("reads every finite binary16 number exactly, for one vector and for several", () => {
       const driver = new KernelDriver(build);
-      const columns = driver.put(Float32Array.from({ length: 32 }, (_, i) => i));
-      const factors = driver.put(Float32Array.of(2, 0.5));
-      const out = driver.put(Float32Array.from({ length: 16 }, (_, i) => (i === 7 ? Number.NaN : 100 * i)));
-      driver.kernels.combineColumns(columns, factors, 2, 16, out, true);
-      const expected = Float32Array.from({ length: 16 }, (_, i) => 100 * i + 2 * i + 0.5 * (16 + i));
-      expected[7] = 0;
-      expect(driver.kernels.floats(out, 16)).toEqual(expected);
+      const halves = Uint16Array.from({ length: 65536 }, (_, i) => i).filter(
+        (half) => (half & 0x7fff) < 0x7c00,
+      );
+      const columns = driver.put(halves);
+      for (const vectors of [1, 4, 5]) {
+        const out = driver.put(new Float32Array(vectors * halves.length));
+        const shape = { count: 1, length: halves.length, vectors };
+        driver.kernels.combineColumns(columns, driver.put(new Float32Array(vectors).fill(1)), shape, out);
+        // What is added to a zero loses the sign of a zero.
+        const expected = widenF16(halves).map((value) => value + 0);
+        for (let v = 0; v < vectors; v++) {
+          const row = driver.kernels.floats(at(out, 4 * v * halves.length), halves.length);
+          expect(row.every((value, i) => value === expected[i])).toBe(true);
+        }
+      }
     });
 
-    it("a sum that is not finite becomes 0", () => {
+    it.each([1, 4])("adds to what is there, %i vectors", (vectors) => {
       const driver = new KernelDriver(build);
-      const columns = new Float32Array(32).fill(1e38);
-      columns[3] = Number.NaN;
-      columns[5] = Number.NEGATIVE_INFINITY;
-      columns[6] = 1;
-      const factors = driver.put(Float32Array.of(4, 1e-3));
-      columns.fill(0, 16);
-      const out = driver.put(new Float32Array(16));
-      driver.kernels.combineColumns(driver.put(columns), factors, 2, 16, out);
+      // One tile.
+      const columns = driver.put(toFloat16(Float32Array.from({ length: 32 }, (_, i) => i)));
+      const factors = driver.put(Float32Array.from({ length: 2 * vectors }, (_, i) => (i % 2 ? 0.5 : 2)));
+      const row = Float32Array.from({ length: 16 }, (_, i) => (i === 7 ? Number.NaN : 100 * i));
+      const out = driver.put(repeated(row, vectors));
+      driver.kernels.combineColumns(columns, factors, { count: 2, length: 16, vectors }, out, true);
+      const expected = Float32Array.from({ length: 16 }, (_, i) => 100 * i + 2 * i + 0.5 * (16 + i));
+      expected[7] = 0;
+      expect(driver.kernels.floats(out, 16 * vectors)).toEqual(repeated(expected, vectors));
+    });
+
+    it.each([1, 4])("a sum that is not finite becomes 0, %i vectors", (vectors) => {
+      const driver = new KernelDriver(build);
+      const columns = new Float32Array(16).fill(60000);
+      columns[6] = 2 ** -24;
+      const factors = driver.put(new Float32Array(vectors).fill(1e38));
+      const out = driver.put(new Float32Array(16 * vectors));
+      const shape = { count: 1, length: 16, vectors };
+      driver.kernels.combineColumns(driver.put(toFloat16(columns)), factors, shape, out);
       const expected = new Float32Array(16);
-      expected[6] = 4;
-      expect(driver.kernels.floats(out, 16)).toEqual(expected);
+      expected[6] = Math.fround(1e38) * 2 ** -24;
+      expect(driver.kernels.floats(out, 16 * vectors)).toEqual(repeated(expected, vectors));
     });
   });
 

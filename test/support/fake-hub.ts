@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 
 export const COMMIT = "0123456789abcdef0123456789abcdef01234567";
-/** Files of this size and more lie on the second server. */
+/** Files of this size and more are on the second server. */
 const LARGE = 1000;
 
 export interface SeenRequest {

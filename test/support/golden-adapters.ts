@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** A few of them, in the repository. */
 const HERE = join(ROOT, "test/fixtures/golden-peft");
-/** All of them, where the folder lies beside the repository. */
+/** All of them, where the folder is beside the repository. */
 const ALL = join(ROOT, "../shared/golden-peft");
 
 export interface GoldenAdapter {

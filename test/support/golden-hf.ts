@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** What the repository carries, and larger ones that lie beside it on some machines. */
+/** What the repository carries, and larger ones that are beside it on some machines. */
 const FOLDERS = { tiny: join(ROOT, "test/fixtures/golden-hf"), shared: join(ROOT, "../shared/golden-hf") };
 
 export interface GoldenHf {

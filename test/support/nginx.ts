@@ -23,7 +23,7 @@ export const NO_NGINX: false | string =
 
 if (NO_NGINX) console.warn("tests with nginx are skipped: nginx is not installed");
 
-/** Puts what a test needs in the place of what a container has; each must be there. */
+/** Puts what a test needs instead of what a container has; each must be there. */
 export function nginxConfig(folder: string, port: number, providers: readonly number[]): string {
   const servers = [...readFileSync(SHIPPED, "utf8").matchAll(/server provider-\d:8787/g)].map(
     ([text]) => text,

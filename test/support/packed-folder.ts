@@ -9,14 +9,9 @@ import { linearPlaces } from "../../src/model/graph/write-decoder.ts";
 import { describeDecoder } from "../../src/model/architectures/registry.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
-import { toFloat16 } from "../../src/weights/float16.ts";
+import { toFloat16, widenF16 } from "../../src/base/float16.ts";
 import { textModuleName } from "../../src/weights/text-module-name.ts";
-import {
-  encodeSafetensors,
-  readTensorF32,
-  type TensorToEncode,
-  widenF16,
-} from "../../src/weights/safetensors.ts";
+import { encodeSafetensors, readTensorF32, type TensorToEncode } from "../../src/weights/safetensors.ts";
 
 export interface PackingOptions {
   readonly method: "gptq" | "awq";

@@ -1,7 +1,7 @@
 /**
  * docs/protocol.md: its example bytes stand in the page as computed, and the engine computes the same.
  *
- * To write them anew into the page: UPDATE_DOCS=1 npx vitest run test/vectors/protocol-examples.test.ts
+ * To write them again into the page: UPDATE_DOCS=1 npx vitest run test/vectors/protocol-examples.test.ts
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

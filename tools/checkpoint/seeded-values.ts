@@ -3,7 +3,7 @@
  * the same numbers in every storage type, up to its rounding, whatever file they go to.
  */
 import { createHash } from "node:crypto";
-import { toFloat16 } from "../../src/weights/float16.ts";
+import { toFloat16 } from "../../src/base/float16.ts";
 
 export type StorageType = "F32" | "F16" | "BF16";
 

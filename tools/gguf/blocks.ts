@@ -2,8 +2,7 @@
  * Storage types of GGUF tensors, as ggml's reference quantizers encode them (ggml-quants.c): a row is cut into blocks
  * of `values` entries, and each block takes `bytes`. A new type is one more entry of BLOCKS.
  */
-import { float16Bits } from "../../src/weights/float16.ts";
-import { widenF16 } from "../../src/weights/safetensors.ts";
+import { float16Bits, widenF16 } from "../../src/base/float16.ts";
 
 export interface BlockType {
   /** enum ggml_type. */

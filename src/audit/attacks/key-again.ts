@@ -1,7 +1,7 @@
 /**
  * The rules of keys, tried: the same key once more, from elsewhere, by somebody else, and after it is worn out.
  *
- * Fresh errors on a repeated request could be averaged away, and S would follow by linear algebra; a count that began anew
+ * Fresh errors on a repeated request could be averaged away, and S would follow by linear algebra; a count that began again
  * would let a key be asked for more than it withstands. So the same key must be the same bytes wherever it is asked for, or
  * be refused, and vectors count once for all places.
  *

@@ -9,7 +9,7 @@ import { signBundle } from "../../bundle/signature.ts";
 import { stateFiles, writeStateFolder } from "../../library/node-state-folder.ts";
 import { carryOver } from "../../model/adapter/carry-over.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
-import { vocabSizeOf } from "../../model/causal-lm.ts";
+import { vocabSizeOf } from "../../model/config-facts.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { readAdapterText } from "../../text/adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
@@ -58,12 +58,7 @@ export async function runBundle(options: BundleOptions, signal: AbortSignal): Pr
       ? undefined
       : await openCheckpoint(nodeFileTree(await modelFolder(options.trainedOn, "base", signal)));
   if (checkpoint.storedAs !== undefined && original === undefined) {
-    const instead = checkpoint.storedAs.startsWith("AWQ")
-      ? "AWQ scales activations: if the adapter was trained on the original, give that with --trained-on"
-      : "if the adapter was trained on the original, make the bundle with that: it is served to copies too";
-    warn(
-      `the base model is a quantized copy (${checkpoint.storedAs}), and none who runs the original is served; ${instead}`,
-    );
+    warn(servedToCopies(checkpoint.storedAs));
   }
   const tree = nodeFileTree(await modelFolder(options.adapter, "adapter", signal));
   const adapter = await openLoraAdapter(tree);
@@ -205,4 +200,15 @@ async function refuseExisting(paths: readonly string[]): Promise<void> {
       hint: "choose another folder with --out, or replace it with --force",
     });
   }
+}
+
+/** Who is served a bundle that was made with a quantized base model. */
+function servedToCopies(storedAs: string): string {
+  // gpt-oss is published so.
+  if (storedAs === "MXFP4")
+    return "the base model is in MXFP4, and none who runs it unpacked (BF16) is served; a bundle made with such a copy is served to both";
+  const instead = storedAs.startsWith("AWQ")
+    ? "AWQ scales activations: if the adapter was trained on the original, give that with --trained-on"
+    : "if the adapter was trained on the original, make the bundle with that: it is served to copies too";
+  return `the base model is a quantized copy (${storedAs}), and none who runs the original is served; ${instead}`;
 }

@@ -2,7 +2,7 @@
 import type { Answer, AnswerEnd } from "../../generation/answer.ts";
 import { between, type Reading, readMeter } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
-import { grouped, showBytes, showMs, WIDTH, writeAnswer } from "../shared/terminal.ts";
+import { grouped, showBytes, showMs, WIDTH, printAnswer } from "../shared/terminal.ts";
 import { WordWrap } from "./word-wrap.ts";
 
 export interface ShownAnswer {
@@ -17,13 +17,13 @@ export async function showAnswer(source: OpenedModel, answer: Answer): Promise<S
   const start = readMeter(source);
   let first: Reading | undefined;
   const wrap = process.stdout.isTTY
-    ? new WordWrap(writeAnswer, () => process.stdout.columns || WIDTH)
+    ? new WordWrap(printAnswer, () => process.stdout.columns || WIDTH)
     : undefined;
   try {
     for await (const { text } of answer) {
       first ??= readMeter(source);
       if (wrap) wrap.add(text);
-      else writeAnswer(text);
+      else printAnswer(text);
     }
   } finally {
     wrap?.flush();

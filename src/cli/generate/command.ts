@@ -3,7 +3,7 @@ import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSamplingOptions } from "../shared/sampling-options.ts";
 import { addPromptOptions, addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
-import type { GenerateOptions } from "./run.ts";
+import type { GenerateFlags } from "./run.ts";
 
 export function registerGenerate(program: Command, signal: AbortSignal): void {
   const command = program
@@ -34,7 +34,7 @@ Examples:
   tacet generate --stop "\\n\\n" --temperature 0.7 --top-p 0.9 --seed 1 tender
   tacet generate --base ./model --ids 1,2227,318 --max-new-tokens 20`,
     )
-    .action(async (words: string[], options: GenerateOptions) => {
+    .action(async (words: string[], options: GenerateFlags) => {
       const { runGenerate } = await import("./run.ts");
       await runGenerate(words, options, signal);
     });

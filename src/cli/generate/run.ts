@@ -1,12 +1,10 @@
 /** `tacet generate`: an answer, token by token. */
-import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { AnswerText } from "../../generation/answer-text.ts";
-import type { DraftCounts } from "../../generation/drafts/drafting.ts";
 import { generate } from "../../generation/generate.ts";
 import { readGenerationDefaults } from "../../generation/generation-defaults.ts";
-import { between, type Reading, readMeter, rounded, timeSplit } from "../shared/counters.ts";
+import { readMeter } from "../shared/counters.ts";
 import {
   checkIds,
   openTextSide,
@@ -15,15 +13,15 @@ import {
   readPrompt,
   type TextSide,
 } from "../shared/prompt.ts";
-import { describeFailure } from "../shared/report-error.ts";
 import { type DraftFlags, draftsOf } from "../shared/draft-options.ts";
 import { type SamplingFlags, samplingOf } from "../shared/sampling-options.ts";
 import { checkSource, type OpenedModel, openModel, type SourceOptions } from "../shared/source.ts";
-import { print, printJson, writeAnswer } from "../shared/terminal.ts";
+import { print, printJson, printAnswer } from "../shared/terminal.ts";
 import { warnOfBudget } from "../shared/warn-of-budget.ts";
+import { type Progressed, resultOf } from "./result.ts";
 import { type Resumed, readResume, resumable } from "./resume.ts";
 
-export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
+export interface GenerateFlags extends SourceOptions, PromptOptions, SamplingFlags, DraftFlags {
   readonly resume?: string;
   readonly json?: boolean;
 }
@@ -31,21 +29,9 @@ export interface GenerateOptions extends SourceOptions, PromptOptions, SamplingF
 /** New tokens at most, where the user does not say and the context has room. */
 const DEFAULT_NEW_TOKENS = 256;
 
-/** What is known of an answer, also when it broke off. */
-interface Progressed {
-  readonly promptIds: readonly number[];
-  readonly ids: number[];
-  finishReason: "eos" | "stop" | "length" | "aborted" | "error";
-  /** Before the first pass, after it, and after the last. */
-  readonly readings: Reading[];
-  /** Where the model has a tokenizer. */
-  text: string;
-  readonly drafts: DraftCounts;
-}
-
 export async function runGenerate(
   words: readonly string[],
-  options: GenerateOptions,
+  options: GenerateFlags,
   signal: AbortSignal,
 ): Promise<void> {
   checkSource(options);
@@ -90,7 +76,7 @@ export async function runGenerate(
   }
 }
 
-async function readStart(words: readonly string[], options: GenerateOptions): Promise<Resumed | undefined> {
+async function readStart(words: readonly string[], options: GenerateFlags): Promise<Resumed | undefined> {
   if (options.resume === undefined) return undefined;
   if (
     words.length > 0 ||
@@ -109,13 +95,13 @@ async function answer(
   source: OpenedModel,
   { tokenizer, eosIds }: TextSide,
   state: Progressed,
-  options: GenerateOptions,
+  options: GenerateFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const text = tokenizer === undefined ? undefined : new AnswerText(tokenizer, options.stop);
   const show = (more: string): void => {
     state.text += more;
-    if (!options.json) writeAnswer(more);
+    if (!options.json) printAnswer(more);
   };
   /** Shows a token; says whether the answer ends with it. */
   const take = (id: number, index: number): boolean => {
@@ -166,53 +152,4 @@ async function answer(
     show(text?.finish() ?? "");
     if (!options.json) print();
   }
-}
-
-function resultOf(
-  { kind, remote, model }: OpenedModel,
-  { tokenizer }: TextSide,
-  { promptIds: prompt, ids, finishReason, readings, text, drafts }: Progressed,
-  resumedTokens: number,
-  loadMs: number,
-  failure: unknown,
-): Record<string, unknown> {
-  const made = ids.length - resumedTokens;
-  const [start, first, end] = readings.length === 3 ? readings : [readings[0], readings[1], readings[1]];
-  const all = start === undefined ? undefined : between(start, end);
-  const decode = readings.length === 3 ? between(first, end, made - 1) : undefined;
-  return {
-    ids,
-    ...(tokenizer === undefined ? {} : { text }),
-    promptIds: prompt,
-    finishReason,
-    source: kind,
-    timings: {
-      loadMs: rounded(loadMs),
-      ...(first === undefined ? {} : { prefillMs: rounded(between(start, first).totalMs) }),
-      ...(decode === undefined || made < 2
-        ? {}
-        : { decodeMsPerToken: rounded(decode.totalMs), perToken: timeSplit(decode) }),
-    },
-    bytesUp: all?.bytesUp ?? 0,
-    bytesDown: all?.bytesDown ?? 0,
-    roundTrips: all?.roundTrips ?? 0,
-    vectors: all?.vectors ?? 0,
-    ...(decode !== undefined && made > 1 && { roundTripsPerToken: rounded(decode.exchanges) }),
-    drafts,
-    contextLength: model.contextLength,
-    ...(remote === undefined
-      ? {}
-      : {
-          adapter: remote.bundle.manifest.adapter,
-          bundleDigest: toHex(remote.bundle.digest),
-          budget: remote.provider.budget,
-          // Threads beside the client's that encrypt prompts, and why there are none.
-          encryption: remote.adapter.encryption,
-          // Handshake, and the bundle where it was not in the cache.
-          connect: { bytesUp: start?.bytesUp ?? 0, bytesDown: start?.bytesDown ?? 0 },
-          // Since the connection was asked for: the first one is fetched while the model is loaded.
-          keys: { number: remote.provider.traffic.keys, bytes: remote.provider.traffic.keyBytes },
-        }),
-    ...(failure === undefined ? {} : { error: describeFailure(failure) }),
-  };
 }

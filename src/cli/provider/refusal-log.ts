@@ -6,7 +6,7 @@ import type { ProviderEvent } from "../../provider/provider.ts";
 
 type Refusal = Extract<ProviderEvent, { type: "failed" | "refused" }>;
 
-/** A kind is counted anew after so long. */
+/** A kind is counted again after so long. */
 const EVERY_MS = 10_000;
 /** Lines of one kind in that time. */
 const MOST_LINES = 3;
@@ -36,7 +36,7 @@ export class RefusalLog {
     this.#timer ??= setTimeout(() => this.flush(), EVERY_MS).unref();
   }
 
-  /** Writes what was counted, and begins anew. */
+  /** Writes what was counted, and begins again. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,12 +1,13 @@
 /** A worker thread of reply-pool.ts: has layers, answers parts of queries, makes parts of keys. */
 import { parentPort, workerData } from "node:worker_threads";
 import { toHex } from "../../base/bytes.ts";
-import { nodeSha256 } from "../../platform/node.ts";
+import { nodeSha256, nodeSignEd25519 } from "../../platform/node.ts";
 import { makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";
 import type { WorkerAdapter, WorkerReply, WorkerRequest } from "./reply-pool.ts";
 
+const TOOLS = { sha256: nodeSha256, signEd25519: nodeSignEd25519 };
 const secrets = new LayerSecrets();
 const adapters = (workerData as readonly WorkerAdapter[]).map(({ layers: inputs, ...adapter }) => {
   const layers = loadLayers(adapter.bundleId, inputs);
@@ -24,14 +25,14 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
     const { adapter, group, seed } = request;
     if ("keyId" in request) {
       const { mark } = request;
-      const part = makeKeyPart(adapters[adapter], request, seed, { mark, sha256: nodeSha256 });
+      const part = makeKeyPart(adapters[adapter], request, seed, { mark, ...TOOLS });
       return [part, [part.weights.buffer as ArrayBuffer, part.hint.buffer as ArrayBuffer]];
     }
     const start = performance.now();
     const layer = adapters[adapter].layers[group];
     const { query, vectors } = request;
     // Every seed is another key's, of one group of one adapter.
-    const key = { name: toHex(seed), seed: () => seed.slice() };
+    const key = { name: toHex(seed), group, seed: () => seed.slice() };
     const words = secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
     return [{ words, ms: performance.now() - start }, [words.buffer]];
   } catch {

@@ -6,6 +6,7 @@ import { WaitingBytes } from "../../base/waiting-bytes.ts";
 import {
   nodeFileTree,
   nodeSha256,
+  nodeSignEd25519,
   type ServeOptions,
   type SocketServer,
   serveSockets,
@@ -75,6 +76,7 @@ export async function runProvider(
         else log[LEVELS[event.type]](event, event.type);
       },
       sha256: nodeSha256,
+      signEd25519: nodeSignEd25519,
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
       ...(data === undefined ? {} : { store: data.store }),
     });

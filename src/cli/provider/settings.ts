@@ -251,7 +251,7 @@ export const DEFAULTS: Partial<ProviderSettings> = Object.fromEntries(
     .map(([name, setting]) => [name, setting.default]),
 );
 
-/** Settings as they are logged: without what may be secret. Paths are shown, what stands in the files is not. */
+/** Settings as they are logged: without what may be secret. Paths are shown, what is in the files is not. */
 export function shownSettings(settings: ProviderSettings): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(settings).map(([name, value]) => {

@@ -4,9 +4,9 @@ import { addDraftOptions } from "../shared/draft-options.ts";
 import { addSourceOptions } from "../shared/source-options.ts";
 import { addTemplateOption } from "../shared/template-options.ts";
 import { collectAdapters } from "./local-specs.ts";
-import { LOG_LEVELS } from "./log-level.ts";
+import { ENDPOINT_LOG_LEVELS } from "./log-level.ts";
 import { collectModels } from "./model-specs.ts";
-import type { ServeOptions } from "./run.ts";
+import type { ServeFlags } from "./run.ts";
 
 export function registerServe(program: Command, signal: AbortSignal): void {
   const command = program
@@ -38,7 +38,7 @@ export function registerServe(program: Command, signal: AbortSignal): void {
     )
     .addOption(
       new Option("--log-level <level>", "least severe line of the log on stderr; requests are info")
-        .choices([...LOG_LEVELS])
+        .choices([...ENDPOINT_LOG_LEVELS])
         .default("info"),
     )
     .addHelpText(
@@ -61,7 +61,7 @@ Examples:
   curl 127.0.0.1:8789/v1/chat/completions -H content-type:application/json \\
     -d '{"model":"law","messages":[{"role":"user","content":"tender"}]}'`,
     )
-    .action(async (options: ServeOptions) => {
+    .action(async (options: ServeFlags) => {
       const { runServe } = await import("./run.ts");
       await runServe(options, signal);
     });

@@ -4,7 +4,8 @@ import { announceReconnects, warnOfClearToken } from "../shared/link-notices.ts"
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
-import { type AdapterOptions, openPrivateModels, type SharedModels } from "../../client/private-model.ts";
+import type { AdapterOptions } from "../../client/connect-options.ts";
+import { openPrivateModels, type SharedModels } from "../../client/private-model.ts";
 import {
   ContextPool,
   type FairSemaphore,

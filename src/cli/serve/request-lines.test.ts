@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RequestEntry } from "../../openai/endpoint.ts";
-import type { LogLevel } from "./log-level.ts";
+import type { EndpointLogLevel } from "./log-level.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 
 const ENTRY: RequestEntry = {
@@ -11,7 +11,10 @@ const ENTRY: RequestEntry = {
   key: "key-1",
 };
 
-function lines(level: LogLevel, ...entries: Partial<RequestEntry>[]): { level: number; msg: string }[] {
+function lines(
+  level: EndpointLogLevel,
+  ...entries: Partial<RequestEntry>[]
+): { level: number; msg: string }[] {
   const written: string[] = [];
   const log = endpointLog(level, { write: (line) => void written.push(line) });
   for (const entry of entries) logRequest(log, { ...ENTRY, ...entry });

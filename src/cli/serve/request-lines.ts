@@ -1,10 +1,10 @@
 /** The endpoint's log: a line of JSON for each request, without anything that was asked or answered. */
 import { type Logger, pino } from "pino";
 import type { RequestEntry } from "../../openai/endpoint.ts";
-import type { LogLevel } from "./log-level.ts";
+import type { EndpointLogLevel } from "./log-level.ts";
 
 /** Onto stderr; `destination` for tests. */
-export function endpointLog(level: LogLevel, destination?: { write(line: string): void }): Logger {
+export function endpointLog(level: EndpointLogLevel, destination?: { write(line: string): void }): Logger {
   return pino({ level, base: { pid: process.pid } }, destination ?? pino.destination({ fd: 2, sync: true }));
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { runServe, type ServeOptions } from "./run.ts";
+import { runServe, type ServeFlags } from "./run.ts";
 
-const OPTIONS: ServeOptions = {
+const OPTIONS: ServeFlags = {
   host: "127.0.0.1",
   port: 0,
   parallel: 1,
@@ -11,7 +11,7 @@ const OPTIONS: ServeOptions = {
 };
 
 describe("tacet serve refuses", () => {
-  it.each<[string, Partial<ServeOptions>, RegExp]>([
+  it.each<[string, Partial<ServeFlags>, RegExp]>([
     ["a base without a provider", { base: "./model" }, /--base needs --provider, --model or --adapter/],
     ["a provider's options without one", { tokenFile: "token" }, /--token-file needs --provider/],
     ["a provider beside models", { provider: ["ws://a"], model: [] }, /--provider and --model exclude/],

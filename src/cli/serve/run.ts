@@ -13,12 +13,12 @@ import { print, warn } from "../shared/terminal.ts";
 import { keyNames, readTokens } from "../shared/token.ts";
 import { serveHttp } from "./http-server.ts";
 import type { LocalSpec } from "./local-specs.ts";
-import type { LogLevel } from "./log-level.ts";
+import type { EndpointLogLevel } from "./log-level.ts";
 import type { ModelSpec } from "./model-specs.ts";
 import { type OpenedModels, openModels } from "./open-models.ts";
 import { endpointLog, logRequest } from "./request-lines.ts";
 
-export interface ServeOptions extends Omit<SourceOptions, "adapter">, TemplateFlags, DraftFlags {
+export interface ServeFlags extends Omit<SourceOptions, "adapter">, TemplateFlags, DraftFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKeyFile?: string;
@@ -31,7 +31,7 @@ export interface ServeOptions extends Omit<SourceOptions, "adapter">, TemplateFl
   readonly model?: readonly ModelSpec[];
   /** Adapters that are here. */
   readonly adapter?: readonly LocalSpec[];
-  readonly logLevel: LogLevel;
+  readonly logLevel: EndpointLogLevel;
   /** Ids that end every answer, besides the models' own. */
   readonly stopId?: readonly number[];
 }
@@ -40,7 +40,7 @@ export interface ServeOptions extends Omit<SourceOptions, "adapter">, TemplateFl
 const GRACE_MS = 1_500;
 const CLOSE_MS = 500;
 
-export async function runServe(options: ServeOptions, signal: AbortSignal): Promise<void> {
+export async function runServe(options: ServeFlags, signal: AbortSignal): Promise<void> {
   checkOptions(options);
   const keys = options.apiKeyFile === undefined ? undefined : await readTokens(options.apiKeyFile);
   const log = endpointLog(options.logLevel);
@@ -82,7 +82,7 @@ export async function runServe(options: ServeOptions, signal: AbortSignal): Prom
 }
 
 /** --provider and what belongs to it. */
-function specOf({ provider = [], adapterName, bundleDigest, providerKey }: ServeOptions): ModelSpec {
+function specOf({ provider = [], adapterName, bundleDigest, providerKey }: ServeFlags): ModelSpec {
   return {
     provider,
     adapter: adapterName,
@@ -92,7 +92,7 @@ function specOf({ provider = [], adapterName, bundleDigest, providerKey }: Serve
 }
 
 /** @throws TacetError bad_argument for options that are another one's, or a model's own */
-function checkModels(options: ServeOptions): void {
+function checkModels(options: ServeFlags): void {
   if (options.model === undefined) {
     const { adapter: _, ...source } = options;
     checkSource(source);
@@ -109,7 +109,7 @@ function checkModels(options: ServeOptions): void {
 }
 
 /** @throws TacetError bad_argument */
-function checkOptions(options: ServeOptions): void {
+function checkOptions(options: ServeFlags): void {
   checkModels(options);
   const { base, host, apiKeyFile, corsOrigin = [] } = options;
   const adapters = [options.provider, options.model, options.adapter];

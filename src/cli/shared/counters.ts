@@ -1,5 +1,5 @@
 /** Where time and bytes of a model went: differences of its counters. */
-import type { Traffic } from "../../client/client-connection.ts";
+import type { Traffic } from "../../client/connection/traffic.ts";
 import type { OpenedModel } from "./source.ts";
 
 /** Sums in milliseconds and bytes. */

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** This file lies in src/cli or dist/cli: two levels below the package. */
+/** This file is in src/cli or dist/cli: two levels below the package. */
 const LEXICON = new URL("../../../models/lexicon/", import.meta.url);
 
 export const EMBEDDED_BASE = fileURLToPath(new URL("base", LEXICON));

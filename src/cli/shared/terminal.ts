@@ -34,7 +34,7 @@ export function warn(message: string): void {
 }
 
 /** A piece of an answer: as it is into a pipe, without escape sequences onto a terminal. */
-export function writeAnswer(text: string): void {
+export function printAnswer(text: string): void {
   process.stdout.write(process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, "") : text);
 }
 

@@ -1,7 +1,7 @@
 /** `tacet trace`: a suspected copy against the marks of all accounts. */
 import { writeFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
-import { storedInOut } from "../../model/causal-lm.ts";
+import { storedInOut } from "../../model/config-facts.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { loadServedAdapter } from "../../provider/provider.ts";
 import { plotScores } from "../../trace/plot-scores.ts";

@@ -13,7 +13,7 @@ import {
 export interface FoundFile {
   /** Below the folder, "/" between its parts. */
   readonly path: string;
-  /** Where it lies, links followed. */
+  /** Where it is, links followed. */
   readonly file: string;
   readonly size: number;
   readonly changedMs: number;

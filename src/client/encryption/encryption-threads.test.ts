@@ -174,6 +174,36 @@ describe("in idle time", () => {
     await vi.waitFor(() => expect(threads.isFull).toBe(true));
   });
 
+  it.each(["ahead", "with the query"])(
+    "two at a time never share a mask or a secret (made %s)",
+    async (when) => {
+      const platform = memoryThreads(4);
+      const threads = await ready(platform, 2);
+      if (when === "ahead") {
+        threads.rest(true);
+        await vi.waitFor(() => expect(threads.isFull).toBe(true));
+      }
+      // The same x: under the same mask it would be the same bytes.
+      const same = new Float32Array(192 * N).fill(1);
+      const [vectors, secrets] = [new Set<string>(), new Set<string>()];
+      const rounds = 6;
+      for (let round = 0; round < rounds; round++) {
+        const shared = threads.share(0, same, [64, 64, 64]);
+        expect(isTheirs(shared)).toEqual([true, true, false]);
+        for (const made of shared.slice(0, 2)) {
+          const query = (await made!)!;
+          for (let t = 0; t < 64; t++) {
+            vectors.add(query.bytes.subarray(t * 4550, (t + 1) * 4550).join());
+            secrets.add(query.secrets.subarray(t * 2048, (t + 1) * 2048).join());
+          }
+        }
+      }
+      expect(platform.started.map(({ jobs }) => jobs)).toEqual([rounds, rounds]);
+      expect(vectors.size).toBe(rounds * 128);
+      expect(secrets.size).toBe(rounds * 128);
+    },
+  );
+
   it("what it made ahead hides one query each", async () => {
     const threads = await ready(memoryThreads(2));
     threads.rest(true);

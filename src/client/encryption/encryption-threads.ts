@@ -1,7 +1,7 @@
 /**
  * Threads beside the client's that encrypt parts of prompts. x goes there, and the finished query comes back with what
  * recovers its result; keys, results and the connection stay here. A thread draws the masks of its queries itself, from
- * a mask key of its own.
+ * a separate mask key.
  *
  * A thread that ends, or does not answer, costs time and nothing else: what it was at is made here, under masks of this
  * thread. What comes of a lost job later is dropped. Since masks never leave the thread that draws them but inside the

@@ -104,7 +104,7 @@ describe("text with drafts is text without, greedy and with ten seeds", () => {
     await model.dispose();
   });
 
-  // Those that lie beside the repository with SLOW=1: minutes.
+  // Those that are beside the repository with SLOW=1: minutes.
   it.each(goldenHfNames().filter((name) => process.env.SLOW || !name.startsWith("shared/")))(
     "golden %s",
     async (name) => {

@@ -42,7 +42,7 @@ const STRICT: Readonly<Record<string, readonly string[]>> = {
 
 /** Read though thirteen tokens do not show it. */
 function isMeant(field: string, value: string): boolean {
-  // The file then has a head of its own, here with the same numbers; dynamic angles limit the context.
+  // The file then has a separate head, here with the same numbers; dynamic angles limit the context.
   return (
     field === "tie_word_embeddings" || field === "max_position_embeddings" || value.includes('"dynamic"')
   );

@@ -29,7 +29,7 @@ export function positive(raw: RawConfig, field: string, fallback?: number, insid
   throw bad(path(field, inside), `must be a positive number, is ${show(value)}`);
 }
 
-/** null is a value of its own, "without it": undefined. @throws TacetError bad_checkpoint */
+/** null is a value by itself, "without it": undefined. @throws TacetError bad_checkpoint */
 export function positiveOrNone(raw: RawConfig, field: string, fallback: number | null): number | undefined {
   const value = raw[field] === undefined ? fallback : raw[field];
   return value === null ? undefined : positive(raw, field, value as number);

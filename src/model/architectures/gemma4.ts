@@ -1,4 +1,4 @@
-/** Gemma 4, the text part of the dense ones: other heads in full layers, and an embedding of its own for each layer. */
+/** Gemma 4, the text part of the dense ones: other heads in full layers, and a separate embedding for each layer. */
 
 import type { Rotary } from "../graph/blocks/rotary-tables.ts";
 import type { Block, PerLayerEmbedding } from "../graph/decoder.ts";

@@ -15,7 +15,9 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { readTensorF32 } from "../../weights/safetensors.ts";
 import { groupAdaptedModules } from "../adapter/adapted-groups.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
-import { CausalLm, inputGroupsOf, type LoadOptions } from "../causal-lm.ts";
+import { CausalLm } from "../causal-lm.ts";
+import { inputGroupsOf } from "../config-facts.ts";
+import type { LoadOptions } from "../load-options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tacet-llama-"));
 const models: CausalLm[] = [];

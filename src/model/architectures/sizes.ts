@@ -44,7 +44,7 @@ export function readSizes(raw: RawConfig, defaults: SizeDefaults, fields: SizeFi
   const headsField = fields.heads ?? "num_attention_heads";
   const kvField = fields.kvHeads ?? "num_key_value_heads";
   const heads = count(raw, headsField, defaults.heads ?? 32);
-  // null is a value of its own: as many as heads.
+  // null is a value by itself: as many as heads.
   const kvHeads = count(raw, kvField, raw[kvField] === null ? heads : (defaults.kvHeads ?? heads));
   if (heads % kvHeads !== 0) {
     throw bad(headsField, `${heads} is not a multiple of ${kvField}, ${kvHeads}`);

@@ -90,7 +90,7 @@ export function scaleRows(
 }
 
 /**
- * h with the rows of some tokens in the place of their own: h (1, tokens, width), ids (1, tokens).
+ * h with the rows of some tokens instead of their own: h (1, tokens, width), ids (1, tokens).
  *
  * @param vocabSize rows of the whole table
  */

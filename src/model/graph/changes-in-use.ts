@@ -11,7 +11,7 @@ export class ChangesInUse {
     this.#changes = changes;
   }
 
-  /** What stands in the place of a base's tensor. @throws TacetError unsupported_adapter if it has another shape */
+  /** What replaces a tensor of the base. @throws TacetError unsupported_adapter if it has another shape */
   tensor(name: string, shape: readonly number[]): ChangedTensor | undefined {
     const tensor = this.#take(this.#changes.tensors, name);
     if (tensor && tensor.shape.join() !== shape.join()) throw misfit(name, tensor.shape, shape);

@@ -2,8 +2,17 @@
 
 import onnxProto from "onnx-proto";
 import { bytesOf } from "../../base/bytes.ts";
-import type { FileTree, ModelInParts, OnnxModel } from "../../base/platform.ts";
+import type {
+  FileTree,
+  ModelInParts,
+  ModelStage,
+  OnnxModel,
+  RoundedProduct,
+  RoundedWeights,
+  TableLookup,
+} from "../../base/platform.ts";
 import { readTensorBytes, readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
+import { type GraphStage, stagesOf } from "./stages.ts";
 
 /** ONNX TensorProto.DataType. */
 const ELEMENT_CODE = {
@@ -249,17 +258,125 @@ export class OnnxGraph {
     return {
       bytes: this.#encode(this.#nodes, this.#initializers),
       externalFiles: [...this.#files.values()],
-      inParts: () => this.#inParts(),
+      inParts: () => this.#inParts(this.#nodes, this.#inputs, this.#outputs),
+      inStages: () => this.#inStages(),
     };
   }
 
-  #inParts(): ModelInParts {
-    const nodes = this.#nodes.filter(({ output }) => !this.#widened.has(output![0]));
-    const widened = new Set(this.#widened.values());
+  #inStages(): readonly ModelStage[] | undefined {
+    const products = new Map<onnxProto.onnx.INodeProto, RoundedProduct>();
+    const lookups = new Map<onnxProto.onnx.INodeProto, TableLookup>();
+    const joined = new Set<onnxProto.onnx.INodeProto>();
+    for (const node of this.#nodes) {
+      const matrix = this.#roundedWeights(node);
+      if (matrix) products.set(node, { x: node.input![0], y: node.output![0], matrix });
+      const lookup = this.#lookupOf(node);
+      if (!lookup) continue;
+      lookups.set(node, lookup.lookup);
+      if (lookup.widening) joined.add(lookup.widening);
+    }
+    if (products.size + lookups.size === 0) return undefined;
+    const nodes = this.#nodes.filter((node) => !joined.has(node));
+    const stages = stagesOf(
+      nodes.map((node) => ({
+        node,
+        inputs: node.input!,
+        outputs: [lookups.get(node)?.y ?? node.output!].flat(),
+      })),
+      {
+        isOutside: ({ node }) => products.has(node) || lookups.has(node),
+        isConstant: (name) => this.#known.get(name)?.isConstant ?? false,
+        results: this.#outputs.map(({ name }) => name),
+      },
+    );
+    return stages.map(({ nodes, inputs, outputs, outside }) => ({
+      ...(nodes.length === 0 ? {} : { part: this.#part({ nodes, inputs, outputs }) }),
+      products: outside.flatMap(({ node }) => products.get(node) ?? []),
+      lookups: outside.flatMap(({ node }) => lookups.get(node) ?? []),
+    }));
+  }
+
+  /** The rows of a table in a file, of indices that the graph is given, and the node that widens them. */
+  #lookupOf(
+    node: onnxProto.onnx.INodeProto,
+  ): { lookup: TableLookup; widening: onnxProto.onnx.INodeProto | undefined } | undefined {
+    const [table, ids] = node.input!;
+    const stored = node.opType === "Gather" ? this.#externalOf(table) : undefined;
+    if (!stored || node.attribute!.length > 0 || !this.#inputs.some(({ name }) => name === ids))
+      return undefined;
+    const { tree, info } = stored;
+    const rows = node.output![0];
+    const isWide = elementTypeOf(info) === "float32";
+    const readers = this.#nodes.filter(({ input }) => input!.includes(rows));
+    if (!isWide && (readers.length !== 1 || !this.#isWidening(readers[0]))) return undefined;
+    const [count, width] = info.shape;
+    const bytes = info.bytes / count;
+    const row = (id: number) =>
+      readTensorF32(tree, { ...info, shape: [width], offset: info.offset + id * bytes, bytes });
+    const widening = isWide ? undefined : readers[0];
+    return { lookup: { ids, y: (widening ?? node).output![0], width, row }, widening };
+  }
+
+  #isWidening({ opType, attribute }: onnxProto.onnx.INodeProto): boolean {
+    return opType === "Cast" && Number(attribute![0].i) === ELEMENT_CODE.float32;
+  }
+
+  #part({
+    nodes,
+    inputs,
+    outputs,
+  }: Pick<GraphStage<{ readonly node: onnxProto.onnx.INodeProto }>, "nodes" | "inputs" | "outputs">) {
+    return {
+      model: this.#inParts(
+        nodes.map(({ node }) => node),
+        inputs.map((name) => this.#valueOf(name)),
+        outputs.map((name) => this.#valueOf(name)),
+      ),
+      inputs,
+      outputs,
+    };
+  }
+
+  /** The matrix of a product of rounded weights that lie in files. */
+  #roundedWeights({ opType, input, attribute }: onnxProto.onnx.INodeProto): RoundedWeights | undefined {
+    if (opType !== "MatMulNBits") return undefined;
+    const operands = input!.slice(1).map((name) => this.#externalOf(name));
+    if (operands.includes(undefined)) return undefined;
+    const [codes, scales, zeroPoints] = operands.map((operand) => rowsReader(operand!));
+    const integer = (wanted: string) => Number(attribute!.find(({ name }) => name === wanted)!.i);
+    return {
+      rows: integer("N"),
+      columns: integer("K"),
+      bits: integer("bits") as 4 | 8,
+      block: integer("block_size"),
+      codes,
+      scales,
+      ...(operands.length > 2 ? { zeroPoints } : {}),
+    };
+  }
+
+  #externalOf(name: string): { tree: FileTree; info: TensorInfo } | undefined {
+    const initializer = this.#initializers.find((each) => each.name === name);
+    return initializer && this.#external.get(initializer);
+  }
+
+  /** Some of the nodes, with the weights that they read. */
+  #inParts(
+    all: readonly onnxProto.onnx.INodeProto[],
+    inputs: readonly ProbedValue[],
+    outputs: readonly ProbedValue[],
+  ): ModelInParts {
+    const nodes = all.filter(({ output }) => !this.#widened.has(output![0]));
+    const read = new Set(nodes.flatMap(({ input }) => input!));
+    const widened = [...this.#widened].filter(([name]) => read.has(name));
     const tensors: ModelInParts["tensors"][number][] = [];
-    const external = (weight: onnxProto.onnx.ITensorProto, name: string, length: number) => {
+    const external = (
+      weight: onnxProto.onnx.ITensorProto,
+      name: string,
+      length: number,
+      isWidened: boolean,
+    ) => {
       const { tree, info } = this.#external.get(weight)!;
-      const isWidened = widened.has(weight);
       const read = async () =>
         isWidened ? bytesOf(await readTensorF32(tree, info)) : await readTensorBytes(tree, info);
       tensors.push({ location: name, length, read });
@@ -268,27 +385,39 @@ export class OnnxGraph {
     };
     const initializers = [
       ...this.#initializers
-        .filter((weight) => !widened.has(weight))
+        .filter(({ name }) => read.has(name!))
         .map((weight) => {
           const part = this.#external.get(weight);
-          return part ? external(weight, weight.name!, part.info.bytes) : weight;
+          return part ? external(weight, weight.name!, part.info.bytes, false) : weight;
         }),
-      ...[...this.#widened].map(([name, weight]) =>
-        external(weight, name, 4 * this.#external.get(weight)!.info.shape.reduce((a, b) => a * b, 1)),
+      ...widened.map(([name, weight]) =>
+        external(weight, name, 4 * this.#external.get(weight)!.info.shape.reduce((a, b) => a * b, 1), true),
       ),
     ];
-    return { bytes: this.#encode(nodes, initializers), tensors };
+    return { bytes: this.#encode(nodes, initializers, inputs, outputs), tensors };
   }
 
-  #encode(node: onnxProto.onnx.INodeProto[], initializer: onnxProto.onnx.ITensorProto[]): Uint8Array {
+  #encode(
+    node: onnxProto.onnx.INodeProto[],
+    initializer: onnxProto.onnx.ITensorProto[],
+    inputs: readonly ProbedValue[] = this.#inputs,
+    outputs: readonly ProbedValue[] = this.#outputs,
+  ): Uint8Array {
     return encodeModel({
       name: this.name,
       node,
       initializer,
-      input: this.#inputs.map(valueInfo),
-      output: this.#outputs.map(valueInfo),
+      input: inputs.map(valueInfo),
+      output: outputs.map(valueInfo),
     });
   }
+}
+
+/** Reads rows of a matrix that lies in a file. */
+function rowsReader({ tree, info }: { tree: FileTree; info: TensorInfo }) {
+  const rowBytes = info.bytes / info.shape[0];
+  return (first: number, count: number): Promise<Uint8Array> =>
+    tree.read(info.path, info.offset + first * rowBytes, count * rowBytes);
 }
 
 function externalData(location: string, offset: number, length: number) {

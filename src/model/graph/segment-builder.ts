@@ -66,7 +66,7 @@ export interface SegmentPlan {
   readonly pairable: ReadonlySet<LinearPlace>;
   /** Places of which an adapter's matrices are given with each run (lora-inputs.ts). */
   readonly loras: ReadonlySet<LinearPlace>;
-  /** What stands in the place of the base's own. */
+  /** What stands instead of the base's own. */
   readonly changes: ChangesInUse;
   /** The pass runs on another device than the processor. Default: false. */
   readonly onDevice?: boolean;

@@ -8,7 +8,8 @@ import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import { CausalLm } from "../causal-lm.ts";
+import type { LoadOptions } from "../load-options.ts";
 
 /** The processor, with the manners of a device that has memory apart. */
 class FarRuntime implements TensorRuntime {

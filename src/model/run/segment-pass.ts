@@ -2,7 +2,7 @@
 
 import type { Tensor } from "../../base/platform.ts";
 import { joinDeltas, partsOf } from "../graph/linear-place.ts";
-import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import { FIRST_ROW, IDS, LOGITS, PAST, TABLE_START, TOTAL } from "../graph/pass-values.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
 
@@ -74,6 +74,7 @@ export class SegmentPass {
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
     give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
     give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(this.#past + ids.length) });
+    give(TABLE_START, { type: "int32", dims: [1], data: Int32Array.of(cache.tableStart) });
     give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 

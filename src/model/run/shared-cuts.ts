@@ -42,6 +42,16 @@ export function unitedGroups(
   });
 }
 
+/** Where a source's group stands in a united one. */
+interface OwnGroup {
+  /** Of the source. */
+  readonly group: number;
+  /** For each of its modules, the number in the united group. */
+  readonly at: readonly number[];
+  /** Both have the same modules in the same order. */
+  readonly isWhole: boolean;
+}
+
 /**
  * A source as one for the united groups. Their numbers are these groups' in `begin`, `basisOf` and the others.
  *
@@ -52,7 +62,7 @@ export class SharedSource implements DeltaSource, LowRankSource {
   readonly lowRank: LowRankSource | undefined;
   readonly #inner: DeltaSource | undefined;
   /** For each united group that of `inner`, and where its modules stand in the united one. */
-  readonly #own: readonly ({ readonly group: number; readonly at: readonly number[] } | undefined)[];
+  readonly #own: readonly (OwnGroup | undefined)[];
 
   constructor(groups: readonly AdaptedGroup[], inner: DeltaSource | undefined) {
     this.groups = groups;
@@ -64,7 +74,8 @@ export class SharedSource implements DeltaSource, LowRankSource {
     this.#own = groups.map(({ modules }) => {
       const group = modules.map((name) => groupOf.get(name)).find((found) => found !== undefined);
       if (group === undefined) return undefined;
-      return { group, at: inner!.groups[group].modules.map((name) => modules.indexOf(name)) };
+      const at = inner!.groups[group].modules.map((name) => modules.indexOf(name));
+      return { group, at, isWhole: at.length === modules.length && at.every((place, i) => place === i) };
     });
   }
 
@@ -127,8 +138,10 @@ export class SharedSource implements DeltaSource, LowRankSource {
 
   /** The deltas of a united group from those of the source's own one, with zeros where it adapts nothing. */
   #spread(group: number, tokens: number, started: PendingDelta | undefined): PendingDelta {
+    const own = this.#own[group];
+    if (started !== undefined && own?.isWhole) return started;
     const { outFeatures } = this.groups[group];
-    const at = this.#own[group]?.at ?? [];
+    const at = own?.at ?? [];
     return {
       asked: started?.asked,
       drop: () => started?.drop?.(),
@@ -144,7 +157,7 @@ export class SharedSource implements DeltaSource, LowRankSource {
   }
 
   /** @throws RangeError for a group of which the source adapts nothing */
-  #ownOf(group: number): { readonly group: number; readonly at: readonly number[] } {
+  #ownOf(group: number): OwnGroup {
     const own = this.#own[group];
     if (own !== undefined) return own;
     throw new RangeError(`the source adapts nothing of group ${group}`);

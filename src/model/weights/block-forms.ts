@@ -45,10 +45,11 @@ export function chooseForms(
 }
 
 /** The form of what is rounded already; parts of several forms are taken to one that holds them all. */
-function storedForm({ storedInOut }: Matrix, parts: readonly StoredTensor[]): BlockForm | undefined {
+function storedForm({ storedInOut = false }: Matrix, parts: readonly StoredTensor[]): BlockForm | undefined {
   // Blocks go along the inputs.
-  if (storedInOut) return undefined;
-  const forms = parts.flatMap(({ info: { rounded } }) => (rounded ? [rounded.form] : []));
+  const forms = parts.flatMap(({ info: { rounded } }) =>
+    rounded && (rounded.storedInOut ?? false) === storedInOut ? [rounded.form] : [],
+  );
   if (forms.length < parts.length || forms.length === 0) return undefined;
   return joinForms(forms);
 }

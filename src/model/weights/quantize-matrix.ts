@@ -58,8 +58,10 @@ async function* quantizedRows(
   onRead: (bytes: number) => void,
 ): AsyncIterable<QuantizedRows> {
   const { rounded } = part.info;
-  if (rounded && !storedInOut && sameForm(joinForms([rounded.form, form]), form)) {
-    yield* rowsInSteps(part.info, columns, onRead, async (first, count) =>
+  const isAlongRows = rounded && (rounded.storedInOut ?? false) === storedInOut;
+  if (isAlongRows && sameForm(joinForms([rounded.form, form]), form)) {
+    const rows = part.info.shape[storedInOut ? 1 : 0];
+    yield* rowsInSteps({ rows, bytes: part.info.bytes }, columns, onRead, async (first, count) =>
       convertRows(await rounded.readRows(first, count), columns, rounded.form, form),
     );
     return;
@@ -80,14 +82,14 @@ function numberRows(
   const { tree, info } = part;
   if (storedInOut) return transposedRows(part, columns, onRead);
   const rowBytes = info.bytes / info.shape[0];
-  return rowsInSteps(info, columns, onRead, (first, count) =>
+  return rowsInSteps({ rows: info.shape[0], bytes: info.bytes }, columns, onRead, (first, count) =>
     readTensorF32(tree, { ...info, offset: info.offset + first * rowBytes, bytes: count * rowBytes }),
   );
 }
 
-/** What `read` gives of the rows of a matrix (out, in), some at a time. */
+/** What `read` gives of the rows of a matrix, some at a time. */
 async function* rowsInSteps<T>(
-  { shape: [rows], bytes }: TensorInfo,
+  { rows, bytes }: { readonly rows: number; readonly bytes: number },
   columns: number,
   onRead: (bytes: number) => void,
   read: (first: number, count: number) => Promise<T>,

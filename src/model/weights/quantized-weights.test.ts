@@ -11,8 +11,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { FileCache } from "../../base/platform.ts";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { TacetError } from "../../base/errors.ts";
+import type { FileCache, TensorRuntime } from "../../base/platform.ts";
 import { nodeTensorRuntime } from "../../platform/node/tensors.ts";
 import { nodeFileCache, nodeFileTree } from "../../platform/node.ts";
 import { NO_CHANGES } from "../../weights/base-changes.ts";
@@ -25,7 +26,8 @@ import {
   readTensorF32,
   type TensorInfo,
 } from "../../weights/safetensors.ts";
-import { CausalLm, type LoadOptions } from "../causal-lm.ts";
+import { CausalLm } from "../causal-lm.ts";
+import type { LoadOptions } from "../load-options.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
@@ -118,7 +120,7 @@ async function dequantizedFolder(base: string): Promise<string> {
     let at = 0;
     for (const part of key.split("+")) {
       const { length } = values.get(part)!;
-      // A tied head is rounded, the embedding is not: the head gets a tensor of its own below.
+      // A tied head is rounded, the embedding is not: the head gets a separate tensor below.
       if (part === "model.embed_tokens.weight") values.set("lm_head.weight", whole);
       else values.set(part, whole.subarray(at, at + length));
       at += length;
@@ -280,6 +282,63 @@ describe("the copy on disk", () => {
     expect(new Set(opened)).toEqual(new Set([file()]));
   });
 
+  it("answers nobody before the check is over, and is loaded meanwhile", async () => {
+    const first = await logitsOf(await load(base, { weights: "int4" }));
+    const { checked, tell } = tellsItself();
+    const { watching, made, disposed } = watchedRuntime();
+    const checkpoint = await openCheckpoint(nodeFileTree(base));
+    let isLoaded = false;
+    const loading = CausalLm.load(checkpoint, watching, { weights: "int4", weightCache: checked }).then(
+      (model) => {
+        isLoaded = true;
+        models.push(model);
+        return model;
+      },
+    );
+    await vi.waitFor(() => expect(made()).toBe(1));
+    await new Promise(setImmediate);
+    expect(isLoaded).toBe(false);
+    tell(true);
+    expect(await logitsOf(await loading)).toEqual(first);
+    expect(disposed()).toBe(0);
+  });
+
+  it("is dropped with all that was made of it when the check says at last that it is damaged", async () => {
+    const first = await logitsOf(await load(base, { weights: "int4" }));
+    const { checked, tell } = tellsItself();
+    const { watching, made, disposed } = watchedRuntime();
+    const checkpoint = await openCheckpoint(nodeFileTree(base));
+    const warnings: string[] = [];
+    const loading = CausalLm.load(checkpoint, watching, {
+      weights: "int4",
+      weightCache: checked,
+      onWarning: (message) => warnings.push(message),
+    });
+    await vi.waitFor(() => expect(made()).toBe(1));
+    rmSync(file());
+    tell(false);
+    const model = await loading;
+    models.push(model);
+    expect(await logitsOf(model)).toEqual(first);
+    expect([made(), disposed()]).toEqual([2, 1]);
+    expect(warnings).toEqual([expect.stringMatching(/damaged and are made again/)]);
+  });
+
+  it("is dropped when it cannot be read to its end, or nobody waits any more", async () => {
+    await load(base, { weights: "int4" });
+    for (const error of [new TacetError("io_failed", "the disk"), new TacetError("aborted", "stopped")]) {
+      const { checked, fail } = tellsItself();
+      const { watching, made, disposed } = watchedRuntime();
+      const checkpoint = await openCheckpoint(nodeFileTree(base));
+      const loading = CausalLm.load(checkpoint, watching, { weights: "int4", weightCache: checked });
+      const refused = expect(loading).rejects.toBe(error);
+      await vi.waitFor(() => expect(made()).toBe(1));
+      fail(error);
+      await refused;
+      expect(disposed()).toBe(1);
+    }
+  });
+
   it.each([
     ["a changed byte", (path: string) => flip(path, 0.5)],
     ["a changed byte of the digest", (path: string) => flip(path, 1)],
@@ -370,6 +429,47 @@ describe("the copy on disk", () => {
     expect(existsSync(cacheDir)).toBe(false);
   });
 });
+
+/** The cache, with a first check whose end the test decides; later ones are real. */
+function tellsItself(): { checked: FileCache; tell(isWhole: boolean): void; fail(error: Error): void } {
+  let tell = (_: boolean): void => {};
+  let fail = (_: Error): void => {};
+  const isWhole = new Promise<boolean>((resolve, reject) => {
+    tell = resolve;
+    fail = reject;
+  });
+  isWhole.catch(() => {});
+  let first = true;
+  const checked: FileCache = {
+    files: cache.files,
+    create: cache.create,
+    async check(name, options) {
+      if (!first) return await cache.check(name, options);
+      first = false;
+      return { isWhole };
+    },
+  };
+  return { checked, tell, fail };
+}
+
+function watchedRuntime() {
+  let made = 0;
+  let disposed = 0;
+  const watching: TensorRuntime = {
+    async createSession(...args) {
+      const session = await runtime.createSession(...args);
+      made++;
+      return {
+        run: (inputs) => session.run(inputs),
+        dispose: () => {
+          disposed++;
+          return session.dispose();
+        },
+      };
+    },
+  };
+  return { watching, made: () => made, disposed: () => disposed };
+}
 
 function flip(path: string, where: number): void {
   const bytes = readFileSync(path);

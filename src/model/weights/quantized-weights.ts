@@ -31,7 +31,7 @@ const DIGEST_BYTES = 32;
 const COPY_BYTES = 16 << 20;
 
 export interface PrepareProgress {
-  /** "quantizing" is done once for a checkpoint; "checking" each time. */
+  /** "quantizing" is done once for a checkpoint; "checking" each time: what is left of it when the model is loaded. */
   readonly step: "quantizing" | "checking";
   readonly fraction: number;
 }
@@ -51,9 +51,43 @@ interface Entry {
   readonly bytes: number;
 }
 
+/** Weights that may turn out to be damaged: nothing that was computed from them may leave before it is known. */
+export interface OpenedWeights {
+  readonly source: WeightSource;
+  /**
+   * To be called when nothing is left to be done meanwhile. false: they were damaged and the user is told; opened anew,
+   * they are made again.
+   */
+  isWhole(): Promise<boolean>;
+}
+
 /**
- * The quantized copy of a checkpoint, checked, which takes the reading of the file; made if there is none or a
- * damaged one. While it is made a few MiB of weights are in memory, or one tensor that is stored (in, out).
+ * What `make` gives of whole weights. It works while they are checked; where they were damaged it is dropped, or what it
+ * has thrown, and made again.
+ */
+export async function ofWholeWeights<Made>(
+  open: () => Promise<OpenedWeights>,
+  make: (source: WeightSource) => Promise<Made>,
+  drop: (made: Made) => Promise<unknown>,
+): Promise<Made> {
+  for (;;) {
+    const { source, isWhole } = await open();
+    const [made] = await Promise.allSettled([make(source)]);
+    let whole = false;
+    try {
+      whole = await isWhole();
+    } finally {
+      if (!whole && made.status === "fulfilled") await drop(made.value);
+    }
+    if (!whole) continue;
+    if (made.status === "rejected") throw made.reason;
+    return made.value;
+  }
+}
+
+/**
+ * The quantized copy of a checkpoint, made if there is none or a damaged one; one that was there is checked beside what
+ * follows. While it is made a few MiB of weights are in memory, or one tensor that is stored (in, out).
  *
  * @throws TacetError bad_checkpoint for a weight that is not finite, io_failed on a full disk, aborted
  */
@@ -62,7 +96,7 @@ export async function quantizedWeights(
   format: WeightFormat,
   demand: WeightDemand,
   options: QuantizedOptions,
-): Promise<WeightSource> {
+): Promise<OpenedWeights> {
   const { cache } = options;
   // The checkpoint, the format and the version: nothing else decides what is in the file.
   const fingerprint = toHex(await fingerprintCheckpoint(checkpoint));
@@ -80,30 +114,48 @@ export async function quantizedWeights(
   } finally {
     await writer.discard();
   }
-  return sourceOf(cache, (await openSafetensors(cache.files, name)).tensors, demand);
+  const { tensors } = await openSafetensors(cache.files, name);
+  return { source: sourceOf(cache, tensors, demand), isWhole: async () => true };
 }
 
 async function findCopy(
   name: string,
   demand: WeightDemand,
   { cache, onPrepare, onWarning, signal }: QuantizedOptions,
-): Promise<WeightSource | undefined> {
-  const state = await cache.check(name, {
-    signal,
-    onProgress: (fraction) => onPrepare?.({ step: "checking", fraction }),
-  });
-  if (state === "damaged") {
-    onWarning?.(`the quantized weights in ${cache.files.label} were damaged and are made again`);
-  }
-  if (state !== "whole") return undefined;
-  const { tensors } = await openSafetensors(cache.files, name);
+): Promise<OpenedWeights | undefined> {
+  let isAwaited = false;
+  const tell = (fraction: number): void => {
+    if (isAwaited) onPrepare?.({ step: "checking", fraction });
+  };
+  const check = await cache.check(name, { signal, onProgress: tell });
+  if (!check) return undefined;
+  const isWhole = async (): Promise<boolean> => {
+    isAwaited = true;
+    const whole = await check.isWhole;
+    if (whole) tell(1);
+    else onWarning?.(`the quantized weights in ${cache.files.label} were damaged and are made again`);
+    return whole;
+  };
+  const tensors = await tensorsOf(name, cache, demand);
+  if (tensors) return { source: sourceOf(cache, tensors, demand), isWhole };
+  if (await isWhole())
+    onWarning?.(`the quantized weights in ${cache.files.label} are of another version and are made again`);
+  return undefined;
+}
+
+/** undefined: they are not those that are wanted. */
+async function tensorsOf(
+  name: string,
+  { files }: FileCache,
+  demand: WeightDemand,
+): Promise<ReadonlyMap<string, TensorInfo> | undefined> {
+  // A damaged header may say anything, and the file may be gone already.
+  const opened = await openSafetensors(files, name).catch(() => undefined);
   const fits = entriesOf(demand).every(({ name, dtype, shape }) => {
-    const found = tensors.get(name);
+    const found = opened?.tensors.get(name);
     return found?.dtype === dtype && String(found.shape) === String(shape);
   });
-  if (fits) return sourceOf(cache, tensors, demand);
-  onWarning?.(`the quantized weights in ${cache.files.label} are of another version and are made again`);
-  return undefined;
+  return fits ? opened?.tensors : undefined;
 }
 
 const codesName = (demanded: DemandedMatrix): string => `${matrixName(demanded.matrix)} codes`;

@@ -60,7 +60,7 @@ export function originalWeights(checkpoint: Checkpoint): WeightSource {
       const slice = { ...info, name, shape, bytes, offset: info.offset + Number(index) * bytes };
       const { rounded } = info;
       if (!rounded) return { tree, info: slice };
-      const start = Number(index) * shape[0];
+      const start = Number(index) * shape[rounded.storedInOut ? 1 : 0];
       const readRows = (first: number, rows: number) => rounded.readRows(start + first, rows);
       return { tree, info: { ...slice, rounded: { ...rounded, readRows } } };
     },

@@ -66,7 +66,7 @@ async function failureOf(device: string, isBundled: boolean, ort: Library): Prom
   }
 }
 
-/** Where the binding lies, and looks for libraries. */
+/** Where the binding is, and looks for libraries. */
 function libraryFolder(): string | undefined {
   try {
     const main = createRequire(import.meta.url).resolve("onnxruntime-node");

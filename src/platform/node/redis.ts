@@ -40,7 +40,7 @@ export async function connectRedis(options: RedisLinkOptions): Promise<RedisLink
       try {
         return await link.send(["EVALSHA", hash, ...rest]);
       } catch (error) {
-        // A server that has started anew does not know the script. It has not run, so it is not run twice.
+        // A server that has restarted does not know the script. It has not run, so it is not run twice.
         if (!(error instanceof TacetError) || !/\(NOSCRIPT\)/.test(error.message)) throw error;
         return await link.send(["EVAL", script, ...rest]);
       }

@@ -91,7 +91,7 @@ function ortOptions(
   };
 }
 
-/** The folder that all files of the model lie in: ONNX Runtime opens them there. */
+/** The folder that all files of the model are in: ONNX Runtime opens them there. */
 function folderOf({ externalFiles }: OnnxModel): string | undefined {
   let folder: string | undefined;
   for (const { tree, path } of externalFiles) {

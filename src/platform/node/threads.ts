@@ -9,19 +9,26 @@ import { openThread } from "../thread.ts";
 const SCRIPT = new URL(`../../library/node-encryption-thread${extname(import.meta.url)}`, import.meta.url);
 
 export function nodeEncryption(script = SCRIPT): EncryptionPlatform {
-  return { cores: availableParallelism(), start: () => startThread(script) };
+  return { cores: availableParallelism(), start: () => startThread(script, { name: "tacet encryption" }) };
 }
 
-function startThread(script: URL): Thread {
+interface ThreadOptions {
+  readonly name: string;
+  readonly workerData?: unknown;
+  /** The process goes on while the thread does. Default: false. */
+  readonly keepsProcess?: boolean;
+}
+
+export function startThread(script: URL, { name, workerData, keepsProcess = false }: ThreadOptions): Thread {
   return openThread(
     (thread, end) => {
-      const worker = new Worker(script, { name: "tacet encryption" });
+      const worker = new Worker(script, { name, workerData });
       worker.on("message", (message: unknown) => thread.onMessage(message));
       // Its message may hold anything.
       worker.on("error", (error: NodeJS.ErrnoException) => end(`a thread failed (${nameOf(error)})`));
       worker.on("exit", (code) => end(`a thread ended with ${code}`));
       // After the listeners, which would keep the process alive.
-      worker.unref();
+      if (!keepsProcess) worker.unref();
       return worker;
     },
     // Node's permission model forbids them, or the system has none left.

@@ -22,7 +22,7 @@ export class WorkerPool {
   readonly #threads = new Set<Thread>();
   #closed = false;
 
-  /** @param script answers every message with one; @param start made anew for each worker */
+  /** @param script answers every message with one; @param start made again for each worker */
   constructor(script: URL, size: number, start: () => WorkerStart, onDeath: () => void) {
     this.#script = script;
     this.#size = size;

@@ -1,6 +1,6 @@
 /** Bundles kept in the browser's cache storage between visits, by digest. */
 const CACHE = "tacet-bundles";
-/** Bundles that are kept. A provider that makes its bundle anew, as `tacet web` does for its own, leaves the old ones. */
+/** Bundles that are kept. A provider that makes its bundle again, as `tacet web` does for its own, leaves the old ones. */
 const MOST_KEPT = 4;
 
 /** A client's BundleCache; the client checks the digest of what it gets. */

@@ -34,7 +34,7 @@ export async function removeOriginFile(folder: FileSystemDirectoryHandle, name: 
   await folder.removeEntry(nameOf(name), { recursive: true }).catch(() => {});
 }
 
-/** Names of what lies in a folder, as they were given. */
+/** Names of what is in a folder, as they were given. */
 export async function originNames(folder: FileSystemDirectoryHandle): Promise<string[]> {
   const names: string[] = [];
   for await (const name of (folder as unknown as { keys(): AsyncIterable<string> }).keys())

@@ -2,8 +2,10 @@
 import type * as Ort from "onnxruntime-web/wasm";
 import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
+import type { ModelInParts, OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
 import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
+import { StagedSession } from "./products/staged-session.ts";
+import { ProductTeam } from "./products/team.ts";
 
 /** What TypeScript's own types do not know of yet. */
 interface Gpu {
@@ -40,6 +42,7 @@ export function webTensorRuntime(
   let checked: Promise<void> | undefined;
   /** Bytes of the files that sessions have taken in. */
   let held = 0;
+  const team = new ProductTeam();
   const inTurn = device === "webgpu" ? oneAtATime() : atOnce;
   const check = (): Promise<void> => (checked ??= checkDeviceHere(device));
   const optionsOf = (onHost: boolean): Ort.InferenceSession.SessionOptions => ({
@@ -51,7 +54,10 @@ export function webTensorRuntime(
   return {
     device,
     ...(device === "cpu"
-      ? { availableMemory: async () => Math.max(0, MOST_BYTES - held) }
+      ? {
+          availableMemory: async () => Math.max(0, MOST_BYTES - held),
+          roundedMemory: async () => deviceMemory(),
+        }
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
@@ -60,35 +66,47 @@ export function webTensorRuntime(
         }),
     async createSession(model, { threads, onHost = false, keep }: SessionOptions = {}) {
       await check();
+      const onProcessor = onHost || device === "cpu";
       const own = onHost ? hostOrt : ort;
       // Before the first session; then the library has its threads.
       if (threads !== undefined && globalThis.crossOriginIsolated) own.env.wasm.numThreads = threads;
-      // Bytes of one session at a time are here twice.
-      const { bytes, tensors } = model.inParts?.() ?? { bytes: model.bytes, tensors: [] };
-      const externalData = await Promise.all(
-        tensors.map(async ({ location, read }) => ({ path: location, data: await read() })),
-      );
-      try {
-        const made = inTurn(() =>
+      const open = async ({ bytes, tensors }: ModelInParts): Promise<OrtSession> => {
+        // Bytes of one session at a time are here twice.
+        const externalData = await Promise.all(
+          tensors.map(async ({ location, read }) => ({ path: location, data: await read() })),
+        );
+        const session = await inTurn(() =>
           own.InferenceSession.create(bytes, {
             ...optionsOf(onHost),
-            ...(device === "webgpu" && !onHost ? outputLocations(keep) : {}),
+            ...(onProcessor ? {} : outputLocations(keep)),
             ...(externalData.length === 0 ? {} : { externalData }),
           }),
         );
-        const session = await made;
         const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
         held += bytesHeld;
-        const opened = new OrtSession(own, session, () => (held -= bytesHeld));
+        return new OrtSession(own, session, () => (held -= bytesHeld));
+      };
+      try {
+        const stages = onProcessor ? model.inStages?.() : undefined;
+        const opened = stages
+          ? await StagedSession.open(stages, open, team, threads ?? defaultThreads(own))
+          : await open(model.inParts?.() ?? { bytes: model.bytes, tensors: [] });
         return {
           run: (inputs) => inTurn(() => opened.run(inputs)),
           dispose: () => inTurn(() => opened.dispose()),
         };
       } catch (error) {
+        if (error instanceof TacetError) throw error;
         throw NO_MEMORY.test(String(error)) ? noMemory(device) : refusedModel(error);
       }
     },
   };
+}
+
+/** What the library takes where nobody has said a number. */
+function defaultThreads(ort: typeof Ort): number {
+  const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
+  return ort.env.wasm.numThreads || Math.min(4, Math.ceil(cores / 2));
 }
 
 type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
@@ -106,8 +124,18 @@ function oneAtATime(): InTurn {
 
 /** WebAssembly with addresses of 32 bits. */
 const MOST_BYTES = 2 ** 32;
+/**
+ * Bytes of the machine's memory, as browsers say it: a power of two of GiB, and no more than a bound of theirs however much
+ * there is. Those are 8 and 32: then nobody knows.
+ */
+function deviceMemory(): number | undefined {
+  const { deviceMemory: gibibytes } = (globalThis.navigator ?? {}) as { readonly deviceMemory?: number };
+  return gibibytes === undefined || gibibytes === 8 || gibibytes >= 32 ? undefined : gibibytes * 2 ** 30;
+}
+
 /** What the library, its memory or the browser say where there is no more. */
-const NO_MEMORY = /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory/i;
+const NO_MEMORY =
+  /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory|Memory\.grow|could not allocate memory/i;
 
 function noMemory(device: Device): TacetError {
   const what = device === "webgpu" ? "the GPU or this page" : "this page";

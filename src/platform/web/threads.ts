@@ -3,17 +3,30 @@ import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
 import { openThread } from "../thread.ts";
 
 export function webEncryption(): EncryptionPlatform {
-  return { cores: navigator.hardwareConcurrency || 1, start: startThread };
+  // In this form bundlers know it as an entry. It joins what it needs for itself: nothing here imports it.
+  const start = () =>
+    new Worker(new URL("../../library/web-encryption-thread.js", import.meta.url), {
+      type: "module",
+      name: "tacet encryption",
+    });
+  return { cores: navigator.hardwareConcurrency || 1, start: () => startThread(start) };
 }
 
-function startThread(): Thread {
+/** A thread that multiplies with rounded weights (products/serve-products.ts). */
+export function startProductThread(): Thread {
+  return startThread(
+    () =>
+      new Worker(new URL("./products/product-thread.js", import.meta.url), {
+        type: "module",
+        name: "tacet products",
+      }),
+  );
+}
+
+function startThread(start: () => Worker): Thread {
   return openThread(
     (thread, end) => {
-      // In this form bundlers know it as an entry. It joins what it needs for itself: nothing here imports it.
-      const worker = new Worker(new URL("../../library/web-encryption-thread.js", import.meta.url), {
-        type: "module",
-        name: "tacet encryption",
-      });
+      const worker = start();
       worker.onmessage = ({ data }: MessageEvent<unknown>) => thread.onMessage(data);
       worker.onmessageerror = () => end("a thread's message could not be read");
       // What it says may hold anything.

@@ -49,11 +49,15 @@ export function webWeightCache(): FileCache {
       opened.delete(name);
       const file = await fileOf(name);
       // An empty one was begun and never finished.
-      if (file === undefined || file.size === 0) return "absent";
-      if (await isWhole(file, options)) return "whole";
-      opened.delete(name);
-      await removeOriginFile(await folder(), name);
-      return "damaged";
+      if (file === undefined || file.size === 0) return undefined;
+      const found = isWhole(file, options).then(async (whole) => {
+        if (whole) return true;
+        opened.delete(name);
+        await removeOriginFile(await folder(), name);
+        return false;
+      });
+      found.catch(() => {}); // whoever awaits it is told
+      return { isWhole: found };
     },
     async create(name, bytes) {
       opened.delete(name);

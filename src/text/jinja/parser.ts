@@ -1,4 +1,4 @@
-/** Statements: what stands in a template besides its text. */
+/** Statements: what is in a template besides its text. */
 import type {
   CallBlockNode,
   Expression,

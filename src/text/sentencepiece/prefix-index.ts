@@ -9,7 +9,7 @@ export class PrefixIndex {
     this.#ids = sorted.map(([, id]) => id);
   }
 
-  /** Calls `visit` for every entry that stands in `text` at `at`, the shortest first. */
+  /** Calls `visit` for every entry that occurs in `text` at `at`, the shortest first. */
   each(text: string, at: number, visit: (length: number, id: number) => void): void {
     let low = 0;
     let high = this.#keys.length;
@@ -23,7 +23,7 @@ export class PrefixIndex {
     }
   }
 
-  /** Length of the longest entry that stands there; 0: none does. */
+  /** Length of the longest entry that is there; 0: none is. */
   longest(text: string, at: number): number {
     let longest = 0;
     this.each(text, at, (length) => {

@@ -3,7 +3,7 @@
 import { bytesOf, concatBytes } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
-import { toFloat16 } from "../float16.ts";
+import { toFloat16 } from "../../base/float16.ts";
 import {
   type BlockForm,
   quantizeBlocks,

@@ -108,7 +108,7 @@ function fiveBits(bytes: Uint8Array, at: number, i: number): number {
   return (i < 16 ? both & 15 : both >> 4) | (high << 4);
 }
 
-/** Eight scales and eight minima of 6 bits in 12 bytes: of the last four of each the upper bits lie with the first four. */
+/** Eight scales and eight minima of 6 bits in 12 bytes: of the last four of each the upper bits are with the first four. */
 function scaleAndMinimum(bytes: Uint8Array, at: number, group: number): [number, number] {
   if (group < 4) return [bytes[at + group] & 63, bytes[at + 4 + group] & 63];
   const both = bytes[at + 4 + group];

@@ -1,5 +1,5 @@
 /**
- * What stands before the data of a GGUF file: metadata, and where each tensor is. All little-endian.
+ * What comes before the data of a GGUF file: metadata, and where each tensor is. All little-endian.
  * Source: the specification of GGUF in the repository of ggml.
  *
  *   "GGUF", version u32 (2 or 3), tensors u64, entries of metadata u64

@@ -18,7 +18,7 @@ export class Metadata {
     this.architecture = this.text("general.architecture");
   }
 
-  /** The value of a key, with the architecture in the place of a leading dot: ".block_count". */
+  /** The value of a key, with the architecture instead of a leading dot: ".block_count". */
   value(key: string): GgufValue | undefined {
     return this.file.metadata.get(this.#full(key));
   }

@@ -49,14 +49,14 @@ export function planTensors(m: Metadata, family: Family): PlannedTensor[] {
   return experts === undefined ? planned : [...planned, ...planExperts(m, family.names, experts)];
 }
 
-interface Found {
+interface FoundTensor {
   readonly name: string;
   readonly stem: string;
   readonly tensor: GgufTensor;
   readonly kind: ReadKind;
 }
 
-function planOne(m: Metadata, family: Family, { name, stem, tensor, kind }: Found): PlannedTensor {
+function planOne(m: Metadata, family: Family, { name, stem, tensor, kind }: FoundTensor): PlannedTensor {
   const isVector = tensor.shape.length === 1;
   // The gate of a shared expert is a matrix of one row there.
   const shape = stem === "ffn_gate_inp_shexp" && isVector ? [1, ...tensor.shape] : tensor.shape;

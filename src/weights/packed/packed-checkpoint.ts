@@ -5,17 +5,15 @@
  */
 
 import type { FileTree } from "../../base/platform.ts";
-import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { readTensorBytes, readTensorF32, type TensorInfo } from "../safetensors.ts";
+import { DECODED_PREFIX, type DecodedFile, treeWithDecoded } from "./decoded-files.ts";
 import type { PackedFormat } from "./packed-format.ts";
 import { bad, isInOrder, layoutOf, type ModuleParts, type Parts, readOrder } from "./packed-layout.ts";
 import { formOf, type PackedLayout, PackedModule } from "./packed-module.ts";
 
 /** What a packed module's tensors are called. */
 const PARTS = /^(.+)\.(qweight|qzeros|scales|g_idx)$/;
-/** Of the paths that are decoded; no file of a checkpoint has a slash in its name. */
-const PREFIX = "packed/";
 
 /** By path. */
 type Layouts = ReadonlyMap<string, { readonly layout: PackedLayout; readonly parts: ModuleParts }>;
@@ -44,12 +42,14 @@ export async function openPacked(
   }
   const layouts = new Map<string, { readonly layout: PackedLayout; readonly parts: ModuleParts }>();
   const decoded = new DecodedModules(tree, layouts);
+  const files = new Map<string, DecodedFile>();
   for (const [module, parts] of modules) {
     const layout = await layoutOf(tree, module, parts, format);
     const name = `${module}.weight`;
     if (all.has(name)) throw bad(parts.qweight!, `there is also a tensor ${quoteName(name)}`);
-    const path = PREFIX + module;
+    const path = DECODED_PREFIX + module;
     layouts.set(path, { layout, parts: parts as ModuleParts });
+    files.set(path, decoded.file(path));
     const { outFeatures, inFeatures } = layout;
     all.set(name, {
       ...{ name, path, dtype: "F32", shape: [outFeatures, inFeatures], offset: 0 },
@@ -60,7 +60,7 @@ export async function openPacked(
       },
     });
   }
-  return { tree: decoded.asTree(), tensors: all };
+  return { tree: treeWithDecoded(tree, files), tensors: all };
 }
 
 /** Modules by the paths of their tensors; one is kept until its last row, since rows are asked for one after the other. */
@@ -86,39 +86,20 @@ class DecodedModules {
     }
   }
 
-  /** The tree with what is decoded as files in it. */
-  asTree(): FileTree {
-    const tree = this.#tree;
-    const sizeOf = (path: string): number | undefined => {
-      const { layout } = this.#layouts.get(path) ?? {};
-      return layout && 4 * layout.outFeatures * layout.inFeatures;
-    };
+  /** A module's numbers, F32 (out, in) row-major. */
+  file(path: string): DecodedFile {
+    const { inFeatures, outFeatures } = this.#layouts.get(path)!.layout;
+    const rowBytes = 4 * inFeatures;
     return {
-      label: tree.label,
-      size: async (path) => sizeOf(path) ?? (await tree.size(path)),
-      read: async (path, offset, length) => {
-        if (!this.#layouts.has(path)) return await tree.read(path, offset, length);
-        return await this.#bytes(path, offset, length);
+      bytes: rowBytes * outFeatures,
+      read: async (offset, length) => {
+        const first = Math.floor(offset / rowBytes);
+        const count = Math.ceil((offset + length) / rowBytes) - first;
+        const rows = await this.rows(path, first, count, (module) => module.dequantize(first, count));
+        const start = offset - first * rowBytes;
+        return new Uint8Array(rows.buffer).slice(start, start + length);
       },
-      list: () => tree.list(),
-      nativePath: (path) => (this.#layouts.has(path) ? undefined : tree.nativePath(path)),
     };
-  }
-
-  async #bytes(path: string, offset: number, length: number): Promise<Uint8Array> {
-    const { layout } = this.#layouts.get(path)!;
-    const rowBytes = 4 * layout.inFeatures;
-    const bytes = rowBytes * layout.outFeatures;
-    if (offset + length > bytes) {
-      const what = `${path} has ${bytes} bytes, ${length} at ${offset} were asked for`;
-      throw new TacetError("io_failed", what);
-    }
-    const first = Math.floor(offset / rowBytes);
-    const last = Math.ceil((offset + length) / rowBytes);
-    const count = last - first;
-    const rows = await this.rows(path, first, count, (module) => module.dequantize(first, count));
-    const start = offset - first * rowBytes;
-    return new Uint8Array(rows.buffer).slice(start, start + length);
   }
 
   async #read(path: string): Promise<PackedModule> {
@@ -139,7 +120,7 @@ class DecodedModules {
     return new PackedModule(
       layout,
       tensors,
-      `${parts.qweight.path}: module ${quoteName(path.slice(PREFIX.length))}`,
+      `${parts.qweight.path}: module ${quoteName(path.slice(DECODED_PREFIX.length))}`,
     );
   }
 }

@@ -10,7 +10,7 @@ import {
   type QuantizedRows,
   zeroPointBytes,
 } from "../quantize-blocks.ts";
-import { widenF16 } from "../safetensors.ts";
+import { widenF16 } from "../../base/float16.ts";
 import { formOf, type PackedLayout, PackedModule } from "./packed-module.ts";
 
 interface Vector {

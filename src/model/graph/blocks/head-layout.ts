@@ -13,7 +13,7 @@ export interface HeadLayout {
   readonly parts: 1 | 2;
   /** Columns of the tables of cos and sin; those behind what is turned turn nothing. */
   readonly tableColumns: number;
-  /** Entries that are not turned lie half behind either half of those that are (spreadHeads). */
+  /** Entries that are not turned are half behind either half of those that are (spreadHeads). */
   readonly isSpread: boolean;
 }
 
@@ -57,7 +57,7 @@ export function gatherHeads(
   return swapInner(builder, x, heads, [turned, rest, turned, rest]);
 }
 
-/** The inner two of four parts of each head change places. @param sizes of the parts, as they lie in x */
+/** The inner two of four parts of each head change places. @param sizes of the parts, as they are in x */
 function swapInner(
   builder: SegmentBuilder,
   x: Value,

@@ -6,11 +6,13 @@ import { TacetError } from "../../../base/errors.ts";
 import type { FileCache, FileCheckOptions, FileWriter } from "../../../base/platform.ts";
 import { defaultCacheDir } from "./bundle-cache.ts";
 import { errnoOf } from "./errno.ts";
+import { isWholeBeside } from "./file-check.ts";
 import { nodeFileTree } from "./file-tree.ts";
+import { DIGEST_BYTES, isWholeFile } from "./whole-file.ts";
 
-const DIGEST_BYTES = 32;
-const READ_BYTES = 4 << 20;
-/** A half-written file that nobody has touched for this long belongs to a process that is no more. */
+/** Less is hashed sooner than a thread has started. */
+const THREAD_BYTES = 64 << 20;
+/** A half-written file that nobody has touched for this long belongs to a process that has ended. */
 const ABANDONED_MS = 3_600_000;
 
 export function nodeFileCache(dir = join(defaultCacheDir(), "weights")): FileCache {
@@ -20,10 +22,11 @@ export function nodeFileCache(dir = join(defaultCacheDir(), "weights")): FileCac
     },
     async check(name, options = {}) {
       const path = join(dir, checkName(name));
-      const found = await isWhole(path, options);
-      if (found !== "damaged") return found;
-      await rm(path, { force: true }).catch((cause) => fail(path, "removed", cause));
-      return found;
+      const size = await sizeOf(path);
+      if (size === undefined) return undefined;
+      const found = isWhole(path, size, options);
+      found.catch(() => {}); // whoever awaits it is told
+      return { isWhole: found };
     },
     async create(name, bytes) {
       const path = join(dir, checkName(name));
@@ -42,35 +45,22 @@ function checkName(name: string): string {
   return name;
 }
 
-async function isWhole(
-  path: string,
-  { signal, onProgress }: FileCheckOptions,
-): Promise<"whole" | "absent" | "damaged"> {
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path, "r");
-    const end = (await file.stat()).size - DIGEST_BYTES;
-    if (end < 0) return "damaged";
-    const hash = createHash("sha256");
-    const buffer = new Uint8Array(READ_BYTES);
-    for (let at = 0; at < end; ) {
-      signal?.throwIfAborted();
-      const { bytesRead } = await file.read(buffer, 0, Math.min(READ_BYTES, end - at), at);
-      if (bytesRead === 0) return "damaged";
-      hash.update(buffer.subarray(0, bytesRead));
-      at += bytesRead;
-      onProgress?.(at / end);
-    }
-    const { bytesRead } = await file.read(buffer, 0, DIGEST_BYTES, end);
-    const stored = Buffer.from(buffer.buffer, 0, bytesRead);
-    return hash.digest().equals(stored) ? "whole" : "damaged";
-  } catch (cause) {
-    if (errnoOf(cause) === "ENOENT") return "absent";
-    if (signal?.aborted) throw cause;
-    return fail(path, "read", cause);
-  } finally {
-    await file?.close();
-  }
+async function sizeOf(path: string): Promise<number | undefined> {
+  return await stat(path).then(
+    ({ size }) => size,
+    (cause: unknown) => (errnoOf(cause) === "ENOENT" ? undefined : fail(path, "read", cause)),
+  );
+}
+
+/** @throws TacetError io_failed, aborted */
+async function isWhole(path: string, size: number, options: FileCheckOptions): Promise<boolean> {
+  const check = size < THREAD_BYTES ? isWholeFile : isWholeBeside;
+  const found = await check(path, options).catch((cause: unknown) =>
+    // Somebody else found it damaged first.
+    errnoOf(cause) === "ENOENT" ? false : fail(path, "read", cause),
+  );
+  if (!found) await rm(path, { force: true }).catch((cause) => fail(path, "removed", cause));
+  return found;
 }
 
 class NodeFileWriter implements FileWriter {

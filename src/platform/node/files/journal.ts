@@ -146,7 +146,7 @@ class NodeJournal implements Journal {
   rewrite(records: Iterable<Uint8Array>): void {
     if (this.#closed) throw failed(this.#path, this.#broken);
     try {
-      // Still open from writing: to open it anew could fail, and what is appended then would go to the former file.
+      // Still open from writing: to open it again could fail, and what is appended then would go to the former file.
       const { fd, size } = writeWhole(this.#path, records);
       const old = this.#fd;
       this.#fd = fd;

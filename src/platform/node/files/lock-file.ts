@@ -165,7 +165,7 @@ class Watch {
 }
 
 /**
- * Puts our lock in the place of one that was left behind. Of several that want to, one at a time may, and looks whether
+ * Puts our lock instead of one that was left behind. Of several that want to, one at a time may, and looks whether
  * another was faster: else the second would remove the lock that the first has just got.
  */
 function takeOver(path: string, own: string, guard: string, left: string): boolean {

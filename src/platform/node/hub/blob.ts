@@ -12,7 +12,7 @@ import { hubGet, PassingFailure, type RetryOptions, SILENCE_MS, withRetries } fr
 import type { HubSettings } from "./settings.ts";
 
 export interface FetchOptions extends RetryOptions {
-  /** Bytes of the file that are there; falls when a file has to begin anew. */
+  /** Bytes of the file that are there; falls when a file has to begin again. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
@@ -91,7 +91,7 @@ async function fetchPart(
         });
       }
       if (state.length > 0 && !continues(response, state.length)) {
-        // The server sends the whole file, and so it begins anew.
+        // The server sends the whole file, and so it begins again.
         state = { length: 0, hash: newHash(file) };
         await handle.truncate(0);
       }
@@ -119,7 +119,7 @@ async function openPart(part: string): Promise<FileHandle> {
   });
 }
 
-/** What is there already, hashed; a part that is longer than the file begins anew. */
+/** What is there already, hashed; a part that is longer than the file begins again. */
 async function resume(part: string, file: HubFile): Promise<Received> {
   const state: Received = { length: 0, hash: newHash(file) };
   const there = (await sizeOf(part)) ?? 0;

@@ -40,7 +40,7 @@ export function isCommit(revision: string): boolean {
 export interface HubFile {
   readonly name: string;
   readonly size: number;
-  /** Also its name in the cache: SHA-256 of its bytes, or, of files that lie in git itself, git's SHA-1. */
+  /** Also its name in the cache: SHA-256 of its bytes, or, of files that are in git itself, git's SHA-1. */
   readonly digest: string;
 }
 

@@ -138,7 +138,7 @@ export interface RetryOptions {
 
 /**
  * Runs work again after passing failures, waiting longer each time, or as long as the server asks.
- * @param progress a number that grows when work got somewhere: the count of tries then begins anew
+ * @param progress a number that grows when work got somewhere: the count of tries then begins again
  * @throws TacetError connection_failed if the host was not reached, io_failed if it failed otherwise
  */
 export async function withRetries<T>(

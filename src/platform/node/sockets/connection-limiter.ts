@@ -91,12 +91,7 @@ export class ConnectionLimiter {
       resume: () => ws.resume(),
       destroy: () => socket.destroy(),
     });
-    let messages = 0;
-    const end = joinChunks(socket, progress, () => {
-      share.receiving(progress.incompleteCost);
-      if (progress.messages > messages + 1) answerTogether(socket);
-      messages = progress.messages;
-    });
+    const end = joinChunks(socket, progress, () => share.receiving(progress.incompleteCost));
     ws.on("error", end);
     socket.once("close", () => share.close());
     return share;
@@ -132,10 +127,4 @@ export function addressOf(request: IncomingMessage, trustProxy: boolean): string
   const forwarded = request.headers["x-forwarded-for"];
   const last = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",").at(-1) ?? "";
   return networkOf(last) || peer;
-}
-
-/** Queries that came together: what is answered in this turn leaves in one write, which costs as much as one answer's. */
-function answerTogether(socket: Socket): void {
-  socket.cork();
-  process.nextTick(() => socket.uncork());
 }

@@ -16,6 +16,7 @@ const FRAME_COST = 320;
 
 export class FrameProgress {
   readonly #head = new Uint8Array(LONGEST_HEAD);
+  readonly #view = new DataView(this.#head.buffer);
   #headBytes = 0;
   /** Bytes of payload that are still to come. */
   #payload = 0;
@@ -24,12 +25,6 @@ export class FrameProgress {
   #since: number | undefined;
   #bytes = 0;
   #frames = 0;
-  #messages = 0;
-
-  /** Messages that are complete, and control frames between them. */
-  get messages(): number {
-    return this.#messages;
-  }
 
   /** When the message began that is not complete, undefined between messages. */
   get incompleteSince(): number | undefined {
@@ -50,7 +45,7 @@ export class FrameProgress {
   }
 
   /** Returns how many of the chunk's bytes belong to frames that are complete now. */
-  push(chunk: Uint8Array, now: number): number {
+  push(chunk: Uint8Array, now: () => number): number {
     let at = 0;
     let complete = 0;
     while (at < chunk.length) {
@@ -61,7 +56,6 @@ export class FrameProgress {
         at += taken;
         if (this.#payload > 0) break;
       } else {
-        this.#since ??= now;
         this.#bytes++;
         this.#head[this.#headBytes++] = chunk[at++];
         if (this.#headBytes < this.#headLength()) continue;
@@ -71,6 +65,8 @@ export class FrameProgress {
       this.#frameEnded();
       complete = at;
     }
+    // Most chunks end with a message, and need no look at the clock.
+    if (this.#fragmented || this.#headBytes > 0) this.#since ??= now();
     return complete;
   }
 
@@ -84,9 +80,8 @@ export class FrameProgress {
   /** Lengths that `ws` refuses may come out inexact here: the connection is closed then. */
   #payloadLength(): number {
     const length = this.#head[1] & 0x7f;
-    const view = new DataView(this.#head.buffer);
-    if (length === 127) return view.getUint32(2) * 2 ** 32 + view.getUint32(6);
-    return length === 126 ? view.getUint16(2) : length;
+    if (length === 127) return this.#view.getUint32(2) * 2 ** 32 + this.#view.getUint32(6);
+    return length === 126 ? this.#view.getUint16(2) : length;
   }
 
   #frameEnded(): void {
@@ -98,7 +93,6 @@ export class FrameProgress {
       return;
     }
     this.#since = undefined;
-    this.#messages++;
     this.#bytes = 0;
     this.#frames = 0;
   }

@@ -19,6 +19,7 @@ import { addressOf, ConnectionLimiter } from "./connection-limiter.ts";
 import type { Rejection } from "./rejection.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
 import { wrapSocket } from "./socket.ts";
+import { TurnWrites } from "./turn-writes.ts";
 
 export interface ServeOptions {
   readonly host: string;
@@ -114,6 +115,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
   const { host, port, tls, maxMessageBytes, pollMicros, onConnection, onCertificate } = options;
   const onRejected = options.onRejected ?? (() => {});
   const poller = new Poller(pollMicros);
+  const writes = new TurnWrites();
   const limiter = new ConnectionLimiter(options, options.waiting ?? new WaitingBytes(), onRejected);
   const { http, endWatch } = await createServer(options, tls, onCertificate ?? (() => {}));
   http.maxConnections = options.maxConnections + 2 * options.maxConnectionsPerAddress;
@@ -167,7 +169,8 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
       const share = limiter.watch(socket, address, ws);
-      onConnection(wrapSocket(ws, "server", poller, address.slice(0, LONGEST_ADDRESS), share));
+      const served = { address: address.slice(0, LONGEST_ADDRESS), share, stream: socket, writes };
+      onConnection(wrapSocket(ws, "server", poller, served));
     });
   });
   try {

@@ -5,6 +5,7 @@ import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket, SocketOptions } from "../../../base/platform.ts";
 import type { WaitingShare } from "../../../base/waiting-bytes.ts";
 import { Poller } from "./polling.ts";
+import type { TurnWrites } from "./turn-writes.ts";
 
 /** Messages larger than this are not read: frames.ts has the protocol's own limits. */
 export const MAX_PAYLOAD_BYTES = 64 << 20;
@@ -48,30 +49,36 @@ const FRAME_BYTES = (256 << 10) + 1024; // a part of a bundle in one
 /** What a frame that waits takes besides its bytes: its head, the stream's entries for both, a callback. */
 const FRAME_COST = 512;
 
+/** What a server has for a connection. */
+export interface ServedSocket {
+  readonly address: string;
+  /** Where what waits for the connection is counted. */
+  readonly share: WaitingShare;
+  readonly stream: Socket;
+  readonly writes: TurnWrites;
+}
+
 /**
- * @param share where a server counts what waits for this connection
  * @param poller expects a message after each that a server has handled, or a client has sent
  */
 export function wrapSocket(
   socket: WebSocket,
   role: "client" | "server",
   poller: Poller,
-  address?: string,
-  share?: WaitingShare,
+  served?: ServedSocket,
 ): MessageSocket {
   /** Messages of a client that an answer is due for, as far as can be told from here. */
   let due = 0;
   const wrapped: MessageSocket = {
-    ...(address === undefined ? {} : { address }),
+    ...(served && { address: served.address, share: served.share }),
     onMessage: () => {},
     onClose: () => {},
     // A client masks what it sends, and so has a copy; a server sends the memory it is given.
     copies: role === "client",
-    ...(share && { share }),
     send(message) {
       // A message that can't be sent shows as a close, which follows.
       if (socket.readyState !== WebSocket.OPEN) return;
-      if (share !== undefined) return sendCounted(socket, message, share);
+      if (served !== undefined) return sendCounted(socket, message, served);
       socket.send(message, { binary: true }, () => {});
       due++;
       poller.expect();
@@ -108,7 +115,8 @@ function corking(stream: Socket): (send: () => void) => void {
   };
 }
 
-function sendCounted(socket: WebSocket, message: Uint8Array, share: WaitingShare): void {
+function sendCounted(socket: WebSocket, message: Uint8Array, { share, stream, writes }: ServedSocket): void {
+  writes.collect(stream);
   let at = 0;
   do {
     const part = message.length <= FRAME_BYTES ? message : message.subarray(at, at + FRAME_BYTES);

@@ -2,11 +2,8 @@
  * One connection to a provider, seen from the client: handshake, bundle, keys, pipelined queries. No retry here; a
  * connection that is lost rejects everything that was open and stays lost.
  */
-import { concatBytes } from "../base/bytes.ts";
-import { errorCodeOfWire, TacetError } from "../base/errors.ts";
-import type { MessageSocket } from "../base/platform.ts";
-import type { BundleSignature } from "../bundle/signature.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
+import { TacetError } from "../../base/errors.ts";
+import type { MessageSocket } from "../../base/platform.ts";
 import {
   decodeProviderFrame,
   encodeClientFrame,
@@ -14,39 +11,14 @@ import {
   FrameMemory,
   PROTOCOL_VERSION,
   type ProviderMessage,
-} from "../wire/frames.ts";
-import { type Limits, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../wire/limits.ts";
-import type { BudgetLeft } from "./budget-left.ts";
+} from "../../wire/frames.ts";
+import { MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES } from "../../wire/limits.ts";
+import type { FetchedKey } from "../keys.ts";
+import { BundleDownload, outOfOrder } from "./bundle-download.ts";
 import { KeyDownload, type KeyRequest } from "./key-download.ts";
-import type { FetchedKey, KeyLeft } from "./keys.ts";
-
-export interface HelloInput {
-  /** Empty: the provider's only or first adapter. */
-  readonly adapter: string;
-  readonly baseFingerprint: Uint8Array;
-  /** The bundle that the client holds and insists on; empty: any. */
-  readonly bundleDigest: Uint8Array;
-  readonly token: string;
-  /** Keys that the client still has. */
-  readonly keyIds: readonly Uint8Array[];
-}
-
-export interface WelcomeInfo {
-  readonly adapter: string;
-  readonly bundleDigest: Uint8Array;
-  readonly bundleBytes: number;
-  readonly limits: Limits;
-  /** Who signed the bundle, as the provider says: not checked yet. undefined: nobody. */
-  readonly signature: BundleSignature | undefined;
-  /** undefined: the provider sets none. */
-  readonly budget: BudgetLeft | undefined;
-  /** Of the keys that Hello named, those that may still be used. */
-  readonly keys: readonly KeyLeft[];
-  /** Query vectors of each group that one key answers. */
-  readonly vectorsPerKey: number;
-  /** This account is given the adapter with small differences, by which a copy of its answers is known. */
-  readonly marked: boolean;
-}
+import { closedError, failureError, RETRY_HINT } from "./provider-failures.ts";
+import type { Traffic } from "./traffic.ts";
+import { type HelloInput, readWelcome, type WelcomeInfo } from "./welcome.ts";
 
 export interface QueryReply {
   /** Packed reply words. */
@@ -55,22 +27,6 @@ export interface QueryReply {
   readonly providerMs: number;
   /** Activation vectors that the account may still ask of this group; undefined: no budget. */
   readonly vectorsLeft?: number | undefined;
-}
-
-/** Bytes and messages on the wire, as far as the frames go. Keys are counted apart: a cost of many tokens at once. */
-export interface Traffic {
-  /** Without keys. */
-  bytesUp: number;
-  /** Without keys. */
-  bytesDown: number;
-  /** Answered queries. */
-  roundTrips: number;
-  /** Activation vectors in them: what a budget counts. */
-  vectors: number;
-  /** Keys that came. */
-  keys: number;
-  /** Bytes of them, and of asking for them. */
-  keyBytes: number;
 }
 
 export interface Timeouts {
@@ -85,14 +41,8 @@ interface Waiting<T> {
   readonly reject: (error: Error) => void;
 }
 
-interface OpenQuery extends Waiting<QueryReply> {
+interface WaitingQuery extends Waiting<QueryReply> {
   readonly vectors: number;
-}
-
-interface BundleDownload extends Waiting<Uint8Array> {
-  readonly parts: Uint8Array[];
-  received: number;
-  readonly onProgress: (fraction: number) => void;
 }
 
 export class ClientConnection {
@@ -101,7 +51,7 @@ export class ClientConnection {
   readonly welcomeMs: number;
   readonly #socket: MessageSocket;
   readonly #traffic: Traffic;
-  readonly #queries = new Map<number, OpenQuery>();
+  readonly #queries = new Map<number, WaitingQuery>();
   /** Those that wait until fewer queries are open. */
   readonly #waiting: (() => void)[] = [];
   #download: BundleDownload | undefined;
@@ -190,7 +140,7 @@ export class ClientConnection {
       if (this.#lost) return reject(this.#lost);
       if (this.#download) return reject(new TypeError("the bundle is being fetched"));
       this.#expectReply();
-      this.#download = { parts: [], received: 0, onProgress, resolve, reject };
+      this.#download = new BundleDownload(this.welcome.bundleBytes, onProgress, { resolve, reject });
       this.#send({ case: "fetchBundle", value: {} });
     });
   }
@@ -321,7 +271,8 @@ export class ClientConnection {
         break;
       }
       case "bundlePart":
-        this.#bundlePart(message.value);
+        if (this.#download === undefined) throw outOfOrder();
+        if (this.#download.part(message.value)) this.#download = undefined;
         break;
       case "keyMade":
         this.#keyOf(message.value.id).made(message.value);
@@ -357,7 +308,7 @@ export class ClientConnection {
     }
   }
 
-  #take(id: number): OpenQuery {
+  #take(id: number): WaitingQuery {
     const waiting = this.#queries.get(id);
     if (waiting === undefined)
       throw new TacetError("bad_frame", "the provider answered a query that was not asked");
@@ -373,23 +324,6 @@ export class ClientConnection {
     return download;
   }
 
-  #bundlePart(part: Extract<ProviderMessage, { case: "bundlePart" }>["value"]): void {
-    const download = this.#download;
-    const total = this.welcome.bundleBytes;
-    if (download === undefined || Number(part.offset) !== download.received || part.data.length === 0) {
-      throw new TacetError("bad_frame", "a part of the bundle came out of order");
-    }
-    download.received += part.data.length;
-    if (download.received > total || part.last !== (download.received === total)) {
-      throw new TacetError("bad_frame", "the bundle has another size than the provider said");
-    }
-    download.parts.push(part.data.slice());
-    download.onProgress(download.received / total);
-    if (!part.last) return;
-    this.#download = undefined;
-    download.resolve(concatBytes(...download.parts));
-  }
-
   #lose(error: Error): void {
     if (this.#lost) return;
     clearTimeout(this.#watch);
@@ -400,74 +334,7 @@ export class ClientConnection {
     for (const wake of this.#waiting.splice(0)) wake();
     for (const download of this.#keys.values()) download.fail(this.#lost);
     this.#keys.clear();
-    this.#download?.reject(this.#lost);
+    this.#download?.fail(this.#lost);
     this.#download = undefined;
   }
-}
-
-const RETRY_HINT = "check that the provider runs and can be reached, then try again";
-
-function closedError(code: number, reason: string): TacetError {
-  const why = printable(reason) || `close code ${code}`;
-  return new TacetError("connection_lost", `the connection to the provider was lost (${why})`, {
-    hint: RETRY_HINT,
-  });
-}
-
-function failureError(failure: { code: number; message: string; hint: string }): TacetError {
-  const hint = printable(failure.hint);
-  const message = printable(failure.message) || "the provider refused";
-  return new TacetError(errorCodeOfWire(failure.code), message, hint === "" ? {} : { hint });
-}
-
-/** A peer's text for a terminal: one line, no control characters, bounded. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, " ").slice(0, 500);
-}
-
-function readWelcome(message: ProviderMessage): WelcomeInfo {
-  if (message.case === "failure") throw failureError(message.value);
-  if (message.case === "goodbye") {
-    throw new TacetError("connection_lost", "the provider is shutting down", { hint: RETRY_HINT });
-  }
-  if (message.case !== "welcome")
-    throw new TacetError("bad_frame", "the provider did not answer Hello with Welcome");
-  const { version, adapter, bundleDigest, bundleBytes, limits, budget } = message.value;
-  const { bundleSigner, bundleSignature, keys, vectorsPerKey, marked } = message.value;
-  if (version !== PROTOCOL_VERSION) {
-    throw new TacetError(
-      "unsupported_version",
-      `the provider speaks protocol version ${version}, this is ${PROTOCOL_VERSION}`,
-      { hint: "use the same version of tacet as the provider" },
-    );
-  }
-  const positive = [limits?.maxMessageBytes, limits?.maxVectors, limits?.maxInFlight].every(
-    (n) => (n ?? 0) > 0,
-  );
-  const areKeys = vectorsPerKey > 0 && keys.every(({ keyId }) => keyId.length === KEY_ID_BYTES);
-  if (bundleDigest.length !== 32 || !limits || !positive || !areKeys) {
-    throw new TacetError("bad_frame", "the provider's Welcome is incomplete");
-  }
-  return {
-    adapter,
-    bundleDigest: bundleDigest.slice(),
-    bundleBytes: Number(bundleBytes),
-    limits: {
-      maxMessageBytes: Math.min(limits.maxMessageBytes, MAX_MESSAGE_BYTES),
-      maxVectors: limits.maxVectors,
-      maxInFlight: limits.maxInFlight,
-    },
-    signature:
-      bundleSigner.length === 0 && bundleSignature.length === 0
-        ? undefined
-        : { publicKey: bundleSigner.slice(), signature: bundleSignature.slice() },
-    budget: budget && {
-      vectors: Number(budget.vectors),
-      windowSeconds: budget.windowSeconds,
-      left: Number(budget.left),
-    },
-    keys: keys.map(({ keyId, vectorsLeft }) => ({ keyId: keyId.slice(), vectorsLeft })),
-    vectorsPerKey,
-    marked,
-  };
 }

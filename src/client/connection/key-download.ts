@@ -2,12 +2,12 @@
  * A key on its way: KeyMade, then one part for each group, in order, the last one signed for all. What is no key of the
  * bundle ends it. No part leaves this class before all have come and the signature over them holds.
  */
-import { equalBytes } from "../base/bytes.ts";
-import { TacetError } from "../base/errors.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
-import type { EncryptedWeights } from "../pll/provider-layer.ts";
-import type { KeyFormat } from "./key-format.ts";
-import type { FetchedKey } from "./keys.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { TacetError } from "../../base/errors.ts";
+import { KEY_ID_BYTES } from "../../pll/key-secrets.ts";
+import type { EncryptedWeights } from "../../pll/provider-layer.ts";
+import type { KeyFormat } from "../key-format.ts";
+import type { FetchedKey } from "../keys.ts";
 
 export interface KeyRequest {
   readonly format: KeyFormat;

@@ -1,14 +1,14 @@
 /** What makes a key of what comes: one announcement, all parts in order, one signature at the end. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { tinyBundle } from "../../test/support/tiny-bundle.ts";
-import { toHex } from "../base/bytes.ts";
-import { decodeBundle } from "../bundle/bundle.ts";
-import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
-import { createSigningKey, publicKeyOf } from "../bundle/signature.ts";
-import { systemRandom } from "../ring/random-source.ts";
+import { tinyBundle } from "../../../test/support/tiny-bundle.ts";
+import { toHex } from "../../base/bytes.ts";
+import { decodeBundle } from "../../bundle/bundle.ts";
+import { keyPartDigest, signKey } from "../../bundle/key-signature.ts";
+import { createSigningKey, publicKeyOf } from "../../bundle/signature.ts";
+import { systemRandom } from "../../ring/random-source.ts";
 import { KeyDownload } from "./key-download.ts";
-import { keyFormatOf } from "./key-format.ts";
-import type { FetchedKey } from "./keys.ts";
+import { keyFormatOf } from "../key-format.ts";
+import type { FetchedKey } from "../keys.ts";
 
 const signing = createSigningKey(systemRandom);
 const KEY_ID = new Uint8Array(16).fill(3);

@@ -1,4 +1,4 @@
-/** float → IEEE 754 binary16, round to nearest, ties to even. safetensors.ts has the way back. */
+/** float → IEEE 754 binary16, round to nearest, ties to even. */
 export function toFloat16(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) out[i] = float16Bits(values[i]);
@@ -23,4 +23,24 @@ export function float16Bits(value: number): number {
   const floor = Math.floor(units);
   const rest = units - floor;
   return sign | (floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0));
+}
+
+/** IEEE 754 binary16 to binary32: exponent bias 15 to 127, fraction 10 bits to 23. */
+export function widenF16(halves: Uint16Array): Float32Array {
+  const words = new Uint32Array(halves.length);
+  const values = new Float32Array(words.buffer);
+  for (let i = 0; i < words.length; i++) {
+    const half = halves[i];
+    const sign = (half & 0x8000) << 16;
+    const magnitude = half & 0x7fff;
+    if (magnitude >= 0x7c00) {
+      words[i] = sign | 0x7f800000 | ((magnitude & 0x3ff) << 13); // infinity, NaN
+    } else if (magnitude >= 0x400) {
+      words[i] = sign | ((magnitude << 13) + ((127 - 15) << 23));
+    } else {
+      values[i] = magnitude * 2 ** -24; // zero, subnormal: normal in binary32
+      words[i] |= sign;
+    }
+  }
+  return values;
 }

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { widenF16 } from "./safetensors.ts";
-import { toFloat16 } from "./float16.ts";
+import { toFloat16, widenF16 } from "./float16.ts";
 
 describe("toFloat16", () => {
   it("takes back every binary16 number", () => {

@@ -1,0 +1,43 @@
+// Versions of Tacet beside each other: each is a folder, a clone that is built.
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+// biome-ignore lint/suspicious/noExplicitAny: the modules of another version have no types here
+export type Modules = any;
+
+export interface Version {
+  readonly name: string;
+  readonly folder: string;
+  readonly load: (file: string) => Promise<Modules>;
+}
+
+export function versionAt(name: string, folder: string): Version {
+  const dist = join(folder, "dist");
+  if (!existsSync(dist)) throw new Error(`${folder} is not built: run npm ci there`);
+  return { name, folder, load: (file) => import(pathToFileURL(join(dist, file)).href) };
+}
+
+/** A version's provider in a separate process. */
+export async function startProvider(
+  folder: string,
+  state: string,
+  args: readonly string[] = [],
+): Promise<{ child: ChildProcess; url: string }> {
+  const main = join(folder, "dist/cli/main.js");
+  const child = spawn(process.execPath, [main, "provider", "--state", state, "--port", "0", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [out, log] = ["", ""];
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
+  const url = await new Promise<string>((found, failed) => {
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+      const match = /listening on (wss?:\/\/\S+)/.exec(out);
+      if (match) found(match[1]);
+    });
+    child.once("exit", () => failed(new Error(`the provider of ${folder} did not start: ${log}`)));
+  });
+  return { child, url };
+}
