@@ -193,7 +193,8 @@ export class ProviderLayer {
         secret,
         query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
         count,
-        reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
+        reply,
+        first * this.replyBytes,
       );
     }
     return reply;
@@ -327,7 +328,14 @@ export class ProviderLayer {
     }
   }
 
-  #answerChunk(secret: LayerSecret, query: Uint8Array, vectors: number, reply: Uint8Array): void {
+  /** @param replyAt where the chunk's reply goes: a view of so few bytes would cost more than to write them */
+  #answerChunk(
+    secret: LayerSecret,
+    query: Uint8Array,
+    vectors: number,
+    reply: Uint8Array,
+    replyAt: number,
+  ): void {
     const kernels = this.#kernels;
     const pool = this.#pool;
     const { keyLength, uploadBits, replyBits } = this.#parameters;
@@ -337,14 +345,14 @@ export class ProviderLayer {
     const loAt = wordsAt + aligned(4 * keyLength);
     const hiAt = loAt + aligned(planeBytes);
     const sumsAt = hiAt + aligned(planeBytes);
-    const replyAt = sumsAt + aligned(4 * vectors * this.rows);
-    const bytes = replyAt + aligned(this.replyBytes);
+    const packedReplyAt = sumsAt + aligned(4 * vectors * this.rows);
+    const bytes = packedReplyAt + aligned(this.replyBytes);
     const packed = pool.acquire(bytes);
     const words = at(packed, wordsAt);
     const lo = at(packed, loAt);
     const hi = at(packed, hiAt);
     const sums = at(packed, sumsAt);
-    const packedReply = at(packed, replyAt);
+    const packedReply = at(packed, packedReplyAt);
     try {
       kernels.bytes(packed, query.length).set(query);
       for (let t = 0; t < vectors; t++) {
@@ -365,7 +373,7 @@ export class ProviderLayer {
       });
       for (let t = 0; t < vectors; t++) {
         kernels.packTop(at(sums, 4 * t * this.rows), this.rows, replyBits, packedReply);
-        reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
+        reply.set(kernels.bytes(packedReply, this.replyBytes), replyAt + t * this.replyBytes);
       }
     } finally {
       pool.release(packed, bytes);

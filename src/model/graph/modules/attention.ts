@@ -2,6 +2,7 @@
 
 import { type AttendOptions, cachedAttention } from "../blocks/cached-attention.ts";
 import { splitColumns } from "../blocks/columns.ts";
+import type { LinearBias } from "../blocks/linear-bias.ts";
 import { type HeadLayout, headLayout } from "../blocks/head-layout.ts";
 import { type Norm, norm, normHeads } from "../blocks/norm.ts";
 import { reshape } from "../blocks/reshape.ts";
@@ -45,8 +46,8 @@ export interface Attention {
   readonly softCap?: number;
   /** Name of a tensor (heads): a score more for each head, of a key whose value is 0. */
   readonly sinks?: string;
-  /** Scores fall with the distance, for each head by its slope; (heads). */
-  readonly slopes?: readonly number[];
+  /** Scores fall with the distance. */
+  readonly linearBias?: LinearBias;
   /** q at position p is multiplied by 1 + beta·ln(1 + floor(p / context)). */
   readonly queryScale?: { readonly beta: number; readonly context: number };
   /** q has a gate for each head, [q_h | g_h] for head h: what the head reads is multiplied by sigmoid(g). */
