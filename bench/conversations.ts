@@ -85,9 +85,10 @@ async function runCase({ title, folders, weights, prompts, line, tokens }: Case)
     });
   try {
     const rows: string[][] = [];
+    const alone: string[] = [];
     for (const parallel of [1, AT_ONCE[AT_ONCE.length - 1]]) {
       const { model, close } = await open(parallel);
-      const measured = await measureAnswers(model, prompts, tokens);
+      const measured = await measureAnswers(model, prompts, tokens, alone);
       rows.push(...measured.map((row) => [parallel === 1 ? "apart" : "together", ...row]));
       await close();
     }
@@ -108,14 +109,15 @@ async function runCase({ title, folders, weights, prompts, line, tokens }: Case)
   }
 }
 
+/** @param alone answers by themselves, as far as they are known */
 async function measureAnswers(
   model: CausalLm,
   prompts: Case["prompts"],
   tokens: number,
+  alone: string[],
 ): Promise<string[][]> {
   // Keys, and what look-ahead asks once.
   await Promise.all(prompts.slice(0, 8).map((prompt) => answer(model, prompt, 4)));
-  const alone: string[] = [];
   const rows: string[][] = [];
   let single = 0;
   for (const together of AT_ONCE) {
