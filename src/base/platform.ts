@@ -180,8 +180,15 @@ export interface TensorRuntime {
    */
   runsOnDevice?(model: OnnxModel): Promise<boolean>;
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
+  /** Resolves when this thread has taken in what has arrived by now. Absent where nothing gives such a turn. */
+  afterEvents?(): Promise<void>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
+  /**
+   * Present where rounded weights lie in memory of their own, once and as they are stored: bytes that are there for them,
+   * undefined where nobody knows. What availableMemory says is then for all else.
+   */
+  roundedMemory?(): Promise<number | undefined>;
 }
 
 /** Names one kept key, all in hex. */

@@ -8,6 +8,7 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
 import { CausalLm } from "./causal-lm.ts";
 import { memoryNeed } from "./memory-need.ts";
+import { passDemand } from "./pass-demand.ts";
 import type { WeightDemand } from "./weights/weight-demand.ts";
 import type { Matrix } from "./weights/weight-source.ts";
 
@@ -53,10 +54,12 @@ describe("memoryNeed", () => {
     const [first, second, head] = [96 * 96, 192 * 96, 100 * 64];
     expect(memoryNeed(demand, "original", cacheShape)).toEqual({
       weights: 4 * (first + second + head) + 40,
+      rounded: 0,
       loading: 4 * second,
       cache: 2 * 28 * 2 * 128 * 4 * 4096,
     });
     expect(memoryNeed(demand, "int8", cacheShape).weights).toBe(1.25 * (first + second) + 1.125 * head + 40);
+    expect(memoryNeed(demand, "int8", cacheShape).rounded).toBe(1.25 * (first + second) + 1.125 * head);
     const int4 = 1.25 * first + 0.75 * second + 1.125 * head + 40;
     expect(memoryNeed(demand, "int4", cacheShape).weights).toBe(int4);
   });
@@ -75,6 +78,27 @@ describe("a model that will not fit", () => {
     expect(format.hint).toMatch(/^--weights int8 \(option weights\) needs [\d.]+ MB$/);
     const shorter = await refusalOf(1.5e6);
     expect(shorter.hint).toMatch(/^--weights int4 and a context of at most \d+ tokens/);
+  });
+
+  it("has its rounded weights counted apart where they lie apart", async () => {
+    const checkpoint = await openCheckpoint(nodeFileTree(LLAMA));
+    const load = async (rounded: number | undefined, available: number, weights: "int8" | "int4") => {
+      const runtime = { ...runtimeWith(available), roundedMemory: async () => rounded };
+      return (await CausalLm.load(checkpoint, runtime, { weights }).catch((e) => e)) as TacetError;
+    };
+    const refused = await load(1000, 1e9, "int8");
+    expect(refused.code).toBe("out_of_memory");
+    expect(refused.message).toMatch(/^int8 weights take [\d.]+ MB of memory, 0\.0 MB are available$/);
+    expect(refused.hint).toMatch(/^take a smaller model/);
+    const { rounded: bytes } = memoryNeed(passDemand(checkpoint, "int8"), "int8", cacheShape);
+    expect((await load(bytes - 1, 1e9, "int8")).hint).toMatch(/^--weights int4 .* needs [\d.]+ MB$/);
+    // They are not asked of the rest; what is there now is a load, which has no cache here.
+    expect((await load(undefined, 1000, "int8")).message).toMatch(
+      /^the model needs .* 0\.0 MB are available/,
+    );
+    for (const rounded of [1e9, undefined]) {
+      expect((await load(rounded, 1e9, "int4")).message).toMatch(/need a weightCache$/);
+    }
   });
 
   it("is not refused where nobody knows the memory", async () => {

@@ -54,7 +54,10 @@ export function webTensorRuntime(
   return {
     device,
     ...(device === "cpu"
-      ? { availableMemory: async () => Math.max(0, MOST_BYTES - held) }
+      ? {
+          availableMemory: async () => Math.max(0, MOST_BYTES - held),
+          roundedMemory: async () => deviceMemory(),
+        }
       : {
           async runsOnDevice({ bytes }: OnnxModel) {
             await check();
@@ -121,6 +124,15 @@ function oneAtATime(): InTurn {
 
 /** WebAssembly with addresses of 32 bits. */
 const MOST_BYTES = 2 ** 32;
+/**
+ * Bytes of the machine's memory, as browsers say it: a power of two of GiB, and no more than a bound of theirs however much
+ * there is. Those are 8 and 32: then nobody knows.
+ */
+function deviceMemory(): number | undefined {
+  const { deviceMemory: gibibytes } = (globalThis.navigator ?? {}) as { readonly deviceMemory?: number };
+  return gibibytes === undefined || gibibytes === 8 || gibibytes >= 32 ? undefined : gibibytes * 2 ** 30;
+}
+
 /** What the library, its memory or the browser say where there is no more. */
 const NO_MEMORY =
   /bad_alloc|out of memory|\bOOM\b|allocation failed|Cannot enlarge memory|OutOfMemory|Memory\.grow|could not allocate memory/i;

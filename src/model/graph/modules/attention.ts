@@ -68,6 +68,7 @@ export const attentionWriter: ModuleWriter<Attention> = {
     return { layer, cache: { kvHeads, headDim: headLayout(headDim).cachedDim } };
   },
   write(pass, attention, entered) {
+    pass.builder.toConversation();
     const isApart = turnsApart(pass, attention);
     const rotary = isApart ? null : attention.rotary;
     const layout = headLayout(attention.headDim, rotary);

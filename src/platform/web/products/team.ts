@@ -18,8 +18,8 @@ import { type FromProductThread, SharedWork, type ToProductThread, WORD } from "
 const PIECE_BYTES = 8 << 20;
 /** A smaller matrix is one thread's: to wake another takes as long as the product. */
 const LEAST_SHARED = 1 << 17;
-/** Looks at whether the others are through, before this thread sleeps: some ten microseconds. */
-const LOOKS = 2000;
+/** Looks at whether the others are through, before this thread sleeps: some hundred microseconds. */
+const LOOKS = 20_000;
 /** The main thread of a page may not sleep. */
 const MAY_SLEEP = typeof document === "undefined";
 
