@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
 import { FALSE_ALARM, PredictedFlips } from "../../test/support/predicted-flips.ts";
+import { RouteRecorder } from "../../test/support/route-recorder.ts";
 import { poissonQuantile } from "../../test/support/student.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
@@ -104,30 +105,39 @@ describe.each(NAMES)("%s", (name) => {
     "in %s prefers the same tokens, but where rounding is to be expected to turn a near tie",
     async (weights) => {
       const read = [...prompt, ...ids.slice(0, -1)];
-      const rowsOf = async (model: CausalLm) => {
+      const checkpoint = await checkpointOf(name);
+      const readAs = async (options?: LoadOptions) => {
+        const routes = new RouteRecorder(checkpoint);
+        const deltas = routes.groups.length > 0 ? { deltas: routes } : undefined;
+        const model = options || deltas ? await load(name, { ...options, ...deltas }) : await plain();
         const logits = await model.forwardAll(read, model.newCache());
         const { vocabSize } = model.config;
-        return ids.map((_, i) => {
+        const rows = ids.map((_, i) => {
           const row = prompt.length - 1 + i;
           return logits.subarray(row * vocabSize, (row + 1) * vocabSize);
         });
+        return { rows, routes };
       };
-      const want = await rowsOf(await plain());
-      const flips = new PredictedFlips(want, predictedError(name, weights));
-      const got = await rowsOf(await load(name, { weights, weightCache }));
-      const found = flips.compare(got);
-      const turned = found.margins.map((margin) => margin.toFixed(2)).join(", ");
+      const want = await readAs();
+      const got = await readAs({ weights, weightCache });
+      const flips = new PredictedFlips(want.rows, predictedError(name, weights));
+      const { turned, relativeError } = flips.compare(got.rows);
+      // Another expert is no small error: behind the first token that goes through another one anything may be turned.
+      const rerouted = got.routes.firstOther(want.routes) - prompt.length + 1;
+      const near = turned.filter(({ margin }) => margin < flips.marginLimit);
+      const far = turned.filter(({ margin }) => margin >= flips.marginLimit);
       console.log(
-        `${name} ${weights}: ${ids.length - found.margins.length} of ${ids.length}, ${flips.expected.toFixed(1)} ` +
-          `expected to turn, those that did at [${turned}] σ; relative error ${found.relativeError.toFixed(3)}, ` +
-          `predicted ${flips.relativeError.toFixed(3)}`,
+        `${name} ${weights}: ${ids.length - turned.length} of ${ids.length}, ${flips.expected.toFixed(1)} expected to turn; ` +
+          `turned by margins of [${near.map(({ margin }) => margin.toFixed(2)).join(", ")}] σ` +
+          (far.length > 0 ? `, and ${far.length} behind a token that goes through another expert` : "") +
+          `; relative error ${relativeError.toFixed(3)}, predicted ${flips.relativeError.toFixed(3)}`,
       );
       all[weights].expected += flips.expected;
-      all[weights].turned += found.margins.length;
-      all[weights].kept += found.margins.length <= 3 ? 1 : 0;
+      all[weights].turned += near.length;
+      all[weights].kept += turned.length <= 3 ? 1 : 0;
       all[weights].models++;
-      expect(found.margins.length).toBeLessThanOrEqual(Math.max(3, flips.most));
-      expect(Math.max(0, ...found.margins)).toBeLessThan(flips.marginLimit);
+      expect(near.length).toBeLessThanOrEqual(flips.most);
+      for (const { step } of far) expect(step).toBeGreaterThanOrEqual(rerouted);
     },
   );
 });

@@ -41,15 +41,18 @@ export class PredictedFlips {
     return limit;
   }
 
-  /** @returns of each row that was turned the margin in σ by which the likeliest token was in front of the one that is now */
-  compare(got: readonly Float32Array[]): { readonly margins: number[]; readonly relativeError: number } {
+  /** Rows that were turned, with the margin in σ by which the likeliest token was in front of the one that is now. */
+  compare(got: readonly Float32Array[]): {
+    readonly turned: readonly { readonly step: number; readonly margin: number }[];
+    readonly relativeError: number;
+  } {
     let error = 0;
-    const margins = this.#rows.flatMap((row, i) => {
-      for (const [k, value] of row.entries()) error += (got[i][k] - value) ** 2 / row.length;
-      const [before, now] = [largest(row), largest(got[i])];
-      return before === now ? [] : [(row[before] - row[now]) / this.#sigma];
+    const turned = this.#rows.flatMap((row, step) => {
+      for (const [k, value] of row.entries()) error += (got[step][k] - value) ** 2 / row.length;
+      const [before, now] = [largest(row), largest(got[step])];
+      return before === now ? [] : [{ step, margin: (row[before] - row[now]) / this.#sigma }];
     });
-    return { margins, relativeError: Math.sqrt(error / this.#rows.length) / this.#spread };
+    return { turned, relativeError: Math.sqrt(error / this.#rows.length) / this.#spread };
   }
 
   get #sigma(): number {
