@@ -295,7 +295,7 @@ describe("the copy on disk", () => {
         return model;
       },
     );
-    await vi.waitFor(() => expect(made()).toBe(1));
+    await vi.waitFor(() => expect(made()).toBe(1), { timeout: 60_000 });
     await new Promise(setImmediate);
     expect(isLoaded).toBe(false);
     tell(true);
@@ -314,7 +314,7 @@ describe("the copy on disk", () => {
       weightCache: checked,
       onWarning: (message) => warnings.push(message),
     });
-    await vi.waitFor(() => expect(made()).toBe(1));
+    await vi.waitFor(() => expect(made()).toBe(1), { timeout: 60_000 });
     rmSync(file());
     tell(false);
     const model = await loading;
@@ -332,7 +332,7 @@ describe("the copy on disk", () => {
       const checkpoint = await openCheckpoint(nodeFileTree(base));
       const loading = CausalLm.load(checkpoint, watching, { weights: "int4", weightCache: checked });
       const refused = expect(loading).rejects.toBe(error);
-      await vi.waitFor(() => expect(made()).toBe(1));
+      await vi.waitFor(() => expect(made()).toBe(1), { timeout: 60_000 });
       fail(error);
       await refused;
       expect(disposed()).toBe(1);

@@ -1,6 +1,6 @@
 /** A file that is checked in a thread: the built script's own answers, and what becomes of threads that fail. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -32,6 +32,12 @@ it("is told whole by the thread, which says how far it is", async () => {
   const onProgress = (fraction: number) => seen.push(fraction);
   expect(await isWholeBeside(file, { onProgress }, BUILT)).toBe(true);
   expect(seen).toEqual([expect.closeTo(0.4), expect.closeTo(0.8), 1]);
+});
+
+it("is given to the script that lies beside the built module", async () => {
+  const built = await import(new URL("file-check.js", BUILT).href);
+  expect(built.FILE_THREAD.href).toBe(BUILT.href);
+  expect(existsSync(BUILT)).toBe(true);
 });
 
 it("that is cut off is told damaged by the thread, and one that can't be read is an error", async () => {
