@@ -1,24 +1,59 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/**
- * Rooms whose tests leave no state in a module and put back what they change globally: their files share the modules of a
- * worker, which saves loading them anew for each file.
- */
-const SHARING =
-  "src/{base,ring,rlwe,pll,wire,weights,bundle,text,model,generation,provider,client,audit,openai}/**/*.test.ts";
 const TESTS = ["src/**/*.test.ts", "test/**/*.test.ts"];
 const ELSEWHERE = "test/runtime/**";
+/** What changes a process for good. All other files share the modules of a worker: to load them anew takes a second. */
+const ALONE = [
+  "src/cli/clear-token.test.ts",
+  "test/e2e/families-in-wasm.test.ts",
+  "test/e2e/library.test.ts",
+];
+/** The longest files, longest first: one of them as the last would be waited for alone. */
+const LONG = [
+  "test/e2e/golden-folders.test.ts",
+  "test/e2e/prompts-over-a-line.test.ts",
+  "test/e2e/private-equals-plaintext.test.ts",
+  "test/e2e/drafts.test.ts",
+  "test/e2e/provider-crowd.test.ts",
+  "src/cli/cli.test.ts",
+  "test/e2e/trace.test.ts",
+  "test/e2e/adapter-text.test.ts",
+  "src/platform/node/devices.test.ts",
+  "src/generation/drafts/drafts.test.ts",
+  "test/e2e/packed-bases.test.ts",
+  "src/cli/keys.test.ts",
+  "src/model/golden-hf.test.ts",
+  "test/e2e/openai-clients.test.ts",
+  "src/provider/key-epochs.test.ts",
+  "src/cli/chat.test.ts",
+  "src/trace/attacks.test.ts",
+  "test/e2e/provider-lost.test.ts",
+  "src/platform/node/files/lock-file.test.ts",
+  "src/audit/toy/toy-report.test.ts",
+];
 const TIMES = { testTimeout: 120_000, hookTimeout: 120_000 };
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = LONG.findIndex((path) => moduleId.endsWith(path));
+      return at < 0 ? LONG.length : at;
+    };
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+  }
+}
 
 export default defineConfig({
   test: {
     pool: "forks",
-    // Two even on one core: many tests wait for processes that they have started.
-    maxWorkers: Math.max(2, availableParallelism()),
+    // One more than cores: many tests wait for processes that they have started, or for a line.
+    maxWorkers: 1 + availableParallelism(),
+    sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { ...TIMES, name: "rooms", include: [SHARING], isolate: false } },
-      { test: { ...TIMES, name: "all else", include: TESTS, exclude: [SHARING, ELSEWHERE] } },
+      { test: { ...TIMES, name: "sharing", include: TESTS, exclude: [...ALONE, ELSEWHERE], isolate: false } },
+      { test: { ...TIMES, name: "alone", include: ALONE } },
     ],
   },
 });

@@ -9,12 +9,16 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Of large models all layers, not a few; over a network the large shape too. */
   readonly full?: boolean;
-  /** The folder of the version that this one is compared with. */
+  /** The folders of the versions that this one is compared with, separated by commas. */
   readonly other?: string;
   /** Of large models this shape alone. */
   readonly shape?: string;
   /** Of networks this one alone. */
   readonly line?: string;
+  /** Of what is done about a network these alone. */
+  readonly modes?: readonly string[];
+  /** Of a shape's adapters this one alone: "q,v" or "all". */
+  readonly adapted?: string;
   /** Of engines, or of comparisons with another version, these alone. */
   readonly only?: readonly string[];
   /** How often each engine has its turn. */

@@ -1,7 +1,8 @@
 // npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
-// network, context: [--full] [--weights=FORMAT]; network: [--shape=NAME] [--line=NAME]
+// network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
+// network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER [--only=core,tokens,load] [--quick]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -45,11 +46,14 @@ async function main(args: readonly string[]): Promise<number> {
     );
     console.error(`hint: npm run bench -- ${known.join("|")} [--quick]`);
     console.error("      network, context, engine: [--full] [--weights=original|int8|int4]");
-    console.error("      network: [--shape=NAME] [--line=NAME]");
+    console.error("      network, conversations: [--shape=NAME] [--line=NAME]");
+    console.error(
+      "      network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]",
+    );
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
-    console.error("      versus: --other=FOLDER [--only=core,tokens,load]");
+    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);
@@ -65,6 +69,8 @@ function readOptions(flags: readonly string[]): BenchOptions | undefined {
     else if (flag === "--full") options.full = true;
     else if (name === "--shape" && value) options.shape = value;
     else if (name === "--line" && value) options.line = value;
+    else if (name === "--modes" && value) options.modes = value.split(",");
+    else if (name === "--adapted" && value) options.adapted = value;
     else if (name === "--other" && value) options.other = value;
     else if (flag === "--short") options.short = true;
     else if (flag === "--profile") options.profile = true;

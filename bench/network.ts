@@ -1,5 +1,6 @@
 // What a prompt and a token cost over a line between client and provider: a relay in a separate process stands between
-// them (test/support/link). Every mode reads the same ids. --quick: the embedded model, two lines, few tokens.
+// them (test/support/link). Every mode reads the same ids. --quick: the embedded model, two lines, few tokens. --modes and
+// --adapted: some of them alone, in less time; then nothing is computed for other lines.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,14 +19,25 @@ import type { BenchOptions, Section } from "./harness.ts";
 import { seededFolders } from "./seeded-model.ts";
 import { LINES, type Line } from "./network/lines.ts";
 import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
-import { type Asked, INVOCATION, MODES, measureOver, type NetworkModel } from "./network/measure-over.ts";
-import { type Measured, reportComputed, reportNetwork } from "./network/report-network.ts";
+import {
+  type Asked,
+  INVOCATION,
+  MODES,
+  measureOver,
+  basePromptMs,
+  type NetworkModel,
+} from "./network/measure-over.ts";
+import { type Measured, reportActivated, reportComputed, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
 
+/** As --modes has it: an answer without the prompt of the others, longer, with drafts and without. */
+const TOKENS = "tokens";
 const LEXICON = fileURLToPath(new URL("../models/lexicon", import.meta.url));
 const SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 interface NetworkCase {
+  /** As --only has it. */
+  readonly name: string;
   readonly title: string;
   readonly shape: string;
   readonly modules: readonly string[];
@@ -34,17 +46,31 @@ interface NetworkCase {
 }
 
 const CASES: readonly NetworkCase[] = [
-  { title: "Qwen2.5-0.5B's shape, q and v", shape: "qwen2.5-0.5b", modules: ["q_proj", "v_proj"], part: 0.3 },
-  { title: "Qwen2.5-0.5B's shape, all seven modules", shape: "qwen2.5-0.5b", modules: SEVEN, part: 0.08 },
+  {
+    name: "q,v",
+    title: "Qwen2.5-0.5B's shape, q and v",
+    shape: "qwen2.5-0.5b",
+    modules: ["q_proj", "v_proj"],
+    part: 0.3,
+  },
+  {
+    name: "all",
+    title: "Qwen2.5-0.5B's shape, all seven modules",
+    shape: "qwen2.5-0.5b",
+    modules: SEVEN,
+    part: 0.12,
+  },
 ];
 const LARGE: readonly NetworkCase[] = [
   {
+    name: "q,v",
     title: "ChatGLM2-6B's shape, query_key_value",
     shape: "chatglm2-6b",
     modules: ["query_key_value"],
     part: 0.3,
   },
   {
+    name: "all",
     title: "ChatGLM2-6B's shape, all modules",
     shape: "chatglm2-6b",
     modules: ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
@@ -55,21 +81,28 @@ const LARGE: readonly NetworkCase[] = [
 export async function run(options: BenchOptions): Promise<Section[]> {
   const lines = LINES.filter(({ name }) => options.line === undefined || options.line === name);
   if (lines.length === 0) throw new Error(`no line named ${options.line}`);
+  const known = [...MODES.map(({ name }) => name), TOKENS];
+  const asks = options.modes ?? known;
+  const unknown = asks.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`no measure named ${unknown}: there are ${known.join(", ")}`);
   if (options.quick) {
     const asked: Asked = { prompt: 64, tokens: 6 };
     const chosen = options.line === undefined ? lines.filter(({ isQuick }) => isQuick) : lines;
     const folders = { base: join(LEXICON, "base"), adapter: join(LEXICON, "law-adapter") };
-    return await runCase("The embedded model, all seven modules", folders, chosen, asked, "original");
+    const title = "The embedded model, all seven modules";
+    return await runCase(title, folders, chosen, asks, asked, "original");
   }
   const cases = [...CASES, ...(options.full ? LARGE : [])].filter(
-    ({ shape }) => options.shape === undefined || options.shape === shape,
+    ({ shape, name }) =>
+      (options.shape === undefined || options.shape === shape) &&
+      (options.adapted === undefined || options.adapted === name),
   );
-  if (cases.length === 0) throw new Error(`no case named ${options.shape}`);
+  if (cases.length === 0) throw new Error(`no case named ${options.shape} ${options.adapted}`);
   const sections: Section[] = [];
-  for (const { title, ...shape } of cases) {
+  for (const { title, name: _, ...shape } of cases) {
     const folders = seededFolders({ ...shape, rank: 8, smallLayers: 2 }, undefined);
     const asked: Asked = { prompt: 128, tokens: 10 };
-    sections.push(...(await runCase(title, folders, lines, asked, options.weights ?? "int4")));
+    sections.push(...(await runCase(title, folders, lines, asks, asked, options.weights ?? "int4")));
   }
   return sections;
 }
@@ -78,6 +111,7 @@ async function runCase(
   title: string,
   folders: { readonly base: string; readonly adapter: string },
   lines: readonly Line[],
+  asks: readonly string[],
   asked: Asked,
   weights: NetworkModel["weights"],
 ): Promise<Section[]> {
@@ -96,12 +130,14 @@ async function runCase(
     return url;
   };
   try {
-    const [always, activated] = [await serve("always"), await serve("activated", INVOCATION)];
+    const always = await serve("always");
+    const activated = asks.includes("alora") ? await serve("activated", INVOCATION) : always;
     const model: NetworkModel = { checkpoint, baseFingerprint, weights };
+    const isWhole = asks.length > MODES.length;
     const results: Measured[] = [];
     const drafted: DraftedTokens[] = [];
     for (const line of lines) {
-      for (const mode of MODES) {
+      for (const mode of MODES.filter(({ name }) => asks.includes(name))) {
         console.error(`${title}: ${line.name}, ${mode.name} …`);
         const url = mode.isActivated ? activated : always;
         const link = line.options && (await startLink(url, line.options));
@@ -111,7 +147,8 @@ async function runCase(
           await link?.close();
         }
       }
-      for (const drafts of [0, undefined]) {
+      const ways = !asks.includes(TOKENS) ? [] : isWhole ? [0, undefined] : [undefined];
+      for (const drafts of ways) {
         console.error(`${title}: ${line.name}, ${drafts === 0 ? "no drafts" : "drafts"} …`);
         const link = line.options && (await startLink(always, line.options));
         try {
@@ -121,10 +158,14 @@ async function runCase(
         }
       }
     }
-    const agreement = await agreementOn(drafted[0].ids, model, new LocalLora(fitted));
-    const body = [reportNetwork(results, asked), reportDrafts(drafted, agreement)].join("\n\n");
+    const tables = results.length === 0 ? [] : [reportNetwork(results, asked)];
+    if (drafted.length > 0)
+      tables.push(reportDrafts(drafted, await agreementOn(drafted[0].ids, model, new LocalLora(fitted))));
+    const before = results.filter(({ invocation }) => invocation !== undefined);
+    if (before.length > 0) tables.push(reportActivated(before, await basePromptMs(model, asked), asked));
+    const body = tables.join("\n\n");
     const measured = { title, body };
-    if (!lines.some(({ options }) => options)) return [measured];
+    if (!lines.some(({ options }) => options) || !isWhole) return [measured];
     return [measured, { title: `${title}: the line alone, computed`, body: reportComputed(results, asked) }];
   } finally {
     for (const step of cleanUp.reverse()) await step();

@@ -8,7 +8,7 @@
 // with version 0.1.0 (95124ce) too.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   type BenchOptions,
@@ -33,9 +33,10 @@ const TURNS = 3;
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   if (options.other === undefined) {
-    throw new Error("say which version: --other=FOLDER, of a clone in which npm ci has run");
+    throw new Error("say which version: --other=FOLDER[,FOLDER…], of a clone in which npm ci has run");
   }
-  const versions = [versionAt("other", resolve(options.other)), versionAt("this", HERE)];
+  const others = options.other.split(",").map((folder) => versionAt(basename(folder), resolve(folder)));
+  const versions = [...others, versionAt("this", HERE)];
   const wanted = options.only ?? Object.keys(COMPARISONS);
   const sections: Section[] = [];
   for (const [name, compare] of Object.entries(COMPARISONS)) {
@@ -209,7 +210,7 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const { fitAdapter } = await load("model/adapter/fit-adapter.js");
   const { LocalLora } = await load("model/adapter/local-lora.js");
   const { CausalLm } = await load("model/causal-lm.js");
-  const { openPrivateModel } = await load("client/client.js");
+  const { openPrivateModel } = await load("entry/client.js");
   const { fingerprintCheckpoint } = await load("weights/fingerprint.js");
   const { createBundle } = await load("bundle/create-bundle.js");
   const { writeStateFolder } = await load("library/node-state-folder.js");

@@ -1,8 +1,8 @@
 /**
  * out[t][i] = [out[t][i] +] Σ_r factors[t][r]·columns[r][i], in f32, column by column in order; a sum that is not finite
- * becomes 0 (docs/security.md, rule 6), without a branch. Columns are binary16, since reading them is what one vector costs:
- * all columns of a model are read for each token, far more than caches hold.
- * @param columns u16[count][length], finite @param length a multiple of 16
+ * becomes 0 (docs/security.md, rule 6), without a branch. Reading the columns is what one vector costs: those of a model
+ * are read for each token, far more than caches hold. So they are binary16, and lie in the order in which they are read.
+ * @param columns u16[length / 16][count][16], finite @param length a multiple of 16
  * @param factors f32[vectors][count] @param out f32[vectors][length]
  * @param add −1: to what out holds; 0: out is only written
  */
@@ -26,15 +26,14 @@ export function combineColumns(
 }
 
 function combineOne(columns: usize, count: i32, length: i32, factors: usize, out: usize, kept: v128): void {
-  const bytes = <usize>length * 2;
   const last = factors + <usize>count * 4;
-  for (const end = columns + bytes; columns < end; out += 64, columns += 32) {
+  let column = columns;
+  for (const end = out + <usize>length * 4; out < end; out += 64) {
     let a = v128.and(kept, v128.load(out));
     let b = v128.and(kept, v128.load(out, 16));
     let c = v128.and(kept, v128.load(out, 32));
     let d = v128.and(kept, v128.load(out, 48));
-    let column = columns;
-    for (let factor = factors; factor < last; factor += 4, column += bytes) {
+    for (let factor = factors; factor < last; factor += 4, column += 32) {
       const y = v128.load32_splat(factor);
       a = f32x4.add(a, f32x4.mul(y, fourAt(column)));
       b = f32x4.add(b, f32x4.mul(y, fourAt(column + 8)));
@@ -58,11 +57,13 @@ function combineFour(
   out: usize,
   kept: v128,
 ): void {
-  const bytes = <usize>length * 2;
   const row = <usize>length * 4;
   const last = factors + <usize>count * 4;
   const factors3 = 3 * toNext;
-  for (const end = columns + bytes; columns < end; out += 32, columns += 16) {
+  /** To the second half of the same sixteen, and from there to the next. */
+  let toHalf: usize = 16;
+  const toTile = <usize>count * 32 - 16;
+  for (const end = out + row; out < end; out += 32, columns += toHalf, toHalf = toTile + 16 - toHalf) {
     const out1 = out + row;
     const out2 = out1 + row;
     const out3 = out2 + row;
@@ -75,7 +76,7 @@ function combineFour(
     let a3 = v128.and(kept, v128.load(out3));
     let b3 = v128.and(kept, v128.load(out3, 16));
     let column = columns;
-    for (let factor = factors; factor < last; factor += 4, column += bytes) {
+    for (let factor = factors; factor < last; factor += 4, column += 32) {
       const a = fourAt(column);
       const b = fourAt(column + 8);
       let y = v128.load32_splat(factor);

@@ -81,6 +81,11 @@ SEEING = {
     "seeing-smolvlm": ("smolvlm", dict(image_token_id=60, scale_factor=2), dict(model_type="llama"), EYES),
 }
 
+# Seeds go by the place in the lists: what is new stands behind all others.
+LATER = {
+    "falcon-alibi": ("falcon", dict(num_hidden_layers=3, alibi=True, multi_query=False, parallel_attn=False, bias=True, ffn_hidden_size=48), ["query_key_value", "dense_4h_to_h"]),
+}
+
 def spread(model, seed):
     g = torch.Generator().manual_seed(seed)
     tied = model.config.tie_word_embeddings
@@ -107,16 +112,17 @@ def numbers(model, ids, suffix):
 
 def make(name):
     """The model without weights, and what the adapter changes."""
-    if name in FAMILIES:
-        kind, fields, targets = FAMILIES[name]
+    if name in FAMILIES or name in LATER:
+        kind, fields, targets = {**FAMILIES, **LATER}[name]
         config = AutoConfig.for_model(kind, **{**BASE, **fields})
-        return AutoModelForCausalLM.from_config(config, attn_implementation="eager"), targets
+        # Falcon's eager attention of 5.18 adds ALiBi twice, in the mask too.
+        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa" if name == "falcon-alibi" else "eager"), targets
     kind, fields, text, eyes = SEEING[name]
     config = AutoConfig.for_model(kind, **fields, text_config={**BASE, **text}, vision_config=eyes)
     model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager")
     return model, r".*(language_model|text_model)\..*(q_proj|v_proj|down_proj)"
 
-for index, name in enumerate([*FAMILIES, *SEEING]):
+for index, name in enumerate([*FAMILIES, *SEEING, *LATER]):
     if only and name not in only: continue
     for attempt in range(40):
         seed = 500 + index + 97 * attempt

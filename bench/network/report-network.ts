@@ -3,7 +3,7 @@ import { MOST_PARTS } from "../../src/model/run/plan-parts.ts";
 import { formatBytes, formatMs, markdownTable, significant } from "../harness.ts";
 import { lineMs } from "./line-time.ts";
 import type { Line } from "./lines.ts";
-import type { Asked, Cost, Costs, Mode } from "./measure-over.ts";
+import { type Asked, type Cost, type Costs, INVOCATION, type Mode } from "./measure-over.ts";
 
 export interface Measured extends Costs {
   readonly line: Line;
@@ -31,7 +31,7 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
   ];
   const rows = results.map(({ line, mode, first, prompt, token, drafts }) => [
     line.title,
-    mode.name,
+    mode.title,
     formatMs(first.ms),
     formatMs(prompt.ms),
     significant(prompt.parts),
@@ -55,6 +55,29 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
   return [markdownTable(header, rows), notes.join(" ")].join("\n\n");
 }
 
+/** What an activated LoRA's prompt costs in its two parts, beside the base model's own. */
+export function reportActivated(results: readonly Measured[], baseMs: number, { prompt }: Asked): string {
+  const length = INVOCATION.length;
+  const header = [
+    "line",
+    `${prompt - length} tokens before`,
+    "vectors",
+    "the base model alone",
+    `${length} from it on`,
+  ];
+  const rows = results.map(({ line, invocation }) => [
+    line.title,
+    formatMs(invocation!.before.ms),
+    significant(invocation!.before.vectors),
+    formatMs(baseMs),
+    formatMs(invocation!.from.ms),
+  ]);
+  return [
+    markdownTable(header, rows),
+    "An activated LoRA's prompt, before its invocation and from there on.",
+  ].join("\n\n");
+}
+
 /** Round trips and rates upwards that the computed table has. */
 const ROUND_TRIPS = [1, 2, 5, 10, 20, 30, 50, 100];
 const UP_MBITS = [20, 100];
@@ -67,7 +90,7 @@ export function reportComputed(results: readonly Measured[], asked: Asked): stri
     formatMs(lineMs({ ...cost, parts }, { roundTripMs, upMbits }));
   const header = [
     "round trip",
-    ...UP_MBITS.flatMap((up) => shown.map(({ mode }) => `token, ${mode.name}, ${up} Mbit/s`)),
+    ...UP_MBITS.flatMap((up) => shown.map(({ mode }) => `token, ${mode.title}, ${up} Mbit/s`)),
     ...UP_MBITS.flatMap((up) => [`prompt of ${asked.prompt}, none, ${up} Mbit/s`, `with all, ${up} Mbit/s`]),
   ];
   const rows = ROUND_TRIPS.map((roundTripMs) => [

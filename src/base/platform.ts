@@ -180,6 +180,8 @@ export interface TensorRuntime {
    */
   runsOnDevice?(model: OnnxModel): Promise<boolean>;
   createSession(model: OnnxModel, options?: SessionOptions): Promise<TensorSession>;
+  /** Resolves when this thread has taken in what has arrived by now. Absent where nothing gives such a turn. */
+  afterEvents?(): Promise<void>;
   /** Bytes of memory that this process could still take, undefined where nobody knows. */
   availableMemory?(): Promise<number | undefined>;
   /**

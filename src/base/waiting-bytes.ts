@@ -203,7 +203,7 @@ export class WaitingShare {
   /** @internal */
   readonly end: WaitingEnd;
   /** @internal Those whose bytes its own count for: its address's and, once it is welcomed, its key's. */
-  readonly groups: Group[] = [];
+  readonly groups: { bytes: number; readonly members: Set<WaitingShare> }[] = [];
   /** Told why the connection is about to be cut off: says so to the client and closes. */
   onCut: (reason: TacetError) => void = () => {};
   readonly #account: WaitingBytes;

@@ -10,7 +10,7 @@
  * signature for all parts: to check one costs as much as the hash of a megabyte, and a key has up to some hundred parts.
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import type { Sha256, SignEd25519 } from "../base/platform.ts";
 import type { EncryptedWeights } from "../pll/provider-layer.ts";
@@ -23,12 +23,17 @@ export interface KeyIdentity {
 }
 
 export const portableSha256: Sha256 = (parts) => {
-  const hash = sha256.create();
+  const hash = nobleSha256.create();
   for (const part of parts) hash.update(part);
   return hash.digest();
 };
 
 export const portableSignEd25519: SignEd25519 = (message, signingKey) => ed25519.sign(message, signingKey);
+
+export interface SigningTools {
+  readonly sha256?: Sha256 | undefined;
+  readonly signEd25519?: SignEd25519 | undefined;
+}
 
 /** What {@link keyPartDigest} hashes. */
 export function hashedOfKeyPart({ weights, hint }: EncryptedWeights): readonly Uint8Array[] {
@@ -42,15 +47,15 @@ export function keyPartDigest(part: EncryptedWeights, hash: Sha256 = portableSha
 
 /**
  * @param digests of all parts, in the order of the groups
- * @param sign a faster Ed25519 than the portable one; both make the same bytes
+ * @param tools faster ones than the portable; the bytes are the same
  */
 export function signKey(
   signingKey: Uint8Array,
   identity: KeyIdentity,
   digests: readonly Uint8Array[],
-  sign: SignEd25519 = portableSignEd25519,
+  { sha256, signEd25519 = portableSignEd25519 }: SigningTools = {},
 ): Uint8Array {
-  return sign(messageOf(identity, digests), signingKey);
+  return signEd25519(messageOf(identity, digests, sha256), signingKey);
 }
 
 /**
@@ -66,6 +71,10 @@ export function isKeySignedBy(
   return holds(keySigner, signature, messageOf(identity, digests));
 }
 
-function messageOf({ bundleDigest, keyId }: KeyIdentity, digests: readonly Uint8Array[]): Uint8Array {
-  return concatBytes(utf8("tacet/v2/key"), bundleDigest, keyId, portableSha256(digests));
+function messageOf(
+  { bundleDigest, keyId }: KeyIdentity,
+  digests: readonly Uint8Array[],
+  sha256: Sha256 = portableSha256,
+): Uint8Array {
+  return concatBytes(utf8("tacet/v2/key"), bundleDigest, keyId, sha256(digests));
 }

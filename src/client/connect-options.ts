@@ -13,6 +13,11 @@ export interface BaseModelOptions {
   readonly base: FileTree | Checkpoint;
   /** Threads that one operator of the base model may use. */
   readonly threads?: number | undefined;
+  /**
+   * Conversations that are expected at the same time. With more than one the base model's products are made for several
+   * of them at once, which costs one by itself a little. Default: 1.
+   */
+  readonly parallel?: number | undefined;
   readonly contextLength?: number | undefined;
   readonly onLoadProgress?: ((fraction: number) => void) | undefined;
   /**
@@ -65,6 +70,7 @@ export interface SharedModelsOptions extends BaseModelOptions {
 const BASE_OPTIONS: OptionTypes<BaseModelOptions> = {
   base: "any",
   threads: "number",
+  parallel: "number",
   contextLength: "number",
   onLoadProgress: "function",
   weights: "string",

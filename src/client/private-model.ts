@@ -151,10 +151,11 @@ async function loadShared(
   options: BaseModelOptions,
   uses: readonly DeltaUse[],
 ): Promise<CausalLm[]> {
-  const { threads, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
+  const { threads, parallel, contextLength, onLoadProgress, weights, onPrepare, onWarning, signal } = options;
   const weightCache = options.weightCache ?? platform.weightCache;
   return await CausalLm.loadShared(checkpoint, platform.tensors, uses, {
     threads,
+    parallel,
     contextLength,
     onProgress: onLoadProgress,
     weights,

@@ -6,6 +6,7 @@ export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type {
   EncryptionPlatform,
   FileCache,
+  FileCheck,
   FileCheckOptions,
   FileTree,
   FileWriter,

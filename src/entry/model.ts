@@ -1,12 +1,18 @@
 /** Running a base model: checkpoints, caches, generation, tokenizer, chat template. @module */
 export type {
   FileCache,
+  FileCheck,
   FileCheckOptions,
   FileTree,
   FileWriter,
   ModelInParts,
+  ModelStage,
   OnnxModel,
+  RoundedProduct,
+  RoundedShape,
+  RoundedWeights,
   SessionOptions,
+  TableLookup,
   Tensor,
   TensorData,
   TensorRuntime,

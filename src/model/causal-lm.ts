@@ -148,6 +148,15 @@ export class CausalLm {
     return { ...this.#runners.adapted.timings };
   }
 
+  /**
+   * Tokens that one pass may guess behind a context: none that would make a long one of it (`longFrom`), as its tokens are
+   * then turned otherwise, those before them too.
+   */
+  roomBehind(context: number): number {
+    const { longFrom = Number.POSITIVE_INFINITY } = this.#cacheShape;
+    return (context <= longFrom ? Math.min(longFrom, this.contextLength) : this.contextLength) - context;
+  }
+
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
     return new KvCache(this.#cacheShape, capacity, this.#adaptedFrom);
@@ -211,10 +220,14 @@ export class CausalLm {
     const drafted: number[] = [];
     try {
       let next = ids;
-      while (drafted.length < most && cache.length + next.length <= this.contextLength) {
+      const isLong = this.#isLong(length + ids.length);
+      if (length > 0 && isLong !== cache.isLong) return [];
+      cache.turnAs({ isLong });
+      const room = this.roomBehind(length + ids.length);
+      while (drafted.length < Math.min(most, room + 1)) {
         cache.reserve(cache.length + next.length);
         const logits = await drafts.run({ ids: next, firstRow: -1 }, cache, signal);
-        cache.commit(next.length);
+        cache.commit(next);
         const id = choose(logits, drafted);
         drafted.push(id);
         next = [id];
@@ -241,13 +254,47 @@ export class CausalLm {
   ): Promise<Float32Array> {
     if (ids.length === 0) throw new RangeError("a forward pass needs at least one id");
     for (const id of ids) assertInteger(id, "token id", 0, this.config.vocabSize - 1);
-    const { adapted, base } = this.#runners;
-    if (base === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
+    if (this.#runners.base === undefined && cache.adaptedFrom !== this.#adaptedFrom) {
       throw new TypeError(
         "the cache is another model's: what it holds was read with another adapter, or without one",
       );
     }
     this.#claim(cache);
+    try {
+      cache.checkContext(cache.length + ids.length);
+      const isLong = this.#isLong(cache.length + ids.length);
+      if (cache.length > 0 && isLong !== cache.isLong) await this.#readAgain(cache, isLong, options);
+      cache.turnAs({ isLong });
+      return await this.#read(ids, cache, firstRow, options);
+    } finally {
+      this.#busy.delete(cache);
+    }
+  }
+
+  #isLong(context: number): boolean {
+    return context > (this.#cacheShape.longFrom ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** All that a cache holds, turned otherwise: what comes out of earlier layers is another then, so it is read again. */
+  async #readAgain(cache: KvCache, isLong: boolean, options: ForwardOptions): Promise<void> {
+    this.#onWarning?.(
+      `the context is ${isLong ? "more" : "no more"} than ${this.#cacheShape.longFrom} tokens now, and the model turns all tokens ` +
+        `of a ${isLong ? "long" : "short"} one otherwise: ${cache.length} are read again`,
+    );
+    const again = this.newCache(cache.capacity);
+    if (this.invocationTokens !== undefined) again.adaptFrom(cache.adaptedFrom);
+    again.turnAs({ isLong });
+    await this.#read(cache.ids, again, -1, options);
+    cache.takeOver(again);
+  }
+
+  async #read(
+    ids: readonly number[],
+    cache: KvCache,
+    firstRow: number,
+    options: ForwardOptions,
+  ): Promise<Float32Array> {
+    const { adapted, base } = this.#runners;
     const before = cache.length;
     try {
       cache.reserve(before + ids.length);
@@ -259,15 +306,13 @@ export class CausalLm {
         const runner = untilAdapted > 0 ? (base ?? adapted) : adapted;
         const part = ids.slice(at, runner === base ? at + untilAdapted : ids.length);
         logits.push(await runner.run({ ids: part, firstRow }, cache, options.signal));
-        cache.commit(part.length);
+        cache.commit(part);
         at += part.length;
       }
       return firstRow < 0 ? logits[logits.length - 1] : joinRows(logits);
     } catch (error) {
       cache.truncate(Math.min(before, cache.length));
       throw error;
-    } finally {
-      this.#busy.delete(cache);
     }
   }
 

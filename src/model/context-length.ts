@@ -10,11 +10,15 @@ const PASS_TOKENS = 512;
 const SCORE_BYTES = 256e6;
 
 /** @throws TacetError bad_argument for a longer context than the model runs */
-export function chooseContext({ trainedContext, contextLimit }: DecoderConfig, asked?: number): number {
+export function chooseContext(
+  { trainedContext, contextLimit, longFrom }: DecoderConfig,
+  asked?: number,
+): number {
   const limit = contextLimit?.tokens ?? 2 ** 24;
   if (asked === undefined) {
     const { least, most } = DEFAULT_CONTEXT;
-    return Math.min(limit, most, Math.max(least, trainedContext));
+    // A context that becomes long is read again: only where somebody has asked for it.
+    return Math.min(limit, longFrom ?? limit, most, Math.max(least, trainedContext));
   }
   assertInteger(asked, "contextLength", 1, 2 ** 24);
   if (asked <= limit) return asked;

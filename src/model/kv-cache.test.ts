@@ -39,7 +39,7 @@ describe("KvCache", () => {
     ]) {
       cache.reserve(cache.length + tokens);
       for (const layer of [0, 1]) cache.store(layer, rows(first, tokens));
-      cache.commit(tokens);
+      cache.commit(new Array<number>(tokens).fill(0));
       expect(used(cache, 0)).toEqual([...rows(0, first + tokens)]);
       expect(used(cache, 1)).toEqual(used(cache, 0));
     }
@@ -63,7 +63,7 @@ describe("KvCache", () => {
     const cache = new KvCache({ layers, maxTokens: 9 }, 1);
     cache.store(0, rows(0, 1));
     cache.store(2, Float32Array.of(1, 2, 3, 4, 5, 6));
-    cache.commit(1);
+    cache.commit([0]);
     expect(cache.bytes).toBe(4 * (2 * 2 * 2 + 2 * 1 * 3));
     cache.reserve(4);
     const copy = new Map(cache.fork(1).tensors());

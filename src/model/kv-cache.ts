@@ -43,6 +43,9 @@ export class KvCache {
   #capacity = 0;
   #adaptedFrom: number;
   #disposed = false;
+  #isLong = false;
+  /** What was read, where it may have to be read again. */
+  #ids: number[] = [];
   /** By layer; empty where a layer keeps nothing. */
   #rows: (LayerRows | undefined)[] = [];
 
@@ -83,6 +86,40 @@ export class KvCache {
     this.#adaptedFrom = token;
   }
 
+  /** Whether its tokens are turned as those of a long context (`CacheShape.longFrom`). */
+  get isLong(): boolean {
+    return this.#isLong;
+  }
+
+  /** Row of the rotary tables that position 0 has: the table for long contexts stands behind that for short ones. */
+  get tableStart(): number {
+    return this.#isLong ? (this.shape.longFrom ?? 0) : 0;
+  }
+
+  /** What it holds, where a context that becomes long is read again. */
+  get ids(): readonly number[] {
+    return this.#ids;
+  }
+
+  /**
+   * Settles how tokens are turned from now on.
+   * @throws RangeError if the cache holds tokens that were turned otherwise
+   */
+  turnAs({ isLong }: { readonly isLong: boolean }): void {
+    if (isLong !== this.#isLong && this.#length > 0)
+      throw new RangeError("the cache holds tokens that were turned otherwise");
+    this.#isLong = isLong;
+  }
+
+  /** Takes what another cache of the same model holds, which is disposed. */
+  takeOver(other: KvCache): void {
+    this.#rows = other.#rows;
+    this.#states.take(other.#states);
+    this.#ids = other.#ids;
+    [this.#length, this.#capacity, this.#isLong] = [other.#length, other.#capacity, other.#isLong];
+    other.dispose();
+  }
+
   /** Tokens there is memory for. */
   get capacity(): number {
     return this.#capacity;
@@ -114,6 +151,7 @@ export class KvCache {
     this.#checkKeepable(length);
     this.#states.goBack(length, this.#length);
     this.#length = length;
+    this.#ids.length = Math.min(length, this.#ids.length);
   }
 
   /**
@@ -137,6 +175,8 @@ export class KvCache {
     copy.#states.take(this.#states);
     copy.#states.goBack(length, this.#length);
     copy.#length = length;
+    copy.#isLong = this.#isLong;
+    copy.#ids = this.#ids.slice(0, length);
     return copy;
   }
 
@@ -211,9 +251,11 @@ export class KvCache {
   }
 
   /** Counts what a pass has stored. */
-  commit(tokens: number): void {
+  commit(ids: readonly number[]): void {
     this.#states.commit();
-    this.#length = assertInteger(this.#length + tokens, "length", 0, this.#capacity);
+    this.#length = assertInteger(this.#length + ids.length, "length", 0, this.#capacity);
+    if (this.shape.longFrom === undefined) return;
+    for (const id of ids) this.#ids.push(id);
   }
 
   #checkKeepable(length: number): void {

@@ -62,7 +62,12 @@ export async function loadBase(
   await refuseUnusedBiases(places, checkpoint);
   const contextLength = chooseContext(decoder, options.contextLength);
   const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
-  const cacheShape = { layers: layerCaches(decoder), maxTokens: contextLength };
+  const { longFrom } = decoder;
+  const cacheShape: CacheShape = {
+    layers: layerCaches(decoder),
+    maxTokens: contextLength,
+    ...(longFrom !== undefined && longFrom < contextLength ? { longFrom } : {}),
+  };
   const groups = unitedGroups(
     places,
     uses.map(({ use }) => use.deltas),
@@ -79,7 +84,9 @@ export async function loadBase(
   const onDevice = (runtime.device ?? "cpu") !== "cpu";
   const loadRunners = async (source: WeightSource): Promise<SegmentRunner[]> => {
     const changes = new ChangesInUse(applied);
-    const plan = { groupAt, pairable, loras, changes, onDevice };
+    // What stays on a device cannot be put below each other.
+    const sharesProducts = (options.parallel ?? 1) > 1 && groupAt.size > 0 && !onDevice;
+    const plan = { groupAt, pairable, loras, changes, onDevice, sharesProducts };
     const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
     changes.refuseUnused();
     await refuseMissingOperators(segments, runtime);

@@ -29,8 +29,14 @@ export interface BaseOptions {
   /** Threads that one operator may use. Default: 1 for small models, else what the runtime thinks best. */
   readonly threads?: number | undefined;
   /**
+   * How many passes are expected at the same time (conversations). With more than one, a model that is cut is cut beside
+   * attention too, and products with the same weights are made for several passes at once, on the processor. That costs
+   * a pass by itself some runs of a session more. Default: 1.
+   */
+  readonly parallel?: number | undefined;
+  /**
    * Most tokens of a context. Default: what the model was trained for, at least 2048 and at most 8192; never more
-   * than it has positions.
+   * than it has positions, nor than all tokens are turned alike for (longrope).
    */
   readonly contextLength?: number | undefined;
   /**
@@ -54,6 +60,7 @@ export interface LoadOptions extends BaseOptions, DeltaUse {}
 
 const BASE: OptionTypes<BaseOptions> = {
   threads: "number",
+  parallel: "number",
   contextLength: "number",
   passTokens: "number",
   onProgress: "function",

@@ -81,7 +81,7 @@ describe("the cache", () => {
       if (cache.capacity !== before) copied += cache.length;
       expect(cache.capacity).toBeLessThanOrEqual(Math.max(128, Math.ceil(1.125 * cache.length) + 64));
       cache.store(0, new Float32Array(2 * 2 * 4));
-      cache.commit(1);
+      cache.commit([0]);
     }
     expect(copied).toBeLessThan(9 * 4096);
     const allocated = [...cache.tensors()].reduce((sum, [, { data }]) => sum + data.byteLength, 0);

@@ -78,9 +78,9 @@ function security(): string {
     dimension,
     e.attack,
     e.beta,
-    e.coreBits.toFixed(0),
-    e.standardBits.toFixed(0),
-    e.quantumBits.toFixed(0),
+    Math.floor(e.coreBits),
+    Math.floor(e.standardBits),
+    Math.floor(e.quantumBits),
   ]);
   return table(["instance", "dimension", "best attack", "beta", "core", "std", "quantum core"], rows);
 }
@@ -89,7 +89,7 @@ function wear(): string {
   const rows = [0, 64, 128, 192, 240, 256, 272, 360, 480].map((vectors) => {
     const read = readCoordinates(P, vectors);
     const { coreBits, standardBits } = keyAfter(P, vectors);
-    return [vectors, read, P.keyLength - read, coreBits.toFixed(0), standardBits.toFixed(0)];
+    return [vectors, read, P.keyLength - read, Math.floor(coreBits), Math.floor(standardBits)];
   });
   return table(["chosen vectors", "coordinates read", "dimension left", "core", "std"], rows);
 }
@@ -144,7 +144,7 @@ function hints(): string {
   ] as const;
   return table(
     ["chosen vectors", "core, primal attack", "std"],
-    rows.map(([name, e]) => [name, e.coreBits.toFixed(0), e.standardBits.toFixed(0)]),
+    rows.map(([name, e]) => [name, Math.floor(e.coreBits), Math.floor(e.standardBits)]),
   );
 }
 

@@ -193,7 +193,8 @@ export class ProviderLayer {
         secret,
         query.subarray(first * this.queryBytes, (first + count) * this.queryBytes),
         count,
-        reply.subarray(first * this.replyBytes, (first + count) * this.replyBytes),
+        reply,
+        first * this.replyBytes,
       );
     }
     return reply;
@@ -327,17 +328,31 @@ export class ProviderLayer {
     }
   }
 
-  #answerChunk(secret: LayerSecret, query: Uint8Array, vectors: number, reply: Uint8Array): void {
+  /** @param replyAt where the chunk's reply goes: a view of so few bytes would cost more than to write them */
+  #answerChunk(
+    secret: LayerSecret,
+    query: Uint8Array,
+    vectors: number,
+    reply: Uint8Array,
+    replyAt: number,
+  ): void {
     const kernels = this.#kernels;
     const pool = this.#pool;
     const { keyLength, uploadBits, replyBits } = this.#parameters;
     const planeBytes = 2 * vectors * keyLength;
-    const packed = pool.acquire(query.length);
-    const words = pool.acquire(4 * keyLength);
-    const lo = pool.acquire(planeBytes);
-    const hi = pool.acquire(planeBytes);
-    const sums = pool.acquire(4 * vectors * this.rows);
-    const packedReply = pool.acquire(this.replyBytes);
+    // One piece of memory for all: a short query spends much of its time on what is not arithmetic.
+    const wordsAt = aligned(query.length);
+    const loAt = wordsAt + aligned(4 * keyLength);
+    const hiAt = loAt + aligned(planeBytes);
+    const sumsAt = hiAt + aligned(planeBytes);
+    const packedReplyAt = sumsAt + aligned(4 * vectors * this.rows);
+    const bytes = packedReplyAt + aligned(this.replyBytes);
+    const packed = pool.acquire(bytes);
+    const words = at(packed, wordsAt);
+    const lo = at(packed, loAt);
+    const hi = at(packed, hiAt);
+    const sums = at(packed, sumsAt);
+    const packedReply = at(packed, packedReplyAt);
     try {
       kernels.bytes(packed, query.length).set(query);
       for (let t = 0; t < vectors; t++) {
@@ -358,18 +373,16 @@ export class ProviderLayer {
       });
       for (let t = 0; t < vectors; t++) {
         kernels.packTop(at(sums, 4 * t * this.rows), this.rows, replyBits, packedReply);
-        reply.set(kernels.bytes(packedReply, this.replyBytes), t * this.replyBytes);
+        reply.set(kernels.bytes(packedReply, this.replyBytes), replyAt + t * this.replyBytes);
       }
     } finally {
-      pool.release(packed, query.length);
-      pool.release(words, 4 * keyLength);
-      pool.release(lo, planeBytes);
-      pool.release(hi, planeBytes);
-      pool.release(sums, 4 * vectors * this.rows);
-      pool.release(packedReply, this.replyBytes);
+      pool.release(packed, bytes);
     }
   }
 }
+
+/** As many bytes or a few more, so that what stands behind is aligned. */
+const aligned = (bytes: number): number => Math.ceil(bytes / 16) * 16;
 
 /** What the key stream is drawn in, at least so many bytes. */
 const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;

@@ -1,6 +1,6 @@
 /**
  * delta = B′·y: from the rows that a reply gives to a module's output. B′ (outFeatures, rows) is public and lies in
- * kernel memory column by column, so that one pass over it is sequential, in binary16: a bundle's B′ is that.
+ * kernel memory in the order in which it is read, in binary16: a bundle's B′ is that.
  */
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { toFloat16, widenF16 } from "../base/float16.ts";
@@ -46,7 +46,9 @@ export class PublicBasis {
     for (let r = 0; r < rows; r++) {
       const column = columns.subarray(r * outFeatures, (r + 1) * outFeatures);
       const scaled = this.#scale === 1 ? column : column.map((entry) => entry / this.#scale);
-      held.set(new Int16Array(toFloat16(scaled).buffer), r * this.#length);
+      const halves = new Int16Array(toFloat16(scaled).buffer);
+      for (let i = 0; i < outFeatures; i += LANES)
+        held.set(halves.subarray(i, i + LANES), this.#startOf(r, i));
     }
   }
 
@@ -61,11 +63,19 @@ export class PublicBasis {
     const held = this.#kernels.shorts(this.#columns, this.rows * this.#length);
     const columns = new Float32Array(this.rows * this.outFeatures);
     for (let r = 0; r < this.rows; r++) {
-      const at = r * this.#length;
-      const column = widenF16(new Uint16Array(held.slice(at, at + this.outFeatures).buffer));
-      for (const [i, entry] of column.entries()) columns[r * this.outFeatures + i] = this.#scale * entry;
+      for (let i = 0; i < this.outFeatures; i += LANES) {
+        const at = this.#startOf(r, i);
+        const entries = widenF16(new Uint16Array(held.slice(at, at + LANES).buffer));
+        for (let k = 0; k < LANES && i + k < this.outFeatures; k++)
+          columns[r * this.outFeatures + i + k] = this.#scale * entries[k];
+      }
     }
     return columns;
+  }
+
+  /** Where the entries of column r from i on stand, up to the next multiple of 16. */
+  #startOf(r: number, i: number): number {
+    return i * this.rows + r * LANES;
   }
 
   /**

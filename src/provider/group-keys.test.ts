@@ -9,7 +9,8 @@ import { tinyBundle } from "../../test/support/tiny-bundle.ts";
 import { toHex, utf8 } from "../base/bytes.ts";
 import { keySeed } from "../pll/key-secrets.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { groupKeyOf } from "./group-keys.ts";
+import { GroupKeys, groupKeyOf } from "./group-keys.ts";
+import type { GroupKey } from "./layer-secrets.ts";
 import { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 
 let served: ServedAdapter;
@@ -76,9 +77,22 @@ const changes: [string, () => Change][] = [
   ["the group", () => ({ adapter: { layers: served.layers.map(() => served.layers[0]) }, group: 1 })],
 ];
 
+/** What a held secret is found by. */
+const nameOf = ({ name, group }: GroupKey) => `${group} ${name}`;
+
+it("names the same key the same for all its queries, and another one otherwise, one after the other", () => {
+  const keys = new GroupKeys(served, "ada");
+  const other = flipped(KEY_ID, 15);
+  for (const keyId of [KEY_ID, KEY_ID.slice(), other, KEY_ID, other]) {
+    const key = keys.of(keyId, 1);
+    expect(nameOf(key)).toBe(nameOf(groupKeyOf(served, "ada", keyId, 1)));
+    expect(toHex(key.seed())).toBe(toHex(groupKeyOf(served, "ada", keyId, 1).seed()));
+  }
+});
+
 it("is the same seed whenever it is asked for", () => {
   expect(toHex(keyOf().seed())).toBe(toHex(keyOf().seed()));
-  expect(keyOf().name).toBe(keyOf().name);
+  expect(nameOf(keyOf())).toBe(nameOf(keyOf()));
 });
 
 it.each(changes)("another seed with %s", (_, change) => {
@@ -105,7 +119,7 @@ it.each<[string, Change]>([
   ["groups", { group: 1 }],
   ["adapters", { adapter: { name: "other" } }],
 ])("secrets that are held have names that tell %s apart", (_, change) => {
-  expect(keyOf(change).name).not.toBe(keyOf().name);
+  expect(nameOf(keyOf(change))).not.toBe(nameOf(keyOf()));
 });
 
 it("no two of account and adapter have one name, wherever the one ends and the other begins", () => {
@@ -114,6 +128,6 @@ it("no two of account and adapter have one name, wherever the one ends and the o
     ["a", "b c"],
     ["1 a", "b"],
     ["", "a b c"],
-  ].map(([account, name]) => keyOf({ account, adapter: { name } }).name);
+  ].map(([account, name]) => nameOf(keyOf({ account, adapter: { name } })));
   expect(new Set(names).size).toBe(names.length);
 });

@@ -27,7 +27,7 @@ export function groupKeyOf(
   keyId: Uint8Array,
   group: number,
 ): GroupKey {
-  return groupKey(adapter, account, keyId, group, ownerPart(adapter, account, keyId));
+  return groupKey(adapter, account, keyId, group, nameOf(adapter, account, keyId));
 }
 
 /** The keys of one account, which mostly names the same one again. */
@@ -35,7 +35,7 @@ export class GroupKeys {
   readonly #adapter: ServedAdapter;
   readonly #account: string;
   #keyId: Uint8Array = new Uint8Array(0);
-  #ownerPart = "";
+  #name = "";
 
   constructor(adapter: ServedAdapter, account: string) {
     this.#adapter = adapter;
@@ -46,15 +46,15 @@ export class GroupKeys {
   of(keyId: Uint8Array, group: number): GroupKey {
     if (!equalBytes(keyId, this.#keyId)) {
       this.#keyId = keyId.slice();
-      this.#ownerPart = ownerPart(this.#adapter, this.#account, keyId);
+      this.#name = nameOf(this.#adapter, this.#account, keyId);
     }
-    return groupKey(this.#adapter, this.#account, keyId, group, this.#ownerPart);
+    return groupKey(this.#adapter, this.#account, keyId, group, this.#name);
   }
 }
 
-/** Of a key's name what all of its groups share. The length keeps names apart whatever account and adapter are called. */
-function ownerPart({ name }: ServedAdapter, account: string, keyId: Uint8Array): string {
-  return `${toHex(keyId)} ${account.length} ${account} ${name}`;
+/** The length keeps names apart whatever account and adapter are called. */
+function nameOf(adapter: ServedAdapter, account: string, keyId: Uint8Array): string {
+  return `${toHex(keyId)} ${account.length} ${account} ${adapter.name}`;
 }
 
 function groupKey(
@@ -62,14 +62,15 @@ function groupKey(
   account: string,
   keyId: Uint8Array,
   group: number,
-  owner: string,
+  name: string,
 ): GroupKey {
   const { markSecret, layers, bundle } = adapter;
   const { parameters } = bundle.manifest;
   const mark = markSecret && (() => groupMark(parameters, markSecret, utf8(account), group));
   return {
-    ...(mark && { mark }),
-    name: `${group} ${owner}`,
+    name,
+    group,
+    mark,
     seed() {
       const epoch = keyId.subarray(0, EPOCH_BYTES);
       // Absorbed one by one: joined, they would be a copy of the root secret. digest() wipes the state.

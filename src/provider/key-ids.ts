@@ -35,7 +35,9 @@ export function keyIdOf({ epoch, serial }: KeyName): Uint8Array {
 /** undefined for bytes that are no key's name. */
 export function keyNameOf(id: Uint8Array): KeyName | undefined {
   if (id.length !== KEY_ID_BYTES) return undefined;
-  const serial = new DataView(id.buffer, id.byteOffset, id.length).getBigUint64(EPOCH_BYTES);
-  if (serial < 1n || serial > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
-  return { epoch: toHex(id.subarray(0, EPOCH_BYTES)), serial: Number(serial) };
+  let serial = 0;
+  for (let i = EPOCH_BYTES; i < KEY_ID_BYTES; i++) serial = 256 * serial + id[i];
+  // Above 2^53 it may have been rounded, but not to below that.
+  if (serial < 1 || serial > Number.MAX_SAFE_INTEGER) return undefined;
+  return { epoch: toHex(id.subarray(0, EPOCH_BYTES)), serial };
 }

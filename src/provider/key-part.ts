@@ -1,7 +1,6 @@
 /** One group of a key: W encrypted under the key's S. The last one has the provider's signature over all of them. */
-import { keyPartDigest, signKey } from "../bundle/key-signature.ts";
+import { keyPartDigest, type SigningTools, signKey } from "../bundle/key-signature.ts";
 import type { GroupMark } from "../pll/marks.ts";
-import type { Sha256, SignEd25519 } from "../base/platform.ts";
 import type { EncryptedWeights, LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
 
 export interface KeyPart extends EncryptedWeights {
@@ -28,14 +27,8 @@ export interface KeyPlace {
   readonly before: readonly Uint8Array[];
 }
 
-/** What makes it faster than portable code alone does. The bytes are the same. */
-export interface KeyPartTools {
-  readonly sha256?: Sha256 | undefined;
-  readonly signEd25519?: SignEd25519 | undefined;
-}
-
 /** How a part is made. */
-export interface KeyPartOptions extends KeyPartTools {
+export interface KeyPartOptions extends SigningTools {
   readonly mark?: GroupMark | undefined;
   /** S of the same seed, where somebody has it. */
   readonly secret?: LayerSecret | undefined;
@@ -55,7 +48,7 @@ export function makeKeyPart(
   const isLast = group === layers.length - 1;
   if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
   const signature = isLast
-    ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], signEd25519)
+    ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 })
     : new Uint8Array(0);
   return { ...encrypted, digest, signature, ms: performance.now() - start };
 }

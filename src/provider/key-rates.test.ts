@@ -41,24 +41,24 @@ describe("KeyRates", () => {
   it("gives one more for half a key's worth of vectors of the busiest group", () => {
     const { rates, takeAll } = start();
     takeAll();
-    rates.charged("ann", "0 law", 127, 256);
-    rates.charged("ann", "1 law", 127, 256);
+    rates.charged("ann", "law", 0, 127, 256);
+    rates.charged("ann", "law", 1, 127, 256);
     expect(takeAll().taken).toBe(0);
-    rates.charged("ann", "1 law", 1, 256);
-    rates.charged("ann", "0 law", 1, 256);
+    rates.charged("ann", "law", 1, 1, 256);
+    rates.charged("ann", "law", 0, 1, 256);
     expect(takeAll().taken).toBe(1);
-    rates.charged("ann", "0 law", 1024, 256);
+    rates.charged("ann", "law", 0, 1024, 256);
     // A group that is asked less changes nothing.
-    rates.charged("ann", "2 law", 5, 256);
+    rates.charged("ann", "law", 2, 5, 256);
     expect(takeAll().taken).toBe(8);
   });
 
   it("lets earned ones be saved, as many as an account can have in use", () => {
     const { rates, clock, takeAll } = start();
-    rates.charged("ann", "0 law", 10 * 256, 256);
+    rates.charged("ann", "law", 0, 10 * 256, 256);
     clock.now += 3_600_000;
     expect(takeAll().taken).toBe(28);
-    rates.charged("ann", "0 law", 200 * 256, 256);
+    rates.charged("ann", "law", 0, 200 * 256, 256);
     expect(takeAll().taken).toBe(64);
   });
 

@@ -21,8 +21,8 @@ interface Account {
   keys: number;
   /** When one was last added for the time that had passed. */
   addedAt: number;
-  /** Vectors charged, by adapter and group. */
-  readonly vectors: Map<string, number>;
+  /** Vectors charged, by adapter, then by group. */
+  readonly vectors: Map<string, number[]>;
   /** The most of these. */
   busiest: number;
 }
@@ -57,10 +57,12 @@ export class KeyRates {
   }
 
   /** Vectors of a group were charged that had not been before. */
-  charged(name: string, group: string, vectors: number, vectorsPerKey: number): void {
+  charged(name: string, adapter: string, group: number, vectors: number, vectorsPerKey: number): void {
     const account = this.#find(name);
-    const sum = (account.vectors.get(group) ?? 0) + vectors;
-    account.vectors.set(group, sum);
+    let groups = account.vectors.get(adapter);
+    if (groups === undefined) account.vectors.set(adapter, (groups = []));
+    const sum = (groups[group] ?? 0) + vectors;
+    groups[group] = sum;
     if (sum <= account.busiest) return;
     const worth = vectorsPerKey / 2;
     const earned = Math.floor(sum / worth) - Math.floor(account.busiest / worth);

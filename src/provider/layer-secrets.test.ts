@@ -18,7 +18,9 @@ const layerOf = (secretBytes: number) =>
 const layer = layerOf(10);
 const seeds: Uint8Array[] = [];
 const keyOf = (n: number) => ({
-  name: `key ${n}`,
+  // Some names with several groups, some groups of several names.
+  name: `key ${n >> 1}`,
+  group: n & 1,
   seed: () => {
     const seed = Uint8Array.of(n);
     seeds.push(seed);

@@ -7,29 +7,33 @@ import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
 
 /** A key of one group. */
 export interface GroupKey {
-  /** Unlike that of any other key of any group. */
+  /** Of all groups of the key, unlike that of any other key: with the group it stands for S. */
   readonly name: string;
+  readonly group: number;
   /** Made anew at each call. Secret; whoever has it wipes it. */
   seed(): Uint8Array;
   /** Of accounts that are marked. */
-  mark?(): GroupMark;
+  readonly mark?: (() => GroupMark) | undefined;
 }
 
 /** S has some kB for a group: with this a few dozen keys of an 8B model's adapter of rank 8. */
 const MOST_BYTES = 64 << 20;
 
 interface HeldSecret {
+  readonly key: GroupKey;
   readonly layer: ProviderLayer;
   readonly secret: LayerSecret;
   lastUse: number;
 }
 
 export class LayerSecrets {
-  readonly #held = new Map<string, HeldSecret>();
+  /** By name and group: a text that is made of both would have to be hashed for each query. */
+  readonly #held = new Map<string, Map<number, HeldSecret>>();
   #mostBytes: number;
+  #bytes = 0;
+  #count = 0;
   /** Uses so far. */
   #uses = 0;
-  #bytes = 0;
 
   constructor(mostBytes = MOST_BYTES) {
     this.#mostBytes = mostBytes;
@@ -42,7 +46,7 @@ export class LayerSecrets {
 
   /** Groups of keys that are held. */
   get count(): number {
-    return this.#held.size;
+    return this.#count;
   }
 
   /**
@@ -50,22 +54,13 @@ export class LayerSecrets {
    * @param known the key's seed, where the caller has it, and wipes it
    */
   use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T, known?: Uint8Array): T {
-    const { name } = key;
-    let held = this.#held.get(name);
-    if (held === undefined) {
-      this.#makeRoom(layer.secretBytes);
-      const seed = known ?? key.seed();
-      held = { layer, secret: layer.deriveSecret(seed), lastUse: 0 };
-      if (known === undefined) seed.fill(0);
-      this.#bytes += layer.secretBytes;
-      this.#held.set(name, held);
-    }
+    const held = this.#held.get(key.name)?.get(key.group) ?? this.#derive(layer, key, known);
     held.lastUse = ++this.#uses;
     try {
       return use(held.secret);
     } finally {
       // One that is too large for the room stays for its use alone.
-      if (this.#bytes > this.#mostBytes) this.#wipe(name, held);
+      if (this.#bytes > this.#mostBytes) this.#wipe(held);
     }
   }
 
@@ -75,20 +70,36 @@ export class LayerSecrets {
     this.#makeRoom(0);
   }
 
-  /** Wipes those that were used longest ago. To look for them costs little beside deriving the one that needs the room. */
+  #derive(layer: ProviderLayer, key: GroupKey, known: Uint8Array | undefined): HeldSecret {
+    this.#makeRoom(layer.secretBytes);
+    const seed = known ?? key.seed();
+    const held = { key, layer, secret: layer.deriveSecret(seed), lastUse: 0 };
+    if (known === undefined) seed.fill(0);
+    const groups = this.#held.get(key.name) ?? new Map<number, HeldSecret>();
+    this.#held.set(key.name, groups.set(key.group, held));
+    this.#bytes += layer.secretBytes;
+    this.#count++;
+    return held;
+  }
+
+  /** Wipes those that were used longest ago. To look for them costs little beside deriving what needs the room. */
   #makeRoom(bytes: number): void {
-    while (this.#held.size > 0 && this.#bytes + bytes > this.#mostBytes) {
-      let oldest: [string, HeldSecret] | undefined;
-      for (const entry of this.#held) {
-        if (oldest === undefined || entry[1].lastUse < oldest[1].lastUse) oldest = entry;
+    while (this.#count > 0 && this.#bytes + bytes > this.#mostBytes) {
+      let oldest: HeldSecret | undefined;
+      for (const groups of this.#held.values()) {
+        for (const held of groups.values())
+          if (oldest === undefined || held.lastUse < oldest.lastUse) oldest = held;
       }
-      this.#wipe(...(oldest as [string, HeldSecret]));
+      this.#wipe(oldest as HeldSecret);
     }
   }
 
-  #wipe(name: string, { layer, secret }: HeldSecret): void {
+  #wipe({ key: { name, group }, layer, secret }: HeldSecret): void {
     layer.releaseSecret(secret);
-    this.#held.delete(name);
+    const groups = this.#held.get(name);
+    groups?.delete(group);
+    if (groups?.size === 0) this.#held.delete(name);
     this.#bytes -= layer.secretBytes;
+    this.#count--;
   }
 }

@@ -142,7 +142,7 @@ export class OpenQueries {
       }
       if (charged.replayed) return charged;
       const { vectorsPerKey } = bundle.manifest.parameters;
-      this.#tools.keys.rates.charged(ledger.account, `${group} ${name}`, vectors, vectorsPerKey);
+      this.#tools.keys.rates.charged(ledger.account, name, group, vectors, vectorsPerKey);
       return charged;
     });
   }

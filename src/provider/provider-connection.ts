@@ -6,19 +6,18 @@
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
 import type { WaitingShare } from "../base/waiting-bytes.ts";
-import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
-import { type ClientMessage, decodeClientFrame, PROTOCOL_VERSION } from "../wire/frames.ts";
-import { type Allowance, type KeyAllowances, refusedTooOften } from "./allowance.ts";
+import { type ClientMessage, decodeClientFrame } from "../wire/frames.ts";
+import { type Allowance, refusedTooOften } from "./allowance.ts";
 import { atTime } from "./at-time.ts";
-import { checkHello, checkVersion, type Hello } from "./check-hello.ts";
+import type { Admission, ConnectionHost } from "./connection-host.ts";
 import type { ClientName } from "./events.ts";
+import { checkVersion, type Hello, type WelcomeFacts, welcomeFacts, welcomeMessage } from "./handshake.ts";
 import type { KeyLedger } from "./key-ledger.ts";
-import { KeySender, type KeyTools } from "./key-sender.ts";
-import type { BudgetNow, Meter } from "./meter.ts";
-import { HELD_COST, OpenQueries, type Query, type QueryTools } from "./open-queries.ts";
+import { KeySender } from "./key-sender.ts";
+import type { Meter } from "./meter.ts";
+import { HELD_COST, OpenQueries, type Query } from "./open-queries.ts";
 import { Outbox } from "./outbox.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
-import type { KeyRecord } from "./store.ts";
 
 /** A Hello has some 200 bytes and a token. */
 const MAX_HELLO_BYTES = 8 << 10;
@@ -52,43 +51,6 @@ type State =
   /** We have closed; what the client still sends is not read. */
   | { readonly name: "closing" }
   | { readonly name: "closed" };
-
-/** What a connection may ask, and what counts it. */
-export interface Admission {
-  readonly adapter: ServedAdapter;
-  /** Undefined where there is no store, and so no budget. */
-  readonly meter: Meter | undefined;
-  /** The meter, or what counts for this connection alone. */
-  readonly ledger: KeyLedger;
-  /** Public name of the API key, where there is one. */
-  readonly keyId: string | undefined;
-}
-
-/** What is known of a connection that is let in. */
-interface WelcomeFacts {
-  readonly admission: Admission;
-  readonly budget: BudgetNow | undefined;
-  /** Of the keys that Hello named, those that may still be used. */
-  readonly keys: readonly { readonly keyId: Uint8Array; readonly vectorsLeft: number }[];
-}
-
-/** What a connection needs of its provider. */
-export interface ConnectionHost extends QueryTools {
-  readonly keys: KeyTools;
-  readonly helloTimeoutMs: number;
-  readonly maxBufferedBytes: number;
-  /** Of connections that were welcomed. */
-  readonly allowances: KeyAllowances;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-  /**
-   * The adapter that a Hello asks for, and what counts its queries. Tells `onKey` the key that the token belongs to, also
-   * where it is refused then. Throws TacetError unauthorized, unknown_adapter.
-   */
-  admit(name: string, token: string, onKey: (key: KeyRecord) => void): Promise<Admission>;
-  /** Counts what waits for a socket that counts nothing itself. */
-  openShare(socket: MessageSocket): WaitingShare;
-}
 
 export class ProviderConnection {
   readonly id: number;
@@ -245,20 +207,11 @@ export class ProviderConnection {
     const admission = await this.#provider.admit(hello.adapter, hello.token, ({ id, account }) => {
       this.#client = { ...this.#client, keyId: id, account };
     });
-    checkHello(hello, admission.adapter);
-    const { ledger, meter } = admission;
-    const budget = await meter?.budget();
-    // Copies: views would keep the message alive.
-    const keyIds = hello.keyIds.filter(({ length }) => length === KEY_ID_BYTES).map((id) => id.slice());
-    const left = keyIds.length === 0 ? [] : await ledger.left(keyIds);
-    const keys = keyIds.flatMap((keyId, i) => {
-      const vectorsLeft = left[i];
-      return vectorsLeft === undefined ? [] : [{ keyId, vectorsLeft }];
-    });
-    return { admission, budget, keys };
+    return await welcomeFacts(hello, admission);
   }
 
-  #welcome({ admission, budget, keys: known }: WelcomeFacts): void {
+  #welcome(facts: WelcomeFacts): void {
+    const { admission } = facts;
     const { adapter, meter, ledger, keyId } = admission;
     const allowance = this.#provider.allowances.enter(keyId);
     this.#leaveKey = () => allowance.leave();
@@ -278,29 +231,7 @@ export class ProviderConnection {
       this.#watchKey(meter);
     }
     this.#provider.emit({ type: "welcomed", connection: this.id, adapter: adapter.name, ...this.#client });
-    const { digest, bytes } = adapter.bundle;
-    const { signature } = adapter;
-    this.#outbox.send({
-      case: "welcome",
-      value: {
-        version: PROTOCOL_VERSION,
-        adapter: adapter.name,
-        bundleDigest: digest,
-        bundleBytes: BigInt(bytes.length),
-        limits: this.#provider.limits,
-        ...(budget && {
-          budget: {
-            vectors: BigInt(budget.vectors),
-            windowSeconds: budget.windowSeconds,
-            left: BigInt(budget.left),
-          },
-        }),
-        ...(signature && { bundleSigner: signature.publicKey, bundleSignature: signature.signature }),
-        keys: [...known],
-        vectorsPerKey: adapter.bundle.manifest.parameters.vectorsPerKey,
-        marked: adapter.markSecret !== undefined,
-      },
-    });
+    this.#outbox.send(welcomeMessage(facts, this.#provider.limits));
   }
 
   #keySender({ adapter, ledger }: Admission, allowance: Allowance, party: object | string): KeySender {

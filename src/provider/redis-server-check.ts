@@ -13,7 +13,7 @@ import type { RedisLink } from "../base/platform.ts";
 export async function checkRedisServer(link: RedisLink): Promise<string[]> {
   if ((await infoOf(link, "server"))?.get("run_id") === undefined) {
     throw new TacetError("bad_state", "the Redis server does not tell when it was started (INFO)", {
-      hint: "allow its user INFO (ACL: +info): keys from before it started anew must not be used any more",
+      hint: "allow its user INFO (ACL: +info): keys from before its restart must no longer be used",
     });
   }
   const [policy, persistence] = await Promise.all([readPolicy(link), readPersistence(link)]);
@@ -21,7 +21,7 @@ export async function checkRedisServer(link: RedisLink): Promise<string[]> {
     throw new TacetError(
       "bad_state",
       `the Redis server may evict what was counted (maxmemory-policy ${policy})`,
-      { hint: "set 'maxmemory-policy noeviction': with an evicted count a budget begins anew" },
+      { hint: "set 'maxmemory-policy noeviction': with an evicted count a budget begins again from zero" },
     );
   }
   const warnings: string[] = [];

@@ -23,11 +23,13 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
 import type { RedisArgument, RedisLink } from "../base/platform.ts";
-import { budgetsOf, decodeKeyFile, unauthorized } from "./api-keys.ts";
-import { AskedCounts, MARKED_WINDOWS, type Mark, windowStart } from "./asked-counts.ts";
-import { type KeyName, keyIdOf, keyNameOf, LIVE_KEYS, newEpoch } from "./key-ids.ts";
+import { budgetsOf, unauthorized } from "./api-keys.ts";
+import { keyNameOf } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
-import { ALLOCATE_KEY, CHANGE_KEY, FORGET_EPOCHS, NEWEST_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
+import { RedisKeyNews } from "./redis-key-news.ts";
+import { RedisLayerKeys } from "./redis-layer-keys.ts";
+import { decodeCounts, decodeRecords, remainingOf } from "./redis-records.ts";
+import { CHANGE_KEY, OPEN, RESERVE } from "./redis-scripts.ts";
 import { checkRedisServer } from "./redis-server-check.ts";
 import {
   type KeyRecord,
@@ -42,8 +44,6 @@ import type { Usage } from "./usage-ledger.ts";
 const FORMAT = "2";
 /** A client that has lost its provider gives up long before; at 1,000 queries a second some 90 MB of marks. */
 const REMEMBER_MS = 600_000;
-/** A revocation whose message is lost closes idle connections after so long. */
-const POLL_MS = 400;
 const MOST_TRIES = 20;
 
 export interface RedisStoreOptions {
@@ -59,15 +59,15 @@ export class RedisStore implements ProviderStore {
   readonly #link: RedisLink;
   readonly #prefix: string;
   readonly #rememberMs: string;
-  #version: unknown;
-  #poll: unknown;
-  #polling = false;
-  #closed = false;
+  readonly #layerKeys: RedisLayerKeys;
+  readonly #keyNews: RedisKeyNews;
 
   private constructor(link: RedisLink, { prefix = "tacet:", rememberMs = REMEMBER_MS }: RedisStoreOptions) {
     this.#link = link;
     this.#prefix = prefix;
     this.#rememberMs = String(rememberMs);
+    this.#layerKeys = new RedisLayerKeys(link, prefix);
+    this.#keyNews = new RedisKeyNews(link, this.#name("keys-version"), () => this.onKeysChanged());
   }
 
   /**
@@ -101,11 +101,7 @@ export class RedisStore implements ProviderStore {
 
   /** Tells of changed keys from now on, until close. */
   async watchKeys(): Promise<void> {
-    this.#version = await this.#link.send(["GET", this.#name("keys-version")]);
-    this.#link.onNews = () => void this.#lookForChanges();
-    await this.#link.subscribe(this.#name("keys-version"));
-    // Whatever was said before the subscription is found here; so is what a lost message said.
-    this.#pollLater();
+    await this.#keyNews.watch();
   }
 
   async findKey(hash: string): Promise<KeyRecord | undefined> {
@@ -124,8 +120,8 @@ export class RedisStore implements ProviderStore {
       this.#name(`rate:${key?.id ?? ""}`),
       this.#name(`keys-of:${account}`),
       this.#name("epoch"),
-      this.#serialName(account, name?.epoch ?? ""),
-      name === undefined ? "" : this.#usedName(account, name),
+      this.#layerKeys.serialName(account, name?.epoch ?? ""),
+      name === undefined ? "" : this.#layerKeys.usedName(account, name),
     ];
     const args = [
       account,
@@ -182,73 +178,17 @@ export class RedisStore implements ProviderStore {
     return leastOf(counts.map((text) => decodeCounts(text, nowMs).remaining(budgets, nowMs)));
   }
 
-  async allocateKey(account: string): Promise<Uint8Array> {
-    const [epoch, serial, begins] = (await this.#link.run(
-      ALLOCATE_KEY,
-      [this.#name("epoch")],
-      [this.#name("serial:"), account, this.#name("used:"), newEpoch()],
-    )) as [string, number, number];
-    // In the background. Where it fails, the next epoch finds what is left.
-    if (begins === 1) this.#forgetEpochs().catch(() => {});
-    return keyIdOf({ epoch, serial });
+  allocateKey(account: string): Promise<Uint8Array> {
+    return this.#layerKeys.allocate(account);
   }
 
-  /** Removes what earlier epochs have counted: no key of theirs is ever good again. */
-  async #forgetEpochs(): Promise<void> {
-    const prefix = this.#prefix.replace(/[\\*?[\]^-]/g, "\\$&");
-    for (const kind of ["serial", "used"]) {
-      let cursor = "0";
-      do {
-        const scan = ["SCAN", cursor, "MATCH", `${prefix}${kind}:*`, "COUNT", "1000"];
-        const [next, names] = (await this.#link.send(scan)) as [string, string[]];
-        if (names.length > 0)
-          await this.#link.run(FORGET_EPOCHS, [this.#name("epoch"), ...names], [this.#prefix]);
-        cursor = next;
-      } while (cursor !== "0" && !this.#closed);
-    }
-  }
-
-  async keysLeft(
+  keysLeft(
     account: string,
     keyIds: readonly Uint8Array[],
     scopes: readonly string[],
     limit: number,
   ): Promise<(number | undefined)[]> {
-    const names = await this.#liveNames(account, keyIds);
-    return await Promise.all(
-      names.map(async (name) => {
-        if (name === undefined) return undefined;
-        if (scopes.length === 0) return limit;
-        const used = (await this.#link.send(["HMGET", this.#usedName(account, name), ...scopes])) as (
-          | string
-          | null
-        )[];
-        return Math.max(0, limit - Math.max(0, ...used.map(Number)));
-      }),
-    );
-  }
-
-  /** Names of those keys that may be used. */
-  async #liveNames(account: string, keyIds: readonly Uint8Array[]): Promise<(KeyName | undefined)[]> {
-    if (keyIds.length === 0) return [];
-    const [epoch, highest] = (await this.#link.run(
-      NEWEST_KEY,
-      [this.#name("epoch")],
-      [this.#name("serial:"), account],
-    )) as [string, number];
-    return keyIds.map((keyId) => {
-      const name = keyNameOf(keyId);
-      const isLive = name?.epoch === epoch && name.serial <= highest && name.serial > highest - LIVE_KEYS;
-      return isLive ? name : undefined;
-    });
-  }
-
-  #serialName(account: string, epoch: string): string {
-    return this.#name(`serial:${epoch}:${account}`);
-  }
-
-  #usedName(account: string, { epoch, serial }: KeyName): string {
-    return this.#name(`used:${epoch}:${serial}:${account}`);
+    return this.#layerKeys.left(account, keyIds, scopes, limit);
   }
 
   /** Every key, the oldest first. */
@@ -291,8 +231,8 @@ export class RedisStore implements ProviderStore {
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#poll);
+    this.#keyNews.close();
+    this.#layerKeys.close();
     this.#link.close();
   }
 
@@ -316,54 +256,4 @@ export class RedisStore implements ProviderStore {
     );
     return done === 1;
   }
-
-  #pollLater(): void {
-    this.#poll = setTimeout(async () => {
-      await this.#lookForChanges();
-      if (!this.#closed) this.#pollLater();
-    }, POLL_MS);
-  }
-
-  async #lookForChanges(): Promise<void> {
-    if (this.#polling || !this.#link.isReady) return;
-    this.#polling = true;
-    try {
-      const version = await this.#link.send(["GET", this.#name("keys-version")]);
-      if (version === this.#version) return;
-      this.#version = version;
-      this.onKeysChanged();
-    } catch {
-      // Not there now: asked again shortly, and queries say so meanwhile.
-    } finally {
-      this.#polling = false;
-    }
-  }
-}
-
-/** @throws TacetError bad_state */
-function decodeRecords(texts: readonly string[]): KeyRecord[] {
-  return decodeKeyFile(`{"version":1,"keys":[${texts.join()}]}`, "the list of keys in Redis");
-}
-
-/** @throws TacetError bad_state */
-function decodeCounts(text: unknown, nowMs: number): AskedCounts {
-  if (typeof text !== "string") return new AskedCounts();
-  const numbers = text.split(" ").map(Number);
-  if (numbers.length === 4) {
-    const [total, windowVectors, window, windowSeconds] = numbers;
-    return AskedCounts.fromVersion1(total, windowVectors, window, windowSeconds, nowMs);
-  }
-  const [version, total, latest, ...rest] = numbers;
-  const marks = Array.from({ length: rest.length / 3 }, (_, i): Mark => {
-    const [windowSeconds, start, before] = rest.slice(3 * i);
-    return { windowSeconds, start, before };
-  });
-  if (version === 2 && marks.length >= MARKED_WINDOWS.length) return new AskedCounts(total, latest, marks);
-  throw new TacetError("bad_state", "the Redis database holds counts of another version");
-}
-
-function remainingOf(left: number, vectors: number, windowSeconds: number, time: number): Remaining {
-  const end = windowStart(time, windowSeconds) + 1000 * windowSeconds;
-  const endsAt = windowSeconds === 0 ? Number.POSITIVE_INFINITY : end;
-  return { budget: { vectors, windowSeconds }, left, endsAt };
 }

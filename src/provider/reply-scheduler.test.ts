@@ -14,7 +14,7 @@ const layer = {
   releaseSecret: () => {},
   answerQuery: (_secret: unknown, query: Uint8Array) => query.slice(),
 };
-const key = { name: "key", seed: () => new Uint8Array(32) };
+const key = { name: "key", group: 0, seed: () => new Uint8Array(32) };
 const adapter = { name: "a", layers: [layer] } as unknown as ServedAdapter;
 const task = (owner: object, bytes: number[], party: object | string = owner) => ({
   owner,

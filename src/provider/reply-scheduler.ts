@@ -6,7 +6,8 @@
  * A reply vector is a function of its query vector and the key alone, and a part of a key of its seed alone
  * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
  */
-import { type KeyPart, type KeyPartTools, type KeyPlace, makeKeyPart } from "./key-part.ts";
+import type { SigningTools } from "../bundle/key-signature.ts";
+import { type KeyPart, type KeyPlace, makeKeyPart } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
 import type { LayerSecret } from "../pll/provider-layer.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
@@ -62,7 +63,7 @@ export interface Asker {
 
 export type ReplyTask = ReplyPart & Asker;
 
-export interface ReplySchedulerOptions extends KeyPartTools {
+export interface ReplySchedulerOptions extends SigningTools {
   /** Where parts are computed; by default in this thread. */
   readonly pool?: ReplyPool | undefined;
 }
@@ -128,7 +129,7 @@ export class ReplyScheduler {
   }
 
   /** One part at a time, each in a separate turn of the event loop. */
-  #inThisThread(tools: KeyPartTools): ReplyPool {
+  #inThisThread(tools: SigningTools): ReplyPool {
     return {
       width: 1,
       leastProducts: PART_PRODUCTS,

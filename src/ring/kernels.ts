@@ -374,7 +374,7 @@ export class Kernels {
   /**
    * out[v][i] = Σ_r factors[v][r]·columns[r][i] in f32, with `add` in addition to what is there; what is not finite
    * becomes 0.
-   * @param columns binary16 [count][length], finite @param factors f32[vectors][count] @param out f32[vectors][length]
+   * @param columns binary16 [length / 16][count][16], finite @param factors f32[vectors][count] @param out f32[vectors][length]
    * @param shape `length` a multiple of 16
    */
   combineColumns(

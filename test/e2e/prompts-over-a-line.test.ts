@@ -3,12 +3,13 @@
  * one; and what becomes of them when the line or the provider goes away in the middle.
  */
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { ConnectOptions } from "../../src/client/connect-options.ts";
 import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
 import { changeKeys, readUsage } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
+import type { CausalLm } from "../../src/model/causal-lm.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { type Link, startLink } from "../support/link/link.ts";
 import {
@@ -29,7 +30,24 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((each) => each.close()));
   await stopProviders();
 });
-afterAll(() => folder.remove());
+
+/** The embedded model, what a provider serves of it, and what plaintext makes of a long prompt. */
+let law: TestModel;
+let plain: CausalLm;
+const lawState = join(folder.path, "lexicon");
+let ids: number[];
+let want: Float32Array;
+beforeAll(async () => {
+  law = await lexicon();
+  await law.writeState(lawState);
+  plain = await law.plaintext();
+  ids = prompt(96, plain.config.vocabSize);
+  want = await plain.forward(ids, plain.newCache());
+});
+afterAll(async () => {
+  await plain.dispose();
+  folder.remove();
+});
 
 const prompt = (length: number, vocab: number) =>
   Array.from({ length }, (_, i) => 5 + ((7 * i * i + 3 * i) % (vocab - 5)));
@@ -102,9 +120,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
       provider: Awaited<ReturnType<typeof startProvider>>,
     ) => Promise<unknown>,
   ) {
-    const test = await lexicon();
-    const [state, data] = [join(folder.path, name), join(folder.path, `${name}-data`)];
-    await test.writeState(state);
+    const data = join(folder.path, `${name}-data`);
     const { key, record } = createApiKey(
       { budget: { vectors: 1000, windowSeconds: 0 } },
       Date.now(),
@@ -112,14 +128,13 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     );
     await changeKeys(data, () => [record]);
     const args = ["--data", data];
-    const provider = await startProvider(state, { args });
+    const provider = await startProvider(lawState, { args });
     const links = [await linkTo(provider.url), await linkTo(provider.url)];
     const joined = await connectTo(
-      test,
+      law,
       links.map(({ url }) => url),
       { token: key, ...options },
     );
-    const ids = prompt(96, joined.model.config.vocabSize);
     const cache = joined.model.newCache();
     const { groups } = joined.adapter;
     const reading = joined.model.forward(ids, cache);
@@ -127,10 +142,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     while (joined.provider.traffic.vectors < (ids.length * groups.length) / 2)
       await new Promise((resolve) => setTimeout(resolve, 1));
     await meanwhile(links, provider);
-    const plain = await test.plaintext();
-    open.push({ close: () => plain.dispose() });
-    const want = await plain.forward(ids, plain.newCache());
-    const restart = () => startProvider(state, { port: provider.port, args });
+    const restart = () => startProvider(lawState, { port: provider.port, args });
     // What comes behind the last layer's attention is asked for the last part alone.
     const charged = () => {
       const totals = readUsage(data).usage();
@@ -138,11 +150,11 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
       expect(totals.filter(({ total }) => total === ids.length)).toHaveLength(groups.length - 3);
       return Math.max(...totals.map(({ total }) => total));
     };
-    return { joined, reading, cache, ids, want, restart, charged };
+    return { joined, reading, cache, restart, charged };
   }
 
   it("is asked again over another line, and charged once", async () => {
-    const { reading, ids, want, charged } = await interrupted("cut", { reconnectMs: 10_000 }, ([first]) =>
+    const { reading, charged } = await interrupted("cut", { reconnectMs: 10_000 }, ([first]) =>
       first.close(),
     );
     expectSame(await reading, want);
@@ -150,7 +162,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
   });
 
   it("and comes back in time, goes on, and has charged once", async () => {
-    const { reading, ids, want, restart, charged } = await interrupted(
+    const { reading, restart, charged } = await interrupted(
       "killed",
       { reconnectMs: 30_000 },
       (_, provider) => provider.kill("SIGKILL"),
@@ -161,10 +173,8 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
   });
 
   it("and stays away, is an error; the cache is as it was, and the same prompt can be read later", async () => {
-    const { joined, reading, cache, ids, want, restart } = await interrupted(
-      "gone",
-      { reconnectMs: 0 },
-      (_, provider) => provider.kill("SIGKILL"),
+    const { joined, reading, cache, restart } = await interrupted("gone", { reconnectMs: 0 }, (_, provider) =>
+      provider.kill("SIGKILL"),
     );
     await expect(reading).rejects.toMatchObject({ code: "connection_lost" });
     expect(cache.length).toBe(0);
@@ -175,15 +185,8 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
 });
 
 it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async (most) => {
-  const test = await lexicon();
-  const state = join(folder.path, `few-${most}`);
-  await test.writeState(state);
-  const { url, log } = await startProvider(state, { args: ["--max-in-flight", most] });
-  const joined = await connectTo(test, (await linkTo(url)).url);
-  const ids = prompt(96, joined.model.config.vocabSize);
-  const plain = await test.plaintext();
-  open.push({ close: () => plain.dispose() });
-  const want = await plain.forward(ids, plain.newCache());
+  const { url, log } = await startProvider(lawState, { args: ["--max-in-flight", most] });
+  const joined = await connectTo(law, (await linkTo(url)).url);
   for (let i = 0; i < 2; i++) {
     const parts = await partsOf(joined, async () =>
       expectSame(await joined.model.forward(ids, joined.model.newCache()), want),
@@ -196,12 +199,8 @@ it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async
 });
 
 it("a prompt that is stopped in the middle asks nothing more, and the next one is right", async () => {
-  const test = await lexicon();
-  const state = join(folder.path, "stopped");
-  await test.writeState(state);
-  const link = await linkTo((await startProvider(state)).url);
-  const { model, provider, adapter } = await connectTo(test, link.url);
-  const ids = prompt(96, model.config.vocabSize);
+  const link = await linkTo((await startProvider(lawState)).url);
+  const { model, provider, adapter } = await connectTo(law, link.url);
   const cache = model.newCache();
   const controller = new AbortController();
   const reading = model.forward(ids, cache, { signal: controller.signal });
@@ -213,11 +212,9 @@ it("a prompt that is stopped in the middle asks nothing more, and the next one i
   await model.forward([3], cache);
   // Of each part one group may have been asked when it was stopped.
   expect(provider.traffic.vectors).toBeLessThan(all / 4 + 3 * ids.length);
-  const plain = await test.plaintext();
-  open.push({ close: () => plain.dispose() });
-  const [got, want] = [await model.forward(ids, cache), plain.newCache()];
-  await plain.forward([3], want);
-  const logits = await plain.forward(ids, want);
+  const [got, other] = [await model.forward(ids, cache), plain.newCache()];
+  await plain.forward([3], other);
+  const logits = await plain.forward(ids, other);
   expect(
     Math.sqrt(got.reduce((sum, value, i) => sum + (value - logits[i]) ** 2, 0) / got.length),
   ).toBeLessThan(0.1);

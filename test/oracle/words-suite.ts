@@ -15,6 +15,17 @@ function roundHalfEven(value: number): number {
   return rest < 0.5 ? floor : floor + 1;
 }
 
+/** [count][length] as the kernel reads it: [length / 16][count][16]. */
+function inTiles(columns: Uint16Array, count: number): Uint16Array {
+  const length = columns.length / Math.max(1, count);
+  const tiles = new Uint16Array(columns.length);
+  for (const [at, half] of columns.entries()) {
+    const [r, i] = [Math.floor(at / length), at % length];
+    tiles[Math.floor(i / 16) * 16 * count + r * 16 + (i % 16)] = half;
+  }
+  return tiles;
+}
+
 function repeated(row: Float32Array, times: number): Float32Array {
   return Float32Array.from({ length: times * row.length }, (_, i) => row[i % row.length]);
 }
@@ -38,7 +49,7 @@ export function wordsSuite(build: KernelBuild): void {
       const factors = Float32Array.from(randomWords(random, vectors * count), small);
       const out = driver.put(new Float32Array(vectors * length));
       const shape = { count, length, vectors };
-      driver.kernels.combineColumns(driver.put(halves), driver.put(factors), shape, out);
+      driver.kernels.combineColumns(driver.put(inTiles(halves, count)), driver.put(factors), shape, out);
       const got = driver.kernels.floats(out, vectors * length);
       for (let v = 0; v < vectors; v++) {
         for (let i = 0; i < length; i++) {
@@ -70,6 +81,7 @@ export function wordsSuite(build: KernelBuild): void {
 
     it.each([1, 4])("adds to what is there, %i vectors", (vectors) => {
       const driver = new KernelDriver(build);
+      // One tile.
       const columns = driver.put(toFloat16(Float32Array.from({ length: 32 }, (_, i) => i)));
       const factors = driver.put(Float32Array.from({ length: 2 * vectors }, (_, i) => (i % 2 ? 0.5 : 2)));
       const row = Float32Array.from({ length: 16 }, (_, i) => (i === 7 ? Number.NaN : 100 * i));

@@ -80,7 +80,7 @@ function traitsOf(decoder: Decoder): string[] {
   const ropes = new Set(attentions.flatMap(({ rotary }) => (rotary ? [JSON.stringify(rotary)] : [])));
   if (ropes.size > 1) traits.push("two rotations");
   if (decoder.embedding.positions) traits.push("learned positions");
-  if (attentions.some(({ slopes }) => slopes)) traits.push("ALiBi");
+  if (attentions.some(({ linearBias }) => linearBias)) traits.push("ALiBi");
   traits.push(
     ...every(
       attentions.map(({ window }) => window !== null),

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { poissonQuantile, studentQuantile, studentTail } from "./student.ts";
+import { normalTail, poissonQuantile, studentQuantile, studentTail } from "./student.ts";
 
 it("Student's t: the tables' quantiles", () => {
   // Two-sided 5 % and 0.1 % points of printed tables.
@@ -17,4 +17,12 @@ it("Poisson: the least count that is exceeded less often", () => {
   expect(poissonQuantile(1e-3, 1e-6)).toBe(1);
   expect(poissonQuantile(1, 0.05)).toBe(3);
   expect(poissonQuantile(0, 1e-6)).toBe(0);
+});
+
+it("Gauss: the tables' tails, also where the series gives way to the continued fraction", () => {
+  expect(normalTail(0)).toBe(0.5);
+  expect(normalTail(1.959964)).toBeCloseTo(0.025, 7);
+  expect(normalTail(3.090232) / 1e-3).toBeCloseTo(1, 5);
+  expect(normalTail(4.753424) / 1e-6).toBeCloseTo(1, 5);
+  expect(normalTail(3 - 1e-12) / normalTail(3 + 1e-12)).toBeCloseTo(1, 9);
 });

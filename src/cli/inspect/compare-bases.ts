@@ -172,7 +172,10 @@ async function readText(path: string): Promise<string> {
 }
 
 function windowOf(checkpoints: readonly Checkpoint[]): number {
-  const limits = checkpoints.map((checkpoint) => describeDecoder(checkpoint).contextLimit?.tokens ?? WINDOW);
+  const limits = checkpoints.flatMap((checkpoint) => {
+    const { contextLimit, longFrom } = describeDecoder(checkpoint);
+    return [contextLimit?.tokens ?? WINDOW, longFrom ?? WINDOW];
+  });
   return Math.min(WINDOW, ...limits);
 }
 

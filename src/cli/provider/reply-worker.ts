@@ -32,7 +32,7 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
     const layer = adapters[adapter].layers[group];
     const { query, vectors } = request;
     // Every seed is another key's, of one group of one adapter.
-    const key = { name: toHex(seed), seed: () => seed.slice() };
+    const key = { name: toHex(seed), group, seed: () => seed.slice() };
     const words = secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
     return [{ words, ms: performance.now() - start }, [words.buffer]];
   } catch {

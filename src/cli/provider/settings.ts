@@ -116,7 +116,7 @@ export const SETTINGS = {
     kind: "switch",
     group: ACCESS,
     default: false,
-    help: "without --data: nobody's queries are counted, and that is meant",
+    help: "confirms that queries are deliberately not counted, without --data",
   },
   tokenFile: {
     kind: "path",

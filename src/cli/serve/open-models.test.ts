@@ -8,7 +8,7 @@ afterEach(() => vi.unstubAllEnvs());
 const open = (specs: readonly ModelSpec[]) =>
   openModels(
     { remote: specs, local: [] },
-    { contexts: 1, base: "/no/such/folder", cache: false },
+    { contexts: 1, parallel: 1, base: "/no/such/folder", cache: false },
     new FairSemaphore(1),
     new AbortController().signal,
   );

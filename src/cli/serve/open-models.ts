@@ -37,6 +37,8 @@ export const BASE_NAME = "base";
 export interface OpenOptions extends SourceOptions, TemplateFlags, DraftFlags {
   readonly serveBase?: boolean;
   readonly contexts: number;
+  /** Answers at the same time. */
+  readonly parallel: number;
   readonly stopId?: readonly number[];
 }
 
@@ -141,6 +143,7 @@ async function connectAll(
       base: await openBase(options, signal),
       adapters,
       localAdapters,
+      parallel: options.parallel,
       withBase: options.serveBase === true,
       signal,
       onWarning: warn,

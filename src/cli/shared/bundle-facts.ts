@@ -130,7 +130,7 @@ function bitsOf({ best, primal, dual }: AttackEstimates): SecurityBits {
   };
 }
 
-/** "2^232 operations, HE-standard cost model (core-SVP 2^200)" */
+/** "2^231 operations, HE-standard cost model (core-SVP 2^200)" */
 export function showBits({ standard, coreSvp }: SecurityBits): string {
   return `2^${standard} operations, HE-standard cost model (core-SVP 2^${coreSvp})`;
 }

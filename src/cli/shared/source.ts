@@ -20,8 +20,7 @@ import { modelFolder } from "./model-folder.ts";
 import { Progress } from "./progress.ts";
 import { warn } from "./terminal.ts";
 import { clientToken } from "./token.ts";
-import { warnOfClearToken } from "./link-notices.ts";
-import { announceReconnects } from "./link-notices.ts";
+import { announceReconnects, warnOfClearToken } from "./link-notices.ts";
 import { LoadProgress } from "./load-progress.ts";
 
 export interface SourceOptions {

@@ -184,7 +184,7 @@ function isLoss(error: unknown): error is TacetError {
 function asLost(error: unknown): unknown {
   if (!(error instanceof TacetError) || error.code !== "connection_failed") return error;
   return new TacetError("connection_lost", `the connection to the provider was lost, and ${error.message}`, {
-    hint: "ask again when the provider is back: the next query connects anew",
+    hint: "ask again when the provider is back: the next query connects again",
     cause: error,
   });
 }

@@ -3,9 +3,9 @@
  * recovers its result; keys, results and the connection stay here. A thread draws the masks of its queries itself, from
  * a separate mask key.
  *
- * A thread that ends, or does not answer, costs time and nothing else: what it was at is made here, under masks of this
- * thread. What comes of a lost job later is dropped. Since masks never leave the thread that draws them but inside the
- * one query that they hide, no mask can serve two.
+ * A thread that ends, or does not answer, costs time and nothing else: its unfinished queries are made here, under masks
+ * of this thread, and what it sends later is dropped. Masks leave the thread that draws them only inside the one query that
+ * they hide, so no mask can serve two.
  */
 import { TacetError } from "../../base/errors.ts";
 import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
@@ -134,7 +134,7 @@ export class EncryptionThreads {
     return [...this.#workers].every(({ isFull }) => isFull);
   }
 
-  /** Ends all threads. What they were at fails. */
+  /** Ends all threads. Their open jobs fail. */
   dispose(): void {
     this.#isClosed = true;
     clearTimeout(this.#watch);
@@ -183,7 +183,7 @@ export class EncryptionThreads {
     return made;
   }
 
-  /** Never throws: a thread that takes no message is no more. */
+  /** Never throws: a thread that takes no message counts as ended. */
   #post(worker: Worker, message: ToThread, transfer: readonly ArrayBuffer[]): void {
     try {
       worker.thread.post(message, transfer);
@@ -238,7 +238,7 @@ export class EncryptionThreads {
   #done(worker: Worker, { id, query, memory, ms }: Done): void {
     const job = worker.jobs.get(id);
     if (job === undefined) {
-      // It was given up: the query is made here, or nobody wants it.
+      // The job was given up: its query is made here, or no longer wanted.
       if (query) wipeQuery(query);
       return;
     }
@@ -249,7 +249,7 @@ export class EncryptionThreads {
     job.resolve(query);
   }
 
-  /** It is no more: whoever waits for it makes the queries itself. */
+  /** The thread has ended: whoever waits for its queries makes them. */
   #lose(worker: Worker, reason: string): void {
     if (!this.#workers.delete(worker)) return;
     this.#ends++;

@@ -147,7 +147,7 @@ export class PlannedDrafts implements Drafting {
     if (drafts === 0 || this.#isRefused || !this.#model.canDraft) return 0;
     // What the base model reads alone it need not guess.
     if (cache.adaptedFrom > cache.length) return 0;
-    const room = this.#model.contextLength - cache.length - next.length;
+    const room = this.#model.roomBehind(cache.length + next.length);
     const allowed = Math.min(most, room, MOST_DRAFTS, this.#left());
     const planned = this.#planned();
     return allowed < 1 ? 0 : Math.min(planned, allowed);

@@ -50,7 +50,7 @@ export const bloom: Architecture = {
       gated: false,
       embedding: { norm: normOf("transformer.word_embeddings_layernorm", sizes.hiddenSize, norm) },
       residual: flag(raw, "apply_residual_connection_post_layernorm", false) ? "normed" : "input",
-      attention: () => ({ columns: "groups", slopes }),
+      attention: () => ({ columns: "groups", linearBias: { slopes } }),
     });
   },
 };

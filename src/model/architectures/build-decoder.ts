@@ -7,7 +7,8 @@ import type { Block, Decoder, Embedding, Head, Module } from "../graph/decoder.t
 import { embeddingPlace, headPlace, type LinearPlace } from "../graph/linear-place.ts";
 import type { Attention } from "../graph/modules/attention.ts";
 import type { Mlp } from "../graph/modules/mlp.ts";
-import { ropeLimit } from "../graph/rope.ts";
+import { longFrom, type Rope, ropeLimit } from "../graph/rope.ts";
+import { unsupported } from "./config-fields.ts";
 import type { Sizes } from "./sizes.ts";
 
 /** Names of tensors, those inside a layer without the layer's. */
@@ -114,7 +115,10 @@ export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
   const names = { ...NAMES, ...layout.names };
   const { finalNorm } = names;
   const blocks = Array.from({ length: layers }, (_, layer) => layerBlocks(sizes, layout, names, layer));
-  const contextLimit = sizes.contextLimit ?? limitOf(blocks.flat());
+  const ropes = ropesOf(blocks.flat());
+  const contextLimit = sizes.contextLimit ?? limitOf(ropes);
+  const [long, other] = new Set(ropes.map(longFrom).filter(Number.isFinite));
+  if (other !== undefined) throw unsupported("original_max_position_embeddings", [long, other]);
   return {
     layers,
     hiddenSize,
@@ -122,6 +126,7 @@ export function buildDecoder(sizes: Sizes, layout: Layout): Decoder {
     vocabSize,
     trainedContext,
     ...(contextLimit === undefined ? {} : { contextLimit }),
+    ...(long === undefined ? {} : { longFrom: long }),
     embedding: {
       place: embeddingPlace(moduleOf(names.embedding), vocabSize, hiddenSize),
       ...layout.embedding,
@@ -142,12 +147,15 @@ function moduleOf(weight: string): string {
   return weight.replace(/\.weight$/, "");
 }
 
-/** The longest context that all rotations of the blocks serve. */
-function limitOf(blocks: readonly Block[]): Decoder["contextLimit"] {
-  const limits = blocks
+function ropesOf(blocks: readonly Block[]): Rope[] {
+  return blocks
     .flatMap(({ branches }) => branches)
-    .flatMap(({ module }) => (module.kind === "attention" && module.rotary ? [module.rotary.rope] : []))
-    .flatMap((rope) => ropeLimit(rope) ?? []);
+    .flatMap(({ module }) => (module.kind === "attention" && module.rotary ? [module.rotary.rope] : []));
+}
+
+/** The longest context that all rotations serve. */
+function limitOf(ropes: readonly Rope[]): Decoder["contextLimit"] {
+  const limits = ropes.flatMap((rope) => ropeLimit(rope) ?? []);
   return limits.sort((a, b) => a.tokens - b.tokens)[0];
 }
 

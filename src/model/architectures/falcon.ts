@@ -1,5 +1,6 @@
 /** Falcon: q, k and v in one module, one key and value head or some; attention and MLP beside each other. */
 
+import { linearBiasSlopes } from "../graph/blocks/linear-bias.ts";
 import type { Architecture } from "./architecture.ts";
 import { buildDecoder, type Names } from "./build-decoder.ts";
 import { readActivation } from "./common-fields.ts";
@@ -11,11 +12,12 @@ import { readSizes } from "./sizes.ts";
 export const falcon: Architecture = {
   name: "FalconForCausalLM",
   modelType: "falcon",
-  released: "Falcon 7B to 180B",
+  released: "Falcon 7B to 180B, Falcon-RW",
   describe(file) {
     const raw = withAliases(file, { hidden_size: "n_embed" });
-    // Falcon-RW: its scores fall with slopes that are rounded to 16 bits.
-    refuseRelatives(raw);
+    refuseRelatives(raw, ["alibi"]);
+    // Falcon-RW. Its biases are added before the scores are divided by the root of the heads' size.
+    const hasAlibi = flag(raw, "alibi", false);
     const isNew = flag(raw, "new_decoder_architecture", false);
     const isMultiQuery = !isNew && flag(raw, "multi_query", true);
     const heads = count(raw, "num_attention_heads", 71);
@@ -27,6 +29,7 @@ export const falcon: Architecture = {
     );
     const parallel = flag(raw, "parallel_attn", true);
     const bias = flag(raw, "bias", false);
+    const alibi = { slopes: linearBiasSlopes(heads), roundedTimes: sizes.headDim ** -0.5 };
     return buildDecoder(sizes, {
       names: {
         embedding: "transformer.word_embeddings.weight",
@@ -43,8 +46,11 @@ export const falcon: Architecture = {
       activation: readActivation(raw, "gelu", "activation"),
       gated: false,
       parallel: parallel || isNew,
-      rotary: readRotary(raw, sizes),
-      attention: () => ({ columns: isMultiQuery ? "parts" : "groups" }),
+      rotary: hasAlibi ? null : readRotary(raw, sizes),
+      attention: () => ({
+        columns: isMultiQuery ? "parts" : "groups",
+        ...(hasAlibi ? { linearBias: alibi } : {}),
+      }),
     });
   },
 };

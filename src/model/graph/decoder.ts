@@ -23,6 +23,8 @@ export interface DecoderConfig {
   readonly trainedContext: number;
   /** Most tokens of a context, where more would be wrong, and why. */
   readonly contextLimit?: { readonly tokens: number; readonly reason: string };
+  /** A context of more tokens has all of them turned otherwise (longrope). */
+  readonly longFrom?: number;
 }
 
 export interface Decoder extends DecoderConfig {

@@ -23,7 +23,11 @@ interface GraphWriter {
 export type LoraModules = ReadonlyMap<string, LoraModule>;
 
 /** Input names of a place's two matrices. Modules stand at one place, so the first one names it. */
-const namesOf = ({ modules }: LinearPlace) => ({ a: `lora_a.${modules[0]}`, b: `lora_b.${modules[0]}` });
+const namesOf = ({ modules }: LinearPlace) => ({ a: `${LORA}a.${modules[0]}`, b: `${LORA}b.${modules[0]}` });
+const LORA = "lora_";
+
+/** Whether a graph's input is one of these matrices, by its name. */
+export const isLoraName = (name: string): boolean => name.startsWith(LORA);
 
 /**
  * y + B·(A·x), scaled, of all modules of a place at once: x (1, tokens, in), y (1, tokens, Σ out). Of an embedding x is

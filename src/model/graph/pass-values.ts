@@ -7,6 +7,7 @@ export const IDS = "ids";
 export const PAST = "past";
 export const TOTAL = "total";
 export const FIRST_ROW = "first_row";
+export const TABLE_START = "table_start";
 export const LOGITS = "logits";
 
 /** Names of a layer's graph inputs, (1, kvHeads, capacity, headDim) of that layer. */
@@ -26,6 +27,8 @@ export interface PassInputs {
   readonly total: Value;
   /** (1) int64: logits are made for the rows from this one on; -1 is the last row only. */
   readonly firstRow: Value;
+  /** (1) int32: row of the rotary tables that position 0 has, where there is one table for short contexts and one for long. */
+  readonly tableStart: Value;
   /** Positions that the rotary tables must cover. */
   readonly maxPositions: number;
 }
@@ -58,6 +61,8 @@ export interface CacheShape {
   readonly layers: readonly (LayerCache | null)[];
   /** Tokens that a cache may grow to. */
   readonly maxTokens: number;
+  /** A context of more tokens is a long one, and all its tokens are turned otherwise. Default: none is. */
+  readonly longFrom?: number | undefined;
 }
 
 /** Bytes that all layers keep of a token: 4 for each entry of keys and values. */

@@ -150,13 +150,12 @@ export function ropeLimit({
     const reason = "with rope_type dynamic each token beyond would turn all the others again";
     return { tokens: scaling.trainedContext, reason };
   }
-  if (scaling.kind === "longrope") {
-    return {
-      tokens: scaling.originalContext,
-      reason: "beyond, longrope turns all tokens by its long factors",
-    };
-  }
   return undefined;
+}
+
+/** Contexts of more tokens have all of them turned by the other table. */
+export function longFrom({ scaling }: Rope): number {
+  return scaling.kind === "longrope" ? scaling.originalContext : Number.POSITIVE_INFINITY;
 }
 
 function clamp(value: number): number {

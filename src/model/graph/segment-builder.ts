@@ -19,13 +19,14 @@ import {
 import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
 import { type LinearPlace, weightsOf } from "./linear-place.ts";
-import { addLora } from "./lora-inputs.ts";
+import { addLora, isLoraName } from "./lora-inputs.ts";
 import {
   type Attribute,
   CONTRIB,
   type Dims,
   type ElementType,
   elementTypeOf,
+  type GraphValue,
   OnnxGraph,
   type OutputSpec,
   type Value,
@@ -57,6 +58,8 @@ export interface Segment {
   readonly steps: readonly SegmentStep[];
   /** It looks rows up in tables, which stay with the processor. */
   readonly onHost: boolean;
+  /** Each row of what it makes follows from the same row of what it is given: rows of several passes can be run at once. */
+  readonly isByRow: boolean;
 }
 
 export interface SegmentPlan {
@@ -70,6 +73,8 @@ export interface SegmentPlan {
   readonly changes: ChangesInUse;
   /** The pass runs on another device than the processor. Default: false. */
   readonly onDevice?: boolean;
+  /** Weights are read in segments by themselves, which several conversations can run at once. Default: false. */
+  readonly sharesProducts?: boolean;
 }
 
 /** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks as large, and the products are of integers. */
@@ -78,9 +83,7 @@ const INT8_ACTIVATIONS = 4;
 export class SegmentBuilder {
   readonly plan: SegmentPlan;
   readonly #weights: WeightSource;
-  readonly #segments: { graph: OnnxGraph; steps: SegmentStep[]; onHost: boolean }[] = [
-    { graph: new OnnxGraph("s0"), steps: [], onHost: false },
-  ];
+  readonly #segments: Written[] = [newSegment("s0")];
 
   constructor(weights: WeightSource, plan: SegmentPlan) {
     this.#weights = weights;
@@ -89,17 +92,20 @@ export class SegmentBuilder {
 
   /** What happens behind a segment without a node happens behind the one before it. */
   finish(): readonly Segment[] {
-    const segments: { graph: OnnxGraph; steps: SegmentStep[]; onHost: boolean }[] = [];
-    for (const segment of this.#segments) {
-      if (segment.graph.isEmpty && segments.length > 0) segments.at(-1)!.steps.push(...segment.steps);
-      else segments.push({ ...segment, steps: [...segment.steps] });
+    const segments: (Segment & { readonly steps: SegmentStep[] })[] = [];
+    for (const { graph, steps, onHost } of this.#segments) {
+      if (graph.isEmpty && segments.length > 0) segments.at(-1)!.steps.push(...steps);
+      else {
+        const canShare = this.plan.sharesProducts === true && isByRow(graph);
+        segments.push({ graph, steps: [...steps], onHost, isByRow: canShare });
+      }
     }
     return segments;
   }
 
   /** The graph that nodes go into now. */
   get graph(): OnnxGraph {
-    return this.#segments[this.#segments.length - 1].graph;
+    return this.#current.graph;
   }
 
   /** A tensor that the caller of each run gives. */
@@ -238,6 +244,7 @@ export class SegmentBuilder {
 
   /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
   placeProduct(place: LinearPlace, x: Value, name?: string): Value {
+    this.#toProducts();
     const added = this.#biasOf(place);
     if (added.length === 0) return this.weightsProduct(place, x, name);
     return this.#addAll(this.weightsProduct(place, x), added, name);
@@ -289,6 +296,7 @@ export class SegmentBuilder {
 
   /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */
   product(matrix: Matrix, x: Value, output: NonNullable<OutputSpec>): Value {
+    this.#toProducts();
     const quantized = this.#weights.quantized(matrix);
     if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
     const weights = matrix.tensors.map((name, i) => {
@@ -350,12 +358,28 @@ export class SegmentBuilder {
 
   /** What happens after the segment that nodes go into now. */
   step(step: SegmentStep): void {
-    this.#segments[this.#segments.length - 1].steps.push(step);
+    this.#current.steps.push(step);
   }
 
   /** From here on nodes go into a new segment. */
   cut(): void {
-    this.#segments.push({ graph: new OnnxGraph(`s${this.#segments.length}`), steps: [], onHost: false });
+    this.#segments.push(newSegment(`s${this.#segments.length}`));
+  }
+
+  /** What comes now depends on what one conversation has read, and stands apart from products that several can share. */
+  toConversation(): void {
+    if (!this.plan.sharesProducts) return;
+    if (this.#current.hasProducts) this.cut();
+    this.#current.isConversation = true;
+  }
+
+  #toProducts(): void {
+    if (this.#current.isConversation) this.cut();
+    this.#current.hasProducts = true;
+  }
+
+  get #current(): Written {
+    return this.#segments[this.#segments.length - 1];
   }
 
   /**
@@ -367,6 +391,26 @@ export class SegmentBuilder {
     for (const segment of this.#segments) segment.onHost = true;
     this.cut();
   }
+}
+
+interface Written {
+  readonly graph: OnnxGraph;
+  readonly steps: SegmentStep[];
+  onHost: boolean;
+  hasProducts: boolean;
+  /** Products that come now have to stand in the next one. */
+  isConversation: boolean;
+}
+
+function newSegment(name: string): Written {
+  return { graph: new OnnxGraph(name), steps: [], onHost: false, hasProducts: false, isConversation: false };
+}
+
+/** Whether all it is given are rows of tokens, or the same for every pass. */
+function isByRow({ inputs, outputs }: OnnxGraph): boolean {
+  const ofRows = ({ dims }: GraphValue): boolean =>
+    dims[0] === 1 && (dims[1] === "tokens" || dims[1] === "rows");
+  return outputs.every(ofRows) && inputs.every((input) => isLoraName(input.name) || ofRows(input));
 }
 
 function outputOf(dims: Dims, name: string | undefined): NonNullable<OutputSpec> {

@@ -15,7 +15,7 @@ import type { ModuleWriter, PlaceInput } from "./modules/module-writer.ts";
 import { PassWriter } from "./modules/pass-writer.ts";
 import { perLayerInputWriter } from "./modules/per-layer-input.ts";
 import type { Value } from "./onnx-graph.ts";
-import { FIRST_ROW, IDS, type LayerCache, PAST, type PassInputs, TOTAL } from "./pass-values.ts";
+import { FIRST_ROW, IDS, type LayerCache, PAST, type PassInputs, TABLE_START, TOTAL } from "./pass-values.ts";
 import type { Segment, SegmentBuilder } from "./segment-builder.ts";
 
 /** By kind. */
@@ -57,7 +57,7 @@ export function layerCaches({ blocks }: Decoder): (LayerCache | null)[] {
 
 /** What there is to tell of a decoder in a few lines: its sizes, and the kinds of attention in it. */
 export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attention: readonly object[] } {
-  const { layers, hiddenSize, heads, vocabSize, trainedContext, contextLimit, blocks } = decoder;
+  const { layers, hiddenSize, heads, vocabSize, trainedContext, contextLimit, longFrom, blocks } = decoder;
   const kinds = new Map<string, object>();
   for (const { module } of blocks.flat().flatMap(({ branches }) => branches)) {
     if (module.kind !== "attention") continue;
@@ -72,6 +72,7 @@ export function outlineOf(decoder: Decoder): DecoderConfig & { readonly attentio
     vocabSize,
     trainedContext,
     ...(contextLimit === undefined ? {} : { contextLimit }),
+    ...(longFrom === undefined ? {} : { longFrom }),
     attention: [...kinds.values()],
   };
 }
@@ -215,6 +216,7 @@ export function writeSegments(
     past: builder.given(PAST, "int32", [1]),
     total: builder.given(TOTAL, "int32", [1]),
     firstRow: builder.given(FIRST_ROW, "int64", [1]),
+    tableStart: builder.given(TABLE_START, "int32", [1]),
     maxPositions,
   });
   builder.expose(logits);

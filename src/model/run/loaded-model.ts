@@ -58,6 +58,8 @@ export interface LoadedSegment {
   readonly pastStates: readonly SlotOf[];
   readonly newStates: readonly SlotOf[];
   readonly steps: readonly LoadedStep[];
+  /** It makes each row of the same row: of several passes at once too. */
+  readonly isByRow: boolean;
   /** Values that nothing after this segment reads. */
   readonly release: readonly Slot[];
   /** Names of outputs that nobody but segments reads: they need not leave the device. */
@@ -89,13 +91,14 @@ export function numberValues(
   };
   const layerOf = new Map(Array.from({ length: layers }, (_, layer) => [newRowsName(layer), layer]));
   const lastRead = new Map<Slot, number>([[number(LOGITS), segments.length]]);
-  const numbered = segments.map(({ graph, steps }, index) => {
+  const numbered = segments.map(({ graph, steps, isByRow }, index) => {
     const slots = (values: readonly { readonly name: string }[]): SlotOf[] =>
       values.map(({ name }) => ({ name, slot: number(name) }));
     const inputs = slots(graph.inputs);
     for (const { slot } of inputs) lastRead.set(slot, index);
     return {
       inputs,
+      isByRow,
       outputs: slots(graph.outputs),
       newRows: graph.outputs.flatMap(({ name }) => {
         const layer = layerOf.get(name);

@@ -2,12 +2,12 @@
 
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { assertNever } from "../../base/errors.ts";
-import type { FairSemaphore } from "../../base/fair-semaphore.ts";
 import type { PendingDelta } from "../delta-source.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, LoadedStep } from "./loaded-model.ts";
 import { drop, dropExchange, type Exchange, type LookAhead } from "./look-ahead.ts";
 import { type GivenMemory, type PassInput, SegmentPass } from "./segment-pass.ts";
+import type { SegmentQueue } from "./segment-queue.ts";
 import type { TakeTurn } from "./wavefront.ts";
 
 /** What has been asked for and not been waited for. */
@@ -45,15 +45,15 @@ export interface Part {
 export class PartReader {
   readonly #model: LoadedModel;
   readonly #lookAhead: LookAhead;
-  readonly #computing: FairSemaphore;
+  readonly #queue: SegmentQueue;
   /** The last segment that makes something for the cache. */
   readonly #lastKept: number;
 
-  /** @param computing who computes now, of all that use these sessions */
-  constructor(model: LoadedModel, lookAhead: LookAhead, computing: FairSemaphore) {
+  /** @param queue of all that use these sessions */
+  constructor(model: LoadedModel, lookAhead: LookAhead, queue: SegmentQueue) {
     this.#model = model;
     this.#lookAhead = lookAhead;
-    this.#computing = computing;
+    this.#queue = queue;
     this.#lastKept = model.segments.findLastIndex(
       ({ newRows, newStates }) => newRows.length + newStates.length > 0,
     );
@@ -73,6 +73,7 @@ export class PartReader {
     const pass = new SegmentPass(this.#model, cache, memory, input);
     const open: Open = {};
     const reading: Reading = { pass, open, signal, clock };
+    this.#queue.enter();
     try {
       for (const [index, segment] of this.#model.segments.entries()) {
         throwIfAborted(signal);
@@ -97,20 +98,14 @@ export class PartReader {
       if (open.exchange) dropExchange(open.exchange);
       throw error;
     } finally {
+      this.#queue.leave();
       pass.end();
     }
   }
 
   async #runSegment(segment: LoadedSegment, { pass, clock, signal }: Reading): Promise<void> {
-    const leave = await this.#computing.take(signal);
-    try {
-      const start = performance.now();
-      await pass.runSegment(segment);
-      clock.modelMs += performance.now() - start;
-      clock.sessionRuns++;
-    } finally {
-      leave();
-    }
+    clock.modelMs += await this.#queue.run(segment, pass, signal);
+    clock.sessionRuns++;
   }
 
   async #step(step: LoadedStep, { pass, open, signal, clock }: Reading): Promise<void> {

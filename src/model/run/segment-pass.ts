@@ -2,7 +2,8 @@
 
 import type { Tensor } from "../../base/platform.ts";
 import { joinDeltas, partsOf } from "../graph/linear-place.ts";
-import { FIRST_ROW, IDS, LOGITS, PAST, TOTAL } from "../graph/pass-values.ts";
+import { isLoraName } from "../graph/lora-inputs.ts";
+import { FIRST_ROW, IDS, LOGITS, PAST, TABLE_START, TOTAL } from "../graph/pass-values.ts";
 import type { KvCache } from "../kv-cache.ts";
 import type { LoadedModel, LoadedSegment, Slot } from "./loaded-model.ts";
 
@@ -74,23 +75,27 @@ export class SegmentPass {
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
     give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
     give(TOTAL, { type: "int32", dims: [1], data: Int32Array.of(this.#past + ids.length) });
+    give(TABLE_START, { type: "int32", dims: [1], data: Int32Array.of(cache.tableStart) });
     give(FIRST_ROW, { type: "int64", dims: [1], data: BigInt64Array.of(BigInt(firstRow)) });
   }
 
-  async runSegment({
-    session,
-    inputs,
-    outputs,
-    newRows,
-    pastStates,
-    newStates,
-  }: LoadedSegment): Promise<void> {
+  /** What a segment reads of it. */
+  feedsOf({ inputs, pastStates }: LoadedSegment): Record<string, Tensor> {
     const values = this.#values;
     for (const { name, slot } of pastStates) values[slot] = this.#cache.stateOf(name);
     const feeds: Record<string, Tensor> = {};
     for (const { name, slot } of inputs) feeds[name] = values[slot]!;
-    const results = await session.run(feeds);
-    for (const { name, slot } of outputs) values[slot] = results[name];
+    return feeds;
+  }
+
+  /** Whether a segment that makes rows of rows is given the same by both otherwise. */
+  isGivenAs(other: SegmentPass, { inputs }: LoadedSegment): boolean {
+    return inputs.every(({ name, slot }) => !isLoraName(name) || this.#values[slot] === other.#values[slot]);
+  }
+
+  /** Takes what a segment has made of it. */
+  take({ outputs, newRows, newStates }: LoadedSegment, results: Readonly<Record<string, Tensor>>): void {
+    for (const { name, slot } of outputs) this.#values[slot] = results[name];
     for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot), this.#past);
     for (const { name, slot } of newStates) this.#cache.storeState(name, this.data(slot));
   }

@@ -1,7 +1,6 @@
 /** Runs a chain of segments: ONNX sessions with a DeltaSource between them. */
 
 import { throwIfAborted } from "../../base/abort.ts";
-import { FairSemaphore } from "../../base/fair-semaphore.ts";
 import type { Tensor, TensorRuntime } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
@@ -13,6 +12,7 @@ import { type Clock, newClock, type Part, PartReader } from "./part-reader.ts";
 import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
 import { cutInput, joinRows } from "./prompt-parts.ts";
 import type { GivenMemory, PassInput } from "./segment-pass.ts";
+import { SegmentQueue } from "./segment-queue.ts";
 import { type TakeTurn, Wavefront } from "./wavefront.ts";
 
 /** Where the time of forward passes went, in milliseconds; sums since the model was loaded. */
@@ -57,17 +57,11 @@ export interface RunnerUse extends Adaptation {
   readonly canPair?: (first: number, second: number) => boolean;
 }
 
-/**
- * Segments of one base model that are computed at a time. Passes of several conversations go on beside each other: while
- * one waits for deltas, others compute. More at a time would only share the processor's cores and caches.
- */
-const COMPUTING = 2;
-
 /** Sessions in memory, and how many use them. */
 interface Loaded extends Omit<LoadedModel, keyof Adaptation> {
   readonly passTokens: number;
   users: number;
-  readonly computing: FairSemaphore;
+  readonly queue: SegmentQueue;
 }
 
 /** With more tokens an input whose rows of logits are all wanted is a text to be read, not a step. */
@@ -95,7 +89,7 @@ export class SegmentRunner {
     this.#model = { ...loaded, deltas, loras };
     const pairs = [...loaded.pairs].filter(([, { first, second }]) => canPair(first, second));
     this.#lookAhead = new LookAhead({ ...this.#model, pairs: new Map(pairs) }, lookAheadAfter);
-    this.#reader = new PartReader(this.#model, this.#lookAhead, loaded.computing);
+    this.#reader = new PartReader(this.#model, this.#lookAhead, loaded.queue);
     loaded.users++;
   }
 
@@ -135,6 +129,9 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
+    // A run has all cores but where its operators have one thread each. Where nothing can be run together two at a time
+    // hide what a run takes besides.
+    const atOnce = loaded.some(({ isByRow }) => isByRow) && threads !== 1 ? 1 : 2;
     const shared: Loaded = {
       segments: loaded,
       slotOf,
@@ -142,7 +139,7 @@ export class SegmentRunner {
       pairs,
       passTokens,
       users: 0,
-      computing: new FairSemaphore(COMPUTING),
+      queue: new SegmentQueue({ atOnce, afterEvents: runtime.afterEvents }),
     };
     return uses.map((use) => new SegmentRunner(shared, use));
   }

@@ -5,7 +5,7 @@ import { CONTRIB, type Dims, type Value } from "../onnx-graph.ts";
 import { newRowsName, pastKeyName, pastValueName } from "../pass-values.ts";
 import type { HeadLayout } from "./head-layout.ts";
 import { resizeHeads, spreadHeads } from "./head-layout.ts";
-import { linearBias } from "./linear-bias.ts";
+import { type LinearBias, linearBias } from "./linear-bias.ts";
 import { type Rotary, rotaryTables } from "./rotary-tables.ts";
 
 export interface AttendOptions {
@@ -19,7 +19,7 @@ export interface AttendOptions {
   readonly window: number | null;
   readonly softCap?: number;
   readonly sinks?: string;
-  readonly slopes?: readonly number[];
+  readonly linearBias?: LinearBias;
   readonly keysFrom?: number;
 }
 
@@ -81,10 +81,10 @@ export function cachedAttention(
 /** Tables of cos and sin, positions (none), a bias of the scores, sinks; none at the end that is not needed. */
 function optionalInputs(
   pass: PassWriter,
-  { rotary, layout, heads, slopes, sinks }: AttendOptions,
+  { rotary, layout, heads, linearBias: bias, sinks }: AttendOptions,
 ): (Value | string)[] {
   const inputs: (Value | string)[] = rotary ? [...rotaryTables(pass, rotary, layout.tableColumns)] : ["", ""];
-  inputs.push("", slopes ? linearBias(pass, slopes) : "", sinks ? pass.builder.weight(sinks, [heads]) : "");
+  inputs.push("", bias ? linearBias(pass, bias) : "", sinks ? pass.builder.weight(sinks, [heads]) : "");
   while (inputs.at(-1) === "") inputs.pop();
   return inputs;
 }

@@ -18,6 +18,7 @@ export function embedTokens(pass: PassWriter, decoder: Decoder): Value {
   let h = placeRows(builder, place, given.ids);
   if (scale !== 1) h = scaled(builder, h, scale);
   if (positions) {
+    builder.toConversation();
     const shape = [positions.rows, hiddenSize] as const;
     const placed = rowsOf(builder, positions.weight, shape, positionRows(pass, positions.offset));
     [h] = builder.node("Add", [h, placed], [{ dims: h.dims }]);

@@ -11,6 +11,7 @@ import { LOGITS } from "../pass-values.ts";
  */
 export function logits({ builder, given }: PassWriter, x: Value, { place, scale = 1, softCap }: Head): Value {
   const { inFeatures, outFeatures } = place;
+  builder.toConversation();
   const end = builder.graph.constant([1], BigInt64Array.of(2n ** 62n));
   const axis = builder.graph.constant([1], BigInt64Array.of(1n));
   const [rows] = builder.node("Slice", [x, given.firstRow, end, axis], [{ dims: [1, "rows", inFeatures] }]);

@@ -2,10 +2,11 @@
 
 import { type AttendOptions, cachedAttention } from "../blocks/cached-attention.ts";
 import { splitColumns } from "../blocks/columns.ts";
+import type { LinearBias } from "../blocks/linear-bias.ts";
 import { type HeadLayout, headLayout } from "../blocks/head-layout.ts";
 import { type Norm, norm, normHeads } from "../blocks/norm.ts";
 import { reshape } from "../blocks/reshape.ts";
-import type { Rotary } from "../blocks/rotary-tables.ts";
+import { hasLongTable, type Rotary } from "../blocks/rotary-tables.ts";
 import { rotate } from "../blocks/rotate.ts";
 import { scaleByPosition } from "../blocks/scale-by-position.ts";
 import type { LinearPlace } from "../linear-place.ts";
@@ -45,8 +46,8 @@ export interface Attention {
   readonly softCap?: number;
   /** Name of a tensor (heads): a score more for each head, of a key whose value is 0. */
   readonly sinks?: string;
-  /** Scores fall with the distance, for each head by its slope; (heads). */
-  readonly slopes?: readonly number[];
+  /** Scores fall with the distance. */
+  readonly linearBias?: LinearBias;
   /** q at position p is multiplied by 1 + beta·ln(1 + floor(p / context)). */
   readonly queryScale?: { readonly beta: number; readonly context: number };
   /** q has a gate for each head, [q_h | g_h] for head h: what the head reads is multiplied by sigmoid(g). */
@@ -67,18 +68,24 @@ export const attentionWriter: ModuleWriter<Attention> = {
     return { layer, cache: { kvHeads, headDim: headLayout(headDim).cachedDim } };
   },
   write(pass, attention, entered) {
-    const { rotary, normed } = attention;
+    pass.builder.toConversation();
+    const isApart = turnsApart(pass, attention);
+    const rotary = isApart ? null : attention.rotary;
     const layout = headLayout(attention.headDim, rotary);
-    const isBehind = normed?.when === "behind";
     const [ungated, gate] = attention.gated ? splitGate(pass, attention, entered) : [entered];
     const parts = takeApart(pass, attention, ungated, layout);
-    const options: AttendOptions = { ...attention, layout, rotary: isBehind ? null : rotary };
+    const options: AttendOptions = { ...attention, layout, rotary };
     const read = cachedAttention(pass, parts, options);
     if (!gate) return { place: attention.out, x: read };
     const [open] = pass.builder.node("Sigmoid", [gate], [{ dims: gate.dims }]);
     return { place: attention.out, x: pass.builder.node("Mul", [read, open], [{ dims: read.dims }])[0] };
   },
 };
+
+/** Whether q and k are turned before the attention operator, which else does it. */
+function turnsApart(pass: PassWriter, { rotary, normed }: Attention): boolean {
+  return rotary !== null && (normed?.when === "behind" || hasLongTable(pass, rotary));
+}
 
 /** q, k and v before rotation, or the product as it is where nothing is done to one of them. */
 function takeApart(
@@ -89,7 +96,8 @@ function takeApart(
 ): Parts | Value {
   const { columns, normed, keysFrom, valuesAreKeys } = attention;
   const queryScale = scaleWithin(pass, attention);
-  const asItIs = columns === "parts" && !normed && !queryScale && !layout.isSpread;
+  const isApart = turnsApart(pass, attention);
+  const asItIs = columns === "parts" && !normed && !queryScale && !layout.isSpread && !isApart;
   if (asItIs && keysFrom === undefined && !valuesAreKeys) return entered;
   const { builder } = pass;
   const { heads, kvHeads, headDim, layer } = attention;
@@ -104,10 +112,8 @@ function takeApart(
       : splitColumns(builder, entered, valuesAreKeys ? [qWidth, kvWidth] : [qWidth, kvWidth, kvWidth]);
   if (valuesAreKeys) v = k;
   q = prepareQueries(pass, attention, q);
-  if (normed) {
-    k = normAndTurn(pass, attention, k, kvHeads, normed.k);
-    if (normed.v) v = normHeads(builder, v, kvHeads, normed.v);
-  }
+  k = normAndTurn(pass, attention, k, kvHeads, normed?.k);
+  if (normed?.v) v = normHeads(builder, v, kvHeads, normed.v);
   pass.keysAndValues.set(layer, [k, v]);
   return [q, k, v];
 }
@@ -133,15 +139,25 @@ function scaleWithin({ given }: PassWriter, { queryScale }: Attention): Attentio
 function prepareQueries(pass: PassWriter, attention: Attention, q: Value): Value {
   const { normed, heads } = attention;
   const queryScale = scaleWithin(pass, attention);
-  const turned = normed ? normAndTurn(pass, attention, q, heads, normed.q) : q;
+  const turned = normAndTurn(pass, attention, q, heads, normed?.q);
   return queryScale ? scaleByPosition(pass, turned, queryScale) : turned;
 }
 
-/** The norm, where it comes behind the rotation that rotation too. */
-function normAndTurn(pass: PassWriter, attention: Attention, x: Value, heads: number, of: Norm): Value {
+/** The norm, and the rotation before or behind it, as far as they are done apart. */
+function normAndTurn(
+  pass: PassWriter,
+  attention: Attention,
+  x: Value,
+  heads: number,
+  of: Norm | undefined,
+): Value {
   const { normed, rotary, headDim } = attention;
-  const turned = normed?.when === "behind" && rotary ? rotate(pass, x, heads, headDim, rotary) : x;
-  return normed?.over === "all" ? norm(pass.builder, turned, of) : normHeads(pass.builder, turned, heads, of);
+  const turn = (y: Value): Value =>
+    rotary && turnsApart(pass, attention) ? rotate(pass, y, heads, headDim, rotary) : y;
+  if (!normed || !of) return turn(x);
+  const normOf = (y: Value): Value =>
+    normed.over === "all" ? norm(pass.builder, y, of) : normHeads(pass.builder, y, heads, of);
+  return normed.when === "behind" ? normOf(turn(x)) : turn(normOf(x));
 }
 
 /** (1, tokens, kvHeads·(g + 2)·headDim), of each kv head its g query heads, its k and its v → q, k, v apart */

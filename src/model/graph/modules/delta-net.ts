@@ -49,6 +49,7 @@ export const deltaNetWriter: ModuleWriter<DeltaNet> = {
   }),
   write(pass, net, entered) {
     const { builder } = pass;
+    builder.toConversation();
     const { valueHeads, valueDim } = net;
     const [mixed, z, b, a] = splitColumns(builder, entered, [...net.in.outFeatures]);
     const [q, k, v] = headParts(pass, net, convolve(pass, net, mixed));

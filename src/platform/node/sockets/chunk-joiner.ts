@@ -14,6 +14,7 @@ const SMALL_BYTES = 4 << 10;
 const MOST_HELD_BYTES = 16 << 10;
 const LEAST_HELD_BYTES = 64;
 const NOTHING = Buffer.alloc(0);
+const now = () => performance.now();
 
 /**
  * @param socket that `ws` has begun to listen to
@@ -32,9 +33,14 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
   socket.off("data", listener);
   socket.on("data", (chunk: Buffer) => {
     if (ended) return;
-    const complete = progress.push(chunk, performance.now());
+    const complete = progress.push(chunk, now);
     // First of all: what is complete is about to be counted by whoever gets it.
     onProgress();
+    // Most of all chunks: a message of one step.
+    if (complete === chunk.length && held.isEmpty) {
+      pass(chunk);
+      return;
+    }
     const rest = chunk.subarray(complete);
     const copiesRest = complete > 0 ? 2 * rest.length < chunk.length : rest.length < SMALL_BYTES;
     if (!copiesRest || rest.length === 0) return held.passWith(chunk, pass);
@@ -55,6 +61,10 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
 class HeldBytes {
   #buffer: Buffer = NOTHING;
   #length = 0;
+
+  get isEmpty(): boolean {
+    return this.#length === 0;
+  }
 
   /** @param toCome bytes that are known to follow */
   add(bytes: Buffer, toCome: number, pass: (chunk: Buffer) => void): void {

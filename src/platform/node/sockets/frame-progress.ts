@@ -16,6 +16,7 @@ const FRAME_COST = 320;
 
 export class FrameProgress {
   readonly #head = new Uint8Array(LONGEST_HEAD);
+  readonly #view = new DataView(this.#head.buffer);
   #headBytes = 0;
   /** Bytes of payload that are still to come. */
   #payload = 0;
@@ -44,7 +45,7 @@ export class FrameProgress {
   }
 
   /** Returns how many of the chunk's bytes belong to frames that are complete now. */
-  push(chunk: Uint8Array, now: number): number {
+  push(chunk: Uint8Array, now: () => number): number {
     let at = 0;
     let complete = 0;
     while (at < chunk.length) {
@@ -55,7 +56,6 @@ export class FrameProgress {
         at += taken;
         if (this.#payload > 0) break;
       } else {
-        this.#since ??= now;
         this.#bytes++;
         this.#head[this.#headBytes++] = chunk[at++];
         if (this.#headBytes < this.#headLength()) continue;
@@ -65,6 +65,8 @@ export class FrameProgress {
       this.#frameEnded();
       complete = at;
     }
+    // Most chunks end with a message, and need no look at the clock.
+    if (this.#fragmented || this.#headBytes > 0) this.#since ??= now();
     return complete;
   }
 
@@ -78,9 +80,8 @@ export class FrameProgress {
   /** Lengths that `ws` refuses may come out inexact here: the connection is closed then. */
   #payloadLength(): number {
     const length = this.#head[1] & 0x7f;
-    const view = new DataView(this.#head.buffer);
-    if (length === 127) return view.getUint32(2) * 2 ** 32 + view.getUint32(6);
-    return length === 126 ? view.getUint16(2) : length;
+    if (length === 127) return this.#view.getUint32(2) * 2 ** 32 + this.#view.getUint32(6);
+    return length === 126 ? this.#view.getUint16(2) : length;
   }
 
   #frameEnded(): void {

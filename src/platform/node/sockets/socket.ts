@@ -48,6 +48,25 @@ export async function connectSocket(url: string, options: SocketOptions = {}): P
 const FRAME_BYTES = (256 << 10) + 1024; // a part of a bundle in one
 /** What a frame that waits takes besides its bytes: its head, the stream's entries for both, a callback. */
 const FRAME_COST = 512;
+/** An answer of one vector has some 50 to 250 bytes. */
+const SMALL_BYTES = 256;
+
+/**
+ * A connection's memory for small messages, answers of a step among them. V8 keeps such an array among its objects, and
+ * would have to allocate memory outside of them for each that is sent. Node's pool of small buffers would be no better:
+ * one message that a client does not take would keep 8 kB of it.
+ */
+export class SmallMessages {
+  #memory: Buffer | undefined;
+
+  /** A copy that is good until it has been sent. Undefined if the message is larger, or the one before may wait still. */
+  copyOf(message: Uint8Array, isFree: boolean): Buffer | undefined {
+    if (!isFree || message.length > SMALL_BYTES) return undefined;
+    this.#memory ??= Buffer.allocUnsafeSlow(SMALL_BYTES);
+    this.#memory.set(message);
+    return this.#memory.subarray(0, message.length);
+  }
+}
 
 /** What a server has for a connection. */
 export interface ServedSocket {
@@ -56,6 +75,7 @@ export interface ServedSocket {
   readonly share: WaitingShare;
   readonly stream: Socket;
   readonly writes: TurnWrites;
+  readonly small: SmallMessages;
 }
 
 /**
@@ -115,11 +135,13 @@ function corking(stream: Socket): (send: () => void) => void {
   };
 }
 
-function sendCounted(socket: WebSocket, message: Uint8Array, { share, stream, writes }: ServedSocket): void {
+function sendCounted(socket: WebSocket, message: Uint8Array, served: ServedSocket): void {
+  const { share, stream, writes } = served;
   writes.collect(stream);
+  const bytes = served.small.copyOf(message, socket.bufferedAmount === 0) ?? message;
   let at = 0;
   do {
-    const part = message.length <= FRAME_BYTES ? message : message.subarray(at, at + FRAME_BYTES);
+    const part = bytes.length <= FRAME_BYTES ? bytes : bytes.subarray(at, at + FRAME_BYTES);
     at += part.length;
     const cost = FRAME_COST + part.length;
     socket.send(part, { binary: true, fin: at === message.length }, () => share.taken(cost));

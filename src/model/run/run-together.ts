@@ -1,0 +1,55 @@
+/** One run of a segment for several passes. */
+
+import type { Tensor } from "../../base/platform.ts";
+import { isLoraName } from "../graph/lora-inputs.ts";
+import type { LoadedSegment } from "./loaded-model.ts";
+import type { SegmentPass } from "./segment-pass.ts";
+
+type Tensors = Readonly<Record<string, Tensor>>;
+
+/**
+ * Runs a segment for one pass, or for several of which it makes row after row (`isByRow`).
+ * @throws TacetError internal if the runtime fails; then none of them has been given anything
+ */
+export async function runTogether(segment: LoadedSegment, passes: readonly SegmentPass[]): Promise<void> {
+  const { session, inputs, outputs } = segment;
+  const each = passes.map((pass) => pass.feedsOf(segment));
+  if (passes.length === 1) {
+    passes[0].take(segment, await session.run(each[0]));
+    return;
+  }
+  const joined: Record<string, Tensor> = {};
+  for (const { name } of inputs)
+    joined[name] = isLoraName(name) ? each[0][name] : joinRows(each.map((feeds) => feeds[name]));
+  const results = await session.run(joined);
+  const counted = inputs.find(({ name }) => !isLoraName(name))!.name;
+  let at = 0;
+  for (const [i, pass] of passes.entries()) {
+    const rows = each[i][counted].dims[1];
+    const own = outputs.map(({ name }) => [name, takeRows(results[name], at, rows)]);
+    pass.take(segment, Object.fromEntries(own) as Tensors);
+    at += rows;
+  }
+}
+
+/** (1, rows, …) of each → (1, Σ rows, …) */
+function joinRows(tensors: readonly Tensor[]): Tensor {
+  const [{ type, dims }] = tensors;
+  const entries = tensors.reduce((sum, { data }) => sum + data.length, 0);
+  const rows = tensors.reduce((sum, tensor) => sum + tensor.dims[1], 0);
+  // Beside activations there are only the ids.
+  const data = type === "int64" ? new BigInt64Array(entries) : new Float32Array(entries);
+  let at = 0;
+  for (const tensor of tensors) {
+    data.set(tensor.data as Float32Array & BigInt64Array, at);
+    at += tensor.data.length;
+  }
+  return { type, dims: [1, rows, ...dims.slice(2)], data };
+}
+
+/** (1, all, …) → (1, rows, …), copied: passes write into what they are given. */
+function takeRows({ type, dims, data }: Tensor, first: number, rows: number): Tensor {
+  const width = data.length / dims[1];
+  const own = data.slice(first * width, (first + rows) * width);
+  return { type, dims: [1, rows, ...dims.slice(2)], data: own };
+}
