@@ -15,9 +15,19 @@ export class OrtSession implements TensorSession {
   readonly #ort: OrtTensors;
   readonly #session: InferenceSession;
   readonly #onRelease: () => void;
+  readonly #inTurn: (work: () => void) => void;
+  /** Outputs that stay on the device until they are freed. */
+  readonly #kept = new Set<OrtTensor>();
   #released: Promise<void> | undefined;
 
-  constructor(ort: OrtTensors, session: InferenceSession, onRelease: () => void = () => {}) {
+  /** @param inTurn calls back when the library may be called */
+  constructor(
+    ort: OrtTensors,
+    session: InferenceSession,
+    onRelease: () => void = () => {},
+    inTurn: (work: () => void) => void = (work) => work(),
+  ) {
+    this.#inTurn = inTurn;
     this.#ort = ort;
     this.#session = session;
     this.#onRelease = onRelease;
@@ -34,7 +44,7 @@ export class OrtSession implements TensorSession {
       const results = (await this.#session.run(feeds)) as unknown as Record<string, Tensor>;
       for (const name in results) {
         const tensor = results[name] as unknown as OrtTensor;
-        if (tensor.location === "gpu-buffer") results[name] = onDevice(tensor);
+        if (tensor.location === "gpu-buffer") results[name] = this.#onDevice(tensor);
       }
       return results;
     } catch (error) {
@@ -44,7 +54,30 @@ export class OrtSession implements TensorSession {
   }
 
   dispose(): Promise<void> {
+    // The library can't free them when the session is gone.
+    for (const tensor of this.#kept) tensor.dispose();
+    this.#kept.clear();
     return (this.#released ??= this.#session.release().then(this.#onRelease));
+  }
+
+  /** What is known of a tensor on the device without its entries. */
+  #onDevice(tensor: OrtTensor): Tensor {
+    this.#kept.add(tensor);
+    const view: Tensor = {
+      type: tensor.type as Tensor["type"],
+      dims: tensor.dims,
+      get data(): never {
+        throw new TypeError("the tensor lies on the device");
+      },
+      free: () => {
+        VIEWS.delete(view);
+        this.#inTurn(() => {
+          if (this.#kept.delete(tensor)) tensor.dispose();
+        });
+      },
+    };
+    VIEWS.set(view, tensor);
+    return view;
   }
 
   #view(tensor: Tensor): OrtTensor {
@@ -57,23 +90,6 @@ export class OrtSession implements TensorSession {
     }
     return view;
   }
-}
-
-/** What is known of a tensor on the device without its entries. */
-function onDevice(tensor: OrtTensor): Tensor {
-  const view: Tensor = {
-    type: tensor.type as Tensor["type"],
-    dims: tensor.dims,
-    get data(): never {
-      throw new TypeError("the tensor lies on the device");
-    },
-    free() {
-      VIEWS.delete(view);
-      tensor.dispose();
-    },
-  };
-  VIEWS.set(view, tensor);
-  return view;
 }
 
 /** Where outputs go, for a session's options: those that are kept stay on the device. */

@@ -84,7 +84,8 @@ export function webTensorRuntime(
         );
         const bytesHeld = tensors.reduce((sum, { length }) => sum + length, 0);
         held += bytesHeld;
-        return new OrtSession(own, session, () => (held -= bytesHeld));
+        const free = (work: () => void) => void inTurn(async () => work());
+        return new OrtSession(own, session, () => (held -= bytesHeld), free);
       };
       try {
         const stages = onProcessor ? model.inStages?.() : undefined;
