@@ -7,7 +7,7 @@ import { PlannedDrafts } from "./planned-drafts.ts";
 const model = (vectorsLeft: number | undefined) =>
   ({
     canDraft: true,
-    contextLength: 10_000,
+    roomBehind: (context: number) => 10_000 - context,
     timings: { modelMs: 0 },
     deltas: { groups: [], vectorsLeft },
     draft: async (_: unknown, { most }: { most: number }) => Array.from({ length: most }, () => 1),
