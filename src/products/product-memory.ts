@@ -191,20 +191,31 @@ export class HeldMatrix {
     this.#placed = placed;
   }
 
-  /** @param offset of the bytes in the part */
+  /**
+   * @param offset of the bytes in the part
+   * @throws RangeError for bytes that are not all the part's
+   */
   write(part: MatrixPart, offset: number, bytes: Uint8Array): void {
     const placed = this.#placed!;
+    const size = this.shape.rows * rowBytes(this.shape)[part];
+    if (part === "zeroPoints" && placed.zeroPoints === 0)
+      throw new RangeError("the matrix has no zero points");
+    assertInteger(offset, "offset", 0, Math.max(0, size - bytes.length));
+    if (bytes.length > size) throw new RangeError(`${bytes.length} bytes for ${size} of a matrix`);
     new Uint8Array(placed.memory.kernels.memory.buffer).set(bytes, placed[part] + offset);
   }
 
   /**
    * y_t = W·x_t, t < tokens: row r of it at y[t·stride + first + r].
-   * @param x (tokens, columns)
+   * @param x (tokens, columns), and more
+   * @throws RangeError where x or y is too short
    */
   multiply(x: Float32Array, tokens: number, y: Float32Array, stride: number, first: number): void {
     const { memory, shape, blocks, codes, scales, zeroPoints } = this.#placed!;
     const { kernels } = memory;
     const { rows, columns, bits, block } = shape;
+    assertInteger(tokens, "tokens", 0, Math.floor(x.length / columns));
+    if (tokens > 0 && (tokens - 1) * stride + first + rows > y.length) throw new RangeError("y is too short");
     const length = blocks * block;
     const room = X_BYTES - unpackedBytes(blocks, block);
     const most = Math.min(tokens, MOST_VECTORS, Math.floor(room / vectorBytes(blocks, block)));

@@ -9,27 +9,49 @@ type Tensors = Readonly<Record<string, Tensor>>;
 
 /**
  * Runs a segment for one pass, or for several of which it makes row after row (`isByRow`).
+ * @returns for each pass what it failed with by itself, which is no matter to the others; undefined: it has its results
  * @throws TacetError internal if the runtime fails; then none of them has been given anything
  */
-export async function runTogether(segment: LoadedSegment, passes: readonly SegmentPass[]): Promise<void> {
+export async function runTogether(
+  segment: LoadedSegment,
+  passes: readonly SegmentPass[],
+): Promise<readonly (unknown | undefined)[]> {
   const { session, inputs, outputs } = segment;
-  const each = passes.map((pass) => pass.feedsOf(segment));
+  const failures: unknown[] = passes.map(() => undefined);
+  const of = <T>(pass: number, work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      failures[pass] = error ?? new TypeError("a pass failed without a reason");
+      return undefined;
+    }
+  };
+  const each = passes.map((pass, i) => of(i, () => pass.feedsOf(segment)));
+  const given = each.filter((feeds) => feeds !== undefined);
+  if (given.length === 0) return failures;
   if (passes.length === 1) {
-    passes[0].take(segment, await session.run(each[0]));
-    return;
+    const results = await session.run(given[0]);
+    of(0, () => passes[0].take(segment, results));
+    return failures;
   }
   const joined: Record<string, Tensor> = {};
   for (const { name } of inputs)
-    joined[name] = isLoraName(name) ? each[0][name] : joinRows(each.map((feeds) => feeds[name]));
+    joined[name] = isLoraName(name) ? given[0][name] : joinRows(given.map((feeds) => feeds[name]));
   const results = await session.run(joined);
   const counted = inputs.find(({ name }) => !isLoraName(name))!.name;
   let at = 0;
   for (const [i, pass] of passes.entries()) {
-    const rows = each[i][counted].dims[1];
-    const own = outputs.map(({ name }) => [name, takeRows(results[name], at, rows)]);
-    pass.take(segment, Object.fromEntries(own) as Tensors);
+    const feeds = each[i];
+    if (feeds === undefined) continue;
+    const rows = feeds[counted].dims[1];
+    const first = at;
     at += rows;
+    of(i, () => {
+      const own = outputs.map(({ name }) => [name, takeRows(results[name], first, rows)]);
+      pass.take(segment, Object.fromEntries(own) as Tensors);
+    });
   }
+  return failures;
 }
 
 /** (1, rows, …) of each → (1, Σ rows, …) */

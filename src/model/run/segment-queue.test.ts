@@ -60,6 +60,23 @@ describe("SegmentQueue", () => {
     expect(ms[2]).toBeCloseTo(3 * ms[1]);
   });
 
+  it.each(["feedsOf", "take"] as const)("fails a pass whose %s fails, and nobody else", async (part) => {
+    const queue = new SegmentQueue({ atOnce: 1 });
+    const { segment, runs, end } = segmentOf(true);
+    const passes = [[1], [2], [3], [4, 5]].map((ids) => passOf(ids));
+    passes[2][part] = () => {
+      throw new RangeError("no memory for its cache");
+    };
+    const done = Promise.allSettled(passes.map((pass) => queue.run(segment, pass, never)));
+    end();
+    await settled();
+    expect(runs).toEqual([1, part === "take" ? 4 : 3]);
+    end();
+    const statuses = (await done).map(({ status }) => status);
+    expect(statuses).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
+    expect([0, 1, 3].map((i) => y(passes[i]))).toEqual([[2], [4], [8, 10]]);
+  });
+
   it("waits for those that are about to come, unless a pass is alone", async () => {
     let go = (): void => {};
     const afterEvents = () => new Promise<void>((resolve) => (go = resolve));

@@ -113,10 +113,13 @@ export class SegmentQueue {
     const passes = together.map(({ pass }) => pass);
     const from = performance.now();
     try {
-      await runTogether(together[0].segment, passes);
+      const failures = await runTogether(together[0].segment, passes);
       const ms = performance.now() - from;
       const rows = passes.reduce((sum, { tokens }) => sum + tokens, 0);
-      for (const { pass, done } of together) done((ms * pass.tokens) / rows);
+      for (const [i, { pass, done, fail }] of together.entries()) {
+        if (failures[i] === undefined) done((ms * pass.tokens) / rows);
+        else fail(failures[i]);
+      }
     } catch (error) {
       for (const { fail } of together) fail(error);
     } finally {

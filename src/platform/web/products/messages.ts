@@ -36,10 +36,8 @@ export interface FromProductThread {
 
 /** Words of the shared memory. */
 export const WORD = {
-  /** Orders that were given, those to leave included. */
+  /** The last order: {@link orderFor}, or one to leave. */
   orders: 0,
-  /** The matrix of the last one. */
-  matrix: 1,
   /** Vectors in x. */
   tokens: 2,
   /** Entries of a vector of x, and of y. */
@@ -49,7 +47,18 @@ export const WORD = {
   done: 5,
   /** Orders to listen no more, and take messages. */
   leaves: 6,
+  /** Not 0: a thread could not do its share of the product. */
+  failed: 7,
 } as const;
+
+/** Differs from the order before it, and names its matrix: a thread that comes late can't take it for another's. */
+export function orderFor(matrix: number, before: number): number {
+  return (matrix << 8) | ((before + 1) & 0xff);
+}
+
+export function matrixOf(order: number): number {
+  return order >>> 8;
+}
 
 const HEADER_BYTES = 64;
 const X_BYTES = 4 << 20;

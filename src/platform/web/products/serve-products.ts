@@ -1,6 +1,6 @@
 /** A thread that holds rows of matrices and multiplies with them. */
 import { type HeldMatrix, ProductMemory } from "../../../products/product-memory.ts";
-import { type FromProductThread, SharedWork, type ToProductThread, WORD } from "./messages.ts";
+import { type FromProductThread, matrixOf, SharedWork, type ToProductThread, WORD } from "./messages.ts";
 
 /** @param answer posts to the thread that has started this one */
 export function serveProducts(answer: (message: FromProductThread) => void) {
@@ -41,14 +41,20 @@ function listen(
 ): void {
   for (let seen = orders; ; ) {
     Atomics.wait(words, WORD.orders, seen);
-    if (Atomics.load(words, WORD.leaves) !== leaves) return;
     const now = Atomics.load(words, WORD.orders);
+    // Read after it: an order that is one to leave is never taken for one to multiply.
+    if (Atomics.load(words, WORD.leaves) !== leaves) return;
     if (now === seen) continue;
     seen = now;
-    // Nobody waits for a thread that has no rows of it.
-    const share = matrices.get(words[WORD.matrix]);
+    // Nobody waits for a thread that has no rows of it: the next order may be given by now, so it looks at nothing else.
+    const share = matrices.get(matrixOf(now));
     if (!share) continue;
-    share.held.multiply(x, words[WORD.tokens], y, words[WORD.rows], share.first);
+    try {
+      share.held.multiply(x, words[WORD.tokens], y, words[WORD.rows], share.first);
+    } catch {
+      // Whoever waits sleeps and takes no message: it is told here.
+      Atomics.store(words, WORD.failed, 1);
+    }
     Atomics.add(words, WORD.done, 1);
     Atomics.notify(words, WORD.done);
   }

@@ -12,7 +12,7 @@ import {
   rowBytes,
 } from "../../../products/product-memory.ts";
 import { startProductThread } from "../threads.ts";
-import { type FromProductThread, SharedWork, type ToProductThread, WORD } from "./messages.ts";
+import { type FromProductThread, orderFor, SharedWork, type ToProductThread, WORD } from "./messages.ts";
 
 /** Bytes that are read at a time. */
 const PIECE_BYTES = 8 << 20;
@@ -84,7 +84,10 @@ export class ProductTeam {
     return this.#release(id, own, helpers);
   }
 
-  /** y = W·x for each of `tokens` rows of x, in a new array. */
+  /**
+   * y = W·x for each of `tokens` rows of x, in a new array.
+   * @throws TacetError io_failed if a thread could not do its share
+   */
   multiply(matrix: TeamMatrix, x: Float32Array, tokens: number): Float32Array {
     const { rows, columns, own, helpers, id } = matrix;
     const y = new Float32Array(tokens * rows);
@@ -99,14 +102,14 @@ export class ProductTeam {
     for (let token = 0; token < tokens; token += most) {
       const count = Math.min(most, tokens - token);
       work.x.set(x.subarray(token * columns, (token + count) * columns));
-      words[WORD.matrix] = id;
       words[WORD.tokens] = count;
       words[WORD.rows] = rows;
       words[WORD.done] = 0;
-      Atomics.add(words, WORD.orders, 1);
+      Atomics.store(words, WORD.orders, orderFor(id, words[WORD.orders]));
       Atomics.notify(words, WORD.orders);
       own.multiply(work.x, count, work.y, rows, 0);
       awaitDone(words, helpers.length);
+      if (Atomics.exchange(words, WORD.failed, 0) !== 0) throw ended("it could not multiply");
       y.set(work.y.subarray(0, count * rows), token * rows);
     }
     return y;
@@ -234,7 +237,7 @@ class Helper {
 }
 
 function ended(reason: string): TacetError {
-  return new TacetError("io_failed", `a thread for products has ended: ${reason}`, {
+  return new TacetError("io_failed", `a thread for products failed: ${reason}`, {
     hint: "reload the page, or run with one thread",
   });
 }
