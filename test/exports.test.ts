@@ -141,9 +141,9 @@ const EXPORTS: Record<string, Exported> = {
   "./web": {
     values: [...TEXT_VALUES, "loadWebFolder", "webBundleCache", "webKeyCache", "webPlatform"].sort(),
     types: [
-      ...TEXT_TYPES,
       "Device",
       "Platform",
+      "SigningTools",
       "SocketOptions",
       "WebFile",
       "WebFolder",

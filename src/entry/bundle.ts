@@ -12,7 +12,13 @@ export {
   createBundle,
   type GroupSpec,
 } from "../bundle/create-bundle.ts";
-export { isKeySignedBy, type KeyIdentity, keyPartDigest, signKey } from "../bundle/key-signature.ts";
+export {
+  isKeySignedBy,
+  type KeyIdentity,
+  keyPartDigest,
+  type SigningTools,
+  signKey,
+} from "../bundle/key-signature.ts";
 export type { BundleGroup, BundleManifest, BundleModule } from "../bundle/manifest.ts";
 export { type PrivateGroup, type PrivateState, readPrivateState } from "../bundle/private-state.ts";
 export { PART_NAMES, type PartName } from "../bundle/published-parts.ts";
