@@ -141,9 +141,9 @@ const EXPORTS: Record<string, Exported> = {
   "./web": {
     values: [...TEXT_VALUES, "loadWebFolder", "webBundleCache", "webKeyCache", "webPlatform"].sort(),
     types: [
+      ...TEXT_TYPES,
       "Device",
       "Platform",
-      "SigningTools",
       "SocketOptions",
       "WebFile",
       "WebFolder",
@@ -438,6 +438,7 @@ const EXPORTS: Record<string, Exported> = {
       "PrivateState",
       "RandomSource",
       "Sha256",
+      "SigningTools",
       "TokenRows",
     ],
   },
