@@ -161,6 +161,26 @@ describe("ProductMemory", () => {
     expect(memory.isEmpty).toBe(true);
   });
 
+  it("refuses bytes beyond a matrix's part, and vectors that are too short", () => {
+    const memory = new ProductMemory();
+    const shape = { rows: 3, columns: 32, bits: 4, block: 32 } as const;
+    const held = memory.place(shape, false);
+    const size = 3 * rowBytes(shape).codes;
+    expect(() => held.write("codes", 0, new Uint8Array(size + 1))).toThrow(RangeError);
+    expect(() => held.write("codes", 1, new Uint8Array(size))).toThrow(RangeError);
+    expect(() => held.write("zeroPoints", 0, new Uint8Array(1))).toThrow(RangeError);
+    held.write("codes", 0, new Uint8Array(size));
+    const y = new Float32Array(6);
+    for (const [x, tokens, out] of [
+      [new Float32Array(63), 2, y],
+      [new Float32Array(64), 1.5, y],
+      [new Float32Array(64), 2, y.subarray(1)],
+    ] as const) {
+      expect(() => held.multiply(x, tokens, out, 3, 0)).toThrow(RangeError);
+    }
+    held.multiply(new Float32Array(64), 2, y, 3, 0);
+  });
+
   it("refuses rows that are too long, and more than there can be", () => {
     const memory = new ProductMemory();
     expect(() => memory.place({ ...shape, columns: 2 ** 20 }, false)).toThrow(/too long/);
