@@ -1,16 +1,17 @@
 """Writes test/fixtures/golden-hf: tiny random checkpoints of every family, computed by transformers, each with a LoRA by peft.
 
 usage: make-golden-hf.py OUT_DIR [NAME ...]   (a venv with torch==2.13.0, transformers==5.18.0, peft==0.21.0)"""
-import json, math, os, shutil, sys, warnings
+import json, os, shutil, sys, warnings
 warnings.filterwarnings("ignore")
 import peft, torch, transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from golden_numbers import numbers
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 out, only = sys.argv[1], sys.argv[2:]
-H, V, PROMPT, STEPS = 24, 61, 13, 12
+H, V, PROMPT = 24, 61, 13
 QV = ["q_proj", "v_proj"]
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 ALL = [*ATTENTION, "gate_proj", "up_proj", "down_proj"]
@@ -95,20 +96,6 @@ def spread(model, seed):
             std = (H ** -0.5 if tied else 0.8) if table else (p.shape[-1] if p.dim() == 2 else p.shape[-2]) ** -0.5
             p.data.copy_(torch.randn(p.shape, generator=g) * std)
         else: p.data.add_(torch.randn(p.shape, generator=g) * 0.1)
-
-def greedy(model, ids):
-    ids, gap = list(ids), math.inf
-    for _ in range(STEPS):
-        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        top = row.topk(2).values
-        gap = min(gap, float(top[0] - top[1])); ids.append(int(row.argmax()))
-    return ids[-STEPS:], gap
-
-def numbers(model, ids, suffix):
-    with torch.no_grad():
-        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        chosen, gap = greedy(model, ids)
-    return {f"logits_last{suffix}": [float(f"{float(x):.7g}") for x in row], f"greedy_ids{suffix}": chosen}, gap
 
 def make(name):
     """The model without weights, and what the adapter changes."""

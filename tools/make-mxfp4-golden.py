@@ -2,18 +2,19 @@
 
 The numbers are packed here, to nearest; transformers unpacks them (integrations/mxfp4.py), to BF16, which holds them, and computes in float32.
 usage: make-mxfp4-golden.py OUT_DIR   (a venv with torch==2.13.0, transformers==5.18.0, peft==0.21.0)"""
-import json, math, os, shutil, sys, warnings
+import json, os, shutil, sys, warnings
 warnings.filterwarnings("ignore")
 import peft, torch, transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations.mxfp4 import FP4_VALUES, convert_moe_packed_tensors
+from golden_numbers import numbers
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 out = sys.argv[1]
-V, PROMPT, STEPS = 61, 13, 12
+V, PROMPT = 61, 13
 CONFIG = dict(vocab_size=V, hidden_size=64, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
               max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, num_local_experts=4, num_experts_per_tok=2,
               sliding_window=6, layer_types=["sliding_attention", "full_attention"],
@@ -29,20 +30,6 @@ def packed(w):
     exponent = (x.abs().amax(-1, keepdim=True).log2().floor() - 2).clamp(-127, 125)
     codes = (x / exponent.exp2()).unsqueeze(-1).sub(LUT).abs().argmin(-1).to(torch.uint8)
     return (codes[..., 0::2] | codes[..., 1::2] << 4).contiguous(), (exponent.squeeze(-1) + 127).to(torch.uint8).contiguous()
-
-def greedy(model, ids):
-    ids, gap = list(ids), math.inf
-    for _ in range(STEPS):
-        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        top = row.topk(2).values
-        gap = min(gap, float(top[0] - top[1])); ids.append(int(row.argmax()))
-    return ids[-STEPS:], gap
-
-def numbers(model, ids, suffix):
-    with torch.no_grad():
-        row = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        chosen, gap = greedy(model, ids)
-    return {f"logits_last{suffix}": [float(f"{float(x):.7g}") for x in row], f"greedy_ids{suffix}": chosen}, gap
 
 def write(folder, seed):
     torch.manual_seed(seed)
