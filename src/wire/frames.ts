@@ -67,11 +67,8 @@ export function encodeQueryFrame(
     fieldLength(vectors) +
     bytesLength(ciphertext) +
     bytesLength(keyId);
-  const length = 1 + varintLength(inner) + inner;
-  const frame = memory === undefined ? new Uint8Array(length) : memory.take(length);
-  let at = putVarint(frame, 0, (3 << 3) | WireType.LengthDelimited);
-  at = putVarint(frame, at, inner);
-  at = putField(frame, at, 1, id);
+  const frame = frameFor(3, inner, memory);
+  let at = putField(frame, frame.length - inner, 1, id);
   at = putField(frame, at, 2, group);
   at = putField(frame, at, 3, vectors);
   at = putBytes(frame, at, 4, ciphertext);
@@ -103,10 +100,8 @@ export function encodeAnswerFrame(answer: AnswerFields): Uint8Array {
   const { id, words, computeMicros, vectorsLeft } = answer;
   const left = vectorsLeft === undefined ? 0 : 1 + varintLength(vectorsLeft);
   const inner = fieldLength(id) + bytesLength(words) + fieldLength(computeMicros) + left;
-  const frame = new Uint8Array(1 + varintLength(inner) + inner);
-  let at = putVarint(frame, 0, (3 << 3) | WireType.LengthDelimited);
-  at = putVarint(frame, at, inner);
-  at = putField(frame, at, 1, id);
+  const frame = frameFor(3, inner);
+  let at = putField(frame, frame.length - inner, 1, id);
   at = putBytes(frame, at, 2, words);
   at = putField(frame, at, 3, computeMicros);
   // Optional: 0 is written too.
@@ -120,14 +115,20 @@ export function encodeKeyPartFrame(part: KeyPartFields): Uint8Array {
   const { id, group, weights, hint, signature } = part;
   const inner =
     fieldLength(id) + fieldLength(group) + bytesLength(weights) + bytesLength(hint) + bytesLength(signature);
-  const frame = new Uint8Array(1 + varintLength(inner) + inner);
-  let at = putVarint(frame, 0, (7 << 3) | WireType.LengthDelimited);
-  at = putVarint(frame, at, inner);
-  at = putField(frame, at, 1, id);
+  const frame = frameFor(7, inner);
+  let at = putField(frame, frame.length - inner, 1, id);
   at = putField(frame, at, 2, group);
   at = putBytes(frame, at, 3, weights);
   at = putBytes(frame, at, 4, hint);
   putBytes(frame, at, 5, signature);
+  return frame;
+}
+
+/** Memory for a frame with its head: what comes in it, field `number` of a frame, are the last `inner` bytes. */
+function frameFor(number: number, inner: number, memory?: FrameMemory): Uint8Array {
+  const length = 1 + varintLength(inner) + inner;
+  const frame = memory === undefined ? new Uint8Array(length) : memory.take(length);
+  putVarint(frame, putVarint(frame, 0, (number << 3) | WireType.LengthDelimited), inner);
   return frame;
 }
 
