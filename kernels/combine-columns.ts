@@ -60,10 +60,9 @@ function combineFour(
   const row = <usize>length * 4;
   const last = factors + <usize>count * 4;
   const factors3 = 3 * toNext;
-  /** To the second half of the same sixteen, and from there to the next. */
-  let toHalf: usize = 16;
-  const toTile = <usize>count * 32 - 16;
-  for (const end = out + row; out < end; out += 32, columns += toHalf, toHalf = toTile + 16 - toHalf) {
+  for (let first = 0; first < length; first += 8, out += 32) {
+    // The first or the second half of a tile.
+    let column = columns + <usize>(first & ~15) * count * 2 + <usize>(first & 8) * 2;
     const out1 = out + row;
     const out2 = out1 + row;
     const out3 = out2 + row;
@@ -75,7 +74,6 @@ function combineFour(
     let b2 = v128.and(kept, v128.load(out2, 16));
     let a3 = v128.and(kept, v128.load(out3));
     let b3 = v128.and(kept, v128.load(out3, 16));
-    let column = columns;
     for (let factor = factors; factor < last; factor += 4, column += 32) {
       const a = fourAt(column);
       const b = fourAt(column + 8);

@@ -40,8 +40,7 @@ export const WORD = {
   orders: 0,
   /** Vectors in x. */
   tokens: 2,
-  /** Entries of a vector of x, and of y. */
-  columns: 3,
+  /** Entries of a vector of y. */
   rows: 4,
   /** Threads that are through with it. */
   done: 5,
