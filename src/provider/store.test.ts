@@ -271,7 +271,10 @@ describe.skipIf(NO_REDIS)(`a Redis server that goes away${NO_REDIS || ""}`, () =
     await until(() => store.isReady);
     expect(await told(store, request)).toEqual({ granted: true, replayed: true, left: 6 });
     expect(await told(store, ask())).toMatchObject({ left: 5 });
-    expect(states).toEqual(["lost", "ready"]);
+    // A server that has just started may drop a first connection: then it is lost and back once more.
+    expect(states.length).toBeGreaterThan(0);
+    expect(states).toEqual(states.map((_, i) => (i % 2 ? "ready" : "lost")));
+    expect(states.at(-1)).toBe("ready");
     store.close();
     await own.stop();
   });
