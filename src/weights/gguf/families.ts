@@ -5,7 +5,13 @@
 
 import type { JsonRecord } from "../json-file.ts";
 import type { Metadata } from "./metadata.ts";
-import { FOUR_NORMS, HEAD_NORMS, LLAMA_NAMES, llamaNames, type Names } from "./tensor-names.ts";
+import {
+  FOUR_NORM_TENSORS,
+  HEAD_NORM_TENSORS,
+  LLAMA_NAMES,
+  llamaNames,
+  type TensorNames,
+} from "./tensor-names.ts";
 
 export interface Family {
   /** `general.architecture`. */
@@ -15,7 +21,7 @@ export interface Family {
   /** `architectures` and `model_type` of config.json. */
   readonly architecture: string;
   readonly modelType: string;
-  readonly names: Names;
+  readonly names: TensorNames;
   /**
    * Rows of q and k: llama.cpp turns neighbouring entries where transformers turns entry i and i + d/2, and has put their
    * rows beside each other for that. Default: as in transformers.
@@ -57,7 +63,7 @@ const mixtral: Family = {
   config: (m) => ({ ...expertCounts(m), sliding_window: null }),
 };
 
-const QWEN_EXPERTS: Partial<Names> = {
+const QWEN_EXPERTS: Partial<TensorNames> = {
   experts: { list: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" },
 };
 
@@ -73,7 +79,7 @@ const qwen3: Family = {
   named: ["qwen3", "qwen3vl"],
   architecture: "Qwen3ForCausalLM",
   modelType: "qwen3",
-  names: llamaNames(HEAD_NORMS),
+  names: llamaNames(HEAD_NORM_TENSORS),
   config: attentionBias,
 };
 
@@ -104,7 +110,7 @@ const qwen3Moe: Family = {
   named: ["qwen3moe"],
   architecture: "Qwen3MoeForCausalLM",
   modelType: "qwen3_moe",
-  names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
+  names: llamaNames({ ...HEAD_NORM_TENSORS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
   config: (m) => ({
     ...attentionBias(m),
     ...expertCounts(m),
@@ -131,7 +137,7 @@ const gemma2: Family = {
   named: ["gemma2"],
   architecture: "Gemma2ForCausalLM",
   modelType: "gemma2",
-  names: llamaNames(FOUR_NORMS),
+  names: llamaNames(FOUR_NORM_TENSORS),
   normsPlusOne: true,
   config: (m) => ({
     ...window(m, 2),
@@ -145,7 +151,7 @@ const gemma3: Family = {
   named: ["gemma3"],
   architecture: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
-  names: llamaNames({ ...FOUR_NORMS, ...HEAD_NORMS }),
+  names: llamaNames({ ...FOUR_NORM_TENSORS, ...HEAD_NORM_TENSORS }),
   normsPlusOne: true,
   config: (m) => ({
     ...window(m, 6),
@@ -163,8 +169,8 @@ const gemma4: Family = {
   modelType: "gemma4_text",
   names: llamaNames(
     {
-      ...FOUR_NORMS,
-      ...HEAD_NORMS,
+      ...FOUR_NORM_TENSORS,
+      ...HEAD_NORM_TENSORS,
       inp_gate: "per_layer_input_gate",
       proj: "per_layer_projection",
       post_norm: "post_per_layer_input_norm",
@@ -355,7 +361,7 @@ const graniteMoe: Family = {
 };
 
 const NORMS_BEHIND = {
-  ...HEAD_NORMS,
+  ...HEAD_NORM_TENSORS,
   attn_norm: undefined,
   ffn_norm: undefined,
   post_attention_norm: "post_attention_layernorm",
@@ -383,7 +389,7 @@ const olmoe: Family = {
   named: ["olmoe"],
   architecture: "OlmoeForCausalLM",
   modelType: "olmoe",
-  names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
+  names: llamaNames({ ...HEAD_NORM_TENSORS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
   config: (m) => ({
     ...attentionBias(m),
     ...expertCounts(m),
