@@ -3,7 +3,8 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { ROPE_TENSORS } from "./config.ts";
-import { type Family, headSize, keyValueHeads } from "./families.ts";
+import type { Family } from "./families.ts";
+import { headSize, keyValueHeads } from "./family-fields.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
 import { findName, type TensorNames } from "./tensor-names.ts";
