@@ -23,6 +23,7 @@ import {
   packedBytes,
   RANDOM_CHUNK_BYTES,
   RING_DEGREE,
+  type SmallBytes,
 } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
@@ -55,7 +56,7 @@ export interface EncryptedWeights {
   readonly hint: Uint8Array;
 }
 
-/** S of one key, (rows, k) i16 in kernel memory. Secret; whoever has it wipes it. */
+/** S of one key, (rows, k) i8 or i16 in kernel memory. Secret; whoever has it wipes it. */
 export type LayerSecret = Address & { readonly layerSecret: true };
 
 /** Bytes of a group's {@link EncryptedWeights}. */
@@ -85,11 +86,15 @@ export class ProviderLayer {
   readonly secretBytes: number;
   /** Bytes of B and H of one key. */
   readonly keyBytes: number;
+  /** Vectors that one key answers. */
+  readonly vectorsPerKey: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #elements: PublicElements;
   readonly #weights: Int32Array;
+  /** Of an entry of S: where many keys are in use, to read S is what an answer waits for. */
+  readonly #smallBytes: SmallBytes;
   #odds: { readonly seed: Uint8Array; readonly values: Address } | undefined;
 
   /** @throws RangeError on wrong lengths */
@@ -107,8 +112,10 @@ export class ProviderLayer {
     this.elementsDigest = elements.digest;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
-    this.secretBytes = 2 * rows * parameters.keyLength;
+    this.#smallBytes = parameters.secretBits <= 7 ? 1 : 2;
+    this.secretBytes = this.#smallBytes * rows * parameters.keyLength;
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
+    this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
   }
 
@@ -165,7 +172,8 @@ export class ProviderLayer {
     const secret = this.#pool.acquire(this.secretBytes);
     try {
       this.#withStream(seed, (stream) => {
-        for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
+        for (let row = 0; row < this.rows; row++)
+          stream.secret(row, at(secret, this.#smallBytes * row * keyLength));
       });
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
@@ -283,14 +291,15 @@ export class ProviderLayer {
     const padded = paddedLength(n);
     const weightBytes = packedBytes(n, weightBits);
     const hintBytes = packedBytes(RING_DEGREE, hintBits);
-    const secret = pool.acquire(2 * keyLength);
+    const rowBytes = this.#smallBytes * keyLength;
+    const secret = pool.acquire(rowBytes);
     const words = pool.acquire(4 * Math.max(padded, RING_DEGREE));
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
     const transformed = pool.acquire(2 * NTT_POLY_BYTES);
     try {
-      const small = held === undefined ? secret : at(held, 2 * row * keyLength);
+      const small = held === undefined ? secret : at(held, row * rowBytes);
       if (held === undefined) stream.secret(row, secret);
-      const factor = kernels.transformSmall(small, keyLength, transformed);
+      const factor = kernels.transformSmall(small, keyLength, transformed, this.#smallBytes);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));
@@ -312,14 +321,14 @@ export class ProviderLayer {
       result.hint.set(kernels.bytes(packed, hintBytes), row * hintBytes);
     } finally {
       pool.release(transformed, 2 * NTT_POLY_BYTES);
-      pool.release(secret, 2 * keyLength);
+      pool.release(secret, rowBytes);
       pool.release(words, 4 * Math.max(padded, RING_DEGREE));
       pool.release(packed, Math.max(weightBytes, hintBytes));
     }
   }
 
   #withStream(seed: Uint8Array, use: (stream: SecretStream) => void): void {
-    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
+    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, this.#smallBytes, seed);
     try {
       use(stream);
     } finally {
@@ -366,6 +375,7 @@ export class ProviderLayer {
         planeRows: vectors,
         small: secret,
         smallRows: this.rows,
+        smallBytes: this.#smallBytes,
         length: keyLength,
         out: sums,
         outPlaneStride: this.rows,
@@ -392,22 +402,30 @@ class SecretStream {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #parameters: Parameters;
+  readonly #smallBytes: SmallBytes;
   readonly #seed: Address;
 
-  constructor(kernels: Kernels, pool: BufferPool, parameters: Parameters, seed: Uint8Array) {
+  constructor(
+    kernels: Kernels,
+    pool: BufferPool,
+    parameters: Parameters,
+    smallBytes: SmallBytes,
+    seed: Uint8Array,
+  ) {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#parameters = parameters;
+    this.#smallBytes = smallBytes;
     assertLength(seed, "seed", KEY_SEED_BYTES);
     this.#seed = pool.acquire(KEY_SEED_BYTES);
     kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
   }
 
-  /** S_row to out, i16[k]. */
+  /** S_row to out, i8[k] or i16[k]. */
   secret(row: number, out: Address): void {
     const { keyLength, secretBits } = this.#parameters;
     this.#draw(row, SECRETS, keyLength, (random) =>
-      this.#kernels.sampleUniform(random, keyLength, secretBits, out),
+      this.#kernels.sampleUniform(random, keyLength, secretBits, out, this.#smallBytes),
     );
   }
 

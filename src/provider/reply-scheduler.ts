@@ -124,7 +124,8 @@ export class ReplyScheduler {
   #computeHere({ adapter, group, vectors, query, key }: ReplyPart): ComputedReply {
     const start = performance.now();
     const layer = adapter.layers[group];
-    const words = this.secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
+    const answer = (secret: LayerSecret) => layer.answerQuery(secret, query, vectors);
+    const words = this.secrets.use(layer, key, answer, { vectors });
     return { words, ms: performance.now() - start };
   }
 
@@ -143,7 +144,7 @@ export class ReplyScheduler {
             makeKeyPart(maker, task, seed, { ...tools, mark: key.mark?.(), secret });
           try {
             // Its queries come soon: S is drawn once for both.
-            return this.secrets.use(adapter.layers[group], key, make, seed);
+            return this.secrets.use(adapter.layers[group], key, make, { seed });
           } finally {
             seed.fill(0);
           }
