@@ -21,24 +21,17 @@ import {
   markRandomBytes,
   NTT_POLY_BYTES,
   packedBytes,
-  RANDOM_CHUNK_BYTES,
   RING_DEGREE,
   type SmallBytes,
 } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
-import { KEY_SEED_BYTES } from "./key-secrets.ts";
 import { type GroupMark, markOdds } from "./marks.ts";
+import { chunksOf, MARKS, SecretStream } from "./secret-stream.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
-/** Domains of a key's random streams. */
-const SECRETS = 1;
-const WEIGHT_ERRORS = 2;
-const HINT_ERRORS = 3;
-/** Of a mark's: of the odds, and of the signs. */
-const MARKS = 4;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
@@ -54,6 +47,16 @@ export interface EncryptedWeights {
   readonly weights: Uint8Array;
   /** Top hintBits bits of H, (rows, N), likewise. */
   readonly hint: Uint8Array;
+}
+
+/** Weights that are being encrypted. */
+export interface WeightEncryption {
+  /** Complete when next() has returned false. */
+  readonly result: EncryptedWeights;
+  /** Encrypts a row. False: it was the last. @param secret S of the seed, where the caller has it */
+  next(secret?: LayerSecret): boolean;
+  /** Wipes the seed. */
+  end(): void;
 }
 
 /** S of one key, (rows, k) i8 or i16 in kernel memory. Secret; whoever has it wipes it. */
@@ -125,16 +128,37 @@ export class ProviderLayer {
    * @param secret S of this seed, where the caller has it
    */
   encryptWeights(seed: Uint8Array, mark?: GroupMark, secret?: LayerSecret): EncryptedWeights {
+    const encryption = this.beginEncryption(seed, mark);
+    try {
+      while (encryption.next(secret)) {}
+      return encryption.result;
+    } finally {
+      encryption.end();
+    }
+  }
+
+  /** The same a row at a time, so that other things can be done meanwhile. Whoever begins it ends it. */
+  beginEncryption(seed: Uint8Array, mark?: GroupMark): WeightEncryption {
     const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
       this.#parameters,
       this.rows,
       this.inFeatures,
     );
     const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
-    this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, secret, result);
-    });
-    return result;
+    const stream = this.#streamOf(seed);
+    let row = 0;
+    return {
+      result,
+      next: (secret) => {
+        try {
+          this.#encryptRow(row, stream, mark, secret, result);
+        } finally {
+          this.#kernels.wipeScratch();
+        }
+        return ++row < this.rows;
+      },
+      end: () => stream.wipe(),
+    };
   }
 
   /** D of a mark, (rows, n): what is added to W. */
@@ -169,15 +193,17 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
+    const stream = this.#streamOf(seed);
     const secret = this.#pool.acquire(this.secretBytes);
     try {
-      this.#withStream(seed, (stream) => {
-        for (let row = 0; row < this.rows; row++)
-          stream.secret(row, at(secret, this.#smallBytes * row * keyLength));
-      });
+      for (let row = 0; row < this.rows; row++)
+        stream.secret(row, at(secret, this.#smallBytes * row * keyLength));
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
       throw error;
+    } finally {
+      stream.wipe();
+      this.#kernels.wipeScratch();
     }
     return secret as LayerSecret;
   }
@@ -327,14 +353,8 @@ export class ProviderLayer {
     }
   }
 
-  #withStream(seed: Uint8Array, use: (stream: SecretStream) => void): void {
-    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, this.#smallBytes, seed);
-    try {
-      use(stream);
-    } finally {
-      stream.wipe();
-      this.#kernels.wipeScratch();
-    }
+  #streamOf(seed: Uint8Array): SecretStream {
+    return new SecretStream(this.#kernels, this.#pool, this.#parameters, this.#smallBytes, seed);
   }
 
   /** @param replyAt where the chunk's reply goes: a view of so few bytes would cost more than to write them */
@@ -393,71 +413,3 @@ export class ProviderLayer {
 
 /** As many bytes or a few more, so that what stands behind is aligned. */
 const aligned = (bytes: number): number => Math.ceil(bytes / 16) * 16;
-
-/** What the key stream is drawn in, at least so many bytes. */
-const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
-
-/** The random streams of one key: S, E and E_H of each row. */
-class SecretStream {
-  readonly #kernels: Kernels;
-  readonly #pool: BufferPool;
-  readonly #parameters: Parameters;
-  readonly #smallBytes: SmallBytes;
-  readonly #seed: Address;
-
-  constructor(
-    kernels: Kernels,
-    pool: BufferPool,
-    parameters: Parameters,
-    smallBytes: SmallBytes,
-    seed: Uint8Array,
-  ) {
-    this.#kernels = kernels;
-    this.#pool = pool;
-    this.#parameters = parameters;
-    this.#smallBytes = smallBytes;
-    assertLength(seed, "seed", KEY_SEED_BYTES);
-    this.#seed = pool.acquire(KEY_SEED_BYTES);
-    kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
-  }
-
-  /** S_row to out, i8[k] or i16[k]. */
-  secret(row: number, out: Address): void {
-    const { keyLength, secretBits } = this.#parameters;
-    this.#draw(row, SECRETS, keyLength, (random) =>
-      this.#kernels.sampleUniform(random, keyLength, secretBits, out, this.#smallBytes),
-    );
-  }
-
-  /** words += E_row, u32[count]. */
-  addWeightErrors(row: number, words: Address, count: number): void {
-    const { weightErrorBits } = this.#parameters;
-    this.#draw(row, WEIGHT_ERRORS, count, (random) =>
-      this.#kernels.addUniform(words, count, weightErrorBits, random),
-    );
-  }
-
-  /** words += E_H,row, u32[N]. */
-  addHintErrors(row: number, words: Address): void {
-    const { hintErrorBits } = this.#parameters;
-    this.#draw(row, HINT_ERRORS, RING_DEGREE, (random) =>
-      this.#kernels.addUniform(words, RING_DEGREE, hintErrorBits, random),
-    );
-  }
-
-  wipe(): void {
-    this.#pool.release(this.#seed, KEY_SEED_BYTES);
-  }
-
-  /** Two bytes for each of `count` integers. */
-  #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
-    const bytes = chunksOf(2 * count);
-    const random = this.#pool.acquire(bytes);
-    try {
-      this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);
-      use(random);
-    } finally {
-      this.#pool.release(random, bytes);
-    }
-  }
-}
