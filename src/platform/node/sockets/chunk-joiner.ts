@@ -38,7 +38,10 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
     const complete = progress.push(chunk, now);
     // First of all: what is complete is about to be counted by whoever gets it.
     onProgress();
-    if (progress.ended < 2) return take(chunk, complete);
+    if (progress.ended < 2) {
+      take(chunk, complete);
+      return;
+    }
     socket.cork();
     try {
       take(chunk, complete);
@@ -54,7 +57,10 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
     }
     const rest = chunk.subarray(complete);
     const copiesRest = complete > 0 ? 2 * rest.length < chunk.length : rest.length < SMALL_BYTES;
-    if (!copiesRest || rest.length === 0) return held.passWith(chunk, pass);
+    if (!copiesRest || rest.length === 0) {
+      held.passWith(chunk, pass);
+      return;
+    }
     // A small rest is copied, so that it does not keep the whole chunk alive.
     if (complete > 0) held.passWith(chunk.subarray(0, complete), pass);
     held.add(rest, progress.payloadToCome, pass);
