@@ -92,8 +92,10 @@ async function expectNoDifference(
 ): Promise<DraftCounts & { readonly canDraft: boolean }> {
   const draftCounts = { drafted: 0, accepted: 0 };
   const model = await test.plaintext();
-  const far = await test.withDeltas(await FarLora.of(test.checkpoint, test.adapter));
-  let passes = 0;
+  const source = await FarLora.of(test.checkpoint, test.adapter);
+  source.line = { roundTripMs: 3000, vectorMs: 1000 };
+  const far = await test.withDeltas(source);
+  let tokens = 0;
   for (const [i, sampling] of SAMPLINGS.entries()) {
     const want = await answer(model, promptIds, { sampling, drafts: 0 });
     for (const drafts of counts === "both" ? [1, 5] : [[5, 1][i % 2]]) {
@@ -101,10 +103,11 @@ async function expectNoDifference(
     }
     if (counts === "in turns" && i % 2 === 0) continue;
     expectSame(await answer(far, promptIds, { sampling, drafts: 5 }), want);
-    passes += want.tokens.length;
+    tokens += want.tokens.length;
   }
   const { canDraft } = model;
-  if (canDraft) expect(far.timings.forwards).toBeGreaterThan(2 * passes);
+  // In one part a pass gives one token at least.
+  if (canDraft) expect(far.timings.forwards).toBeGreaterThan(tokens);
   await Promise.all([model.dispose(), far.dispose()]);
   return { ...draftCounts, canDraft };
 }
