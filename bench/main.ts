@@ -2,7 +2,7 @@
 // network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load] [--quick]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load] [--shape=NAME] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
