@@ -210,7 +210,7 @@ export class SegmentBuilder {
   }
 
   /**
-   * base() + delta for experts: x (rows, in) → (routes, out). Cuts the graph if a DeltaSource adds to them.
+   * base() + delta for experts: x (1, rows, in) → (1, routes, out). Cuts the graph if a DeltaSource adds to them.
    *
    * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
    * @param experts (routes) int64: where it goes
@@ -223,7 +223,7 @@ export class SegmentBuilder {
   ): Value {
     const group = this.plan.groupAt.get(place);
     if (group === undefined) return base();
-    const delta = this.given(`delta.${group}`, "float32", ["routes", place.outFeatures[0]]);
+    const delta = this.given(`delta.${group}`, "float32", [1, "routes", place.outFeatures[0]]);
     for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
     this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
     this.cut();

@@ -50,18 +50,16 @@ export interface ExpertLayer {
  * @param scores (1, tokens, experts)
  */
 export function mixExperts(builder: SegmentBuilder, layer: ExpertLayer, x: Value, scores: Value): Value {
-  const { experts, chosen, normalized, first, second } = layer;
-  const rows = reshape(builder, x, ["tokens", first.inFeatures]);
-  const routes = route(builder, reshape(builder, scores, ["tokens", experts]), experts, chosen, normalized);
-  const inner = adapted(builder, first, rows, { rows: routes.tokenOf, experts: routes.expertOf }, () =>
-    expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, rows)),
+  const { first, second } = layer;
+  const routes = route(builder, scores, layer);
+  const inner = adapted(builder, first, x, { rows: routes.tokenOf, experts: routes.expertOf }, () =>
+    expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, x)),
   );
   const activated = activateExperts(builder, layer, inner);
   const outer = adapted(builder, second, activated, { rows: undefined, experts: routes.expertOf }, () =>
     expertProducts(builder, second, routes, activated),
   );
-  const width = second.outFeatures.reduce((sum, out) => sum + out, 0);
-  return reshape(builder, sumOfRoutes(builder, routes, outer), [1, "tokens", width]);
+  return sumOfRoutes(builder, routes, outer);
 }
 
 function adapted(
@@ -74,7 +72,7 @@ function adapted(
   return place ? builder.routed(place, x, routes, base) : base();
 }
 
-/** W_e·x + b_e for the rows of each expert: x (n, in) → (n, Σ out). An expert that has none costs no product. */
+/** W_e·x + b_e for the rows of each expert: x (1, n, in) → (1, n, Σ out). An expert that has none costs no product. */
 function expertProducts(
   builder: SegmentBuilder,
   { tensors, outFeatures, inFeatures, storedInOut, bias, place }: ExpertMatrices,
@@ -86,7 +84,7 @@ function expertProducts(
   const product = byExpert(builder, routes, x, (expert, rows) => {
     const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
     const matrix = { tensors: own, outFeatures, inFeatures };
-    const output = { dims: [rows.dims[0], width] };
+    const output = { dims: [...rows.dims.slice(0, 2), width] };
     const y = builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
     return place && builder.plan.loras.has(place) ? addLora(builder, expertOf(place, expert), rows, y) : y;
   });
@@ -98,16 +96,16 @@ function expertProducts(
   return builder.node("Add", [product, added], [{ dims: product.dims }])[0];
 }
 
-/** (n, 2·width) → (n, width) */
+/** (1, n, 2·width) → (1, n, width) */
 function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer, x: Value): Value {
   const width = second.inFeatures;
-  const spec = { dims: ["routes", width] };
+  const spec = { dims: [1, "routes", width] };
   if (gate.kind === "halves") {
-    const [one, two] = halves(builder, x, 1, spec.dims);
+    const [one, two] = halves(builder, x, 2, spec.dims);
     return builder.node("Mul", [activate(builder, one, gate.activation), two], [spec])[0];
   }
-  const pairs = reshape(builder, x, ["routes", width, 2]);
-  const [one, two] = halves(builder, pairs, 2, ["routes", width, 1]).map((part) =>
+  const pairs = reshape(builder, x, [1, "routes", width, 2]);
+  const [one, two] = halves(builder, pairs, 3, [1, "routes", width, 1]).map((part) =>
     reshape(builder, part, spec.dims),
   );
   const bound = (value: number): string => builder.graph.constant([], Float32Array.of(value));
