@@ -215,13 +215,26 @@ export class OnnxGraph {
     return out;
   }
 
+  /** Nodes without those of which nobody reads anything. */
+  get #needed(): onnxProto.onnx.INodeProto[] {
+    const read = new Set(this.#outputs.map(({ name }) => name));
+    return this.#nodes
+      .toReversed()
+      .filter(({ input, output }) => {
+        const isNeeded = output!.some((name) => read.has(name));
+        if (isNeeded) for (const name of input!) read.add(name);
+        return isNeeded;
+      })
+      .toReversed();
+  }
+
   /**
    * The operators that compute with float32 activations, each in every form that it is used in: a model of it alone, to
    * ask a device whether it has it. What works with ids and indices is not among them, nor what is computed at load.
    */
   *operators(): Iterable<SingleOperator> {
     const constants = new Map(this.#initializers.map((each) => [each.name!, each]));
-    for (const node of this.#nodes) {
+    for (const node of this.#needed) {
       const inputs = [...new Set(node.input!)].filter((name) => name !== "");
       const computes = (name: string): boolean => {
         const known = this.#known.get(name);
@@ -256,9 +269,9 @@ export class OnnxGraph {
 
   encode(): OnnxModel {
     return {
-      bytes: this.#encode(this.#nodes, this.#initializers),
+      bytes: this.#encode(this.#needed, this.#initializers),
       externalFiles: [...this.#files.values()],
-      inParts: () => this.#inParts(this.#nodes, this.#inputs, this.#outputs),
+      inParts: () => this.#inParts(this.#needed, this.#inputs, this.#outputs),
       inStages: () => this.#inStages(),
     };
   }
@@ -267,7 +280,8 @@ export class OnnxGraph {
     const products = new Map<onnxProto.onnx.INodeProto, RoundedProduct>();
     const lookups = new Map<onnxProto.onnx.INodeProto, TableLookup>();
     const joined = new Set<onnxProto.onnx.INodeProto>();
-    for (const node of this.#nodes) {
+    const needed = this.#needed;
+    for (const node of needed) {
       const matrix = this.#roundedWeights(node);
       if (matrix) products.set(node, { x: node.input![0], y: node.output![0], matrix });
       const lookup = this.#lookupOf(node);
@@ -276,7 +290,7 @@ export class OnnxGraph {
       if (lookup.widening) joined.add(lookup.widening);
     }
     if (products.size + lookups.size === 0) return undefined;
-    const nodes = this.#nodes.filter((node) => !joined.has(node));
+    const nodes = needed.filter((node) => !joined.has(node));
     const stages = stagesOf(
       nodes.map((node) => ({
         node,

@@ -7,8 +7,8 @@
  */
 
 import { TacetError } from "../../base/errors.ts";
-import { quoteName } from "../../weights/json-file.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import {
   type Matrix,
   type QuantizedMatrix,
@@ -106,6 +106,11 @@ export class SegmentBuilder {
   /** The graph that nodes go into now. */
   get graph(): OnnxGraph {
     return this.#current.graph;
+  }
+
+  /** Whether the graph that nodes go into now has a value, and need not be given it. */
+  isHere(value: Value): boolean {
+    return value.segment === this.#segments.length - 1;
   }
 
   /** A tensor that the caller of each run gives. */
@@ -350,7 +355,7 @@ export class SegmentBuilder {
   }
 
   #use(value: Value): string {
-    if (value.segment === this.#segments.length - 1) return value.name;
+    if (this.isHere(value)) return value.name;
     if (value.segment >= 0) this.expose(value);
     this.graph.input(value);
     return value.name;

@@ -2,16 +2,16 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { FileWriter } from "../../base/platform.ts";
+import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import {
   type BlockForm,
   blocksOf,
-  quantizeBlocks,
   type QuantizedRows,
+  quantizeBlocks,
   sameForm,
   zeroPointBytes,
 } from "../../weights/quantize-blocks.ts";
 import { readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
-import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import type { DemandedMatrix } from "./weight-demand.ts";
 import { rowsOf, type StoredTensor } from "./weight-source.ts";
 

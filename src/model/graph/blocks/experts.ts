@@ -1,12 +1,12 @@
 /** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
 
+import { sliceName } from "../../weights/weight-source.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import { addLora, expertOf } from "../lora-inputs.ts";
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-import { sliceName } from "../../weights/weight-source.ts";
 import { type Activation, activate } from "./activation.ts";
-import { reshape } from "./reshape.ts";
+import { splitColumns } from "./columns.ts";
 import { byExpert, type Routes, route, rowsOfRoutes, sumOfRoutes } from "./routing.ts";
 
 /** One of the two products of every expert. */
@@ -101,13 +101,10 @@ function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer,
   const width = second.inFeatures;
   const spec = { dims: [1, "routes", width] };
   if (gate.kind === "halves") {
-    const [one, two] = halves(builder, x, 2, spec.dims);
+    const [one, two] = splitColumns(builder, x, [width, width]);
     return builder.node("Mul", [activate(builder, one, gate.activation), two], [spec])[0];
   }
-  const pairs = reshape(builder, x, [1, "routes", width, 2]);
-  const [one, two] = halves(builder, pairs, 3, [1, "routes", width, 1]).map((part) =>
-    reshape(builder, part, spec.dims),
-  );
+  const [one, two] = [0, 1].map((first) => everySecond(builder, x, first, spec.dims));
   const bound = (value: number): string => builder.graph.constant([], Float32Array.of(value));
   const [g] = builder.node("Clip", [one, "", bound(gate.limit)], [spec]);
   const [u] = builder.node("Clip", [two, bound(-gate.limit), bound(gate.limit)], [spec]);
@@ -117,6 +114,10 @@ function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer,
   return builder.node("Mul", [glu, more], [spec])[0];
 }
 
-function halves(builder: SegmentBuilder, x: Value, axis: number, dims: Value["dims"]): Value[] {
-  return builder.node("Split", [x], [{ dims }, { dims }], { attributes: { axis, num_outputs: 2 } });
+/** Columns first, first + 2, … of x (1, n, any). */
+function everySecond(builder: SegmentBuilder, x: Value, first: number, dims: Value["dims"]): Value {
+  const bounds = [first, Number.MAX_SAFE_INTEGER, 2, 2].map((value) =>
+    builder.graph.constant([1], BigInt64Array.of(BigInt(value))),
+  );
+  return builder.node("Slice", [x, ...bounds], [{ dims }])[0];
 }
