@@ -2,16 +2,16 @@
 
 import { TacetError } from "../../base/errors.ts";
 import type { FileWriter } from "../../base/platform.ts";
-import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import {
   type BlockForm,
   blocksOf,
-  type QuantizedRows,
   quantizeBlocks,
+  type QuantizedBlocks,
   sameForm,
   zeroPointBytes,
 } from "../../weights/quantize-blocks.ts";
 import { readTensorF32, type TensorInfo } from "../../weights/safetensors.ts";
+import { convertRows, joinForms } from "../../weights/join-forms.ts";
 import type { DemandedMatrix } from "./weight-demand.ts";
 import { rowsOf, type StoredTensor } from "./weight-source.ts";
 
@@ -56,7 +56,7 @@ async function* quantizedRows(
   form: BlockForm,
   storedInOut: boolean,
   onRead: (bytes: number) => void,
-): AsyncIterable<QuantizedRows> {
+): AsyncIterable<QuantizedBlocks> {
   const { rounded } = part.info;
   const isAlongRows = rounded && (rounded.storedInOut ?? false) === storedInOut;
   if (isAlongRows && sameForm(joinForms([rounded.form, form]), form)) {
