@@ -12,9 +12,9 @@ import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
 import { CausalLm } from "./causal-lm.ts";
+import type { LoadOptions } from "./load-options.ts";
 import type { DeltaSource, PendingDelta } from "./delta-source.ts";
 import type { KvCache } from "./kv-cache.ts";
-import type { LoadOptions } from "./load-options.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const golden = (name: string) => join(root, "test/fixtures/golden", name);

@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
 import { BLOCKS, type BlockName } from "../../tools/gguf/blocks.ts";
-import { type FolderGgufOptions, folderGguf } from "../../tools/gguf/from-folder.ts";
+import { folderGguf, type FolderGgufOptions } from "../../tools/gguf/from-folder.ts";
 import { writeGguf } from "../../tools/gguf/write-gguf.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";

@@ -6,8 +6,8 @@ import { nodeFileTree } from "../platform/node/files/file-tree.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { CausalLm } from "./causal-lm.ts";
-import { KvCache } from "./kv-cache.ts";
 import type { LoadOptions } from "./load-options.ts";
+import { KvCache } from "./kv-cache.ts";
 
 const LLAMA = fileURLToPath(new URL("../../test/fixtures/golden/llama-f32", import.meta.url));
 

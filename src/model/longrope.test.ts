@@ -8,9 +8,9 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
 import { fitAdapter } from "./adapter/fit-adapter.ts";
 import { LocalLora } from "./adapter/local-lora.ts";
-import { describeDecoder } from "./architectures/registry.ts";
 import { CausalLm } from "./causal-lm.ts";
 import type { LoadOptions } from "./load-options.ts";
+import { describeDecoder } from "./architectures/registry.ts";
 
 interface Case {
   readonly name: string;

@@ -1,8 +1,8 @@
 /** A device is asked for each operator that computes with activations, and what it lacks is named. */
 import onnxProto from "onnx-proto";
 import { expect, it } from "vitest";
-import { goldenHfFolder } from "../../test/support/golden-hf.ts";
 import type { TensorRuntime } from "../base/platform.ts";
+import { goldenHfFolder } from "../../test/support/golden-hf.ts";
 import { nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { CausalLm } from "./causal-lm.ts";

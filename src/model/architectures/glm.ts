@@ -1,7 +1,7 @@
 /** GLM-4 as transformers has it: neighbouring entries of half of each head turned, gate and up in one module. */
 
 import type { Architecture } from "./architecture.ts";
-import { buildDecoder, NAMES, type Names } from "./build-decoder.ts";
+import { buildDecoder, type Names, NAMES } from "./build-decoder.ts";
 import { readActivation, readRms } from "./common-fields.ts";
 import { demand, flag } from "./config-fields.ts";
 import { refuseRelatives } from "./relatives.ts";

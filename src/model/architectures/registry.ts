@@ -1,8 +1,8 @@
 /** The families that run, and which of them a config.json speaks of. */
 
 import { TacetError } from "../../base/errors.ts";
-import type { Decoder } from "../graph/decoder.ts";
 import { weightsOf } from "../graph/linear-place.ts";
+import type { Decoder } from "../graph/decoder.ts";
 import type { Architecture } from "./architecture.ts";
 import { bloom } from "./bloom.ts";
 import { chatGlm } from "./chatglm.ts";
@@ -15,8 +15,8 @@ import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { gemma4 } from "./gemma4.ts";
 import { glm, glm4 } from "./glm.ts";
 import { gptNeoX } from "./gpt-neox.ts";
-import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { granite } from "./granite.ts";
 import { graniteMoe } from "./granite-moe.ts";
 import { hunyuanDense } from "./hunyuan.ts";
@@ -29,8 +29,8 @@ import { olmo2, olmo3 } from "./olmo.ts";
 import { olmoe } from "./olmoe.ts";
 import { opt } from "./opt.ts";
 import { phi, phi3 } from "./phi.ts";
-import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { qwen35 } from "./qwen3-5.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
 import { stableLm } from "./stablelm.ts";

@@ -6,9 +6,9 @@
 
 import type { Norm } from "./blocks/norm.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { Attention } from "./modules/attention.ts";
 import type { DeltaNet } from "./modules/delta-net.ts";
 import type { Experts } from "./modules/experts.ts";
+import type { Attention } from "./modules/attention.ts";
 import type { Mlp } from "./modules/mlp.ts";
 import type { PerLayerInput } from "./modules/per-layer-input.ts";
 

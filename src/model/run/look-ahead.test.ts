@@ -11,8 +11,8 @@ import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
 import { CausalLm } from "../causal-lm.ts";
-import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 import type { LoadOptions } from "../load-options.ts";
+import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 
 const dirs: string[] = [];
 const models: CausalLm[] = [];

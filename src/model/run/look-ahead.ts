@@ -17,10 +17,9 @@
  * Without c_k, and where Σ_k y_k·c_k of many tokens would cost more than the round trip that it saves, the same segments
  * run one after the other: t = g ⊙ (h + W₁x + delta₁).
  */
-
+import type { Tensor } from "../../base/platform.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { TacetError } from "../../base/errors.ts";
-import type { Tensor } from "../../base/platform.ts";
 import type { LowRankSource, PendingDelta } from "../delta-source.ts";
 import { partsOf } from "../graph/linear-place.ts";
 import type { LoadedModel, LoadedPair, LoadedSegment } from "./loaded-model.ts";

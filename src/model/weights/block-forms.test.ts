@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { memoryFileTree } from "../../weights/memory-files.ts";
 import type { BlockForm } from "../../weights/quantize-blocks.ts";
+import { memoryFileTree } from "../../weights/memory-files.ts";
 import { chooseForms } from "./block-forms.ts";
 import type { Matrix, StoredTensor } from "./weight-source.ts";
 

@@ -27,9 +27,9 @@ import {
   type TensorInfo,
 } from "../../weights/safetensors.ts";
 import { CausalLm } from "../causal-lm.ts";
+import type { LoadOptions } from "../load-options.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
-import type { LoadOptions } from "../load-options.ts";
 import type { Matrix } from "./weight-source.ts";
 
 const golden = (name: string) =>

@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { randomWeights, type Shapes, SmallModels } from "../../../../test/support/small-models.ts";
+import { randomWords, seededRandom } from "../../../../test/oracle/seeded-random.ts";
 import { nodePlatform } from "../../../platform/node.ts";
 import { NO_CHANGES } from "../../../weights/base-changes.ts";
-import { originalWeights } from "../../weights/weight-source.ts";
 import { ChangesInUse } from "../changes-in-use.ts";
+import { originalWeights } from "../../weights/weight-source.ts";
 import { SegmentBuilder } from "../segment-builder.ts";
 import { type ExpertLayer, mixExperts } from "./experts.ts";
 
