@@ -57,7 +57,7 @@ export class OnnxGraph {
     this.name = name;
     this.#contents = {
       name,
-      nodes: this.#nodes,
+      nodes: this.#needed,
       inputs: this.#inputs,
       outputs: this.#outputs,
       initializers: this.#initializers,
@@ -65,6 +65,19 @@ export class OnnxGraph {
       widened: this.#widened,
       known: this.#known,
     };
+  }
+
+  /** Nodes without those of which nobody reads anything. */
+  get #needed(): readonly GraphNode[] {
+    const read = new Set(this.#outputs.map(({ name }) => name));
+    return this.#nodes
+      .toReversed()
+      .filter(({ input, output }) => {
+        const isNeeded = output!.some((name) => read.has(name));
+        if (isNeeded) for (const name of input!) read.add(name);
+        return isNeeded;
+      })
+      .toReversed();
   }
 
   get inputs(): readonly GraphValue[] {
@@ -173,7 +186,7 @@ export class OnnxGraph {
   encode(): OnnxModel {
     const bytes = encodeModel({
       name: this.name,
-      node: this.#nodes,
+      node: [...this.#needed],
       initializer: [...this.#initializers.values()],
       input: this.#inputs.map(valueInfo),
       output: this.#outputs.map(valueInfo),

@@ -147,7 +147,7 @@ export class SegmentPass {
     if (place.isRouted) {
       const [data] = await wait();
       const [width] = place.outFeatures;
-      this.#values[slot] = { type: "float32", dims: [data.length / width, width], data };
+      this.#values[slot] = { type: "float32", dims: [1, data.length / width, width], data };
       return;
     }
     const tokens = place.isHead ? this.#logitRows : this.tokens;
