@@ -20,6 +20,7 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
   const library = (): Promise<typeof Ort> => (loading ??= loadLibrary(device));
   const runtime: TensorRuntime = {
     device,
+    keepsOutputs: device === "webgpu",
     afterEvents: () => new Promise((resolve) => setImmediate(resolve)),
     async createSession(model, options = {}) {
       const ort = await library();
