@@ -2,7 +2,7 @@
  * Sessions on the processor, by ONNX Runtime's binding itself. Its public class runs the same call in a later turn of the
  * event loop and checks what it is given each time. A decode step of a model that is cut runs a hundred sessions, each
  * some tens of microseconds long: without that detour it takes 2 to 3 % less time. The package's exact version is fixed,
- * and tensors.test.ts holds what is used of it.
+ * and native-session.test.ts holds what is used of it.
  */
 import type { InferenceSession, OnnxValue } from "onnxruntime-common";
 import type { RunnableSession } from "../ort-session.ts";
