@@ -441,6 +441,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   /** Forgets all key material; the adapter cannot be used any more. */
   dispose(): void {
+    this.#whileAway.length = 0;
     this.#threads.dispose();
     this.#keys.dispose();
     this.#stock.dispose();
@@ -514,9 +515,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   /** Gives the answers of queries; until they are there, what has been put off is done. */
   async #wait(answers: readonly Promise<QueryReply>[]): Promise<readonly QueryReply[]> {
     const start = performance.now();
-    const works = this.#whileAway;
-    for (let i = 0; i < works.length; i++) works[i]();
-    works.length = 0;
+    // All at once: one that fails shall not be done again by the next who waits.
+    for (const work of this.#whileAway.splice(0)) work();
     this.#timings.cryptoMs += performance.now() - start;
     this.#waits++;
     try {

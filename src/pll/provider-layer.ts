@@ -28,7 +28,7 @@ import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
 import { type GroupMark, markOdds } from "./marks.ts";
-import { chunksOf, MARKS, SecretStream } from "./secret-stream.ts";
+import { streamBytes, MARKS, SecretStream } from "./secret-stream.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
@@ -267,7 +267,7 @@ export class ProviderLayer {
     const kernels = this.#kernels;
     const odds = this.#oddsFor(oddsSeed, padded);
     const seed = pool.acquire(32);
-    const bytes = chunksOf(markRandomBytes(padded));
+    const bytes = streamBytes(markRandomBytes(padded));
     const random = pool.acquire(bytes);
     try {
       kernels.bytes(seed, 32).set(signsSeed);
@@ -285,7 +285,7 @@ export class ProviderLayer {
     const kernels = this.#kernels;
     const address = this.#odds?.values ?? this.#pool.acquire(this.rows * padded);
     const seed = this.#pool.acquire(32);
-    const bytes = chunksOf(padded);
+    const bytes = streamBytes(padded);
     const random = this.#pool.acquire(bytes);
     try {
       kernels.bytes(seed, 32).set(oddsSeed);

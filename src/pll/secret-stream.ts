@@ -19,7 +19,8 @@ const HINT_ERRORS = 3;
 export const MARKS = 4;
 
 /** What the key stream is drawn in, at least so many bytes. */
-export const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
+export const streamBytes = (bytes: number): number =>
+  Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
 
 /** The random streams of one key: S, E and E_H of each row. */
 export class SecretStream {
@@ -75,7 +76,7 @@ export class SecretStream {
 
   /** Two bytes for each of `count` integers. */
   #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
-    const bytes = chunksOf(2 * count);
+    const bytes = streamBytes(2 * count);
     const random = this.#pool.acquire(bytes);
     try {
       this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket, SocketOptions } from "../../../base/platform.ts";
+import { shownUrl } from "../../../base/shown-url.ts";
 import type { WaitingShare } from "../../../base/waiting-bytes.ts";
 import { Poller } from "./polling.ts";
 import type { TurnWrites } from "./turn-writes.ts";
@@ -183,14 +184,15 @@ function checkUrl(url: string): string {
     // reported below
   }
   if (parsed === undefined || (parsed.protocol !== "ws:" && parsed.protocol !== "wss:")) {
-    throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+    throw new TacetError("bad_argument", `${JSON.stringify(shownUrl(url))} is not a provider's URL`, {
       hint: "it looks like ws://host:port or wss://host",
     });
   }
   return parsed.href;
 }
 
-function connectionFailed(url: string, error: Error & { code?: string }): TacetError {
+function connectionFailed(target: string, error: Error & { code?: string }): TacetError {
+  const url = shownUrl(target);
   const reason = error.code ?? error.message;
   const { protocol, hostname, host, pathname } = new URL(url);
   const swapped = (scheme: string) => `${scheme}//${host}${pathname === "/" ? "" : pathname}`;
