@@ -93,6 +93,18 @@ describe("the cost of reading", () => {
     expect(cost.isUnknown).toBe(false);
   });
 
+  it("is known after a step even if the first prompt was slow", () => {
+    const cost = new MeasuredCost();
+    cost.add(10, 200);
+    cost.add(6, 24);
+    expect(cost.isUnknown).toBe(false);
+    for (let i = 0; i < 10; i++) {
+      cost.add(100, 120);
+      cost.add(6, 24);
+    }
+    expect(cost.passMs + 6 * cost.tokenMs).toBeCloseTo(24, -1);
+  });
+
   it("is taken from passes of a few tokens where there are no others", () => {
     const cost = new MeasuredCost();
     for (let i = 0; i < 20; i++) cost.add(3, 30 + 3 * 6);

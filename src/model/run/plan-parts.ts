@@ -96,7 +96,8 @@ export class MeasuredCost implements ReadingCost {
   /** A pass over so many tokens took so long. */
   add(tokens: number, ms: number): void {
     if (tokens >= LEAST_TOKENS) this.#tokenMs = recent(this.#tokenMs, Math.max(0, ms - this.passMs) / tokens);
-    else this.#stepMs = recent(this.#stepMs, Math.max(0, ms - (tokens - 1) * this.tokenMs));
+    // The first prompt may have taken longer for each token than all others will.
+    else this.#stepMs = recent(this.#stepMs, Math.max(ms / tokens, ms - (tokens - 1) * this.tokenMs));
   }
 }
 
