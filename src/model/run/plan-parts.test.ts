@@ -37,8 +37,8 @@ describe("the number of parts", () => {
     expect(readingMs(6, 6, line(30, 20), step, all)).toBeLessThan(
       0.75 * readingMs(6, 1, line(30, 20), step, all),
     );
-    // A wide line near by: nothing would be gained.
-    expect(planParts(6, line(5, 1000), step, all)).toBe(1);
+    // A wide line and a fast model: next to nothing would be gained.
+    expect(planParts(6, line(30, 1000), { tokenMs: 0.5, passMs: 5 }, all)).toBe(1);
   });
 
   it("is two where the line is the bottleneck, and more where the round trip is", () => {
