@@ -3,9 +3,10 @@
 //   git clone . ../tacet-old && (cd ../tacet-old && git checkout d2f72ba && npm ci)
 //   npm run bench -- versus --other=../tacet-old
 //
-// --only=core,tokens,load: some of it. --shape=NAME: tokens of a seeded model of this shape, held in 4 bits, too. d2f72ba is the last commit whose private layer sent activations of the layer's width
-// and had no keys. Whatever other commit is beside must have what is imported here under the same names, built; `load` runs
-// with version 0.1.0 (95124ce) too.
+// --only=core,tokens,load,shapes: some of it. --shape=NAME: tokens of a seeded model of this shape, held in 4 bits, too.
+// d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
+// commit is beside must have what is imported here under the same names, built; `load` and `shapes` run with version
+// 0.1.0 (95124ce) too.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
@@ -24,6 +25,7 @@ import { normalSource } from "./random-layer.ts";
 import { benchCache, CASES, seededFolders } from "./seeded-model.ts";
 import { type Modules, startProvider, type Version, versionAt } from "./versions.ts";
 import { compareLoad } from "./versus-load.ts";
+import { compareShapes } from "./versus-shapes.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const WIDTHS = [4096, 14_336];
@@ -56,6 +58,7 @@ const COMPARISONS: Record<
   core: async (versions, options) => [await compareProviders(versions, options)],
   tokens: compareTokens,
   load: async (versions, options) => [await compareLoad(versions, options)],
+  shapes: async (versions, options) => [await compareShapes(versions, options)],
 };
 
 /** What a provider does: answers, and the share of a key that each vector has. */

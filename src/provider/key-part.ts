@@ -30,25 +30,66 @@ export interface KeyPlace {
 /** How a part is made. */
 export interface KeyPartOptions extends SigningTools {
   readonly mark?: GroupMark | undefined;
-  /** S of the same seed, where somebody has it. */
-  readonly secret?: LayerSecret | undefined;
 }
 
-/** @param seed of the group's key; is wiped */
-export function makeKeyPart(
+/** A part that is being made. */
+export interface KeyPartMaking {
+  /** Encrypts a row. False: it was the last. @param secret S of the part's seed, where the caller has it */
+  next(secret?: LayerSecret): boolean;
+  /** Digest and signature of what next() has made. */
+  finish(): KeyPart;
+  /** To be called at last, also where something has failed. */
+  end(): void;
+}
+
+/** @param seed of the group's key; is wiped at the end */
+export function beginKeyPart(
   { bundleDigest, keySigningKey, layers }: KeyPartMaker,
   { keyId, group, before }: KeyPlace,
   seed: Uint8Array,
-  { mark, secret, sha256, signEd25519 }: KeyPartOptions = {},
+  { mark, sha256, signEd25519 }: KeyPartOptions = {},
+): KeyPartMaking {
+  let ms = 0;
+  const timed = <T>(step: () => T): T => {
+    const start = performance.now();
+    const made = step();
+    ms += performance.now() - start;
+    return made;
+  };
+  const encryption = layers[group].beginEncryption(seed, mark);
+  return {
+    next: (secret) => timed(() => encryption.next(secret)),
+    finish() {
+      const made = timed(() => {
+        const digest = keyPartDigest(encryption.result, sha256);
+        const isLast = group === layers.length - 1;
+        if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
+        const signature = isLast
+          ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 })
+          : new Uint8Array(0);
+        return { digest, signature };
+      });
+      return { ...encryption.result, ...made, ms };
+    },
+    end() {
+      encryption.end();
+      seed.fill(0);
+    },
+  };
+}
+
+/** A part, made at once. @param seed of the group's key; is wiped */
+export function makeKeyPart(
+  maker: KeyPartMaker,
+  place: KeyPlace,
+  seed: Uint8Array,
+  options: KeyPartOptions = {},
 ): KeyPart {
-  const start = performance.now();
-  const encrypted = layers[group].encryptWeights(seed, mark, secret);
-  seed.fill(0);
-  const digest = keyPartDigest(encrypted, sha256);
-  const isLast = group === layers.length - 1;
-  if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
-  const signature = isLast
-    ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 })
-    : new Uint8Array(0);
-  return { ...encrypted, digest, signature, ms: performance.now() - start };
+  const making = beginKeyPart(maker, place, seed, options);
+  try {
+    while (making.next()) {}
+    return making.finish();
+  } finally {
+    making.end();
+  }
 }

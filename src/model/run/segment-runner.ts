@@ -132,9 +132,9 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    // A run has all cores but where its operators have one thread each. Where nothing can be run together two at a time
-    // hide what a run takes besides.
-    const atOnce = loaded.some(({ isByRow }) => isByRow) && threads !== 1 ? 1 : 2;
+    // One that runs lets the others come to where they can go together. Where nothing can, two at a time hide what a run
+    // takes besides.
+    const atOnce = loaded.some(({ isByRow }) => isByRow) ? 1 : 2;
     const shared: Loaded = {
       segments: loaded,
       slotOf,
