@@ -56,7 +56,7 @@ export class OnnxGraph {
     this.name = name;
   }
 
-  /** As it stands: it is still being written when it is asked for. */
+  /** As it stands when it is asked for. */
   get #contents(): GraphContents {
     return {
       name: this.name,

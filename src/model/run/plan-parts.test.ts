@@ -37,8 +37,8 @@ describe("the number of parts", () => {
     expect(readingMs(6, 6, line(30, 20), step, all)).toBeLessThan(
       0.75 * readingMs(6, 1, line(30, 20), step, all),
     );
-    // A wide line near by: nothing would be gained.
-    expect(planParts(6, line(5, 1000), step, all)).toBe(1);
+    // A wide line and a fast model: next to nothing would be gained.
+    expect(planParts(6, line(30, 1000), { tokenMs: 0.5, passMs: 5 }, all)).toBe(1);
   });
 
   it("is two where the line is the bottleneck, and more where the round trip is", () => {
@@ -91,6 +91,18 @@ describe("the cost of reading", () => {
     expect(cost.tokenMs).toBeCloseTo(2, 1);
     expect(cost.passMs).toBeCloseTo(30, 1);
     expect(cost.isUnknown).toBe(false);
+  });
+
+  it("is known after a step even if the first prompt was slow", () => {
+    const cost = new MeasuredCost();
+    cost.add(10, 200);
+    cost.add(6, 24);
+    expect(cost.isUnknown).toBe(false);
+    for (let i = 0; i < 10; i++) {
+      cost.add(100, 120);
+      cost.add(6, 24);
+    }
+    expect(cost.passMs + 6 * cost.tokenMs).toBeCloseTo(24, -1);
   });
 
   it("is taken from passes of a few tokens where there are no others", () => {

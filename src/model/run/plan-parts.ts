@@ -38,7 +38,7 @@ export const MOST_PARTS = 8;
 /** A source so near is in this machine, or as good as that: the processor is what limits, and parts only cost. */
 const NEARBY_MS = 1;
 /** Parts are made where they save that share of the time at least: what is predicted is not exact. */
-const WORTHWHILE = 0.1;
+const WORTHWHILE = 0.05;
 /** Of two numbers of parts the smaller one is taken unless the larger one saves so much. */
 const SIMILAR = 0.03;
 
@@ -96,7 +96,8 @@ export class MeasuredCost implements ReadingCost {
   /** A pass over so many tokens took so long. */
   add(tokens: number, ms: number): void {
     if (tokens >= LEAST_TOKENS) this.#tokenMs = recent(this.#tokenMs, Math.max(0, ms - this.passMs) / tokens);
-    else this.#stepMs = recent(this.#stepMs, Math.max(0, ms - (tokens - 1) * this.tokenMs));
+    // The first prompt may have taken longer for each token than all others will.
+    else this.#stepMs = recent(this.#stepMs, Math.max(ms / tokens, ms - (tokens - 1) * this.tokenMs));
   }
 }
 
