@@ -3,7 +3,7 @@
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
 // families: [--only=NAME,…] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--quick]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 

@@ -119,6 +119,18 @@ async function errorOf(adapter: RemoteAdapter, group: number, tokens: number): P
   return error / size;
 }
 
+it("that is disposed of before somebody waits for what was asked fails as the connection does", async () => {
+  const { adapter, provider } = await open();
+  await adapter.restoreKeys();
+  await errorOf(adapter, 0, 1);
+  down = () => undefined;
+  const x = vectorsOf(1, adapter.groups[0].inFeatures);
+  const pending = adapter.begin(0, x, 1);
+  provider.close();
+  adapter.dispose();
+  await expect(pending.wait()).rejects.toMatchObject({ code: "connection_lost" });
+});
+
 const queries = () => sent.flatMap((message) => (message.case === "query" ? [message.value] : []));
 const fetches = () => sent.filter((message) => message.case === "fetchKey").length;
 

@@ -275,6 +275,33 @@ describe("a connection that is lost", () => {
     provider.close();
   });
 
+  it.each<[string, Parameters<typeof encodeProviderFrame>[0]]>([
+    ["says goodbye", { case: "goodbye", value: { reason: "" } }],
+    ["says that it failed", { case: "failure", value: { code: 12, message: "", hint: "" } }],
+  ])("is closed by the client where the provider %s and does not close it", async (_, last) => {
+    let code: number | undefined;
+    platform.hosts.set(URL, (socket) => {
+      const { inner } = between(socket, {
+        up(bytes) {
+          if (decodeClientFrame(bytes, MAX).case !== "query") return bytes;
+          socket.send(encodeProviderFrame(last));
+          return undefined;
+        },
+      });
+      made.provider.accept(inner);
+      socket.onClose = (said) => {
+        code = said;
+        inner.onClose(said, "");
+      };
+    });
+    const { provider } = await connect();
+    const { id } = await provider.fetchKey();
+    platform.hosts.delete(URL);
+    await expect(provider.query(0, 1, CIPHERTEXT, id)).rejects.toBeDefined();
+    await vi.waitFor(() => expect(code).toBe(1000), 5000);
+    provider.close();
+  });
+
   it("is not opened again after close()", async () => {
     const { provider } = await connect({ reconnectMs: 1000 });
     provider.close();
@@ -451,6 +478,20 @@ describe("a replica with smaller limits", () => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => ask(provider, vectors, long)));
     for (const { words } of answers) expect(words).toEqual(expected);
     expect(failed).toEqual([]);
+    provider.close();
+  });
+
+  it("that always goes away is not tried more often for a query in parts", async () => {
+    const files = { "bundle.safetensors": made.bundle, "private.safetensors": made.privateState };
+    const adapter = await loadServedAdapter(memoryFileTree(files, "state"));
+    const small = new Provider([adapter], { limits: { maxVectors: 1 } });
+    platform.hosts.set(
+      URL,
+      recorded(small, [], (message) => message.case === "query"),
+    );
+    const { provider } = await connect({ reconnectMs: 10_000 });
+    await expect(ask(provider, vectors, long)).rejects.toMatchObject({ code: "connection_lost" });
+    expect(platform.tried.length).toBeLessThanOrEqual(6);
     provider.close();
   });
 

@@ -10,7 +10,7 @@ import type { Bundle } from "../bundle/bundle.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { MOST_ELEMENTS } from "../wire/strict-reader.ts";
 import { type BudgetLeft, BudgetWatch } from "./budget-left.ts";
-import type { QueryReply } from "./connection/client-connection.ts";
+import type { ClientConnection, QueryReply } from "./connection/client-connection.ts";
 import { type Handshake, LastingConnection } from "./connection/lasting-connection.ts";
 import { noTraffic, type Traffic } from "./connection/traffic.ts";
 import type { HelloInput, WelcomeInfo } from "./connection/welcome.ts";
@@ -100,8 +100,10 @@ export class RemoteProvider implements KeySource {
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply> {
     return this.#connection.ask(async (connection) => {
       const most = mostVectors(connection.welcome.limits, ciphertext.length / vectors);
-      if (vectors > most) return await this.#queryInParts(group, vectors, ciphertext, keyId, most);
-      const answer = await connection.query(group, vectors, ciphertext, keyId);
+      const answer =
+        vectors > most
+          ? await queryInParts(connection, group, vectors, ciphertext, keyId, most)
+          : await connection.query(group, vectors, ciphertext, keyId);
       this.#budget.answered(group, answer.vectorsLeft);
       return answer;
     });
@@ -155,33 +157,6 @@ export class RemoteProvider implements KeySource {
 
   forgetKey(id: Uint8Array): void {
     this.#keptKeys?.forget(toHex(this.#bundle.digest), id);
-  }
-
-  /**
-   * Asks for vectors that were meant for a replica with larger limits in several queries. Each vector stays the bytes
-   * that it was: what was encrypted once is sent again and nothing else.
-   */
-  async #queryInParts(
-    group: number,
-    vectors: number,
-    ciphertext: Uint8Array,
-    keyId: Uint8Array,
-    most: number,
-  ): Promise<QueryReply> {
-    const queryBytes = ciphertext.length / vectors;
-    const parts: Promise<QueryReply>[] = [];
-    for (let first = 0; first < vectors; first += most) {
-      const count = Math.min(most, vectors - first);
-      const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
-      parts.push(this.query(group, count, part, keyId));
-    }
-    const answers = await Promise.all(parts);
-    const left = answers.flatMap(({ vectorsLeft }) => (vectorsLeft === undefined ? [] : [vectorsLeft]));
-    return {
-      words: concatBytes(...answers.map(({ words }) => words)),
-      providerMs: answers.reduce((sum, { providerMs }) => sum + providerMs, 0),
-      vectorsLeft: left.length === 0 ? undefined : Math.min(...left),
-    };
   }
 
   close(): void {
@@ -238,6 +213,34 @@ function mostVectors({ maxMessageBytes, maxVectors }: Limits, queryBytes: number
       hint: "the provider's maxMessageBytes does not fit its adapter: tell its operator, or use another replica",
     },
   );
+}
+
+/**
+ * Asks for vectors that were meant for a replica with larger limits in several queries. Each vector stays the bytes that
+ * it was: what was encrypted once is sent again and nothing else. Where one part is lost, all are asked again.
+ */
+async function queryInParts(
+  connection: ClientConnection,
+  group: number,
+  vectors: number,
+  ciphertext: Uint8Array,
+  keyId: Uint8Array,
+  most: number,
+): Promise<QueryReply> {
+  const queryBytes = ciphertext.length / vectors;
+  const parts: Promise<QueryReply>[] = [];
+  for (let first = 0; first < vectors; first += most) {
+    const count = Math.min(most, vectors - first);
+    const part = ciphertext.subarray(first * queryBytes, (first + count) * queryBytes);
+    parts.push(connection.query(group, count, part, keyId));
+  }
+  const answers = await Promise.all(parts);
+  const left = answers.flatMap(({ vectorsLeft }) => (vectorsLeft === undefined ? [] : [vectorsLeft]));
+  return {
+    words: concatBytes(...answers.map(({ words }) => words)),
+    providerMs: answers.reduce((sum, { providerMs }) => sum + providerMs, 0),
+    vectorsLeft: left.length === 0 ? undefined : Math.min(...left),
+  };
 }
 
 function noToken(cause: TacetError): TacetError {

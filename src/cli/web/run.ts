@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TacetError } from "../../base/errors.ts";
+import { shownUrl } from "../../base/shown-url.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import type { WeightFormat } from "../../model/weights/weight-source.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
@@ -100,7 +101,7 @@ function versionOf(files: readonly FoundFile[]): string {
 function originOf(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed?.protocol === "ws:" || parsed?.protocol === "wss:") return `${parsed.protocol}//${parsed.host}`;
-  throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+  throw new TacetError("bad_argument", `${JSON.stringify(shownUrl(url))} is not a provider's URL`, {
     hint: "it looks like ws://host:port or wss://host",
   });
 }

@@ -45,6 +45,9 @@ interface WaitingQuery extends Waiting<QueryReply> {
   readonly vectors: number;
 }
 
+/** A provider that ends a connection closes it. After so many milliseconds the client does. */
+const CLOSE_MS = 1_000;
+
 export class ClientConnection {
   readonly welcome: WelcomeInfo;
   /** Milliseconds from Hello to Welcome. */
@@ -64,6 +67,7 @@ export class ClientConnection {
   /** When the provider was last heard, or began to owe something. */
   #lastHeard = 0;
   #watch: unknown;
+  #closing: unknown;
 
   private constructor(
     socket: MessageSocket,
@@ -77,7 +81,10 @@ export class ClientConnection {
     this.welcomeMs = welcomeMs;
     this.#silenceMs = silenceMs;
     socket.onMessage = (message) => this.#receive(message);
-    socket.onClose = (code, reason) => this.#lose(closedError(code, reason));
+    socket.onClose = (code, reason) => {
+      clearTimeout(this.#closing);
+      this.#lose(closedError(code, reason));
+    };
   }
 
   /**
@@ -256,6 +263,12 @@ export class ClientConnection {
     this.#socket.close(1002, "bad frame");
   }
 
+  /** The provider has said that the connection ends. One that then keeps it open would keep this process alive. */
+  #ended(error: TacetError): void {
+    this.#lose(error);
+    this.#closing ??= setTimeout(() => this.#socket.close(1000, "the provider ended it"), CLOSE_MS);
+  }
+
   #handle(message: ProviderMessage): void {
     switch (message.case) {
       case "answer": {
@@ -292,7 +305,7 @@ export class ClientConnection {
         const error = failureError(message.value);
         const { queryId, keyRequestId } = message.value;
         if (queryId !== 0) this.#take(queryId).reject(error);
-        else if (keyRequestId === 0) this.#lose(error);
+        else if (keyRequestId === 0) this.#ended(error);
         else {
           const download = this.#keyOf(keyRequestId);
           this.#keys.delete(keyRequestId);
@@ -301,7 +314,7 @@ export class ClientConnection {
         break;
       }
       case "goodbye":
-        this.#lose(new TacetError("connection_lost", "the provider said goodbye", { hint: RETRY_HINT }));
+        this.#ended(new TacetError("connection_lost", "the provider said goodbye", { hint: RETRY_HINT }));
         break;
       case "welcome":
         throw new TacetError("bad_frame", "the provider said Welcome twice");

@@ -73,6 +73,8 @@ export interface SegmentPlan {
   readonly changes: ChangesInUse;
   /** The pass runs on another device than the processor. Default: false. */
   readonly onDevice?: boolean;
+  /** Keys and values stay there from pass to pass (CacheShape.isOnDevice). Default: false. */
+  readonly keepsCache?: boolean;
   /** Weights are read in segments by themselves, which several conversations can run at once. Default: false. */
   readonly sharesProducts?: boolean;
 }

@@ -1,6 +1,7 @@
 /** WebSocket connections of a browser or worker, as {@link MessageSocket}. */
 import { TacetError } from "../../base/errors.ts";
 import type { MessageSocket, SocketOptions } from "../../base/platform.ts";
+import { shownUrl } from "../../base/shown-url.ts";
 
 /** A browser can't poll: `pollMicros` changes nothing. @throws TacetError bad_argument, connection_failed, aborted */
 export async function connectSocket(url: string, options: SocketOptions = {}): Promise<MessageSocket> {
@@ -27,7 +28,7 @@ export async function connectSocket(url: string, options: SocketOptions = {}): P
       settle();
       socket.close();
       reject(
-        new TacetError("connection_failed", `no provider answers at ${url} (${why})`, {
+        new TacetError("connection_failed", `no provider answers at ${shownUrl(url)} (${why})`, {
           hint: "check that the provider runs, and that this page was started for its address",
         }),
       );
@@ -47,7 +48,7 @@ function open(url: string): WebSocket {
     if (!/^wss?:/.test(url)) throw new SyntaxError();
     return new WebSocket(url);
   } catch {
-    throw new TacetError("bad_argument", `${JSON.stringify(url)} is not a provider's URL`, {
+    throw new TacetError("bad_argument", `${JSON.stringify(shownUrl(url))} is not a provider's URL`, {
       hint: "it looks like ws://host:port or wss://host",
     });
   }
