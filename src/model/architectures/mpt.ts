@@ -9,8 +9,9 @@ import { readSizes } from "./sizes.ts";
 
 const SIZES = { hidden_size: "d_model", num_attention_heads: "n_heads", num_hidden_layers: "n_layers" };
 
-export const mpt: Architecture = {
-  name: "MptForCausalLM",
+/** As transformers has it, and as the models were published. */
+export const mpt: readonly Architecture[] = ["MptForCausalLM", "MPTForCausalLM"].map((name) => ({
+  name,
   modelType: "mpt",
   released: "MPT 7B and 30B",
   describe(file) {
@@ -45,7 +46,7 @@ export const mpt: Architecture = {
       attention: () => ({ scale, linearBias }),
     });
   },
-};
+}));
 
 /** @throws TacetError unsupported_model for attention of another kind */
 function readAttention({ attn_config: own = null }: RawConfig): RawConfig {

@@ -76,7 +76,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   gpt2,
   opt,
   bloom,
-  mpt,
+  ...mpt,
 ];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */
