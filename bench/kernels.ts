@@ -97,7 +97,7 @@ function wordFigures(): KernelFigure[] {
   return [
     figure("expandRandom", () => kernels.expandRandom(key, 1, 2, noise, bytes), `${bytes} bytes of ChaCha20`),
     figure("addErrors", () => kernels.addErrors(words, WORDS, noise), `${WORDS} CBD(21) samples`),
-    figure("sampleUniform", () => kernels.sampleUniform(noise, WORDS, 7, small), `${WORDS} of S`),
+    figure("sampleUniform", () => kernels.sampleUniform(noise, WORDS, 7, small, 1), `${WORDS} of S`),
     figure("addUniform", () => kernels.addUniform(words, WORDS, 7, noise), `${WORDS} of E`),
     figure("squaredNorm", () => kernels.squaredNorm(x, IN_FEATURES), `${IN_FEATURES} floats`),
     figure(

@@ -49,8 +49,9 @@ const hello = masked(
     value: { version: frames.PROTOCOL_VERSION, baseFingerprint: new Uint8Array(32).fill(0x5a) },
   }),
 );
-/** The tag that answers begin with, and nothing else does. */
+/** The tags that answers and parts of keys begin with, and nothing else does. Older versions have no keys. */
 const [answerTag] = frames.encodeProviderFrame({ case: "answer", value: { id: 1 } });
+const keyPartTag = (7 << 3) | 2;
 
 /** A WebSocket frame of a client (RFC 6455, section 5.2), with one mask for all: nobody but the provider reads it. */
 function masked(message: Uint8Array): Buffer {
@@ -81,6 +82,8 @@ class LoadClient {
   readonly #socket: Socket;
   /** Bytes that have come and are no whole message. */
   #rest: Buffer = Buffer.alloc(0);
+  /** Bytes to come of a part of a key, which nobody reads. */
+  #unread = 0;
   /** 0: a version without keys. */
   #vectorsPerKey = 0;
   #key: Key | undefined;
@@ -117,16 +120,25 @@ class LoadClient {
 
   #read(chunk: Buffer): void {
     let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    if (this.#unread > 0) {
+      const read = Math.min(this.#unread, bytes.length);
+      this.#unread -= read;
+      bytes = bytes.subarray(read);
+      if (this.#unread === 0) this.#keyCame();
+    }
     while (bytes.length >= 2) {
       const short = bytes[1];
       const head = short < 126 ? 2 : short === 126 ? 4 : 10;
-      if (bytes.length < head) break;
+      if (bytes.length <= head) break;
       const length =
         short < 126 ? short : short === 126 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
-      if (bytes.length < head + length) break;
-      if (bytes[0] === 0x82) this.#heard(bytes.subarray(head, head + length));
-      else this.#onEnd(new Error(`a frame of the kind ${bytes[0]} came`));
-      bytes = bytes.subarray(head + length);
+      if (bytes[0] !== 0x82) this.#onEnd(new Error(`a frame of the kind ${bytes[0]} came`));
+      const end = head + length;
+      if (bytes.length < end && bytes[head] !== keyPartTag) break;
+      if (bytes[head] !== keyPartTag) this.#heard(bytes.subarray(head, end));
+      else if (bytes.length >= end) this.#keyCame();
+      else this.#unread = end - bytes.length;
+      bytes = bytes.subarray(end);
     }
     this.#rest = bytes;
   }
@@ -147,16 +159,17 @@ class LoadClient {
       case "keyMade":
         this.#made = message.value.keyId.slice();
         break;
-      // The adapter has one group; what is in its part is not needed here.
-      case "keyPart":
-        this.#arrived({ query: queryUnder(this.#made!), left: this.#vectorsPerKey });
-        break;
       case "failure":
         this.#onEnd(new Error(`the provider refused: ${message.value.message}`));
         break;
       default:
         break;
     }
+  }
+
+  /** All of a part of a key has come, and so the key: the adapter has one group. */
+  #keyCame(): void {
+    this.#arrived({ query: queryUnder(this.#made!), left: this.#vectorsPerKey });
   }
 
   #fetchKey(): void {

@@ -1,8 +1,9 @@
-// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|network|engine|browser|context|timing-leak|all [--quick]
+// npm run bench -- kernels|layer|keys|peer|tokens|load|marks|conversations|families|network|engine|browser|context|timing-leak|all [--quick]
 // network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load] [--quick]
+// families: [--only=NAME,…] [--weights=FORMAT]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -21,6 +22,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   network: () => import("./network.ts"),
   marks: () => import("./marks.ts"),
   conversations: () => import("./conversations.ts"),
+  families: () => import("./families.ts"),
   engine: () => import("./engine.ts"),
   browser: () => import("./browser.ts"),
   context: () => import("./context.ts"),
@@ -53,7 +55,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
-    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load]");
+    console.error("      families: [--only=NAME,…] [--weights=original|int8|int4]");
+    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

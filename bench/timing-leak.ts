@@ -155,7 +155,7 @@ function cases(): Case[] {
     { ...basisCase("y = 2^-120, denormal products / random", () => 2 ** -120, normal), isPrevented: true },
     answerCase(new Uint8Array(provider.queryBytes), randomBytes(provider.queryBytes)),
     secretProductCase(),
-    samplerCase("S", (kernels, random, out) => kernels.sampleUniform(random, SAMPLES, 7, out)),
+    samplerCase("S", (kernels, random, out) => kernels.sampleUniform(random, SAMPLES, 7, out, 1)),
     samplerCase("E, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 7, random)),
     samplerCase("E_H, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 10, random)),
     makeKeyCase(),
@@ -298,19 +298,20 @@ function hiddenPartCase(): Case {
 function secretProductCase(): Case {
   const kernels = Kernels.load();
   const [lo, hi] = [kernels.allocate(2 * KEY_LENGTH), kernels.allocate(2 * KEY_LENGTH)];
-  const small = kernels.allocate(2 * ROWS * KEY_LENGTH);
+  const small = kernels.allocate(ROWS * KEY_LENGTH);
   const out = kernels.allocate(4 * ROWS);
   const shorts = (count: number) => Int16Array.from({ length: count }, () => 65_536 * Math.random() - 32_768);
   kernels.shorts(lo, KEY_LENGTH).set(shorts(KEY_LENGTH));
   kernels.shorts(hi, KEY_LENGTH).set(shorts(KEY_LENGTH));
-  const secret = Int16Array.from({ length: ROWS * KEY_LENGTH }, () => Math.floor(128 * Math.random()) - 63);
-  const inputs = [new Int16Array(ROWS * KEY_LENGTH), secret];
+  const secret = Int8Array.from({ length: ROWS * KEY_LENGTH }, () => Math.floor(128 * Math.random()) - 63);
+  const inputs = [new Int8Array(ROWS * KEY_LENGTH), secret];
   const job = {
     lo,
     hi,
     planeRows: 1,
     small,
     smallRows: ROWS,
+    smallBytes: 1 as const,
     length: KEY_LENGTH,
     out,
     outPlaneStride: ROWS,
@@ -319,7 +320,7 @@ function secretProductCase(): Case {
   return {
     name: "S·v (provider)",
     classes: "S = 0 / random",
-    prepare: (which) => kernels.shorts(small, ROWS * KEY_LENGTH).set(inputs[which]),
+    prepare: (which) => kernels.bytes(small, ROWS * KEY_LENGTH).set(inputs[which]),
     run: () => kernels.innerProducts(job),
   };
 }

@@ -3,9 +3,10 @@
 //   git clone . ../tacet-old && (cd ../tacet-old && git checkout d2f72ba && npm ci)
 //   npm run bench -- versus --other=../tacet-old
 //
-// --only=core,tokens,load: some of it. d2f72ba is the last commit whose private layer sent activations of the layer's width
-// and had no keys. Whatever other commit is beside must have what is imported here under the same names, built; `load` runs
-// with version 0.1.0 (95124ce) too.
+// --only=core,tokens,load,shapes: some of it. --shape=NAME: tokens of a seeded model of this shape, held in 4 bits, too.
+// d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
+// commit is beside must have what is imported here under the same names, built; `load` and `shapes` run with version
+// 0.1.0 (95124ce) too.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
@@ -21,8 +22,10 @@ import {
   type Timing,
 } from "./harness.ts";
 import { normalSource } from "./random-layer.ts";
+import { benchCache, CASES, seededFolders } from "./seeded-model.ts";
 import { type Modules, startProvider, type Version, versionAt } from "./versions.ts";
 import { compareLoad } from "./versus-load.ts";
+import { compareShapes } from "./versus-shapes.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const WIDTHS = [4096, 14_336];
@@ -40,7 +43,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
   const wanted = options.only ?? Object.keys(COMPARISONS);
   const sections: Section[] = [];
   for (const [name, compare] of Object.entries(COMPARISONS)) {
-    if (wanted.includes(name)) sections.push(await compare(versions, options));
+    if (wanted.includes(name)) sections.push(...(await compare(versions, options)));
   }
   if (sections.length === 0)
     throw new Error(`say --only=${Object.keys(COMPARISONS).join(",")}, or some of these`);
@@ -48,12 +51,15 @@ export async function run(options: BenchOptions): Promise<Section[]> {
 }
 
 /** By the name that --only has for it. */
-const COMPARISONS: Record<string, (versions: readonly Version[], options: BenchOptions) => Promise<Section>> =
-  {
-    core: compareProviders,
-    tokens: compareTokens,
-    load: compareLoad,
-  };
+const COMPARISONS: Record<
+  string,
+  (versions: readonly Version[], options: BenchOptions) => Promise<readonly Section[]>
+> = {
+  core: async (versions, options) => [await compareProviders(versions, options)],
+  tokens: compareTokens,
+  load: async (versions, options) => [await compareLoad(versions, options)],
+  shapes: async (versions, options) => [await compareShapes(versions, options)],
+};
 
 /** What a provider does: answers, and the share of a key that each vector has. */
 interface ProviderSide {
@@ -168,15 +174,70 @@ interface TokenSide {
   close(): Promise<void>;
 }
 
-/** Decode steps of the same answers, and a prompt, of both versions in turns, each against plaintext LoRA. */
-async function compareTokens(versions: readonly Version[], { quick }: BenchOptions): Promise<Section> {
+/** What is said, and answered. */
+interface Entry {
+  readonly prompt: readonly number[];
+  readonly answer: readonly number[];
+}
+
+/** A base model and an adapter, and what they are asked. */
+interface TokenSubject {
+  readonly title: string;
+  readonly base: string;
+  readonly adapter: string;
+  readonly entries: readonly Entry[];
+  readonly weights: "original" | "int4";
+}
+
+function embeddedModel(quick: boolean): TokenSubject {
   const lexicon = join(HERE, "models/lexicon");
-  const { entries } = JSON.parse(readFileSync(join(lexicon, "expected.json"), "utf8"));
-  const chosen = quick ? entries.slice(0, 2) : entries;
+  const { entries } = JSON.parse(readFileSync(join(lexicon, "expected.json"), "utf8")) as {
+    entries: { prompt_ids: number[]; adapter: { ids: number[] } }[];
+  };
+  return {
+    title: "The embedded model on loopback",
+    base: join(lexicon, "base"),
+    adapter: join(lexicon, "law-adapter"),
+    entries: (quick ? entries.slice(0, 2) : entries).map(({ prompt_ids, adapter }) => ({
+      prompt: prompt_ids,
+      answer: adapter.ids,
+    })),
+    weights: "original",
+  };
+}
+
+/** Ids without a meaning, of a model that has none. */
+function seededShape(name: string, quick: boolean): TokenSubject {
+  const found = CASES.find(({ shape }) => shape === name);
+  if (found === undefined) throw new Error(`no shape named ${name}`);
+  const { base, adapter, shape } = seededFolders(found, undefined);
+  const ids = (count: number, seed: number) =>
+    Array.from({ length: count }, (_, i) => (Math.imul(i + seed, 0x9e3779b1) >>> 0) % shape.vocab);
+  const entries = Array.from({ length: quick ? 1 : 3 }, (_, i) => ({
+    prompt: ids(32, 1000 * i),
+    answer: ids(32, 1000 * i + 500),
+  }));
+  const title = `${name}'s shape on loopback, ${found.modules.join(", ")} adapted, 4 bits`;
+  return { title, base, adapter, entries, weights: "int4" };
+}
+
+/** Decode steps of the same answers, and a prompt, of both versions in turns, each against plaintext LoRA. */
+async function compareTokens(
+  versions: readonly Version[],
+  { quick, shape }: BenchOptions,
+): Promise<readonly Section[]> {
+  const subjects = [embeddedModel(quick), ...(shape === undefined ? [] : [seededShape(shape, quick)])];
+  const sections: Section[] = [];
+  for (const subject of subjects) sections.push(await compareTokensOf(subject, versions));
+  return sections;
+}
+
+async function compareTokensOf(subject: TokenSubject, versions: readonly Version[]): Promise<Section> {
+  const { title, entries } = subject;
   const sides: TokenSide[] = [];
   try {
-    for (const version of versions) sides.push(await tokenSide(version, lexicon));
-    for (const [turn, entry] of [chosen[0], ...chosen, ...chosen].entries()) {
+    for (const version of versions) sides.push(await tokenSide(version, subject));
+    for (const [turn, entry] of [entries[0], ...entries, ...entries].entries()) {
       for (const side of sides) {
         for (const which of [0, 1] as const) {
           await side.ready();
@@ -197,14 +258,14 @@ async function compareTokens(versions: readonly Version[], { quick }: BenchOptio
       ...["version", "steps", "plaintext LoRA, ms a token", "private", "ratio", "private, mean"],
       ...[`prompt of ${LONG_PROMPT}, plaintext`, "private"],
     ];
-    return { title: "The embedded model on loopback", body: markdownTable(head, rows) };
+    return { title, body: markdownTable(head, rows) };
   } finally {
     for (const side of sides) await side.close();
   }
 }
 
-async function tokenSide({ name, folder, load }: Version, lexicon: string): Promise<TokenSide> {
-  const { nodeFileTree, nodePlatform } = await load("platform/node.js");
+async function tokenSide({ name, folder, load }: Version, subject: TokenSubject): Promise<TokenSide> {
+  const { nodeFileCache, nodeFileTree, nodePlatform } = await load("platform/node.js");
   const { openCheckpoint } = await load("weights/checkpoint.js");
   const { openLoraAdapter } = await load("weights/lora-adapter.js");
   const { fitAdapter } = await load("model/adapter/fit-adapter.js");
@@ -216,8 +277,8 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const { writeStateFolder } = await load("library/node-state-folder.js");
   const { systemRandom } = await load("ring/random-source.js");
   const platform = nodePlatform();
-  const base = await openCheckpoint(nodeFileTree(join(lexicon, "base")));
-  const adapter = await openLoraAdapter(nodeFileTree(join(lexicon, "law-adapter")));
+  const base = await openCheckpoint(nodeFileTree(subject.base));
+  const adapter = await openLoraAdapter(nodeFileTree(subject.adapter));
   // Older versions gave the groups alone.
   const fitted = await fitAdapter(adapter, base);
   const isOld = Array.isArray(fitted);
@@ -229,9 +290,13 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
   const input = { adapter: "law", baseFingerprint, ...parts, ...output };
   await writeStateFolder(join(state, "state"), await createBundle(input, systemRandom));
   const { child, url } = await startProvider(folder, join(state, "state"));
-  const joined = await openPrivateModel(platform, { base, provider: url });
+  const { weights } = subject;
+  // Versions keep quantized weights differently.
+  const weightCache = nodeFileCache(join(benchCache(), "versus", name));
+  const held = weights === "original" ? {} : { weights, weightCache };
+  const joined = await openPrivateModel(platform, { base, provider: url, ...held });
   const deltas = isOld ? new LocalLora(adapter, fitted) : new LocalLora(fitted);
-  const plain = await CausalLm.load(base, platform.tensors, { deltas });
+  const plain = await CausalLm.load(base, platform.tensors, { deltas, ...held });
   return {
     name,
     models: [joined.model, plain],
@@ -249,7 +314,7 @@ async function tokenSide({ name, folder, load }: Version, lexicon: string): Prom
 async function runAnswer(
   { models, steps, prompts }: TokenSide,
   which: 0 | 1,
-  entry: { prompt_ids: number[]; adapter: { ids: number[] } },
+  { prompt: said, answer }: Entry,
   record: boolean,
 ): Promise<void> {
   const model = models[which];
@@ -259,11 +324,11 @@ async function runAnswer(
     if (record) times.push(performance.now() - start);
   };
   const cache = model.newCache();
-  await model.forward(entry.prompt_ids, cache);
-  for (const id of entry.adapter.ids.slice(0, -1)) await forward([id], cache, steps[which]);
+  await model.forward(said, cache);
+  for (const id of answer.slice(0, -1)) await forward([id], cache, steps[which]);
   cache.dispose();
   const long = model.newCache();
-  const prompt = Array.from({ length: LONG_PROMPT }, (_, i) => entry.prompt_ids[i % entry.prompt_ids.length]);
+  const prompt = Array.from({ length: LONG_PROMPT }, (_, i) => said[i % said.length]);
   await forward(prompt, long, prompts[which]);
   long.dispose();
 }

@@ -13,6 +13,7 @@ import {
 } from "tacet/model";
 import {
   changeKeys,
+  nodeAfterEvents,
   nodeFileTree,
   nodeSha256,
   nodeSignEd25519,
@@ -54,6 +55,7 @@ const provider = new Provider([await loadServedAdapter(nodeFileTree(state))], {
   store: opened.store,
   sha256: nodeSha256,
   signEd25519: nodeSignEd25519,
+  afterEvents: nodeAfterEvents,
   onEvent(event) {
     if (event.type === "charged") vectors += event.vectors;
   },

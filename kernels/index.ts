@@ -3,7 +3,7 @@ export { scaleActivation, squaredNorm } from "./activations";
 export { expandRandom } from "./chacha20";
 export { combineColumns } from "./combine-columns";
 export { addErrors } from "./errors";
-export { innerProducts } from "./inner-products";
+export { innerProducts, innerProducts8 } from "./inner-products";
 export {
   PUBLIC_ELEMENT_BYTES as publicElementBytes,
   RING_DEGREE as ringDegree,
@@ -16,6 +16,6 @@ export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-prod
 export { addMarks } from "./marks";
 export { recoverRows } from "./recover";
 export { sampleTernary } from "./ternary";
-export { addUniform, sampleUniform } from "./uniform";
-export { addWide, finishWide, prepareWide, transformSmall, wideProductOf } from "./wide-product";
+export { addUniform, sampleUniform, sampleUniform8 } from "./uniform";
+export { addWide, finishWide, prepareWide, transformSmall, transformSmall8, wideProductOf } from "./wide-product";
 export { wipe, wipeScratch } from "./wipe";

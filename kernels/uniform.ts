@@ -28,3 +28,13 @@ export function sampleUniform(random: usize, count: i32, bits: i32, out: usize):
     v128.store(out, i16x8.add(x, i16x8.splat(1)));
   }
 }
+
+/** The same as i8[count], with at most 7 bits. */
+export function sampleUniform8(random: usize, count: i32, bits: i32, out: usize): void {
+  assert((count & 7) == 0 && bits >= 1 && bits <= 7);
+  const unused = 16 - bits;
+  for (const end = out + <usize>count; out < end; out += 8, random += 16) {
+    const x = i16x8.add(i16x8.shr_s(i16x8.shl(v128.load(random), unused), unused), i16x8.splat(1));
+    v128.store64_lane(out, i8x16.narrow_i16x8_s(x, x), 0);
+  }
+}

@@ -48,28 +48,41 @@ export function prepareWide(words: usize, transposed: bool, out: usize): void {
 /** Debug builds only: Σ ‖small_j‖₁ of the sum so far, at most 2^22. */
 let norm = 0;
 
-function addNorm(small: usize, count: i32): void {
-  for (let i = 0; i < count; i++) norm += abs(<i32>load<i16>(small + i * 2));
+function addNorm<T>(small: usize, count: i32): void {
+  for (let i = 0; i < count; i++) norm += abs(<i32>load<T>(small + i * sizeof<T>()));
   assert(norm <= 1 << 22);
 }
 
 /** out: i32[N] = small, then zeros; if small is no longer than a quarter, that quarter four times (forwardMultiply). */
 function spreadQuarters(small: usize, count: i32, out: usize): void {
-  if (count > <i32>RING_DEGREE / 4) return spread(small, count, POLY_BYTES, out);
-  spread(small, count, POLY_BYTES / 4, out);
+  if (count > <i32>RING_DEGREE / 4) return spread<i16>(small, count, POLY_BYTES, out);
+  spread<i16>(small, count, POLY_BYTES / 4, out);
   for (let i: usize = 1; i < 4; i++) memory.copy(out + i * POLY_BYTES / 4, out, POLY_BYTES / 4);
 }
 
 /** out: `bytes` bytes of i32, small, then zeros. */
-function spread(small: usize, count: i32, bytes: usize, out: usize): void {
+function spread<T>(small: usize, count: i32, bytes: usize, out: usize): void {
   let i: usize = 0;
   for (const whole = <usize>count & ~7; i < whole; i += 8) {
-    const x = v128.load(small + i * 2);
+    const x = sizeof<T>() == 1 ? v128.load8x8_s(small + i) : v128.load(small + i * 2);
     v128.store(out + i * 4, i32x4.extend_low_i16x8_s(x));
     v128.store(out + i * 4, i32x4.extend_high_i16x8_s(x), 16);
   }
-  for (; i < <usize>count; i++) store<i32>(out + i * 4, load<i16>(small + i * 2));
+  for (; i < <usize>count; i++) store<i32>(out + i * 4, <i32>load<T>(small + i * sizeof<T>()));
   memory.fill(out + i * 4, 0, bytes - i * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function transform<T>(small: usize, count: i32, out: usize): void {
+  if (!ASC_NO_ASSERT) {
+    norm = 0;
+    addNorm<T>(small, count);
+  }
+  spread<T>(small, count, POLY_BYTES, out);
+  memory.copy(out + POLY_BYTES, out, POLY_BYTES);
+  forwardNtt(out);
+  forwardNtt2(out + POLY_BYTES);
 }
 
 /**
@@ -77,14 +90,12 @@ function spread(small: usize, count: i32, bytes: usize, out: usize): void {
  * @param small i16[count], count ≤ N, ‖small‖₁ ≤ 2^22
  */
 export function transformSmall(small: usize, count: i32, out: usize): void {
-  if (!ASC_NO_ASSERT) {
-    norm = 0;
-    addNorm(small, count);
-  }
-  spread(small, count, POLY_BYTES, out);
-  memory.copy(out + POLY_BYTES, out, POLY_BYTES);
-  forwardNtt(out);
-  forwardNtt2(out + POLY_BYTES);
+  transform<i16>(small, count, out);
+}
+
+/** The same of i8[count]. */
+export function transformSmall8(small: usize, count: i32, out: usize): void {
+  transform<i8>(small, count, out);
 }
 
 /**
@@ -95,7 +106,7 @@ export function transformSmall(small: usize, count: i32, out: usize): void {
 export function addWide(element: usize, small: usize, count: i32, first: bool): void {
   if (!ASC_NO_ASSERT) {
     if (first) norm = 0;
-    addNorm(small, count);
+    addNorm<i16>(small, count);
   }
   spreadQuarters(small, count, SCRATCH_NTT);
   forwardOf(count, SCRATCH_NTT);
@@ -131,7 +142,7 @@ export function finishWide(
 ): void {
   if (!ASC_NO_ASSERT) {
     if (first) norm = 0;
-    addNorm(small, count);
+    addNorm<i16>(small, count);
   }
   spreadQuarters(small, count, SCRATCH_NTT);
   forwardOf(count, SCRATCH_NTT);

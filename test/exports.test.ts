@@ -522,6 +522,7 @@ const EXPORTS: Record<string, Exported> = {
       "changeKeys",
       "connectRedis",
       "downloadFromHub",
+      "nodeAfterEvents",
       "nodeBundleCache",
       "nodeFileCache",
       "nodeFileTree",

@@ -32,7 +32,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "model/architectures": ["model/graph", "base"],
   "model/adapter": ["model/architectures", "model/graph", "model/delta-source.ts", "weights", "base"],
   "model/layer-states.ts": ["model/graph", "base"],
-  "model/kv-cache.ts": ["model/layer-states.ts", "model/graph", "base"],
+  "model/kept-rows.ts": ["base"],
+  "model/kv-cache.ts": ["model/kept-rows.ts", "model/layer-states.ts", "model/graph", "base"],
   "model/run": ["model/kv-cache.ts", "model/graph", "model/delta-source.ts", "base"],
   model: [
     "model/run",

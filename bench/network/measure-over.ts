@@ -61,7 +61,7 @@ export interface Cost {
   readonly vectors: number;
   /** Waits for the provider that follow each other. */
   readonly exchanges: number;
-  /** Passes through the model. */
+  /** Passes through the model, each part of an input for itself. */
   readonly parts: number;
 }
 
@@ -71,6 +71,8 @@ export interface Costs {
   /** A later one of the same length. */
   readonly prompt: Cost;
   readonly token: Cost;
+  /** Steps for each token: fewer than one with drafts. */
+  readonly steps: number;
   /** Of an activated adapter: the prompt in its two parts. */
   readonly invocation?: { readonly before: Cost; readonly from: Cost };
   /** Of the tokens that counted and those before. */
@@ -172,15 +174,19 @@ export async function measureOver(
       ...(mode.drafts ? {} : { drafts: 0 }),
     });
     let last = 0;
+    let steps = 0;
     for await (const { index } of answer) {
-      if (index === WARM_UP - 1) before = counts();
+      // Tokens of one step come without anything being read between them.
+      if (model.timings.forwards > after.parts) steps++;
       after = counts();
+      if (index === WARM_UP - 1) [before, steps] = [after, 0];
       last = index;
     }
-    const token = difference(after, before, last - WARM_UP + 1);
+    const tokensOf = last - WARM_UP + 1;
+    const costs = { token: difference(after, before, tokensOf), steps: steps / tokensOf, drafts };
     const later = await read();
-    if (!mode.isActivated) return { first, prompt: later, token, drafts };
-    return { first, prompt: later, token, drafts, invocation: await readInTwo() };
+    if (!mode.isActivated) return { first, prompt: later, ...costs };
+    return { first, prompt: later, ...costs, invocation: await readInTwo() };
   } finally {
     for (const step of cleanUp.reverse()) await step();
   }

@@ -1,5 +1,6 @@
 // The tables of one shape: measured, and computed for other round trips.
 import { MOST_PARTS } from "../../src/model/run/plan-parts.ts";
+import type { LineOptions } from "../../test/support/link/link.ts";
 import { formatBytes, formatMs, markdownTable, significant } from "../harness.ts";
 import { lineMs } from "./line-time.ts";
 import type { Line } from "./lines.ts";
@@ -29,7 +30,7 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
     "waits",
     "drafts accepted",
   ];
-  const rows = results.map(({ line, mode, first, prompt, token, drafts }) => [
+  const rows = results.map(({ line, mode, first, prompt, token, steps, drafts }) => [
     line.title,
     mode.title,
     formatMs(first.ms),
@@ -40,7 +41,7 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
     significant(prompt.vectors),
     significant(prompt.exchanges),
     formatMs(token.ms),
-    line.options ? formatMs(lineMs({ ...token, parts: 1 }, line.options)) : "",
+    line.options ? formatMs(stepMs(token, steps, line.options)) : "",
     formatBytes(token.bytesUp),
     formatBytes(token.bytesDown),
     significant(token.vectors),
@@ -53,6 +54,14 @@ export function reportNetwork(results: readonly Measured[], asked: Asked): strin
     "first six left out.",
   ];
   return [markdownTable(header, rows), notes.join(" ")].join("\n\n");
+}
+
+/** What the line takes of a token: its share of a step. */
+function stepMs(token: Cost, steps: number, line: LineOptions): number {
+  const ofStep = (value: number) => value / steps;
+  const { bytesUp, exchanges, parts } = token;
+  const step = { bytesUp: ofStep(bytesUp), exchanges: ofStep(exchanges), parts: ofStep(parts) };
+  return steps * lineMs(step, line);
 }
 
 /** What an activated LoRA's prompt costs in its two parts, beside the base model's own. */
@@ -86,6 +95,8 @@ const UP_MBITS = [20, 100];
 export function reportComputed(results: readonly Measured[], asked: Asked): string {
   const farthest = results.findLast(({ line }) => line.options)?.line;
   const shown = results.filter(({ line, mode }) => line === farthest && mode.isActivated === undefined);
+  const tokenOf = ({ token, steps }: Costs, roundTripMs: number, upMbits: number) =>
+    formatMs(stepMs(token, steps, { roundTripMs, upMbits }));
   const of = (cost: Cost, parts: number, roundTripMs: number, upMbits: number) =>
     formatMs(lineMs({ ...cost, parts }, { roundTripMs, upMbits }));
   const header = [
@@ -95,7 +106,7 @@ export function reportComputed(results: readonly Measured[], asked: Asked): stri
   ];
   const rows = ROUND_TRIPS.map((roundTripMs) => [
     `${roundTripMs} ms`,
-    ...UP_MBITS.flatMap((up) => shown.map(({ token }) => of(token, 1, roundTripMs, up))),
+    ...UP_MBITS.flatMap((up) => shown.map((costs) => tokenOf(costs, roundTripMs, up))),
     ...UP_MBITS.flatMap((up) => {
       const [first, last] = [shown[0].prompt, shown[shown.length - 1].prompt];
       const best = Math.min(

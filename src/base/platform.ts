@@ -174,6 +174,8 @@ export interface TensorSession {
 export interface TensorRuntime {
   /** Where sessions run. Default: the processor. */
   readonly device?: Device;
+  /** Whether outputs can stay on the device (SessionOptions.keep). Default: false. */
+  readonly keepsOutputs?: boolean;
   /**
    * Whether the device has all operators of a model; what it has not would be left to the processor.
    * @throws TacetError bad_argument if there is no such device

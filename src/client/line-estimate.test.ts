@@ -50,7 +50,7 @@ describe("the estimate of a line", () => {
     let now = 0;
     for (let i = 0; i < 500; i++) now = burst(estimate, now, [1], [i % 10 === 0 ? 30 : 30 + i, 0]);
     expect(estimate.roundTripMs).toBe(30);
-    for (let i = 0; i < 513; i++) now = burst(estimate, now, [1], [80, 0]);
+    for (let i = 0; i < 2049; i++) now = burst(estimate, now, [1], [80, 0]);
     expect(estimate.roundTripMs).toBe(80);
   });
 
@@ -61,6 +61,27 @@ describe("the estimate of a line", () => {
     burst(estimate, now, [1], [30, 0]);
     expect(estimate).toMatchObject({ roundTripMs: 30 });
     expect(estimate.vectorMs).toBeCloseTo(1.8);
+  });
+
+  it("does not take a line for slow on which little is sent at a time, for however long", () => {
+    const estimate = new LineEstimate(90, QUERY_BYTES);
+    let now = burst(estimate, 0, [1], [30, 0.2]);
+    now = burst(estimate, now + 5, [64, 64], [30, 0.2]);
+    // Parts of a step: a query goes out before the one before is answered, again and again.
+    for (let pass = 0; pass < 100; pass++) {
+      estimate.sent(1, now);
+      for (let query = 0; query < 200; query++) {
+        estimate.sent(1, now + 15);
+        estimate.answered(1, 30.2, 0, now + 30.2);
+        now += 15;
+      }
+      now += 30.2;
+      estimate.answered(1, 30.2, 0, now);
+    }
+    expect(estimate.vectorMs).toBeCloseTo(0.2, 2);
+    // One that has become slow is noticed: there the vectors wait for each other.
+    for (let i = 0; i < 40; i++) now = burst(estimate, now + 5, [64, 64], [30, 2]);
+    expect(estimate.vectorMs).toBeCloseTo(2, 1);
   });
 
   it("learns nothing from a burst in which a query was lost", () => {

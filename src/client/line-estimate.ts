@@ -5,6 +5,7 @@
  *   roundTripMs   the least time of a short query, minus what the provider computed, of the last ones
  *   vectorMs      the least time a vector of a *burst*: from the first query, when none was open, to when none is again
  *
+ * A burst in which vectors hardly waited for each other shows no more than that the rate is as high at least.
  * Both are what was possible at best: whatever else kept this process busy has only made them larger.
  */
 import type { Line } from "../model/delta-source.ts";
@@ -13,12 +14,15 @@ import type { Line } from "../model/delta-source.ts";
 const SHORT_VECTORS = 2;
 const BURST_VECTORS = 16;
 /** The least of so many round trips, and of as many before them, counts. */
-const ROUND_TRIPS = 256;
+const ROUND_TRIPS = 1024;
 /** Bursts that are remembered. */
 const BURSTS = 32;
 /** Before anything was measured: what a home's line sends in a millisecond, 20 Mbit/s, unless the provider is nearby. */
 const LIKELY_BYTES = 2500;
 const NEARBY_MS = 1;
+
+/** So many round trips a vector waits at least, on the average, where it is the rate that limits a burst. */
+const CROWDED = 1.5;
 
 /** A time in which queries were open, and the vectors of them. */
 interface Burst {
@@ -34,7 +38,8 @@ export class LineEstimate implements Line {
   /** The last ones. */
   readonly #bursts: Burst[] = [];
   #open = 0;
-  #burst = { start: 0, vectors: 0 };
+  /** What its answered vectors waited is summed up. */
+  #burst = { start: 0, vectors: 0, waitedMs: 0 };
 
   /**
    * @param welcomeMs from Hello to Welcome
@@ -51,15 +56,18 @@ export class LineEstimate implements Line {
   }
 
   get vectorMs(): number {
-    const { roundTripMs } = this;
-    if (this.#bursts.length === 0) return roundTripMs < NEARBY_MS ? 0 : this.#queryBytes / LIKELY_BYTES;
-    // The round trip may have been measured better since.
-    return Math.max(0, Math.min(...this.#bursts.map(({ ms, vectors }) => (ms - roundTripMs) / vectors)));
+    if (this.#bursts.length > 0) return Math.min(...this.#bursts.map((burst) => this.#eachMs(burst)));
+    return this.roundTripMs < NEARBY_MS ? 0 : this.#queryBytes / LIKELY_BYTES;
+  }
+
+  /** The round trip may have been measured better since. */
+  #eachMs({ ms, vectors }: Burst): number {
+    return Math.max(0, (ms - this.roundTripMs) / vectors);
   }
 
   /** A query goes out at time `now`. */
   sent(vectors: number, now: number): void {
-    if (this.#open++ === 0) this.#burst = { start: now, vectors: 0 };
+    if (this.#open++ === 0) this.#burst = { start: now, vectors: 0, waitedMs: 0 };
     this.#burst.vectors += vectors;
   }
 
@@ -67,9 +75,13 @@ export class LineEstimate implements Line {
   answered(vectors: number, ms: number, providerMs: number, now: number): void {
     if (vectors <= SHORT_VECTORS) this.#addRoundTrip(Math.max(0, ms - providerMs));
     this.#open--;
-    const { start, vectors: all } = this.#burst;
+    this.#burst.waitedMs += vectors * (ms - providerMs);
+    const { start, vectors: all, waitedMs } = this.#burst;
     if (this.#open > 0 || all < BURST_VECTORS) return;
-    this.#bursts.push({ ms: now - start, vectors: all });
+    const burst = { ms: now - start, vectors: all };
+    const isCrowded = waitedMs / all >= CROWDED * this.roundTripMs;
+    if (!isCrowded && this.#eachMs(burst) >= this.vectorMs) return;
+    this.#bursts.push(burst);
     if (this.#bursts.length > BURSTS) this.#bursts.shift();
   }
 

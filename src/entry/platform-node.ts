@@ -30,6 +30,7 @@ export {
   type DownloadOptions,
   downloadFromHub,
   type HubId,
+  nodeAfterEvents,
   nodeBundleCache,
   nodeFileCache,
   nodeFileTree,

@@ -157,6 +157,11 @@ export class CausalLm {
     return (context <= longFrom ? Math.min(longFrom, this.contextLength) : this.contextLength) - context;
   }
 
+  /** Milliseconds that a pass over so many tokens would take now, as far as is known of line and model. */
+  expectedMs(tokens: number): number {
+    return this.#runners.adapted.expectedMs(tokens);
+  }
+
   /** An empty cache; it grows when it must. */
   newCache(capacity = Math.min(INITIAL_CAPACITY, this.contextLength)): KvCache {
     return new KvCache(this.#cacheShape, capacity, this.#adaptedFrom);

@@ -11,6 +11,7 @@ import {
   pastValueName,
 } from "./graph/pass-values.ts";
 
+import { KeptRows } from "./kept-rows.ts";
 import { LayerStates } from "./layer-states.ts";
 
 type CacheTensor = Tensor & { readonly data: Float32Array };
@@ -35,7 +36,8 @@ const LEAST_STEP = 64;
 
 /**
  * Each layer has two arrays (kvHeads, capacity, headDim) of its sizes, of which the first `length` rows of each head are in use.
- * A forward pass reads them, stores the new rows behind, and commits them when it is through.
+ * A forward pass reads them, stores the new rows behind, and commits them when it is through. On a device that keeps them
+ * (CacheShape.isOnDevice) each pass makes new tensors with as many rows as there are tokens; here is one empty row to begin with.
  */
 export class KvCache {
   readonly shape: CacheShape;
@@ -50,6 +52,7 @@ export class KvCache {
   #rows: (LayerRows | undefined)[] = [];
 
   readonly #states: LayerStates;
+  readonly #kept = new KeptRows();
 
   /**
    * @param capacity tokens to make room for now; the cache grows when it must
@@ -59,7 +62,7 @@ export class KvCache {
     this.shape = shape;
     this.#adaptedFrom = adaptedFrom;
     this.#states = new LayerStates(shape);
-    this.reserve(capacity);
+    this.reserve(shape.isOnDevice ? Math.min(1, capacity) : capacity);
   }
 
   /** Tokens in the cache. */
@@ -115,6 +118,7 @@ export class KvCache {
   takeOver(other: KvCache): void {
     this.#rows = other.#rows;
     this.#states.take(other.#states);
+    this.#kept.take(other.#kept);
     this.#ids = other.#ids;
     [this.#length, this.#capacity, this.#isLong] = [other.#length, other.#capacity, other.#isLong];
     other.dispose();
@@ -161,7 +165,8 @@ export class KvCache {
   fork(length: number): KvCache {
     this.#checkKeepable(length);
     const copy = new KvCache(this.shape, Math.max(1, length), this.#adaptedFrom);
-    for (const rows of this.#rows) {
+    copy.#kept.share(this.#kept);
+    for (const rows of this.shape.isOnDevice ? [] : this.#rows) {
       if (!rows) continue;
       const { layer, kvHeads, headDim, key, value } = rows;
       const to = copy.#rows[layer]!;
@@ -188,6 +193,7 @@ export class KvCache {
   /** Frees the memory; the cache cannot be used any more. */
   dispose(): void {
     this.#disposed = true;
+    this.#kept.dispose();
     this.#rows = [];
     this.#length = 0;
     this.#capacity = 0;
@@ -208,28 +214,45 @@ export class KvCache {
    */
   reserve(tokens: number): void {
     if (this.#disposed) throw new TypeError("the cache has been disposed");
-    const { layers, maxTokens } = this.shape;
+    const { maxTokens, isOnDevice } = this.shape;
     this.checkContext(tokens);
     if (tokens <= this.#capacity) return;
-    const capacity = Math.min(maxTokens, Math.max(tokens, moreThan(this.#capacity)));
-    this.#rows = layers.map((kept, layer) => {
+    const capacity = isOnDevice ? tokens : Math.min(maxTokens, Math.max(tokens, moreThan(this.#capacity)));
+    if (!isOnDevice || this.#rows.length === 0) this.#makeRows(isOnDevice ? 1 : capacity);
+    this.#capacity = capacity;
+  }
+
+  #makeRows(capacity: number): void {
+    this.#rows = this.shape.layers.map((kept, layer) => {
       if (kept === null || "states" in kept) return undefined;
       const [key, value] = (["key", "value"] as const).map((name) =>
         this.#grown(this.#rows[layer]?.[name], kept, capacity),
       );
       return { ...kept, layer, key, value };
     });
-    this.#capacity = capacity;
   }
 
   /** The inputs of a pass, by name. */
   *tensors(): Iterable<[name: string, tensor: Tensor]> {
     for (const rows of this.#rows) {
       if (!rows) continue;
-      yield [pastKeyName(rows.layer), rows.key];
-      yield [pastValueName(rows.layer), rows.value];
+      for (const [name, tensor] of [
+        [pastKeyName(rows.layer), rows.key],
+        [pastValueName(rows.layer), rows.value],
+      ] as const)
+        yield [name, this.#kept.current(name) ?? tensor];
     }
     yield* this.#states.tensors();
+  }
+
+  /** What `keep` was given last, by name of the graph's input. */
+  keptOf(name: string): Tensor | undefined {
+    return this.#kept.current(name);
+  }
+
+  /** Takes keys or values with rows of a pass behind those of the cache, on the device. They count after `commit`. */
+  keep(name: string, tensor: Tensor): void {
+    this.#kept.store(name, tensor);
   }
 
   /** Writes rows of `newRowsName` of the tokens from `first` on, behind those of the cache. They count after `commit`. */

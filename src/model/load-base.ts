@@ -5,6 +5,7 @@ import { type BaseChanges, valuesOf } from "../weights/base-changes.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { readTensorF32 } from "../weights/safetensors.ts";
 import { describeDecoder } from "./architectures/registry.ts";
+import { attentionLimit } from "./attention-limit.ts";
 import { chooseContext, choosePassTokens } from "./context-length.ts";
 import type { FittedUse } from "./fit-use.ts";
 import { ChangesInUse } from "./graph/changes-in-use.ts";
@@ -61,11 +62,11 @@ export async function loadBase(
   refuseMoreLayers(places, checkpoint);
   await refuseUnusedBiases(places, checkpoint);
   const contextLength = chooseContext(decoder, options.contextLength);
-  const passTokens = choosePassTokens(decoder, contextLength, options.passTokens);
   const { longFrom } = decoder;
   const cacheShape: CacheShape = {
     layers: layerCaches(decoder),
     maxTokens: contextLength,
+    ...(runtime.keepsOutputs ? { isOnDevice: true } : {}),
     ...(longFrom !== undefined && longFrom < contextLength ? { longFrom } : {}),
   };
   const groups = unitedGroups(
@@ -86,10 +87,13 @@ export async function loadBase(
     const changes = new ChangesInUse(applied);
     // What stays on a device cannot be put below each other.
     const sharesProducts = (options.parallel ?? 1) > 1 && groupAt.size > 0 && !onDevice;
-    const plan = { groupAt, pairable, loras, changes, onDevice, sharesProducts };
+    const keepsCache = cacheShape.isOnDevice === true;
+    const plan = { groupAt, pairable, loras, changes, onDevice, keepsCache, sharesProducts };
     const segments = writeSegments(new SegmentBuilder(source, plan), decoder, contextLength);
     changes.refuseUnused();
     await refuseMissingOperators(segments, runtime);
+    const most = (await attentionLimit(runtime, cacheShape)) ?? Number.POSITIVE_INFINITY;
+    const passTokens = Math.min(most, choosePassTokens(decoder, contextLength, options.passTokens));
     return await SegmentRunner.load(
       segments,
       runtime,

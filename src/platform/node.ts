@@ -7,6 +7,7 @@ import { connectSocket } from "./node/sockets/socket.ts";
 import { nodeTensorRuntime } from "./node/tensors.ts";
 import { nodeEncryption } from "./node/threads.ts";
 
+export { nodeAfterEvents } from "./node/after-events.ts";
 export { type FileToWrite, writeFiles } from "./node/files/atomic-write.ts";
 export { defaultCacheDir, nodeBundleCache } from "./node/files/bundle-cache.ts";
 export { errnoOf } from "./node/files/errno.ts";

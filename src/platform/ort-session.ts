@@ -1,5 +1,5 @@
 /** A session of ONNX Runtime, in Node or in a browser: both builds have the same interface. */
-import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
+import type { InferenceSession, OnnxValue, Tensor as OrtTensor } from "onnxruntime-common";
 import { TacetError } from "../base/errors.ts";
 import type { Tensor, TensorSession } from "../base/platform.ts";
 
@@ -8,12 +8,20 @@ export interface OrtTensors {
   readonly Tensor: new (type: Tensor["type"], data: Tensor["data"], dims: readonly number[]) => OrtTensor;
 }
 
+/** A session of one of the builds, or of what lies below it. */
+export interface RunnableSession {
+  run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+  ): Readonly<Record<string, OnnxValue>> | Promise<Readonly<Record<string, OnnxValue>>>;
+  release(): Promise<void>;
+}
+
 /** Views of the same memory, kept for tensors that are used again: cached keys and values. */
 const VIEWS = new WeakMap<Tensor, OrtTensor>();
 
 export class OrtSession implements TensorSession {
   readonly #ort: OrtTensors;
-  readonly #session: InferenceSession;
+  readonly #session: RunnableSession;
   readonly #onRelease: () => void;
   readonly #inTurn: (work: () => void) => void;
   /** Outputs that stay on the device until they are freed. */
@@ -23,7 +31,7 @@ export class OrtSession implements TensorSession {
   /** @param inTurn calls back when the library may be called */
   constructor(
     ort: OrtTensors,
-    session: InferenceSession,
+    session: RunnableSession,
     onRelease: () => void = () => {},
     inTurn: (work: () => void) => void = (work) => work(),
   ) {

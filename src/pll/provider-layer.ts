@@ -21,23 +21,17 @@ import {
   markRandomBytes,
   NTT_POLY_BYTES,
   packedBytes,
-  RANDOM_CHUNK_BYTES,
   RING_DEGREE,
+  type SmallBytes,
 } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { assertKernelParameters, type Parameters, paddedLength, weightBlocks } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
-import { KEY_SEED_BYTES } from "./key-secrets.ts";
 import { type GroupMark, markOdds } from "./marks.ts";
+import { streamBytes, MARKS, SecretStream } from "./secret-stream.ts";
 
 /** Vectors that are unpacked at a time: bounds the scratch memory of a long query. */
 const CHUNK_VECTORS = 64;
-/** Domains of a key's random streams. */
-const SECRETS = 1;
-const WEIGHT_ERRORS = 2;
-const HINT_ERRORS = 3;
-/** Of a mark's: of the odds, and of the signs. */
-const MARKS = 4;
 
 export interface ProviderLayerInput {
   readonly parameters: Parameters;
@@ -55,7 +49,17 @@ export interface EncryptedWeights {
   readonly hint: Uint8Array;
 }
 
-/** S of one key, (rows, k) i16 in kernel memory. Secret; whoever has it wipes it. */
+/** Weights that are being encrypted. */
+export interface WeightEncryption {
+  /** Complete when next() has returned false. */
+  readonly result: EncryptedWeights;
+  /** Encrypts a row. False: it was the last. @param secret S of the seed, where the caller has it */
+  next(secret?: LayerSecret): boolean;
+  /** Wipes the seed. */
+  end(): void;
+}
+
+/** S of one key, (rows, k) i8 or i16 in kernel memory. Secret; whoever has it wipes it. */
 export type LayerSecret = Address & { readonly layerSecret: true };
 
 /** Bytes of a group's {@link EncryptedWeights}. */
@@ -85,11 +89,15 @@ export class ProviderLayer {
   readonly secretBytes: number;
   /** Bytes of B and H of one key. */
   readonly keyBytes: number;
+  /** Vectors that one key answers. */
+  readonly vectorsPerKey: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #elements: PublicElements;
   readonly #weights: Int32Array;
+  /** Of an entry of S: where many keys are in use, to read S is what an answer waits for. */
+  readonly #smallBytes: SmallBytes;
   #odds: { readonly seed: Uint8Array; readonly values: Address } | undefined;
 
   /** @throws RangeError on wrong lengths */
@@ -107,8 +115,10 @@ export class ProviderLayer {
     this.elementsDigest = elements.digest;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
-    this.secretBytes = 2 * rows * parameters.keyLength;
+    this.#smallBytes = parameters.secretBits <= 7 ? 1 : 2;
+    this.secretBytes = this.#smallBytes * rows * parameters.keyLength;
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
+    this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
   }
 
@@ -118,16 +128,37 @@ export class ProviderLayer {
    * @param secret S of this seed, where the caller has it
    */
   encryptWeights(seed: Uint8Array, mark?: GroupMark, secret?: LayerSecret): EncryptedWeights {
+    const encryption = this.beginEncryption(seed, mark);
+    try {
+      while (encryption.next(secret)) {}
+      return encryption.result;
+    } finally {
+      encryption.end();
+    }
+  }
+
+  /** The same a row at a time, so that other things can be done meanwhile. Whoever begins it ends it. */
+  beginEncryption(seed: Uint8Array, mark?: GroupMark): WeightEncryption {
     const { weights: weightBytes, hint: hintBytes } = encryptedWeightBytes(
       this.#parameters,
       this.rows,
       this.inFeatures,
     );
     const result = { weights: new Uint8Array(weightBytes), hint: new Uint8Array(hintBytes) };
-    this.#withStream(seed, (stream) => {
-      for (let row = 0; row < this.rows; row++) this.#encryptRow(row, stream, mark, secret, result);
-    });
-    return result;
+    const stream = this.#streamOf(seed);
+    let row = 0;
+    return {
+      result,
+      next: (secret) => {
+        try {
+          this.#encryptRow(row, stream, mark, secret, result);
+        } finally {
+          this.#kernels.wipeScratch();
+        }
+        return ++row < this.rows;
+      },
+      end: () => stream.wipe(),
+    };
   }
 
   /** D of a mark, (rows, n): what is added to W. */
@@ -162,14 +193,17 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
+    const stream = this.#streamOf(seed);
     const secret = this.#pool.acquire(this.secretBytes);
     try {
-      this.#withStream(seed, (stream) => {
-        for (let row = 0; row < this.rows; row++) stream.secret(row, at(secret, 2 * row * keyLength));
-      });
+      for (let row = 0; row < this.rows; row++)
+        stream.secret(row, at(secret, this.#smallBytes * row * keyLength));
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
       throw error;
+    } finally {
+      stream.wipe();
+      this.#kernels.wipeScratch();
     }
     return secret as LayerSecret;
   }
@@ -233,7 +267,7 @@ export class ProviderLayer {
     const kernels = this.#kernels;
     const odds = this.#oddsFor(oddsSeed, padded);
     const seed = pool.acquire(32);
-    const bytes = chunksOf(markRandomBytes(padded));
+    const bytes = streamBytes(markRandomBytes(padded));
     const random = pool.acquire(bytes);
     try {
       kernels.bytes(seed, 32).set(signsSeed);
@@ -251,7 +285,7 @@ export class ProviderLayer {
     const kernels = this.#kernels;
     const address = this.#odds?.values ?? this.#pool.acquire(this.rows * padded);
     const seed = this.#pool.acquire(32);
-    const bytes = chunksOf(padded);
+    const bytes = streamBytes(padded);
     const random = this.#pool.acquire(bytes);
     try {
       kernels.bytes(seed, 32).set(oddsSeed);
@@ -283,14 +317,15 @@ export class ProviderLayer {
     const padded = paddedLength(n);
     const weightBytes = packedBytes(n, weightBits);
     const hintBytes = packedBytes(RING_DEGREE, hintBits);
-    const secret = pool.acquire(2 * keyLength);
+    const rowBytes = this.#smallBytes * keyLength;
+    const secret = pool.acquire(rowBytes);
     const words = pool.acquire(4 * Math.max(padded, RING_DEGREE));
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
     const transformed = pool.acquire(2 * NTT_POLY_BYTES);
     try {
-      const small = held === undefined ? secret : at(held, 2 * row * keyLength);
+      const small = held === undefined ? secret : at(held, row * rowBytes);
       if (held === undefined) stream.secret(row, secret);
-      const factor = kernels.transformSmall(small, keyLength, transformed);
+      const factor = kernels.transformSmall(small, keyLength, transformed, this.#smallBytes);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(this.#weights.subarray(row * n, (row + 1) * n));
@@ -312,20 +347,14 @@ export class ProviderLayer {
       result.hint.set(kernels.bytes(packed, hintBytes), row * hintBytes);
     } finally {
       pool.release(transformed, 2 * NTT_POLY_BYTES);
-      pool.release(secret, 2 * keyLength);
+      pool.release(secret, rowBytes);
       pool.release(words, 4 * Math.max(padded, RING_DEGREE));
       pool.release(packed, Math.max(weightBytes, hintBytes));
     }
   }
 
-  #withStream(seed: Uint8Array, use: (stream: SecretStream) => void): void {
-    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
-    try {
-      use(stream);
-    } finally {
-      stream.wipe();
-      this.#kernels.wipeScratch();
-    }
+  #streamOf(seed: Uint8Array): SecretStream {
+    return new SecretStream(this.#kernels, this.#pool, this.#parameters, this.#smallBytes, seed);
   }
 
   /** @param replyAt where the chunk's reply goes: a view of so few bytes would cost more than to write them */
@@ -366,6 +395,7 @@ export class ProviderLayer {
         planeRows: vectors,
         small: secret,
         smallRows: this.rows,
+        smallBytes: this.#smallBytes,
         length: keyLength,
         out: sums,
         outPlaneStride: this.rows,
@@ -383,63 +413,3 @@ export class ProviderLayer {
 
 /** As many bytes or a few more, so that what stands behind is aligned. */
 const aligned = (bytes: number): number => Math.ceil(bytes / 16) * 16;
-
-/** What the key stream is drawn in, at least so many bytes. */
-const chunksOf = (bytes: number): number => Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
-
-/** The random streams of one key: S, E and E_H of each row. */
-class SecretStream {
-  readonly #kernels: Kernels;
-  readonly #pool: BufferPool;
-  readonly #parameters: Parameters;
-  readonly #seed: Address;
-
-  constructor(kernels: Kernels, pool: BufferPool, parameters: Parameters, seed: Uint8Array) {
-    this.#kernels = kernels;
-    this.#pool = pool;
-    this.#parameters = parameters;
-    assertLength(seed, "seed", KEY_SEED_BYTES);
-    this.#seed = pool.acquire(KEY_SEED_BYTES);
-    kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
-  }
-
-  /** S_row to out, i16[k]. */
-  secret(row: number, out: Address): void {
-    const { keyLength, secretBits } = this.#parameters;
-    this.#draw(row, SECRETS, keyLength, (random) =>
-      this.#kernels.sampleUniform(random, keyLength, secretBits, out),
-    );
-  }
-
-  /** words += E_row, u32[count]. */
-  addWeightErrors(row: number, words: Address, count: number): void {
-    const { weightErrorBits } = this.#parameters;
-    this.#draw(row, WEIGHT_ERRORS, count, (random) =>
-      this.#kernels.addUniform(words, count, weightErrorBits, random),
-    );
-  }
-
-  /** words += E_H,row, u32[N]. */
-  addHintErrors(row: number, words: Address): void {
-    const { hintErrorBits } = this.#parameters;
-    this.#draw(row, HINT_ERRORS, RING_DEGREE, (random) =>
-      this.#kernels.addUniform(words, RING_DEGREE, hintErrorBits, random),
-    );
-  }
-
-  wipe(): void {
-    this.#pool.release(this.#seed, KEY_SEED_BYTES);
-  }
-
-  /** Two bytes for each of `count` integers. */
-  #draw(row: number, domain: number, count: number, use: (random: Address) => void): void {
-    const bytes = chunksOf(2 * count);
-    const random = this.#pool.acquire(bytes);
-    try {
-      this.#kernels.expandRandom(this.#seed, row, domain, random, bytes);
-      use(random);
-    } finally {
-      this.#pool.release(random, bytes);
-    }
-  }
-}

@@ -151,6 +151,37 @@ describe("ProductMemory", () => {
     expect(y.subarray(8).every(Number.isNaN)).toBe(true);
   });
 
+  it("leaves nothing of x and y in the kernels' memory, and says when it has done a piece", () => {
+    interface Instance {
+      readonly exports: { readonly memory: { readonly buffer: ArrayBuffer } };
+    }
+    const { WebAssembly } = globalThis as unknown as {
+      WebAssembly: { Instance: new (of: object) => Instance };
+    };
+    const { Instance } = WebAssembly;
+    const made: Instance[] = [];
+    WebAssembly.Instance = class extends Instance {
+      constructor(of: object) {
+        super(of);
+        made.push(this);
+      }
+    };
+    try {
+      const held = hold(new ProductMemory(), randomMatrix({ ...shape, rows: 40 }), false);
+      const [x, y] = [floats(70 * 64), new Float32Array(70 * 40)];
+      let pieces = 0;
+      held.multiply(x, 70, y, 40, 0, () => pieces++);
+      expect(pieces).toBe(2);
+      const memory = Buffer.from(made[0].exports.memory.buffer);
+      for (const array of [x, y]) {
+        for (const at of [0, 4, array.length - 8])
+          expect(memory.indexOf(bytesOf(array.slice(at, at + 4)))).toBe(-1);
+      }
+    } finally {
+      WebAssembly.Instance = Instance;
+    }
+  });
+
   it("lets memory go with the last matrix that lies in it", () => {
     const memory = new ProductMemory();
     const [one, two] = [1, 2].map(() => hold(memory, randomMatrix(shape), false));

@@ -57,6 +57,8 @@ const MEMORY_LIMIT = 2 ** 32;
 const MOST_VECTORS = 64;
 const X_BYTES = 4 << 20;
 const Y_BYTES = 4 << 20;
+/** Multiplications in one call of the kernels: tenths of a second on a slow machine. */
+const MOST_WORK = 2 ** 28;
 /** Unpacked rows that the kernel keeps (TILE_ROWS in kernels/products/multiply.ts), of words of 16 bits. */
 const UNPACKED_ROWS = 16;
 
@@ -206,11 +208,19 @@ export class HeldMatrix {
   }
 
   /**
-   * y_t = W·x_t, t < tokens: row r of it at y[t·stride + first + r].
+   * y_t = W·x_t, t < tokens: row r of it at y[t·stride + first + r]. Nothing of x and y is left in the kernels' memory.
    * @param x (tokens, columns), and more
+   * @param onPiece called again and again while it goes on
    * @throws RangeError where x or y is too short
    */
-  multiply(x: Float32Array, tokens: number, y: Float32Array, stride: number, first: number): void {
+  multiply(
+    x: Float32Array,
+    tokens: number,
+    y: Float32Array,
+    stride: number,
+    first: number,
+    onPiece: () => void = () => {},
+  ): void {
     const { memory, shape, blocks, codes, scales, zeroPoints } = this.#placed!;
     const { kernels } = memory;
     const { rows, columns, bits, block } = shape;
@@ -219,7 +229,7 @@ export class HeldMatrix {
     const length = blocks * block;
     const room = X_BYTES - unpackedBytes(blocks, block);
     const most = Math.min(tokens, MOST_VECTORS, Math.floor(room / vectorBytes(blocks, block)));
-    const rowsAtOnce = Math.floor(Y_BYTES / (4 * most));
+    const rowsAtOnce = Math.floor(Math.min(Y_BYTES / (4 * most), Math.max(1, MOST_WORK / (most * length))));
     const rounded = memory.x + 4 * most * length;
     const xScales = rounded + 2 * most * length;
     const sums = xScales + 4 * most * blocks;
@@ -257,8 +267,13 @@ export class HeldMatrix {
         const results = new Float32Array(kernels.memory.buffer, memory.y, count * part);
         for (let i = 0; i < count; i++)
           y.set(results.subarray(i * part, (i + 1) * part), (token + i) * stride + first + row);
+        onPiece();
       }
     }
+    // What is unpacked is weights.
+    const bytes = new Uint8Array(kernels.memory.buffer);
+    bytes.fill(0, memory.x, scratch);
+    bytes.fill(0, memory.y, memory.y + 4 * most * Math.min(rows, rowsAtOnce));
   }
 
   release(): void {

@@ -30,25 +30,74 @@ export interface KeyPlace {
 /** How a part is made. */
 export interface KeyPartOptions extends SigningTools {
   readonly mark?: GroupMark | undefined;
-  /** S of the same seed, where somebody has it. */
-  readonly secret?: LayerSecret | undefined;
 }
 
-/** @param seed of the group's key; is wiped */
-export function makeKeyPart(
+/** A part that is being made, in steps of some ten microseconds: a row each, then the digest, then the signature. */
+export interface KeyPartMaking {
+  /** Takes a step. False: it was the last. @param secret S of the part's seed, where the caller has it */
+  next(secret?: LayerSecret): boolean;
+  /** The part, after the last step. */
+  readonly part: KeyPart;
+  /** To be called at last, also where something has failed. */
+  end(): void;
+}
+
+/** @param seed of the group's key; is wiped at the end */
+export function beginKeyPart(
   { bundleDigest, keySigningKey, layers }: KeyPartMaker,
   { keyId, group, before }: KeyPlace,
   seed: Uint8Array,
-  { mark, secret, sha256, signEd25519 }: KeyPartOptions = {},
-): KeyPart {
-  const start = performance.now();
-  const encrypted = layers[group].encryptWeights(seed, mark, secret);
-  seed.fill(0);
-  const digest = keyPartDigest(encrypted, sha256);
+  { mark, sha256, signEd25519 }: KeyPartOptions = {},
+): KeyPartMaking {
   const isLast = group === layers.length - 1;
   if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
-  const signature = isLast
-    ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 })
-    : new Uint8Array(0);
-  return { ...encrypted, digest, signature, ms: performance.now() - start };
+  let ms = 0;
+  let hasRows = true;
+  let digest: Uint8Array | undefined;
+  let signature: Uint8Array = new Uint8Array(0);
+  const encryption = layers[group].beginEncryption(seed, mark);
+  const step = (secret: LayerSecret | undefined): boolean => {
+    if (hasRows) {
+      hasRows = encryption.next(secret);
+      return true;
+    }
+    if (digest === undefined) {
+      digest = keyPartDigest(encryption.result, sha256);
+      return isLast;
+    }
+    signature = signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 });
+    return false;
+  };
+  return {
+    next(secret) {
+      const start = performance.now();
+      const hasMore = step(secret);
+      ms += performance.now() - start;
+      return hasMore;
+    },
+    get part() {
+      if (digest === undefined) throw new TypeError("the part is not complete");
+      return { ...encryption.result, digest, signature, ms };
+    },
+    end() {
+      encryption.end();
+      seed.fill(0);
+    },
+  };
+}
+
+/** A part, made at once. @param seed of the group's key; is wiped */
+export function makeKeyPart(
+  maker: KeyPartMaker,
+  place: KeyPlace,
+  seed: Uint8Array,
+  options: KeyPartOptions = {},
+): KeyPart {
+  const making = beginKeyPart(maker, place, seed, options);
+  try {
+    while (making.next()) {}
+    return making.part;
+  } finally {
+    making.end();
+  }
 }

@@ -9,6 +9,7 @@ let wiped: number[];
 const layerOf = (secretBytes: number) =>
   ({
     secretBytes,
+    vectorsPerKey: 10,
     deriveSecret: (seed: Uint8Array) => {
       derived.push(seed[0]);
       return seed[0];
@@ -60,6 +61,24 @@ describe("LayerSecrets", () => {
     secrets.use(layer, keyOf(3), () => {});
     expect(wiped).toEqual([1, 2, 3]);
     expect(secrets.count).toBe(0);
+  });
+
+  it("wipes one that has answered as many vectors as a key may, after that answer", () => {
+    const secrets = new LayerSecrets();
+    const use = (n: number, vectors: number) =>
+      secrets.use(layer, keyOf(n), () => expect(wiped).not.toContain(n), { vectors });
+    secrets.use(layer, keyOf(1), () => {});
+    for (const vectors of [4, 5]) use(1, vectors);
+    use(2, 9);
+    expect(wiped).toEqual([]);
+    use(1, 1);
+    expect(wiped).toEqual([1]);
+    expect(secrets.count).toBe(1);
+    wiped = [];
+    // A query that is sent again.
+    use(1, 1);
+    expect(derived).toEqual([1, 2, 1]);
+    expect(wiped).toEqual([]);
   });
 
   it("is as good after a use that failed", () => {

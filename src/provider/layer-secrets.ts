@@ -1,6 +1,6 @@
 /**
- * S of the keys that are in use, in kernel memory: those that were used last, wiped when others take their room. What is
- * not here is derived again from the key's seed, which costs about as much as answering some vectors.
+ * S of the keys that are in use, in kernel memory: those that were used last, wiped when they are worn out or others take
+ * their room. What is not here is derived again from the key's seed, which costs about as much as answering some vectors.
  */
 import type { GroupMark } from "../pll/marks.ts";
 import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
@@ -24,6 +24,16 @@ interface HeldSecret {
   readonly layer: ProviderLayer;
   readonly secret: LayerSecret;
   lastUse: number;
+  /** Vectors that it has answered. */
+  answered: number;
+}
+
+/** What a use is for. */
+export interface SecretUse {
+  /** The key's seed, where the caller has it, and wipes it. */
+  readonly seed?: Uint8Array;
+  /** Vectors that are answered; none where a key is made. */
+  readonly vectors?: number;
 }
 
 export class LayerSecrets {
@@ -50,17 +60,23 @@ export class LayerSecrets {
   }
 
   /**
-   * Calls `use` with S, which is good until `use` returns.
-   * @param known the key's seed, where the caller has it, and wipes it
+   * Calls `use` with S, which is good until `use` returns. Wipes S when it has answered as many vectors as a key may: nobody
+   * asks under it any more, but to repeat what was asked.
    */
-  use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T, known?: Uint8Array): T {
-    const held = this.#held.get(key.name)?.get(key.group) ?? this.#derive(layer, key, known);
+  use<T>(
+    layer: ProviderLayer,
+    key: GroupKey,
+    use: (secret: LayerSecret) => T,
+    { seed, vectors = 0 }: SecretUse = {},
+  ): T {
+    const held = this.#held.get(key.name)?.get(key.group) ?? this.#derive(layer, key, seed);
     held.lastUse = ++this.#uses;
+    held.answered += vectors;
     try {
       return use(held.secret);
     } finally {
       // One that is too large for the room stays for its use alone.
-      if (this.#bytes > this.#mostBytes) this.#wipe(held);
+      if (this.#bytes > this.#mostBytes || held.answered >= layer.vectorsPerKey) this.#wipe(held);
     }
   }
 
@@ -73,7 +89,7 @@ export class LayerSecrets {
   #derive(layer: ProviderLayer, key: GroupKey, known: Uint8Array | undefined): HeldSecret {
     this.#makeRoom(layer.secretBytes);
     const seed = known ?? key.seed();
-    const held = { key, layer, secret: layer.deriveSecret(seed), lastUse: 0 };
+    const held = { key, layer, secret: layer.deriveSecret(seed), lastUse: 0, answered: 0 };
     if (known === undefined) seed.fill(0);
     const groups = this.#held.get(key.name) ?? new Map<number, HeldSecret>();
     this.#held.set(key.name, groups.set(key.group, held));

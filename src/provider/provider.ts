@@ -52,6 +52,8 @@ export interface ProviderOptions {
   readonly sha256?: Sha256 | undefined;
   /** Faster Ed25519 signatures than the portable ones, which keys have. */
   readonly signEd25519?: SignEd25519 | undefined;
+  /** Resolves when what has come meanwhile has been read: between steps of long work. By default after a timer. */
+  readonly afterEvents?: (() => Promise<void>) | undefined;
   /** Milliseconds since 1970; by default the clock's. */
   readonly now?: (() => number) | undefined;
   /** Where long queries are computed; by default in this thread. */
@@ -69,6 +71,7 @@ const OPTIONS: OptionTypes<ProviderOptions> = {
   store: "object",
   sha256: "function",
   signEd25519: "function",
+  afterEvents: "function",
   now: "function",
   pool: "object",
   onEvent: "function",
@@ -143,8 +146,8 @@ export class Provider {
     this.keyPartBytes = largestKeyPart(adapters);
     this.waiting = options.waiting ?? new WaitingBytes();
     const clock = () => performance.now();
-    const { pool, sha256, signEd25519 } = options;
-    this.#replies = new ReplyScheduler({ pool, sha256, signEd25519 });
+    const { pool, sha256, signEd25519, afterEvents } = options;
+    this.#replies = new ReplyScheduler({ pool, sha256, signEd25519, afterEvents });
     this.#host = {
       limits: this.limits,
       totals: this.totals,

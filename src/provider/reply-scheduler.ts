@@ -7,11 +7,12 @@
  * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
  */
 import type { SigningTools } from "../bundle/key-signature.ts";
-import { type KeyPart, type KeyPlace, makeKeyPart } from "./key-part.ts";
+import { beginKeyPart, type KeyPart, type KeyPlace } from "./key-part.ts";
 import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
 import type { LayerSecret } from "../pll/provider-layer.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
+import { type AfterEvents, afterTimer, inSlices } from "./slices.ts";
 
 /** Multiply-adds of a part, some ten milliseconds: bounds how long a long query keeps others waiting. */
 const PART_PRODUCTS = 2 ** 26;
@@ -66,6 +67,8 @@ export type ReplyTask = ReplyPart & Asker;
 export interface ReplySchedulerOptions extends SigningTools {
   /** Where parts are computed; by default in this thread. */
   readonly pool?: ReplyPool | undefined;
+  /** Between two parts that are computed in this thread. */
+  readonly afterEvents?: AfterEvents | undefined;
 }
 
 export class ReplyScheduler {
@@ -74,8 +77,8 @@ export class ReplyScheduler {
   readonly #pool: ReplyPool;
   readonly #turns: RoundRobin;
 
-  constructor({ pool, ...tools }: ReplySchedulerOptions = {}) {
-    this.#pool = pool ?? this.#inThisThread(tools);
+  constructor({ pool, afterEvents = afterTimer, ...tools }: ReplySchedulerOptions = {}) {
+    this.#pool = pool ?? this.#inThisThread(tools, afterEvents);
     this.#turns = new RoundRobin(this.#pool.width);
   }
 
@@ -124,30 +127,40 @@ export class ReplyScheduler {
   #computeHere({ adapter, group, vectors, query, key }: ReplyPart): ComputedReply {
     const start = performance.now();
     const layer = adapter.layers[group];
-    const words = this.secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
+    const answer = (secret: LayerSecret) => layer.answerQuery(secret, query, vectors);
+    const words = this.secrets.use(layer, key, answer, { vectors });
     return { words, ms: performance.now() - start };
   }
 
-  /** One part at a time, each in a separate turn of the event loop. */
-  #inThisThread(tools: SigningTools): ReplyPool {
+  /** One part at a time, each in a separate turn of the event loop, and a key in slices. */
+  #inThisThread(tools: SigningTools, afterEvents: AfterEvents): ReplyPool {
     return {
       width: 1,
       leastProducts: PART_PRODUCTS,
-      compute: (part) => later(() => this.#computeHere(part)),
-      makeKeyPart: (task) =>
-        later(() => {
-          const { adapter, group, key } = task;
-          const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
-          const seed = key.seed();
-          const make = (secret: LayerSecret) =>
-            makeKeyPart(maker, task, seed, { ...tools, mark: key.mark?.(), secret });
-          try {
-            // Its queries come soon: S is drawn once for both.
-            return this.secrets.use(adapter.layers[group], key, make, seed);
-          } finally {
-            seed.fill(0);
-          }
-        }),
+      compute: async (part) => {
+        await afterEvents();
+        return this.#computeHere(part);
+      },
+      makeKeyPart: async (task) => {
+        const { adapter, group, key } = task;
+        const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
+        const seed = key.seed();
+        const making = beginKeyPart(maker, task, seed, { ...tools, mark: key.mark?.() });
+        // Its queries come soon: S is drawn once for both, in a first step.
+        const layer = adapter.layers[group];
+        let isDrawn = false;
+        const next = (secret: LayerSecret) => {
+          if (isDrawn) return making.next(secret);
+          isDrawn = true;
+          return true;
+        };
+        try {
+          await inSlices(() => this.secrets.use(layer, key, next, { seed }), afterEvents);
+          return making.part;
+        } finally {
+          making.end();
+        }
+      },
     };
   }
 }
@@ -203,16 +216,4 @@ class LongQuery implements Job {
     this.#missing -= vectors;
     if (this.#missing === 0) this.#resolve({ words: this.#reply, ms: this.#ms });
   }
-}
-
-function later<T>(compute: () => T): Promise<T> {
-  return new Promise((resolve, reject) => {
-    setTimeout(() => {
-      try {
-        resolve(compute());
-      } catch (error) {
-        reject(error);
-      }
-    }, 0);
-  });
 }

@@ -53,14 +53,19 @@ const PAGE = 65536;
 /** unpackTop may read this far past its input. */
 const SLACK = 16;
 
+/** Bytes of a small integer. */
+export type SmallBytes = 1 | 2;
+
 export interface InnerProducts {
   /** i16[planeRows][length], low halves, and the high halves beside them. */
   readonly lo: Address;
   readonly hi: Address;
   readonly planeRows: number;
-  /** i16[smallRows][length] */
+  /** [smallRows][length], i16 or i8 */
   readonly small: Address;
   readonly smallRows: number;
+  /** By default 2. */
+  readonly smallBytes?: SmallBytes;
   /** Entries of a row, a multiple of 16. */
   readonly length: number;
   /** u32; strides count words. */
@@ -216,12 +221,16 @@ export class Kernels {
     }
   }
 
-  /** out = NTT(small) modulo both primes. @param small i16[count], ‖small‖₁ ≤ 2^22 @param out 2·NTT_POLY_BYTES */
-  transformSmall(small: Address, count: number, out: Address): TransformedSmall {
+  /**
+   * out = NTT(small) modulo both primes. @param small i16[count] or i8[count], ‖small‖₁ ≤ 2^22
+   * @param out 2·NTT_POLY_BYTES
+   */
+  transformSmall(small: Address, count: number, out: Address, smallBytes: SmallBytes = 2): TransformedSmall {
     assertInteger(count, "count", 0, RING_DEGREE);
-    this.#check(small, 2 * count);
+    this.#check(small, smallBytes * count);
     this.#check(out, 2 * NTT_POLY_BYTES);
-    this.#wasm.transformSmall(small, count, out);
+    if (smallBytes === 1) this.#wasm.transformSmall8(small, count, out);
+    else this.#wasm.transformSmall(small, count, out);
     return out as TransformedSmall;
   }
 
@@ -278,13 +287,23 @@ export class Kernels {
     this.#wasm.addUniform(words, count, bits, random);
   }
 
-  /** out: i16[count], uniform in (-2^(bits-1), 2^(bits-1)]. @param count a multiple of 8 @param random 2·count bytes */
-  sampleUniform(random: Address, count: number, bits: number, out: Address): void {
+  /**
+   * out: i16[count] or i8[count], uniform in (-2^(bits-1), 2^(bits-1)].
+   * @param count a multiple of 8 @param bits at most 15, or 7 @param random 2·count bytes
+   */
+  sampleUniform(
+    random: Address,
+    count: number,
+    bits: number,
+    out: Address,
+    smallBytes: SmallBytes = 2,
+  ): void {
     assertInteger(count / 8, "count / 8", 0, 2 ** 24);
-    assertInteger(bits, "bits", 1, 15);
+    assertInteger(bits, "bits", 1, 8 * smallBytes - 1);
     this.#check(random, 2 * count);
-    this.#check(out, 2 * count);
-    this.#wasm.sampleUniform(random, count, bits, out);
+    this.#check(out, smallBytes * count);
+    if (smallBytes === 1) this.#wasm.sampleUniform8(random, count, bits, out);
+    else this.#wasm.sampleUniform(random, count, bits, out);
   }
 
   /** Σ x_i², in f64; NaN and infinity propagate. @param x f32[n] */
@@ -348,16 +367,17 @@ export class Kernels {
 
   /** out[s·outSmallStride + p·outPlaneStride] = [out +] Σ_k small[s][k]·(lo[p][k] + 2^16·hi[p][k]) mod 2^32. */
   innerProducts(job: InnerProducts): void {
-    const { planeRows, smallRows, length, outPlaneStride, outSmallStride } = job;
+    const { planeRows, smallRows, length, outPlaneStride, outSmallStride, smallBytes = 2 } = job;
     assertInteger(length / 16, "length / 16", 0, 2 ** 26);
     assertInteger(planeRows, "planeRows", 0, 2 ** 31);
     assertInteger(smallRows, "smallRows", 0, 2 ** 31);
     if (planeRows === 0 || smallRows === 0) return;
     this.#check(job.lo, 2 * planeRows * length);
     this.#check(job.hi, 2 * planeRows * length);
-    this.#check(job.small, 2 * smallRows * length);
+    this.#check(job.small, smallBytes * smallRows * length);
     this.#check(job.out, 4 * ((planeRows - 1) * outPlaneStride + (smallRows - 1) * outSmallStride + 1));
-    this.#wasm.innerProducts(
+    const multiply = smallBytes === 1 ? this.#wasm.innerProducts8 : this.#wasm.innerProducts;
+    multiply(
       job.lo,
       job.hi,
       planeRows,

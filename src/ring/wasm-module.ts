@@ -21,6 +21,7 @@ export interface KernelExports {
   prepareWide(words: number, transposed: number, out: number): void;
   addWide(element: number, small: number, count: number, first: number): void;
   transformSmall(small: number, count: number, out: number): void;
+  transformSmall8(small: number, count: number, out: number): void;
   finishWide(
     element: number,
     small: number,
@@ -36,6 +37,7 @@ export interface KernelExports {
   addMarks(words: number, count: number, delta: number, odds: number, random: number): void;
   addUniform(words: number, count: number, bits: number, random: number): void;
   sampleUniform(random: number, count: number, bits: number, out: number): void;
+  sampleUniform8(random: number, count: number, bits: number, out: number): void;
   squaredNorm(x: number, n: number): number;
   scaleActivation(x: number, n: number, scale: number, out: number): void;
   packTop(words: number, count: number, bits: number, out: number): number;
@@ -60,6 +62,18 @@ export interface KernelExports {
     add: number,
   ): void;
   innerProducts(
+    lo: number,
+    hi: number,
+    planeRows: number,
+    small: number,
+    smallRows: number,
+    length: number,
+    out: number,
+    outPlaneStride: number,
+    outSmallStride: number,
+    add: number,
+  ): void;
+  innerProducts8(
     lo: number,
     hi: number,
     planeRows: number,

@@ -62,6 +62,10 @@ export class KernelDriver {
     return this.kernels.bytes(out, bytes).slice();
   }
 
+  integers8(address: Address, count: number): Int8Array {
+    return Int8Array.from(this.kernels.bytes(address, count));
+  }
+
   pack(words: Uint32Array, bits: number): Uint8Array {
     const input = this.put(words);
     const out = this.kernels.allocate(4 * words.length + 4);
@@ -79,15 +83,21 @@ export class KernelDriver {
   }
 
   /** out[s][p], row-major. */
-  innerProducts(planes: readonly Uint32Array[], small: readonly Int16Array[], length: number): Uint32Array {
+  innerProducts(
+    planes: readonly Uint32Array[],
+    small: readonly (Int16Array | Int8Array)[],
+    length: number,
+  ): Uint32Array {
     const { kernels } = this;
+    const smallBytes = small[0] instanceof Int8Array ? 1 : 2;
     const lo = kernels.allocate(2 * planes.length * length);
     const hi = kernels.allocate(2 * planes.length * length);
     for (const [p, row] of planes.entries()) {
       const offset = 2 * p * length;
       kernels.splitWords(this.put(row), length, (lo + offset) as Address, (hi + offset) as Address);
     }
-    const weights = this.put(Int16Array.from(small.flatMap((row) => [...row])));
+    const Small = smallBytes === 1 ? Int8Array : Int16Array;
+    const weights = this.put(Small.from(small.flatMap((row) => [...row])));
     const out = kernels.allocate(4 * planes.length * small.length);
     kernels.words(out, planes.length * small.length).fill(0xdeadbeef);
     kernels.innerProducts({
@@ -96,6 +106,7 @@ export class KernelDriver {
       planeRows: planes.length,
       small: weights,
       smallRows: small.length,
+      smallBytes,
       length,
       out,
       outPlaneStride: 1,

@@ -53,6 +53,7 @@ export function memorySuite(build: KernelBuild): void {
       expect(() => kernels.sampleUniform(small, 4, 7, small)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(small, 8, 16, small)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(outside, 8, 7, small)).toThrow(RangeError);
+      expect(() => kernels.sampleUniform(small, 8, 8, small, 1)).toThrow(RangeError);
       expect(() => kernels.scaleActivation(small, 17, 1, small)).toThrow(RangeError);
       expect(() => kernels.prepareWide(small, false, small)).toThrow(RangeError);
       const element = kernels.prepareWide(
@@ -70,6 +71,7 @@ export function memorySuite(build: KernelBuild): void {
       const end = kernels.allocate(16);
       expect(() => kernels.wideProductOf(element, factor, end, 5)).toThrow(RangeError);
       expect(() => kernels.transformSmall(end, 9, element)).toThrow(RangeError);
+      expect(() => kernels.transformSmall(end, 17, element, 1)).toThrow(RangeError);
       expect(() => kernels.expandRandom(small, 0, 0, small, 100)).toThrow(RangeError);
       expect(() => kernels.packTop(small, 4, 33, small)).toThrow(RangeError);
       expect(() => kernels.unpackTop(small, 4, 0, small)).toThrow(RangeError);

@@ -158,6 +158,9 @@ export function samplingSuite(build: KernelBuild): void {
           driver.kernels.sampleUniform(driver.put(noise), count, bits, out);
           const expected = Int16Array.from(uniformErrors(noise, count, bits), (value) => value + 1);
           expect(driver.kernels.shorts(out, count)).toEqual(expected);
+          if (bits > 7) continue;
+          driver.kernels.sampleUniform(driver.put(noise), count, bits, out, 1);
+          expect([...driver.integers8(out, count)]).toEqual([...expected]);
         }
       }
     });
@@ -206,6 +209,9 @@ export function samplingSuite(build: KernelBuild): void {
         const out = driver.kernels.allocate(2 * 65_536);
         driver.kernels.sampleUniform(noise, 65_536, bits, out);
         expect(counts(driver.kernels.shorts(out, 65_536), 1 - half)).toEqual(flat);
+        if (bits > 7) continue;
+        driver.kernels.sampleUniform(noise, 65_536, bits, out, 1);
+        expect(counts(driver.integers8(out, 65_536), 1 - half)).toEqual(flat);
       }
     });
 

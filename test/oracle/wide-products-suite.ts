@@ -93,8 +93,15 @@ export function wideProductsSuite(build: KernelBuild): void {
         const { kernels } = driver;
         const small = randomIntegers(random, length, -64, 64);
         const room = kernels.allocate(2 * NTT_POLY_BYTES);
-        const factor = kernels.transformSmall(driver.put(small), length, room);
-        for (const transposed of [false, true, false]) {
+        const bytes = driver.put(Int8Array.from(small));
+        for (const [transposed, smallBytes] of [
+          [false, 2],
+          [true, 1],
+          [false, 1],
+          [true, 2],
+        ] as const) {
+          const from = smallBytes === 1 ? bytes : driver.put(small);
+          const factor = kernels.transformSmall(from, length, room, smallBytes);
           const a = randomWords(random, N);
           const start = randomWords(random, coefficients);
           const out = driver.put(start);

@@ -276,13 +276,23 @@ export function wordsSuite(build: KernelBuild): void {
       const small = Array.from({ length: smallRows }, () => randomIntegers(random, length, -32768, 32767));
       const expected = small.flatMap((row) => planes.map((plane) => innerProduct(row, plane)));
       expect([...driver.innerProducts(planes, small, length)]).toEqual(expected);
+      const bytes = small.map((row) => Int8Array.from(row));
+      const ofBytes = bytes.flatMap((row) => planes.map((plane) => innerProduct(row, plane)));
+      expect([...driver.innerProducts(planes, bytes, length)]).toEqual(ofBytes);
     });
 
     it.each(EDGE_WORDS)("sums that wrap: every word %i, weights at the limits", (word) => {
       const driver = new KernelDriver(build);
-      for (const weight of [-32768, 32767, -1]) {
+      for (const [Small, weight] of [
+        [Int16Array, -32768],
+        [Int16Array, 32767],
+        [Int16Array, -1],
+        [Int8Array, -128],
+        [Int8Array, 127],
+        [Int8Array, -1],
+      ] as const) {
         const plane = new Uint32Array(4096).fill(word);
-        const small = new Int16Array(4096).fill(weight);
+        const small = new Small(4096).fill(weight);
         const expected = innerProduct(small, plane);
         expect([...driver.innerProducts([plane, plane, plane], [small, small, small], 4096)]).toEqual(
           new Array(9).fill(expected),

@@ -7,11 +7,12 @@ import { createBundle } from "../../src/bundle/create-bundle.ts";
 import { PART_NAMES } from "../../src/bundle/published-parts.ts";
 import { type GenerateOptions, generate } from "../../src/generation/generate.ts";
 import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
-import { vectorsFingerprint } from "../../src/model/base-identity.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
+import { vectorsFingerprint } from "../../src/model/base-identity.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import type { DeltaSource } from "../../src/model/delta-source.ts";
 import type { KvCache } from "../../src/model/kv-cache.ts";
+import type { BaseOptions } from "../../src/model/load-options.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { systemRandom } from "../../src/ring/random-source.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
@@ -57,15 +58,21 @@ export interface TestModel {
   writeState(dir: string, options?: { name?: string }): Promise<void>;
 }
 
-export async function openTestModel(base: string, adapterFolder: string): Promise<TestModel> {
+export async function openTestModel(
+  base: string,
+  adapterFolder: string,
+  options?: BaseOptions,
+): Promise<TestModel> {
   const checkpoint = await openCheckpoint(nodeFileTree(base));
-  return testModel(checkpoint, await openLoraAdapter(nodeFileTree(adapterFolder)));
+  return testModel(checkpoint, await openLoraAdapter(nodeFileTree(adapterFolder)), options);
 }
 
-export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter): TestModel {
+/** @param options what its models are loaded with */
+export function testModel(checkpoint: Checkpoint, adapter: LoraAdapter, options?: BaseOptions): TestModel {
   const fitted = fitAdapter(adapter, checkpoint);
   fitted.catch(() => {}); // whoever uses it is told
-  const withDeltas = (deltas: DeltaSource) => CausalLm.load(checkpoint, nodePlatform().tensors, { deltas });
+  const withDeltas = (deltas: DeltaSource) =>
+    CausalLm.load(checkpoint, nodePlatform().tensors, { ...options, deltas });
   return {
     checkpoint,
     adapter,

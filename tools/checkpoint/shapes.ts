@@ -73,6 +73,20 @@ const PUBLISHED = {
     ropeTheta: 1e6,
     tied: true,
   },
+  "llama-3.2-1b": {
+    family: "llama",
+    layers: 16,
+    hidden: 2048,
+    ffn: 8192,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 64,
+    vocab: 128_256,
+    context: 131_072,
+    epsilon: 1e-5,
+    ropeTheta: 500_000,
+    tied: true,
+  },
 } as const satisfies Record<string, Shape>;
 
 export const SHAPE_NAMES = ["tiny", ...Object.keys(PUBLISHED)];

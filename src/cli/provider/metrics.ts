@@ -2,39 +2,59 @@
  * Figures for Prometheus. Labels come from bounded sets alone: names of served adapters, error codes, reasons of
  * refusals. Never keys, accounts, addresses or anything of a query.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { ERROR_KINDS } from "../../base/errors.ts";
 import type { Provider, ProviderEvent } from "../../provider/provider.ts";
+import { type AnswerSeries, AnswerTimes } from "./answer-times.ts";
 
 const ANSWER_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
 ];
 
+/** Of one adapter: counted here and read when somebody asks, since a labelled counter costs more than to add. */
+class AdapterCounts {
+  queries = 0;
+  vectors = 0;
+  chargedQueries = 0;
+  chargedVectors = 0;
+  readonly times: AnswerSeries;
+
+  constructor(times: AnswerSeries) {
+    this.times = times;
+  }
+}
+
 export class ProviderMetrics {
   readonly #registry = new Registry();
-  readonly #queries: Counter<"adapter">;
-  readonly #vectors: Counter<"adapter">;
-  readonly #chargedQueries: Counter<"adapter">;
-  readonly #chargedVectors: Counter<"adapter">;
+  readonly #adapters = new Map<string, AdapterCounts>();
   readonly #refusals: Counter<"code">;
   readonly #rejected: Counter<"reason">;
   readonly #faults: Counter;
   readonly #keys: Counter<"adapter">;
   readonly #keysAgain: Counter<"adapter">;
-  readonly #seconds: Histogram<"adapter">;
+  readonly #seconds: AnswerTimes;
 
   constructor() {
     const registers = [this.#registry];
     const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
       new Counter({ name: `tacet_${name}`, help, labelNames, registers });
-    this.#queries = counter("queries_total", "Queries answered.", ["adapter"]);
-    this.#vectors = counter("vectors_total", "Activation vectors answered.", ["adapter"]);
-    this.#chargedQueries = counter("charged_queries_total", "Queries paid for, repeats included.", [
-      "adapter",
-    ]);
-    this.#chargedVectors = counter("charged_vectors_total", "Vectors paid for, repeats included.", [
-      "adapter",
-    ]);
+    const adapters = this.#adapters;
+    const counted = (name: string, help: string, of: (counts: AdapterCounts) => number) =>
+      new Counter({
+        name: `tacet_${name}`,
+        help,
+        labelNames: ["adapter"],
+        registers,
+        collect() {
+          this.reset();
+          for (const [adapter, counts] of adapters) this.inc({ adapter }, of(counts));
+        },
+      });
+    counted("queries_total", "Queries answered.", ({ queries }) => queries);
+    counted("vectors_total", "Activation vectors answered.", ({ vectors }) => vectors);
+    const paid = "paid for, repeats included.";
+    counted("charged_queries_total", `Queries ${paid}`, ({ chargedQueries }) => chargedQueries);
+    counted("charged_vectors_total", `Vectors ${paid}`, ({ chargedVectors }) => chargedVectors);
     this.#refusals = counter(
       "refusals_total",
       "Queries, requests for keys and connections refused in the protocol.",
@@ -48,12 +68,11 @@ export class ProviderMetrics {
     this.#faults = counter("faults_total", "Faults of the provider's own.");
     this.#keys = counter("keys_total", "Keys made and sent.", ["adapter"]);
     this.#keysAgain = counter("keys_again_total", "Keys sent once more.", ["adapter"]);
-    this.#seconds = new Histogram({
+    this.#seconds = new AnswerTimes({
       name: "tacet_answer_seconds",
       help: "From a query's arrival to its answer's departure.",
-      labelNames: ["adapter"],
-      buckets: ANSWER_SECONDS,
-      registers,
+      bounds: ANSWER_SECONDS,
+      register: this.#registry,
     });
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -92,9 +111,7 @@ export class ProviderMetrics {
     gauge("in_flight_queries", "Queries that wait or are computed.", () => provider.inFlight);
     // Every series exists from the start: rates of what happens first are not lost.
     for (const adapter of provider.adapterNames) {
-      for (const each of [this.#queries, this.#vectors, this.#chargedQueries, this.#chargedVectors]) {
-        each.inc({ adapter }, 0);
-      }
+      this.#of(adapter);
       for (const each of [this.#keys, this.#keysAgain]) each.inc({ adapter }, 0);
     }
     for (const [code, { wire }] of Object.entries(ERROR_KINDS))
@@ -103,15 +120,19 @@ export class ProviderMetrics {
 
   record(event: ProviderEvent): void {
     switch (event.type) {
-      case "answered":
-        this.#queries.inc({ adapter: event.adapter });
-        this.#vectors.inc({ adapter: event.adapter }, event.vectors);
-        this.#seconds.observe({ adapter: event.adapter }, event.ms / 1000);
+      case "answered": {
+        const counts = this.#of(event.adapter);
+        counts.queries++;
+        counts.vectors += event.vectors;
+        counts.times.observe(event.ms / 1000);
         break;
-      case "charged":
-        this.#chargedQueries.inc({ adapter: event.adapter });
-        this.#chargedVectors.inc({ adapter: event.adapter }, event.vectors);
+      }
+      case "charged": {
+        const counts = this.#of(event.adapter);
+        counts.chargedQueries++;
+        counts.chargedVectors += event.vectors;
         break;
+      }
       case "key":
         (event.isRepeated ? this.#keysAgain : this.#keys).inc({ adapter: event.adapter });
         break;
@@ -124,6 +145,15 @@ export class ProviderMetrics {
         break;
       default:
     }
+  }
+
+  #of(adapter: string): AdapterCounts {
+    let counts = this.#adapters.get(adapter);
+    if (counts === undefined) {
+      counts = new AdapterCounts(this.#seconds.of(adapter));
+      this.#adapters.set(adapter, counts);
+    }
+    return counts;
   }
 
   rejected(reason: string): void {

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { toHex } from "../../base/bytes.ts";
 import { nodeSha256, nodeSignEd25519 } from "../../platform/node.ts";
+import type { LayerSecret } from "../../pll/provider-layer.ts";
 import { makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";
@@ -33,7 +34,8 @@ function compute(request: WorkerRequest): [WorkerReply, ArrayBuffer[]] {
     const { query, vectors } = request;
     // Every seed is another key's, of one group of one adapter.
     const key = { name: toHex(seed), group, seed: () => seed.slice() };
-    const words = secrets.use(layer, key, (secret) => layer.answerQuery(secret, query, vectors));
+    const answer = (secret: LayerSecret) => layer.answerQuery(secret, query, vectors);
+    const words = secrets.use(layer, key, answer, { vectors });
     return [{ words, ms: performance.now() - start }, [words.buffer]];
   } catch {
     return [null, []];

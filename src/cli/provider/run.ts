@@ -4,6 +4,7 @@ import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
 import { WaitingBytes } from "../../base/waiting-bytes.ts";
 import {
+  nodeAfterEvents,
   nodeFileTree,
   nodeSha256,
   nodeSignEd25519,
@@ -77,6 +78,7 @@ export async function runProvider(
       },
       sha256: nodeSha256,
       signEd25519: nodeSignEd25519,
+      afterEvents: nodeAfterEvents,
       ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
       ...(data === undefined ? {} : { store: data.store }),
     });

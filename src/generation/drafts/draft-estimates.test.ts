@@ -36,21 +36,37 @@ describe("bestCount", () => {
 });
 
 describe("PassCost", () => {
-  it("finds what a pass and a row take, and keeps to the guess while all were alike", () => {
+  const known = (expected: (rows: number) => number) => {
     const cost = new PassCost();
-    for (let i = 0; i < 5; i++) cost.add(1, 800, 50);
-    expect(cost.at(1, 50)).toBeCloseTo(800);
-    expect(cost.at(5, 50)).toBeCloseTo(1000);
+    // Keys, and what look-ahead asks once: of no account.
+    for (let i = 0; i < 4; i++) {
+      expect(cost.isKnown).toBe(false);
+      cost.add(1, 90_000, expected(1));
+    }
+    expect(cost.isKnown).toBe(true);
+    return cost;
+  };
+
+  it("is what is expected before it is measured, and has the shape of that while all passes are alike", () => {
+    const expected = (rows: number) => 700 + 50 * Math.max(0, rows - 3);
+    const cost = known(expected);
+    for (const rows of [1, 3, 8]) expect(cost.at(rows, expected(rows))).toBe(expected(rows));
+    for (let i = 0; i < 5; i++) cost.add(1, 800, expected(1));
+    for (const rows of [1, 3, 8]) expect(cost.at(rows, expected(rows))).toBeCloseTo(expected(rows) + 100);
+  });
+
+  it("finds what a pass and a row take beside what is expected", () => {
+    const cost = known((rows) => 700 + 50 * rows);
     for (let i = 0; i < 60; i++) {
       const rows = 1 + (i % 6);
-      cost.add(rows, 700 + 90 * rows, 50);
+      cost.add(rows, 700 + 90 * rows, 700 + 50 * rows);
     }
-    expect(cost.at(1, 50)).toBeCloseTo(790, -1.3);
-    expect(cost.at(6, 50)).toBeCloseTo(1240, -1.6);
+    expect(cost.at(1, 750)).toBeCloseTo(790, -1.3);
+    expect(cost.at(6, 1000)).toBeCloseTo(1240, -1.6);
   });
 
   it("is hardly moved by one pass that waited for something else, and follows a line that has changed", () => {
-    const cost = new PassCost();
+    const cost = known(() => 0);
     for (let i = 0; i < 20; i++) cost.add(1, 100, 0);
     cost.add(1, 60_000, 0);
     expect(cost.at(1, 0)).toBeLessThan(130);

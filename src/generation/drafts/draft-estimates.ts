@@ -44,7 +44,10 @@ export class Acceptance {
 /** The first passes of a session also wait for keys, and for what look-ahead asks once. */
 const ENOUGH_PASSES = 4;
 
-/** Milliseconds of a pass as fixed + rows·each, by least squares over what was measured. */
+/**
+ * Milliseconds of a pass: what is expected of so many rows by what is known of line and model, and fixed + rows·each on
+ * top, by least squares over what was measured. Left out are the first passes.
+ */
 export class PassCost {
   #count = 0;
   #weight = 0;
@@ -58,23 +61,27 @@ export class PassCost {
     return this.#count >= ENOUGH_PASSES;
   }
 
-  /** @param guess of a row's share, which counts while all passes have been alike */
-  at(rows: number, guess: number): number {
+  /** @param expected milliseconds for so many rows */
+  at(rows: number, expected: number): number {
+    if (this.#weight === 0) return expected;
     const [meanRows, meanMs] = [this.#rows / this.#weight, this.#ms / this.#weight];
     const spread = this.#rowsRows - this.#weight * meanRows ** 2;
     const together = this.#rowsMs - this.#weight * meanRows * meanMs;
-    const each = Math.max(0, (together + 4 * guess) / (spread + 4));
-    return Math.max(0, meanMs + (rows - meanRows) * each);
+    // While all passes have been alike a row costs what is expected. It costs no less: that is what the line did at best.
+    const each = Math.max(0, together / (spread + 4));
+    return Math.max(0, expected + meanMs + (rows - meanRows) * each);
   }
 
-  add(rows: number, ms: number, guess: number): void {
+  add(rows: number, ms: number, expected: number): void {
+    if (this.#count++ < ENOUGH_PASSES) return;
     // A pass that waited for a key, a lost connection or somebody else's work says little about the next.
-    const seen = this.#count++ === 0 ? ms : Math.min(ms, 3 * this.at(rows, guess));
+    const seen = this.#weight === 0 ? ms : Math.min(ms, 3 * this.at(rows, expected));
+    const beside = seen - expected;
     this.#weight = KEEP * this.#weight + 1;
     this.#rows = KEEP * this.#rows + rows;
-    this.#ms = KEEP * this.#ms + seen;
+    this.#ms = KEEP * this.#ms + beside;
     this.#rowsRows = KEEP * this.#rowsRows + rows ** 2;
-    this.#rowsMs = KEEP * this.#rowsMs + rows * seen;
+    this.#rowsMs = KEEP * this.#rowsMs + rows * beside;
   }
 }
 

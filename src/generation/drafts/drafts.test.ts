@@ -13,12 +13,15 @@ import {
   goldenNames,
   goldenOf,
   openTestModel,
+  type TestModel,
   temporaryFolder,
 } from "../../../test/support/models.ts";
+import { FarLora } from "../../../test/support/far-lora.ts";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../../test/support/golden-hf.ts";
 import { seededModel } from "../../../test/support/seeded-models.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { CausalLm } from "../../model/causal-lm.ts";
+import { MOST_PARTS } from "../../model/run/plan-parts.ts";
 import type { DraftCounts, Drafting } from "./drafting.ts";
 import { type GeneratedToken, type GenerateOptions, generate, generateWith } from "../generate.ts";
 
@@ -79,29 +82,45 @@ function expectSame(got: Result, want: Result): void {
   }
 }
 
-/** One draft a pass and five in turns, or both with each seed. */
+/**
+ * One draft a pass and five in turns, or both with each seed; five also where the adapter seems far away, so that a pass is
+ * read in parts.
+ */
 async function expectNoDifference(
-  model: CausalLm,
+  test: TestModel,
   promptIds: readonly number[],
   counts: "in turns" | "both" = "both",
-): Promise<DraftCounts> {
+): Promise<DraftCounts & { readonly canDraft: boolean }> {
   const draftCounts = { drafted: 0, accepted: 0 };
+  const model = await test.plaintext();
+  const source = await FarLora.of(test.checkpoint, test.adapter);
+  source.line = { roundTripMs: 3000, vectorMs: 200 };
+  const far = await test.withDeltas(source);
+  const farCounts = { drafted: 0, accepted: 0 };
+  let [answers, tokens] = [0, 0];
   for (const [i, sampling] of SAMPLINGS.entries()) {
     const want = await answer(model, promptIds, { sampling, drafts: 0 });
     for (const drafts of counts === "both" ? [1, 5] : [[5, 1][i % 2]]) {
       expectSame(await answer(model, promptIds, { sampling, drafts, draftCounts }), want);
     }
+    if (counts === "in turns" && i % 2 === 0) continue;
+    expectSame(await answer(far, promptIds, { sampling, drafts: 5, draftCounts: farCounts }), want);
+    answers++;
+    tokens += want.tokens.length;
   }
-  return draftCounts;
+  const { canDraft } = model;
+  // A pass gives one token more than were right of its drafts; prompts have their parts too.
+  const passes = tokens - farCounts.accepted;
+  if (canDraft) expect(far.timings.forwards - MOST_PARTS * answers).toBeGreaterThan(1.5 * passes);
+  await Promise.all([model.dispose(), far.dispose()]);
+  return { ...draftCounts, canDraft };
 }
 
 describe("text with drafts is text without, greedy and with ten seeds", () => {
   it.each(goldenNames())("golden %s", async (name) => {
-    const model = await (await goldenModel(name)).plaintext();
-    const counts = await expectNoDifference(model, goldenOf(name).input_ids);
+    const counts = await expectNoDifference(await goldenModel(name), goldenOf(name).input_ids);
     console.log(`${name}: ${counts.accepted} of ${counts.drafted} drafts accepted`);
     expect(counts.drafted).toBeGreaterThan(100);
-    await model.dispose();
   });
 
   // Those that are beside the repository with SLOW=1: minutes.
@@ -109,23 +128,21 @@ describe("text with drafts is text without, greedy and with ten seeds", () => {
     "golden %s",
     async (name) => {
       const base = goldenHfFolder(name);
-      const model = await (await openTestModel(base, join(base, "adapter"))).plaintext();
-      const counts = await expectNoDifference(model, goldenHfOf(name).input_ids, "in turns");
+      const test = await openTestModel(base, join(base, "adapter"));
+      const counts = await expectNoDifference(test, goldenHfOf(name).input_ids, "in turns");
       console.log(`${name}: ${counts.accepted} of ${counts.drafted} drafts accepted`);
       // A layer's state of all tokens cannot be taken back: there nothing is drafted.
-      if (model.canDraft) expect(counts.drafted).toBeGreaterThan(50);
+      if (counts.canDraft) expect(counts.drafted).toBeGreaterThan(50);
       else expect(counts.drafted).toBe(0);
-      await model.dispose();
     },
   );
 
   it.each(FAMILIES)("%s, every module adapted", async (family) => {
     const made = seededModel(folder.path, family);
-    const model = await (await openTestModel(made.base, made.adapter("all"))).plaintext();
-    const counts = await expectNoDifference(model, [1, 17, 203, 44, 5, 99, 120, 7]);
+    const test = await openTestModel(made.base, made.adapter("all"));
+    const counts = await expectNoDifference(test, [1, 17, 203, 44, 5, 99, 120, 7]);
     console.log(`${family}: ${counts.accepted} of ${counts.drafted} drafts accepted`);
     expect(counts.drafted).toBeGreaterThan(100);
-    await model.dispose();
   });
 });
 

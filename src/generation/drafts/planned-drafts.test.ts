@@ -9,6 +9,7 @@ const model = (vectorsLeft: number | undefined) =>
     canDraft: true,
     roomBehind: (context: number) => 10_000 - context,
     timings: { modelMs: 0 },
+    expectedMs: () => 10,
     deltas: { groups: [], vectorsLeft },
     draft: async (_: unknown, { most }: { most: number }) => Array.from({ length: most }, () => 1),
   }) as unknown as CausalLm;

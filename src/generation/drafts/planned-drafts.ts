@@ -24,8 +24,6 @@ const PLANNED_PASSES = 8;
 const GUESSED_PASSES = 2;
 /** A provider that answers sooner is near: drafts would cost vectors for a gain that nobody sees. */
 const NEAR_MS = 3;
-/** Of a pass of one token: what another row costs the processor, until it is measured. */
-const ROW_SHARE = 0.15;
 const GUESSES = { drafts: 0.65, lookup: 0.4, model: 0.65 };
 
 /** What is known of drafting for one model, by all answers together. */
@@ -41,6 +39,9 @@ class ModelDrafts {
   /** Rows of passes that are on their way, of all answers. */
   rowsUnderWay = 0;
 }
+
+/** While none is under way. */
+const NO_PASS = { rows: 0, suggested: [] as readonly number[], looked: 0, modelMs: 0, expectedMs: 0 };
 
 const KNOWN = new WeakMap<CausalLm, ModelDrafts>();
 
@@ -63,7 +64,7 @@ export class PlannedDrafts implements Drafting {
   #isRefused = false;
   #plan = { count: 0, passes: 0 };
   /** Of the pass that is under way: rows, ids that the context would suggest, and of these how many were drafted. */
-  #pass = { rows: 0, suggested: [] as readonly number[], looked: 0, modelMs: 0 };
+  #pass = NO_PASS;
 
   /** @param counts is kept up to date */
   constructor(model: CausalLm, limits: DraftLimits, counts: DraftCounts = { drafted: 0, accepted: 0 }) {
@@ -79,18 +80,19 @@ export class PlannedDrafts implements Drafting {
     const drafts = count === 0 ? [] : await this.#draft(context, count);
     const rows = 1 + drafts.length;
     this.#known.rowsUnderWay += rows;
-    this.#pass = { ...this.#pass, rows, modelMs: this.#model.timings.modelMs };
+    const { modelMs } = this.#model.timings;
+    this.#pass = { ...this.#pass, rows, modelMs, expectedMs: this.#model.expectedMs(rows) };
     return drafts;
   }
 
   passed(outcome: PassOutcome): void {
     const { drafts, chosen, ms } = outcome;
     const known = this.#known;
-    const { rows, suggested, looked, modelMs } = this.#pass;
+    const { rows, suggested, looked, modelMs, expectedMs } = this.#pass;
     this.end();
     this.#tokens += chosen.length;
     if (rows === 0) return; // the prompt
-    known.cost.add(rows, ms, this.#rowMs());
+    known.cost.add(rows, ms, expectedMs);
     if (rows === 1) known.tokenMs = recent(known.tokenMs, this.#model.timings.modelMs - modelMs);
     // Behind what was chosen nobody knows what is right.
     const tried = (ids: readonly number[]) => ids.slice(0, chosen.length);
@@ -119,7 +121,7 @@ export class PlannedDrafts implements Drafting {
   /** Of a pass that failed, or is through. */
   end(): void {
     this.#known.rowsUnderWay -= this.#pass.rows;
-    this.#pass = { rows: 0, suggested: [], looked: 0, modelMs: 0 };
+    this.#pass = NO_PASS;
   }
 
   async #draft(context: DraftContext, count: number): Promise<readonly number[]> {
@@ -137,7 +139,7 @@ export class PlannedDrafts implements Drafting {
       };
       drafts = [...looked, ...(await this.#drafter.draft(behind, count - looked.length))];
     }
-    this.#pass = { rows: 0, suggested, looked: looked.length, modelMs: 0 };
+    this.#pass = { ...NO_PASS, suggested, looked: looked.length };
     if (drafts.length > 0) known.draftMs = recent(known.draftMs, (performance.now() - start) / drafts.length);
     return drafts;
   }
@@ -189,17 +191,10 @@ export class PlannedDrafts implements Drafting {
     const { cost, drafts, draftMs, tokenMs } = this.#known;
     if (line === undefined || !cost.isKnown) return undefined;
     if (line.roundTripMs < NEAR_MS) return 0;
-    const rowMs = this.#rowMs();
     return bestCount(MOST_DRAFTS, drafts.rate, {
-      passMs: (rows) => cost.at(rows, rowMs),
+      passMs: (rows) => cost.at(rows, this.#model.expectedMs(rows)),
       draftMs: draftMs ?? tokenMs ?? 0,
     });
-  }
-
-  /** What one row more costs a pass, by what is known of line and model alone. */
-  #rowMs(): number {
-    const { line, groups } = this.#model.deltas ?? { groups: [] };
-    return groups.length * (line?.vectorMs ?? 0) + ROW_SHARE * (this.#known.tokenMs ?? 0);
   }
 }
 

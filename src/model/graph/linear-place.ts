@@ -28,7 +28,7 @@ export interface LinearPlace {
   readonly isEmbedding?: boolean;
   /**
    * The modules are experts: each row of x is for those that the router has chosen for it, and the outputs are of routes
-   * (blocks/routing.ts), (routes, out). All have the same sizes.
+   * (blocks/routing.ts), (1, routes, out). All have the same sizes.
    */
   readonly isRouted?: boolean;
   /** Rows of x for each token; default: 1. */

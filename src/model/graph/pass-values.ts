@@ -17,6 +17,10 @@ export const pastValueName = (layer: number): string => `past.${layer}.value`;
 /** Name of a layer's graph output: the new tokens' keys, then their values, (1, 2·kvHeads, tokens, headDim). */
 export const newRowsName = (layer: number): string => `new.${layer}`;
 
+/** Names of outputs instead of it: all of the layer's keys, and values, (1, kvHeads, capacity, headDim). */
+export const presentKeyName = (layer: number): string => `present.${layer}.key`;
+export const presentValueName = (layer: number): string => `present.${layer}.value`;
+
 /** What the caller of each run gives. T tokens are read. */
 export interface PassInputs {
   /** (1, T) int64 */
@@ -61,6 +65,8 @@ export interface CacheShape {
   readonly layers: readonly (LayerCache | null)[];
   /** Tokens that a cache may grow to. */
   readonly maxTokens: number;
+  /** Keys and values stay on the device that the model runs on. Default: false. */
+  readonly isOnDevice?: boolean;
   /** A context of more tokens is a long one, and all its tokens are turned otherwise. Default: none is. */
   readonly longFrom?: number | undefined;
 }

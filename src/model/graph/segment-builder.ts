@@ -7,8 +7,8 @@
  */
 
 import { TacetError } from "../../base/errors.ts";
-import { quoteName } from "../../weights/json-file.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
+import { quoteName } from "../../weights/json-file.ts";
 import {
   type Matrix,
   type QuantizedMatrix,
@@ -73,6 +73,8 @@ export interface SegmentPlan {
   readonly changes: ChangesInUse;
   /** The pass runs on another device than the processor. Default: false. */
   readonly onDevice?: boolean;
+  /** Keys and values stay there from pass to pass (CacheShape.isOnDevice). Default: false. */
+  readonly keepsCache?: boolean;
   /** Weights are read in segments by themselves, which several conversations can run at once. Default: false. */
   readonly sharesProducts?: boolean;
 }
@@ -106,6 +108,11 @@ export class SegmentBuilder {
   /** The graph that nodes go into now. */
   get graph(): OnnxGraph {
     return this.#current.graph;
+  }
+
+  /** Whether the graph that nodes go into now has a value, and need not be given it. */
+  isHere(value: Value): boolean {
+    return value.segment === this.#segments.length - 1;
   }
 
   /** A tensor that the caller of each run gives. */
@@ -210,7 +217,7 @@ export class SegmentBuilder {
   }
 
   /**
-   * base() + delta for experts: x (rows, in) → (routes, out). Cuts the graph if a DeltaSource adds to them.
+   * base() + delta for experts: x (1, rows, in) → (1, routes, out). Cuts the graph if a DeltaSource adds to them.
    *
    * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
    * @param experts (routes) int64: where it goes
@@ -223,7 +230,7 @@ export class SegmentBuilder {
   ): Value {
     const group = this.plan.groupAt.get(place);
     if (group === undefined) return base();
-    const delta = this.given(`delta.${group}`, "float32", ["routes", place.outFeatures[0]]);
+    const delta = this.given(`delta.${group}`, "float32", [1, "routes", place.outFeatures[0]]);
     for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
     this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
     this.cut();
@@ -350,7 +357,7 @@ export class SegmentBuilder {
   }
 
   #use(value: Value): string {
-    if (value.segment === this.#segments.length - 1) return value.name;
+    if (this.isHere(value)) return value.name;
     if (value.segment >= 0) this.expose(value);
     this.graph.input(value);
     return value.name;

@@ -4,7 +4,16 @@ import type { Tensor, TensorSession } from "../../base/platform.ts";
 import type { DeltaSource } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Pair, PairValue } from "../graph/pair.ts";
-import { isNewStateName, isPastStateName, LOGITS, newRowsName } from "../graph/pass-values.ts";
+import {
+  isNewStateName,
+  isPastStateName,
+  LOGITS,
+  newRowsName,
+  pastKeyName,
+  pastValueName,
+  presentKeyName,
+  presentValueName,
+} from "../graph/pass-values.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 
 /** A value's number: a decode step moves hundreds of values, and names would cost more than the moves. */
@@ -54,6 +63,8 @@ export interface LoadedSegment {
   readonly outputs: readonly SlotOf[];
   /** Outputs that belong into the cache. */
   readonly newRows: readonly { readonly layer: number; readonly slot: Slot }[];
+  /** Outputs that are kept on the device, with the names of the inputs that they take the place of. */
+  readonly presents: readonly { readonly past: string; readonly slot: Slot }[];
   /** Those of the inputs that are a layer's state: what the part before has made of it. */
   readonly pastStates: readonly SlotOf[];
   readonly newStates: readonly SlotOf[];
@@ -90,6 +101,11 @@ export function numberValues(
     return slotOf.get(name)!;
   };
   const layerOf = new Map(Array.from({ length: layers }, (_, layer) => [newRowsName(layer), layer]));
+  const pastOf = new Map<string, string>();
+  for (let layer = 0; layer < layers; layer++) {
+    pastOf.set(presentKeyName(layer), pastKeyName(layer));
+    pastOf.set(presentValueName(layer), pastValueName(layer));
+  }
   const lastRead = new Map<Slot, number>([[number(LOGITS), segments.length]]);
   const numbered = segments.map(({ graph, steps, isByRow }, index) => {
     const slots = (values: readonly { readonly name: string }[]): SlotOf[] =>
@@ -103,6 +119,10 @@ export function numberValues(
       newRows: graph.outputs.flatMap(({ name }) => {
         const layer = layerOf.get(name);
         return layer === undefined ? [] : { layer, slot: number(name) };
+      }),
+      presents: graph.outputs.flatMap(({ name }) => {
+        const past = pastOf.get(name);
+        return past === undefined ? [] : { past, slot: number(name) };
       }),
       pastStates: inputs.filter(({ name }) => isPastStateName(name)),
       newStates: slots(graph.outputs.filter(({ name }) => isNewStateName(name))),

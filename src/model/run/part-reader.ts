@@ -55,7 +55,7 @@ export class PartReader {
     this.#lookAhead = lookAhead;
     this.#queue = queue;
     this.#lastKept = model.segments.findLastIndex(
-      ({ newRows, newStates }) => newRows.length + newStates.length > 0,
+      ({ newRows, newStates, presents }) => newRows.length + newStates.length + presents.length > 0,
     );
   }
 

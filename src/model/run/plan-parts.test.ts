@@ -23,8 +23,22 @@ describe("the number of parts", () => {
       expect(planParts(512, { roundTripMs: 0.3, vectorMs }, COST, EXCHANGES)).toBe(1);
   });
 
-  it("is one for a few tokens, which are no faster in parts", () => {
-    for (const tokens of [1, 2, 8, 15]) expect(planParts(tokens, line(120, 50), COST, EXCHANGES)).toBe(1);
+  it("is one for a few tokens while nobody knows what a pass costs", () => {
+    const unknown = { tokenMs: 0, passMs: 0, isUnknown: true };
+    for (const tokens of [1, 2, 8, 15]) expect(planParts(tokens, line(120, 50), unknown, EXCHANGES)).toBe(1);
+  });
+
+  it("is more than one for a token and its drafts where their vectors take as long as a good part of the round trip", () => {
+    // All seven modules: two exchanges a layer, of two vectors each.
+    const all = { count: 49, vectors: 96 / 49 };
+    const step = { tokenMs: 2, passMs: 20 };
+    expect(planParts(1, line(30, 20), step, all)).toBe(1);
+    expect(planParts(6, line(30, 20), step, all)).toBeGreaterThan(3);
+    expect(readingMs(6, 6, line(30, 20), step, all)).toBeLessThan(
+      0.75 * readingMs(6, 1, line(30, 20), step, all),
+    );
+    // A wide line and a fast model: next to nothing would be gained.
+    expect(planParts(6, line(30, 1000), { tokenMs: 0.5, passMs: 5 }, all)).toBe(1);
   });
 
   it("is two where the line is the bottleneck, and more where the round trip is", () => {
@@ -40,16 +54,17 @@ describe("the number of parts", () => {
       tokenMs: fc.double({ min: 0, max: 100, noNaN: true }),
       passMs: fc.double({ min: 0, max: 300, noNaN: true }),
       count: fc.integer({ min: 1, max: 300 }),
+      isUnknown: fc.boolean(),
     });
     fc.assert(
-      fc.property(inputs, ({ tokens, count, tokenMs, passMs, ...line }) => {
+      fc.property(inputs, ({ tokens, count, tokenMs, passMs, isUnknown, ...line }) => {
         const [cost, exchanges] = [
-          { tokenMs, passMs },
+          { tokenMs, passMs, isUnknown },
           { count, vectors: 1 },
         ];
         const parts = planParts(tokens, line, cost, exchanges);
         expect(parts).toBeGreaterThanOrEqual(1);
-        expect(tokens / parts).toBeGreaterThanOrEqual(parts === 1 ? 1 : 8);
+        expect(tokens / parts).toBeGreaterThanOrEqual(parts > 1 && isUnknown ? 8 : 1);
         expect(readingMs(tokens, parts, line, cost, exchanges)).toBeLessThanOrEqual(
           readingMs(tokens, 1, line, cost, exchanges),
         );
@@ -68,12 +83,32 @@ describe("the number of parts", () => {
 describe("the cost of reading", () => {
   it("is taken from passes of one token and of many", () => {
     const cost = new MeasuredCost();
-    expect(cost).toMatchObject({ tokenMs: 0, passMs: 0 });
+    expect(cost).toMatchObject({ tokenMs: 0, passMs: 0, isUnknown: true });
     for (let i = 0; i < 10; i++) {
       cost.add(1, 30 + 2);
       cost.add(100, 30 + 100 * 2);
     }
     expect(cost.tokenMs).toBeCloseTo(2, 1);
     expect(cost.passMs).toBeCloseTo(30, 1);
+    expect(cost.isUnknown).toBe(false);
+  });
+
+  it("is known after a step even if the first prompt was slow", () => {
+    const cost = new MeasuredCost();
+    cost.add(10, 200);
+    cost.add(6, 24);
+    expect(cost.isUnknown).toBe(false);
+    for (let i = 0; i < 10; i++) {
+      cost.add(100, 120);
+      cost.add(6, 24);
+    }
+    expect(cost.passMs + 6 * cost.tokenMs).toBeCloseTo(24, -1);
+  });
+
+  it("is taken from passes of a few tokens where there are no others", () => {
+    const cost = new MeasuredCost();
+    for (let i = 0; i < 20; i++) cost.add(3, 30 + 3 * 6);
+    expect(cost.isUnknown).toBe(false);
+    expect(cost.passMs + 3 * cost.tokenMs).toBeCloseTo(48, 0);
   });
 });

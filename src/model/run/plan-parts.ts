@@ -1,6 +1,8 @@
 /**
- * How many parts a prompt is read in at the same time, each at another layer (wavefront.ts): so many that the line to the
- * source of deltas is never idle while there is something to send, and no more, since every part costs.
+ * How many parts an input is read in at the same time, each at another layer (wavefront.ts): so many that the line to the
+ * source of deltas is never idle while there is something to send, and no more, since every part costs. A prompt has parts
+ * of many tokens, a step of a token and its drafts parts of one or two: while one waits for its answer, the vectors of the
+ * next ones are sent.
  *
  * The model reads T tokens in p parts of m = T/p. At each of E exchanges, the three that limit how fast the parts can
  * follow each other are
@@ -18,6 +20,8 @@ export interface ReadingCost {
   readonly tokenMs: number;
   /** Of each pass, however few tokens it has. */
   readonly passMs: number;
+  /** Nothing was measured yet. */
+  readonly isUnknown?: boolean;
 }
 
 /** A wait for answers, and what it is for. */
@@ -27,7 +31,7 @@ export interface Exchanges {
   readonly vectors: number;
 }
 
-/** Tokens of a part at least: with fewer the products of matrices are slow. */
+/** Tokens of a part at least while nobody knows what a pass costs: it may be much. */
 const LEAST_TOKENS = 8;
 /** More gain little; and each listens for the signal that stops them, of which Node allows ten before it warns. */
 export const MOST_PARTS = 8;
@@ -38,7 +42,7 @@ const WORTHWHILE = 0.05;
 /** Of two numbers of parts the smaller one is taken unless the larger one saves so much. */
 const SIMILAR = 0.03;
 
-/** Milliseconds for a prompt of `tokens` in `parts` parts. */
+/** Milliseconds for `tokens` in `parts` parts. */
 export function readingMs(
   tokens: number,
   parts: number,
@@ -46,20 +50,21 @@ export function readingMs(
   { tokenMs, passMs }: ReadingCost,
   { count, vectors }: Exchanges,
 ): number {
+  if (count === 0) return tokens * tokenMs + parts * passMs;
   const sendMs = (tokens * vectors * vectorMs) / parts;
   const computeMs = ((tokens * tokenMs) / parts + passMs) / count;
   const step = Math.max(sendMs, computeMs);
   return count * Math.max(parts * step, sendMs + roundTripMs + computeMs) + (parts - 1) * step;
 }
 
-/** The number of parts that such a prompt is read in. */
+/** The number of parts that so many tokens are read in. */
 export function planParts(
   tokens: number,
   line: Line | undefined,
   cost: ReadingCost,
   exchanges: Exchanges,
 ): number {
-  const most = Math.min(MOST_PARTS, Math.floor(tokens / LEAST_TOKENS));
+  const most = Math.min(MOST_PARTS, Math.floor(tokens / (cost.isUnknown ? LEAST_TOKENS : 1)));
   if (!line || line.roundTripMs < NEARBY_MS || exchanges.count === 0 || most < 2) return 1;
   const msOf = (parts: number) => readingMs(tokens, parts, line, cost, exchanges);
   let best = 2;
@@ -67,24 +72,32 @@ export function planParts(
   return msOf(best) < (1 - WORTHWHILE) * msOf(1) ? best : 1;
 }
 
+/** Of a pass of one token: what another one costs, until it is measured. */
+const TOKEN_SHARE = 0.15;
+
 /** Milliseconds a pass and a token, from passes of one token and of many. */
 export class MeasuredCost implements ReadingCost {
+  /** Of a pass of one token. */
   #stepMs = 0;
   #tokenMs = 0;
 
   get tokenMs(): number {
-    return this.#tokenMs;
+    return this.#tokenMs === 0 ? TOKEN_SHARE * this.#stepMs : this.#tokenMs;
   }
 
   get passMs(): number {
-    return Math.max(0, this.#stepMs - this.#tokenMs);
+    return Math.max(0, this.#stepMs - this.tokenMs);
   }
 
-  /** A pass over so many tokens took so long in the sessions. */
+  get isUnknown(): boolean {
+    return this.#stepMs === 0;
+  }
+
+  /** A pass over so many tokens took so long. */
   add(tokens: number, ms: number): void {
-    if (tokens === 1) this.#stepMs = recent(this.#stepMs, ms);
-    else if (tokens >= LEAST_TOKENS)
-      this.#tokenMs = recent(this.#tokenMs, Math.max(0, ms - this.passMs) / tokens);
+    if (tokens >= LEAST_TOKENS) this.#tokenMs = recent(this.#tokenMs, Math.max(0, ms - this.passMs) / tokens);
+    // The first prompt may have taken longer for each token than all others will.
+    else this.#stepMs = recent(this.#stepMs, Math.max(ms / tokens, ms - (tokens - 1) * this.tokenMs));
   }
 }
 

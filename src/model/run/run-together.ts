@@ -1,4 +1,4 @@
-/** One run of a segment for several passes. */
+/** One run of a segment, for a pass or for several. */
 
 import type { Tensor } from "../../base/platform.ts";
 import { isLoraName } from "../graph/lora-inputs.ts";
@@ -7,8 +7,13 @@ import type { SegmentPass } from "./segment-pass.ts";
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
+/** Runs a segment for one pass. @throws TacetError internal if the runtime fails; whatever the pass fails with */
+export async function runAlone(segment: LoadedSegment, pass: SegmentPass): Promise<void> {
+  pass.take(segment, await segment.session.run(pass.feedsOf(segment)));
+}
+
 /**
- * Runs a segment for one pass, or for several of which it makes row after row (`isByRow`).
+ * Runs a segment for several passes of which it makes row after row (`isByRow`).
  * @returns for each pass what it failed with by itself, which is no matter to the others; undefined: it has its results
  * @throws TacetError internal if the runtime fails; then none of them has been given anything
  */
@@ -29,11 +34,6 @@ export async function runTogether(
   const each = passes.map((pass, i) => of(i, () => pass.feedsOf(segment)));
   const given = each.filter((feeds) => feeds !== undefined);
   if (given.length === 0) return failures;
-  if (passes.length === 1) {
-    const results = await session.run(given[0]);
-    of(0, () => passes[0].take(segment, results));
-    return failures;
-  }
   const joined: Record<string, Tensor> = {};
   for (const { name } of inputs)
     joined[name] = isLoraName(name) ? given[0][name] : joinRows(given.map((feeds) => feeds[name]));

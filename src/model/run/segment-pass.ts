@@ -50,6 +50,8 @@ export class SegmentPass {
   readonly #values: (Tensor | undefined)[];
   /** Slots whose arrays are `free` when they are released. */
   readonly #lent = new Set<Slot>();
+  /** Slots of the cache's tensors, which are not ours to free, and their names. */
+  readonly #cached = new Map<Slot, string>();
 
   /** @param memory whose `ofStep` belongs to this cache */
   constructor(
@@ -70,7 +72,11 @@ export class SegmentPass {
       const slot = model.slotOf.get(name);
       if (slot !== undefined) this.#values[slot] = tensor;
     };
-    for (const [name, tensor] of cache.tensors()) give(name, tensor);
+    for (const [name, tensor] of cache.tensors()) {
+      give(name, tensor);
+      const slot = model.slotOf.get(name);
+      if (slot !== undefined) this.#cached.set(slot, name);
+    }
     for (const [name, tensor] of model.loras) give(name, tensor);
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });
     give(PAST, { type: "int32", dims: [1], data: Int32Array.of(this.#past) });
@@ -84,7 +90,11 @@ export class SegmentPass {
     const values = this.#values;
     for (const { name, slot } of pastStates) values[slot] = this.#cache.stateOf(name);
     const feeds: Record<string, Tensor> = {};
-    for (const { name, slot } of inputs) feeds[name] = values[slot]!;
+    for (const { name, slot } of inputs) {
+      // An earlier part of the prompt, or an earlier layer, may have put another one there.
+      const kept = this.#cached.has(slot) ? this.#cache.keptOf(name) : undefined;
+      feeds[name] = kept ?? values[slot]!;
+    }
     return feeds;
   }
 
@@ -94,9 +104,16 @@ export class SegmentPass {
   }
 
   /** Takes what a segment has made of it. */
-  take({ outputs, newRows, newStates }: LoadedSegment, results: Readonly<Record<string, Tensor>>): void {
+  take(
+    { outputs, newRows, presents, newStates }: LoadedSegment,
+    results: Readonly<Record<string, Tensor>>,
+  ): void {
     for (const { name, slot } of outputs) this.#values[slot] = results[name];
     for (const { layer, slot } of newRows) this.#cache.store(layer, this.data(slot), this.#past);
+    for (const { past, slot } of presents) {
+      this.#cache.keep(past, this.#values[slot]!);
+      this.#values[slot] = undefined;
+    }
     for (const { name, slot } of newStates) this.#cache.storeState(name, this.data(slot));
   }
 
@@ -104,14 +121,14 @@ export class SegmentPass {
   release({ release }: LoadedSegment): void {
     for (const slot of release) {
       if (this.#lent.delete(slot)) this.#takeBack(this.data(slot));
-      this.#values[slot]?.free?.();
+      if (!this.#cached.has(slot)) this.#values[slot]?.free?.();
       this.#values[slot] = undefined;
     }
   }
 
   /** Lets go of everything: the pass is over, or has failed. */
   end(): void {
-    for (const value of this.#values) value?.free?.();
+    for (const [slot, value] of this.#values.entries()) if (!this.#cached.has(slot)) value?.free?.();
     this.#values.fill(undefined);
   }
 
@@ -147,7 +164,7 @@ export class SegmentPass {
     if (place.isRouted) {
       const [data] = await wait();
       const [width] = place.outFeatures;
-      this.#values[slot] = { type: "float32", dims: [data.length / width, width], data };
+      this.#values[slot] = { type: "float32", dims: [1, data.length / width, width], data };
       return;
     }
     const tokens = place.isHead ? this.#logitRows : this.tokens;

@@ -37,7 +37,7 @@ function segmentOf(isByRow: boolean) {
   const slot = (name: string) => ({ name, slot: slotOf.get(name)! });
   const segment: LoadedSegment = {
     ...{ session, isByRow, steps: [], release: [], kept: [], newRows: [], pastStates: [], newStates: [] },
-    ...{ inputs: [slot("ids"), slot("lora_a.x")], outputs: [slot("y")] },
+    ...{ inputs: [slot("ids"), slot("lora_a.x")], outputs: [slot("y")], presents: [] },
   };
   return { segment, runs, end: (error?: Error) => ends.shift()!(error) };
 }

@@ -9,7 +9,7 @@
 import { throwIfAborted } from "../../base/abort.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { LoadedSegment } from "./loaded-model.ts";
-import { runTogether } from "./run-together.ts";
+import { runAlone, runTogether } from "./run-together.ts";
 import type { SegmentPass } from "./segment-pass.ts";
 
 /** Rows of a run: with more of them it is their products that take the time, and the first would wait for the last. */
@@ -59,6 +59,8 @@ export class SegmentQueue {
    */
   async run(segment: LoadedSegment, pass: SegmentPass, signal: AbortSignal | undefined): Promise<number> {
     throwIfAborted(signal);
+    const isAlone = this.#passes <= 1 && this.#running === 0 && this.#waiting.length === 0;
+    if (isAlone) return await this.#runAlone(segment, pass);
     return await new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
@@ -67,9 +69,22 @@ export class SegmentQueue {
       const start = (): void => signal?.removeEventListener("abort", leave);
       const waiting: Waiting = { segment, pass, start, done: resolve, fail: reject };
       signal?.addEventListener("abort", leave, { once: true });
+
       this.#waiting.push(waiting);
       this.#next();
     });
+  }
+
+  async #runAlone(segment: LoadedSegment, pass: SegmentPass): Promise<number> {
+    this.#running++;
+    const from = performance.now();
+    try {
+      await runAlone(segment, pass);
+      return performance.now() - from;
+    } finally {
+      this.#running--;
+      if (this.#waiting.length > 0) this.#next();
+    }
   }
 
   /** Begins what can be begun: at once for a single pass, else when those that are about to come have come. */
@@ -110,10 +125,13 @@ export class SegmentQueue {
   async #run(together: readonly Waiting[]): Promise<void> {
     this.#running++;
     for (const { start } of together) start();
+
     const passes = together.map(({ pass }) => pass);
     const from = performance.now();
     try {
-      const failures = await runTogether(together[0].segment, passes);
+      const [{ segment }] = together;
+      const failures = passes.length > 1 ? await runTogether(segment, passes) : [];
+      if (passes.length === 1) await runAlone(segment, passes[0]);
       const ms = performance.now() - from;
       const rows = passes.reduce((sum, { tokens }) => sum + tokens, 0);
       for (const [i, { pass, done, fail }] of together.entries()) {

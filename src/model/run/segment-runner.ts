@@ -2,14 +2,14 @@
 
 import { throwIfAborted } from "../../base/abort.ts";
 import type { Tensor, TensorRuntime } from "../../base/platform.ts";
-import type { DeltaSource } from "../delta-source.ts";
+import type { DeltaSource, Line } from "../delta-source.ts";
 import type { LinearPlace } from "../graph/linear-place.ts";
 import type { Segment } from "../graph/segment-builder.ts";
 import type { KvCache } from "../kv-cache.ts";
 import { type LoadedModel, type LoadedPair, type LoadedSegment, numberValues } from "./loaded-model.ts";
 import { LookAhead } from "./look-ahead.ts";
 import { type Clock, newClock, type Part, PartReader } from "./part-reader.ts";
-import { type Exchanges, MeasuredCost, planParts } from "./plan-parts.ts";
+import { type Exchanges, MeasuredCost, planParts, readingMs } from "./plan-parts.ts";
 import { cutInput, joinRows } from "./prompt-parts.ts";
 import type { GivenMemory, PassInput } from "./segment-pass.ts";
 import { SegmentQueue } from "./segment-queue.ts";
@@ -61,6 +61,8 @@ export interface RunnerUse extends Adaptation {
 interface Loaded extends Omit<LoadedModel, keyof Adaptation> {
   readonly passTokens: number;
   users: number;
+  /** Inputs that are being read, of all users. */
+  reading: number;
   readonly queue: SegmentQueue;
 }
 
@@ -68,6 +70,7 @@ interface Loaded extends Omit<LoadedModel, keyof Adaptation> {
 const MOST_STEP_TOKENS = 32;
 /** Whether groups are asked together depends on the tokens of a part, and the number of parts on that: a guess first. */
 const LIKELY_PARTS = 4;
+const NO_LINE: Line = { roundTripMs: 0, vectorMs: 0 };
 const atOnce: TakeTurn = (run) => run();
 
 export class SegmentRunner {
@@ -129,9 +132,9 @@ export class SegmentRunner {
       await Promise.all(loaded.map(({ session }) => session.dispose()));
       throw error;
     }
-    // A run has all cores but where its operators have one thread each. Where nothing can be run together two at a time
-    // hide what a run takes besides.
-    const atOnce = loaded.some(({ isByRow }) => isByRow) && threads !== 1 ? 1 : 2;
+    // One that runs lets the others come to where they can go together. Where nothing can, two at a time hide what a run
+    // takes besides.
+    const atOnce = loaded.some(({ isByRow }) => isByRow) ? 1 : 2;
     const shared: Loaded = {
       segments: loaded,
       slotOf,
@@ -139,6 +142,7 @@ export class SegmentRunner {
       pairs,
       passTokens,
       users: 0,
+      reading: 0,
       queue: new SegmentQueue({ atOnce, afterEvents: runtime.afterEvents }),
     };
     return uses.map((use) => new SegmentRunner(shared, use));
@@ -169,7 +173,8 @@ export class SegmentRunner {
       await this.#lookAhead.prepare(length, signal);
     const { passTokens } = this.#loaded;
     const inPass = Math.min(length, passTokens);
-    const atMost = planParts(inPass, this.#model.deltas?.line, this.#cost, this.#exchangesOf(inPass));
+    const { line, cost, exchanges } = this.#shareFor(inPass);
+    const atMost = planParts(inPass, line, cost, exchanges);
     const cut = cutInput(input, Math.ceil((length * atMost) / inPass));
     const free: GivenMemory["free"] = new Map();
     const parts = cut.map((part) => ({
@@ -178,6 +183,7 @@ export class SegmentRunner {
       clock: newClock(),
     }));
     const start = performance.now();
+    this.#loaded.reading++;
     try {
       if (parts.length === 1) return (await this.#read(parts[0], cache, atOnce, signal))!;
       const front = new Wavefront();
@@ -191,6 +197,7 @@ export class SegmentRunner {
       this.#ofStep.delete(cache);
       throw error;
     } finally {
+      this.#loaded.reading--;
       this.#count(
         parts.map(({ clock }) => clock),
         Math.min(atMost, parts.length),
@@ -206,7 +213,7 @@ export class SegmentRunner {
     signal: AbortSignal | undefined,
   ): Promise<Float32Array | undefined> {
     const logits = await this.#reader.read(part, cache, takeTurn, signal);
-    this.#cost.add(part.input.ids.length, part.clock.modelMs);
+    this.#cost.add(part.input.ids.length, part.clock.modelMs + part.clock.beginMs);
     this.timings.forwards++;
     return logits;
   }
@@ -215,6 +222,24 @@ export class SegmentRunner {
   async dispose(): Promise<void> {
     if (--this.#loaded.users > 0) return;
     await Promise.all(this.#model.segments.map(({ session }) => session.dispose()));
+  }
+
+  /** Milliseconds that so many tokens of an input would take now, as far as is known of line and model. */
+  expectedMs(tokens: number): number {
+    const { line, cost, exchanges } = this.#shareFor(tokens);
+    return readingMs(tokens, planParts(tokens, line, cost, exchanges), line ?? NO_LINE, cost, exchanges);
+  }
+
+  /** What an input has of line and processor: as much as each of those that are being read. */
+  #shareFor(tokens: number) {
+    const { line } = this.#model.deltas ?? {};
+    const { tokenMs, passMs, isUnknown } = this.#cost;
+    const sharers = 1 + this.#loaded.reading;
+    return {
+      line: line && { roundTripMs: line.roundTripMs, vectorMs: sharers * line.vectorMs },
+      cost: { tokenMs: sharers * tokenMs, passMs: sharers * passMs, isUnknown },
+      exchanges: this.#exchangesOf(tokens),
+    };
   }
 
   /** Waits of a pass. */

@@ -5,17 +5,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
+import { FarLora } from "../../../test/support/far-lora.ts";
 import { ADAPTABLE, seededModel } from "../../../test/support/seeded-models.ts";
 import { FAMILIES, type Family } from "../../../tools/checkpoint/shapes.ts";
-import { TacetError } from "../../base/errors.ts";
 import { nodeFileTree, nodePlatform } from "../../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
-import { type LoraAdapter, openLoraAdapter } from "../../weights/lora-adapter.ts";
+import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { fitAdapter } from "../adapter/fit-adapter.ts";
 import { LocalLora } from "../adapter/local-lora.ts";
 import { CausalLm } from "../causal-lm.ts";
 import type { LoadOptions } from "../load-options.ts";
-import type { DeltaSource, GroupInput, Line, LowRankSource, PendingDelta } from "../delta-source.ts";
 
 const dirs: string[] = [];
 const models: CausalLm[] = [];
@@ -42,68 +41,6 @@ async function load(checkpoint: Checkpoint, options: LoadOptions): Promise<Causa
   const model = await CausalLm.load(checkpoint, nodePlatform().tensors, { threads: 1, ...options });
   models.push(model);
   return model;
-}
-
-/** A LocalLora that seems far away: its answers come after some turns of the event loop. */
-class FarLora implements DeltaSource {
-  readonly inner: LocalLora;
-  readonly lowRank: LowRankSource;
-  line: Line = { roundTripMs: 3000, vectorMs: 100 };
-  /** Turns of the event loop before an answer comes. */
-  turns: () => number = () => 1;
-  /** Of tokens that are on their way: now, and the most so far. */
-  open = 0;
-  mostOpen = 0;
-  /** Groups in the order in which they were asked. */
-  readonly asked: number[] = [];
-  /** The query that fails, by number. */
-  failAt = Number.NaN;
-  onAsked: () => void = () => {};
-
-  static async of(checkpoint: Checkpoint, adapter: LoraAdapter): Promise<FarLora> {
-    return new FarLora(new LocalLora(await fitAdapter(adapter, checkpoint)));
-  }
-
-  private constructor(inner: LocalLora) {
-    this.inner = inner;
-    this.lowRank = {
-      rankOf: (group) => inner.rankOf(group),
-      basisOf: (group) => inner.basisOf(group),
-      setEffects: (first, second, effects) => inner.setEffects(first, second, effects),
-      hasEffects: (second) => inner.hasEffects(second),
-      beginPair: (first: GroupInput, second: GroupInput, tokens: number) => {
-        const [one, two] = inner.beginPair(first, second, tokens);
-        return [this.#late(first.group, tokens, one), this.#late(second.group, 0, two)];
-      },
-    };
-  }
-  get groups() {
-    return this.inner.groups;
-  }
-  begin(group: number, x: Float32Array, tokens: number): PendingDelta {
-    return this.#late(group, tokens, this.inner.begin(group, x, tokens));
-  }
-  #late(group: number, tokens: number, { wait }: PendingDelta): PendingDelta {
-    const fails = this.asked.push(group) - 1 === this.failAt;
-    this.open += tokens;
-    this.mostOpen = Math.max(this.mostOpen, this.open);
-    this.onAsked();
-    const answer = (async () => {
-      for (let turn = this.turns(); turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve));
-      this.open -= tokens;
-      if (fails) throw new TacetError("connection_lost", "gone");
-      return await wait();
-    })();
-    answer.catch(() => {});
-    return {
-      wait: async (targets) => {
-        const made = await answer;
-        if (!targets) return made;
-        for (const [i, delta] of made.entries()) targets[i].set(delta);
-        return targets;
-      },
-    };
-  }
 }
 
 const ids = (count: number, first = 1) => Array.from({ length: count }, (_, i) => (first + 37 * i) % 59);
@@ -272,6 +209,46 @@ describe("a prompt in parts", () => {
     const signal = new AbortController().signal;
     const failed = model.forward(ids(32), model.newCache(), { signal });
     await expect(failed).rejects.toMatchObject({ code: "connection_lost" });
+  });
+});
+
+describe("a step of several tokens in parts", () => {
+  it("sends the vectors of each while those before it wait, once it is known what a pass costs", async () => {
+    const { checkpoint, adapter } = await open("llama");
+    const plain = await load(checkpoint, { deltas: new LocalLora(await fitAdapter(adapter, checkpoint)) });
+    const deltas = await FarLora.of(checkpoint, adapter);
+    deltas.turns = () => 30;
+    const model = await load(checkpoint, { deltas });
+    const [got, want] = [model.newCache(), plain.newCache()];
+    for (const next of [ids(5), [3]]) {
+      await model.forward(next, got);
+      await plain.forward(next, want);
+    }
+    const { forwards, exchanges } = model.timings;
+    expectClose(await model.forwardAll(ids(6), got), await plain.forwardAll(ids(6), want));
+    expect(model.timings.forwards - forwards).toBe(6);
+    // Of parts on their way at the same time those of one.
+    expect(model.timings.exchanges - exchanges).toBe(5);
+    expect(deltas.mostOpen).toBeGreaterThan(4);
+    // The cache holds them, and can be cut back to where a draft was wrong.
+    for (const cache of [got, want]) cache.truncate(cache.length - 4);
+    expectClose(await model.forward([7], got), await plain.forward([7], want));
+  });
+
+  it.each([0, 5, 17])("leaves the cache as it was when query %i of it fails", async (failAt) => {
+    const { checkpoint, adapter } = await open("llama");
+    const plain = await load(checkpoint, { deltas: new LocalLora(await fitAdapter(adapter, checkpoint)) });
+    const deltas = await FarLora.of(checkpoint, adapter);
+    const model = await load(checkpoint, { deltas });
+    const [got, want] = [model.newCache(), plain.newCache()];
+    for (const next of [ids(5), [3]]) {
+      await model.forward(next, got);
+      await plain.forward(next, want);
+    }
+    deltas.failAt = deltas.asked.length + failAt;
+    await expect(model.forwardAll(ids(6), got)).rejects.toMatchObject({ code: "connection_lost" });
+    expect(got.length).toBe(6);
+    expectClose(await model.forwardAll(ids(6), got), await plain.forwardAll(ids(6), want));
   });
 });
 

@@ -8,6 +8,7 @@ import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platfo
 import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 import { checkDeviceHere } from "./devices.ts";
 import { availableMemory } from "./memory.ts";
+import { createNativeSession, type NativeBinding } from "./native-session.ts";
 
 /**
  * The library is loaded with the first session: commands that run no model start without it.
@@ -19,12 +20,18 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
   const library = (): Promise<typeof Ort> => (loading ??= loadLibrary(device));
   const runtime: TensorRuntime = {
     device,
+    keepsOutputs: device === "webgpu",
     afterEvents: () => new Promise((resolve) => setImmediate(resolve)),
     async createSession(model, options = {}) {
       const ort = await library();
-      const sessionOptions = ortOptions(model, options.onHost ? "cpu" : device, options);
+      const where = options.onHost ? "cpu" : device;
+      const sessionOptions = ortOptions(model, where, options);
       try {
-        return new OrtSession(ort, await ort.InferenceSession.create(model.bytes, sessionOptions));
+        const session =
+          where === "cpu"
+            ? await createNativeSession(await nativeBinding(), model.bytes, sessionOptions)
+            : await ort.InferenceSession.create(model.bytes, sessionOptions);
+        return new OrtSession(ort, session);
       } catch (error) {
         throw refusedModel(error);
       }
@@ -50,6 +57,11 @@ async function loadLibrary(device: Device): Promise<typeof Ort> {
   });
   await checkDeviceHere(device, ort);
   return ort;
+}
+
+/** What the package's public class calls. */
+async function nativeBinding(): Promise<NativeBinding> {
+  return (await import("onnxruntime-node/dist/binding.js")) as NativeBinding;
 }
 
 /** The package is optional, and npm leaves it out where its install script fails: on a closed network it does. */

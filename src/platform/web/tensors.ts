@@ -53,6 +53,7 @@ export function webTensorRuntime(
   });
   return {
     device,
+    keepsOutputs: device === "webgpu",
     ...(device === "cpu"
       ? {
           availableMemory: async () => Math.max(0, MOST_BYTES - held),

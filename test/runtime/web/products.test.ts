@@ -4,6 +4,13 @@ import type { RoundedWeights } from "../../../src/base/platform.ts";
 import { ProductTeam, type TeamMatrix } from "../../../src/platform/web/products/team.ts";
 import { rowBytes } from "../../../src/products/product-memory.ts";
 
+interface Ended {
+  terminate(): void;
+}
+const page = globalThis as unknown as {
+  Worker: new (...args: never[]) => Ended;
+  SharedArrayBuffer: new (length: number) => SharedArrayBuffer;
+};
 const held: [ProductTeam, TeamMatrix][] = [];
 afterEach(async () => {
   for (const [team, matrix] of held.splice(0)) await team.release(matrix);
@@ -83,6 +90,69 @@ describe("products on threads of a page", () => {
     await expect(team.hold(large, 2)).rejects.toThrow(RangeError);
     const x = vectors(1, 640);
     expect(team.multiply(await hold(team, weights(700, 640, false), 2), x, 1)).toHaveLength(700);
+  });
+
+  it("a thread that is ended from outside: the model fails, and its memory can be given back", async () => {
+    const begun: Ended[] = [];
+    const { Worker } = page;
+    page.Worker = class extends Worker {
+      constructor(...args: never[]) {
+        super(...args);
+        begun.push(this);
+      }
+    };
+    const team = new ProductTeam(300);
+    try {
+      const matrices = [
+        await team.hold(weights(700, 640, false), 3),
+        await team.hold(weights(64, 64, false), 3),
+      ];
+      const x = vectors(1, 640);
+      expect(team.multiply(matrices[0], x, 1)).toHaveLength(700);
+      expect(begun).toHaveLength(2);
+      begun[1].terminate();
+      const lost = expect.objectContaining({
+        code: "io_failed",
+        message: "a thread for products failed: it has ended, or does not answer any more",
+      });
+      // It ends as soon as the browser has come to it, in the middle of an order or between two.
+      const untilLost = async () => {
+        for (;;) {
+          team.multiply(matrices[0], x, 1);
+          await new Promise((resolve) => setTimeout(resolve));
+        }
+      };
+      await expect(untilLost()).rejects.toEqual(lost);
+      expect(() => team.multiply(matrices[0], x, 1)).toThrow(/does not answer any more/);
+      await expect(team.hold(weights(700, 640, false), 3)).rejects.toEqual(lost);
+      // What is one thread's is computed on.
+      expect(team.multiply(matrices[1], vectors(1, 64), 1)).toHaveLength(64);
+      for (const matrix of matrices) await team.release(matrix);
+      expect(team.multiply(await hold(team, weights(700, 640, false), 3), x, 1)).toHaveLength(700);
+    } finally {
+      page.Worker = Worker;
+    }
+  });
+
+  it("leaves nothing of x and y in the memory that threads share", async () => {
+    const shared: SharedArrayBuffer[] = [];
+    const { SharedArrayBuffer: Shared } = page;
+    page.SharedArrayBuffer = class extends Shared {
+      constructor(length: number) {
+        super(length);
+        shared.push(this);
+      }
+    };
+    try {
+      const team = new ProductTeam();
+      const matrix = await hold(team, weights(700, 640, true), 2);
+      expect(team.multiply(matrix, vectors(5, 640), 5).some((entry) => entry !== 0)).toBe(true);
+      expect(shared).toHaveLength(1);
+      // Behind the words that threads count in.
+      expect(new Uint8Array(shared[0], 64).every((byte) => byte === 0)).toBe(true);
+    } finally {
+      page.SharedArrayBuffer = Shared;
+    }
   });
 
   it("small matrices are one thread's", async () => {

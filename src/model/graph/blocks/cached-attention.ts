@@ -2,7 +2,7 @@
 
 import type { PassWriter } from "../modules/pass-writer.ts";
 import { CONTRIB, type Dims, type Value } from "../onnx-graph.ts";
-import { newRowsName, pastKeyName, pastValueName } from "../pass-values.ts";
+import { newRowsName, pastKeyName, pastValueName, presentKeyName, presentValueName } from "../pass-values.ts";
 import type { HeadLayout } from "./head-layout.ts";
 import { resizeHeads, spreadHeads } from "./head-layout.ts";
 import { type LinearBias, linearBias } from "./linear-bias.ts";
@@ -64,10 +64,16 @@ export function cachedAttention(
       total,
       ...optionalInputs(pass, options),
     ],
-    [{ dims: [1, "tokens", heads * cachedDim] }, { dims: present }, { dims: present }],
+    [
+      { dims: [1, "tokens", heads * cachedDim] },
+      { dims: present, name: presentKeyName(layer) },
+      { dims: present, name: presentValueName(layer) },
+    ],
     { domain: CONTRIB, attributes: attributesOf(options) },
   );
-  if (keysFrom === layer) {
+  if (keysFrom === layer && builder.plan.keepsCache) {
+    for (const all of [key, value]) builder.expose(all);
+  } else if (keysFrom === layer) {
     // The operator gives the whole cache; only the new rows leave the graph.
     const rows: Dims = [1, kvHeads, "tokens", cachedDim];
     const axis = builder.graph.constant([1], Int32Array.of(2));

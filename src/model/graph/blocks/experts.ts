@@ -1,12 +1,12 @@
 /** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
 
+import { sliceName } from "../../weights/weight-source.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import { addLora, expertOf } from "../lora-inputs.ts";
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-import { sliceName } from "../../weights/weight-source.ts";
 import { type Activation, activate } from "./activation.ts";
-import { reshape } from "./reshape.ts";
+import { splitColumns } from "./columns.ts";
 import { byExpert, type Routes, route, rowsOfRoutes, sumOfRoutes } from "./routing.ts";
 
 /** One of the two products of every expert. */
@@ -50,18 +50,16 @@ export interface ExpertLayer {
  * @param scores (1, tokens, experts)
  */
 export function mixExperts(builder: SegmentBuilder, layer: ExpertLayer, x: Value, scores: Value): Value {
-  const { experts, chosen, normalized, first, second } = layer;
-  const rows = reshape(builder, x, ["tokens", first.inFeatures]);
-  const routes = route(builder, reshape(builder, scores, ["tokens", experts]), experts, chosen, normalized);
-  const inner = adapted(builder, first, rows, { rows: routes.tokenOf, experts: routes.expertOf }, () =>
-    expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, rows)),
+  const { first, second } = layer;
+  const routes = route(builder, scores, layer);
+  const inner = adapted(builder, first, x, { rows: routes.tokenOf, experts: routes.expertOf }, () =>
+    expertProducts(builder, first, routes, rowsOfRoutes(builder, routes, x)),
   );
   const activated = activateExperts(builder, layer, inner);
   const outer = adapted(builder, second, activated, { rows: undefined, experts: routes.expertOf }, () =>
     expertProducts(builder, second, routes, activated),
   );
-  const width = second.outFeatures.reduce((sum, out) => sum + out, 0);
-  return reshape(builder, sumOfRoutes(builder, routes, outer), [1, "tokens", width]);
+  return sumOfRoutes(builder, routes, outer);
 }
 
 function adapted(
@@ -74,7 +72,7 @@ function adapted(
   return place ? builder.routed(place, x, routes, base) : base();
 }
 
-/** W_e·x + b_e for the rows of each expert: x (n, in) → (n, Σ out). An expert that has none costs no product. */
+/** W_e·x + b_e for the rows of each expert: x (1, n, in) → (1, n, Σ out). An expert that has none costs no product. */
 function expertProducts(
   builder: SegmentBuilder,
   { tensors, outFeatures, inFeatures, storedInOut, bias, place }: ExpertMatrices,
@@ -86,7 +84,7 @@ function expertProducts(
   const product = byExpert(builder, routes, x, (expert, rows) => {
     const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
     const matrix = { tensors: own, outFeatures, inFeatures };
-    const output = { dims: [rows.dims[0], width] };
+    const output = { dims: [...rows.dims.slice(0, 2), width] };
     const y = builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
     return place && builder.plan.loras.has(place) ? addLora(builder, expertOf(place, expert), rows, y) : y;
   });
@@ -98,18 +96,15 @@ function expertProducts(
   return builder.node("Add", [product, added], [{ dims: product.dims }])[0];
 }
 
-/** (n, 2·width) → (n, width) */
+/** (1, n, 2·width) → (1, n, width) */
 function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer, x: Value): Value {
   const width = second.inFeatures;
-  const spec = { dims: ["routes", width] };
+  const spec = { dims: [1, "routes", width] };
   if (gate.kind === "halves") {
-    const [one, two] = halves(builder, x, 1, spec.dims);
+    const [one, two] = splitColumns(builder, x, [width, width]);
     return builder.node("Mul", [activate(builder, one, gate.activation), two], [spec])[0];
   }
-  const pairs = reshape(builder, x, ["routes", width, 2]);
-  const [one, two] = halves(builder, pairs, 2, ["routes", width, 1]).map((part) =>
-    reshape(builder, part, spec.dims),
-  );
+  const [one, two] = [0, 1].map((first) => everySecond(builder, x, first, spec.dims));
   const bound = (value: number): string => builder.graph.constant([], Float32Array.of(value));
   const [g] = builder.node("Clip", [one, "", bound(gate.limit)], [spec]);
   const [u] = builder.node("Clip", [two, bound(-gate.limit), bound(gate.limit)], [spec]);
@@ -119,6 +114,10 @@ function activateExperts(builder: SegmentBuilder, { gate, second }: ExpertLayer,
   return builder.node("Mul", [glu, more], [spec])[0];
 }
 
-function halves(builder: SegmentBuilder, x: Value, axis: number, dims: Value["dims"]): Value[] {
-  return builder.node("Split", [x], [{ dims }, { dims }], { attributes: { axis, num_outputs: 2 } });
+/** Columns first, first + 2, … of x (1, n, any). */
+function everySecond(builder: SegmentBuilder, x: Value, first: number, dims: Value["dims"]): Value {
+  const bounds = [first, Number.MAX_SAFE_INTEGER, 2, 2].map((value) =>
+    builder.graph.constant([1], BigInt64Array.of(BigInt(value))),
+  );
+  return builder.node("Slice", [x, ...bounds], [{ dims }])[0];
 }

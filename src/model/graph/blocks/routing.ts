@@ -12,7 +12,7 @@ export interface Routes {
   readonly experts: number;
   /** k: experts of each token. */
   readonly chosen: number;
-  /** (tokens, k): what each expert's output is multiplied by. */
+  /** (1, tokens, k): what each expert's output is multiplied by. */
   readonly weights: Value;
   /** (n) int64: the expert of each route, sorted. */
   readonly expertOf: Value;
@@ -27,18 +27,16 @@ export interface Routes {
 /**
  * The k experts with the largest scores of each token; the weights are their shares of softmax(scores).
  *
- * @param scores (tokens, experts)
+ * @param scores (1, tokens, experts)
  * @param normalized the shares of the chosen ones are divided by their sum
  */
 export function route(
   builder: SegmentBuilder,
   scores: Value,
-  experts: number,
-  chosen: number,
-  normalized: boolean,
+  { experts, chosen, normalized }: Pick<Routes, "experts" | "chosen"> & { readonly normalized: boolean },
 ): Routes {
   const { graph } = builder;
-  const perToken = { dims: ["tokens", chosen] };
+  const perToken = { dims: [1, "tokens", chosen] };
   const ids = { ...perToken, type: "int64" } as const;
   const list = { dims: ["routes"], type: "int64" } as const;
   const softmax = (x: Value): Value =>
@@ -72,14 +70,18 @@ export function route(
   return { experts, chosen, weights, expertOf, tokenOf, placeOf, counts };
 }
 
-/** The rows of each route: x (tokens, width) → (n, width), sorted by expert. */
+/** The rows of each route: x (1, tokens, width) → (1, n, width), sorted by expert. */
 export function rowsOfRoutes(builder: SegmentBuilder, { tokenOf }: Routes, x: Value): Value {
-  return builder.node("Gather", [x, tokenOf], [{ dims: ["routes", x.dims[1]] }], {
-    attributes: { axis: 0 },
-  })[0];
+  return gatherRows(builder, x, tokenOf);
 }
 
-/** Does something to the rows of each expert by themselves: x (n, width) → (n, any), sorted by expert. */
+/** x (1, any, width), indices (n) → (1, n, width) */
+function gatherRows(builder: SegmentBuilder, x: Value, indices: Value): Value {
+  const spec = { dims: [1, "routes", x.dims[2]] };
+  return builder.node("Gather", [x, indices], [spec], { attributes: { axis: 1 } })[0];
+}
+
+/** Does something to the rows of each expert by themselves: x (1, n, width) → (1, n, any), sorted by expert. */
 export function byExpert(
   builder: SegmentBuilder,
   { experts, counts }: Routes,
@@ -89,24 +91,23 @@ export function byExpert(
   const parts = builder.node(
     "Split",
     [x, counts],
-    Array.from({ length: experts }, (_, expert) => ({ dims: [`routes.${expert}`, x.dims[1]] })),
-    { attributes: { axis: 0 } },
+    Array.from({ length: experts }, (_, expert) => ({ dims: [1, `routes.${expert}`, x.dims[2]] })),
+    { attributes: { axis: 1 } },
   );
   const done = parts.map((rows, expert) => work(expert, rows));
-  return builder.node("Concat", done, [{ dims: ["routes", done[0].dims[1]] }], {
-    attributes: { axis: 0 },
+  return builder.node("Concat", done, [{ dims: [1, "routes", done[0].dims[2]] }], {
+    attributes: { axis: 1 },
   })[0];
 }
 
-/** What the routes of each token add up to, weighted: y (n, width), sorted by expert → (tokens, width). */
+/** What the routes of each token add up to, weighted: y (1, n, width), sorted by expert → (1, tokens, width). */
 export function sumOfRoutes(builder: SegmentBuilder, { chosen, weights, placeOf }: Routes, y: Value): Value {
-  const width = y.dims[1];
-  const [inOrder] = builder.node("Gather", [y, placeOf], [{ dims: y.dims }], { attributes: { axis: 0 } });
-  const rows = reshape(builder, inOrder, ["tokens", chosen, width]);
+  const width = y.dims[2];
+  const rows = reshape(builder, gatherRows(builder, y, placeOf), ["tokens", chosen, width]);
   const [sums] = builder.node(
     "MatMul",
     [reshape(builder, weights, ["tokens", 1, chosen]), rows],
     [{ dims: ["tokens", 1, width] }],
   );
-  return reshape(builder, sums, ["tokens", width]);
+  return reshape(builder, sums, [1, "tokens", width]);
 }

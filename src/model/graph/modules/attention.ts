@@ -1,9 +1,9 @@
 /** Attention as a family describes it: from the product of q, k and v to what the output module reads. */
 
 import { type AttendOptions, cachedAttention } from "../blocks/cached-attention.ts";
-import { splitColumns } from "../blocks/columns.ts";
-import type { LinearBias } from "../blocks/linear-bias.ts";
+import { splitAlong, splitColumns } from "../blocks/columns.ts";
 import { type HeadLayout, headLayout } from "../blocks/head-layout.ts";
+import type { LinearBias } from "../blocks/linear-bias.ts";
 import { type Norm, norm, normHeads } from "../blocks/norm.ts";
 import { reshape } from "../blocks/reshape.ts";
 import { hasLongTable, type Rotary } from "../blocks/rotary-tables.ts";
@@ -100,8 +100,7 @@ function takeApart(
   const asItIs = columns === "parts" && !normed && !queryScale && !layout.isSpread && !isApart;
   if (asItIs && keysFrom === undefined && !valuesAreKeys) return entered;
   const { builder } = pass;
-  const { heads, kvHeads, headDim, layer } = attention;
-  const [qWidth, kvWidth] = [heads * headDim, kvHeads * headDim];
+  const { kvHeads, layer } = attention;
   if (keysFrom !== undefined) {
     const [k, v] = pass.keysAndValues.get(keysFrom)!;
     return [prepareQueries(pass, attention, entered), k, v];
@@ -109,7 +108,7 @@ function takeApart(
   let [q, k, v]: readonly Value[] =
     columns === "groups"
       ? splitGroups(pass, attention, entered)
-      : splitColumns(builder, entered, valuesAreKeys ? [qWidth, kvWidth] : [qWidth, kvWidth, kvWidth]);
+      : splitParts(pass, attention, entered, layout);
   if (valuesAreKeys) v = k;
   q = prepareQueries(pass, attention, q);
   k = normAndTurn(pass, attention, k, kvHeads, normed?.k);
@@ -160,13 +159,33 @@ function normAndTurn(
   return normed.when === "behind" ? normOf(turn(x)) : turn(normOf(x));
 }
 
+/** (1, tokens, (heads + 2·kvHeads)·headDim), or of q and k alone → those apart */
+function splitParts(
+  { builder }: PassWriter,
+  { heads, kvHeads, headDim, valuesAreKeys, normed }: Attention,
+  joined: Value,
+  { cachedDim }: HeadLayout,
+): Value[] {
+  const counts = valuesAreKeys ? [heads, kvHeads] : [heads, kvHeads, kvHeads];
+  // Where what comes next wants heads by themselves they are taken apart once.
+  const next = normed ? normed.over === "head" && normed.when === "before" : cachedDim > headDim;
+  if (next) {
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    const parts = splitAlong(builder, reshape(builder, joined, [1, "tokens", all, headDim]), 2, counts);
+    return parts.map((part, i) => reshape(builder, part, [1, "tokens", counts[i] * headDim]));
+  }
+  return splitColumns(
+    builder,
+    joined,
+    counts.map((count) => count * headDim),
+  );
+}
+
 /** (1, tokens, kvHeads·(g + 2)·headDim), of each kv head its g query heads, its k and its v → q, k, v apart */
 function splitGroups({ builder }: PassWriter, attention: Attention, joined: Value): Value[] {
   const { heads, kvHeads, headDim } = attention;
   const sizes = [heads / kvHeads, 1, 1];
   const byGroup = reshape(builder, joined, [1, "tokens", kvHeads, heads / kvHeads + 2, headDim]);
-  const split = builder.graph.constant([3], BigInt64Array.from(sizes, BigInt));
-  const specs = sizes.map((size) => ({ dims: [1, "tokens", kvHeads, size, headDim] }));
-  const parts = builder.node("Split", [byGroup, split], specs, { attributes: { axis: 3 } });
+  const parts = splitAlong(builder, byGroup, 3, sizes);
   return parts.map((part, i) => reshape(builder, part, [1, "tokens", kvHeads * sizes[i] * headDim]));
 }

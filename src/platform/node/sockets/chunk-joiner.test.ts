@@ -15,12 +15,12 @@ function frame(length: number, first = 0x82): Buffer {
 
 /** What reaches the listener that was there before, and the largest cost that was counted. */
 function through(chunks: readonly Buffer[]): { passed: Buffer[]; most: number; progress: FrameProgress } {
-  const socket = new EventEmitter();
+  const socket = Object.assign(new EventEmitter(), { cork() {}, uncork() {} });
   const passed: Buffer[] = [];
   const progress = new FrameProgress();
   let most = 0;
   socket.on("data", (chunk: Buffer) => passed.push(chunk));
-  joinChunks(socket as Socket, progress, () => (most = Math.max(most, progress.incompleteCost)));
+  joinChunks(socket as unknown as Socket, progress, () => (most = Math.max(most, progress.incompleteCost)));
   for (const chunk of chunks) socket.emit("data", chunk);
   return { passed, most, progress };
 }
@@ -50,6 +50,22 @@ describe("joinChunks", () => {
         expect(Buffer.concat(through(chunks).passed).equals(all)).toBe(true);
       }),
     );
+  });
+
+  it("holds back what is written while a chunk of several messages is handled, also where that fails", () => {
+    let corks = 0;
+    const socket = Object.assign(new EventEmitter(), { cork: () => corks++, uncork: () => corks-- });
+    const seen: number[] = [];
+    socket.on("data", () => {
+      seen.push(corks);
+      if (seen.length === 4) throw new Error("bad");
+    });
+    joinChunks(socket as unknown as Socket, new FrameProgress(), () => {});
+    const [one, two] = [frame(100), Buffer.concat([frame(100), frame(200)])];
+    for (const chunk of [one, two, one]) socket.emit("data", chunk);
+    expect(() => socket.emit("data", two)).toThrow("bad");
+    expect(seen).toEqual([0, 1, 0, 1]);
+    expect(corks).toBe(0);
   });
 
   it("makes few chunks of bytes that come one at a time", () => {

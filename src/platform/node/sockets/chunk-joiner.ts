@@ -4,6 +4,8 @@
  * `ws` keeps each chunk of an incomplete frame as it came, and a chunk of one byte costs some 150 to 300 bytes of memory:
  * a client that sends a byte at a time would take a hundred times what it sends. Here an incomplete frame takes at most
  * about twice its bytes. What makes frames whole, and chunks that are large, pass without a copy.
+ *
+ * What is written while the messages of one chunk are handled leaves in one write, as they came.
  */
 import type { Socket } from "node:net";
 import type { FrameProgress } from "./frame-progress.ts";
@@ -36,6 +38,18 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
     const complete = progress.push(chunk, now);
     // First of all: what is complete is about to be counted by whoever gets it.
     onProgress();
+    if (progress.ended < 2) {
+      take(chunk, complete);
+      return;
+    }
+    socket.cork();
+    try {
+      take(chunk, complete);
+    } finally {
+      socket.uncork();
+    }
+  });
+  function take(chunk: Buffer, complete: number): void {
     // Most of all chunks: a message of one step.
     if (complete === chunk.length && held.isEmpty) {
       pass(chunk);
@@ -43,11 +57,14 @@ export function joinChunks(socket: Socket, progress: FrameProgress, onProgress: 
     }
     const rest = chunk.subarray(complete);
     const copiesRest = complete > 0 ? 2 * rest.length < chunk.length : rest.length < SMALL_BYTES;
-    if (!copiesRest || rest.length === 0) return held.passWith(chunk, pass);
+    if (!copiesRest || rest.length === 0) {
+      held.passWith(chunk, pass);
+      return;
+    }
     // A small rest is copied, so that it does not keep the whole chunk alive.
     if (complete > 0) held.passWith(chunk.subarray(0, complete), pass);
     held.add(rest, progress.payloadToCome, pass);
-  });
+  }
   const end = () => {
     ended = true;
     held.drop();

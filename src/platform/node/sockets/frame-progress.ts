@@ -25,6 +25,12 @@ export class FrameProgress {
   #since: number | undefined;
   #bytes = 0;
   #frames = 0;
+  #ended = 0;
+
+  /** Messages, and control frames, that the last chunk has ended. */
+  get ended(): number {
+    return this.#ended;
+  }
 
   /** When the message began that is not complete, undefined between messages. */
   get incompleteSince(): number | undefined {
@@ -48,6 +54,7 @@ export class FrameProgress {
   push(chunk: Uint8Array, now: () => number): number {
     let at = 0;
     let complete = 0;
+    this.#ended = 0;
     while (at < chunk.length) {
       if (this.#payload > 0) {
         const taken = Math.min(this.#payload, chunk.length - at);
@@ -92,6 +99,7 @@ export class FrameProgress {
       this.#frames++;
       return;
     }
+    this.#ended++;
     this.#since = undefined;
     this.#bytes = 0;
     this.#frames = 0;

@@ -18,7 +18,7 @@ import { readCertificate, type TlsFiles, watchCertificate } from "./certificate.
 import { addressOf, ConnectionLimiter } from "./connection-limiter.ts";
 import type { Rejection } from "./rejection.ts";
 import { Poller, usualPollMicros } from "./polling.ts";
-import { SmallMessages, wrapSocket } from "./socket.ts";
+import { SmallFrames, wrapSocket } from "./socket.ts";
 import { TurnWrites } from "./turn-writes.ts";
 
 export interface ServeOptions {
@@ -169,7 +169,7 @@ export async function serveSockets(given: ServeOptions): Promise<SocketServer> {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     sockets.handleUpgrade(request, socket, head, (ws) => {
       const share = limiter.watch(socket, address, ws);
-      const small = new SmallMessages();
+      const small = new SmallFrames();
       const served = { address: address.slice(0, LONGEST_ADDRESS), share, stream: socket, writes, small };
       onConnection(wrapSocket(ws, "server", poller, served));
     });

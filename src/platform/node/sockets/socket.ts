@@ -51,21 +51,37 @@ const FRAME_BYTES = (256 << 10) + 1024; // a part of a bundle in one
 const FRAME_COST = 512;
 /** An answer of one vector has some 50 to 250 bytes. */
 const SMALL_BYTES = 256;
+/** Of a server's frame with a message of up to 64 KiB (RFC 6455, section 5.2): it is not masked. */
+const LONGEST_SMALL_HEAD = 4;
+/** FIN, and a binary message. */
+const WHOLE_BINARY = 0x82;
 
 /**
- * A connection's memory for small messages, answers of a step among them. V8 keeps such an array among its objects, and
- * would have to allocate memory outside of them for each that is sent. Node's pool of small buffers would be no better:
- * one message that a client does not take would keep 8 kB of it.
+ * A connection's memory for frames of small messages, answers of a step among them. V8 keeps such an array among its objects,
+ * and would have to allocate memory outside of them for each that is sent. Node's pool of small buffers would be no better:
+ * one message that a client does not take would keep 8 kB of it. With the head before the message in it, a frame is one piece
+ * for the stream instead of two.
  */
-export class SmallMessages {
+export class SmallFrames {
   #memory: Buffer | undefined;
 
-  /** A copy that is good until it has been sent. Undefined if the message is larger, or the one before may wait still. */
-  copyOf(message: Uint8Array, isFree: boolean): Buffer | undefined {
-    if (!isFree || message.length > SMALL_BYTES) return undefined;
-    this.#memory ??= Buffer.allocUnsafeSlow(SMALL_BYTES);
-    this.#memory.set(message);
-    return this.#memory.subarray(0, message.length);
+  /** A frame that is good until it has been sent. Undefined if the message is larger, or the one before may wait still. */
+  frameOf(message: Uint8Array, isFree: boolean): Buffer | undefined {
+    const { length } = message;
+    if (!isFree || length > SMALL_BYTES) return undefined;
+    this.#memory ??= Buffer.allocUnsafeSlow(LONGEST_SMALL_HEAD + SMALL_BYTES);
+    const memory = this.#memory;
+    memory[0] = WHOLE_BINARY;
+    let head = 2;
+    if (length < 126) memory[1] = length;
+    else {
+      memory[1] = 126;
+      memory[2] = length >> 8;
+      memory[3] = length & 255;
+      head = LONGEST_SMALL_HEAD;
+    }
+    memory.set(message, head);
+    return memory.subarray(0, head + length);
   }
 }
 
@@ -76,7 +92,7 @@ export interface ServedSocket {
   readonly share: WaitingShare;
   readonly stream: Socket;
   readonly writes: TurnWrites;
-  readonly small: SmallMessages;
+  readonly small: SmallFrames;
 }
 
 /**
@@ -136,13 +152,23 @@ function corking(stream: Socket): (send: () => void) => void {
   };
 }
 
-function sendCounted(socket: WebSocket, message: Uint8Array, served: ServedSocket): void {
-  const { share, stream, writes } = served;
+function sendCounted(
+  socket: WebSocket,
+  message: Uint8Array,
+  { share, stream, writes, small }: ServedSocket,
+): void {
   writes.collect(stream);
-  const bytes = served.small.copyOf(message, socket.bufferedAmount === 0) ?? message;
+  const frame = small.frameOf(message, socket.bufferedAmount === 0);
+  if (frame !== undefined) {
+    const cost = FRAME_COST + message.length;
+    // Between two messages of `ws`, which has nothing waiting then: it extends and masks no frame of a server's.
+    stream.write(frame, () => share.taken(cost));
+    share.sending(cost);
+    return;
+  }
   let at = 0;
   do {
-    const part = bytes.length <= FRAME_BYTES ? bytes : bytes.subarray(at, at + FRAME_BYTES);
+    const part = message.length <= FRAME_BYTES ? message : message.subarray(at, at + FRAME_BYTES);
     at += part.length;
     const cost = FRAME_COST + part.length;
     socket.send(part, { binary: true, fin: at === message.length }, () => share.taken(cost));

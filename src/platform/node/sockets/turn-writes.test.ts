@@ -42,6 +42,34 @@ describe("TurnWrites", () => {
     expect(left).toEqual(["a:1|3", "b:2|4", "a:5"]);
   });
 
+  it("writes the first message of a turn at once if the turn before had one, and those behind it at the end", async () => {
+    const left: string[] = [];
+    const writes = new TurnWrites();
+    const stream = streamTo(left);
+    const send = (text: string) => {
+      writes.collect(stream);
+      stream.write(text);
+    };
+    send("1");
+    expect(left).toEqual([]);
+    await turnEnd();
+    expect(left).toEqual(["1"]);
+    send("2");
+    expect(left).toEqual(["1", "2"]);
+    // A turn without messages says nothing of the next one.
+    await turnEnd();
+    await turnEnd();
+    for (const text of ["3", "4", "5"]) send(text);
+    expect(left).toEqual(["1", "2", "3"]);
+    await turnEnd();
+    expect(left).toEqual(["1", "2", "3", "4|5"]);
+    send("6");
+    send("7");
+    expect(left).toHaveLength(4);
+    await turnEnd();
+    expect(left.at(-1)).toBe("6|7");
+  });
+
   it("does not keep the first of many waiting for all the others", async () => {
     const left: string[] = [];
     const writes = new TurnWrites();

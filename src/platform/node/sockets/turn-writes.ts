@@ -13,26 +13,35 @@ const MOST_STREAMS = 64;
 
 export class TurnWrites {
   #streams = new Set<Socket>();
-  #isDue = false;
+  /** Messages of this turn, and of the last one that had any. */
+  #messages = 0;
+  #before = 0;
 
-  /** What is written to this stream from now on leaves at the turn's end, in the order in which it is written. */
+  /**
+   * To be called before each message is written. What is written to this stream from now on leaves at the turn's end, in the
+   * order in which it is written; a message that is probably alone leaves at once.
+   */
   collect(stream: Socket): void {
+    this.#messages++;
+    if (this.#messages === 1) {
+      setImmediate(this.#turnEnded);
+      if (this.#before === 1) return;
+    }
     if (this.#streams.has(stream)) return;
     if (this.#streams.size === MOST_STREAMS) this.#write();
     stream.cork();
     this.#streams.add(stream);
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(this.#turnEnded);
   }
 
   readonly #turnEnded = (): void => {
-    this.#isDue = false;
+    this.#before = this.#messages;
+    this.#messages = 0;
     this.#write();
   };
 
   #write(): void {
     const streams = this.#streams;
+    if (streams.size === 0) return;
     this.#streams = new Set();
     for (const stream of streams) stream.uncork();
   }

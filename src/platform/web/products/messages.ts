@@ -48,6 +48,8 @@ export const WORD = {
   leaves: 6,
   /** Not 0: a thread could not do its share of the product. */
   failed: 7,
+  /** Grows while a thread computes: one that has ended says nothing. */
+  pieces: 8,
 } as const;
 
 /** Differs from the order before it, and names its matrix: a thread that comes late can't take it for another's. */
@@ -79,6 +81,12 @@ export class SharedWork {
 
   static make(): SharedWork {
     return new SharedWork(new SharedArrayBuffer(HEADER_BYTES + X_BYTES + Y_BYTES));
+  }
+
+  /** Leaves nothing of so many entries of x and y. */
+  wipe(xEntries: number, yEntries: number): void {
+    this.x.fill(0, 0, xEntries);
+    this.y.fill(0, 0, yEntries);
   }
 
   /** Vectors that x and y have room for. */

@@ -39,6 +39,7 @@ function listen(
   { orders, leaves }: Extract<ToProductThread, { kind: "listen" }>,
   matrices: ReadonlyMap<number, { readonly held: HeldMatrix; readonly first: number }>,
 ): void {
+  const onPiece = (): void => void Atomics.add(words, WORD.pieces, 1);
   for (let seen = orders; ; ) {
     Atomics.wait(words, WORD.orders, seen);
     const now = Atomics.load(words, WORD.orders);
@@ -50,7 +51,7 @@ function listen(
     const share = matrices.get(matrixOf(now));
     if (!share) continue;
     try {
-      share.held.multiply(x, words[WORD.tokens], y, words[WORD.rows], share.first);
+      share.held.multiply(x, words[WORD.tokens], y, words[WORD.rows], share.first, onPiece);
     } catch {
       // Whoever waits sleeps and takes no message: it is told here.
       Atomics.store(words, WORD.failed, 1);

@@ -22,6 +22,12 @@ const LEAST_SHARED = 1 << 17;
 const LOOKS = 20_000;
 /** The main thread of a page may not sleep. */
 const MAY_SLEEP = typeof document === "undefined";
+/** A thread that has said nothing for so long while it is waited for has ended: no event tells of that. */
+const PATIENCE_MS = 10_000;
+/** One that is sent a message may have to fetch its script first. */
+const MESSAGE_PATIENCE_MS = 60_000;
+/** At most so much of a silence counts: a machine that has slept has stopped all threads. */
+const SILENCE_MS = 500;
 
 interface Share {
   readonly first: number;
@@ -45,6 +51,12 @@ export class ProductTeam {
   #listening = false;
   #matrices = 0;
   #nextId = 1;
+  readonly #patienceMs: number;
+
+  /** @param patienceMs after which a thread that says nothing counts as ended */
+  constructor(patienceMs = PATIENCE_MS) {
+    this.#patienceMs = patienceMs;
+  }
 
   /**
    * @param threads that shall have rows of it; where memory cannot be shared, one has all
@@ -85,8 +97,9 @@ export class ProductTeam {
   }
 
   /**
-   * y = W·x for each of `tokens` rows of x, in a new array.
-   * @throws TacetError io_failed if a thread could not do its share
+   * y = W·x for each of `tokens` rows of x, in a new array. Nothing of either is left in the memory that threads share.
+   * @throws TacetError io_failed if a thread could not do its share, or has ended: then no matrix that it has rows of can be
+   *   used any more
    */
   multiply(matrix: TeamMatrix, x: Float32Array, tokens: number): Float32Array {
     const { rows, columns, own, helpers, id } = matrix;
@@ -95,6 +108,7 @@ export class ProductTeam {
       own.multiply(x, tokens, y, rows, 0);
       return y;
     }
+    for (const { reason } of helpers) if (reason !== undefined) throw ended(reason);
     const work = this.#work!;
     const { words } = work;
     const most = work.vectors(matrix);
@@ -108,9 +122,14 @@ export class ProductTeam {
       Atomics.store(words, WORD.orders, orderFor(id, words[WORD.orders]));
       Atomics.notify(words, WORD.orders);
       own.multiply(work.x, count, work.y, rows, 0);
-      awaitDone(words, helpers.length);
+      if (!awaitDone(words, helpers.length, this.#patienceMs)) {
+        // Which one it is nobody knows, and one that is only late would write into others' results.
+        for (const helper of this.#helpers) helper.end(SILENT);
+        throw ended(SILENT);
+      }
       if (Atomics.exchange(words, WORD.failed, 0) !== 0) throw ended("it could not multiply");
       y.set(work.y.subarray(0, count * rows), token * rows);
+      work.wipe(count * columns, count * rows);
     }
     return y;
   }
@@ -155,7 +174,7 @@ export class ProductTeam {
     await Promise.allSettled(released);
     if (--this.#matrices > 0) return;
     // All memory goes with the last matrix.
-    for (const helper of this.#helpers) helper.end();
+    for (const helper of this.#helpers) helper.end("its matrices are released");
     this.#helpers = [];
     this.#listening = false;
     this.#memory = undefined;
@@ -163,11 +182,20 @@ export class ProductTeam {
   }
 }
 
-function awaitDone(words: Int32Array, count: number): void {
-  for (let looks = 0; ; looks++) {
+/** false: nothing has been heard of the threads for too long. */
+function awaitDone(words: Int32Array, count: number, patienceMs: number): boolean {
+  let pieces = -1;
+  let silentMs = 0;
+  let before = 0;
+  for (let looks = 1; ; looks++) {
     const done = Atomics.load(words, WORD.done);
-    if (done >= count) return;
-    if (looks > LOOKS && MAY_SLEEP) Atomics.wait(words, WORD.done, done);
+    if (done >= count) return true;
+    if (looks < LOOKS || (!MAY_SLEEP && looks % LOOKS !== 0)) continue;
+    if (MAY_SLEEP) Atomics.wait(words, WORD.done, done, Math.min(SILENCE_MS, patienceMs));
+    const [heard, now] = [Atomics.load(words, WORD.pieces), performance.now()];
+    silentMs = heard === pieces ? silentMs + Math.min(now - before, SILENCE_MS) : 0;
+    [pieces, before] = [heard, now];
+    if (silentMs >= patienceMs) return false;
   }
 }
 
@@ -201,19 +229,23 @@ async function readShare(
 class Helper {
   readonly #thread = startProductThread();
   readonly #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
+  #patience: ReturnType<typeof setTimeout> | undefined;
   #reason: string | undefined;
+
+  /** Why it can't be used any more. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
 
   constructor() {
     this.#thread.onMessage = (message) => {
       const { failed } = message as FromProductThread;
+      this.#beginPatience();
       const waiting = this.#waiting.shift();
       if (failed === undefined) waiting?.resolve();
       else waiting?.reject(new RangeError(failed));
     };
-    this.#thread.onEnd = (reason) => {
-      this.#reason = reason;
-      for (const { reject } of this.#waiting.splice(0)) reject(ended(reason));
-    };
+    this.#thread.onEnd = (reason) => this.end(reason);
   }
 
   readonly post = (message: ToProductThread, transfer: readonly ArrayBuffer[] = []): void =>
@@ -227,17 +259,30 @@ class Helper {
         return;
       }
       this.#waiting.push({ resolve, reject });
+      if (this.#waiting.length === 1) this.#beginPatience();
       this.post(message, transfer);
     });
   }
 
-  end(): void {
+  end(reason: string): void {
+    clearTimeout(this.#patience);
+    this.#reason ??= reason;
     this.#thread.end();
+    for (const { reject } of this.#waiting.splice(0)) reject(ended(this.#reason));
+  }
+
+  #beginPatience(): void {
+    clearTimeout(this.#patience);
+    this.#patience = setTimeout(() => {
+      if (this.#waiting.length > 0) this.end(SILENT);
+    }, MESSAGE_PATIENCE_MS);
   }
 }
 
+const SILENT = "it has ended, or does not answer any more";
+
 function ended(reason: string): TacetError {
   return new TacetError("io_failed", `a thread for products failed: ${reason}`, {
-    hint: "reload the page, or run with one thread",
+    hint: "load the model again, or reload the page",
   });
 }

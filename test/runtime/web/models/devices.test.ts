@@ -9,9 +9,16 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as onProcessor from "onnxruntime-web/wasm";
 import * as onGpu from "onnxruntime-web/webgpu";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { CausalLm, openCheckpoint } from "../../../../src/entry/model.ts";
+import { CausalLm, type KvCache, openCheckpoint } from "../../../../src/entry/model.ts";
 import { loadWebFolder, webGpuAdapter, webPlatform } from "../../../../src/platform/web.ts";
 import { goldenFolder } from "./golden-folder.ts";
+
+/** Of WebGPU, which TypeScript's own types do not know of yet. */
+interface Mapped {
+  readonly size: number;
+  mapAsync(...args: unknown[]): Promise<void>;
+}
+type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 const RUNTIMES = { cpu: onProcessor, webgpu: onGpu } as const;
 const models: CausalLm[] = [];
@@ -90,6 +97,88 @@ describe("in the browser", () => {
     const alone = await logits(loaded);
     const both = await Promise.all([logits(loaded), logits(loaded)]);
     for (const got of both) expect(relative(got, [...alone])).toBeLessThan(1e-6);
+  });
+
+  // gpt_oss has windows and sinks.
+  it.each(["qwen3", "gpt_oss"])(
+    "on WebGPU, %s: keys and values stay there, of long prompts, grown, cut back, and copied",
+    async (name) => {
+      const [device, processor] = [await load(name, "webgpu"), await load(name, "cpu")];
+      const ids = Array.from({ length: 130 }, (_, i) => (i * 7) % 60);
+      const want = async (count: number) => [
+        ...(await processor.model.forward(ids.slice(0, count), processor.model.newCache())),
+      ];
+      const read = async (from: number, to: number, cache: KvCache) =>
+        relative(await device.model.forward(ids.slice(from, to), cache), await want(to));
+      const cache = device.model.newCache();
+      expect(await read(0, 50, cache)).toBeLessThan(1e-5);
+      expect(() => cache.keptOf("past.0.key")!.data).toThrow(/lies on the device/);
+      expect(await read(50, 51, cache)).toBeLessThan(1e-5);
+      const copy = cache.fork(40);
+      cache.truncate(45);
+      expect(await read(45, 130, cache)).toBeLessThan(1e-5);
+      cache.dispose();
+      const [copies, behind] = [await Promise.all([1, 2].map(async () => copy.fork(40))), [41, 90]];
+      const errors = await Promise.all(copies.map((each, i) => read(40, behind[i], each)));
+      expect(Math.max(...errors)).toBeLessThan(1e-5);
+      expect(await read(40, 42, copy)).toBeLessThan(1e-5);
+      for (const each of [copy, ...copies]) each.dispose();
+    },
+  );
+
+  it("on WebGPU a token brings logits down, and of keys and values nothing", async () => {
+    const { model } = await load("qwen3", "webgpu");
+    const cache = model.newCache();
+    await model.forward([1, 2, 3], cache);
+    const { prototype } = (globalThis as unknown as { GPUBuffer: { prototype: Mapped } }).GPUBuffer;
+    const { mapAsync } = prototype;
+    const sizes: number[] = [];
+    prototype.mapAsync = function (this: Mapped, ...args: unknown[]) {
+      sizes.push(this.size);
+      return mapAsync.apply(this, args);
+    };
+    try {
+      await model.forward([4], cache);
+    } finally {
+      prototype.mapAsync = mapAsync;
+    }
+    expect(sizes).toHaveLength(1);
+    expect(sizes[0]).toBeLessThan(4 * model.config.vocabSize + 16);
+  });
+
+  it("on WebGPU, what a conversation has there is given back when it is over", async () => {
+    const { model } = await load("qwen3", "webgpu");
+    const gpu = globalThis as unknown as Record<
+      "GPUDevice" | "GPUBuffer",
+      { prototype: Record<string, Method> }
+    >;
+    const [device, buffer] = [gpu.GPUDevice.prototype, gpu.GPUBuffer.prototype];
+    const { createBuffer } = device;
+    const { destroy } = buffer;
+    let alive = 0;
+    device.createBuffer = function (...args) {
+      alive++;
+      return createBuffer.apply(this, args);
+    };
+    buffer.destroy = function (...args) {
+      alive--;
+      return destroy.apply(this, args);
+    };
+    const conversation = async (): Promise<void> => {
+      const cache = model.newCache();
+      for (const ids of [[1, 2, 3, 4], [1]]) await model.forward(ids, cache);
+      cache.dispose();
+    };
+    try {
+      // The library keeps what is given back for whoever asks next.
+      for (let i = 0; i < 2; i++) await conversation();
+      const before = alive;
+      for (let i = 0; i < 2; i++) await conversation();
+      expect(alive).toBeLessThanOrEqual(before);
+    } finally {
+      device.createBuffer = createBuffer;
+      buffer.destroy = destroy;
+    }
   });
 
   it.each([
