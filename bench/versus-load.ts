@@ -9,7 +9,7 @@ import { loadInput, loadOf, quantile, runClients } from "./load.ts";
 import { startProvider, type Version } from "./versions.ts";
 
 const CLIENTS = [1, 64];
-const TURNS = 5;
+const TURNS = 3;
 /** Short turns, and so several of them within what a shared machine leaves alone. */
 const TIMES = { warmUpMs: 1_000, measureMs: 2_000 };
 /** Names that all versions give the files of a state folder. */
