@@ -16,8 +16,8 @@ const SHAPES: readonly LargeCase[] = [
   ...CASES,
 ];
 const PROMPT_TOKENS = 128;
-const STEPS = 24;
-const TURNS = 12;
+const STEPS = 96;
+const TURNS = 6;
 
 /** Milliseconds. */
 interface Times {
