@@ -12,28 +12,41 @@ const ALONE = [
 ];
 /** The longest files, longest first: one of them as the last would be waited for alone. */
 const LONG = [
-  "test/e2e/golden-folders.test.ts",
   "test/e2e/prompts-over-a-line.test.ts",
-  "test/e2e/private-equals-plaintext.test.ts",
   "test/e2e/drafts.test.ts",
-  "test/e2e/provider-crowd.test.ts",
   "src/cli/cli.test.ts",
-  "test/e2e/trace.test.ts",
-  "test/e2e/adapter-text.test.ts",
+  "test/e2e/private-equals-plaintext.test.ts",
   "src/platform/node/devices.test.ts",
+  "test/e2e/adapter-text.test.ts",
+  "test/e2e/trace.test.ts",
+  "src/model/gguf.test.ts",
+  "test/e2e/quantized-in-wasm.test.ts",
+  "test/e2e/golden-folders.test.ts",
+  "test/e2e/openai-clients.test.ts",
   "src/generation/drafts/drafts.test.ts",
   "test/e2e/packed-bases.test.ts",
   "src/cli/keys.test.ts",
-  "src/model/golden-hf.test.ts",
-  "test/e2e/openai-clients.test.ts",
-  "src/provider/key-epochs.test.ts",
   "src/cli/chat.test.ts",
-  "src/trace/attacks.test.ts",
+  "src/ring/kernels.test.ts",
+  "test/e2e/hostile-provider.test.ts",
+  "src/model/golden-hf.test.ts",
   "test/e2e/provider-lost.test.ts",
+  "src/trace/trace.test.ts",
+  "test/e2e/provider-memory.test.ts",
+  "src/openai/endpoint.test.ts",
+  "src/provider/key-epochs.test.ts",
   "src/platform/node/files/lock-file.test.ts",
   "src/audit/toy/toy-report.test.ts",
+  "src/trace/attacks.test.ts",
+  "src/model/run/wavefront.test.ts",
+  "test/e2e/provider-crowd.test.ts",
 ];
-const TIMES = { testTimeout: 120_000, hookTimeout: 120_000 };
+/** For all files. The heap may grow before V8 looks through it: a model's tensors live for a moment, and collecting them took a sixth of the time. */
+const ALL = {
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+  execArgv: ["--heap-growing-percent=400", "--max-semi-space-size=64"],
+};
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -52,8 +65,8 @@ export default defineConfig({
     maxWorkers: 1 + availableParallelism(),
     sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { ...TIMES, name: "sharing", include: TESTS, exclude: [...ALONE, ELSEWHERE], isolate: false } },
-      { test: { ...TIMES, name: "alone", include: ALONE } },
+      { test: { ...ALL, name: "sharing", include: TESTS, exclude: [...ALONE, ELSEWHERE], isolate: false } },
+      { test: { ...ALL, name: "alone", include: ALONE } },
     ],
   },
 });

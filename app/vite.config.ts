@@ -1,7 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { defaultClientConditions, defineConfig } from "vite";
+import { licensePlugins } from "../tools/licenses.mjs";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+const licenses = licensePlugins("licenses.md");
 
 /** The browser app, built into dist/app: static files that `tacet web` serves. */
 export default defineConfig({
@@ -9,7 +12,8 @@ export default defineConfig({
   base: "./",
   clearScreen: false,
   logLevel: "warn",
-  worker: { format: "es" },
+  plugins: [licenses.writing],
+  worker: { format: "es", plugins: () => [licenses.collecting] },
   // ONNX Runtime's parts come from files, of which its threads begin: not from within the worker's.
   resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
   build: {

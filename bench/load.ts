@@ -1,5 +1,5 @@
 // A provider under load: queries a second and waiting times at 1, 16 and 64 clients, which are light processes that
-// replay queries of a valid form over loopback; one token and a prompt of 64.
+// replay queries of a valid form over loopback; one token and a prompt of 64. Beside another version: versus-load.ts.
 import { type ChildProcess, execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -26,6 +26,9 @@ const RANK = 8;
 /** Vectors of a long query: a piece of a prompt. */
 const LONG = 64;
 const CLOCK_TICKS = 100;
+const COMPARED =
+  "Beside another version, in turns in one run: npm run bench -- versus --other=FOLDER --only=load, where FOLDER is a clone " +
+  "of it in which npm ci has run. Figures of two runs are too far apart to be compared.";
 
 export async function run(options: BenchOptions): Promise<Section[]> {
   const folder = mkdtempSync(join(tmpdir(), "tacet-load-"));
@@ -56,7 +59,7 @@ export async function run(options: BenchOptions): Promise<Section[]> {
       beside.push(await measureBeside(state, count, options));
     const head = ["worker threads", "short queries/s", "p50, ms", "p99, ms", "long queries/s"];
     const title = `a client of one vector a query beside one of ${LONG}`;
-    sections.push({ title, body: markdownTable(head, beside) });
+    sections.push({ title, body: `${markdownTable(head, beside)}\n\n${COMPARED}` });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -42,7 +42,7 @@ const steps = [
   },
   {
     name: "command line",
-    inputs: ["src", "tools/bundle-cli.mjs"],
+    inputs: ["src", "tools/bundle-cli.mjs", "tools/licenses.mjs", "package-lock.json"],
     output: "dist/.command-line",
     run: () => node("tools/bundle-cli.mjs"),
   },
@@ -51,7 +51,7 @@ const steps = [
 if (!quiet || process.argv.includes("--app")) {
   steps.push({
     name: "browser app",
-    inputs: ["app", "src", "package-lock.json"],
+    inputs: ["app", "src", "tools/licenses.mjs", "package-lock.json"],
     output: "dist/app/index.html",
     run: () => node("node_modules/vite/bin/vite.js", "build", "--config", "app/vite.config.ts"),
   });

@@ -6,6 +6,7 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
+import { licensePlugins } from "./licenses.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = join(root, "dist/cli");
@@ -39,14 +40,13 @@ const { output } = await build({
   configFile: false,
   publicDir: false,
   logLevel: "warn",
-  plugins: [ownUrls],
+  plugins: [ownUrls, licensePlugins("licenses.md").writing],
   build: {
     ssr: true,
     outDir: out,
     emptyOutDir: false,
     target: "node20",
     minify: false,
-    license: { fileName: "licenses.md" },
     rolldownOptions: {
       input: {
         main: join(root, "src/cli/main.ts"),
@@ -57,6 +57,13 @@ const { output } = await build({
   },
   ssr: { noExternal: true, external: EXTERNAL },
 });
+
+// The URLs above are those of files one folder below.
+const astray = output.find(
+  ({ fileName, code = "" }) => !fileName.includes("/") && code.includes("import.meta.url"),
+);
+if (astray)
+  throw new Error(`${astray.fileName} has a module with a URL: import it where it is used (await import)`);
 
 // Those of the last build go when all new ones are there: somebody may be running the command line.
 const made = new Set(output.map(({ fileName }) => fileName));

@@ -66,12 +66,19 @@ await step("npm pack", () => {
   if (stray.length > 0) throw new Error(`does not belong into the package: ${stray.slice(0, 5).join(", ")}`);
   for (const wanted of [
     "dist/cli/main.js",
+    "dist/cli/licenses.md",
     "dist/entry/web.d.ts",
     "dist/app/index.html",
+    "dist/app/licenses.md",
     "LICENSE",
     "README.md",
   ]) {
     if (!paths.includes(wanted)) throw new Error(`${wanted} is not in the package`);
+  }
+  // What is loaded by workers alone, and what has no file of its license.
+  const app = readFileSync(join(root, "dist/app/licenses.md"), "utf8");
+  for (const name of ["@bufbuild/protobuf", "@noble/curves", "onnxruntime-web", "protobufjs"]) {
+    if (!app.includes(`## ${name} `)) throw new Error(`the license of ${name} is not in dist/app`);
   }
   tarball = join(folder, filename);
 });

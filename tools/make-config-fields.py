@@ -25,16 +25,20 @@ GENERIC = set(transformers.PretrainedConfig().to_dict()) | {"model_type", "archi
 # Other values where the type alone does not give one.
 VALUES = {
     "hidden_act": ["relu"], "hidden_activation": ["relu"], "activation": ["relu"], "activation_function": ["gelu"],
-    "sliding_window": [3, None], "head_dim": [8], "use_bidirectional_attention": [True, "all"], "n_inner": [100],
+    "sliding_window": [3, None], "head_dim": [8, 16], "use_bidirectional_attention": [True, "all"], "n_inner": [100],
     "attn_logit_softcapping": [1.5], "final_logit_softcapping": [1.5], "num_ln_in_parallel_attn": [1, 2],
-    "num_key_value_heads": [1], "num_kv_heads": [2], "num_attention_heads": [2], "n_head": [2], "n_layer": [2],
-    "num_hidden_layers": [2], "hidden_size": [64], "n_embd": [64], "num_kv_shared_layers": [1], "intermediate_size": [100],
+    "num_key_value_heads": [1, 2], "num_kv_heads": [2], "num_attention_heads": [2, 4], "n_head": [2, 4], "n_layer": [2, 3],
+    "num_hidden_layers": [2, 3], "hidden_size": [64], "n_embd": [64], "num_kv_shared_layers": [1], "intermediate_size": [100],
     "ffn_dim": [100], "ffn_hidden_size": [100], "vocab_size": [150], "word_embed_proj_dim": [40],
     "hidden_size_per_layer_input": [0, 12], "per_layer_config": [{"2": {"head_dim": 48}}], "no_rope_layers": [[0, 1, 1]],
     "num_experts": [4, 5], "mlp_only_layers": [[0], [1]], "top_k_experts": [2], "moe_intermediate_size": [24], "summary_activation": ["tanh"],
     "summary_type": ["mean"], "max_position_embeddings": [200], "n_positions": [100], "no_rope_layer_interval": [2],
     "original_max_position_embeddings": [100], "vocab_size_per_layer_input": [150], "eod_token_id": [5],
+    "d_model": [64], "n_heads": [2], "n_layers": [3], "norm_type": ["rmsnorm"], "init_device": ["meta"],
 }
+# Of one class: entries of a record.
+ATTENTION = [{"softmax_scale": 0.2}, {"clip_qkv": 0.5}, {"qk_ln": True}, {"prefix_lm": True}, {"alibi": False}, {"alibi_bias_max": 4},
+             {"attn_type": "multiquery_attention"}, {"attn_uses_sequence_id": True}, {"attn_pdrop": 1}, {"attn_impl": "flash"}]
 ROPE = [{"rope_theta": 777.0}, {"rope_type": "linear", "factor": 3.0}, {"rope_type": "dynamic", "factor": 3.0},
         {"partial_rotary_factor": 0.5}, {"partial_rotary_factor": 0.25},
         {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32},
@@ -75,6 +79,7 @@ def others(field, value, config):
         nested = any(isinstance(entry, dict) for entry in value.values())
         if not nested: return [{**value, **change} for change in ROPE]
         return [{**value, kind: {**value[kind], **change}} for kind in value for change in ROPE]
+    if field == "attn_config": return [{**value, **change} for change in ATTENTION]
     if field in VALUES: return [other for other in VALUES[field] if other != value]
     if isinstance(value, bool): return [not value]
     if isinstance(value, int): return [value + 1]

@@ -85,6 +85,7 @@ SEEING = {
 # Seeds go by the place in the lists: what is new stands behind all others.
 LATER = {
     "falcon-alibi": ("falcon", dict(num_hidden_layers=3, alibi=True, multi_query=False, parallel_attn=False, bias=True, ffn_hidden_size=48), ["query_key_value", "dense_4h_to_h"]),
+    "mpt": ("mpt", dict(max_seq_len=64, attn_config=dict(softmax_scale=0.4)), ["Wqkv", "out_proj", "up_proj", "down_proj"]),
 }
 
 def spread(model, seed):

@@ -204,7 +204,7 @@ describe("the manifest", () => {
     ["layer −1", { layer: -1 }],
     ["half a layer", { layer: 0.5 }],
     ["no inputs", { inFeatures: 0 }],
-    ["2^20 + 1 inputs", { inFeatures: 2 ** 20 + 1 }],
+    ["2^19 + 1 inputs", { inFeatures: 2 ** 19 + 1 }],
     ["no modules", { modules: [] }],
     ["a module without a name", { modules: [{ outFeatures: 24, rows: 3 }] }],
     ["a module without rows", { modules: [{ name: "m", outFeatures: 24, rows: 0 }] }],

@@ -4,7 +4,7 @@
  */
 import { fromHex } from "../base/bytes.ts";
 import { TacetError } from "../base/errors.ts";
-import { DEFAULT_PARAMETERS, type Parameters } from "../rlwe/parameters.ts";
+import { DEFAULT_PARAMETERS, MAX_IN_FEATURES, type Parameters } from "../rlwe/parameters.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 import { decodeManifestChanges, type ManifestChanges } from "./bundle-changes.ts";
@@ -162,7 +162,7 @@ function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup
   }
   return {
     layer: integer(fields.layer, `${at}.layer`, 0, 65_535),
-    inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_DIMENSION),
+    inFeatures: integer(fields.inFeatures, `${at}.inFeatures`, 1, MAX_IN_FEATURES),
     ...(input === undefined ? {} : { input }),
     ...(perToken === undefined
       ? {}

@@ -22,6 +22,7 @@ export {
   type LayerSecret,
   ProviderLayer,
   type ProviderLayerInput,
+  type WeightEncryption,
 } from "../pll/provider-layer.ts";
 export { PublicBasis, type StridedRows } from "../pll/public-basis.ts";
 export { type QuantizedRows, quantizeRows } from "../pll/quantize.ts";

@@ -4,6 +4,7 @@ export type {
   Kernels,
   NttPoly,
   PublicElement,
+  SmallBytes,
   TransformedSmall,
   WideElement,
   WideTerm,

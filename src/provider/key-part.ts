@@ -32,12 +32,12 @@ export interface KeyPartOptions extends SigningTools {
   readonly mark?: GroupMark | undefined;
 }
 
-/** A part that is being made. */
+/** A part that is being made, in steps of some ten microseconds: a row each, then the digest, then the signature. */
 export interface KeyPartMaking {
-  /** Encrypts a row. False: it was the last. @param secret S of the part's seed, where the caller has it */
+  /** Takes a step. False: it was the last. @param secret S of the part's seed, where the caller has it */
   next(secret?: LayerSecret): boolean;
-  /** Digest and signature of what next() has made. */
-  finish(): KeyPart;
+  /** The part, after the last step. */
+  readonly part: KeyPart;
   /** To be called at last, also where something has failed. */
   end(): void;
 }
@@ -49,27 +49,35 @@ export function beginKeyPart(
   seed: Uint8Array,
   { mark, sha256, signEd25519 }: KeyPartOptions = {},
 ): KeyPartMaking {
+  const isLast = group === layers.length - 1;
+  if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
   let ms = 0;
-  const timed = <T>(step: () => T): T => {
-    const start = performance.now();
-    const made = step();
-    ms += performance.now() - start;
-    return made;
-  };
+  let hasRows = true;
+  let digest: Uint8Array | undefined;
+  let signature: Uint8Array = new Uint8Array(0);
   const encryption = layers[group].beginEncryption(seed, mark);
+  const step = (secret: LayerSecret | undefined): boolean => {
+    if (hasRows) {
+      hasRows = encryption.next(secret);
+      return true;
+    }
+    if (digest === undefined) {
+      digest = keyPartDigest(encryption.result, sha256);
+      return isLast;
+    }
+    signature = signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 });
+    return false;
+  };
   return {
-    next: (secret) => timed(() => encryption.next(secret)),
-    finish() {
-      const made = timed(() => {
-        const digest = keyPartDigest(encryption.result, sha256);
-        const isLast = group === layers.length - 1;
-        if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");
-        const signature = isLast
-          ? signKey(keySigningKey, { bundleDigest, keyId }, [...before, digest], { sha256, signEd25519 })
-          : new Uint8Array(0);
-        return { digest, signature };
-      });
-      return { ...encryption.result, ...made, ms };
+    next(secret) {
+      const start = performance.now();
+      const hasMore = step(secret);
+      ms += performance.now() - start;
+      return hasMore;
+    },
+    get part() {
+      if (digest === undefined) throw new TypeError("the part is not complete");
+      return { ...encryption.result, digest, signature, ms };
     },
     end() {
       encryption.end();
@@ -88,7 +96,7 @@ export function makeKeyPart(
   const making = beginKeyPart(maker, place, seed, options);
   try {
     while (making.next()) {}
-    return making.finish();
+    return making.part;
   } finally {
     making.end();
   }

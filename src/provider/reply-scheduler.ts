@@ -146,13 +146,17 @@ export class ReplyScheduler {
         const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
         const seed = key.seed();
         const making = beginKeyPart(maker, task, seed, { ...tools, mark: key.mark?.() });
-        // Its queries come soon: S is drawn once for both.
+        // Its queries come soon: S is drawn once for both, in a first step.
         const layer = adapter.layers[group];
-        const next = () => this.secrets.use(layer, key, (secret) => making.next(secret), { seed });
+        let isDrawn = false;
+        const next = (secret: LayerSecret) => {
+          if (isDrawn) return making.next(secret);
+          isDrawn = true;
+          return true;
+        };
         try {
-          await inSlices(next, afterEvents);
-          await afterEvents();
-          return making.finish();
+          await inSlices(() => this.secrets.use(layer, key, next, { seed }), afterEvents);
+          return making.part;
         } finally {
           making.end();
         }

@@ -69,7 +69,7 @@ export function assertKernelParameters(p: Parameters): Parameters {
 }
 
 /** Widest layer: ‖x̂‖₁ ≤ √n·‖c·x‖₂ + n/2 stays below 2^22, which keeps products exact. */
-const MAX_IN_FEATURES = 1 << 19;
+export const MAX_IN_FEATURES = 1 << 19;
 
 /**
  * kappa = ⌈n/N⌉: public elements that a layer's n inputs take.

@@ -76,15 +76,24 @@ describe.each(NAMES)("%s", (name) => {
     const logits = await model.forward(want.input_ids, cache);
     close(logits, want.logits_last_adapter, () => 0.02);
     const active = Math.max(0, want.input_ids.length - from);
-    expect(provider.traffic.vectors).toBe(active * adapter.groups.length);
+    // Where the line is slow a prompt is read in parts, and but for its last token nobody is asked at the last layer for
+    // what only logits need.
+    const { layer: last } = adapter.groups.at(-1)!;
+    const behind = adapter.groups.filter(({ layer }) => layer === last).length - 1;
+    const expectVectors = (asked: number, tokens: number, prompts: number) => {
+      const all = tokens * adapter.groups.length;
+      expect(asked).toBeLessThanOrEqual(all);
+      expect(asked).toBeGreaterThanOrEqual(all - prompts * Math.max(0, active - 1) * behind);
+    };
+    expectVectors(provider.traffic.vectors, active, 1);
     const ids = await greedyIds(model, want.input_ids, OPTIONS);
     expect(ids).toEqual(want.greedy_ids_adapter);
     // The last new token is never read.
     const read = active === 0 ? 0 : active + OPTIONS.maxNewTokens - 1;
-    expect(provider.traffic.vectors).toBe((active + read) * adapter.groups.length);
+    expectVectors(provider.traffic.vectors, active + read, 2);
     const metrics = await (await fetch(`${status}/metrics`)).text();
     const seen = /^tacet_vectors_total\{.*\} (\d+)$/m.exec(metrics)?.[1];
-    expect(Number(seen ?? 0)).toBe((active + read) * adapter.groups.length);
+    expect(Number(seen ?? 0)).toBe(provider.traffic.vectors);
     await remote.close();
   });
 });

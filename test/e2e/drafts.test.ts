@@ -86,7 +86,7 @@ const isPending = (promise: Promise<unknown>): Promise<boolean> =>
 
 it("are made where the provider is far, of fewer waits, and not where it is near", async () => {
   const { url } = await startProvider(state);
-  const link = await startLink(url, { roundTripMs: 25, upMbits: 100, downMbits: 100 });
+  const link = await startLink(url, { roundTripMs: 15, upMbits: 100, downMbits: 100 });
   const far = await connectTo(link.url);
   const near = await connectTo(url);
   const waits: number[] = [];

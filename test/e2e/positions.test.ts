@@ -28,7 +28,7 @@ async function serve(name: string, test: TestModel): Promise<{ state: string; pr
   return { state, provider: await startProvider(state) };
 }
 
-describe.each(["bloom", "falcon-alibi"])("%s, whose scores fall with the distance", (name) => {
+describe.each(["bloom", "falcon-alibi", "mpt"])("%s, whose scores fall with the distance", (name) => {
   it("answers as transformers does with the adapter", async () => {
     const test = await openTiny(name);
     const { state, provider } = await serve(name, test);

@@ -273,6 +273,35 @@ const FILES: readonly [name: string, raw: RawConfig, first: Partial<Attention>][
     },
     { kvHeads: 4, rotary: expect.objectContaining({ rope: expect.objectContaining({ theta: 5e6 }) }) },
   ],
+  [
+    "MPT 7B",
+    {
+      architectures: ["MPTForCausalLM"],
+      attn_config: {
+        alibi: true,
+        alibi_bias_max: 8,
+        attn_impl: "torch",
+        attn_pdrop: 0,
+        attn_type: "multihead_attention",
+        attn_uses_sequence_id: false,
+        clip_qkv: null,
+        prefix_lm: false,
+        qk_ln: false,
+        softmax_scale: null,
+      },
+      d_model: 4096,
+      expansion_ratio: 4,
+      logit_scale: null,
+      max_seq_len: 2048,
+      model_type: "mpt",
+      n_heads: 32,
+      n_layers: 32,
+      no_bias: true,
+      norm_type: "low_precision_layernorm",
+      vocab_size: 50432,
+    },
+    { heads: 32, kvHeads: 32, headDim: 128, columns: "parts", scale: 128 ** -0.5 },
+  ],
 ];
 
 it.each(FILES)("reads %s", (_, config, first) => {

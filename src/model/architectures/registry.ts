@@ -23,6 +23,7 @@ import { hunyuanDense } from "./hunyuan.ts";
 import { llama, mistral, qwen2, qwen3 } from "./llama.ts";
 import { ministral3 } from "./ministral3.ts";
 import { mixtral } from "./mixtral.ts";
+import { mpt } from "./mpt.ts";
 import { MULTIMODAL, textPart } from "./multimodal.ts";
 import { nemotron } from "./nemotron.ts";
 import { olmo2, olmo3 } from "./olmo.ts";
@@ -75,6 +76,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
   gpt2,
   opt,
   bloom,
+  ...mpt,
 ];
 
 /** @throws TacetError unsupported_model for a family that is not known, or a model_type that is not the family's */

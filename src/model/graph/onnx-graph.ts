@@ -47,7 +47,6 @@ export class OnnxGraph {
   readonly #inFiles = new Map<string, WeightInFile>();
   readonly #widened = new Map<string, string>();
   readonly #known = new Map<string, KnownValue>();
-  readonly #contents: GraphContents;
   /** By location. */
   readonly #files = new Map<string, OnnxModel["externalFiles"][number]>();
   #names = 0;
@@ -55,8 +54,12 @@ export class OnnxGraph {
   /** @param name starts the names of all values, so that they differ between graphs of different names */
   constructor(name: string) {
     this.name = name;
-    this.#contents = {
-      name,
+  }
+
+  /** As it stands when it is asked for. */
+  get #contents(): GraphContents {
+    return {
+      name: this.name,
       nodes: this.#needed,
       inputs: this.#inputs,
       outputs: this.#outputs,

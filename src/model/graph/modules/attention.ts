@@ -167,8 +167,9 @@ function splitParts(
   { cachedDim }: HeadLayout,
 ): Value[] {
   const counts = valuesAreKeys ? [heads, kvHeads] : [heads, kvHeads, kvHeads];
-  // What comes next wants heads by themselves, so that they are taken apart once.
-  if (normed?.over === "head" || cachedDim > headDim) {
+  // Where what comes next wants heads by themselves they are taken apart once.
+  const next = normed ? normed.over === "head" && normed.when === "before" : cachedDim > headDim;
+  if (next) {
     const all = counts.reduce((sum, count) => sum + count, 0);
     const parts = splitAlong(builder, reshape(builder, joined, [1, "tokens", all, headDim]), 2, counts);
     return parts.map((part, i) => reshape(builder, part, [1, "tokens", counts[i] * headDim]));
