@@ -67,7 +67,7 @@ const LARGE: readonly NetworkCase[] = [
     title: "ChatGLM2-6B's shape, query_key_value",
     shape: "chatglm2-6b",
     modules: ["query_key_value"],
-    part: 0.3,
+    part: 1,
   },
   {
     name: "all",
