@@ -12,7 +12,7 @@ import type { MessageSocket } from "../../src/base/platform.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { publicKeyOf } from "../../src/bundle/signature.ts";
 import { ClientLayer } from "../../src/pll/client-layer.ts";
-import { type WeightEncryption, type LayerSecret, ProviderLayer } from "../../src/pll/provider-layer.ts";
+import { type LayerSecret, ProviderLayer, type WeightEncryption } from "../../src/pll/provider-layer.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore } from "../../src/provider/embedded-store.ts";
 import { Provider } from "../../src/provider/provider.ts";
