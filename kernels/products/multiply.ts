@@ -1,3 +1,5 @@
+import { inBytes } from "./in-bytes";
+
 // Rows that are done for four vectors before the next four: with x of these they stay in the nearest caches.
 const TILE_ROWS: i32 = 16;
 
@@ -38,6 +40,66 @@ function zero4(points: usize, b: i32): v128 {
 @inline
 function zero8(points: usize, b: i32): v128 {
   return i32x4.splat(points ? load<u8>(points + b) : 1);
+}
+
+/** Σ of four products each of x, i8, with codes, 7 bits, is added. */
+// @ts-ignore: decorator
+@inline
+function dotBytes(sum: v128, codes: v128, x: usize): v128 {
+  if (!ASC_FEATURE_RELAXED_SIMD) return sum;
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x), codes, sum);
+}
+
+/** As row4, of x in bytes. */
+function row4InBytes(
+  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, xs: usize, sums: usize,
+): f32 {
+  const mask = i8x16.splat(15);
+  let f = f32x4.splat(0);
+  for (let b = 0; b < blocks; b++, ws += 4, xs += 4, sums += 4) {
+    let p = start(sums, zero4(points, b));
+    let q = i32x4.splat(0);
+    for (const end = w + <usize>block / 2; w < end; w += 16, x += 32) {
+      const c = v128.load(w);
+      p = dotBytes(p, v128.and(c, mask), x);
+      q = dotBytes(q, i8x16.shr_u(c, 4), x + 16);
+    }
+    f = scaled(f, i32x4.add(p, q), load<f32>(ws) * load<f32>(xs));
+  }
+  return total(f);
+}
+
+/** One row as it is stored, four vectors in bytes. */
+function fourInBytes(
+  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, xs: usize, sums: usize, y: usize, yRow: usize,
+): void {
+  const mask = i8x16.splat(15);
+  const blockRow = <usize>blocks * 4;
+  const xRow = <usize>blocks * block;
+  let x1 = x + xRow, x2 = x1 + xRow, x3 = x2 + xRow;
+  let f0 = f32x4.splat(0), f1 = f0, f2 = f0, f3 = f0;
+  for (let b = 0; b < blocks; b++, ws += 4, xs += 4, sums += 4) {
+    const zero = zero4(points, b);
+    let p0 = start(sums, zero), p1 = start(sums + blockRow, zero);
+    let p2 = start(sums + 2 * blockRow, zero), p3 = start(sums + 3 * blockRow, zero);
+    for (const end = w + <usize>block / 2; w < end; w += 16, x += 32, x1 += 32, x2 += 32, x3 += 32) {
+      const c = v128.load(w);
+      const low = v128.and(c, mask), high = i8x16.shr_u(c, 4);
+      p0 = dotBytes(dotBytes(p0, low, x), high, x + 16);
+      p1 = dotBytes(dotBytes(p1, low, x1), high, x1 + 16);
+      p2 = dotBytes(dotBytes(p2, low, x2), high, x2 + 16);
+      p3 = dotBytes(dotBytes(p3, low, x3), high, x3 + 16);
+    }
+    const s = load<f32>(ws);
+    f0 = scaled(f0, p0, s * load<f32>(xs));
+    f1 = scaled(f1, p1, s * load<f32>(xs + blockRow));
+    f2 = scaled(f2, p2, s * load<f32>(xs + 2 * blockRow));
+    f3 = scaled(f3, p3, s * load<f32>(xs + 3 * blockRow));
+  }
+  store<f32>(y, total(f0));
+  store<f32>(y + yRow, total(f1));
+  store<f32>(y + 2 * yRow, total(f2));
+  store<f32>(y + 3 * yRow, total(f3));
 }
 
 function row4(
@@ -169,17 +231,25 @@ export function multiply(
   const wRow = <usize>blocks * block * bits / 8;
   const pointRow: usize = !points ? 0 : bits == 4 ? (blocks + 1) >> 1 : blocks;
   const blockRow = <usize>blocks * 4;
-  const xRow = <usize>blocks * block * 2;
+  const bytes = inBytes(bits);
+  const xRow = <usize>blocks * block * (bytes ? 1 : 2);
   const whole = tokens & ~3;
   for (let first = 0; first < rows; first += TILE_ROWS) {
     const last = min(rows, first + TILE_ROWS);
-    if (whole > 0) {
+    if (whole > 0 && !bytes) {
       for (let r = <usize>first, out = scratch; r < <usize>last; r++, out += xRow) {
         if (bits == 4) unpack4(w + r * wRow, points + r * pointRow, blocks, block, out);
         else unpack8(w + r * wRow, points + r * pointRow, blocks, block, out);
       }
     }
     for (let t: usize = 0; t < <usize>whole; t += 4) {
+      if (bytes) {
+        for (let r = <usize>first; r < <usize>last; r++) {
+          const vectorScales = xs + t * blockRow, sum = sums + t * blockRow, out = y + t * yRow + 4 * r;
+          fourInBytes(w + r * wRow, ws + r * blockRow, points + r * pointRow, blocks, block, x + t * xRow, vectorScales, sum, out, yRow);
+        }
+        continue;
+      }
       for (let r = <usize>first, row = scratch; r < <usize>last; r++, row += xRow) {
         fourVectors(row, ws + r * blockRow, blocks, block, x + t * xRow, xs + t * blockRow, y + t * yRow + 4 * r, yRow);
       }
@@ -190,7 +260,9 @@ export function multiply(
         const vector = x + t * xRow, vectorScales = xs + t * blockRow, sum = sums + t * blockRow;
         store<f32>(
           y + t * yRow + 4 * r,
-          bits == 4
+          bytes
+            ? row4InBytes(own, scales, zeros, blocks, block, vector, vectorScales, sum)
+            : bits == 4
             ? row4(own, scales, zeros, blocks, block, vector, vectorScales, sum)
             : row8(own, scales, zeros, blocks, block, vector, vectorScales, sum),
         );

@@ -15,7 +15,7 @@ import type { GroupView } from "./group-view.ts";
 import { readKey, type StolenKey } from "./stolen-key.ts";
 
 /** A connection of one account. */
-export interface Access {
+export interface ProviderAccess {
   /** @param again the same key once more; by default a new one @throws TacetError what the provider refuses with */
   fetchKey(again?: Uint8Array): Promise<FetchedKey>;
   query(group: number, vectors: number, ciphertext: Uint8Array, keyId: Uint8Array): Promise<QueryReply>;
@@ -32,7 +32,7 @@ export class Oracle {
   asked = 0;
   /** Keys that were fetched. */
   keys = 0;
-  readonly #access: Access;
+  readonly #access: ProviderAccess;
   readonly #kernels = Kernels.load();
   readonly #pool = new BufferPool(this.#kernels);
   readonly #elements: PublicElements;
@@ -40,7 +40,7 @@ export class Oracle {
   readonly #honest: ClientLayer;
   #key: StolenKey | undefined;
 
-  constructor(view: GroupView, access: Access) {
+  constructor(view: GroupView, access: ProviderAccess) {
     this.view = view;
     this.#access = access;
     const { parameters, rows, inFeatures, tensors } = view;

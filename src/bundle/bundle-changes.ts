@@ -5,7 +5,7 @@
 import { bytesOf } from "../base/bytes.ts";
 import { type BaseChanges, type ChangedTensor, type TokenRows, valuesOf } from "../weights/base-changes.ts";
 import type { TensorToEncode } from "../weights/safetensors.ts";
-import { array, integer, record, refusal, string } from "./manifest-fields.ts";
+import { array, integer, record, bundleRefusal, string } from "./manifest-fields.ts";
 import { PART_NAMES, type PartName } from "./published-parts.ts";
 
 const MOST_ENTRIES = 65_536;
@@ -102,14 +102,14 @@ export function decodeManifestChanges(raw: unknown): ManifestChanges {
   });
   const published = array(fields.published, "changes.published", PART_NAMES.length).map((name) => {
     const part = PART_NAMES.find((known) => known === name);
-    if (!part) throw refusal("changes.published names a part that this version does not know");
+    if (!part) throw bundleRefusal("changes.published names a part that this version does not know");
     return part;
   });
   const changes: ManifestChanges = {
     published,
     tensors: list("tensors", (entry, at) => {
       const dtype = DTYPES.find((known) => known === entry.dtype);
-      if (!dtype) throw refusal(`${at}.dtype is none of ${DTYPES.join(", ")}`);
+      if (!dtype) throw bundleRefusal(`${at}.dtype is none of ${DTYPES.join(", ")}`);
       const shape = array(entry.shape, `${at}.shape`, 3).map((axis) =>
         integer(axis, `${at}.shape`, 1, LARGEST_AXIS),
       );
@@ -129,7 +129,7 @@ export function decodeManifestChanges(raw: unknown): ManifestChanges {
     ["scales", changes.scales.map((entry) => entry.module)],
     ["biases", changes.biases.map((entry) => entry.module)],
   ] as const) {
-    if (new Set(all).size !== all.length) throw refusal(`changes.${what} names something twice`);
+    if (new Set(all).size !== all.length) throw bundleRefusal(`changes.${what} names something twice`);
   }
   return changes;
 }
@@ -143,7 +143,7 @@ export async function decodeChanges(
   read: (name: string, dtype: string, shape: readonly number[]) => Promise<Uint8Array<ArrayBuffer>>,
 ): Promise<BaseChanges> {
   const finite = <T extends Float32Array>(values: T, what: string): T => {
-    if (!values.every(Number.isFinite)) throw refusal(`${what} holds values that are not finite`);
+    if (!values.every(Number.isFinite)) throw bundleRefusal(`${what} holds values that are not finite`);
     return values;
   };
   const readF32 = async (name: string, shape: readonly number[]) =>
@@ -166,7 +166,7 @@ export async function decodeChanges(
   for (const [i, { modules, count, width }] of tokens.entries()) {
     const ids = new Int32Array((await read(`changes.ids.${i}`, "I32", [count])).buffer);
     if (!ids.every((id, k) => id >= 0 && id <= LARGEST_ID && (k === 0 || id > ids[k - 1])))
-      throw refusal(`changes.ids.${i} are no ascending token ids`);
+      throw bundleRefusal(`changes.ids.${i} are no ascending token ids`);
     const values = { ids, rows: await readF32(`changes.rows.${i}`, [count, width]) };
     for (const module of modules) rows.set(module, values);
   }

@@ -19,7 +19,7 @@ import {
 import { type BaseChanges, NO_CHANGES } from "../weights/base-changes.ts";
 import { decodeChanges, encodeChanges } from "./bundle-changes.ts";
 import { toFloat16, widenF16 } from "../base/float16.ts";
-import { type BundleManifest, decodeManifest, encodeManifest, refusal, groupRows } from "./manifest.ts";
+import { type BundleManifest, decodeManifest, encodeManifest, bundleRefusal, groupRows } from "./manifest.ts";
 
 const MANIFEST_KEY = "tacet";
 const FILE = "bundle.safetensors";
@@ -68,7 +68,7 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
   const tree = memoryFileTree({ [FILE]: bytes }, "bundle");
   const file = await openSafetensors(tree, FILE, "bad_bundle");
   const text = file.metadata[MANIFEST_KEY];
-  if (text === undefined) throw refusal("it has no manifest");
+  if (text === undefined) throw bundleRefusal("it has no manifest");
   const manifest = decodeManifest(text);
   const groups: BundleTensors[] = [];
   for (const [g, group] of manifest.groups.entries()) {
@@ -77,13 +77,13 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
     const scaleBytes = await read(expect(file, `group.${g}.scales`, "F64", [rows]));
     const scales = new Float64Array(new Uint8Array(scaleBytes).buffer);
     if (!scales.every((scale) => scale >= 2 ** -100 && scale < 2 ** 100))
-      throw refusal(`group ${g} has a scale out of range`);
+      throw bundleRefusal(`group ${g} has a scale out of range`);
     const bases: Float32Array[] = [];
     for (const [i, module] of group.modules.entries()) {
       const info = expect(file, `group.${g}.basis.${i}`, "F16", [module.outFeatures, module.rows]);
       const basis = widenF16(new Uint16Array(new Uint8Array(await read(info)).buffer));
       if (!isOrthonormal(basis, module.outFeatures, module.rows)) {
-        throw refusal(`the basis of ${module.name} is not orthonormal`);
+        throw bundleRefusal(`the basis of ${module.name} is not orthonormal`);
       }
       bases.push(basis);
     }
@@ -102,9 +102,9 @@ export async function decodeBundle(bytes: Uint8Array): Promise<Bundle> {
 
 function expect(file: SafetensorsFile, name: string, dtype: string, shape: readonly number[]): TensorInfo {
   const info = file.tensors.get(name);
-  if (info === undefined) throw refusal(`tensor ${name} is missing`);
+  if (info === undefined) throw bundleRefusal(`tensor ${name} is missing`);
   if (info.dtype !== dtype || info.shape.join() !== shape.join()) {
-    throw refusal(`tensor ${name} is ${info.dtype} [${info.shape}] and not ${dtype} [${shape}]`);
+    throw bundleRefusal(`tensor ${name} is ${info.dtype} [${info.shape}] and not ${dtype} [${shape}]`);
   }
   return info;
 }

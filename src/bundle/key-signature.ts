@@ -16,7 +16,7 @@ import type { Sha256, SignEd25519 } from "../base/platform.ts";
 import type { EncryptedWeights } from "../pll/provider-layer.ts";
 import { holds } from "./signature.ts";
 
-/** What a key belongs to. */
+/** Which key: what its signature is over, besides the key itself. */
 export interface KeyIdentity {
   readonly bundleDigest: Uint8Array;
   readonly keyId: Uint8Array;

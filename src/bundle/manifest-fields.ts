@@ -1,7 +1,7 @@
 /** Fields of a manifest, checked one by one: a bundle is untrusted. */
 import { TacetError } from "../base/errors.ts";
 
-export function refusal(what: string): TacetError {
+export function bundleRefusal(what: string): TacetError {
   return new TacetError("bad_bundle", `not a usable bundle: ${what}`, {
     hint: "the file is damaged or was made by something else: ask the provider for it again",
   });
@@ -9,19 +9,19 @@ export function refusal(what: string): TacetError {
 
 export function record(value: unknown, at: string): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw refusal(`${at} is not an object`);
+    throw bundleRefusal(`${at} is not an object`);
   return value as Record<string, unknown>;
 }
 
 export function array(value: unknown, at: string, most: number): unknown[] {
   if (!Array.isArray(value) || value.length < 1 || value.length > most) {
-    throw refusal(`${at} is not a list of 1 to ${most} entries`);
+    throw bundleRefusal(`${at} is not a list of 1 to ${most} entries`);
   }
   return value;
 }
 
 export function string(value: unknown, at: string): string {
-  if (!isName(value)) throw refusal(`${at} is not a name`);
+  if (!isName(value)) throw bundleRefusal(`${at} is not a name`);
   return value;
 }
 
@@ -32,14 +32,14 @@ export function isName(value: unknown): value is string {
 
 export function integer(value: unknown, at: string, low: number, high: number): number {
   if (!Number.isInteger(value) || (value as number) < low || (value as number) > high) {
-    throw refusal(`${at} is not an integer in [${low}, ${high}]`);
+    throw bundleRefusal(`${at} is not an integer in [${low}, ${high}]`);
   }
   return value as number;
 }
 
 export function hex(value: unknown, at: string, bytes: number): string {
   if (typeof value !== "string" || value.length !== 2 * bytes || !/^[0-9a-f]*$/.test(value)) {
-    throw refusal(`${at} is not ${bytes} bytes in hex`);
+    throw bundleRefusal(`${at} is not ${bytes} bytes in hex`);
   }
   return value;
 }

@@ -5,7 +5,7 @@ import {
   isControlTokenText,
   TEMPLATE_TOKENS,
 } from "../weights/adapter-text.ts";
-import { array, integer, record, refusal } from "./manifest-fields.ts";
+import { array, integer, record, bundleRefusal } from "./manifest-fields.ts";
 
 export const LARGEST_ID = 2 ** 31 - 1;
 
@@ -30,16 +30,16 @@ function decodeEndIds(raw: unknown): readonly number[] {
 function decodeTemplate(raw: unknown): string {
   const { templateLength } = ADAPTER_TEXT_LIMITS;
   if (typeof raw === "string" && raw.length > 0 && raw.length <= templateLength) return raw;
-  throw refusal(`text.chatTemplate is not a text of 1 to ${templateLength} characters`);
+  throw bundleRefusal(`text.chatTemplate is not a text of 1 to ${templateLength} characters`);
 }
 
 function decodeSpecialTokens(raw: unknown): Readonly<Record<string, string>> {
   const entries = Object.entries(record(raw, "text.specialTokens"));
   for (const [name, text] of entries) {
     if (!TEMPLATE_TOKENS.includes(name))
-      throw refusal("text.specialTokens has a name that no tokenizer knows");
+      throw bundleRefusal("text.specialTokens has a name that no tokenizer knows");
     if (typeof text !== "string" || !isShortText(text))
-      throw refusal(`text.specialTokens.${name} is no token`);
+      throw bundleRefusal(`text.specialTokens.${name} is no token`);
   }
   return Object.fromEntries(entries) as Record<string, string>;
 }
@@ -49,12 +49,12 @@ function decodeAddedTokens(raw: unknown): readonly { id: number; text: string }[
     const at = `text.addedTokens[${i}]`;
     const { id, text } = record(entry, at);
     if (typeof text !== "string" || !isControlTokenText(text))
-      throw refusal(`${at}.text is no control token`);
+      throw bundleRefusal(`${at}.text is no control token`);
     return { id: integer(id, `${at}.id`, 0, LARGEST_ID), text };
   });
   const distinct = (values: readonly unknown[]) => new Set(values).size === tokens.length;
   if (distinct(tokens.map(({ id }) => id)) && distinct(tokens.map(({ text }) => text))) return tokens;
-  throw refusal("text.addedTokens has a token twice");
+  throw bundleRefusal("text.addedTokens has a token twice");
 }
 
 function isShortText(text: string): boolean {

@@ -9,14 +9,14 @@ import type { AdapterText } from "../weights/adapter-text.ts";
 import { parseJsonRecord, quoteName } from "../weights/json-file.ts";
 import { decodeManifestChanges, type ManifestChanges } from "./bundle-changes.ts";
 import { MAX_INVOCATION_TOKENS } from "../weights/lora-config.ts";
-import { array, hex, integer, isName, record, refusal, string } from "./manifest-fields.ts";
+import { array, hex, integer, isName, record, bundleRefusal, string } from "./manifest-fields.ts";
 import { decodeAdapterText, LARGEST_ID } from "./manifest-text.ts";
 import { PUBLIC_KEY_BYTES } from "./signature.ts";
 
 export const BUNDLE_VERSION = 2;
 /** Of bundles whose client must do more than add deltas to linear layers: it embeds ids, or applies published parts. */
 export const EXTENDED_VERSION = 3;
-export { refusal } from "./manifest-fields.ts";
+export { bundleRefusal } from "./manifest-fields.ts";
 
 const MAX_GROUPS = 65_536;
 /** Of a group: as many experts as models have. */
@@ -95,11 +95,11 @@ export function decodeManifest(json: string): BundleManifest {
   const groups = array(fields.groups, "groups", MAX_GROUPS);
   const text = decodeAdapterText(fields.text);
   const isExtended = version === EXTENDED_VERSION;
-  if (!isExtended && fields.changes !== undefined) throw refusal("version 2 has no changes");
+  if (!isExtended && fields.changes !== undefined) throw bundleRefusal("version 2 has no changes");
   const changes = fields.changes === undefined ? undefined : decodeManifestChanges(fields.changes);
   const decoded = groups.map((group, i) => decodeGroup(group, `groups[${i}]`, isExtended));
   if (versionOf({ groups: decoded, ...(changes && { changes }) }) !== version)
-    throw refusal(`it has version ${version} and nothing that needs it`);
+    throw bundleRefusal(`it has version ${version} and nothing that needs it`);
   const invocationTokens = decodeInvocation(fields.invocationTokens);
   return {
     version,
@@ -121,7 +121,7 @@ export function decodeManifest(json: string): BundleManifest {
 function decodeInvocation(raw: unknown): readonly number[] | undefined {
   if (raw === undefined) return undefined;
   const ids = array(raw, "invocationTokens", MAX_INVOCATION_TOKENS);
-  if (ids.length === 0) throw refusal("invocationTokens is empty");
+  if (ids.length === 0) throw bundleRefusal("invocationTokens is empty");
   return ids.map((id, i) => integer(id, `invocationTokens[${i}]`, 0, LARGEST_ID));
 }
 
@@ -129,7 +129,8 @@ function decodeInvocation(raw: unknown): readonly number[] | undefined {
 function decodeParameters(raw: unknown): Parameters {
   const fields = record(raw, "parameters");
   for (const [name, value] of Object.entries(DEFAULT_PARAMETERS)) {
-    if (fields[name] !== value) throw refusal(`parameters.${name} is not that of ${DEFAULT_PARAMETERS.name}`);
+    if (fields[name] !== value)
+      throw bundleRefusal(`parameters.${name} is not that of ${DEFAULT_PARAMETERS.name}`);
   }
   return DEFAULT_PARAMETERS;
 }
@@ -138,7 +139,7 @@ function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup
   const fields = record(raw, at);
   const input = isExtended ? fields.input : undefined;
   if (input !== undefined && input !== "ids" && input !== "routed")
-    throw refusal(`${at}.input is not "ids" or "routed"`);
+    throw bundleRefusal(`${at}.input is not "ids" or "routed"`);
   const perToken = input === "routed" ? fields.rowsPerToken : undefined;
   const modules = array(fields.modules, `${at}.modules`, MAX_MODULES).map((module, i) => {
     const where = `${at}.modules[${i}]`;
@@ -151,11 +152,13 @@ function decodeGroup(raw: unknown, at: string, isExtended: boolean): BundleGroup
   });
   for (const module of modules) {
     if (module.rows > module.outFeatures) {
-      throw refusal(`${at}: module ${module.name} has ${module.rows} rows for ${module.outFeatures} outputs`);
+      throw bundleRefusal(
+        `${at}: module ${module.name} has ${module.rows} rows for ${module.outFeatures} outputs`,
+      );
     }
   }
   if (modules.some(({ rows }) => rows > MAX_BASIS_RANK)) {
-    throw refusal(`${at} has a basis of more than ${MAX_BASIS_RANK} columns`);
+    throw bundleRefusal(`${at} has a basis of more than ${MAX_BASIS_RANK} columns`);
   }
   return {
     layer: integer(fields.layer, `${at}.layer`, 0, 65_535),

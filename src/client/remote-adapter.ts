@@ -19,7 +19,6 @@ import type {
   PendingDelta,
   RoutesTaken,
 } from "../model/delta-source.ts";
-import type { BaseChanges } from "../weights/base-changes.ts";
 import { ClientLayer, type ForeignQuery, type OpenQuery } from "../pll/client-layer.ts";
 import { PublicBasis } from "../pll/public-basis.ts";
 import { Kernels } from "../ring/kernels.ts";
@@ -27,6 +26,7 @@ import { systemRandom } from "../ring/random-source.ts";
 import { BufferPool } from "../rlwe/buffer-pool.ts";
 import { MaskSource } from "../rlwe/mask-source.ts";
 import { PublicElements } from "../rlwe/public-elements.ts";
+import type { BaseChanges } from "../weights/base-changes.ts";
 import { FRAME_OVERHEAD_BYTES, type Limits } from "../wire/limits.ts";
 import { applyBasis, applyRouted } from "./apply-basis.ts";
 import type { QueryReply } from "./connection/client-connection.ts";
@@ -137,8 +137,10 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
   readonly #stock: MaskStock;
   readonly #threads: EncryptionThreads;
   readonly #keys: KeyRing;
-  /** While queries are held back to travel together: what can wait until they have left. */
-  #later: (() => void)[] | undefined;
+  /** What can wait until somebody waits for an answer: keys that are to be applied to what has been sent. */
+  readonly #whileAway: (() => void)[] = [];
+  /** How many wait. */
+  #waits = 0;
 
   /**
    * @param limits the transport's, read anew for each query: they may change
@@ -262,8 +264,6 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
 
   #sendBoth(first: GroupInput, second: GroupInput, tokens: number): readonly [PendingQuery, PendingQuery] {
     const sent: PendingQuery[] = [];
-    const later: (() => void)[] = [];
-    this.#later = later;
     try {
       const send = () => {
         for (const input of [first, second]) sent.push(this.#send(input, tokens));
@@ -273,17 +273,8 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     } catch (error) {
       for (const query of sent) wipe(query);
       throw error;
-    } finally {
-      this.#later = undefined;
-      for (const work of later) work();
     }
     return [sent[0], sent[1]];
-  }
-
-  /** Does what need not be done before a query leaves: now, or after the query that leaves with it. */
-  #whileAway(work: () => void): void {
-    if (this.#later) this.#later.push(work);
-    else work();
   }
 
   /** Encrypts x and sends it, in as many queries as the limits want. */
@@ -314,7 +305,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
         sent.answers[i] = answer;
       }
       // For the next group, or the first one of the next pass: while this query is on its way.
-      this.#whileAway(() => this.#stock.ensure());
+      this.#doWhileAway(() => this.#stock.ensure());
     } catch (error) {
       this.#close(layer, sent);
       throw error;
@@ -489,23 +480,49 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const start = performance.now();
     this.line.sent(query.vectors, start);
     let answer: QueryReply | undefined;
+    let isDue = true;
+    // What the answer will be taken from: when the base model has nothing to compute meanwhile.
+    const apply = () => {
+      if (isDue && query.state !== "spent") layer.applyKey(query, key.groups[group]);
+      isDue = false;
+    };
     try {
       const pending = this.#transport.query(group, query.vectors, query.bytes, key.id);
-      // What the answer will be taken from: while it is on its way.
-      this.#whileAway(() => {
-        if (query.state !== "spent") layer.applyKey(query, key.groups[group]);
-      });
+      this.#doWhileAway(apply);
       answer = await pending;
+      apply();
       const now = performance.now();
       this.line.answered(query.vectors, now - start, answer.providerMs, now);
       this.#timings.providerMs += answer.providerMs;
       this.#timings.wireMs += Math.max(0, now - start - answer.providerMs);
       return answer;
     } finally {
+      isDue = false; // the key may be gone by the time that somebody waits
       if (answer === undefined) this.line.failed();
       const next = this.#waiting.shift();
       if (next) next();
       else this.#open--;
+    }
+  }
+
+  /** Does what need not be done before the base model goes on: when somebody waits for an answer. */
+  #doWhileAway(work: () => void): void {
+    if (this.#waits > 0) work();
+    else this.#whileAway.push(work);
+  }
+
+  /** Gives the answers of queries; until they are there, what has been put off is done. */
+  async #wait(answers: readonly Promise<QueryReply>[]): Promise<readonly QueryReply[]> {
+    const start = performance.now();
+    const works = this.#whileAway;
+    for (let i = 0; i < works.length; i++) works[i]();
+    works.length = 0;
+    this.#timings.cryptoMs += performance.now() - start;
+    this.#waits++;
+    try {
+      return answers.length === 1 ? [await answers[0]] : await Promise.all(answers);
+    } finally {
+      this.#waits--;
     }
   }
 
@@ -514,7 +531,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const { layer, free } = this.#groups[group];
     const { sizes, queries } = sent;
     try {
-      const answers = sizes.length === 1 ? [await sent.answers[0]] : await Promise.all(sent.answers);
+      const answers = await this.#wait(sent.answers);
       const start = performance.now();
       const rows = layer.rows;
       const y = new Float32Array(tokens * rows);

@@ -37,7 +37,7 @@ export type Prompt =
   | { readonly ids: readonly number[] };
 
 /** How one prompt is answered. */
-export interface GenerateOptions extends AnswerOptions {
+export interface TextGenerateOptions extends AnswerOptions {
   /** What the chat template reads besides the conversation, as in `{ enable_thinking: false }`. */
   readonly templateVariables?: TemplateVariables | undefined;
 }
@@ -86,13 +86,13 @@ export class TextClient {
    * or if the chat template refuses the messages; bad_tokenizer if the checkpoint has no tokenizer, or no chat template
    * where one is needed; connection_lost, timed_out; what the provider refuses with.
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): Answer {
+  generate(prompt: Prompt, options: TextGenerateOptions = {}): Answer {
     return answerOf((counts) => this.#write(prompt, options, counts));
   }
 
   async *#write(
     prompt: Prompt,
-    { templateVariables, ...options }: GenerateOptions,
+    { templateVariables, ...options }: TextGenerateOptions,
     counts: AnswerCounts,
   ): AsyncGenerator<AnswerPiece, AnswerEnd, void> {
     checkAnswerOptions(options);

@@ -83,7 +83,7 @@ export type {
   BlockForm,
   BlockSize,
   QuantizedBits,
-  QuantizedRows,
+  QuantizedBlocks,
   RoundedMatrix,
 } from "../weights/quantize-blocks.ts";
 export {

@@ -13,7 +13,7 @@ export {
   type ForeignQuery,
   type OpenQuery,
 } from "../pll/client-layer.ts";
-export { type KeyIdentity, keySeed } from "../pll/key-secrets.ts";
+export { type KeySeedInput, keySeed } from "../pll/key-secrets.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "../pll/lora-split.ts";
 export type { GroupMark } from "../pll/marks.ts";
 export {

@@ -6,7 +6,7 @@ export type { BundleCache } from "../client/bundle-cache.ts";
 export type { Traffic } from "../client/connection/traffic.ts";
 export type { KeyCache } from "../client/key-cache.ts";
 export type { PrivateModel } from "../client/private-model.ts";
-export { type GenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
+export { type TextGenerateOptions, type Prompt, TextClient } from "../client/text-client.ts";
 export type { Answer, AnswerEnd, AnswerPiece } from "../generation/answer.ts";
 export type { AnswerDefaults, AnswerOptions } from "../generation/answer-stream.ts";
 export { ChatSession, type ChatSessionOptions } from "../generation/chat-session.ts";

@@ -8,7 +8,7 @@ import type { Answering, ServedModel } from "./served-model.ts";
 import { type ChosenEntry, TokenLogprobs } from "./token-logprobs.ts";
 
 /** The answer part by part; the last one has its end. */
-export async function* partsOf(
+export async function* answerPartsOf(
   served: ServedModel,
   request: GenerationRequest,
   owner: string,

@@ -8,7 +8,7 @@
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import { type AccessOptions, allowOrigin, checkKey, checkOrigin, preflight } from "./access.ts";
-import { chunksOf, partsOf, wholeOf } from "./answer-bodies.ts";
+import { chunksOf, answerPartsOf, wholeOf } from "./answer-bodies.ts";
 import { ApiError, asApiError } from "./api-error.ts";
 import { type GenerationRequest, parseChatRequest, parseCompletionRequest } from "./parse-request.ts";
 import { readJson } from "./read-body.ts";
@@ -198,7 +198,7 @@ export class Endpoint {
       fingerprint: served.fingerprint,
     };
     const controller = this.#begin(request, open);
-    const parts = counting(partsOf(served, asked, owner, controller.signal), open, () =>
+    const parts = counting(answerPartsOf(served, asked, owner, controller.signal), open, () =>
       this.#end(controller),
     );
     if (!asked.stream) return json(await wholeOf(dialect, head, parts));

@@ -5,11 +5,11 @@ import { toHex } from "../base/bytes.ts";
 import { insecureParameters } from "../rlwe/insecure-parameters.ts";
 import { createParameters, DEFAULT_PARAMETERS, type ParametersLiteral } from "../rlwe/parameters.ts";
 import { PublicElements, publicElementBytes } from "../rlwe/public-elements.ts";
-import { type KeyIdentity, keySeed } from "./key-secrets.ts";
+import { type KeySeedInput, keySeed } from "./key-secrets.ts";
 import { ProviderLayer } from "./provider-layer.ts";
 
 const bytes = (fill: number, length: number) => new Uint8Array(length).fill(fill);
-const IDENTITY: KeyIdentity = {
+const IDENTITY: KeySeedInput = {
   rootSecret: bytes(1, 32),
   bundleDigest: bytes(2, 32),
   weightsDigest: bytes(3, 32),
@@ -19,7 +19,7 @@ const IDENTITY: KeyIdentity = {
   keyId: bytes(5, 16),
   group: 6,
 };
-const seed = (changes: Partial<KeyIdentity> = {}) => toHex(keySeed({ ...IDENTITY, ...changes }));
+const seed = (changes: Partial<KeySeedInput> = {}) => toHex(keySeed({ ...IDENTITY, ...changes }));
 
 /** The same bytes with one bit of one byte changed. */
 function flipped(value: Uint8Array, place: number): Uint8Array {

@@ -27,8 +27,8 @@ export const ROOT_SECRET_BYTES = 32;
 export const KEY_ID_BYTES = 16;
 export const KEY_SEED_BYTES = 32;
 
-/** Everything that a key belongs to. Two keys that differ in any of it have unrelated secrets. */
-export interface KeyIdentity {
+/** What a group's secrets are derived from. Keys that differ in any of it have unrelated secrets. */
+export interface KeySeedInput {
   /** The provider's, new for each epoch of its counts. */
   readonly rootSecret: Uint8Array;
   /** SHA-256 of the bundle. */
@@ -46,7 +46,7 @@ export interface KeyIdentity {
 }
 
 /** The seed of one group's key. Secret. No copy of the root secret is left behind. */
-export function keySeed(identity: KeyIdentity): Uint8Array {
+export function keySeed(identity: KeySeedInput): Uint8Array {
   assertLength(identity.rootSecret, "rootSecret", ROOT_SECRET_BYTES);
   assertLength(identity.bundleDigest, "bundleDigest", 32);
   assertLength(identity.weightsDigest, "weightsDigest", 32);

@@ -17,7 +17,7 @@ export function thinQr(
   for (let j = 0; j < k; j++) {
     const v = new Float64Array(m - j);
     for (let i = j; i < m; i++) v[i - j] = work[i * n + j];
-    const length = norm(v);
+    const length = euclideanNorm(v);
     // v ← x + sign(x_0)·‖x‖·e_0 avoids cancellation; a zero column needs no reflection.
     v[0] += v[0] >= 0 ? length : -length;
     const squared = v.reduce((sum, value) => sum + value * value, 0);
@@ -61,7 +61,7 @@ function reflect(
 }
 
 /** ‖v‖, in pieces: Math.hypot takes its entries as arguments, of which there may be too many. */
-export function norm(v: Float64Array): number {
+export function euclideanNorm(v: Float64Array): number {
   const norms: number[] = [];
   for (let i = 0; i < v.length; i += 256) norms.push(Math.hypot(...v.subarray(i, i + 256)));
   return Math.hypot(...norms);

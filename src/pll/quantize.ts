@@ -7,6 +7,7 @@
  */
 import { assertLength } from "../base/assert.ts";
 
+/** Rows of W in fixed point: integers, and a scale for each row. */
 export interface QuantizedRows {
   readonly rows: number;
   readonly columns: number;

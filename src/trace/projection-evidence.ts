@@ -8,7 +8,7 @@
  * for each row s, and R rows give R² such numbers. That is all that such a copy says of D.
  */
 
-import { norm } from "../pll/orthogonal.ts";
+import { euclideanNorm } from "../pll/orthogonal.ts";
 
 /** Beyond, in standard deviations, a number is no mark. */
 const LARGEST = 3;
@@ -91,14 +91,14 @@ function orthonormal(values: Float64Array, rows: number, n: number): Float64Arra
   const basis: Float64Array[] = [];
   for (let r = 0; r < rows; r++) {
     const row = values.slice(r * n, (r + 1) * n);
-    const before = norm(row);
+    const before = euclideanNorm(row);
     // Twice, so that rounding does not matter.
     for (const u of [...basis, ...basis]) {
       let along = 0;
       for (let j = 0; j < n; j++) along += u[j] * row[j];
       for (let j = 0; j < n; j++) row[j] -= along * u[j];
     }
-    const length = norm(row);
+    const length = euclideanNorm(row);
     if (!(length > 1e-6 * before)) continue;
     basis.push(row.map((value) => value / length));
   }

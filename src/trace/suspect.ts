@@ -11,11 +11,11 @@ import { readTensorF32 } from "../weights/safetensors.ts";
 /** What a suspected copy adds to modules of the base model. */
 export interface Suspect {
   /** ΔW of a module, as a product of factors; undefined: the copy does not change it. */
-  differenceOf(module: string): Promise<Difference | undefined>;
+  differenceOf(module: string): Promise<LowRankDifference | undefined>;
 }
 
 /** ΔW = left·right, (out, rank) and (rank, in) row-major; without `left` ΔW is `right`, (out, in). */
-export interface Difference {
+export interface LowRankDifference {
   readonly outFeatures: number;
   readonly inFeatures: number;
   readonly rank: number;
@@ -74,7 +74,7 @@ export function suspectCheckpoint(
  * @throws TacetError bad_adapter if the copy's module has other sizes
  */
 export function inUnitsOfW(
-  difference: Difference,
+  difference: LowRankDifference,
   { name, outFeatures, rows }: BundleModule,
   inFeatures: number,
   basis: Float32Array,

@@ -5,7 +5,7 @@ import {
   type BlockSize,
   blocksOf,
   bytesOfBlock,
-  type QuantizedRows,
+  type QuantizedBlocks,
   sameForm,
   zeroPointBytes,
 } from "./quantize-blocks.ts";
@@ -26,11 +26,11 @@ export function joinForms(forms: readonly BlockForm[]): BlockForm {
  * @param to a form that {@link joinForms} gives for `from` and others
  */
 export function convertRows(
-  rows: QuantizedRows,
+  rows: QuantizedBlocks,
   columns: number,
   from: BlockForm,
   to: BlockForm,
-): QuantizedRows {
+): QuantizedBlocks {
   if (sameForm(from, to)) return rows;
   const [given, wanted] = [blocksOf(columns, from), blocksOf(columns, to)];
   const count = rows.scales.length / given;

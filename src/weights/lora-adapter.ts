@@ -11,7 +11,7 @@ import { TacetError } from "../base/errors.ts";
 import type { FileTree } from "../base/platform.ts";
 import { parseJsonRecord, quoteName, readText } from "./json-file.ts";
 import { type LoraConfig, readLoraConfig } from "./lora-config.ts";
-import { CONFIG, EDITED, readFinite, refusal, SAVE_AGAIN, WEIGHTS } from "./lora-files.ts";
+import { CONFIG, EDITED, readFinite, adapterRefusal, SAVE_AGAIN, WEIGHTS } from "./lora-files.ts";
 import type { LoraModule } from "./lora-module.ts";
 import { type AdapterParts, readParts } from "./lora-parts.ts";
 import { type Role, sortTensors, type SortedTensors } from "./lora-tensors.ts";
@@ -104,15 +104,16 @@ async function readModule(
   const quoted = `module ${quoteName(path)}`;
   if (!a || !b) {
     if (!a && !b && roles.size === 1 && roles.has("tokens")) return undefined;
-    if (!a && !b) throw refusal(`${quoted} has no lora_A and no lora_B beside its other tensors`, SAVE_AGAIN);
+    if (!a && !b)
+      throw adapterRefusal(`${quoted} has no lora_A and no lora_B beside its other tensors`, SAVE_AGAIN);
     const [has, lacks] = isEmbedding ? ["embedding_A", "embedding_B"] : ["A", "B"];
     const [one, other] = a ? [has, lacks] : [lacks, has];
-    throw refusal(`${quoted} has a lora_${one} and no lora_${other}`, SAVE_AGAIN);
+    throw adapterRefusal(`${quoted} has a lora_${one} and no lora_${other}`, SAVE_AGAIN);
   }
   if (isEmbedding && (roles.has("A") || roles.has("B")))
-    throw refusal(`${quoted} is adapted as an embedding and as a linear module`);
+    throw adapterRefusal(`${quoted} is adapted as an embedding and as a linear module`);
   if (a.bytes === 0 || b.bytes === 0) {
-    throw refusal(
+    throw adapterRefusal(
       `${quoted} has empty tensors`,
       "DeepSpeed ZeRO-3 saves empty tensors where the weights are not gathered: save it again with " +
         "stage3_gather_16bit_weights_on_model_save, or from the checkpoint with zero_to_fp32.py",
@@ -126,10 +127,10 @@ async function readModule(
   const outFeatures = b.shape[0];
   const wanted = config.rankOf(name);
   if (rank !== b.shape[1])
-    throw refusal(`${quoted} has a lora_A of rank ${rank} and a lora_B of rank ${b.shape[1]}`);
+    throw adapterRefusal(`${quoted} has a lora_A of rank ${rank} and a lora_B of rank ${b.shape[1]}`);
   const experts = name === path ? 1 : rank / wanted;
   if (rank !== wanted * experts || !Number.isInteger(experts))
-    throw refusal(`${quoted} has rank ${rank}, the configuration says ${wanted}`);
+    throw adapterRefusal(`${quoted} has rank ${rank}, the configuration says ${wanted}`);
   const module: LoraModule = {
     name,
     rank,
@@ -155,12 +156,13 @@ function parameterName(
 ): string {
   const [module, ...wrappers] = path.split(".base_layer");
   const parameters = parametersOf(module);
-  if (wrappers.some((rest) => rest !== "")) throw refusal(`${quoteName(path)} is not the path of a module`);
+  if (wrappers.some((rest) => rest !== ""))
+    throw adapterRefusal(`${quoteName(path)} is not the path of a module`);
   if (parameters.length === 0 && wrappers.length === 0) return path;
   const found = [...modules.keys()].filter((other) => other.split(".base_layer")[0] === module).length;
   const parameter = parameters[parameters.length - 1 - wrappers.length];
   if (found !== parameters.length || parameter === undefined) {
-    throw refusal(
+    throw adapterRefusal(
       `module ${quoteName(module)} has ${found} LoRA pairs, target_parameters names ${parameters.length} of its parameters`,
     );
   }

@@ -5,7 +5,7 @@ import type { FileTree } from "../base/platform.ts";
 import { type ChangedTensor, readChangedTensor, type TokenRows } from "./base-changes.ts";
 import { quoteName } from "./json-file.ts";
 import type { LoraConfig } from "./lora-config.ts";
-import { readFinite, refusal, SAVE_AGAIN } from "./lora-files.ts";
+import { readFinite, adapterRefusal, SAVE_AGAIN } from "./lora-files.ts";
 import type { LoraModule } from "./lora-module.ts";
 import type { Role, SortedTensors } from "./lora-tensors.ts";
 import { readTensorBytes, type StoredTensor, type TensorInfo } from "./safetensors.ts";
@@ -97,12 +97,15 @@ async function readVector(
   const quoted = `module ${quoteName(path)}`;
   const [tensor, field] =
     role === "magnitude" ? ["lora_magnitude_vector", "use_dora"] : ["lora_B.bias", "lora_bias"];
-  if (info && !wanted) throw refusal(`${quoted} has a ${tensor}, and ${field} is not set`);
-  if (!info && wanted && pair) throw refusal(`${quoted} has no ${tensor}, and ${field} is set`, SAVE_AGAIN);
+  if (info && !wanted) throw adapterRefusal(`${quoted} has a ${tensor}, and ${field} is not set`);
+  if (!info && wanted && pair)
+    throw adapterRefusal(`${quoted} has no ${tensor}, and ${field} is set`, SAVE_AGAIN);
   if (!info) return undefined;
-  if (!pair) throw refusal(`${quoted} has a ${tensor} that belongs to no LoRA pair`, SAVE_AGAIN);
+  if (!pair) throw adapterRefusal(`${quoted} has a ${tensor} that belongs to no LoRA pair`, SAVE_AGAIN);
   if (info.shape.length !== 1 || info.shape[0] !== pair.outFeatures)
-    throw refusal(`${quoted} has a ${tensor} of shape [${info.shape}] for ${pair.outFeatures} outputs`);
+    throw adapterRefusal(
+      `${quoted} has a ${tensor} of shape [${info.shape}] for ${pair.outFeatures} outputs`,
+    );
   return await readFinite(tree, info, quoted);
 }
 
@@ -114,10 +117,11 @@ async function readTokens(
 ): Promise<TokenRows> {
   const quoted = `module ${quoteName(path)}`;
   const ids = config.tokensOf(path);
-  if (!ids) throw refusal(`${quoted} has rows of tokens, and trainable_token_indices does not name it`);
+  if (!ids)
+    throw adapterRefusal(`${quoted} has rows of tokens, and trainable_token_indices does not name it`);
   const [count, width] = info.shape;
   if (info.shape.length !== 2 || count !== ids.length || count === 0 || width === 0) {
-    throw refusal(
+    throw adapterRefusal(
       `${quoted} has token rows of shape [${info.shape}] for the ${ids.length} ids of trainable_token_indices`,
     );
   }

@@ -26,8 +26,8 @@ export interface BlockForm {
 export type QuantizedBits = 4 | 8;
 export type BlockSize = 32 | 64 | 128;
 
-/** Rows of a matrix, quantized. */
-export interface QuantizedRows {
+/** Rows of a matrix, quantized in blocks: codes, and a scale for each block. */
+export interface QuantizedBlocks {
   /** (rows, blocks, block·bits/8); of two 4-bit codes in a byte the first is the lower half. */
   readonly codes: Uint8Array;
   /** (rows, blocks) */
@@ -43,7 +43,7 @@ export interface RoundedMatrix {
   /** Its numbers are stored (in, out), as its tensor's shape says; rows are outputs all the same. Default: (out, in). */
   readonly storedInOut?: boolean;
   /** Rows [first, first + count) in that form; called with ascending ranges. */
-  readRows(first: number, count: number): Promise<QuantizedRows>;
+  readRows(first: number, count: number): Promise<QuantizedBlocks>;
 }
 
 /** x + ROUND − ROUND is x rounded to an integer: at 1.5·2^52 a double has no fraction. Faster than Math.round. */
@@ -89,7 +89,7 @@ export function quantizeBlocks(
   weights: Float32Array,
   columns: number,
   form: BlockForm,
-): QuantizedRows | undefined {
+): QuantizedBlocks | undefined {
   if (form.hasZeroPoints) throw new RangeError("zero points are not made here");
   const rows = weights.length / columns;
   if (!Number.isInteger(rows)) throw new RangeError("the weights do not fill whole rows");

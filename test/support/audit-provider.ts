@@ -1,6 +1,6 @@
 /** A provider with both ends in one process: the real private layers and the rules of keys, without a socket. */
 
-import type { Access } from "../../src/audit/oracle.ts";
+import type { ProviderAccess } from "../../src/audit/oracle.ts";
 import { concatBytes, toHex, utf8 } from "../../src/base/bytes.ts";
 import { TacetError } from "../../src/base/errors.ts";
 import { keySeed } from "../../src/pll/key-secrets.ts";
@@ -61,7 +61,7 @@ export class AuditProvider {
   }
 
   /** A connection of this account. */
-  connect(account: string): Access {
+  connect(account: string): ProviderAccess {
     const secrets = new Map<string, LayerSecret>();
     const { vectorsPerKey } = this.#input.parameters;
     const stored = this.#store.used.get(account) ?? new Map<string, number[]>();

@@ -7,7 +7,7 @@
  */
 import type { Attack, AttackContext } from "../attack.ts";
 import { checkpoints, scoreCopy } from "../score.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 import { precision, unitShift } from "./unit-queries.ts";
 
 const ACCOUNTS = 4;

@@ -11,7 +11,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { entriesPerQuery, readSecret, refusalOf } from "../key-queries.ts";
 import type { Oracle } from "../oracle.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 import type { StolenKey } from "../stolen-key.ts";
 
 const PLACES = [

@@ -13,7 +13,7 @@ import { RING_DEGREE } from "../../ring/constants.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { hintRow, weightRow } from "../key-queries.ts";
 import type { Oracle } from "../oracle.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 import type { StolenKey } from "../stolen-key.ts";
 import { unitShift } from "./unit-queries.ts";
 

@@ -8,7 +8,7 @@
 import { keyAfter } from "../../rlwe/parameter-security.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { checkSecret, entriesPerQuery, readSecret, refusalOf } from "../key-queries.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 
 /** Keys whose entries are compared. */
 const KEYS = 4;

@@ -13,7 +13,7 @@ import { encryptEach, partialProducts, weightsOfProducts } from "../baseline/par
 import { elementOf, entriesPerQuery, readSecret } from "../key-queries.ts";
 import { conjugate, invert, isUnit, multiplyNegacyclic } from "../plain-ring.ts";
 import { uniformIntegers } from "../random-numbers.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 
 /** Rows that are tried: all are alike, and products at n = 4096 take tens of milliseconds. */
 const MOST_ROWS = 8;

@@ -11,7 +11,7 @@
 import { securityOf } from "../../rlwe/parameter-security.ts";
 import type { Attack, AttackContext, AttackResult } from "../attack.ts";
 import { correlationZ, meanPhase, uniformityZ } from "../key-statistics.ts";
-import { percent } from "../show.ts";
+import { percent } from "../../base/show-number.ts";
 import type { StolenKey } from "../stolen-key.ts";
 
 async function runKey({ view, open }: AttackContext): Promise<AttackResult[]> {

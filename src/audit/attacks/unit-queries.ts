@@ -9,7 +9,7 @@
 import type { Attack, AttackContext } from "../attack.ts";
 import type { GroupView } from "../group-view.ts";
 import { checkpoints, scoreCopy } from "../score.ts";
-import { grouped, percent } from "../show.ts";
+import { grouped, percent } from "../../base/show-number.ts";
 
 /** Unit queries that are asked again under masks, to show that the provider could not tell. */
 const MASKED = 16;

@@ -1,7 +1,8 @@
 /** The audit's report as a table of 80 columns. */
 import type { AttackResult } from "../../audit/attack.ts";
 import type { AuditReport, GroupReport } from "../../audit/report.ts";
-import { grouped, oneLine, paint, print, printField, WIDTH, wrap } from "../shared/terminal.ts";
+import { grouped } from "../../base/show-number.ts";
+import { oneLine, paint, print, printField, WIDTH, wrap } from "../shared/terminal.ts";
 
 export function printAudit(report: AuditReport): void {
   print(paint(`Audit of ${oneLine(report.adapter)} (${report.parameters})`, "bold"));

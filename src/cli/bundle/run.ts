@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { type InitializationSign, initializationSigns } from "../../audit/initialization.ts";
 import { toHex } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
+import { grouped } from "../../base/show-number.ts";
 import { checkAdapterName } from "../../bundle/manifest.ts";
 import { parsePartNames } from "../../bundle/published-parts.ts";
 import { signBundle } from "../../bundle/signature.ts";
@@ -28,7 +29,7 @@ import { describePublished, publishedFacts } from "../shared/published-facts.ts"
 import { describeText } from "../shared/describe-text.ts";
 import { EMBEDDED_BASE, isEmbeddedAdapter } from "../shared/embedded.ts";
 import { modelFolder, nameOf } from "../shared/model-folder.ts";
-import { grouped, print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
+import { print, printField, printJson, showBytes, warn, wrap } from "../shared/terminal.ts";
 import { Progress } from "../shared/progress.ts";
 import { makeBundle } from "./make-bundle.ts";
 import { readSigningKey } from "./signing-key.ts";

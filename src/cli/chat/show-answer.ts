@@ -1,8 +1,9 @@
 /** An answer of a conversation onto stdout, with what it took. */
+import { grouped } from "../../base/show-number.ts";
 import type { Answer, AnswerEnd } from "../../generation/answer.ts";
 import { between, type Reading, readMeter } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
-import { grouped, showBytes, showMs, WIDTH, printAnswer } from "../shared/terminal.ts";
+import { showBytes, showMs, WIDTH, printAnswer } from "../shared/terminal.ts";
 import { WordWrap } from "./word-wrap.ts";
 
 export interface ShownAnswer {

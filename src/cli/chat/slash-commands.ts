@@ -12,7 +12,7 @@ export const COMMANDS = {
 
 export type CommandName = keyof typeof COMMANDS;
 
-export type Line =
+export type ChatLine =
   | { readonly kind: "message"; readonly text: string }
   | { readonly kind: "command"; readonly name: CommandName; readonly argument: string };
 
@@ -20,7 +20,7 @@ export type Line =
  * A line that begins with "/" is a command, with "//" a message that begins with "/".
  * @throws TacetError bad_argument for a command that there is not, or an argument that is missing or too much
  */
-export function parseLine(line: string): Line {
+export function parseLine(line: string): ChatLine {
   if (!line.startsWith("/")) return { kind: "message", text: line };
   if (line.startsWith("//")) return { kind: "message", text: line.slice(1) };
   const [, name, argument] = /^\/(\S*)\s*(.*)$/su.exec(line.trimEnd())!;

@@ -1,5 +1,6 @@
 /** What the demo prints. */
 import { toHex } from "../../base/bytes.ts";
+import { grouped } from "../../base/show-number.ts";
 import type { CreatedBundle } from "../../bundle/create-bundle.ts";
 import {
   SECURITY_PROMISE,
@@ -11,7 +12,6 @@ import { waitingMs } from "../shared/counters.ts";
 import type { ProviderProcess } from "../shared/provider-process.ts";
 import type { OpenedModel } from "../shared/source.ts";
 import {
-  grouped,
   oneLine,
   paint,
   print,
@@ -62,7 +62,7 @@ export function printHeader(
   print("-".repeat(WIDTH));
 }
 
-export function printAnswer(word: string, base: string, answer: string): void {
+export function printAnswerRow(word: string, base: string, answer: string): void {
   printColumns([word, base, answer].map(oneLine), COLUMNS);
 }
 

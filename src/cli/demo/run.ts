@@ -17,7 +17,7 @@ import { Capture } from "./capture.ts";
 import { differenceOf } from "./difference.ts";
 import {
   type AnsweredQuestion,
-  printAnswer,
+  printAnswerRow,
   printCheck,
   printHeader,
   printSecurity,
@@ -87,7 +87,7 @@ async function demonstrate(state: string, words: readonly string[], signal: Abor
               difference: await differenceOf(remote.model, plaintext.model, question.promptIds, ids, signal),
             }),
       });
-      printAnswer(question.word, textOf(side, ids.base), textOf(side, ids.private));
+      printAnswerRow(question.word, textOf(side, ids.base), textOf(side, ids.private));
     }
     capture.recording = false;
     const passed = printCheck(answered);

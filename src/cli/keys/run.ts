@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TacetError } from "../../base/errors.ts";
+import { grouped } from "../../base/show-number.ts";
 import { decodeBundle } from "../../bundle/bundle.ts";
 import { type AdapterFigures, readFigures } from "../../library/node-data-folder.ts";
 import { errnoOf } from "../../platform/node.ts";
@@ -12,7 +13,7 @@ import { adapterOf, type Grant, type KeyRecord } from "../../provider/store.ts";
 import type { Usage } from "../../provider/usage-ledger.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import { exposureOf, figuresOf } from "../shared/exposure.ts";
-import { grouped, oneLine, print, printJson, warn } from "../shared/terminal.ts";
+import { oneLine, print, printJson, warn } from "../shared/terminal.ts";
 import { type KeyBook, openKeyBook, type StoreOptions } from "./key-book.ts";
 
 export interface CreateKeyOptions extends StoreOptions {

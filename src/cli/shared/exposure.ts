@@ -1,9 +1,9 @@
 /** How much of an adapter's function a key's budget gives to whoever asks what teaches most. */
+import { grouped } from "../../base/show-number.ts";
 import type { BundleManifest } from "../../bundle/manifest.ts";
 import type { AdapterFigures } from "../../library/node-data-folder.ts";
 import type { Grant, KeyRecord } from "../../provider/store.ts";
 import { type FunctionVectors, securityFacts } from "./bundle-facts.ts";
-import { grouped } from "./terminal.ts";
 
 export function figuresOf(manifest: BundleManifest): AdapterFigures {
   return { adapter: manifest.adapter, functionVectors: securityFacts(manifest).functionVectors };

@@ -95,11 +95,6 @@ export function printColumns(cells: readonly string[], widths: readonly number[]
   }
 }
 
-/** 2,313,968 */
-export function grouped(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
-}
-
 /** "2.3 MB": powers of 1000, two digits or more. */
 export function showBytes(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];

@@ -1,6 +1,7 @@
 /** A word of warning before a budget ends. */
+import { grouped } from "../../base/show-number.ts";
 import type { OpenedModel } from "./source.ts";
-import { grouped, warn } from "./terminal.ts";
+import { warn } from "./terminal.ts";
 
 /** Warned is from this share of the budget on. */
 const LITTLE_LEFT = 0.1;

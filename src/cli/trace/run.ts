@@ -1,6 +1,7 @@
 /** `tacet trace`: a suspected copy against the marks of all accounts. */
 import { writeFile } from "node:fs/promises";
 import { TacetError } from "../../base/errors.ts";
+import { grouped } from "../../base/show-number.ts";
 import { storedInOut } from "../../model/config-facts.ts";
 import { nodeFileTree } from "../../platform/node.ts";
 import { loadServedAdapter } from "../../provider/provider.ts";
@@ -12,7 +13,7 @@ import { openLoraAdapter } from "../../weights/lora-adapter.ts";
 import { openKeyBook, type StoreOptions } from "../keys/key-book.ts";
 import { modelFolder } from "../shared/model-folder.ts";
 import { Progress } from "../shared/progress.ts";
-import { grouped, print, printField, printJson, wrap } from "../shared/terminal.ts";
+import { print, printField, printJson, wrap } from "../shared/terminal.ts";
 
 export interface TraceOptions extends StoreOptions {
   readonly state: string;

@@ -11,7 +11,7 @@ export interface Setup {
 }
 
 /** A query to be made: its x, whose memory moves with it, and comes back. */
-export interface Job {
+export interface EncryptionJob {
   readonly type: "job";
   readonly id: number;
   readonly group: number;
@@ -28,7 +28,7 @@ export interface Idle {
   readonly isIdle: boolean;
 }
 
-export type ToThread = Setup | Job | Idle;
+export type ToThread = Setup | EncryptionJob | Idle;
 
 /** It can take jobs. */
 export interface Ready {

@@ -2,7 +2,7 @@
 import { QueryMaker } from "../../pll/query-maker.ts";
 import { systemRandom } from "../../ring/random-source.ts";
 import { MaskStock, threadStock } from "../mask-stock.ts";
-import type { Done, FromThread, Job, ToThread } from "./messages.ts";
+import type { Done, FromThread, EncryptionJob, ToThread } from "./messages.ts";
 
 interface Maker {
   readonly queries: QueryMaker;
@@ -39,7 +39,7 @@ export function serveEncryption(
   };
 }
 
-function compute(maker: Maker | undefined, { id, group, vectors, x, memory }: Job): Done {
+function compute(maker: Maker | undefined, { id, group, vectors, x, memory }: EncryptionJob): Done {
   const start = performance.now();
   let query: Done["query"];
   try {

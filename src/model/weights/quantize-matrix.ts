@@ -6,7 +6,7 @@ import {
   type BlockForm,
   blocksOf,
   quantizeBlocks,
-  type QuantizedRows,
+  type QuantizedBlocks,
   sameForm,
   zeroPointBytes,
 } from "../../weights/quantize-blocks.ts";
@@ -56,7 +56,7 @@ async function* quantizedRows(
   form: BlockForm,
   storedInOut: boolean,
   onRead: (bytes: number) => void,
-): AsyncIterable<QuantizedRows> {
+): AsyncIterable<QuantizedBlocks> {
   const { rounded } = part.info;
   const isAlongRows = rounded && (rounded.storedInOut ?? false) === storedInOut;
   if (isAlongRows && sameForm(joinForms([rounded.form, form]), form)) {

@@ -1,6 +1,6 @@
 /** Arguments of calls, as Python hands them to parameters. */
 import { TemplateFault } from "./errors.ts";
-import { type CallArguments, typeName, Undefined, type Value } from "./values.ts";
+import { type CallArguments, typeName, Undefined, type JinjaValue } from "./values.ts";
 
 /**
  * One value for each parameter, undefined where none is given.
@@ -11,9 +11,9 @@ export function bind(
   { positional, named }: CallArguments,
   parameters: readonly string[],
   required = 0,
-): (Value | undefined)[] {
+): (JinjaValue | undefined)[] {
   if (positional.length > parameters.length) throw new TemplateFault(`${what} has too many arguments`);
-  const values: (Value | undefined)[] = parameters.map((_, i) => positional[i]);
+  const values: (JinjaValue | undefined)[] = parameters.map((_, i) => positional[i]);
   for (const [name, value] of named) {
     const i = parameters.indexOf(name);
     if (i < 0) throw new TemplateFault(`${what} has no argument "${name}"`);
@@ -32,7 +32,7 @@ export function positionals(
   { positional, named }: CallArguments,
   least: number,
   most: number,
-): readonly (Value | undefined)[] {
+): readonly (JinjaValue | undefined)[] {
   if (named.size > 0) throw new TemplateFault(`${what} takes no named arguments`);
   if (positional.length < least || positional.length > most) {
     throw new TemplateFault(`${what} has the wrong number of arguments`);
@@ -40,20 +40,20 @@ export function positionals(
   return positional;
 }
 
-export function textArgument(what: string, value: Value | undefined): string {
+export function textArgument(what: string, value: JinjaValue | undefined): string {
   if (typeof value === "string") return value;
   throw wrongType(what, value, "text");
 }
 
 /** An int as a number; beyond what a text can be long, all are alike. */
-export function intArgument(what: string, value: Value | undefined): number {
+export function intArgument(what: string, value: JinjaValue | undefined): number {
   if (typeof value === "boolean") return value ? 1 : 0;
   if (typeof value !== "bigint") throw wrongType(what, value, "int");
   return Number(value > LARGE ? LARGE : value < -LARGE ? -LARGE : value);
 }
 const LARGE = 1n << 40n;
 
-function wrongType(what: string, value: Value | undefined, wanted: string): TemplateFault {
+function wrongType(what: string, value: JinjaValue | undefined, wanted: string): TemplateFault {
   if (value instanceof Undefined) return value.fail();
   const given = value === undefined ? "nothing" : `a ${typeName(value)}`;
   return new TemplateFault(`${what} wants ${wanted === "int" ? "an int" : "a text"}, and is given ${given}`);

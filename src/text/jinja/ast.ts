@@ -1,9 +1,9 @@
 /** A template as the parser reads it. What scopes.ts finds out about names is noted in the nodes. */
-import type { Value } from "./values.ts";
+import type { JinjaValue } from "./values.ts";
 
 export interface ConstNode {
   readonly kind: "const";
-  readonly value: Value;
+  readonly value: JinjaValue;
 }
 
 /** A name that is read, or that is assigned to (`store`), or a parameter. */

@@ -23,10 +23,10 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
-export function attributeOf(value: Value, name: string): Value {
+export function attributeOf(value: JinjaValue, name: string): JinjaValue {
   if (value instanceof Undefined) throw value.fail();
   const found = attribute(value, name);
   if (found !== undefined) return found;
@@ -34,11 +34,11 @@ export function attributeOf(value: Value, name: string): Value {
 }
 
 /** None is a value like others: only what is not there is undefined. */
-function orUndefined(found: Value | undefined, what: string): Value {
+function orUndefined(found: JinjaValue | undefined, what: string): JinjaValue {
   return found === undefined ? new Undefined(what) : found;
 }
 
-export function itemOf(value: Value, key: Value): Value {
+export function itemOf(value: JinjaValue, key: JinjaValue): JinjaValue {
   if (value instanceof Undefined) throw value.fail();
   let found = item(value, key);
   if (found === undefined && typeof key === "string") found = attribute(value, key);
@@ -46,12 +46,12 @@ export function itemOf(value: Value, key: Value): Value {
 }
 
 /** The attribute of `|attr`, which looks for no item. */
-export function ownAttribute(value: Value, name: string): Value {
+export function ownAttribute(value: JinjaValue, name: string): JinjaValue {
   if (value instanceof Undefined) throw value.fail();
   return orUndefined(attribute(value, name), `"${name}" of a ${typeName(value)}`);
 }
 
-function item(value: Value, key: Value): Value | undefined {
+function item(value: JinjaValue, key: JinjaValue): JinjaValue | undefined {
   if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
   if (value instanceof Dict) {
     // No dict has a key that is a list or a dict; Python's error reads as a missing item.
@@ -86,7 +86,7 @@ const WITHHELD: Record<string, string> = {
   dict: "clear pop popitem setdefault update",
 };
 
-function attribute(value: Value, name: string): Value | undefined {
+function attribute(value: JinjaValue, name: string): JinjaValue | undefined {
   if (name.startsWith("__")) throw new TemplateFault(`the attribute "${name}" is not supported`);
   const type = value instanceof DictView ? "view" : typeName(value) === "bool" ? "int" : typeName(value);
   const has = (names: string | undefined): boolean => names?.split(" ").includes(name) === true;
@@ -115,7 +115,7 @@ function attribute(value: Value, name: string): Value | undefined {
   return undefined;
 }
 
-function dictMethod(dict: Dict, name: string, what: string): Value | undefined {
+function dictMethod(dict: Dict, name: string, what: string): JinjaValue | undefined {
   switch (name) {
     case "get":
       return new Callable(what, (args) => {
@@ -140,7 +140,7 @@ function dictMethod(dict: Dict, name: string, what: string): Value | undefined {
   return undefined;
 }
 
-function listMethod(list: readonly Value[] | Tuple, name: string, what: string): Value | undefined {
+function listMethod(list: readonly JinjaValue[] | Tuple, name: string, what: string): JinjaValue | undefined {
   const items = itemsOf(list)!;
   if (name === "count") {
     return new Callable(what, (args) => {
@@ -160,7 +160,7 @@ function listMethod(list: readonly Value[] | Tuple, name: string, what: string):
   return field < 0 ? undefined : items[field];
 }
 
-function indexIn(items: readonly Value[], args: CallArguments, what: string): bigint {
+function indexIn(items: readonly JinjaValue[], args: CallArguments, what: string): bigint {
   const [wanted, from = 0n, to = BigInt(items.length)] = positionals(what, args, 1, 3);
   const clamp = (value: number): number => Math.max(0, value < 0 ? value + items.length : value);
   const end = Math.min(items.length, clamp(intArgument(what, to)));

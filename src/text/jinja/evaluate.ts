@@ -18,11 +18,11 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** @param blockText what a filter of a block is applied to */
-export function evaluate(node: Expression, frame: Frame, blockText = ""): Value {
+export function evaluate(node: Expression, frame: Frame, blockText = ""): JinjaValue {
   spend(1);
   switch (node.kind) {
     case "const":
@@ -90,7 +90,7 @@ export function evaluate(node: Expression, frame: Frame, blockText = ""): Value 
   }
 }
 
-function readName(node: { name: string; slot: string; parameter: boolean }, frame: Frame): Value {
+function readName(node: { name: string; slot: string; parameter: boolean }, frame: Frame): JinjaValue {
   const value = frame.get(node.slot);
   if (value !== undefined) return value;
   // jinja2 hands out its own marker there.
@@ -98,7 +98,7 @@ function readName(node: { name: string; slot: string; parameter: boolean }, fram
   return new Undefined(`"${node.name}"`);
 }
 
-function signed(negative: boolean, value: Value): Value {
+function signed(negative: boolean, value: JinjaValue): JinjaValue {
   if (value instanceof Undefined) throw value.fail();
   const number = numberOf(value);
   if (number === undefined) throw new TemplateFault(`a ${typeName(value)} has no sign`);
@@ -106,7 +106,7 @@ function signed(negative: boolean, value: Value): Value {
 }
 
 /** @throws TemplateFault if the value is no function */
-export function call(callee: Value, args: CallArguments): Value {
+export function call(callee: JinjaValue, args: CallArguments): JinjaValue {
   if (callee instanceof Undefined) throw callee.fail();
   if (!(callee instanceof Callable)) throw new TemplateFault(`a ${typeName(callee)} is called`);
   return callee.call(args);
@@ -114,7 +114,7 @@ export function call(callee: Value, args: CallArguments): Value {
 
 export function argumentsOf(node: Arguments, frame: Frame): CallArguments {
   const positional = node.positional.map((value) => evaluate(value, frame));
-  const named = new Map<string, Value>();
+  const named = new Map<string, JinjaValue>();
   for (const [name, value] of node.named) named.set(name, evaluate(value, frame));
   if (node.spread !== undefined) {
     for (const value of listOf(evaluate(node.spread, frame))) positional.push(value);

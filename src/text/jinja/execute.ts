@@ -19,7 +19,7 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** Calls of macros within each other. */
@@ -140,7 +140,7 @@ function runFor(node: ForNode, frame: Frame, output: string[]): Exit {
 }
 
 /** The elements for which the loop's condition holds, in a separate frame. */
-function* filter(node: ForNode, iterator: Iterator<Value>, outer: Frame): Generator<Value> {
+function* filter(node: ForNode, iterator: Iterator<JinjaValue>, outer: Frame): Generator<JinjaValue> {
   const frame = outer.inner();
   frame.enter(node.testLoads);
   for (let next = iterator.next(); !next.done; next = iterator.next()) {
@@ -149,7 +149,7 @@ function* filter(node: ForNode, iterator: Iterator<Value>, outer: Frame): Genera
   }
 }
 
-function sameValues(a: readonly Value[], b: readonly Value[]): boolean {
+function sameValues(a: readonly JinjaValue[], b: readonly JinjaValue[]): boolean {
   return equal(new Tuple(a), new Tuple(b));
 }
 
@@ -161,7 +161,7 @@ function checkTarget(target: Target, frame: Frame): void {
   }
 }
 
-function assign(target: Target, value: Value, frame: Frame): void {
+function assign(target: Target, value: JinjaValue, frame: Frame): void {
   if (target.kind === "name") {
     frame.set(target.slot, value);
   } else if (target.kind === "namespace-target") {
@@ -177,7 +177,7 @@ function assign(target: Target, value: Value, frame: Frame): void {
   }
 }
 
-function runCallBlock(node: CallBlockNode, frame: Frame): Value {
+function runCallBlock(node: CallBlockNode, frame: Frame): JinjaValue {
   const caller = macroOf("caller", node.macro, frame);
   if (node.call === undefined) return call(caller, { positional: [], named: new Map() });
   const callee = evaluate(node.call.callee, frame);
@@ -203,7 +203,7 @@ function macroOf(name: string, macro: MacroBody, definedIn: Frame): Callable {
 function bindMacro(name: string, macro: MacroBody, { positional, named }: CallArguments, frame: Frame): void {
   const { parameters, defaults } = macro;
   const left = new Map(named);
-  const take = (key: string): Value | undefined => {
+  const take = (key: string): JinjaValue | undefined => {
     const value = left.get(key);
     left.delete(key);
     return value;

@@ -22,7 +22,7 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 export const SEQUENCE_FILTERS: Filters = {
@@ -86,7 +86,7 @@ export const SEQUENCE_FILTERS: Filters = {
     if (by !== "key" && by !== "value") throw new TemplateFault(`dictsort sorts by "key" or "value"`);
     if (value instanceof Undefined) throw value.fail();
     if (!(value instanceof Dict)) throw new TemplateFault(`a ${typeName(value)} is sorted as a dict`);
-    const keyOf = ([key, item]: readonly [Value, Value]): Value => {
+    const keyOf = ([key, item]: readonly [JinjaValue, JinjaValue]): JinjaValue => {
       const sortedBy = by === "key" ? key : item;
       return isTrue(sensitive) ? sortedBy : lowered(sortedBy);
     };
@@ -110,7 +110,7 @@ export const SEQUENCE_FILTERS: Filters = {
     const [attribute = null, start = 0n] = bind("sum", args, ["attribute", "start"]);
     if (typeof start === "string") throw new TemplateFault("sum begins with a text");
     const get = getter(attribute, false);
-    let total: Value = start;
+    let total: JinjaValue = start;
     for (const item of each(value)) {
       const next = get(item);
       // From Python 3.12 on floats are summed with a correction.
@@ -128,7 +128,7 @@ export const SEQUENCE_FILTERS: Filters = {
     );
     const get = getter(attribute!, !isTrue(sensitive), fallback);
     const name = getter(attribute!, false, fallback);
-    const groups: { key: Value; items: Value[] }[] = [];
+    const groups: { key: JinjaValue; items: JinjaValue[] }[] = [];
     for (const item of sorted(listOf(value), get, false)) {
       const key = get(item);
       const group = groups.at(-1);
@@ -140,7 +140,7 @@ export const SEQUENCE_FILTERS: Filters = {
   batch: (value, args) => {
     const [count, fill = null] = bind("batch", args, ["linecount", "fill_with"], 1);
     return lazily(function* () {
-      let row: Value[] = [];
+      let row: JinjaValue[] = [];
       for (const item of each(value)) {
         if (equal(BigInt(row.length), count!)) {
           yield row;
@@ -151,7 +151,7 @@ export const SEQUENCE_FILTERS: Filters = {
       if (row.length === 0) return;
       const missing = fill === null ? 0 : intArgument("batch", count) - row.length;
       checkLength(missing);
-      if (missing > 0) row.push(...Array<Value>(missing).fill(fill));
+      if (missing > 0) row.push(...Array<JinjaValue>(missing).fill(fill));
       yield row;
     });
   },
@@ -190,7 +190,10 @@ export const SEQUENCE_FILTERS: Filters = {
   selectattr: (value, args, lookup) => selected(value, args, lookup, true, true),
   rejectattr: (value, args, lookup) => selected(value, args, lookup, false, true),
   default: (value, args) => {
-    const [fallback = "" as Value, boolean = false] = bind("default", args, ["default_value", "boolean"]);
+    const [fallback = "" as JinjaValue, boolean = false] = bind("default", args, [
+      "default_value",
+      "boolean",
+    ]);
     return value instanceof Undefined || (isTrue(boolean) && !isTrue(value)) ? fallback : value;
   },
   attr: (value, args) => {
@@ -200,15 +203,15 @@ export const SEQUENCE_FILTERS: Filters = {
   },
 };
 
-function reversed(value: Value): Iterator<Value> | undefined {
+function reversed(value: JinjaValue): Iterator<JinjaValue> | undefined {
   if (value instanceof Lazy || iterate(value) === undefined) return undefined;
   return listOf(value).reverse()[Symbol.iterator]();
 }
 
-function extreme(name: "min" | "max", value: Value, args: CallArguments): Value {
+function extreme(name: "min" | "max", value: JinjaValue, args: CallArguments): JinjaValue {
   const [sensitive = false, attribute = null] = bind(name, args, ["case_sensitive", "attribute"]);
   const get = getter(attribute, !isTrue(sensitive));
-  let best: { item: Value; key: Value } | undefined;
+  let best: { item: JinjaValue; key: JinjaValue } | undefined;
   for (const item of each(value)) {
     const key = get(item);
     const difference = best === undefined ? 0 : order(key, best.key);
@@ -230,7 +233,7 @@ function mapper({ positional, named }: CallArguments, lookup: Lookup): Getter {
 }
 
 function selected(
-  value: Value,
+  value: JinjaValue,
   { positional, named }: CallArguments,
   lookup: Lookup,
   wanted: boolean,

@@ -18,23 +18,23 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** `str(value)`, but not of a text marked as safe, which would keep its mark. */
-function soft(value: Value): string {
+function soft(value: JinjaValue): string {
   refuseMarkup(value);
   return textOf(value);
 }
 
-function refuseMarkup(value: Value): void {
+function refuseMarkup(value: JinjaValue): void {
   if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
 }
 
 const TITLE_WORDS = new RegExp(`([-${WHITE_SPACE}({[<]+)`, "u");
 const HTML: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;" };
 
-const escapeHtml = (value: Value): Markup =>
+const escapeHtml = (value: JinjaValue): Markup =>
   value instanceof Markup ? value : new Markup(textOf(value).replace(/[&<>'"]/g, (char) => HTML[char]));
 
 export const TEXT_FILTERS: Filters = {
@@ -103,7 +103,7 @@ export const TEXT_FILTERS: Filters = {
   },
 };
 
-function plain<T extends Value>(name: string, args: CallArguments, result: T): T {
+function plain<T extends JinjaValue>(name: string, args: CallArguments, result: T): T {
   positionals(name, args, 0, 0);
   return result;
 }
@@ -119,7 +119,7 @@ function titleWords(text: string): string {
     .join("");
 }
 
-function indent(text: string, width: Value, first: boolean, blank: boolean): string {
+function indent(text: string, width: JinjaValue, first: boolean, blank: boolean): string {
   const count = typeof width === "string" ? 0 : intArgument("indent", width);
   checkLength(count);
   const indention = typeof width === "string" ? width : " ".repeat(Math.max(0, count));
@@ -132,7 +132,7 @@ function indent(text: string, width: Value, first: boolean, blank: boolean): str
   return first ? indention + body : body;
 }
 
-function truncate(value: Value, args: CallArguments): Value {
+function truncate(value: JinjaValue, args: CallArguments): JinjaValue {
   const names = ["length", "killwords", "end", "leeway"];
   const [most = 255n, killwords = false, ending = "...", leeway = null] = bind("truncate", args, names);
   const length = intArgument("truncate", most);
@@ -147,7 +147,7 @@ function truncate(value: Value, args: CallArguments): Value {
   return (isTrue(killwords) || space < 0 ? cut : cut.slice(0, space)) + end;
 }
 
-function jsonIndent(value: Value): string | undefined {
+function jsonIndent(value: JinjaValue): string | undefined {
   if (value === null) return undefined;
   if (typeof value === "string") return value;
   const count = intArgument("tojson", value);
@@ -155,16 +155,16 @@ function jsonIndent(value: Value): string | undefined {
   return " ".repeat(Math.max(0, count));
 }
 
-function jsonSeparators(value: Value, indented: boolean): readonly [string, string] {
+function jsonSeparators(value: JinjaValue, indented: boolean): readonly [string, string] {
   if (value === null) return [indented ? "," : ", ", ": "];
   const [item, key, ...rest] =
-    value instanceof Tuple ? value.items : Array.isArray(value) ? (value as Value[]) : [];
+    value instanceof Tuple ? value.items : Array.isArray(value) ? (value as JinjaValue[]) : [];
   if (rest.length > 0) throw new TemplateFault("tojson wants two separators");
   return [textArgument("tojson", item), textArgument("tojson", key)];
 }
 
 /** `int(value)` by Python's rules; undefined: ValueError or TypeError. */
-function intOf(value: Value): bigint | undefined {
+function intOf(value: JinjaValue): bigint | undefined {
   refuseMarkup(value);
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "string") {
@@ -179,7 +179,7 @@ function intOf(value: Value): bigint | undefined {
   return numberOf(value) as bigint | undefined;
 }
 
-function floatOf(value: Value): number | undefined {
+function floatOf(value: JinjaValue): number | undefined {
   refuseMarkup(value);
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "string") return parseFloatText(numeral(value));
@@ -195,7 +195,7 @@ function numeral(text: string): string {
   return strip(text, undefined, true, true);
 }
 
-function toInt(value: Value, args: CallArguments): Value {
+function toInt(value: JinjaValue, args: CallArguments): JinjaValue {
   const [fallback = 0n, base = 10n] = bind("int", args, ["default", "base"]);
   if (base !== 10n && typeof value === "string") throw new TemplateFault("int with a base is not supported");
   const whole = intOf(value);
@@ -204,7 +204,7 @@ function toInt(value: Value, args: CallArguments): Value {
   return float === undefined || !Number.isFinite(float) ? fallback : BigInt(Math.trunc(float));
 }
 
-function round(value: Value, args: CallArguments): Value {
+function round(value: JinjaValue, args: CallArguments): JinjaValue {
   const [precision = 0n, method = "common"] = bind("round", args, ["precision", "method"]);
   if (value instanceof Undefined) throw value.fail();
   const digits = intArgument("round", precision);

@@ -1,10 +1,10 @@
 /** What a filter is. */
-import type { CallArguments, Value } from "./values.ts";
+import type { CallArguments, JinjaValue } from "./values.ts";
 
 /** How a filter uses the others. */
 export interface Lookup {
-  filter(name: string, value: Value, args: CallArguments): Value;
-  test(name: string, value: Value, args: CallArguments): Value;
+  filter(name: string, value: JinjaValue, args: CallArguments): JinjaValue;
+  test(name: string, value: JinjaValue, args: CallArguments): JinjaValue;
 }
 
-export type Filters = Record<string, (value: Value, args: CallArguments, lookup: Lookup) => Value>;
+export type Filters = Record<string, (value: JinjaValue, args: CallArguments, lookup: Lookup) => JinjaValue>;

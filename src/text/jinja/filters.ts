@@ -5,13 +5,13 @@ import { SEQUENCE_FILTERS } from "./filter-sequence.ts";
 import { TEXT_FILTERS } from "./filter-text.ts";
 import { FILTER_NAMES } from "./names.ts";
 import { applyTest } from "./tests.ts";
-import type { CallArguments, Value } from "./values.ts";
+import type { CallArguments, JinjaValue } from "./values.ts";
 
 const ALIASES: Record<string, string> = { d: "default", e: "escape", count: "length" };
 const LOOKUP: Lookup = { filter: applyFilter, test: applyTest };
 
 /** @throws TemplateFault if there is none of that name, or it fails */
-export function applyFilter(name: string, value: Value, args: CallArguments): Value {
+export function applyFilter(name: string, value: JinjaValue, args: CallArguments): JinjaValue {
   const known = Object.hasOwn(ALIASES, name) ? ALIASES[name] : name;
   const filters = Object.hasOwn(TEXT_FILTERS, known) ? TEXT_FILTERS : SEQUENCE_FILTERS;
   if (!Object.hasOwn(filters, known)) {

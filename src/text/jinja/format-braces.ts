@@ -4,12 +4,12 @@ import { TemplateFault } from "./errors.ts";
 import { cut, floatDigits, intDigits, isNegative, padding } from "./format-number.ts";
 import { floatText } from "./numbers.ts";
 import { representation, textOf } from "./text.ts";
-import { type CallArguments, typeName, Undefined, type Value } from "./values.ts";
+import { type CallArguments, typeName, Undefined, type JinjaValue } from "./values.ts";
 
 /** Attributes and items, by the rules of the template. */
 export interface Access {
-  attribute(value: Value, name: string): Value;
-  item(value: Value, key: Value): Value;
+  attribute(value: JinjaValue, name: string): JinjaValue;
+  item(value: JinjaValue, key: JinjaValue): JinjaValue;
 }
 
 const PART = /\{\{|\}\}|\{([^{}]*)\}|[{}]/gu;
@@ -19,8 +19,8 @@ export function formatBraces(format: string, { positional, named }: CallArgument
   spendOnText(format.length);
   let automatic = 0;
   let numbered = false;
-  const argument = (name: string): Value => {
-    let value: Value | undefined;
+  const argument = (name: string): JinjaValue => {
+    let value: JinjaValue | undefined;
     if (name === "") {
       if (numbered) throw new TemplateFault("a text mixes numbered fields with others");
       value = positional[automatic++];
@@ -56,7 +56,7 @@ export function formatBraces(format: string, { positional, named }: CallArgument
 const SPECIFICATION = /^(?:([\s\S])?([<>=^]))?([-+ ])?(#)?(0)?(\d+)?(,|_)?(?:\.(\d+))?([a-zA-Z%])?$/u;
 
 /** `format(value, specification)`. */
-export function formatField(value: Value, specification: string): string {
+export function formatField(value: JinjaValue, specification: string): string {
   if (specification === "") return textOf(value);
   const parts = SPECIFICATION.exec(specification);
   if (parts === null) throw new TemplateFault("a field has a specification that is not read here");

@@ -3,15 +3,15 @@ import { checkLength, spendOnText } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { cut, floatDigits, intDigits, isNegative, padding } from "./format-number.ts";
 import { representation, textOf } from "./text.ts";
-import { Dict, isList, Range, Tuple, typeName, Undefined, type Value } from "./values.ts";
+import { Dict, isList, Range, Tuple, typeName, Undefined, type JinjaValue } from "./values.ts";
 
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d*))?[hlL]?([\s\S])?/gu;
 
-export function formatPercent(format: string, values: Value): string {
+export function formatPercent(format: string, values: JinjaValue): string {
   spendOnText(format.length);
   const items = values instanceof Tuple ? values.items : [values];
   let used = 0;
-  const next = (): Value => {
+  const next = (): JinjaValue => {
     if (used >= items.length) throw new TemplateFault("a text has more places than values");
     return items[used++];
   };
@@ -32,7 +32,7 @@ export function formatPercent(format: string, values: Value): string {
         }
         return "%";
       }
-      let value: Value;
+      let value: JinjaValue;
       if (key === undefined) {
         value = next();
       } else {
@@ -52,7 +52,7 @@ export function formatPercent(format: string, values: Value): string {
 }
 
 function field(
-  value: Value,
+  value: JinjaValue,
   type: string,
   flags: string,
   width: number,
@@ -105,21 +105,21 @@ function field(
   throw new TemplateFault(`a text has a place of the unsupported kind "${type}"`);
 }
 
-function intOf(value: Value, exact: boolean): bigint {
+function intOf(value: JinjaValue, exact: boolean): bigint {
   if (typeof value === "bigint") return value;
   if (typeof value === "boolean") return value ? 1n : 0n;
   if (typeof value === "number" && Number.isFinite(value) && !exact) return BigInt(Math.trunc(value));
   throw wrong(value);
 }
 
-function floatOf(value: Value): number {
+function floatOf(value: JinjaValue): number {
   if (typeof value === "number") return value;
   if (typeof value === "boolean") return value ? 1 : 0;
   if (typeof value === "bigint" && BigInt(Number(value)) === value) return Number(value);
   throw wrong(value);
 }
 
-function wrong(value: Value): TemplateFault {
+function wrong(value: JinjaValue): TemplateFault {
   if (value instanceof Undefined) return value.fail();
   return new TemplateFault(`a ${typeName(value)} is formatted as a number`);
 }

@@ -1,13 +1,13 @@
 /** The variables of one call: of the template, or of a macro, which sees those around its definition. */
 import type { Loads } from "./ast.ts";
-import type { Value } from "./values.ts";
+import type { JinjaValue } from "./values.ts";
 
 export class Frame {
-  readonly #values = new Map<string, Value | undefined>();
+  readonly #values = new Map<string, JinjaValue | undefined>();
   readonly #outer: Frame | undefined;
-  readonly #context: ReadonlyMap<string, Value>;
+  readonly #context: ReadonlyMap<string, JinjaValue>;
 
-  constructor(context: ReadonlyMap<string, Value>, outer?: Frame) {
+  constructor(context: ReadonlyMap<string, JinjaValue>, outer?: Frame) {
     this.#context = context;
     this.#outer = outer;
   }
@@ -18,14 +18,14 @@ export class Frame {
   }
 
   /** Undefined: it has no value. */
-  get(slot: string): Value | undefined {
+  get(slot: string): JinjaValue | undefined {
     for (let frame: Frame | undefined = this; frame !== undefined; frame = frame.#outer) {
       if (frame.#values.has(slot)) return frame.#values.get(slot);
     }
     return undefined;
   }
 
-  set(slot: string, value: Value | undefined): void {
+  set(slot: string, value: JinjaValue | undefined): void {
     this.#values.set(slot, value);
   }
 

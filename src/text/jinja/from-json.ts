@@ -1,12 +1,12 @@
 /** JSON values as Python's. */
 import { TemplateFault } from "./errors.ts";
-import { Dict, type Value } from "./values.ts";
+import { Dict, type JinjaValue } from "./values.ts";
 
 /** Levels of lists and objects. */
 const MAX_DEPTH = 100;
 
 /** A number without a fraction is an int. @throws TemplateFault for what JSON does not have, or too many levels */
-export function toValue(json: unknown, depth = 0): Value {
+export function toValue(json: unknown, depth = 0): JinjaValue {
   if (depth > MAX_DEPTH) throw new TemplateFault("a variable is nested too deeply");
   if (json === null || typeof json === "boolean" || typeof json === "string") return json;
   if (typeof json === "number") {

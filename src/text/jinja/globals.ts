@@ -13,14 +13,14 @@ import {
   ObjectValue,
   Range,
   typeName,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** As jinja2's sandbox has it. */
 const MAX_RANGE = 100_000;
 
-export function globalFunctions(now: () => Date): ReadonlyMap<string, Value> {
-  const functions: Record<string, (args: CallArguments) => Value> = {
+export function globalFunctions(now: () => Date): ReadonlyMap<string, JinjaValue> {
+  const functions: Record<string, (args: CallArguments) => JinjaValue> = {
     range: makeRange,
     dict: (args) => makeDict("dict", args),
     namespace: (args) => new Namespace(makeDict("namespace", args)),
@@ -83,15 +83,15 @@ export function makeDict(what: string, { positional, named }: CallArguments): Di
 
 class Cycler extends ObjectValue {
   readonly type = "Cycler";
-  readonly #values: readonly Value[];
+  readonly #values: readonly JinjaValue[];
   #at = 0;
 
-  constructor(values: readonly Value[]) {
+  constructor(values: readonly JinjaValue[]) {
     super();
     this.#values = values;
   }
 
-  attribute(name: string): Value | undefined {
+  attribute(name: string): JinjaValue | undefined {
     if (name === "current") return this.#values[this.#at];
     if (name === "reset" || name === "next") {
       return new Callable(`cycler.${name}`, (args) => {

@@ -1,23 +1,23 @@
 /** What `loop` is in the body of a loop. It reads its source no further than the body asks. */
 import { positionals } from "./arguments.ts";
-import { Callable, ObjectValue, type Value } from "./values.ts";
+import { Callable, ObjectValue, type JinjaValue } from "./values.ts";
 
 export class Loop extends ObjectValue {
   readonly type = "LoopContext";
-  #iterator: Iterator<Value>;
+  #iterator: Iterator<JinjaValue>;
   #length: number | undefined;
   #index = -1;
   /** Read ahead of the body; undefined: not yet. */
-  #after: IteratorResult<Value> | undefined;
-  #before: Value | undefined;
-  #current: Value | undefined;
-  #changed: readonly Value[] | undefined;
-  readonly #equal: (a: readonly Value[], b: readonly Value[]) => boolean;
+  #after: IteratorResult<JinjaValue> | undefined;
+  #before: JinjaValue | undefined;
+  #current: JinjaValue | undefined;
+  #changed: readonly JinjaValue[] | undefined;
+  readonly #equal: (a: readonly JinjaValue[], b: readonly JinjaValue[]) => boolean;
 
   constructor(
-    iterator: Iterator<Value>,
+    iterator: Iterator<JinjaValue>,
     length: number | undefined,
-    equal: (a: readonly Value[], b: readonly Value[]) => boolean,
+    equal: (a: readonly JinjaValue[], b: readonly JinjaValue[]) => boolean,
   ) {
     super();
     this.#iterator = iterator;
@@ -25,7 +25,7 @@ export class Loop extends ObjectValue {
     this.#equal = equal;
   }
 
-  next(): IteratorResult<Value> {
+  next(): IteratorResult<JinjaValue> {
     const result = this.#peek();
     this.#after = undefined;
     if (result.done) return result;
@@ -35,7 +35,7 @@ export class Loop extends ObjectValue {
     return result;
   }
 
-  #peek(): IteratorResult<Value> {
+  #peek(): IteratorResult<JinjaValue> {
     return (this.#after ??= this.#iterator.next());
   }
 
@@ -43,7 +43,7 @@ export class Loop extends ObjectValue {
   #count(): number {
     if (this.#length === undefined) {
       const ahead = this.#after;
-      const rest: Value[] = [];
+      const rest: JinjaValue[] = [];
       for (let next = this.#iterator.next(); !next.done; next = this.#iterator.next()) rest.push(next.value);
       this.#iterator = rest[Symbol.iterator]();
       this.#length = rest.length + this.#index + 1 + (ahead === undefined || ahead.done === true ? 0 : 1);
@@ -51,7 +51,7 @@ export class Loop extends ObjectValue {
     return this.#length;
   }
 
-  attribute(name: string): Value | undefined {
+  attribute(name: string): JinjaValue | undefined {
     switch (name) {
       case "index0":
         return BigInt(this.#index);
@@ -84,7 +84,12 @@ export class Loop extends ObjectValue {
         });
       case "changed":
         return new Callable("loop.changed", (args) => {
-          const values = positionals("loop.changed", args, 0, Number.POSITIVE_INFINITY) as readonly Value[];
+          const values = positionals(
+            "loop.changed",
+            args,
+            0,
+            Number.POSITIVE_INFINITY,
+          ) as readonly JinjaValue[];
           if (this.#changed !== undefined && this.#equal(this.#changed, values)) return false;
           this.#changed = values;
           return true;

@@ -15,7 +15,7 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** Beyond this an int is not computed with: Python itself prints none of more than 4,300 digits. */
@@ -23,12 +23,12 @@ const LARGEST = 10n ** 4_000n;
 const LARGEST_BITS = 13_000;
 
 /** A bool counts as 0 or 1; undefined: not a number. */
-export function numberOf(value: Value): bigint | number | undefined {
+export function numberOf(value: JinjaValue): bigint | number | undefined {
   if (typeof value === "boolean") return value ? 1n : 0n;
   return typeof value === "bigint" || typeof value === "number" ? value : undefined;
 }
 
-export function binary(operator: BinaryOperator, left: Value, right: Value): Value {
+export function binary(operator: BinaryOperator, left: JinjaValue, right: JinjaValue): JinjaValue {
   if (left instanceof Undefined) throw left.fail();
   if (operator === "%" && typeof left === "string") return formatPercent(left, right);
   if (right instanceof Undefined) throw right.fail();
@@ -51,13 +51,13 @@ export function binary(operator: BinaryOperator, left: Value, right: Value): Val
   throw new TemplateFault(`${typeName(left)} ${operator} ${typeName(right)} is not possible`);
 }
 
-function likeOperand(operand: Value, items: readonly Value[]): Value {
+function likeOperand(operand: JinjaValue, items: readonly JinjaValue[]): JinjaValue {
   checkLength(items.length);
   spend(items.length);
   return isList(operand) ? items : new Tuple(items);
 }
 
-function repeat(value: Value, times: bigint): Value {
+function repeat(value: JinjaValue, times: bigint): JinjaValue {
   const items = itemsOf(value);
   const length = typeof value === "string" ? value.length : items?.length;
   if (length === undefined) throw new TemplateFault(`a ${typeName(value)} is repeated`);
@@ -70,7 +70,7 @@ function repeat(value: Value, times: bigint): Value {
   return likeOperand(value, Array.from({ length: Number(times) }, () => items!).flat());
 }
 
-function arithmetic(operator: BinaryOperator, left: bigint | number, right: bigint | number): Value {
+function arithmetic(operator: BinaryOperator, left: bigint | number, right: bigint | number): JinjaValue {
   if (typeof left === "bigint" && typeof right === "bigint") return integers(operator, left, right);
   return floats(operator, toFloat(left), toFloat(right));
 }
@@ -82,7 +82,7 @@ export function toFloat(value: bigint | number): number {
   return Number(value);
 }
 
-function integers(operator: BinaryOperator, left: bigint, right: bigint): Value {
+function integers(operator: BinaryOperator, left: bigint, right: bigint): JinjaValue {
   switch (operator) {
     case "+":
       return checked(left + right);
@@ -153,7 +153,7 @@ function floats(operator: BinaryOperator, left: number, right: number): number {
   return quotient - whole > 0.5 ? whole + 1 : whole;
 }
 
-export function compare(operator: CompareOperator, left: Value, right: Value): boolean {
+export function compare(operator: CompareOperator, left: JinjaValue, right: JinjaValue): boolean {
   switch (operator) {
     case "==":
       return equal(left, right);
@@ -175,7 +175,7 @@ export function compare(operator: CompareOperator, left: Value, right: Value): b
 }
 
 /** `==`: of different types unequal, but numbers and bools are compared by value. */
-export function equal(left: Value, right: Value): boolean {
+export function equal(left: JinjaValue, right: JinjaValue): boolean {
   spend(1);
   if (typeof left === "string" && typeof right === "string") {
     spend(Math.min(left.length, right.length) >> 6);
@@ -210,13 +210,13 @@ export function equal(left: Value, right: Value): boolean {
 }
 
 /** Inside lists and dicts, where what is the same object is equal. */
-function equalItems(left: Value, right: Value): boolean {
+function equalItems(left: JinjaValue, right: JinjaValue): boolean {
   if (Number.isNaN(left) && Number.isNaN(right)) throw new TemplateFault("lists with NaN are compared");
   return equal(left, right);
 }
 
 /** Negative, zero or positive; NaN where no order holds. @throws TemplateFault for types without an order */
-export function order(left: Value, right: Value): number {
+export function order(left: JinjaValue, right: JinjaValue): number {
   spend(1);
   if (left instanceof Undefined) throw left.fail();
   if (right instanceof Undefined) throw right.fail();
@@ -239,7 +239,7 @@ export function order(left: Value, right: Value): number {
   throw new TemplateFault(`a ${typeName(left)} and a ${typeName(right)} have no order`);
 }
 
-export function contains(container: Value, value: Value): boolean {
+export function contains(container: JinjaValue, value: JinjaValue): boolean {
   if (typeof container === "string") {
     if (value instanceof Undefined) throw value.fail();
     if (typeof value !== "string") throw new TemplateFault(`a ${typeName(value)} is looked for in a text`);

@@ -3,12 +3,12 @@ import { itemOf } from "./attributes.ts";
 import { spend } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { order } from "./operators.ts";
-import { iteratorOf, Lazy, Markup, Undefined, type Value } from "./values.ts";
+import { iteratorOf, Lazy, Markup, Undefined, type JinjaValue } from "./values.ts";
 
-export type Getter = (item: Value) => Value;
+export type Getter = (item: JinjaValue) => JinjaValue;
 
 /** The attribute `a.b.0` of an item, looked up as with brackets. */
-export function getter(attribute: Value, ignoreCase: boolean, fallback: Value = null): Getter {
+export function getter(attribute: JinjaValue, ignoreCase: boolean, fallback: JinjaValue = null): Getter {
   const parts = attributeParts(attribute);
   return (item) => {
     let value = item;
@@ -20,19 +20,19 @@ export function getter(attribute: Value, ignoreCase: boolean, fallback: Value = 
   };
 }
 
-function attributeParts(attribute: Value): Value[] {
+function attributeParts(attribute: JinjaValue): JinjaValue[] {
   if (attribute === null) return [];
   if (typeof attribute !== "string") return [attribute];
   return attribute.split(".").map((part) => (/^\d+$/.test(part) ? BigInt(part) : part));
 }
 
-export function lowered(value: Value): Value {
+export function lowered(value: JinjaValue): JinjaValue {
   if (value instanceof Markup) throw new TemplateFault("a text marked as safe is only printed here");
   return typeof value === "string" ? value.toLowerCase() : value;
 }
 
 /** Sorted by keys, stable in both directions. */
-export function sorted<T>(items: readonly T[], keyOf: (item: T) => Value, reverse: boolean): T[] {
+export function sorted<T>(items: readonly T[], keyOf: (item: T) => JinjaValue, reverse: boolean): T[] {
   const keyed = items.map((item) => ({ item, key: keyOf(item) }));
   keyed.sort((a, b) => {
     const difference = reverse ? order(b.key, a.key) : order(a.key, b.key);
@@ -43,11 +43,11 @@ export function sorted<T>(items: readonly T[], keyOf: (item: T) => Value, revers
 }
 
 /** Runs a generator function for a filter that gives an iterator. */
-export function lazily(generate: () => Generator<Value>): Lazy {
+export function lazily(generate: () => Generator<JinjaValue>): Lazy {
   return new Lazy(generate());
 }
 
-export function* each(value: Value): Generator<Value> {
+export function* each(value: JinjaValue): Generator<JinjaValue> {
   const iterator = iteratorOf(value);
   for (let next = iterator.next(); !next.done; next = iterator.next()) {
     spend(1);

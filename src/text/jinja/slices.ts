@@ -2,11 +2,11 @@
 import { spend } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { codePoints, isPlain } from "./unicode.ts";
-import { isList, itemsOf, Range, Tuple, typeName, Undefined, type Value } from "./values.ts";
+import { isList, itemsOf, Range, Tuple, typeName, Undefined, type JinjaValue } from "./values.ts";
 
 const LARGE = 1n << 40n;
 
-function bound(value: Value | undefined): number | undefined {
+function bound(value: JinjaValue | undefined): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "boolean") return value ? 1 : 0;
@@ -15,7 +15,7 @@ function bound(value: Value | undefined): number | undefined {
 }
 
 /** The indices that a slice takes of `length` elements. */
-function indices(length: number, [from, to, by]: readonly (Value | undefined)[]): number[] {
+function indices(length: number, [from, to, by]: readonly (JinjaValue | undefined)[]): number[] {
   const step = bound(by) ?? 1;
   if (step === 0) throw new TemplateFault("a slice has the step zero");
   const [low, high] = step > 0 ? [0, length] : [-1, length - 1];
@@ -35,12 +35,12 @@ function indices(length: number, [from, to, by]: readonly (Value | undefined)[])
 }
 
 /** A slice with the step 1 of a text whose code points are its units. */
-function plainSlice(text: string, bounds: readonly (Value | undefined)[]): string {
+function plainSlice(text: string, bounds: readonly (JinjaValue | undefined)[]): string {
   const [start, stop] = [bound(bounds[0]), bound(bounds[1])];
   return text.slice(start ?? 0, stop ?? text.length);
 }
 
-export function slice(value: Value, bounds: readonly (Value | undefined)[]): Value {
+export function slice(value: JinjaValue, bounds: readonly (JinjaValue | undefined)[]): JinjaValue {
   if (value instanceof Undefined) throw value.fail();
   if (typeof value === "string") {
     if (bounds[2] === undefined && isPlain(value)) return plainSlice(value, bounds);

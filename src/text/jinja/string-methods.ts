@@ -7,9 +7,9 @@ import { capitalize, classOf, title } from "./letters.ts";
 import { slice } from "./slices.ts";
 import { splitText } from "./split.ts";
 import { codePoints, splitLines, strip, textLength } from "./unicode.ts";
-import { type CallArguments, iteratorOf, Tuple, type Value } from "./values.ts";
+import { type CallArguments, iteratorOf, Tuple, type JinjaValue } from "./values.ts";
 
-type Method = (text: string, args: CallArguments, what: string) => Value;
+type Method = (text: string, args: CallArguments, what: string) => JinjaValue;
 
 export const STRING_METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["upper", plain((text) => text.toUpperCase())],
@@ -56,7 +56,7 @@ export const STRING_METHODS: ReadonlyMap<string, Method> = new Map<string, Metho
   ].map((name) => [name, plain((text) => classOf(name, text))] as const),
 ]);
 
-function plain(change: (text: string) => Value): Method {
+function plain(change: (text: string) => JinjaValue): Method {
   return (text, args, what) => {
     positionals(what, args, 0, 0);
     return change(text);
@@ -82,7 +82,7 @@ function splitting(fromRight: boolean): Method {
   };
 }
 
-function isSet(value: Value | undefined, what: string): boolean {
+function isSet(value: JinjaValue | undefined, what: string): boolean {
   return value !== undefined && intArgument(what, value) !== 0;
 }
 
@@ -124,7 +124,7 @@ export function replaceText(text: string, old: string, replacement: string, most
 }
 
 /** The part of a text between optional bounds; undefined: it begins behind the end. */
-function part(text: string, [from, to]: readonly (Value | undefined)[]): string | undefined {
+function part(text: string, [from, to]: readonly (JinjaValue | undefined)[]): string | undefined {
   if (from === undefined && to === undefined) return text;
   if (typeof from === "bigint" && from > BigInt(textLength(text))) return undefined;
   return slice(text, [from, to]) as string;

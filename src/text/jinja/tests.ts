@@ -17,10 +17,10 @@ import {
   Markup,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
-const TESTS: Record<string, (value: Value) => boolean> = {
+const TESTS: Record<string, (value: JinjaValue) => boolean> = {
   defined: (value) => !(value instanceof Undefined),
   undefined: (value) => value instanceof Undefined,
   none: (value) => value === null,
@@ -66,7 +66,7 @@ const COMPARISONS: Record<string, CompareOperator> = {
 };
 
 /** @throws TemplateFault if there is none of that name, or it fails */
-export function applyTest(name: string, value: Value, args: CallArguments): boolean {
+export function applyTest(name: string, value: JinjaValue, args: CallArguments): boolean {
   if (Object.hasOwn(TESTS, name)) {
     positionals(name, args, 0, 0);
     return TESTS[name](value);
@@ -88,7 +88,7 @@ export function applyTest(name: string, value: Value, args: CallArguments): bool
 }
 
 /** Python's `is`. Whether two equal texts or numbers are one object is Python's own affair. */
-function same(value: Value, other: Value): boolean {
+function same(value: JinjaValue, other: JinjaValue): boolean {
   if (typeof value !== typeof other) return false;
   if (typeof value === "string" || typeof value === "bigint" || typeof value === "number") {
     throw new TemplateFault(`sameas compares two of the type ${typeName(value)}`);

@@ -13,11 +13,11 @@ import {
   Tuple,
   typeName,
   Undefined,
-  type Value,
+  type JinjaValue,
 } from "./values.ts";
 
 /** `str(value)`: what `{{ value }}` prints. */
-export function textOf(value: Value): string {
+export function textOf(value: JinjaValue): string {
   if (typeof value === "string") return value;
   if (value instanceof Undefined) return "";
   if (value instanceof Markup) return value.text;
@@ -25,7 +25,7 @@ export function textOf(value: Value): string {
 }
 
 /** `repr(value)`. */
-export function representation(value: Value): string {
+export function representation(value: JinjaValue): string {
   spend(1);
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
@@ -50,7 +50,7 @@ export function representation(value: Value): string {
   throw new TemplateFault(`a ${typeName(value)} is printed`);
 }
 
-function listed(items: readonly Value[]): string {
+function listed(items: readonly JinjaValue[]): string {
   return joined(items.map(representation));
 }
 
@@ -91,7 +91,7 @@ export interface JsonForm {
 }
 
 /** Python's `json.dumps`. */
-export function toJson(value: Value, form: JsonForm, line = "\n"): string {
+export function toJson(value: JinjaValue, form: JsonForm, line = "\n"): string {
   spend(1);
   if (value === null) return "null";
   if (typeof value === "boolean") return String(value);
@@ -124,14 +124,14 @@ export function toJson(value: Value, form: JsonForm, line = "\n"): string {
   return around("{", parts, "}");
 }
 
-function sortByKey(entries: [Value, Value][]): void {
+function sortByKey(entries: [JinjaValue, JinjaValue][]): void {
   if (!entries.every(([key]) => typeof key === "string" && /^[\0-\x7f]*$/.test(key))) {
     throw new TemplateFault("JSON with keys other than plain text is sorted");
   }
   entries.sort(([a], [b]) => ((a as string) < (b as string) ? -1 : 1));
 }
 
-function jsonKey(key: Value): string {
+function jsonKey(key: JinjaValue): string {
   if (typeof key === "string") return key;
   if (typeof key === "number") return jsonFloat(key);
   if (typeof key === "bigint") return String(key);

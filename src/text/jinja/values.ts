@@ -6,13 +6,13 @@ import { spend, spendOnText } from "./budget.ts";
 import { TemplateFault } from "./errors.ts";
 import { codePoints, textLength } from "./unicode.ts";
 
-export type Value =
+export type JinjaValue =
   | null
   | boolean
   | bigint
   | number
   | string
-  | readonly Value[]
+  | readonly JinjaValue[]
   | Tuple
   | Dict
   | DictView
@@ -24,11 +24,11 @@ export type Value =
   | ObjectValue;
 
 export class Tuple {
-  readonly items: readonly Value[];
+  readonly items: readonly JinjaValue[];
   /** Names of the items, where it is a named tuple. */
   readonly fields: readonly string[];
 
-  constructor(items: readonly Value[], fields: readonly string[] = []) {
+  constructor(items: readonly JinjaValue[], fields: readonly string[] = []) {
     this.items = items;
     this.fields = fields;
   }
@@ -50,9 +50,9 @@ export class Undefined {
 
 /** In the order of insertion; 1, 1.0 and True are one key. */
 export class Dict {
-  readonly #entries = new Map<string, [Value, Value]>();
+  readonly #entries = new Map<string, [JinjaValue, JinjaValue]>();
 
-  constructor(entries: Iterable<readonly [Value, Value]> = []) {
+  constructor(entries: Iterable<readonly [JinjaValue, JinjaValue]> = []) {
     for (const [key, value] of entries) this.set(key, value);
   }
 
@@ -61,18 +61,18 @@ export class Dict {
   }
 
   /** @throws TemplateFault if the key is a list or dict */
-  get(key: Value): Value | undefined {
+  get(key: JinjaValue): JinjaValue | undefined {
     return this.#entries.get(hashKey(key))?.[1];
   }
 
-  set(key: Value, value: Value): void {
+  set(key: JinjaValue, value: JinjaValue): void {
     const hash = hashKey(key);
     const old = this.#entries.get(hash);
     if (old === undefined) this.#entries.set(hash, [key, value]);
     else old[1] = value;
   }
 
-  entries(): IterableIterator<[Value, Value]> {
+  entries(): IterableIterator<[JinjaValue, JinjaValue]> {
     return this.#entries.values();
   }
 }
@@ -107,9 +107,9 @@ export class Range {
 
 /** A generator or iterator: read once, always true, without a length. */
 export class Lazy {
-  readonly iterator: Iterator<Value>;
+  readonly iterator: Iterator<JinjaValue>;
 
-  constructor(iterator: Iterator<Value>) {
+  constructor(iterator: Iterator<JinjaValue>) {
     this.iterator = iterator;
   }
 }
@@ -124,15 +124,15 @@ export class Markup {
 }
 
 export interface CallArguments {
-  readonly positional: readonly Value[];
-  readonly named: ReadonlyMap<string, Value>;
+  readonly positional: readonly JinjaValue[];
+  readonly named: ReadonlyMap<string, JinjaValue>;
 }
 
 export class Callable {
   readonly name: string;
-  readonly call: (args: CallArguments) => Value;
+  readonly call: (args: CallArguments) => JinjaValue;
 
-  constructor(name: string, call: (args: CallArguments) => Value) {
+  constructor(name: string, call: (args: CallArguments) => JinjaValue) {
     this.name = name;
     this.call = call;
   }
@@ -142,7 +142,7 @@ export class Callable {
 export abstract class ObjectValue {
   abstract readonly type: string;
   /** Undefined: there is none of that name. */
-  abstract attribute(name: string): Value | undefined;
+  abstract attribute(name: string): JinjaValue | undefined;
 }
 
 export class Namespace extends ObjectValue {
@@ -154,13 +154,13 @@ export class Namespace extends ObjectValue {
     this.values = values;
   }
 
-  attribute(name: string): Value | undefined {
+  attribute(name: string): JinjaValue | undefined {
     return this.values.get(name);
   }
 }
 
 /** Python's name of a value's type. */
-export function typeName(value: Value): string {
+export function typeName(value: JinjaValue): string {
   if (value === null) return "None";
   switch (typeof value) {
     case "boolean":
@@ -180,16 +180,16 @@ export function typeName(value: Value): string {
   return value.constructor.name.toLowerCase();
 }
 
-export function isList(value: Value): value is readonly Value[] {
+export function isList(value: JinjaValue): value is readonly JinjaValue[] {
   return Array.isArray(value);
 }
 
 /** The items of a list or tuple. */
-export function itemsOf(value: Value): readonly Value[] | undefined {
+export function itemsOf(value: JinjaValue): readonly JinjaValue[] | undefined {
   return isList(value) ? value : value instanceof Tuple ? value.items : undefined;
 }
 
-export function isTrue(value: Value): boolean {
+export function isTrue(value: JinjaValue): boolean {
   if (value === null || value === "" || value === 0n || value === 0 || value === false) return false;
   if (typeof value !== "object") return true;
   if (value instanceof Undefined) return false;
@@ -198,7 +198,7 @@ export function isTrue(value: Value): boolean {
 }
 
 /** What `len` gives; undefined: the type has no length. */
-export function lengthOf(value: Value): number | undefined {
+export function lengthOf(value: JinjaValue): number | undefined {
   if (typeof value === "string") return textLength(value);
   const items = itemsOf(value);
   if (items !== undefined) return items.length;
@@ -210,7 +210,7 @@ export function lengthOf(value: Value): number | undefined {
 }
 
 /** The elements that a loop over the value sees; undefined: it can't be iterated. */
-export function iterate(value: Value): Iterator<Value> | undefined {
+export function iterate(value: JinjaValue): Iterator<JinjaValue> | undefined {
   if (typeof value === "string") return codePoints(value)[Symbol.iterator]();
   if (value instanceof Lazy) return value.iterator;
   if (value instanceof Undefined) return [][Symbol.iterator]();
@@ -222,27 +222,27 @@ export function iterate(value: Value): Iterator<Value> | undefined {
   return undefined;
 }
 
-function* entriesOf(dict: Dict, part: DictView["part"]): Generator<Value> {
+function* entriesOf(dict: Dict, part: DictView["part"]): Generator<JinjaValue> {
   for (const [key, value] of dict.entries()) {
     yield part === "keys" ? key : part === "values" ? value : new Tuple([key, value]);
   }
 }
 
-function* numbersOf(range: Range): Generator<Value> {
+function* numbersOf(range: Range): Generator<JinjaValue> {
   for (let i = 0; i < range.length; i++) yield range.at(i);
 }
 
 /** @throws TemplateFault if it can't be iterated */
-export function iteratorOf(value: Value): Iterator<Value> {
+export function iteratorOf(value: JinjaValue): Iterator<JinjaValue> {
   const iterator = iterate(value);
   if (iterator === undefined) throw new TemplateFault(`a ${typeName(value)} is looped over`);
   return iterator;
 }
 
 /** All elements. @throws TemplateFault if it can't be iterated */
-export function listOf(value: Value): Value[] {
+export function listOf(value: JinjaValue): JinjaValue[] {
   const iterator = iteratorOf(value);
-  const list: Value[] = [];
+  const list: JinjaValue[] = [];
   for (let next = iterator.next(); !next.done; next = iterator.next()) {
     spend(1);
     list.push(next.value);
@@ -251,7 +251,7 @@ export function listOf(value: Value): Value[] {
 }
 
 /** Equal for keys that Python takes for the same. @throws TemplateFault for a list or dict */
-export function hashKey(key: Value): string {
+export function hashKey(key: JinjaValue): string {
   spend(1);
   if (typeof key === "string") return `s${key}`;
   if (typeof key === "bigint") return `n${key}`;

@@ -1,6 +1,6 @@
 /** The pairs of symbols that byte-pair encoding may join next. */
 
-export interface Pair {
+export interface SymbolPair {
   readonly left: number;
   readonly right: number;
   /** Of the joint text, when the pair was pushed. */
@@ -10,9 +10,9 @@ export interface Pair {
 
 /** Gives the pair of the highest score first, the leftmost of equals. */
 export class PairHeap {
-  readonly #pairs: Pair[] = [];
+  readonly #pairs: SymbolPair[] = [];
 
-  push(pair: Pair): void {
+  push(pair: SymbolPair): void {
     const pairs = this.#pairs;
     let at = pairs.push(pair) - 1;
     for (let up = (at - 1) >> 1; at > 0 && isBefore(pair, pairs[up]); up = (at - 1) >> 1) {
@@ -22,7 +22,7 @@ export class PairHeap {
     pairs[at] = pair;
   }
 
-  pop(): Pair | undefined {
+  pop(): SymbolPair | undefined {
     const pairs = this.#pairs;
     const first = pairs[0];
     const last = pairs.pop();
@@ -39,6 +39,6 @@ export class PairHeap {
   }
 }
 
-function isBefore(a: Pair, b: Pair): boolean {
+function isBefore(a: SymbolPair, b: SymbolPair): boolean {
   return a.score > b.score || (a.score === b.score && a.left < b.left);
 }

@@ -7,7 +7,7 @@ import { toFloat16 } from "../../base/float16.ts";
 import {
   type BlockForm,
   quantizeBlocks,
-  type QuantizedRows,
+  type QuantizedBlocks,
   type RoundedMatrix,
 } from "../quantize-blocks.ts";
 import type { TensorInfo } from "../safetensors.ts";
@@ -148,7 +148,7 @@ function roundedRows(
   width: number,
   form: BlockForm,
   path: string,
-): QuantizedRows {
+): QuantizedBlocks {
   const rows =
     exactBits(kind) === form.bits
       ? repackBlocks(kind, bytes)
@@ -159,7 +159,7 @@ function roundedRows(
   });
 }
 
-function joined(parts: readonly QuantizedRows[]): QuantizedRows {
+function joined(parts: readonly QuantizedBlocks[]): QuantizedBlocks {
   if (parts.length === 1) return parts[0];
   const scales = new Float32Array(parts.reduce((sum, part) => sum + part.scales.length, 0));
   let at = 0;

@@ -4,8 +4,24 @@
  */
 
 import type { JsonRecord } from "../json-file.ts";
+import {
+  attentionBias,
+  expertCounts,
+  hasBias,
+  hasTensor,
+  headSize,
+  keyValueHeads,
+  multipliers,
+  window,
+} from "./family-fields.ts";
 import type { Metadata } from "./metadata.ts";
-import { FOUR_NORMS, HEAD_NORMS, LLAMA_NAMES, llamaNames, type Names } from "./tensor-names.ts";
+import {
+  FOUR_NORM_TENSORS,
+  HEAD_NORM_TENSORS,
+  LLAMA_NAMES,
+  llamaNames,
+  type TensorNames,
+} from "./tensor-names.ts";
 
 export interface Family {
   /** `general.architecture`. */
@@ -15,7 +31,7 @@ export interface Family {
   /** `architectures` and `model_type` of config.json. */
   readonly architecture: string;
   readonly modelType: string;
-  readonly names: Names;
+  readonly names: TensorNames;
   /**
    * Rows of q and k: llama.cpp turns neighbouring entries where transformers turns entry i and i + d/2, and has put their
    * rows beside each other for that. Default: as in transformers.
@@ -57,7 +73,7 @@ const mixtral: Family = {
   config: (m) => ({ ...expertCounts(m), sliding_window: null }),
 };
 
-const QWEN_EXPERTS: Partial<Names> = {
+const QWEN_EXPERTS: Partial<TensorNames> = {
   experts: { list: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" },
 };
 
@@ -73,7 +89,7 @@ const qwen3: Family = {
   named: ["qwen3", "qwen3vl"],
   architecture: "Qwen3ForCausalLM",
   modelType: "qwen3",
-  names: llamaNames(HEAD_NORMS),
+  names: llamaNames(HEAD_NORM_TENSORS),
   config: attentionBias,
 };
 
@@ -104,7 +120,7 @@ const qwen3Moe: Family = {
   named: ["qwen3moe"],
   architecture: "Qwen3MoeForCausalLM",
   modelType: "qwen3_moe",
-  names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
+  names: llamaNames({ ...HEAD_NORM_TENSORS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
   config: (m) => ({
     ...attentionBias(m),
     ...expertCounts(m),
@@ -131,7 +147,7 @@ const gemma2: Family = {
   named: ["gemma2"],
   architecture: "Gemma2ForCausalLM",
   modelType: "gemma2",
-  names: llamaNames(FOUR_NORMS),
+  names: llamaNames(FOUR_NORM_TENSORS),
   normsPlusOne: true,
   config: (m) => ({
     ...window(m, 2),
@@ -145,7 +161,7 @@ const gemma3: Family = {
   named: ["gemma3"],
   architecture: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
-  names: llamaNames({ ...FOUR_NORMS, ...HEAD_NORMS }),
+  names: llamaNames({ ...FOUR_NORM_TENSORS, ...HEAD_NORM_TENSORS }),
   normsPlusOne: true,
   config: (m) => ({
     ...window(m, 6),
@@ -163,8 +179,8 @@ const gemma4: Family = {
   modelType: "gemma4_text",
   names: llamaNames(
     {
-      ...FOUR_NORMS,
-      ...HEAD_NORMS,
+      ...FOUR_NORM_TENSORS,
+      ...HEAD_NORM_TENSORS,
       inp_gate: "per_layer_input_gate",
       proj: "per_layer_projection",
       post_norm: "post_per_layer_input_norm",
@@ -355,7 +371,7 @@ const graniteMoe: Family = {
 };
 
 const NORMS_BEHIND = {
-  ...HEAD_NORMS,
+  ...HEAD_NORM_TENSORS,
   attn_norm: undefined,
   ffn_norm: undefined,
   post_attention_norm: "post_attention_layernorm",
@@ -383,7 +399,7 @@ const olmoe: Family = {
   named: ["olmoe"],
   architecture: "OlmoeForCausalLM",
   modelType: "olmoe",
-  names: llamaNames({ ...HEAD_NORMS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
+  names: llamaNames({ ...HEAD_NORM_TENSORS, ffn_gate_inp: "mlp.gate" }, QWEN_EXPERTS),
   config: (m) => ({
     ...attentionBias(m),
     ...expertCounts(m),
@@ -505,66 +521,4 @@ export const GGUF_ARCHITECTURES: readonly string[] = [...new Set(FAMILIES.flatMa
 /** undefined: it does not run here. */
 export function familyOf(m: Metadata): Family | undefined {
   return FAMILIES.find(({ named, isIt }) => named.includes(m.architecture) && (isIt?.(m) ?? true));
-}
-
-/** Entries of a head of q and k. */
-export function headSize(m: Metadata): number {
-  const heads = m.count(".attention.head_count");
-  const width = m.count(".embedding_length");
-  if (m.has(".attention.key_length")) {
-    const size = m.count(".attention.key_length");
-    m.demand(".attention.value_length", [size]);
-    return size;
-  }
-  if (width % heads !== 0) throw m.bad(".attention.head_count", `, ${heads}, does not divide ${width}`);
-  return width / heads;
-}
-
-export function keyValueHeads(m: Metadata): number {
-  return m.count(".attention.head_count_kv", m.count(".attention.head_count"));
-}
-
-function hasTensor({ file }: Metadata, name: string): boolean {
-  return file.tensors.has(name);
-}
-
-function hasBias(m: Metadata, stem: string): boolean {
-  return hasTensor(m, `blk.0.${stem}.bias`);
-}
-
-function attentionBias(m: Metadata): JsonRecord {
-  return { attention_bias: hasBias(m, "attn_q") };
-}
-
-function expertCounts(m: Metadata): JsonRecord {
-  return {
-    num_local_experts: m.count(".expert_count"),
-    num_experts_per_tok: m.count(".expert_used_count"),
-  };
-}
-
-function multipliers(m: Metadata): JsonRecord {
-  return {
-    attention_multiplier: m.positive(".attention.scale", headSize(m) ** -0.5),
-    embedding_multiplier: m.positive(".embedding_scale", 1),
-    residual_multiplier: m.positive(".residual_scale", 1),
-    logits_scaling: m.positive(".logit_scale", 1),
-  };
-}
-
-/** A window in all layers but each `every`-th, unless the file lists them or has another number. */
-function window(m: Metadata, every: number): JsonRecord {
-  if (!m.value(".attention.sliding_window")) return { sliding_window: null };
-  const tokens = m.count(".attention.sliding_window");
-  const pattern = m.value(".attention.sliding_window_pattern");
-  if (!Array.isArray(pattern)) {
-    return {
-      sliding_window: tokens,
-      sliding_window_pattern: m.count(".attention.sliding_window_pattern", every),
-    };
-  }
-  return {
-    sliding_window: tokens,
-    layer_types: pattern.map((slides) => (slides ? "sliding_attention" : "full_attention")),
-  };
 }

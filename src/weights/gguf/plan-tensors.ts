@@ -3,10 +3,11 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { ROPE_TENSORS } from "./config.ts";
-import { type Family, headSize, keyValueHeads } from "./families.ts";
+import type { Family } from "./families.ts";
+import { headSize, keyValueHeads } from "./family-fields.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
-import { findName, type Names } from "./tensor-names.ts";
+import { findName, type TensorNames } from "./tensor-names.ts";
 import { type FloatKind, isFloat, isRead, READ_KINDS, type ReadKind } from "./tensor-kinds.ts";
 
 /** Rows of a tensor of the file, which has all its dimensions but the last counted as rows. */
@@ -94,11 +95,15 @@ function fromNeighbours(size: number): (row: number) => number {
 
 const EXPERT_TENSOR = /^blk\.(\d+)\.ffn_(gate|up|down)_exps\.weight$/;
 
-function isOfExperts({ experts }: Names, { name }: GgufTensor): boolean {
+function isOfExperts({ experts }: TensorNames, { name }: GgufTensor): boolean {
   return experts !== undefined && EXPERT_TENSOR.test(name);
 }
 
-function planExperts(m: Metadata, names: Names, experts: NonNullable<Names["experts"]>): PlannedTensor[] {
+function planExperts(
+  m: Metadata,
+  names: TensorNames,
+  experts: NonNullable<TensorNames["experts"]>,
+): PlannedTensor[] {
   const { file } = m;
   const count = m.count(".expert_count");
   return [...file.tensors.values()].flatMap((tensor): PlannedTensor[] => {

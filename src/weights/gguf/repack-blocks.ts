@@ -1,6 +1,6 @@
 /** Blocks of a GGUF file as our own (quantize-blocks.ts), exactly: only bits are moved. */
 
-import type { QuantizedBits, QuantizedRows } from "../quantize-blocks.ts";
+import type { QuantizedBits, QuantizedBlocks } from "../quantize-blocks.ts";
 import { half } from "./decode-blocks.ts";
 import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
 
@@ -16,7 +16,7 @@ export function exactBits(kind: ReadKind): QuantizedBits | undefined {
 }
 
 /** @param bytes whole blocks of a kind that {@link exactBits} has bits for */
-export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedRows {
+export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedBlocks {
   const { bytes: blockBytes } = kindNamed(kind);
   const blocks = bytes.length / blockBytes;
   const codeBytes = (BLOCK * EXACT[kind]!) / 8;

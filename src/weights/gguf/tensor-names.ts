@@ -42,7 +42,7 @@ export type ExpertNames =
   | { readonly list: string; readonly gate: string; readonly up: string; readonly down: string }
   | { readonly gateUp: string; readonly down: string };
 
-export interface Names {
+export interface TensorNames {
   readonly global: Readonly<Partial<Record<GlobalStem, string>>>;
   /** What the layers' numbers stand behind. */
   readonly layers: string;
@@ -52,7 +52,7 @@ export interface Names {
 }
 
 /** Llama's, and of most families since. */
-export const LLAMA_NAMES: Names = {
+export const LLAMA_NAMES: TensorNames = {
   global: { token_embd: "model.embed_tokens", output_norm: "model.norm", output: "lm_head" },
   layers: "model.layers",
   layer: {
@@ -69,21 +69,24 @@ export const LLAMA_NAMES: Names = {
 };
 
 /** Norms behind attention and MLP besides those before: Gemma's. */
-export const FOUR_NORMS = {
+export const FOUR_NORM_TENSORS = {
   post_attention_norm: "post_attention_layernorm",
   ffn_norm: "pre_feedforward_layernorm",
   post_ffw_norm: "post_feedforward_layernorm",
 } as const;
 
-export const HEAD_NORMS = { attn_q_norm: "self_attn.q_norm", attn_k_norm: "self_attn.k_norm" } as const;
+export const HEAD_NORM_TENSORS = {
+  attn_q_norm: "self_attn.q_norm",
+  attn_k_norm: "self_attn.k_norm",
+} as const;
 
-export function llamaNames(layer: Names["layer"] = {}, more: Partial<Names> = {}): Names {
+export function llamaNames(layer: TensorNames["layer"] = {}, more: Partial<TensorNames> = {}): TensorNames {
   return { ...LLAMA_NAMES, ...more, layer: { ...LLAMA_NAMES.layer, ...layer } };
 }
 
 /** undefined: the family has no such tensor. */
 export function findName(
-  names: Names,
+  names: TensorNames,
   tensor: string,
 ): { readonly name: string; readonly stem: string } | undefined {
   const [, blockPart, number, stem, last] = /^(blk\.(\d+)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(tensor) ?? [];

@@ -13,11 +13,11 @@ import { bytesOf } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import { isRecord, type JsonRecord, quoteName } from "../json-file.ts";
-import type { BlockForm, QuantizedRows } from "../quantize-blocks.ts";
+import type { BlockForm, QuantizedBlocks } from "../quantize-blocks.ts";
 import { readTensorBytes, type TensorInfo } from "../safetensors.ts";
 import { DECODED_PREFIX, type DecodedFile, treeWithDecoded } from "./decoded-files.ts";
-import type { PackedTensors } from "./packed-checkpoint.ts";
-import { bad } from "./packed-layout.ts";
+import type { DecodedTensors } from "./packed-checkpoint.ts";
+import { badTensor } from "./packed-layout.ts";
 
 /** Inputs that share a scale. */
 const BLOCK = 32;
@@ -59,7 +59,7 @@ export function mxfp4Name({
 export async function openMxfp4(
   tree: FileTree,
   tensors: ReadonlyMap<string, TensorInfo>,
-): Promise<PackedTensors> {
+): Promise<DecodedTensors> {
   const all = new Map<string, TensorInfo>();
   const files = new Map<string, DecodedFile>();
   for (const [tensor, info] of tensors) {
@@ -70,9 +70,9 @@ export async function openMxfp4(
     }
     const other = part === "blocks" ? "scales" : "blocks";
     const partner = tensors.get(`${name}_${other}`);
-    if (!partner) throw bad(info, `there is no ${quoteName(`${name}_${other}`)} for it`);
+    if (!partner) throw badTensor(info, `there is no ${quoteName(`${name}_${other}`)} for it`);
     if (part === "scales") continue;
-    if (tensors.has(name)) throw bad(info, `there is also a tensor ${quoteName(name)}`);
+    if (tensors.has(name)) throw badTensor(info, `there is also a tensor ${quoteName(name)}`);
     checkShapes(info, partner);
     const stored = new Mxfp4Tensor(tree, info, partner);
     const path = DECODED_PREFIX + name;
@@ -91,13 +91,19 @@ export async function openMxfp4(
 
 function checkShapes(blocks: TensorInfo, scales: TensorInfo): void {
   for (const info of [blocks, scales])
-    if (info.dtype !== "U8") throw bad(info, `it is stored as ${info.dtype}, U8 is read`);
+    if (info.dtype !== "U8") throw badTensor(info, `it is stored as ${info.dtype}, U8 is read`);
   const { shape } = blocks;
   if (shape.length !== 4 || shape[3] !== CODE_BYTES || shape.includes(0)) {
-    throw bad(blocks, `its shape is [${shape}], not (experts, outputs, inputs/${BLOCK}, ${CODE_BYTES})`);
+    throw badTensor(
+      blocks,
+      `its shape is [${shape}], not (experts, outputs, inputs/${BLOCK}, ${CODE_BYTES})`,
+    );
   }
   if (String(scales.shape) !== String(shape.slice(0, 3))) {
-    throw bad(scales, `its shape is [${scales.shape}], that of ${quoteName(blocks.name)} is [${shape}]`);
+    throw badTensor(
+      scales,
+      `its shape is [${scales.shape}], that of ${quoteName(blocks.name)} is [${shape}]`,
+    );
   }
 }
 
@@ -125,7 +131,7 @@ class Mxfp4Tensor implements DecodedFile {
   }
 
   /** Rows [first, first + count), (experts·out, in), exactly. @throws TacetError bad_checkpoint */
-  async readRows(first: number, count: number): Promise<QuantizedRows> {
+  async readRows(first: number, count: number): Promise<QuantizedBlocks> {
     const { codes: packed, scales: exponents } = await this.#readPacked(first, count);
     const codes = new Uint8Array(2 * packed.length);
     for (let i = 0; i < packed.length; i++) {
@@ -178,7 +184,7 @@ class Mxfp4Tensor implements DecodedFile {
     const strange = scales.find((scale) => scale > MAX_SCALE);
     if (strange !== undefined) {
       const meaning = strange === 255 ? "which stands for no number" : `2^${strange - 127}`;
-      throw bad(this.#scales, `it has the scale ${strange}, ${meaning}; up to ${MAX_SCALE} are read`);
+      throw badTensor(this.#scales, `it has the scale ${strange}, ${meaning}; up to ${MAX_SCALE} are read`);
     }
     return { codes, scales };
   }

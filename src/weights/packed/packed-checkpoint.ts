@@ -9,7 +9,7 @@ import { quoteName } from "../json-file.ts";
 import { readTensorBytes, readTensorF32, type TensorInfo } from "../safetensors.ts";
 import { DECODED_PREFIX, type DecodedFile, treeWithDecoded } from "./decoded-files.ts";
 import type { PackedFormat } from "./packed-format.ts";
-import { bad, isInOrder, layoutOf, type ModuleParts, type Parts, readOrder } from "./packed-layout.ts";
+import { badTensor, isInOrder, layoutOf, type ModuleParts, type Parts, readOrder } from "./packed-layout.ts";
 import { formOf, type PackedLayout, PackedModule } from "./packed-module.ts";
 
 /** What a packed module's tensors are called. */
@@ -18,7 +18,7 @@ const PARTS = /^(.+)\.(qweight|qzeros|scales|g_idx)$/;
 /** By path. */
 type Layouts = ReadonlyMap<string, { readonly layout: PackedLayout; readonly parts: ModuleParts }>;
 
-export interface PackedTensors {
+export interface DecodedTensors {
   /** The checkpoint's, and what is decoded. */
   readonly tree: FileTree;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -32,7 +32,7 @@ export async function openPacked(
   tree: FileTree,
   tensors: ReadonlyMap<string, TensorInfo>,
   format: PackedFormat,
-): Promise<PackedTensors> {
+): Promise<DecodedTensors> {
   const all = new Map<string, TensorInfo>();
   const modules = new Map<string, Parts>();
   for (const [name, info] of tensors) {
@@ -46,7 +46,7 @@ export async function openPacked(
   for (const [module, parts] of modules) {
     const layout = await layoutOf(tree, module, parts, format);
     const name = `${module}.weight`;
-    if (all.has(name)) throw bad(parts.qweight!, `there is also a tensor ${quoteName(name)}`);
+    if (all.has(name)) throw badTensor(parts.qweight!, `there is also a tensor ${quoteName(name)}`);
     const path = DECODED_PREFIX + module;
     layouts.set(path, { layout, parts: parts as ModuleParts });
     files.set(path, decoded.file(path));
@@ -110,7 +110,7 @@ class DecodedModules {
     if (order !== undefined && layout.groupOf === undefined) {
       const groupOf = await readOrder(this.#tree, order, layout.groups);
       if (!isInOrder(groupOf, layout.groupSize))
-        throw bad(order, "its groups are not in order, and quantization_config.desc_act is false");
+        throw badTensor(order, "its groups are not in order, and quantization_config.desc_act is false");
     }
     const tensors = {
       qweight: await words(parts.qweight),

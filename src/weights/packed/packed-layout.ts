@@ -32,18 +32,18 @@ export async function layoutOf(
     );
   }
   for (const part of ["qzeros", "scales"] as const)
-    if (!parts[part]) throw bad(qweight, `there is no ${quoteName(`${module}.${part}`)} for it`);
+    if (!parts[part]) throw badTensor(qweight, `there is no ${quoteName(`${module}.${part}`)} for it`);
   for (const info of [qweight, qzeros!, ...(order ? [order] : [])]) {
     const axes = info === order ? 1 : 2;
     if (info.dtype !== "I32" || info.shape.length !== axes)
-      throw bad(
+      throw badTensor(
         info,
         `it is ${info.dtype} [${info.shape}], I32 with ${axes === 1 ? "one axis" : "two axes"} is read`,
       );
   }
   const [groups, outFeatures] = scales!.shape;
   if (scales!.shape.length !== 2 || groups * outFeatures === 0)
-    throw bad(scales!, `its shape is [${scales!.shape}], not (groups, outputs)`);
+    throw badTensor(scales!, `its shape is [${scales!.shape}], not (groups, outputs)`);
   const [lines, width] = qweight.shape;
   // Of GPTQ the words go down: as many inputs as g_idx has tell the bits, where modules differ.
   const inFeatures = method === "awq" ? lines : (order?.shape[0] ?? (lines * 32) / usual);
@@ -61,15 +61,15 @@ export async function layoutOf(
   const words = outFeatures / fields;
   const wanted = method === "awq" ? [inFeatures, words] : [inFeatures / fields, outFeatures];
   if (width !== wanted[1] || lines !== wanted[0])
-    throw bad(
+    throw badTensor(
       qweight,
       `its shape is [${qweight.shape}], with ${quoteName(scales!.name)} of [${scales!.shape}] it should be [${wanted}]`,
     );
   if (String(qzeros!.shape) !== String([groups, words]))
-    throw bad(qzeros!, `its shape is [${qzeros!.shape}], it should be [${[groups, words]}]`);
+    throw badTensor(qzeros!, `its shape is [${qzeros!.shape}], it should be [${[groups, words]}]`);
   const groupSize = groupSizeOf(inFeatures, groups, usualGroup);
   if (groupSize === undefined)
-    throw bad(
+    throw badTensor(
       scales!,
       `it has ${groups} groups for ${inFeatures} inputs, quantization_config.group_size is ${usualGroup ?? -1}`,
     );
@@ -101,7 +101,7 @@ function groupSizeOf(inFeatures: number, groups: number, usual: number | undefin
 export async function readOrder(tree: FileTree, info: TensorInfo, groups: number): Promise<Int32Array> {
   const order = new Int32Array(new Uint8Array(await readTensorBytes(tree, info)).buffer);
   const strange = order.find((group) => group < 0 || group >= groups);
-  if (strange !== undefined) throw bad(info, `it names group ${strange} of ${groups}`);
+  if (strange !== undefined) throw badTensor(info, `it names group ${strange} of ${groups}`);
   return order;
 }
 
@@ -109,7 +109,7 @@ export function isInOrder(groupOf: Int32Array, groupSize: number): boolean {
   return groupOf.every((group, k) => group === Math.floor(k / groupSize));
 }
 
-export function bad({ path, name }: TensorInfo, what: string): TacetError {
+export function badTensor({ path, name }: TensorInfo, what: string): TacetError {
   return new TacetError("bad_checkpoint", `${path}: tensor ${quoteName(name)}: ${what}`, {
     hint: "the file is damaged, or config.json is another file's: download both again",
   });

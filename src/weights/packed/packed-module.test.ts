@@ -7,7 +7,7 @@ import {
   type BlockForm,
   blocksOf,
   bytesOfBlock,
-  type QuantizedRows,
+  type QuantizedBlocks,
   zeroPointBytes,
 } from "../quantize-blocks.ts";
 import { widenF16 } from "../../base/float16.ts";
@@ -35,7 +35,7 @@ const [IN, OUT] = [64, 32];
 const bufferOf = (base64: string): ArrayBuffer => new Uint8Array(Buffer.from(base64, "base64")).buffer;
 
 /** Rows read back from the definition of their form. */
-function numbers(rows: QuantizedRows, columns: number, form: BlockForm): Float32Array {
+function numbers(rows: QuantizedBlocks, columns: number, form: BlockForm): Float32Array {
   const blocks = blocksOf(columns, form);
   const code = (bytes: Uint8Array, start: number, i: number) =>
     form.bits === 8 ? bytes[start + i] : (bytes[start + (i >> 1)] >> (4 * (i & 1))) & 15;

@@ -15,7 +15,7 @@ import { TacetError } from "../../base/errors.ts";
 import {
   type BlockForm,
   blocksOf,
-  type QuantizedRows,
+  type QuantizedBlocks,
   quantizeBlocks,
   zeroPointBytes,
 } from "../quantize-blocks.ts";
@@ -104,7 +104,7 @@ export class PackedModule {
   }
 
   /** Rows in the blocks of {@link formOf}. @throws TacetError bad_checkpoint */
-  blocks(first: number, count: number): QuantizedRows {
+  blocks(first: number, count: number): QuantizedBlocks {
     const { inFeatures, outFeatures, groupSize } = this.#layout;
     const form = exactForm(this.#layout);
     if (form === undefined) {

@@ -4,14 +4,14 @@ import type { FileTree } from "../../base/platform.ts";
 import type { JsonRecord } from "../json-file.ts";
 import type { TensorInfo } from "../safetensors.ts";
 import { mxfp4Name, openMxfp4 } from "./mxfp4.ts";
-import { openPacked, type PackedTensors } from "./packed-checkpoint.ts";
+import { openPacked, type DecodedTensors } from "./packed-checkpoint.ts";
 import { packedFormat } from "./packed-format.ts";
 
 export interface Packing {
   /** "GPTQ, 4 bits, groups of 128" */
   readonly storedAs: string;
   /** @throws TacetError bad_checkpoint naming file and tensor, unsupported_model */
-  open(tree: FileTree, tensors: ReadonlyMap<string, TensorInfo>): Promise<PackedTensors>;
+  open(tree: FileTree, tensors: ReadonlyMap<string, TensorInfo>): Promise<DecodedTensors>;
 }
 
 /**

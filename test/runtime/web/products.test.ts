@@ -136,8 +136,8 @@ describe("products on threads of a page", () => {
 
   it("leaves nothing of x and y in the memory that threads share", async () => {
     const shared: SharedArrayBuffer[] = [];
-    const { SharedArrayBuffer } = page;
-    page.SharedArrayBuffer = class extends SharedArrayBuffer {
+    const Shared = page.SharedArrayBuffer;
+    page.SharedArrayBuffer = class extends Shared {
       constructor(length: number) {
         super(length);
         shared.push(this);
@@ -151,7 +151,7 @@ describe("products on threads of a page", () => {
       // Behind the words that threads count in.
       expect(new Uint8Array(shared[0], 64).every((byte) => byte === 0)).toBe(true);
     } finally {
-      page.SharedArrayBuffer = SharedArrayBuffer;
+      page.SharedArrayBuffer = Shared;
     }
   });
 

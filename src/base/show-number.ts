@@ -1,4 +1,4 @@
-/** Numbers in findings. */
+/** Numbers as people read them: in findings and on the command line. */
 
 /** "99.7 %" */
 export function percent(share: number): string {
