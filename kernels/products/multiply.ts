@@ -69,19 +69,37 @@ function row4InBytes(
   return total(f);
 }
 
-/** One row as it is stored, four vectors in bytes. */
+/** Scales and sums of four vectors, block by block side by side: f32[blocks][4], then i32[blocks][4]. */
+function besideEachOther(blocks: i32, xs: usize, sums: usize, out: usize): void {
+  const blockRow = <usize>blocks * 4;
+  for (let v: usize = 0; v < 4; v++) {
+    for (let b: usize = 0; b < <usize>blocks; b++) {
+      store<f32>(out + b * 16 + v * 4, load<f32>(xs + v * blockRow + b * 4));
+      store<i32>(out + 4 * blockRow + b * 16 + v * 4, load<i32>(sums + v * blockRow + b * 4));
+    }
+  }
+}
+
+/** The sums of the lanes of four. */
+// @ts-ignore: decorator
+@inline
+function totals(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7));
+  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 2, 4, 6), v128.shuffle<i32>(c, d, 1, 3, 5, 7));
+  return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7));
+}
+
+/** One row as it is stored, four vectors in bytes, whose scales and sums are beside each other. */
 function fourInBytes(
-  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, xs: usize, sums: usize, y: usize, yRow: usize,
+  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, beside: usize, y: usize, yRow: usize,
 ): void {
   const mask = i8x16.splat(15);
-  const blockRow = <usize>blocks * 4;
   const xRow = <usize>blocks * block;
+  const sums = <usize>blocks * 16;
   let x1 = x + xRow, x2 = x1 + xRow, x3 = x2 + xRow;
-  let f0 = f32x4.splat(0), f1 = f0, f2 = f0, f3 = f0;
-  for (let b = 0; b < blocks; b++, ws += 4, xs += 4, sums += 4) {
-    const zero = zero4(points, b);
-    let p0 = start(sums, zero), p1 = start(sums + blockRow, zero);
-    let p2 = start(sums + 2 * blockRow, zero), p3 = start(sums + 3 * blockRow, zero);
+  let f = f32x4.splat(0);
+  for (let b = 0; b < blocks; b++, ws += 4, beside += 16) {
+    let p0 = i32x4.splat(0), p1 = p0, p2 = p0, p3 = p0;
     for (const end = w + <usize>block / 2; w < end; w += 16, x += 32, x1 += 32, x2 += 32, x3 += 32) {
       const c = v128.load(w);
       const low = v128.and(c, mask), high = i8x16.shr_u(c, 4);
@@ -90,16 +108,15 @@ function fourInBytes(
       p2 = dotBytes(dotBytes(p2, low, x2), high, x2 + 16);
       p3 = dotBytes(dotBytes(p3, low, x3), high, x3 + 16);
     }
-    const s = load<f32>(ws);
-    f0 = scaled(f0, p0, s * load<f32>(xs));
-    f1 = scaled(f1, p1, s * load<f32>(xs + blockRow));
-    f2 = scaled(f2, p2, s * load<f32>(xs + 2 * blockRow));
-    f3 = scaled(f3, p3, s * load<f32>(xs + 3 * blockRow));
+    let sum = v128.load(beside + sums);
+    if (points) sum = i32x4.mul(sum, zero4(points, b));
+    const products = f32x4.convert_i32x4_s(i32x4.add(totals(p0, p1, p2, p3), sum));
+    f = f32x4.add(f, f32x4.mul(products, f32x4.mul(v128.load32_splat(ws), v128.load(beside))));
   }
-  store<f32>(y, total(f0));
-  store<f32>(y + yRow, total(f1));
-  store<f32>(y + 2 * yRow, total(f2));
-  store<f32>(y + 3 * yRow, total(f3));
+  store<f32>(y, f32x4.extract_lane(f, 0));
+  store<f32>(y + yRow, f32x4.extract_lane(f, 1));
+  store<f32>(y + 2 * yRow, f32x4.extract_lane(f, 2));
+  store<f32>(y + 3 * yRow, f32x4.extract_lane(f, 3));
 }
 
 function row4(
@@ -222,7 +239,7 @@ function fourVectors(
  * @param points zero points u8[rows][⌈blocks·bits/8⌉]; 0: none
  * @param x, xs, sums of `tokens` vectors of `blocks` blocks
  * @param y f32: vector t, row r at y + t·yRow + 4·r
- * @param scratch TILE_ROWS·blocks·block·2 bytes
+ * @param scratch TILE_ROWS·blocks·block·2 bytes: unpacked rows, or what `besideEachOther` makes
  */
 export function multiply(
   bits: i32, w: usize, ws: usize, points: usize, rows: i32, blocks: i32, block: i32,
@@ -244,9 +261,10 @@ export function multiply(
     }
     for (let t: usize = 0; t < <usize>whole; t += 4) {
       if (bytes) {
+        besideEachOther(blocks, xs + t * blockRow, sums + t * blockRow, scratch);
         for (let r = <usize>first; r < <usize>last; r++) {
-          const vectorScales = xs + t * blockRow, sum = sums + t * blockRow, out = y + t * yRow + 4 * r;
-          fourInBytes(w + r * wRow, ws + r * blockRow, points + r * pointRow, blocks, block, x + t * xRow, vectorScales, sum, out, yRow);
+          const out = y + t * yRow + 4 * r;
+          fourInBytes(w + r * wRow, ws + r * blockRow, points + r * pointRow, blocks, block, x + t * xRow, scratch, out, yRow);
         }
         continue;
       }

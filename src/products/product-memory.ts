@@ -77,8 +77,18 @@ function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 }
 
-/** It multiplies bytes instead of words of 16 bits: of codes with 4 bits two to three times as many at a time. */
-export const HAS_RELAXED_SIMD = WebAssembly.validate(bytesOf(RELAXED_KERNELS));
+/** Kernels that multiply bytes instead of words of 16 bits, where the codes have 4. */
+const RELAXED = compiled(RELAXED_KERNELS);
+export const HAS_RELAXED_SIMD = RELAXED !== undefined;
+
+/** undefined: the engine does not know its instructions. */
+function compiled(base64: string): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(bytesOf(base64));
+  } catch {
+    return undefined;
+  }
+}
 
 /** All matrices of one thread. */
 export class ProductMemory {
@@ -87,7 +97,7 @@ export class ProductMemory {
 
   /** @param relaxed whether the kernels use relaxed SIMD. Default: where the engine has it */
   constructor(relaxed = HAS_RELAXED_SIMD) {
-    this.#module = new WebAssembly.Module(bytesOf(relaxed ? RELAXED_KERNELS : PRODUCT_KERNELS));
+    this.#module = (relaxed ? RELAXED : undefined) ?? new WebAssembly.Module(bytesOf(PRODUCT_KERNELS));
   }
 
   /** Whether nothing is held. */
@@ -278,9 +288,9 @@ export class HeldMatrix {
         onPiece();
       }
     }
-    // What is unpacked is weights.
+    // Of the scratch only scales and sums of vectors: what is unpacked there is weights.
     const bytes = new Uint8Array(kernels.memory.buffer);
-    bytes.fill(0, memory.x, scratch);
+    bytes.fill(0, memory.x, scratch + 32 * blocks);
     bytes.fill(0, memory.y, memory.y + 4 * most * Math.min(rows, rowsAtOnce));
   }
 
