@@ -8,6 +8,9 @@
 // A load of 16 bytes has 8 words of 16 bits. With 4 bits a word holds entries 4l to 4l + 3 of 32, with 8 bits entries 2l and
 // 2l + 1 of 16: masks and shifts make vectors of words of them, without a move between lanes. The q_i lie in memory in the
 // order in which these vectors have them.
+//
+// With relaxed SIMD one instruction multiplies 16 signed bytes with 16 of 7 bits, and adds four products each. Codes of 4 bits
+// are such, and x then lies in memory in bytes, even entries of 32 before odd ones.
 
 export { roundRows } from "./round-rows";
 export { multiply } from "./multiply";

@@ -1,3 +1,5 @@
+import { inBytes } from "./in-bytes";
+
 // Rows that are done for four vectors before the next four: with x of these they stay in the nearest caches.
 const TILE_ROWS: i32 = 16;
 
@@ -38,6 +40,83 @@ function zero4(points: usize, b: i32): v128 {
 @inline
 function zero8(points: usize, b: i32): v128 {
   return i32x4.splat(points ? load<u8>(points + b) : 1);
+}
+
+/** Σ of four products each of x, i8, with codes, 7 bits, is added. */
+// @ts-ignore: decorator
+@inline
+function dotBytes(sum: v128, codes: v128, x: usize): v128 {
+  if (!ASC_FEATURE_RELAXED_SIMD) return sum;
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x), codes, sum);
+}
+
+/** As row4, of x in bytes. */
+function row4InBytes(
+  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, xs: usize, sums: usize,
+): f32 {
+  const mask = i8x16.splat(15);
+  let f = f32x4.splat(0);
+  for (let b = 0; b < blocks; b++, ws += 4, xs += 4, sums += 4) {
+    let p = start(sums, zero4(points, b));
+    let q = i32x4.splat(0);
+    for (const end = w + <usize>block / 2; w < end; w += 16, x += 32) {
+      const c = v128.load(w);
+      p = dotBytes(p, v128.and(c, mask), x);
+      q = dotBytes(q, i8x16.shr_u(c, 4), x + 16);
+    }
+    f = scaled(f, i32x4.add(p, q), load<f32>(ws) * load<f32>(xs));
+  }
+  return total(f);
+}
+
+/** Scales and sums of four vectors, block by block side by side: f32[blocks][4], then i32[blocks][4]. */
+function besideEachOther(blocks: i32, xs: usize, sums: usize, out: usize): void {
+  const blockRow = <usize>blocks * 4;
+  for (let v: usize = 0; v < 4; v++) {
+    for (let b: usize = 0; b < <usize>blocks; b++) {
+      store<f32>(out + b * 16 + v * 4, load<f32>(xs + v * blockRow + b * 4));
+      store<i32>(out + 4 * blockRow + b * 16 + v * 4, load<i32>(sums + v * blockRow + b * 4));
+    }
+  }
+}
+
+/** The sums of the lanes of four. */
+// @ts-ignore: decorator
+@inline
+function totals(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7));
+  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 2, 4, 6), v128.shuffle<i32>(c, d, 1, 3, 5, 7));
+  return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 2, 4, 6), v128.shuffle<i32>(ab, cd, 1, 3, 5, 7));
+}
+
+/** One row as it is stored, four vectors in bytes, whose scales and sums are beside each other. */
+function fourInBytes(
+  w: usize, ws: usize, points: usize, blocks: i32, block: i32, x: usize, beside: usize, y: usize, yRow: usize,
+): void {
+  const mask = i8x16.splat(15);
+  const xRow = <usize>blocks * block;
+  const sums = <usize>blocks * 16;
+  let x1 = x + xRow, x2 = x1 + xRow, x3 = x2 + xRow;
+  let f = f32x4.splat(0);
+  for (let b = 0; b < blocks; b++, ws += 4, beside += 16) {
+    let p0 = i32x4.splat(0), p1 = p0, p2 = p0, p3 = p0;
+    for (const end = w + <usize>block / 2; w < end; w += 16, x += 32, x1 += 32, x2 += 32, x3 += 32) {
+      const c = v128.load(w);
+      const low = v128.and(c, mask), high = i8x16.shr_u(c, 4);
+      p0 = dotBytes(dotBytes(p0, low, x), high, x + 16);
+      p1 = dotBytes(dotBytes(p1, low, x1), high, x1 + 16);
+      p2 = dotBytes(dotBytes(p2, low, x2), high, x2 + 16);
+      p3 = dotBytes(dotBytes(p3, low, x3), high, x3 + 16);
+    }
+    let sum = v128.load(beside + sums);
+    if (points) sum = i32x4.mul(sum, zero4(points, b));
+    const products = f32x4.convert_i32x4_s(i32x4.add(totals(p0, p1, p2, p3), sum));
+    f = f32x4.add(f, f32x4.mul(products, f32x4.mul(v128.load32_splat(ws), v128.load(beside))));
+  }
+  store<f32>(y, f32x4.extract_lane(f, 0));
+  store<f32>(y + yRow, f32x4.extract_lane(f, 1));
+  store<f32>(y + 2 * yRow, f32x4.extract_lane(f, 2));
+  store<f32>(y + 3 * yRow, f32x4.extract_lane(f, 3));
 }
 
 function row4(
@@ -160,7 +239,7 @@ function fourVectors(
  * @param points zero points u8[rows][⌈blocks·bits/8⌉]; 0: none
  * @param x, xs, sums of `tokens` vectors of `blocks` blocks
  * @param y f32: vector t, row r at y + t·yRow + 4·r
- * @param scratch TILE_ROWS·blocks·block·2 bytes
+ * @param scratch TILE_ROWS·blocks·block·2 bytes: unpacked rows, or what `besideEachOther` makes
  */
 export function multiply(
   bits: i32, w: usize, ws: usize, points: usize, rows: i32, blocks: i32, block: i32,
@@ -169,17 +248,26 @@ export function multiply(
   const wRow = <usize>blocks * block * bits / 8;
   const pointRow: usize = !points ? 0 : bits == 4 ? (blocks + 1) >> 1 : blocks;
   const blockRow = <usize>blocks * 4;
-  const xRow = <usize>blocks * block * 2;
+  const bytes = inBytes(bits);
+  const xRow = <usize>blocks * block * (bytes ? 1 : 2);
   const whole = tokens & ~3;
   for (let first = 0; first < rows; first += TILE_ROWS) {
     const last = min(rows, first + TILE_ROWS);
-    if (whole > 0) {
+    if (whole > 0 && !bytes) {
       for (let r = <usize>first, out = scratch; r < <usize>last; r++, out += xRow) {
         if (bits == 4) unpack4(w + r * wRow, points + r * pointRow, blocks, block, out);
         else unpack8(w + r * wRow, points + r * pointRow, blocks, block, out);
       }
     }
     for (let t: usize = 0; t < <usize>whole; t += 4) {
+      if (bytes) {
+        besideEachOther(blocks, xs + t * blockRow, sums + t * blockRow, scratch);
+        for (let r = <usize>first; r < <usize>last; r++) {
+          const out = y + t * yRow + 4 * r;
+          fourInBytes(w + r * wRow, ws + r * blockRow, points + r * pointRow, blocks, block, x + t * xRow, scratch, out, yRow);
+        }
+        continue;
+      }
       for (let r = <usize>first, row = scratch; r < <usize>last; r++, row += xRow) {
         fourVectors(row, ws + r * blockRow, blocks, block, x + t * xRow, xs + t * blockRow, y + t * yRow + 4 * r, yRow);
       }
@@ -190,7 +278,9 @@ export function multiply(
         const vector = x + t * xRow, vectorScales = xs + t * blockRow, sum = sums + t * blockRow;
         store<f32>(
           y + t * yRow + 4 * r,
-          bits == 4
+          bytes
+            ? row4InBytes(own, scales, zeros, blocks, block, vector, vectorScales, sum)
+            : bits == 4
             ? row4(own, scales, zeros, blocks, block, vector, vectorScales, sum)
             : row8(own, scales, zeros, blocks, block, vector, vectorScales, sum),
         );

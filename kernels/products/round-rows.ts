@@ -1,3 +1,5 @@
+import { inBytes } from "./in-bytes";
+
 // @ts-ignore: decorator
 @inline
 function largestOf(x: v128): f32 {
@@ -33,7 +35,7 @@ function odd(a: v128, b: v128): v128 {
  * @param block 32, 64 or 128
  * @param bits of the codes that the q_i will be multiplied with, 4 or 8: decides their order
  * @param zero the zero point of all codes, or 1: then each block has one
- * @param out i16[blocks·block]
+ * @param out i16[blocks·block], or i8 where they are multiplied in bytes
  * @param scales f32[blocks]: t
  * @param sums i32[blocks]: −zero·Σ q_i
  */
@@ -50,22 +52,28 @@ export function roundRows(
     const inverse = f32x4.splat(largest > 0 ? <f32>127 / largest : 0);
     store<f32>(scales, largest / 127);
     let sum = i32x4.splat(0);
-    for (; x < end; x += 128, out += 64) {
+    for (; x < end; x += 128) {
       const a = rounded(x, inverse);
       const b = rounded(x + 32, inverse);
       const c = rounded(x + 64, inverse);
       const d = rounded(x + 96, inverse);
       const ab = even(a, b), cd = even(c, d), ab1 = odd(a, b), cd1 = odd(c, d);
-      if (bits == 4) {
+      if (inBytes(bits)) {
+        v128.store(out, i8x16.narrow_i16x8_s(ab, cd));
+        v128.store(out, i8x16.narrow_i16x8_s(ab1, cd1), 16);
+        out += 32;
+      } else if (bits == 4) {
         v128.store(out, even(ab, cd));
         v128.store(out, even(ab1, cd1), 16);
         v128.store(out, odd(ab, cd), 32);
         v128.store(out, odd(ab1, cd1), 48);
+        out += 64;
       } else {
         v128.store(out, ab);
         v128.store(out, ab1, 16);
         v128.store(out, cd, 32);
         v128.store(out, cd1, 48);
+        out += 64;
       }
       const all = i16x8.add(i16x8.add(a, b), i16x8.add(c, d));
       sum = i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(all));

@@ -2,6 +2,7 @@
 import { assertInteger } from "../base/assert.ts";
 import type { RoundedShape } from "../base/platform.ts";
 import { PRODUCT_KERNELS } from "./generated/product-kernels.ts";
+import { RELAXED_KERNELS } from "./generated/relaxed-kernels.ts";
 
 interface ProductExports {
   readonly memory: WebAssembly.Memory;
@@ -72,14 +73,31 @@ export function rowBytes({ columns, bits, block }: RoundedShape): Readonly<Recor
   };
 }
 
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+}
+
+/** Kernels that multiply bytes instead of words of 16 bits, where the codes have 4. */
+const RELAXED = compiled(RELAXED_KERNELS);
+export const HAS_RELAXED_SIMD = RELAXED !== undefined;
+
+/** undefined: the engine does not know its instructions. */
+function compiled(base64: string): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(bytesOf(base64));
+  } catch {
+    return undefined;
+  }
+}
+
 /** All matrices of one thread. */
 export class ProductMemory {
   readonly #module: WebAssembly.Module;
   #memories: OneMemory[] = [];
 
-  constructor() {
-    const text = atob(PRODUCT_KERNELS);
-    this.#module = new WebAssembly.Module(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+  /** @param relaxed whether the kernels use relaxed SIMD. Default: where the engine has it */
+  constructor(relaxed = HAS_RELAXED_SIMD) {
+    this.#module = (relaxed ? RELAXED : undefined) ?? new WebAssembly.Module(bytesOf(PRODUCT_KERNELS));
   }
 
   /** Whether nothing is held. */
@@ -270,9 +288,9 @@ export class HeldMatrix {
         onPiece();
       }
     }
-    // What is unpacked is weights.
+    // Of the scratch only scales and sums of vectors: what is unpacked there is weights.
     const bytes = new Uint8Array(kernels.memory.buffer);
-    bytes.fill(0, memory.x, scratch);
+    bytes.fill(0, memory.x, scratch + 32 * blocks);
     bytes.fill(0, memory.y, memory.y + 4 * most * Math.min(rows, rowsAtOnce));
   }
 

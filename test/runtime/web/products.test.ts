@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { RoundedWeights } from "../../../src/base/platform.ts";
 import { ProductTeam, type TeamMatrix } from "../../../src/platform/web/products/team.ts";
-import { rowBytes } from "../../../src/products/product-memory.ts";
+import { HAS_RELAXED_SIMD, ProductMemory, rowBytes } from "../../../src/products/product-memory.ts";
 
 interface Ended {
   terminate(): void;
@@ -136,7 +136,7 @@ describe("products on threads of a page", () => {
 
   it("leaves nothing of x and y in the memory that threads share", async () => {
     const shared: SharedArrayBuffer[] = [];
-    const { SharedArrayBuffer: Shared } = page;
+    const Shared = page.SharedArrayBuffer;
     page.SharedArrayBuffer = class extends Shared {
       constructor(length: number) {
         super(length);
@@ -153,6 +153,24 @@ describe("products on threads of a page", () => {
     } finally {
       page.SharedArrayBuffer = Shared;
     }
+  });
+
+  it.each([false, true])("gives the same with relaxed SIMD and without, zero points %o", async (has) => {
+    expect(HAS_RELAXED_SIMD).toBe(true);
+    const matrix = weights(37, 640, has);
+    const [wide, without] = [true, false].map((relaxed) => new ProductMemory(relaxed).place(matrix, has));
+    for (const part of ["codes", "scales", ...(has ? (["zeroPoints"] as const) : [])] as const) {
+      const bytes = await matrix[part]!(0, 37);
+      for (const held of [wide, without]) held.write(part, 0, bytes);
+    }
+    // Four at a time, and one.
+    const x = vectors(7, 640);
+    const [got, want] = [new Float32Array(7 * 37), new Float32Array(7 * 37)];
+    wide.multiply(x, 7, got, 37, 0);
+    without.multiply(x, 7, want, 37, 0);
+    const largest = Math.max(...want.map(Math.abs));
+    for (const [i, entry] of want.entries()) expect(Math.abs(got[i] - entry)).toBeLessThan(1e-5 * largest);
+    expect(largest).toBeGreaterThan(0);
   });
 
   it("small matrices are one thread's", async () => {
