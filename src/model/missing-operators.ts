@@ -2,7 +2,7 @@
 import type { Device } from "../base/device.ts";
 import { TacetError } from "../base/errors.ts";
 import type { TensorRuntime } from "../base/platform.ts";
-import type { SingleOperator } from "./graph/single-operators.ts";
+import type { SingleOperator } from "./graph/graph-values.ts";
 import type { Segment } from "./graph/segment-builder.ts";
 
 /** Attributes that an operator of ONNX Runtime 1.30 takes on a device and does not look at: results would be wrong. */

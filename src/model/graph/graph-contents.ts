@@ -3,7 +3,7 @@
 import type onnxProto from "onnx-proto";
 import type { FileTree } from "../../base/platform.ts";
 import type { TensorInfo } from "../../weights/safetensors.ts";
-import type { Dims, ElementType, GraphValue, PartValue } from "./onnx-messages.ts";
+import type { Dims, ElementType, GraphValue, PartValue } from "./graph-values.ts";
 
 export type GraphNode = onnxProto.onnx.INodeProto;
 export type Initializer = onnxProto.onnx.ITensorProto;

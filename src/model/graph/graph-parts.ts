@@ -19,14 +19,8 @@ import {
   partValue,
   type WeightInFile,
 } from "./graph-contents.ts";
-import {
-  ELEMENT_CODE,
-  elementTypeOf,
-  encodeModel,
-  externalData,
-  type PartValue,
-  valueInfo,
-} from "./onnx-messages.ts";
+import { ELEMENT_CODE, elementTypeOf, type PartValue } from "./graph-values.ts";
+import { encodeModel, externalData, valueInfo } from "./onnx-messages.ts";
 import { type GraphStage, stagesOf } from "./stages.ts";
 
 /** undefined: nothing of the graph is computed outside. */

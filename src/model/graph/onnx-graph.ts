@@ -8,16 +8,14 @@ import type { GraphContents, GraphNode, Initializer, KnownValue, WeightInFile } 
 import { graphInParts, graphInStages } from "./graph-parts.ts";
 import {
   type Attribute,
-  attribute,
   type Dims,
   ELEMENT_CODE,
   type ElementType,
-  encodeModel,
-  externalData,
   type GraphValue,
-  valueInfo,
-} from "./onnx-messages.ts";
-import { type SingleOperator, singleOperators } from "./single-operators.ts";
+  type SingleOperator,
+} from "./graph-values.ts";
+import { attribute, encodeModel, externalData, valueInfo } from "./onnx-messages.ts";
+import { singleOperators } from "./single-operators.ts";
 
 export {
   type Attribute,
@@ -26,7 +24,7 @@ export {
   type ElementType,
   elementTypeOf,
   type GraphValue,
-} from "./onnx-messages.ts";
+} from "./graph-values.ts";
 
 /** A tensor of the forward pass, in whichever graph it is made. */
 export interface Value extends GraphValue {

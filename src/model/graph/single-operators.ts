@@ -1,18 +1,8 @@
 /** Models of one operator each, to ask a device whether it has it. */
 
-import type { OnnxModel } from "../../base/platform.ts";
 import { type GraphContents, partValue } from "./graph-contents.ts";
+import type { SingleOperator } from "./graph-values.ts";
 import { encodeModel, valueInfo } from "./onnx-messages.ts";
-
-/** A model of one operator of a graph. */
-export interface SingleOperator {
-  readonly opType: string;
-  /** Names of those that are set. */
-  readonly attributes: readonly string[];
-  /** The same for nodes that a device has both of, or neither. */
-  readonly form: string;
-  readonly model: OnnxModel;
-}
 
 /** Constants up to this size are kept in such a model: shapes and axes, which decide who can run it. */
 const SMALL_BYTES = 256;
