@@ -121,15 +121,18 @@ export class ProductTeam {
       words[WORD.done] = 0;
       Atomics.store(words, WORD.orders, orderFor(id, words[WORD.orders]));
       Atomics.notify(words, WORD.orders);
-      own.multiply(work.x, count, work.y, rows, 0);
-      if (!awaitDone(words, helpers.length, this.#patienceMs)) {
-        // Which one it is nobody knows, and one that is only late would write into others' results.
-        for (const helper of this.#helpers) helper.end(SILENT);
-        throw ended(SILENT);
+      try {
+        own.multiply(work.x, count, work.y, rows, 0);
+        if (!awaitDone(words, helpers.length, this.#patienceMs)) {
+          // Which one it is nobody knows, and one that is only late would write into others' results.
+          for (const helper of this.#helpers) helper.end(SILENT);
+          throw ended(SILENT);
+        }
+        if (Atomics.exchange(words, WORD.failed, 0) !== 0) throw ended("it could not multiply");
+        y.set(work.y.subarray(0, count * rows), token * rows);
+      } finally {
+        work.wipe(count * columns, count * rows);
       }
-      if (Atomics.exchange(words, WORD.failed, 0) !== 0) throw ended("it could not multiply");
-      y.set(work.y.subarray(0, count * rows), token * rows);
-      work.wipe(count * columns, count * rows);
     }
     return y;
   }
