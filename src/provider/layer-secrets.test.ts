@@ -81,6 +81,16 @@ describe("LayerSecrets", () => {
     expect(wiped).toEqual([]);
   });
 
+  it("is found only where it is held, and stays then as after a use", () => {
+    const secrets = new LayerSecrets(30);
+    expect(secrets.find(keyOf(1))).toBeUndefined();
+    for (const n of [1, 2, 3]) secrets.use(layer, keyOf(n), () => {});
+    expect(secrets.find(keyOf(1))).toBe(1);
+    secrets.use(layer, keyOf(4), () => {});
+    expect([1, 2, 3, 4].map((n) => secrets.find(keyOf(n)))).toEqual([1, undefined, 3, 4]);
+    expect(derived).toEqual([1, 2, 3, 4]);
+  });
+
   it("is as good after a use that failed", () => {
     const secrets = new LayerSecrets(30);
     const failing = () => {

@@ -80,6 +80,13 @@ export class LayerSecrets {
     }
   }
 
+  /** S where it is held, good until the caller does something else with secrets; nothing is derived for it. */
+  find({ name, group }: Pick<GroupKey, "name" | "group">): LayerSecret | undefined {
+    const held = this.#held.get(name)?.get(group);
+    if (held !== undefined) held.lastUse = ++this.#uses;
+    return held?.secret;
+  }
+
   /** Wipes all. What is still used is derived for each use and wiped after it. */
   close(): void {
     this.#mostBytes = 0;

@@ -146,16 +146,17 @@ export class ReplyScheduler {
         const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
         const seed = key.seed();
         const making = beginKeyPart(maker, task, seed, { ...tools, mark: key.mark?.() });
-        // Its queries come soon: S is drawn once for both, in a first step.
-        const layer = adapter.layers[group];
+        // Its queries come soon: S is drawn once for both, in a first step. Where it has lost its room to others meanwhile,
+        // each row draws what it needs, and not all rows again.
         let isDrawn = false;
-        const next = (secret: LayerSecret) => {
-          if (isDrawn) return making.next(secret);
+        const step = () => {
+          if (isDrawn) return making.next(this.secrets.find(key));
           isDrawn = true;
+          this.secrets.use(adapter.layers[group], key, () => {}, { seed });
           return true;
         };
         try {
-          await inSlices(() => this.secrets.use(layer, key, next, { seed }), afterEvents);
+          await inSlices(step, afterEvents);
           return making.part;
         } finally {
           making.end();
