@@ -56,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
     console.error("      families: [--only=NAME,…] [--weights=original|int8|int4]");
-    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes]");
+    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME]");
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

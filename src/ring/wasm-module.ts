@@ -5,6 +5,19 @@ import { KERNELS_RELEASE } from "./generated/kernels-release.ts";
 /** release: asserts compiled out; debug: the same source, range asserts trap. */
 export type KernelBuild = "release" | "debug";
 
+type InnerProductsKernel = (
+  lo: number,
+  hi: number,
+  planeRows: number,
+  small: number,
+  smallRows: number,
+  length: number,
+  out: number,
+  outPlaneStride: number,
+  outSmallStride: number,
+  add: number,
+) => void;
+
 /** What kernels/index.ts exports. Addresses and counts are u32. */
 export interface KernelExports {
   readonly memory: WebAssembly.Memory;
@@ -61,30 +74,8 @@ export interface KernelExports {
     out: number,
     add: number,
   ): void;
-  innerProducts(
-    lo: number,
-    hi: number,
-    planeRows: number,
-    small: number,
-    smallRows: number,
-    length: number,
-    out: number,
-    outPlaneStride: number,
-    outSmallStride: number,
-    add: number,
-  ): void;
-  innerProducts8(
-    lo: number,
-    hi: number,
-    planeRows: number,
-    small: number,
-    smallRows: number,
-    length: number,
-    out: number,
-    outPlaneStride: number,
-    outSmallStride: number,
-    add: number,
-  ): void;
+  readonly innerProducts: InnerProductsKernel;
+  readonly innerProducts8: InnerProductsKernel;
 }
 
 const modules = new Map<KernelBuild, WebAssembly.Module>();

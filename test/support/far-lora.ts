@@ -4,7 +4,6 @@ import { fitAdapter } from "../../src/model/adapter/fit-adapter.ts";
 import { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import type {
   DeltaSource,
-  GroupInput,
   Line,
   LowRankSource,
   PendingDelta,
@@ -12,6 +11,7 @@ import type {
 } from "../../src/model/delta-source.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import type { LoraAdapter } from "../../src/weights/lora-adapter.ts";
+import { lowRankWith } from "./low-rank.ts";
 
 /** A LocalLora that seems far away: its answers come after some turns of the event loop. */
 export class FarLora implements DeltaSource {
@@ -35,16 +35,10 @@ export class FarLora implements DeltaSource {
 
   private constructor(inner: LocalLora) {
     this.inner = inner;
-    this.lowRank = {
-      rankOf: (group) => inner.rankOf(group),
-      basisOf: (group) => inner.basisOf(group),
-      setEffects: (first, second, effects) => inner.setEffects(first, second, effects),
-      hasEffects: (second) => inner.hasEffects(second),
-      beginPair: (first: GroupInput, second: GroupInput, tokens: number) => {
-        const [one, two] = inner.beginPair(first, second, tokens);
-        return [this.#late(first.group, tokens, one), this.#late(second.group, 0, two)];
-      },
-    };
+    this.lowRank = lowRankWith(inner, (first, second, tokens) => {
+      const [one, two] = inner.beginPair(first, second, tokens);
+      return [this.#late(first.group, tokens, one), this.#late(second.group, 0, two)];
+    });
   }
   get groups() {
     return this.inner.groups;

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { lowRankWith } from "../../../test/support/low-rank.ts";
 import { ADAPTABLE, seededModel } from "../../../test/support/seeded-models.ts";
 import type { Family } from "../../../tools/checkpoint/shapes.ts";
 import { TacetError } from "../../base/errors.ts";
@@ -54,13 +55,7 @@ class Noted implements DeltaSource {
 
   private constructor(inner: LocalLora) {
     this.inner = inner;
-    this.lowRank = {
-      rankOf: (group) => inner.rankOf(group),
-      basisOf: (group) => inner.basisOf(group),
-      setEffects: (first, second, effects) => inner.setEffects(first, second, effects),
-      hasEffects: (second) => inner.hasEffects(second),
-      beginPair: (first, second, tokens) => this.beginPair(first, second, tokens),
-    };
+    this.lowRank = lowRankWith(inner, (first, second, tokens) => this.beginPair(first, second, tokens));
   }
   get groups() {
     return this.inner.groups;

@@ -50,8 +50,8 @@ export class SegmentPass {
   readonly #values: (Tensor | undefined)[];
   /** Slots whose arrays are `free` when they are released. */
   readonly #lent = new Set<Slot>();
-  /** Slots of the cache's tensors, which are not ours to free, and their names. */
-  readonly #cached = new Map<Slot, string>();
+  /** Slots of the cache's tensors that lie on a device: they are not ours to free. */
+  readonly #cached = new Set<Slot>();
 
   /** @param memory whose `ofStep` belongs to this cache */
   constructor(
@@ -68,14 +68,14 @@ export class SegmentPass {
     this.#logitRows = firstRow < 0 ? -firstRow : ids.length - firstRow;
     this.#past = cache.length + offset;
     this.#values = new Array(model.slotOf.size).fill(undefined);
-    const give = (name: string, tensor: Tensor) => {
+    const give = (name: string, tensor: Tensor): Slot | undefined => {
       const slot = model.slotOf.get(name);
       if (slot !== undefined) this.#values[slot] = tensor;
+      return slot;
     };
     for (const [name, tensor] of cache.tensors()) {
-      give(name, tensor);
-      const slot = model.slotOf.get(name);
-      if (slot !== undefined) this.#cached.set(slot, name);
+      const slot = give(name, tensor);
+      if (cache.shape.isOnDevice && slot !== undefined) this.#cached.add(slot);
     }
     for (const [name, tensor] of model.loras) give(name, tensor);
     give(IDS, { type: "int64", dims: [1, ids.length], data: BigInt64Array.from(ids, BigInt) });

@@ -69,7 +69,6 @@ export class SegmentQueue {
       const start = (): void => signal?.removeEventListener("abort", leave);
       const waiting: Waiting = { segment, pass, start, done: resolve, fail: reject };
       signal?.addEventListener("abort", leave, { once: true });
-
       this.#waiting.push(waiting);
       this.#next();
     });
@@ -125,7 +124,6 @@ export class SegmentQueue {
   async #run(together: readonly Waiting[]): Promise<void> {
     this.#running++;
     for (const { start } of together) start();
-
     const passes = together.map(({ pass }) => pass);
     const from = performance.now();
     try {

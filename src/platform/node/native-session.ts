@@ -6,6 +6,7 @@
  */
 import type { InferenceSession, OnnxValue } from "onnxruntime-common";
 import type { RunnableSession } from "../ort-session.ts";
+import { nextTurn } from "./after-events.ts";
 
 /** The part of onnxruntime-node/dist/binding.js that is used. */
 export interface NativeBinding {
@@ -40,7 +41,7 @@ export async function createNativeSession(
   model: Uint8Array,
   options: InferenceSession.SessionOptions,
 ): Promise<RunnableSession> {
-  await nextTurn();
+  await beginTurn();
   initOrt();
   const session = new binding.InferenceSession();
   session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
@@ -48,7 +49,7 @@ export async function createNativeSession(
   return {
     run(feeds) {
       if (performance.now() - turnBegan < LONGEST_TURN_MS) return session.run(feeds, fetches, {});
-      return nextTurn().then(() => session.run(feeds, fetches, {}));
+      return beginTurn().then(() => session.run(feeds, fetches, {}));
     },
     async release() {
       session.dispose();
@@ -56,7 +57,7 @@ export async function createNativeSession(
   };
 }
 
-async function nextTurn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
+async function beginTurn(): Promise<void> {
+  await nextTurn();
   turnBegan = performance.now();
 }

@@ -6,6 +6,7 @@ import type { Device } from "../../base/device.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
 import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
+import { nextTurn } from "./after-events.ts";
 import { checkDeviceHere } from "./devices.ts";
 import { availableMemory } from "./memory.ts";
 import { createNativeSession, type NativeBinding } from "./native-session.ts";
@@ -21,7 +22,7 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
   const runtime: TensorRuntime = {
     device,
     keepsOutputs: device === "webgpu",
-    afterEvents: () => new Promise((resolve) => setImmediate(resolve)),
+    afterEvents: nextTurn,
     async createSession(model, options = {}) {
       const ort = await library();
       const where = options.onHost ? "cpu" : device;
