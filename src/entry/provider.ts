@@ -4,7 +4,14 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type {
+  FileTree,
+  Journal,
+  MessageSocket,
+  PublicKeyEd25519,
+  RedisArgument,
+  RedisLink,
+} from "../base/platform.ts";
 export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { GroupMark } from "../pll/marks.ts";

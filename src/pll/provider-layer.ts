@@ -77,10 +77,6 @@ export function encryptedWeightBytes(
 export class ProviderLayer {
   readonly rows: number;
   readonly inFeatures: number;
-  /** SHA-256 of W, for {@link keySeed}. */
-  readonly weightsDigest: Uint8Array;
-  /** SHA-256 of a_0, for {@link keySeed}. */
-  readonly elementsDigest: Uint8Array;
   /** Bytes of one packed query vector. */
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
@@ -98,6 +94,8 @@ export class ProviderLayer {
   readonly #weights: Int32Array;
   /** Of an entry of S: where many keys are in use, to read S is what an answer waits for. */
   readonly #smallBytes: SmallBytes;
+  /** Found when they are asked for: threads that answer never need them. */
+  #weightsDigest: Uint8Array | undefined;
   #odds: { readonly seed: Uint8Array; readonly values: Address } | undefined;
 
   /** @throws RangeError on wrong lengths */
@@ -111,8 +109,6 @@ export class ProviderLayer {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#elements = elements;
-    this.weightsDigest = sha256(bytesOf(weights));
-    this.elementsDigest = elements.digest;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
     this.#smallBytes = parameters.secretBits <= 7 ? 1 : 2;
@@ -120,6 +116,16 @@ export class ProviderLayer {
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
     this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
+  }
+
+  /** SHA-256 of W, for {@link keySeed}. */
+  get weightsDigest(): Uint8Array {
+    return (this.#weightsDigest ??= sha256(bytesOf(this.#weights)));
+  }
+
+  /** SHA-256 of a_0, for {@link keySeed}. */
+  get elementsDigest(): Uint8Array {
+    return this.#elements.digest;
   }
 
   /**
