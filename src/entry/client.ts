@@ -48,5 +48,5 @@ export type { RemoteProviderOptions } from "../client/provider-options.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export type { EncryptedWeights } from "../pll/provider-layer.ts";
+export type { EncryptedWeights } from "../pll/encrypted-weights.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";
