@@ -99,7 +99,7 @@ async function traffic({ served, words, part }: Changes = {}): Promise<string[]>
   } finally {
     await model.close();
   }
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await provider.whenAlone();
   const lines = provider.takeReceived().map(describeMessage);
   // When: each message follows a certain answer and no other event, so nothing waits for, or hastens on, a value.
   return lines.map((line, i) => `${line}, after ${provider.answeredBefore[i]} of the provider's`);

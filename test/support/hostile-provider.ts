@@ -22,6 +22,8 @@ export interface HostileProvider {
   takeReceived(): ClientMessage[];
   /** For each of the messages of the last takeReceived: how many the provider had sent on that connection by then. */
   readonly answeredBefore: readonly number[];
+  /** Resolves when no connection is open: what clients have sent until then is all. */
+  whenAlone(): Promise<void>;
   /** Names of errors that the honest provider behind it did not expect. */
   readonly faults: readonly string[];
   close(): Promise<void>;
@@ -37,8 +39,11 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
   let received: ClientMessage[] = [];
   let before: number[] = [];
   let taken: number[] = [];
+  let open = 0;
+  let onAlone: (() => void)[] = [];
   const onConnection = (socket: MessageSocket) => {
     let sent = 0;
+    open++;
     const inner: MessageSocket = {
       onMessage: () => {},
       onClose: () => {},
@@ -59,7 +64,12 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
       before.push(sent);
       inner.onMessage(bytes);
     };
-    socket.onClose = (code, reason) => inner.onClose(code, reason);
+    socket.onClose = (code, reason) => {
+      inner.onClose(code, reason);
+      if (--open > 0) return;
+      for (const resolve of onAlone) resolve();
+      onAlone = [];
+    };
     provider.accept(inner);
   };
   const server = await serveSockets({
@@ -82,6 +92,7 @@ export async function startHostileProvider(state: string): Promise<HostileProvid
       before = [];
       return all;
     },
+    whenAlone: () => new Promise((resolve) => (open === 0 ? resolve() : onAlone.push(resolve))),
     close: () => server.close(50),
   };
   return hostile;
