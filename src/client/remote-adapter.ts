@@ -165,7 +165,7 @@ export class RemoteAdapter implements DeltaSource, LowRankSource {
     const pool = new BufferPool(kernels);
     const bundleId = bundleIdBytes(manifest);
     const elements = new PublicElements(kernels, pool, bundleId);
-    this.#masks = new MaskSource(kernels, pool, parameters, elements.mask(), systemRandom);
+    this.#masks = new MaskSource(kernels, pool, parameters, elements.element(0, false), systemRandom);
     this.#groups = manifest.groups.map((spec, g) => {
       const layer = new ClientLayer(kernels, pool, this.#masks, elements, {
         parameters,

@@ -28,7 +28,6 @@ export {
   type KernelBuild,
   Kernels,
   type PublicElement,
-  type WideElement,
 } from "../ring/kernels.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";

@@ -6,7 +6,7 @@
  * S, E, E_H come from the key's seed (key-secrets.ts), so the same key is the same bytes whenever and wherever it is made
  * (docs/security.md, rule 2). The arithmetic has no branch and no index that depends on weights or secrets.
  */
-import { at, type Kernels, NTT_POLY_BYTES, packedBytes, RING_DEGREE } from "../ring/kernels.ts";
+import { at, type Kernels, packedBytes, RING_DEGREE, SPECTRUM_BYTES } from "../ring/kernels.ts";
 import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { type Parameters, paddedLength } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
@@ -100,32 +100,32 @@ export class WeightEncrypter {
     const secret = pool.acquire(rowBytes);
     const words = pool.acquire(4 * Math.max(padded, RING_DEGREE));
     const packed = pool.acquire(Math.max(weightBytes, hintBytes));
-    const transformed = pool.acquire(2 * NTT_POLY_BYTES);
+    const transformed = pool.acquire(SPECTRUM_BYTES);
     try {
       const small = held === undefined ? secret : at(held, row * rowBytes);
       if (held === undefined) stream.secret(row, secret);
-      const factor = kernels.transformSmall(small, keyLength, transformed, entryBytes);
+      const spectrum = kernels.transformSmall(small, keyLength, transformed, entryBytes);
       const weights = kernels.words(words, padded);
       weights.fill(0);
       weights.set(all.subarray(row * n, (row + 1) * n));
       if (mark) this.#marks.add(row, mark, words);
       stream.addWeightErrors(row, words, padded);
       for (let block = 0; block * RING_DEGREE < n; block++) {
-        const element = this.#elements.wide(1 + block, false);
+        const element = this.#elements.element(1 + block, false);
         const offset = block * RING_DEGREE;
         const length = Math.min(RING_DEGREE, n - offset);
-        kernels.wideProductOf(element, factor, at(words, 4 * offset), length);
+        kernels.addProductOf(element, spectrum, at(words, 4 * offset), length);
       }
       kernels.packTop(words, n, weightBits, packed);
       result.weights.set(kernels.bytes(packed, weightBytes), row * weightBytes);
 
       kernels.wipe(words, 4 * RING_DEGREE);
       stream.addHintErrors(row, words);
-      kernels.wideProductOf(this.#elements.wide(0, true), factor, words, RING_DEGREE);
+      kernels.addProductOf(this.#elements.element(0, true), spectrum, words, RING_DEGREE);
       kernels.packTop(words, RING_DEGREE, hintBits, packed);
       result.hint.set(kernels.bytes(packed, hintBytes), row * hintBytes);
     } finally {
-      pool.release(transformed, 2 * NTT_POLY_BYTES);
+      pool.release(transformed, SPECTRUM_BYTES);
       pool.release(secret, rowBytes);
       pool.release(words, 4 * Math.max(padded, RING_DEGREE));
       pool.release(packed, Math.max(weightBytes, hintBytes));

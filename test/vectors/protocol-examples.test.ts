@@ -95,7 +95,7 @@ describe("the worked layer, by the engine", () => {
   });
 
   it("query and recover", () => {
-    const source = new MaskSource(kernels, pool, p, elements.mask(), systemRandom);
+    const source = new MaskSource(kernels, pool, p, elements.element(0, false), systemRandom);
     const client = new ClientLayer(kernels, pool, source, elements, { ...shape, scales: SCALES });
     const masks: OneTimeMasks = {
       vectors: 1,
