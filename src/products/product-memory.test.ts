@@ -4,7 +4,8 @@ import { bytesOf } from "../base/bytes.ts";
 import type { RoundedShape } from "../base/platform.ts";
 import { CONTRIB, OnnxGraph } from "../model/graph/onnx-graph.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
-import { type HeldMatrix, type MatrixPart, ProductMemory, rowBytes } from "./product-memory.ts";
+import { type HeldMatrix, type MatrixPart, rowBytes } from "./held-matrix.ts";
+import { ProductMemory } from "./product-memory.ts";
 
 interface Parts extends Record<MatrixPart, Uint8Array> {
   readonly shape: RoundedShape;

@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { RoundedWeights } from "../../../src/base/platform.ts";
 import { ProductTeam, type TeamMatrix } from "../../../src/platform/web/products/team.ts";
-import { HAS_RELAXED_SIMD, ProductMemory, rowBytes } from "../../../src/products/product-memory.ts";
+import { rowBytes } from "../../../src/products/held-matrix.ts";
+import { HAS_RELAXED_SIMD, ProductMemory } from "../../../src/products/product-memory.ts";
 
 interface Ended {
   terminate(): void;
