@@ -4,7 +4,14 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type {
+  FileTree,
+  Journal,
+  MessageSocket,
+  PublicKeyEd25519,
+  RedisArgument,
+  RedisLink,
+} from "../base/platform.ts";
 export type { WaitingBytes, WaitingLimits } from "../base/waiting-bytes.ts";
 export type { WaitingEnd, WaitingShare } from "../base/waiting-share.ts";
 export type { Bundle } from "../bundle/bundle.ts";

@@ -29,10 +29,6 @@ const CHUNK_VECTORS = 64;
 export class ProviderLayer {
   readonly rows: number;
   readonly inFeatures: number;
-  /** SHA-256 of W, for {@link keySeed}. */
-  readonly weightsDigest: Uint8Array;
-  /** SHA-256 of a_0, for {@link keySeed}. */
-  readonly elementsDigest: Uint8Array;
   /** Bytes of one packed query vector. */
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
@@ -50,6 +46,9 @@ export class ProviderLayer {
   readonly #entryBytes: SmallBytes;
   readonly #marks: LayerMarks;
   readonly #encrypter: WeightEncrypter;
+  readonly #elements: PublicElements;
+  /** Found when they are asked for: threads that answer never need them. */
+  #weightsDigest: Uint8Array | undefined;
 
   /** @throws RangeError on wrong lengths */
   constructor(kernels: Kernels, pool: BufferPool, elements: PublicElements, input: ProviderLayerInput) {
@@ -61,8 +60,7 @@ export class ProviderLayer {
     this.#parameters = assertKernelParameters(parameters);
     this.#kernels = kernels;
     this.#pool = pool;
-    this.weightsDigest = sha256(bytesOf(weights));
-    this.elementsDigest = elements.digest;
+    this.#elements = elements;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
     this.#entryBytes = secretEntryBytes(parameters);
@@ -72,6 +70,16 @@ export class ProviderLayer {
     this.keyBytes = part.weights + part.hint;
     this.#marks = new LayerMarks(kernels, pool, rows, inFeatures);
     this.#encrypter = new WeightEncrypter(kernels, pool, elements, input, this.#marks);
+  }
+
+  /** SHA-256 of W, for {@link keySeed}. */
+  get weightsDigest(): Uint8Array {
+    return (this.#weightsDigest ??= sha256(bytesOf(this.#weights)));
+  }
+
+  /** SHA-256 of a_0, for {@link keySeed}. */
+  get elementsDigest(): Uint8Array {
+    return this.#elements.digest;
   }
 
   /**
