@@ -2,7 +2,8 @@
 // their products. The examples of test/fixtures/golden-hf, and those of ../shared/golden-hf where they are.
 // npm run bench -- families [--only=mixtral,gemma2] [--weights=int4]
 //
-// Beside another version's Llama, each model alone and with its adapter, inside the graph and cut where it adds:
+// Beside another version, which runs those that it knows, each model alone and with its adapter, inside the graph and cut
+// where it adds:
 // npm run bench -- families --other=../tacet-old
 // where ../tacet-old is a clone that is built, as bench/versus.ts says; version 0.1.0 (95124ce) can be one.
 import { mkdtempSync, rmSync } from "node:fs";
@@ -52,8 +53,10 @@ export async function run({ quick, only, weights, other }: BenchOptions): Promis
   const families: Family[] = [];
   try {
     for (const way of ways) {
-      if (other !== undefined) families.push(await loadOther(resolve(other), way));
-      for (const name of wanted) families.push(await load(name, way, folder, weights));
+      for (const name of wanted) {
+        if (other !== undefined) families.push(...(await loadOther(resolve(other), name, way)));
+        families.push(await load(name, way, folder, weights));
+      }
     }
     for (let turn = 0; turn < turns; turn++) {
       // Who comes first has had the longer pause.
@@ -73,7 +76,7 @@ function compare(families: readonly Family[], way: Way, kind: string, reference:
   const own = families.filter((family) => family.way === way && family.name.startsWith(`${kind}/`));
   const llama = own.find(({ name, version }) => name === reference && version === undefined);
   if (!llama) return [];
-  const others = own.filter(({ version }) => version !== undefined);
+  const others = own.filter(({ name, version }) => name === reference && version !== undefined);
   const rows = own
     .toSorted((a, b) => median(b.steps) - median(a.steps))
     .map(({ name, version, groups, operators, steps }) => [
@@ -121,22 +124,31 @@ async function load(
   return { name, way, version: undefined, model, operators, groups, steps: [] };
 }
 
-/** Llama, as another version runs it: through what its package exports alone. */
-async function loadOther(folder: string, way: Way): Promise<Family> {
-  const entry = exportsOf(versionAt(basename(folder), folder).folder);
+/** A model as another version runs it, through what its package exports alone; none where it refuses it. */
+async function loadOther(folder: string, name: string, way: Way): Promise<Family[]> {
+  const version = versionAt(basename(folder), folder);
+  const entry = exportsOf(version.folder);
   const library = await entry("./model");
   const { nodeFileTree: files, nodePlatform: platform } = await entry("./platform/node");
-  const name = REFERENCES.shared;
-  const checkpoint = await library.openCheckpoint(files(goldenHfFolder(name)));
-  const adapter = await library.openLoraAdapter(files(join(goldenHfFolder(name), "adapter")));
-  const fitted = await library.fitAdapter(adapter, checkpoint);
-  // 0.1.0 gave the groups alone.
-  const isOld = Array.isArray(fitted);
-  const deltas = isOld ? new library.LocalLora(adapter, fitted) : new library.LocalLora(fitted);
-  const use = { alone: {}, "adapter inside the graph": { adapter }, "cut at the adapted layers": { deltas } };
-  const model = await library.CausalLm.load(checkpoint, platform().tensors, use[way]);
-  const groups = way === "alone" ? 0 : (isOld ? fitted : fitted.groups).length;
-  return { name, way, version: basename(folder), model, operators: undefined, groups, steps: [] };
+  try {
+    const checkpoint = await library.openCheckpoint(files(goldenHfFolder(name)));
+    const adapter = await library.openLoraAdapter(files(join(goldenHfFolder(name), "adapter")));
+    const fitted = await library.fitAdapter(adapter, checkpoint);
+    // 0.1.0 gave the groups alone.
+    const isOld = Array.isArray(fitted);
+    const deltas = isOld ? new library.LocalLora(adapter, fitted) : new library.LocalLora(fitted);
+    const use = {
+      alone: {},
+      "adapter inside the graph": { adapter },
+      "cut at the adapted layers": { deltas },
+    };
+    const model = await library.CausalLm.load(checkpoint, platform().tensors, use[way]);
+    const groups = way === "alone" ? 0 : (isOld ? fitted : fitted.groups).length;
+    return [{ name, way, version: version.name, model, operators: undefined, groups, steps: [] }];
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "unsupported_model") return [];
+    throw error;
+  }
 }
 
 /** Nodes but for those that compute with constants alone, which the runtime does at load. */
