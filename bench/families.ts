@@ -4,7 +4,7 @@
 //
 // Beside another version, which runs those that it knows, each model alone and with its adapter, inside the graph and cut
 // where it adds:
-// npm run bench -- families --other=../tacet-old
+// npm run bench -- families --other=../tacet-old [--modes=alone,inside,cut]
 // where ../tacet-old is a clone that is built, as bench/versus.ts says; version 0.1.0 (95124ce) can be one.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,9 +24,13 @@ const PROMPT = [5, 9, 12, 7, 30];
 /** What all others are compared with: plain Llama; of those in the repository yarn is nothing but other tables. */
 const REFERENCES = { shared: "shared/llama", tiny: "tiny/llama-yarn" };
 /** How a model runs: by itself, with its adapter inside the graph, and cut where the adapter adds. */
-const WAYS = ["alone", "adapter inside the graph", "cut at the adapted layers"] as const;
+const WAYS = {
+  alone: "alone",
+  inside: "adapter inside the graph",
+  cut: "cut at the adapted layers",
+} as const;
 
-type Way = (typeof WAYS)[number];
+type Way = keyof typeof WAYS;
 
 interface Family {
   readonly name: string;
@@ -42,14 +46,15 @@ interface Family {
   readonly steps: number[];
 }
 
-export async function run({ quick, only, weights, other }: BenchOptions): Promise<Section[]> {
+export async function run({ quick, only, weights, other, modes }: BenchOptions): Promise<Section[]> {
   const [turns, tokens] = quick ? [3, 10] : [40, 40];
   const folder = mkdtempSync(join(tmpdir(), "tacet-families-"));
   const references = Object.values(REFERENCES);
   const wanted = goldenHfNames().filter(
     (name) => !only || references.includes(name) || only.includes(name.split("/")[1]),
   );
-  const ways = other === undefined ? WAYS.slice(0, 1) : WAYS;
+  const asked = modes ?? (other === undefined ? ["alone"] : Object.keys(WAYS));
+  const ways = (Object.keys(WAYS) as Way[]).filter((way) => asked.includes(way));
   const families: Family[] = [];
   try {
     for (const way of ways) {
@@ -91,7 +96,9 @@ function compare(families: readonly Family[], way: Way, kind: string, reference:
     ...["example", "adapted groups", "operators", "µs a token", "least", "times Llama"],
     ...others.map(({ version }) => `times ${version}'s`),
   ];
-  return [{ title: `Decode steps, ${kind}, ${way} (Llama: ${reference})`, body: markdownTable(head, rows) }];
+  return [
+    { title: `Decode steps, ${kind}, ${WAYS[way]} (Llama: ${reference})`, body: markdownTable(head, rows) },
+  ];
 }
 
 async function load(
@@ -116,8 +123,8 @@ async function load(
   const fitted = await fitAdapter(adapter, checkpoint);
   const use = {
     alone: {},
-    "adapter inside the graph": { adapter },
-    "cut at the adapted layers": { deltas: new LocalLora(fitted) },
+    inside: { adapter },
+    cut: { deltas: new LocalLora(fitted) },
   }[way];
   const model = await CausalLm.load(checkpoint, counting, { ...held, ...use });
   const groups = way === "alone" ? 0 : fitted.groups.length;
@@ -137,11 +144,7 @@ async function loadOther(folder: string, name: string, way: Way): Promise<Family
     // 0.1.0 gave the groups alone.
     const isOld = Array.isArray(fitted);
     const deltas = isOld ? new library.LocalLora(adapter, fitted) : new library.LocalLora(fitted);
-    const use = {
-      alone: {},
-      "adapter inside the graph": { adapter },
-      "cut at the adapted layers": { deltas },
-    };
+    const use = { alone: {}, inside: { adapter }, cut: { deltas } };
     const model = await library.CausalLm.load(checkpoint, platform().tensors, use[way]);
     const groups = way === "alone" ? 0 : (isOld ? fitted : fitted.groups).length;
     return [{ name, way, version: version.name, model, operators: undefined, groups, steps: [] }];
