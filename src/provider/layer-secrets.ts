@@ -3,7 +3,8 @@
  * their room. What is not here is derived again from the key's seed, which costs about as much as answering some vectors.
  */
 import type { GroupMark } from "../pll/marks.ts";
-import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
+import type { LayerSecret } from "../pll/secret-stream.ts";
 
 /** A key of one group. */
 export interface GroupKey {

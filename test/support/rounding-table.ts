@@ -18,9 +18,9 @@ export interface Rounded {
   readonly weights: "int8" | "int4";
   readonly steps: number;
   readonly kept: number;
-  /** How many a predicted error turns. */
+  /** How many a predicted error loses. */
   readonly expected: number;
-  /** Of the tokens that were turned, in standard deviations of the predicted error. */
+  /** Of the tokens that were lost, in standard deviations of the predicted error. */
   readonly margins: readonly number[];
   readonly predictedError: number;
 }
@@ -54,7 +54,7 @@ function roundingTable(all: readonly Rounded[]): string {
     "model",
     "`--weights`",
     "kept",
-    "expected to be turned",
+    "expected to be lost",
     "margins of those that were",
     "error of the logits, predicted",
   ];

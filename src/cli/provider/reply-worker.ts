@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { toHex } from "../../base/bytes.ts";
 import { nodeSha256, nodeSignEd25519 } from "../../platform/node.ts";
-import type { LayerSecret } from "../../pll/provider-layer.ts";
+import type { LayerSecret } from "../../pll/secret-stream.ts";
 import { makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";
