@@ -89,8 +89,6 @@ export class ProviderLayer {
   readonly secretBytes: number;
   /** Bytes of B and H of one key. */
   readonly keyBytes: number;
-  /** Vectors that one key answers. */
-  readonly vectorsPerKey: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
@@ -118,7 +116,6 @@ export class ProviderLayer {
     this.#smallBytes = parameters.secretBits <= 7 ? 1 : 2;
     this.secretBytes = this.#smallBytes * rows * parameters.keyLength;
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
-    this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
   }
 
@@ -193,16 +190,17 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
-    const stream = this.#streamOf(seed);
     const secret = this.#pool.acquire(this.secretBytes);
+    let stream: SecretStream | undefined;
     try {
+      stream = this.#streamOf(seed);
       for (let row = 0; row < this.rows; row++)
         stream.secret(row, at(secret, this.#smallBytes * row * keyLength));
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
       throw error;
     } finally {
-      stream.wipe();
+      stream?.wipe();
       this.#kernels.wipeScratch();
     }
     return secret as LayerSecret;

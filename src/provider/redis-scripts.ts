@@ -170,7 +170,7 @@ end
 `;
 
 const ADD_WEAR = `
-if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
+if serial ~= 0 then key_left = key_limit - redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
 `;
 
 /**
@@ -183,19 +183,24 @@ if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
  *           9 epoch of the key that is asked under  10 its serial, 0: none  11 vectors that a key answers
  *
  * → ["ok" or "budget", replayed 0/1, left or -1, vectors and windowSeconds of the budget that leaves least, time of
- * the charge, waitMs], ["rate", waitMs], ["unknown_key"], ["worn_key"] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
+ * the charge, waitMs, vectors left of the key or -1], ["rate", waitMs], ["unknown_key"], ["worn_key"] or ["key"]: not
+ * there, or revoked. Numbers of budgets and times as text.
  */
 export const RESERVE = `
 local account, adapter, scope = ARGV[1], ARGV[2], ARGV[3]
 local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
 local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local key_left = -1
 local function whole(x) return string.format("%.0f", x) end
 ${READ_EPOCH}${READ_BUDGETS}${CHECK_KEY}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
-  return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
+  return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait, whole(key_left)}
 end
-if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
+if redis.call("EXISTS", KEYS[2]) == 1 then
+  if serial ~= 0 then key_left = key_limit - tonumber(redis.call("HGET", KEYS[8], scope) or "0") end
+  return reply("ok", 1, left)
+end
 if left >= 0 and vectors > left then return reply("budget", 0, left) end
 ${ADD_WEAR}${ADD_CHARGE}
 return reply("ok", 0, left < 0 and left or left - vectors)

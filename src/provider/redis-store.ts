@@ -141,12 +141,15 @@ export class RedisStore implements ProviderStore {
     switch (reply[0]) {
       case "ok":
       case "budget": {
-        const [replayed, left, budgetVectors, windowSeconds, time, waitMs] = reply.slice(1).map(Number);
+        const [replayed, left, budgetVectors, windowSeconds, time, waitMs, keyLeft] = reply
+          .slice(1)
+          .map(Number);
         return {
           granted: reply[0] === "ok",
           replayed: replayed === 1,
           remaining: left < 0 ? undefined : remainingOf(left, budgetVectors, windowSeconds, time),
           ...(reply[0] === "ok" && waitMs > 0 ? { waitMs } : {}),
+          ...(keyLeft < 0 ? {} : { keyLeft }),
         };
       }
       case "unknown_key":

@@ -13,8 +13,11 @@ export const nodeSignEd25519: SignEd25519 = (message, signingKey) => {
   let key = expanded.get(signingKey);
   if (key === undefined) {
     const encoded = concatBytes(PKCS8_HEAD, signingKey);
-    key = createPrivateKey({ key: Buffer.from(encoded.buffer), format: "der", type: "pkcs8" });
-    encoded.fill(0);
+    try {
+      key = createPrivateKey({ key: Buffer.from(encoded.buffer), format: "der", type: "pkcs8" });
+    } finally {
+      encoded.fill(0);
+    }
     expanded.set(signingKey, key);
   }
   return new Uint8Array(sign(null, message, key));
