@@ -1,11 +1,5 @@
-// Every kernel at the sizes of one token (n = 4096, r = 8), with SEAL's NTT of the same degree beside them.
-import {
-  type Address,
-  Kernels,
-  NTT_POLY_BYTES,
-  PUBLIC_ELEMENT_BYTES,
-  RING_DEGREE,
-} from "../src/ring/kernels.ts";
+// Every kernel at the sizes of one token (n = 4096, r = 8), with SEAL's transform of the same degree beside them.
+import { type Address, Kernels, RING_DEGREE, SPECTRUM_BYTES } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import { measure } from "./harness.ts";
@@ -45,35 +39,36 @@ function ringFigures(): KernelFigure[] {
   const random = randomBuffer(kernels, 1024);
   const s = kernels.allocate(2 * N);
   kernels.sampleTernary(random, 1024, s);
-  const element = kernels.preparePublicElement(words, kernels.allocate(PUBLIC_ELEMENT_BYTES));
-  const secret = kernels.secretToNtt(s, kernels.allocate(NTT_POLY_BYTES));
   const small = kernels.allocate(2 * N);
   kernels.shorts(small, N).forEach((_, i, all) => {
     all[i] = (i % 127) - 63;
   });
-  const wide = kernels.prepareWide(words, true, kernels.allocate(PUBLIC_ELEMENT_BYTES));
-  const terms = (blocks: number) =>
-    Array.from({ length: blocks }, () => ({ element: wide, small, count: N }));
+  const element = kernels.prepareElement(words, true, kernels.allocate(SPECTRUM_BYTES));
+  const spectrum = kernels.transformSmall(small, WORDS, kernels.allocate(SPECTRUM_BYTES));
+  const terms = (blocks: number) => Array.from({ length: blocks }, () => ({ element, small, count: N }));
   const out = kernels.allocate(4 * N);
   return [
-    figure("secretToNtt", () => kernels.secretToNtt(s, secret), "one forward NTT, 2048 points, from i16"),
     figure(
-      "multiplyPublic",
-      () => kernels.multiplyPublic(element, secret, out, N),
-      "two pointwise products and inverse NTTs",
+      "prepareElement",
+      () => kernels.prepareElement(words, true, element),
+      "a public element's transform",
     ),
     figure(
-      "preparePublicElement",
-      () => kernels.preparePublicElement(words, element),
-      "two forward NTTs and 4096 quotients",
+      "transformSmall",
+      () => kernels.transformSmall(small, WORDS, spectrum),
+      "one transform, 2048 points, from i16",
     ),
-    figure("prepareWide", () => kernels.prepareWide(words, true, wide), "two forward NTTs, 4096 quotients"),
+    figure(
+      "addProductOf",
+      () => kernels.addProductOf(element, spectrum, out, N),
+      "one pointwise product and one transform back",
+    ),
     ...[1, 2, 7].map((blocks) => {
       const all = terms(blocks);
       return figure(
-        "wideProduct",
-        () => kernels.wideProduct(all, out, WORDS),
-        `${blocks} public elements: ${2 * blocks} forward and two inverse NTTs`,
+        "addProducts",
+        () => kernels.addProducts(all, out, WORDS),
+        `${blocks} public elements: as many transforms, and one back`,
       );
     }),
     figure("sampleTernary", () => kernels.sampleTernary(random, 1024, s)),

@@ -52,7 +52,13 @@ export function makePllLayer(
   const clientKernels = Kernels.load();
   const clientPool = new BufferPool(clientKernels);
   const elements = new PublicElements(clientKernels, clientPool, bundleId);
-  const masks = new MaskSource(clientKernels, clientPool, parameters, elements.mask(), systemRandom);
+  const masks = new MaskSource(
+    clientKernels,
+    clientPool,
+    parameters,
+    elements.element(0, false),
+    systemRandom,
+  );
   const client = new ClientLayer(clientKernels, clientPool, masks, elements, {
     ...shape,
     scales: quantized.scales,
@@ -90,8 +96,8 @@ export function makePllLayer(
 function expandElements(inFeatures: number, bundleId: Uint8Array): void {
   const kernels = Kernels.load();
   const elements = new PublicElements(kernels, new BufferPool(kernels), bundleId);
-  elements.mask();
-  for (let block = 0; block < weightBlocks(inFeatures); block++) elements.wide(1 + block, true);
+  elements.element(0, false);
+  for (let block = 0; block < weightBlocks(inFeatures); block++) elements.element(1 + block, true);
 }
 
 /** One query's steps over T = x.length/n vectors, each timed apart; `last` is the newest result. */

@@ -9,7 +9,7 @@ import {
   PublicBasis,
   PublicElements,
 } from "../src/entry/pll.ts";
-import { type Address, at, NTT_POLY_BYTES, RING_DEGREE } from "../src/ring/kernels.ts";
+import { type Address, at, RING_DEGREE, SPECTRUM_BYTES } from "../src/ring/kernels.ts";
 import { type BenchOptions, markdownTable, type Section, significant } from "./harness.ts";
 import { makePllLayer } from "./pll-layer.ts";
 import { normalSource } from "./random-layer.ts";
@@ -255,21 +255,20 @@ function basisCase(classes: string, ...make: [() => number, () => number]): Case
   };
 }
 
-/** The products of a mask: transform of s, a·s. */
+/** The product of a mask: transform of s, a·s. */
 function secretCase(): Case {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);
-  const element = new PublicElements(kernels, pool, new Uint8Array(16)).mask();
+  const element = new PublicElements(kernels, pool, new Uint8Array(16)).element(0, false);
   const secret = pool.acquire(2 * RING_DEGREE);
-  const transformed = pool.acquire(NTT_POLY_BYTES);
   const words = pool.acquire(4 * RING_DEGREE);
   const ternary = () => Math.floor(3 * Math.random()) - 1;
   const inputs = [new Int16Array(RING_DEGREE), Int16Array.from({ length: RING_DEGREE }, ternary)];
   return {
-    name: "mask (NTT of s, a·s)",
+    name: "mask (a·s)",
     classes: "s = 0 / random ternary",
     prepare: (which) => kernels.shorts(secret, RING_DEGREE).set(inputs[which]),
-    run: () => kernels.multiplyPublic(element, kernels.secretToNtt(secret, transformed), words, KEY_LENGTH),
+    run: () => kernels.addProducts([{ element, small: secret, count: RING_DEGREE }], words, KEY_LENGTH),
   };
 }
 
@@ -283,7 +282,7 @@ function hiddenPartCase(): Case {
   );
   const out = kernels.allocate(4 * KEY_LENGTH);
   const terms = [1, 2].map((index, block) => ({
-    element: elements.wide(index, true),
+    element: elements.element(index, true),
     small: at(small, 2 * block * RING_DEGREE),
     count: RING_DEGREE,
   }));
@@ -291,7 +290,7 @@ function hiddenPartCase(): Case {
     name: "y (two public elements)",
     classes: "x̂ = 0 / random",
     prepare: (which) => kernels.shorts(small, 2 * RING_DEGREE).set(inputs[which]),
-    run: () => kernels.wideProduct(terms, out, KEY_LENGTH),
+    run: () => kernels.addProducts(terms, out, KEY_LENGTH),
   };
 }
 
@@ -330,7 +329,7 @@ function secretProductCase(): Case {
 function secretTransformCase(): Case {
   const kernels = Kernels.load();
   const small = kernels.allocate(KEY_LENGTH);
-  const transformed = kernels.allocate(2 * NTT_POLY_BYTES);
+  const transformed = kernels.allocate(SPECTRUM_BYTES);
   const secret = Int8Array.from({ length: KEY_LENGTH }, () => Math.floor(128 * Math.random()) - 63);
   const inputs = [new Int8Array(KEY_LENGTH), secret];
   return {

@@ -3,19 +3,18 @@ export { scaleActivation, squaredNorm } from "./activations";
 export { expandRandom } from "./chacha20";
 export { combineColumns } from "./combine-columns";
 export { addErrors } from "./errors";
+export { initialise } from "./fft-tables";
 export { innerProducts, innerProducts8 } from "./inner-products";
+export { addMarks } from "./marks";
 export {
-  PUBLIC_ELEMENT_BYTES as publicElementBytes,
   RING_DEGREE as ringDegree,
   SECRET_START as secretStart,
+  SPECTRUM_BYTES as spectrumBytes,
   STATIC_END as staticEnd,
 } from "./memory";
-export { initialise } from "./ntt-tables";
 export { packTop, splitWords, unpackTop } from "./packing";
-export { multiplyPublic, preparePublicElement, secretToNtt } from "./public-product";
-export { addMarks } from "./marks";
 export { recoverRows } from "./recover";
+export { addProductOf, addToSum, finishSum, prepareElement, transformSmall, transformSmall8 } from "./ring-product";
 export { sampleTernary } from "./ternary";
 export { addUniform, sampleUniform, sampleUniform8 } from "./uniform";
-export { addWide, finishWide, prepareWide, transformSmall, transformSmall8, wideProductOf } from "./wide-product";
 export { wipe, wipeScratch } from "./wipe";

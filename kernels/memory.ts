@@ -7,33 +7,25 @@ export const RING_DEGREE: usize = 2048;
 
 /** A polynomial of N i32. */
 export const POLY_BYTES: usize = RING_DEGREE * 4;
+/** Its transform: N/2 complex numbers of two f64 (fft.ts). */
+export const SPECTRUM_BYTES: usize = RING_DEGREE * 8;
 
-/**
- * Twiddle factors of a prime, at these distances from its table: (w, q) pairs, 8 bytes, of the levels whose stride is
- * at least 4 (index m + i for block i of the level with m blocks); then four vectors (w, q of stride 2; w, q of stride
- * 1), 64 bytes, for each of the 256 blocks of 8 coefficients.
- */
-export const FORWARD_PAIRS: usize = 0;
-export const INVERSE_PAIRS: usize = FORWARD_PAIRS + 512 * 8;
-export const FORWARD_TAIL: usize = INVERSE_PAIRS + 512 * 8;
-export const INVERSE_TAIL: usize = FORWARD_TAIL + 256 * 64;
-const TABLE_BYTES: usize = INVERSE_TAIL + 256 * 64;
+/** Roots of a block, six f64: real and imaginary part of ζ², ζ and ζ³ (fft.ts). */
+export const ROOT_BYTES: usize = 48;
+/** Blocks of the passes with strides 256, 64, 16 and 4. */
+const BLOCKS: usize = 1 + 4 + 16 + 64;
+/** Roots of those blocks; then, in pairs of blocks, one in each lane, those of the 256 blocks of stride 1. */
+export const ROOTS: usize = 1024;
+export const ROOT_PAIRS: usize = ROOTS + BLOCKS * ROOT_BYTES;
 
-export const TABLE: usize = 1024;
-export const TABLE2: usize = TABLE + TABLE_BYTES;
-
-export const SECRET_START: usize = TABLE2 + TABLE_BYTES;
-/** Two polynomials between inverse transforms and the result. */
-export const SCRATCH_A: usize = SECRET_START;
-export const SCRATCH_B: usize = SCRATCH_A + POLY_BYTES;
-/** The same two: a sum of products in NTT form, modulo each of the two primes. No kernel needs both. */
-export const WIDE_SUM: usize = SCRATCH_A;
-/** Small integers in NTT form, modulo one prime at a time. */
-export const SCRATCH_NTT: usize = SCRATCH_B + POLY_BYTES;
+export const SECRET_START: usize = ROOT_PAIRS + 256 * ROOT_BYTES;
+/** A polynomial on its way through a transform. */
+export const WORK: usize = SECRET_START;
+/** The sum of products so far, as a spectrum; then its coefficients, i32[N]. */
+export const SUM: usize = WORK + SPECTRUM_BYTES;
+/** Small integers with zeros behind them, i16[N] or i8[N]; coefficients of a transposed public element, i32[N]. */
+export const PADDED: usize = SUM + SPECTRUM_BYTES;
 /** Accepted random bytes of the ternary sampler, and the room that one more store may touch. */
-export const SCRATCH_BYTES: usize = SCRATCH_NTT + POLY_BYTES;
+export const SCRATCH_BYTES: usize = PADDED + POLY_BYTES;
 
 export const STATIC_END: usize = SCRATCH_BYTES + 448;
-
-/** Bytes of a prepared public element: (w, q) of both halves, or modulo both primes. */
-export const PUBLIC_ELEMENT_BYTES: usize = 4 * POLY_BYTES;

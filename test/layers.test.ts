@@ -38,6 +38,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   model: [
     "model/run",
     "model/kv-cache.ts",
+    "model/kept-rows.ts",
     "model/layer-states.ts",
     "model/adapter",
     "model/architectures",
@@ -110,6 +111,26 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "base",
   ],
 };
+
+const ARCHITECTURE = readFileSync(join(SRC, "../docs/architecture.md"), "utf8");
+
+/** The rooms that a row of the document's table names, sorted. */
+function documented(room: string, allowed: string): string[] {
+  const rooms = Object.keys(MAY_IMPORT);
+  const but = /^all above but ([^;]*)/.exec(allowed)?.[1].split(/, | and /);
+  if (but) {
+    const above = rooms.slice(0, rooms.indexOf(room));
+    return above.filter((other) => !other.includes("/") && !but.includes(other)).sort();
+  }
+  const names = allowed.split(", ").flatMap((name) => {
+    if (name === "") return [];
+    if (name === "all rooms of model")
+      return rooms.filter((other) => isInside(other, "model") && other !== "model");
+    if (name === "client and what client may import") return ["client", ...MAY_IMPORT.client];
+    return [name];
+  });
+  return [...new Set(names)].sort();
+}
 
 /** Package or scheme → where it may be imported; a path that ends in "*" is a prefix. */
 const PACKAGES: Record<string, readonly string[]> = {
@@ -215,6 +236,14 @@ describe("layers", () => {
     for (const [i, folder] of folders.entries()) {
       for (const below of MAY_IMPORT[folder]) expect(folders.slice(0, i)).toContain(below);
     }
+  });
+
+  it("docs/architecture.md has this table", () => {
+    const rows = [...ARCHITECTURE.matchAll(/^\| ([\w/.-]+) \| ?([^|]*?) ?\|$/gm)]
+      .map(([, room, allowed]) => [room, documented(room, allowed)] as const)
+      .filter(([room]) => Object.hasOwn(MAY_IMPORT, room));
+    expect(rows.map(([room]) => room)).toEqual(Object.keys(MAY_IMPORT));
+    for (const [room, allowed] of rows) expect([room, allowed]).toEqual([room, [...MAY_IMPORT[room]].sort()]);
   });
 
   it("every file of src/ is in a room of the table, and no room is empty", () => {

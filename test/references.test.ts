@@ -52,12 +52,18 @@ const FOREIGN = ["sentencepiece_model.proto"];
 /** Names of our own kinds of files; what users have or we write, such as config.json, is not ours. */
 const NAMED = /(?<![\w./*<-])((?:[\w-]+\/)*[\w.-]+\.(?:ts|mjs|proto|asc))(?![\w/])/g;
 
-/** Files that a text names and nobody has: a path from the root, or the end of one. */
-function missingFiles(text: string): string[] {
+/**
+ * Files that a text names and nobody has: a path from the root, or the end of one.
+ *
+ * @param from a name without a folder is a file below it
+ */
+function missingFiles(text: string, from = ""): string[] {
   const names = [...text.matchAll(NAMED)].map(([, name]) => name);
-  return names.filter(
-    (name) => !FOREIGN.includes(name) && !FILES.some((file) => file === name || file.endsWith(`/${name}`)),
-  );
+  return names.filter((name) => {
+    const top = name.includes("/") ? "" : from;
+    const isIt = (file: string) => file === name || (file.startsWith(top) && file.endsWith(`/${name}`));
+    return !FOREIGN.includes(name) && !FILES.some(isIt);
+  });
 }
 
 const commentsOf = (source: string) =>
@@ -113,7 +119,7 @@ describe("what is referred to exists", () => {
       const comments = commentsOf(read(path));
       const documents = [...comments.matchAll(/(?<![\w/])docs\/[\w-]+\.(?:md|svg)/g)].map(([name]) => name);
       return [
-        ...missingFiles(comments),
+        ...missingFiles(comments, `${path.split("/")[0]}/`),
         ...documents.filter((name) => !existsSync(join(ROOT, name))),
         ...missingSections(comments),
       ].map((name) => `${path}: ${name}`);
@@ -126,6 +132,7 @@ describe("what is referred to exists", () => {
       brokenLinks("docs/x.md", "[a](../README.md) [b](nowhere.md) [c](../README.md#no-such)"),
     ).toHaveLength(2);
     expect(missingFiles("see `src/base/bytes.ts`, bytes.ts and ghost.ts")).toEqual(["ghost.ts"]);
+    expect(missingFiles("see turns.ts and app/turns.ts", "src/")).toEqual(["turns.ts"]);
     expect(commentsOf("/** a */ const x = 1; // b\n")).toBe("/** a */\n// b");
     expect(missingSections("docs/security.md, rule 99; docs/protocol.md §Nowhere")).toHaveLength(2);
     expect(missingSections("[docs/models.md](docs/models.md), *A new\nfamily* and *No such*")).toHaveLength(

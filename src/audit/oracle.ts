@@ -45,7 +45,13 @@ export class Oracle {
     this.#access = access;
     const { parameters, rows, inFeatures, tensors } = view;
     this.#elements = new PublicElements(this.#kernels, this.#pool, view.bundleId);
-    this.#masks = new MaskSource(this.#kernels, this.#pool, parameters, this.#elements.mask(), systemRandom);
+    this.#masks = new MaskSource(
+      this.#kernels,
+      this.#pool,
+      parameters,
+      this.#elements.element(0, false),
+      systemRandom,
+    );
     this.#honest = new ClientLayer(this.#kernels, this.#pool, this.#masks, this.#elements, {
       parameters,
       rows,
@@ -189,11 +195,11 @@ export class Oracle {
     this.#kernels.wipe(words, 4 * keyLength);
     this.#kernels.shorts(small, z.length).set(z);
     const terms = Array.from({ length: Math.ceil(z.length / RING_DEGREE) }, (_, block) => ({
-      element: this.#elements.wide(1 + block, true),
+      element: this.#elements.element(1 + block, true),
       small: at(small, 2 * block * RING_DEGREE) as Address,
       count: Math.min(RING_DEGREE, z.length - block * RING_DEGREE),
     }));
-    this.#kernels.wideProduct(terms, words, keyLength);
+    this.#kernels.addProducts(terms, words, keyLength);
     const out = this.#kernels.words(words, keyLength).map((word) => word << shift);
     this.#pool.release(small, bytes);
     this.#pool.release(words, 4 * keyLength);

@@ -3,7 +3,7 @@
  * so that everything above `platform/` is the same code in Node, a browser and a worker.
  */
 import type { Device } from "./device.ts";
-import type { WaitingShare } from "./waiting-bytes.ts";
+import type { WaitingShare } from "./waiting-share.ts";
 
 /** Read access to a tree of files: a folder on disk, a set of HTTP URLs, an origin-private file system. */
 export interface FileTree {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TacetError } from "./errors.ts";
-import { WaitingBytes, type WaitingShare } from "./waiting-bytes.ts";
+import { WaitingBytes } from "./waiting-bytes.ts";
+import type { WaitingShare } from "./waiting-share.ts";
 
 const MB = 1 << 20;
 

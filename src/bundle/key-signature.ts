@@ -13,7 +13,7 @@ import { ed25519 } from "@noble/curves/ed25519.js";
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import type { Sha256, SignEd25519 } from "../base/platform.ts";
-import type { EncryptedWeights } from "../pll/provider-layer.ts";
+import type { EncryptedWeights } from "../pll/encrypted-weights.ts";
 import { holds } from "./signature.ts";
 
 /** Which key: what its signature is over, besides the key itself. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: `tacet COMMAND`. Commands are in commands/, what they share beside this file. */
+/** The command line: `tacet COMMAND`. Each command has a folder (command.ts, run.ts); what they share is in shared/. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { TacetError } from "../base/errors.ts";

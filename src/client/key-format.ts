@@ -5,7 +5,7 @@ import type { Platform } from "../base/platform.ts";
 import type { Bundle } from "../bundle/bundle.ts";
 import { hashedOfKeyPart, isKeySignedBy, portableSha256 } from "../bundle/key-signature.ts";
 import { groupRows } from "../bundle/manifest.ts";
-import { type EncryptedWeights, encryptedWeightBytes } from "../pll/provider-layer.ts";
+import { type EncryptedWeights, encryptedWeightBytes } from "../pll/encrypted-weights.ts";
 
 export interface KeyFormat {
   /** Bytes of B and of H, by group. */

@@ -1,5 +1,5 @@
 /** Keys of private layers as they travel, and who gives and holds them. */
-import type { EncryptedWeights } from "../pll/provider-layer.ts";
+import type { EncryptedWeights } from "../pll/encrypted-weights.ts";
 
 /** What is left of a key, as the provider says. */
 export interface KeyLeft {

@@ -1,7 +1,7 @@
 /** An adapter that the user holds, with what it changes about text. */
 import type { FileTree } from "../base/platform.ts";
 import { vocabSizeOf } from "../model/config-facts.ts";
-import { readAdapterText } from "../text/adapter-text.ts";
+import { readAdapterText } from "../text/read-adapter-text.ts";
 import { type Checkpoint, withAdapterText } from "../weights/checkpoint.ts";
 import { type LoraAdapter, openLoraAdapter } from "../weights/lora-adapter.ts";
 

@@ -42,11 +42,12 @@ export {
   type PrivateModel,
   type SharedModels,
 } from "../client/private-model.ts";
-export type { PrivacyTimings, QueryTransport, RemoteAdapter } from "../client/remote-adapter.ts";
+export type { QueryTransport } from "../client/query-transport.ts";
+export type { PrivacyTimings, RemoteAdapter } from "../client/remote-adapter.ts";
 export type { RemoteProvider } from "../client/remote-provider.ts";
 export type { RemoteProviderOptions } from "../client/provider-options.ts";
 export { type Prompt, TextClient } from "../client/text-client.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export type { EncryptedWeights } from "../pll/provider-layer.ts";
+export type { EncryptedWeights } from "../pll/encrypted-weights.ts";
 export type { Checkpoint } from "../weights/checkpoint.ts";

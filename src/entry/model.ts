@@ -60,7 +60,7 @@ export { KvCache } from "../model/kv-cache.ts";
 export type { ForwardTimings } from "../model/run/segment-runner.ts";
 export type { PrepareProgress } from "../model/weights/quantized-weights.ts";
 export type { WeightFormat } from "../model/weights/weight-source.ts";
-export { type ReadAdapterText, readAdapterText } from "../text/adapter-text.ts";
+export { type ReadAdapterText, readAdapterText } from "../text/read-adapter-text.ts";
 export {
   type ChatMessage,
   type ChatTemplate,

@@ -13,26 +13,21 @@ export {
   type ForeignQuery,
   type OpenQuery,
 } from "../pll/client-layer.ts";
+export { type EncryptedWeights, encryptedWeightBytes } from "../pll/encrypted-weights.ts";
 export { type KeySeedInput, keySeed } from "../pll/key-secrets.ts";
 export { type LoraPair, mergeLora, type SplitLora, splitLora } from "../pll/lora-split.ts";
 export type { GroupMark } from "../pll/marks.ts";
-export {
-  type EncryptedWeights,
-  encryptedWeightBytes,
-  type LayerSecret,
-  ProviderLayer,
-  type ProviderLayerInput,
-  type WeightEncryption,
-} from "../pll/provider-layer.ts";
+export { ProviderLayer } from "../pll/provider-layer.ts";
 export { PublicBasis, type StridedRows } from "../pll/public-basis.ts";
 export { type QuantizedRows, quantizeRows } from "../pll/quantize.ts";
+export type { LayerSecret } from "../pll/secret-stream.ts";
+export type { ProviderLayerInput, WeightEncryption } from "../pll/weight-encryption.ts";
 export {
   type Address,
   type InnerProducts,
   type KernelBuild,
   Kernels,
   type PublicElement,
-  type WideElement,
 } from "../ring/kernels.ts";
 export { type RandomSource, systemRandom } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";

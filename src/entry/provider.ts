@@ -5,7 +5,8 @@
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
 export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
-export type { WaitingBytes, WaitingEnd, WaitingLimits, WaitingShare } from "../base/waiting-bytes.ts";
+export type { WaitingBytes, WaitingLimits } from "../base/waiting-bytes.ts";
+export type { WaitingEnd, WaitingShare } from "../base/waiting-share.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { GroupMark } from "../pll/marks.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";

@@ -2,12 +2,10 @@
 export type {
   Address,
   Kernels,
-  NttPoly,
+  ProductTerm,
   PublicElement,
   SmallBytes,
-  TransformedSmall,
-  WideElement,
-  WideTerm,
+  Spectrum,
 } from "../ring/kernels.ts";
 export type { RandomSource } from "../ring/random-source.ts";
 export { BufferPool } from "../rlwe/buffer-pool.ts";

@@ -15,7 +15,7 @@ import type { BufferPool } from "../rlwe/buffer-pool.ts";
 import { type MaskSource, type OneTimeMasks, SECRET_BYTES } from "../rlwe/mask-source.ts";
 import type { Parameters } from "../rlwe/parameters.ts";
 import type { PublicElements } from "../rlwe/public-elements.ts";
-import { type EncryptedWeights, encryptedWeightBytes } from "./provider-layer.ts";
+import { type EncryptedWeights, encryptedWeightBytes } from "./encrypted-weights.ts";
 import { QueryEncryption } from "./query-encryption.ts";
 
 /**

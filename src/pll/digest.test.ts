@@ -63,7 +63,7 @@ function session(n: number, build: KernelBuild = "release") {
   const limit = Math.min(2 ** 15 - 1, Math.floor(P.rowNorm / Math.sqrt(n)));
   const weights = Int32Array.from(randomIntegers(seededRandom(`weights ${n}`), ROWS * n, -limit, limit));
   const elements = new PublicElements(kernels, pool, BUNDLE_ID);
-  const masks = new MaskSource(kernels, pool, P, elements.mask(), seededRandom(`masks ${n}`));
+  const masks = new MaskSource(kernels, pool, P, elements.element(0, false), seededRandom(`masks ${n}`));
   const shape = { parameters: P, rows: ROWS, inFeatures: n };
   const scales = Float64Array.from({ length: ROWS }, (_, r) => (8 + r) / 8192);
   const client = new ClientLayer(kernels, pool, masks, elements, { ...shape, scales });

@@ -22,7 +22,7 @@ import {
 import { uniformStddev } from "../rlwe/parameter-set.ts";
 import { DEFAULT_PARAMETERS as P, weightBlocks } from "../rlwe/parameters.ts";
 import { predictedNoiseParts, predictedRelativeError, typicalResult } from "./noise.ts";
-import { encryptedWeightBytes } from "./provider-layer.ts";
+import { encryptedWeightBytes } from "./encrypted-weights.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/parameters.md");
 const WIDTHS = [256, 704, 896, 2048, 4096, 8192, 13_696];

@@ -305,7 +305,7 @@ describe("keys", () => {
 
   it.each([
     ["answerQuery", "innerProducts"],
-    ["encryptWeights", "wideProductOf"],
+    ["encryptWeights", "addProductOf"],
     ["encryptWeights", "addUniform"],
     ["deriveSecret", "sampleUniform"],
     ["applyKey", "innerProducts"],

@@ -10,9 +10,9 @@ import {
   type Address,
   at,
   type Kernels,
+  type PublicElement,
   packedBytes,
   RING_DEGREE,
-  type WideElement,
 } from "../ring/kernels.ts";
 import type { OneTimeMasks } from "../rlwe/mask-source.ts";
 import {
@@ -43,9 +43,9 @@ export class QueryEncryption {
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   /** a_0. */
-  readonly #maskElement: WideElement;
+  readonly #maskElement: PublicElement;
   /** a_1, …, a_κ, transposed. */
-  readonly #elements: readonly WideElement[];
+  readonly #elements: readonly PublicElement[];
   /** Room for one vector: f32[n]; one packed query. */
   readonly #activation: Address;
   readonly #packedQuery: Address;
@@ -56,8 +56,8 @@ export class QueryEncryption {
     this.#parameters = assertKernelParameters(parameters);
     this.#kernels = kernels;
     const blocks = weightBlocks(inFeatures);
-    this.#maskElement = elements.wide(0, false);
-    this.#elements = Array.from({ length: blocks }, (_, block) => elements.wide(1 + block, true));
+    this.#maskElement = elements.element(0, false);
+    this.#elements = Array.from({ length: blocks }, (_, block) => elements.element(1 + block, true));
     this.padded = paddedLength(inFeatures);
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.#activation = kernels.allocate(4 * inFeatures);
@@ -98,7 +98,7 @@ export class QueryEncryption {
         const secret = at(masks.secrets, 2 * t * RING_DEGREE);
         terms.push({ element: this.#maskElement, small: secret, count: RING_DEGREE });
       }
-      kernels.wideProduct(terms, words, keyLength);
+      kernels.addProducts(terms, words, keyLength);
       kernels.packTop(words, keyLength, uploadBits, this.#packedQuery);
       bytes.set(packed, t * this.queryBytes);
     }

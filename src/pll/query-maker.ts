@@ -45,7 +45,7 @@ export class QueryMaker {
     this.#kernels = kernels;
     this.#pool = new BufferPool(this.#kernels);
     const elements = new PublicElements(this.#kernels, this.#pool, bundleId);
-    this.masks = new MaskSource(this.#kernels, this.#pool, parameters, elements.mask(), random);
+    this.masks = new MaskSource(this.#kernels, this.#pool, parameters, elements.element(0, false), random);
     const ofWidth = new Map<number, QueryEncryption>();
     this.#encryptions = inFeatures.map((n) => {
       const known = ofWidth.get(n) ?? new QueryEncryption(this.#kernels, elements, parameters, n);

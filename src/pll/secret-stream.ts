@@ -22,25 +22,24 @@ export const MARKS = 4;
 export const streamBytes = (bytes: number): number =>
   Math.ceil(bytes / RANDOM_CHUNK_BYTES) * RANDOM_CHUNK_BYTES;
 
+/** S of one key, (rows, k) i8 or i16 in kernel memory. Secret; whoever has it wipes it. */
+export type LayerSecret = Address & { readonly layerSecret: true };
+
+/** Bytes of an entry of S: where many keys are in use, to read S is what an answer waits for. */
+export const secretEntryBytes = ({ secretBits }: Parameters): SmallBytes => (secretBits <= 7 ? 1 : 2);
+
 /** The random streams of one key: S, E and E_H of each row. */
 export class SecretStream {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #parameters: Parameters;
-  readonly #smallBytes: SmallBytes;
   readonly #seed: Address;
 
-  constructor(
-    kernels: Kernels,
-    pool: BufferPool,
-    parameters: Parameters,
-    smallBytes: SmallBytes,
-    seed: Uint8Array,
-  ) {
+  /** @throws RangeError on a seed of another length */
+  constructor(kernels: Kernels, pool: BufferPool, parameters: Parameters, seed: Uint8Array) {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#parameters = parameters;
-    this.#smallBytes = smallBytes;
     assertLength(seed, "seed", KEY_SEED_BYTES);
     this.#seed = pool.acquire(KEY_SEED_BYTES);
     kernels.bytes(this.#seed, KEY_SEED_BYTES).set(seed);
@@ -50,7 +49,7 @@ export class SecretStream {
   secret(row: number, out: Address): void {
     const { keyLength, secretBits } = this.#parameters;
     this.#draw(row, SECRETS, keyLength, (random) =>
-      this.#kernels.sampleUniform(random, keyLength, secretBits, out, this.#smallBytes),
+      this.#kernels.sampleUniform(random, keyLength, secretBits, out, secretEntryBytes(this.#parameters)),
     );
   }
 

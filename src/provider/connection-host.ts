@@ -1,6 +1,6 @@
 /** What a connection needs of its provider, and is given when it is let in. */
 import type { MessageSocket } from "../base/platform.ts";
-import type { WaitingShare } from "../base/waiting-bytes.ts";
+import type { WaitingShare } from "../base/waiting-share.ts";
 import type { KeyAllowances } from "./allowance.ts";
 import type { KeyLedger } from "./key-ledger.ts";
 import type { KeyTools } from "./key-sender.ts";

@@ -1,7 +1,9 @@
 /** One group of a key: W encrypted under the key's S. The last one has the provider's signature over all of them. */
 import { keyPartDigest, type SigningTools, signKey } from "../bundle/key-signature.ts";
 import type { GroupMark } from "../pll/marks.ts";
-import type { EncryptedWeights, LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
+import type { EncryptedWeights } from "../pll/encrypted-weights.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
+import type { LayerSecret } from "../pll/secret-stream.ts";
 
 export interface KeyPart extends EncryptedWeights {
   /** SHA-256, which the key's signature is over. */

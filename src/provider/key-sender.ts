@@ -5,7 +5,7 @@
  * account one at a time, in turns with long queries.
  */
 import { TacetError } from "../base/errors.ts";
-import type { WaitingShare } from "../base/waiting-bytes.ts";
+import type { WaitingShare } from "../base/waiting-share.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ClientMessage, KeyPartFields, ProviderMessageInit } from "../wire/frames.ts";
 import { groupKeyOf, keyRefused } from "./group-keys.ts";

@@ -4,7 +4,8 @@
  * answering some vectors.
  */
 import type { GroupMark } from "../pll/marks.ts";
-import type { LayerSecret, ProviderLayer } from "../pll/provider-layer.ts";
+import type { ProviderLayer } from "../pll/provider-layer.ts";
+import type { LayerSecret } from "../pll/secret-stream.ts";
 
 /** Which key of one group. */
 export interface GroupKeyName {

@@ -3,7 +3,7 @@
  * own.
  */
 import { TacetError } from "../base/errors.ts";
-import type { WaitingShare } from "../base/waiting-bytes.ts";
+import type { WaitingShare } from "../base/waiting-share.ts";
 import { KEY_ID_BYTES } from "../pll/key-secrets.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import type { AnswerFields, ClientMessage } from "../wire/frames.ts";

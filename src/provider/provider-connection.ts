@@ -5,7 +5,7 @@
  */
 import { assertNever, TacetError } from "../base/errors.ts";
 import type { MessageSocket } from "../base/platform.ts";
-import type { WaitingShare } from "../base/waiting-bytes.ts";
+import type { WaitingShare } from "../base/waiting-share.ts";
 import { type ClientMessage, decodeClientFrame } from "../wire/frames.ts";
 import { type Allowance, refusedTooOften } from "./allowance.ts";
 import { atTime } from "./at-time.ts";

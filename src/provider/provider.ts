@@ -8,7 +8,8 @@
 import { checkOptions, type OptionTypes } from "../base/check-options.ts";
 import { TacetError } from "../base/errors.ts";
 import type { MessageSocket, Sha256, SignEd25519 } from "../base/platform.ts";
-import { WaitingBytes, type WaitingShare } from "../base/waiting-bytes.ts";
+import { WaitingBytes } from "../base/waiting-bytes.ts";
+import type { WaitingShare } from "../base/waiting-share.ts";
 import type { Limits } from "../wire/limits.ts";
 import { KeyAllowances } from "./allowance.ts";
 import { AnonymousKeys } from "./anonymous-keys.ts";

@@ -1,15 +1,15 @@
 /**
  * What is computed, and where. A short query is answered in the turn in which it came. A long one is cut into parts of
- * bounded work, and each group of a key is one: they are computed in turns (turns.ts), in this thread, between which it
- * does other things, or by a pool of others.
+ * bounded work, and each group of a key is one: they are computed in turns (round-robin.ts), in this thread, between
+ * which it does other things, or by a pool of others.
  *
  * A reply vector is a function of its query vector and the key alone, and a part of a key of its seed alone
- * (pll/provider-layer.ts), so both may be computed anywhere and in any order.
+ * (pll/provider-layer.ts, weight-encryption.ts), so both may be computed anywhere and in any order.
  */
 import type { SigningTools } from "../bundle/key-signature.ts";
 import { beginKeyPart, type KeyPart, type KeyPlace } from "./key-part.ts";
 import { type GroupKey, type GroupKeyName, LayerSecrets } from "./layer-secrets.ts";
-import type { LayerSecret } from "../pll/provider-layer.ts";
+import type { LayerSecret } from "../pll/secret-stream.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
 import { type AfterEvents, afterTimer, inSlices } from "./slices.ts";

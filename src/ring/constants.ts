@@ -3,11 +3,11 @@
 /** N: coefficients of a ring element of Z_{2^32}[X]/(X^N + 1). */
 export const RING_DEGREE = 2048;
 
-/** Bytes of a polynomial in NTT form: N i32. */
-export const NTT_POLY_BYTES = 4 * RING_DEGREE;
+/** Bytes of a polynomial: N words. */
+export const POLY_BYTES = 4 * RING_DEGREE;
 
-/** Bytes of a prepared public element: both 16-bit halves, or the whole modulo both primes, as factors with their Shoup quotients. */
-export const PUBLIC_ELEMENT_BYTES = 4 * NTT_POLY_BYTES;
+/** Bytes of a transformed polynomial, and so of a prepared public element: N/2 complex numbers of two f64. */
+export const SPECTRUM_BYTES = 8 * RING_DEGREE;
 
 /**
  * Random bytes that one ternary secret is drawn from: 416 of them must be below 243, each with probability

@@ -1,16 +1,16 @@
 /**
  * The compute kernels: ring arithmetic modulo 2^32, sampling and inner products in WebAssembly (kernels/), over one
- * memory that this class hands out. Functions take addresses into that memory; the brands keep coefficient form,
- * NTT form and prepared public elements apart. No kernel branches or indexes on a key, an error or a weight.
+ * memory that this class hands out. Functions take addresses into that memory; the brands keep coefficients, spectra
+ * and prepared public elements apart. No kernel branches or indexes on a key, an error or a weight.
  */
 import { assertInteger } from "../base/assert.ts";
 import {
   ERROR_RANDOM_BYTES,
-  NTT_POLY_BYTES,
-  PUBLIC_ELEMENT_BYTES,
+  POLY_BYTES,
   packedBytes,
   RANDOM_CHUNK_BYTES,
   RING_DEGREE,
+  SPECTRUM_BYTES,
 } from "./constants.ts";
 import { instantiateKernels, type KernelBuild, type KernelExports } from "./wasm-module.ts";
 
@@ -26,21 +26,14 @@ export function at(address: Address, bytes: number): Address {
   return (address + bytes) as Address;
 }
 
-/** i32[N] coefficients. */
-export type CoeffPoly = Address & { readonly coeff: true };
-/** i32[N] in NTT form, lazily reduced. */
-export type NttPoly = Address & { readonly ntt: true };
-/** A public ring element, prepared for products with ternary secrets. */
+/** A public ring element, or its transpose, prepared for products. */
 export type PublicElement = Address & { readonly publicElement: true };
-/** A public ring element, or its transpose, prepared for sums of exact products with small integers. */
-export type WideElement = Address & { readonly wideElement: true };
+/** Transformed small integers, for products with several elements. */
+export type Spectrum = Address & { readonly spectrum: true };
 
-/** Small integers in NTT form modulo both primes, for products with several elements. */
-export type TransformedSmall = Address & { readonly transformedSmall: true };
-
-/** a·small, of a {@link WideElement}. */
-export interface WideTerm {
-  readonly element: WideElement;
+/** a·small, of the first `count` coefficients of small; the others are 0. */
+export interface ProductTerm {
+  readonly element: PublicElement;
   /** i16[count] */
   readonly small: Address;
   /** At most N. */
@@ -91,7 +84,7 @@ export class Kernels {
   /** A new instance with its own memory. Compiling happens once per build and process. */
   static load(build: KernelBuild = "release"): Kernels {
     const wasm = instantiateKernels(build);
-    if (wasm.ringDegree.value !== RING_DEGREE || wasm.publicElementBytes.value !== PUBLIC_ELEMENT_BYTES) {
+    if (wasm.ringDegree.value !== RING_DEGREE || wasm.spectrumBytes.value !== SPECTRUM_BYTES) {
       throw new RangeError("the compiled kernels and src/ring/constants.ts disagree; run npm run build");
     }
     return new Kernels(wasm);
@@ -157,11 +150,14 @@ export class Kernels {
     this.#wasm.wipeScratch();
   }
 
-  /** Both 16-bit halves of a (u32[N]) in NTT form. @param out PUBLIC_ELEMENT_BYTES */
-  preparePublicElement(words: Address, out: Address): PublicElement {
-    this.#check(words, NTT_POLY_BYTES);
-    this.#check(out, PUBLIC_ELEMENT_BYTES);
-    this.#wasm.preparePublicElement(words, out);
+  /**
+   * Prepares a (u32[N]) for products; with `transposed` a(X^-1), whose products are by the transpose of the matrix of
+   * multiplication by a. @param out SPECTRUM_BYTES
+   */
+  prepareElement(words: Address, transposed: boolean, out: Address): PublicElement {
+    this.#check(words, POLY_BYTES);
+    this.#check(out, SPECTRUM_BYTES);
+    this.#wasm.prepareElement(words, transposed ? 1 : 0, out);
     return out as PublicElement;
   }
 
@@ -175,72 +171,43 @@ export class Kernels {
     return this.#wasm.sampleTernary(random, randomBytes, out) !== 0;
   }
 
-  /** out = NTT(s). @param s i16[N] in {-1, 0, 1} @param out NTT_POLY_BYTES */
-  secretToNtt(s: Address, out: Address): NttPoly {
-    this.#check(s, 2 * RING_DEGREE);
-    this.#check(out, NTT_POLY_BYTES);
-    this.#wasm.secretToNtt(s, out);
-    return out as NttPoly;
-  }
-
-  /** out = the first `count` coefficients of a·s mod 2^32, exactly. @param out u32[count] */
-  multiplyPublic(element: PublicElement, secret: NttPoly, out: Address, count: number): void {
-    assertInteger(count, "count", 0, RING_DEGREE);
-    this.#check(element, PUBLIC_ELEMENT_BYTES);
-    this.#check(secret, NTT_POLY_BYTES);
-    this.#check(out, 4 * count);
-    this.#wasm.multiplyPublic(element, secret, out, count);
-  }
-
   /**
-   * Prepares a (u32[N]) for {@link wideProduct}; with `transposed` a(X^-1), whose products are by the transpose of the
-   * matrix of multiplication by a. @param out PUBLIC_ELEMENT_BYTES
+   * out_i += coefficient i of Σ_j a_j·small_j mod 2^32, i < count. The sum is computed in floating point and rounded to
+   * integers: exact where 2^-46·‖a‖₂·Σ_j ‖small_j‖₂ < 1/2, and in all but a share below 2^-100 of uniform a where
+   * Σ_j ‖small_j‖₂² ≤ 2^27 (docs/parameters.md, *Products in floating point*).
+   * @param out u32[count]
    */
-  prepareWide(words: Address, transposed: boolean, out: Address): WideElement {
-    this.#check(words, NTT_POLY_BYTES);
-    this.#check(out, PUBLIC_ELEMENT_BYTES);
-    this.#wasm.prepareWide(words, transposed ? 1 : 0, out);
-    return out as WideElement;
-  }
-
-  /**
-   * out_i += coefficient i of Σ_j a_j·small_j mod 2^32, i < count, exactly where Σ_j ‖small_j‖₁ ≤ 2^22: the integer sum
-   * is then at most 2^31·2^22 in absolute value. @param out u32[count]
-   */
-  wideProduct(terms: readonly WideTerm[], out: Address, count: number): void {
+  addProducts(terms: readonly ProductTerm[], out: Address, count: number): void {
     assertInteger(count, "count", 0, RING_DEGREE);
     this.#check(out, 4 * count);
     for (let i = 0; i < terms.length; i++) {
       const term = terms[i];
       assertInteger(term.count, "count", 0, RING_DEGREE);
-      this.#check(term.element, PUBLIC_ELEMENT_BYTES);
+      this.#check(term.element, SPECTRUM_BYTES);
       this.#check(term.small, 2 * term.count);
       const first = i === 0 ? 1 : 0;
-      if (i < terms.length - 1) this.#wasm.addWide(term.element, term.small, term.count, first);
-      else this.#wasm.finishWide(term.element, term.small, term.count, first, out, count);
+      if (i < terms.length - 1) this.#wasm.addToSum(term.element, term.small, term.count, first);
+      else this.#wasm.finishSum(term.element, term.small, term.count, first, out, count);
     }
   }
 
-  /**
-   * out = NTT(small) modulo both primes. @param small i16[count] or i8[count], ‖small‖₁ ≤ 2^22
-   * @param out 2·NTT_POLY_BYTES
-   */
-  transformSmall(small: Address, count: number, out: Address, smallBytes: SmallBytes = 2): TransformedSmall {
+  /** The spectrum of small integers. @param small i16[count] or i8[count], ‖small‖₂² ≤ 2^27 @param out SPECTRUM_BYTES */
+  transformSmall(small: Address, count: number, out: Address, smallBytes: SmallBytes = 2): Spectrum {
     assertInteger(count, "count", 0, RING_DEGREE);
     this.#check(small, smallBytes * count);
-    this.#check(out, 2 * NTT_POLY_BYTES);
+    this.#check(out, SPECTRUM_BYTES);
     if (smallBytes === 1) this.#wasm.transformSmall8(small, count, out);
     else this.#wasm.transformSmall(small, count, out);
-    return out as TransformedSmall;
+    return out as Spectrum;
   }
 
-  /** As {@link wideProduct}, of one term whose small integers are transformed already. @param out u32[count] */
-  wideProductOf(element: WideElement, small: TransformedSmall, out: Address, count: number): void {
+  /** As {@link addProducts}, of one term whose small integers are transformed already. @param out u32[count] */
+  addProductOf(element: PublicElement, small: Spectrum, out: Address, count: number): void {
     assertInteger(count, "count", 0, RING_DEGREE);
-    this.#check(element, PUBLIC_ELEMENT_BYTES);
-    this.#check(small, 2 * NTT_POLY_BYTES);
+    this.#check(element, SPECTRUM_BYTES);
+    this.#check(small, SPECTRUM_BYTES);
     this.#check(out, 4 * count);
-    this.#wasm.wideProductOf(element, small, out, count);
+    this.#wasm.addProductOf(element, small, out, count);
   }
 
   /**

@@ -22,20 +22,17 @@ type InnerProductsKernel = (
 export interface KernelExports {
   readonly memory: WebAssembly.Memory;
   readonly ringDegree: { readonly value: number };
-  readonly publicElementBytes: { readonly value: number };
+  readonly spectrumBytes: { readonly value: number };
   readonly secretStart: { readonly value: number };
   readonly staticEnd: { readonly value: number };
   initialise(): void;
   wipe(address: number, bytes: number): void;
   wipeScratch(): void;
-  preparePublicElement(words: number, out: number): void;
-  secretToNtt(s: number, out: number): void;
-  multiplyPublic(element: number, secret: number, out: number, count: number): void;
-  prepareWide(words: number, transposed: number, out: number): void;
-  addWide(element: number, small: number, count: number, first: number): void;
+  prepareElement(words: number, transposed: number, out: number): void;
   transformSmall(small: number, count: number, out: number): void;
   transformSmall8(small: number, count: number, out: number): void;
-  finishWide(
+  addToSum(element: number, small: number, count: number, first: number): void;
+  finishSum(
     element: number,
     small: number,
     count: number,
@@ -43,7 +40,7 @@ export interface KernelExports {
     out: number,
     outCount: number,
   ): void;
-  wideProductOf(element: number, transformed: number, out: number, count: number): void;
+  addProductOf(element: number, spectrum: number, out: number, count: number): void;
   sampleTernary(random: number, randomBytes: number, out: number): number;
   expandRandom(key: number, nonceLow: number, nonceHigh: number, out: number, bytes: number): void;
   addErrors(words: number, count: number, random: number): void;

@@ -22,7 +22,7 @@ function makeSource(random = systemRandom, parameters = DEFAULT_PARAMETERS) {
   const kernels = Kernels.load();
   const pool = new BufferPool(kernels);
   const elements = new PublicElements(kernels, pool, BUNDLE_ID);
-  const source = new MaskSource(kernels, pool, parameters, elements.mask(), random);
+  const source = new MaskSource(kernels, pool, parameters, elements.element(0, false), random);
   const { keyLength } = parameters;
   const read = ({ vectors, words, secrets }: OneTimeMasks) =>
     Array.from({ length: vectors }, (_, t) => ({

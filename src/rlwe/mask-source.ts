@@ -16,7 +16,6 @@ import {
   at,
   ERROR_RANDOM_BYTES,
   type Kernels,
-  NTT_POLY_BYTES,
   type PublicElement,
   RANDOM_CHUNK_BYTES,
   RING_DEGREE,
@@ -170,21 +169,13 @@ export class MaskSource {
       do {
         this.#expand(random, randomBytes);
       } while (!kernels.sampleTernary(random, errorOffset, secret));
-      if (hasProduct) this.#multiply(secret, words);
       kernels.addErrors(words, this.#keyLength, at(random, errorOffset));
+      if (hasProduct) {
+        const product = { element: this.#element, small: secret, count: RING_DEGREE };
+        kernels.addProducts([product], words, this.#keyLength);
+      }
     } finally {
       this.#pool.release(random, randomBytes);
-    }
-  }
-
-  /** words = (a_0·s)[0..k) */
-  #multiply(secret: Address, words: Address): void {
-    const transformed = this.#pool.acquire(NTT_POLY_BYTES);
-    try {
-      const secretNtt = this.#kernels.secretToNtt(secret, transformed);
-      this.#kernels.multiplyPublic(this.#element, secretNtt, words, this.#keyLength);
-    } finally {
-      this.#pool.release(transformed, NTT_POLY_BYTES);
     }
   }
 

@@ -65,7 +65,6 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
   if (typeof name !== "string" || !/^[a-z0-9-]{1,64}$/.test(name)) {
     fail("name", "1 to 64 of a-z, 0-9 and -");
   }
-  // |half·s| ≤ 2^15·N must stay below p/2 > 2^26 for the one-prime product to be exact.
   const ringDegree = integer("ringDegree", 16, 2048);
   if ((ringDegree & (ringDegree - 1)) !== 0) fail("ringDegree", "a power of two");
   const fields: ParametersLiteral = {
@@ -74,10 +73,10 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
     logQ: integer("logQ", 32, 32), // words wrap at 2^32
     errorEta: integer("errorEta", 1, 32), // a sample takes 2·eta random bits, two words at most
     keyLength: integer("keyLength", 1, ringDegree), // coefficients of one ring element
-    secretBits: integer("secretBits", 1, 11), // ‖S‖₁ ≤ 2^10·N = 2^21: the two-prime product is exact
+    secretBits: integer("secretBits", 1, 11),
     weightErrorBits: integer("weightErrorBits", 1, 16), // an error takes two random bytes
     hintErrorBits: integer("hintErrorBits", 1, 16),
-    // ‖x̂‖₁ ≤ 2^9.5·2^31/R + 2^18 < 2^22 for n = 2^19, and |x̂| ≤ 2^31/R must fit 16 bits
+    // ‖x̂‖₂ ≤ 2^31/R + √n/2 < 2^12.2 for n = 2^19: products take 2^13.5, and |x̂| must fit 16 bits
     rowNorm: integer("rowNorm", 2 ** 19, 2 ** 30),
     weightBits: integer("weightBits", 16, 32),
     hintBits: integer("hintBits", 16, 32),
@@ -85,5 +84,9 @@ export function checkParameterRanges(literal: ParametersLiteral): Parameters {
     replyBits: integer("replyBits", 1, 32),
     vectorsPerKey: integer("vectorsPerKey", 1, 2 ** 20),
   };
+  // ‖S‖₂² is at most this: what products take (ring/kernels.ts).
+  if (fields.keyLength * 4 ** (fields.secretBits - 1) > 2 ** 27) {
+    fail("secretBits", `such that keyLength·4^(secretBits - 1) ≤ 2^27, with a key of ${fields.keyLength}`);
+  }
   return Object.freeze(fields) as Parameters;
 }

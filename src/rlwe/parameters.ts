@@ -68,7 +68,7 @@ export function assertKernelParameters(p: Parameters): Parameters {
   return p;
 }
 
-/** Widest layer: ‖x̂‖₁ ≤ √n·‖c·x‖₂ + n/2 stays below 2^22, which keeps products exact. */
+/** Widest layer: ‖x̂‖₂ ≤ ‖c·x‖₂ + √n/2 stays below 2^13.5, for which products are made (ring/kernels.ts). */
 export const MAX_IN_FEATURES = 1 << 19;
 
 /**

@@ -3,7 +3,7 @@ import { shake128 } from "@noble/hashes/sha3.js";
 import { describe, expect, it } from "vitest";
 import { byteCounts, chiSquareZ } from "../../test/support/statistics.ts";
 import { toHex } from "../base/bytes.ts";
-import { Kernels, NTT_POLY_BYTES, RING_DEGREE } from "../ring/kernels.ts";
+import { Kernels, RING_DEGREE } from "../ring/kernels.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { PublicElements, publicElementBytes } from "./public-elements.ts";
 
@@ -74,19 +74,16 @@ describe("PublicElements", () => {
   };
   const words = (index: number) => new Uint32Array(publicElementBytes(BUNDLE_ID, index).slice().buffer);
 
-  it("times the ring's one are the coefficients of the element, for masks and for weights", () => {
+  it("times the ring's one are the coefficients of the element, or of its transpose", () => {
     const { kernels, elements } = make();
     const one = kernels.allocate(2 * RING_DEGREE);
     kernels.shorts(one, 1)[0] = 1;
     const out = kernels.allocate(4 * RING_DEGREE);
-    const secret = kernels.secretToNtt(one, kernels.allocate(NTT_POLY_BYTES));
-    kernels.multiplyPublic(elements.mask(), secret, out, RING_DEGREE);
-    expect(kernels.words(out, RING_DEGREE)).toEqual(words(0));
     for (const index of [0, 1, 7]) {
       for (const transposed of [false, true]) {
         kernels.wipe(out, 4 * RING_DEGREE);
-        const term = { element: elements.wide(index, transposed), small: one, count: 1 };
-        kernels.wideProduct([term], out, RING_DEGREE);
+        const term = { element: elements.element(index, transposed), small: one, count: 1 };
+        kernels.addProducts([term], out, RING_DEGREE);
         const a = words(index);
         // a(X^-1) has -a_(N-i) at X^i
         const turned = a.map((_, i) => (i === 0 ? a[0] : -a[RING_DEGREE - i]));
@@ -97,15 +94,12 @@ describe("PublicElements", () => {
 
   it("are prepared once each, and kept", () => {
     const { kernels, elements } = make();
-    const first = [elements.mask(), elements.wide(0, true), elements.wide(1, false), elements.wide(1, true)];
+    const all = () =>
+      [0, 1].flatMap((index) => [false, true].map((turned) => elements.element(index, turned)));
+    const first = all();
     expect(new Set<number>(first).size).toBe(4);
     const top = kernels.allocate(0);
-    expect([
-      elements.mask(),
-      elements.wide(0, true),
-      elements.wide(1, false),
-      elements.wide(1, true),
-    ]).toEqual(first);
+    expect(all()).toEqual(first);
     expect(kernels.allocate(0)).toBe(top);
   });
 });

@@ -9,18 +9,10 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { shake128 } from "@noble/hashes/sha3.js";
 import { assertInteger, assertLength } from "../base/assert.ts";
 import { concatBytes, utf8 } from "../base/bytes.ts";
-import {
-  type Address,
-  type Kernels,
-  PUBLIC_ELEMENT_BYTES,
-  type PublicElement,
-  RING_DEGREE,
-  type WideElement,
-} from "../ring/kernels.ts";
+import { type Kernels, POLY_BYTES, type PublicElement, SPECTRUM_BYTES } from "../ring/kernels.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 
 const DOMAIN = utf8("tacet/v2/public-element");
-const ELEMENT_BYTES = 4 * RING_DEGREE;
 
 /** Bytes of the random bundle id that the elements are expanded from. */
 export const BUNDLE_ID_BYTES = 16;
@@ -30,7 +22,7 @@ export function publicElementBytes(bundleId: Uint8Array, index: number): Uint8Ar
   assertLength(bundleId, "bundleId", BUNDLE_ID_BYTES);
   assertInteger(index, "index", 0, 2 ** 32 - 1);
   const le32 = Uint8Array.of(index, index >>> 8, index >>> 16, index >>> 24);
-  return shake128(concatBytes(DOMAIN, bundleId, le32), { dkLen: ELEMENT_BYTES });
+  return shake128(concatBytes(DOMAIN, bundleId, le32), { dkLen: POLY_BYTES });
 }
 
 /** The elements of a bundle, prepared where they are first wanted, kept in kernel memory. */
@@ -38,8 +30,7 @@ export class PublicElements {
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
   readonly #bundleId: Uint8Array;
-  readonly #wide = new Map<string, WideElement>();
-  #mask: PublicElement | undefined;
+  readonly #elements = new Map<string, PublicElement>();
   #digest: Uint8Array | undefined;
 
   constructor(kernels: Kernels, pool: BufferPool, bundleId: Uint8Array) {
@@ -54,31 +45,25 @@ export class PublicElements {
     return this.#digest.slice();
   }
 
-  /** a_0 for products with ternary secrets. */
-  mask(): PublicElement {
-    this.#mask ??= this.#prepare(0, (words, out) => this.#kernels.preparePublicElement(words, out));
-    return this.#mask;
-  }
-
-  /** a_index, or its transpose, for products with small integers. */
-  wide(index: number, transposed: boolean): WideElement {
+  /** a_index, or its transpose. */
+  element(index: number, transposed: boolean): PublicElement {
     const name = `${index}${transposed ? "ᵀ" : ""}`;
-    let element = this.#wide.get(name);
+    let element = this.#elements.get(name);
     if (element === undefined) {
-      element = this.#prepare(index, (words, out) => this.#kernels.prepareWide(words, transposed, out));
-      this.#wide.set(name, element);
+      element = this.#prepare(index, transposed);
+      this.#elements.set(name, element);
     }
     return element;
   }
 
-  #prepare<Element>(index: number, prepare: (words: Address, out: Address) => Element): Element {
-    const out = this.#kernels.allocate(PUBLIC_ELEMENT_BYTES);
-    const words = this.#pool.acquire(ELEMENT_BYTES);
+  #prepare(index: number, transposed: boolean): PublicElement {
+    const out = this.#kernels.allocate(SPECTRUM_BYTES);
+    const words = this.#pool.acquire(POLY_BYTES);
     try {
-      this.#kernels.bytes(words, ELEMENT_BYTES).set(publicElementBytes(this.#bundleId, index));
-      return prepare(words, out);
+      this.#kernels.bytes(words, POLY_BYTES).set(publicElementBytes(this.#bundleId, index));
+      return this.#kernels.prepareElement(words, transposed, out);
     } finally {
-      this.#pool.release(words, ELEMENT_BYTES);
+      this.#pool.release(words, POLY_BYTES);
     }
   }
 }

@@ -6,7 +6,8 @@ import { nodeFileTree } from "../platform/node.ts";
 import type { AdapterText } from "../weights/adapter-text.ts";
 import { type Checkpoint, openCheckpoint, withAdapterText } from "../weights/checkpoint.ts";
 import { memoryFileTree } from "../weights/memory-files.ts";
-import { joinAdapterText, readAdapterText } from "./adapter-text.ts";
+import { joinAdapterText } from "./adapter-text.ts";
+import { readAdapterText } from "./read-adapter-text.ts";
 import { hasChatTemplate, loadChatTemplate } from "./chat-template.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 

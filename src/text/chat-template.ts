@@ -1,6 +1,7 @@
 /** A conversation as the text that the model was trained on, by the checkpoint's own template. */
 
 import { TacetError } from "../base/errors.ts";
+import { TEMPLATE_TOKENS } from "../weights/adapter-text.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { isRecord, type JsonRecord } from "../weights/json-file.ts";
 import { chatGlmTemplate } from "./chatglm-text.ts";
@@ -160,15 +161,7 @@ function chooseTemplate(value: unknown): string | undefined {
 /** bos_token, eos_token and the others as texts. */
 function specialTokens(settings: JsonRecord): Record<string, string> {
   const texts: Record<string, string> = {};
-  for (const name of [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "pad_token",
-    "sep_token",
-    "cls_token",
-    "mask_token",
-  ]) {
+  for (const name of TEMPLATE_TOKENS) {
     const text = tokenText(settings[name]);
     if (text !== undefined) texts[name] = text;
   }

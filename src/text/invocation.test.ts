@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { lexicon } from "../../test/support/models.ts";
 import { withAdapterText } from "../weights/checkpoint.ts";
 import { invocationInText } from "./invocation.ts";
-import { isControlToken } from "./adapter-text.ts";
+import { isControlToken } from "./control-text.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 describe("an invocation", async () => {

@@ -6,7 +6,7 @@
  */
 
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import { isControlToken } from "./adapter-text.ts";
+import { isControlToken } from "./control-text.ts";
 import { hasTokenizer, loadTokenizer } from "./tokenizer.ts";
 
 /**

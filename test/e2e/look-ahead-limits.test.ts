@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openPrivateModel, type PrivateModel } from "../../src/client/private-model.ts";
-import { type QueryTransport, RemoteAdapter } from "../../src/client/remote-adapter.ts";
+import type { QueryTransport } from "../../src/client/query-transport.ts";
+import { RemoteAdapter } from "../../src/client/remote-adapter.ts";
 import { changeKeys } from "../../src/library/node-data-folder.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";

@@ -14,7 +14,7 @@ import { keyPartDigest, signKey } from "../../src/bundle/key-signature.ts";
 import { readPrivateState } from "../../src/bundle/private-state.ts";
 import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
-import type { EncryptedWeights } from "../../src/pll/provider-layer.ts";
+import type { EncryptedWeights } from "../../src/pll/encrypted-weights.ts";
 import { seededRandom } from "../oracle/seeded-random.ts";
 import { type EditableFile, editSafetensors } from "../support/edit-safetensors.ts";
 import { type HostileProvider, replaced, startHostileProvider } from "../support/hostile-provider.ts";

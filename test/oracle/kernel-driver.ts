@@ -2,10 +2,9 @@
 import {
   type Address,
   Kernels,
-  NTT_POLY_BYTES,
-  PUBLIC_ELEMENT_BYTES,
+  type PublicElement,
   RING_DEGREE,
-  type WideElement,
+  SPECTRUM_BYTES,
 } from "../../src/ring/kernels.ts";
 
 export class KernelDriver {
@@ -26,33 +25,28 @@ export class KernelDriver {
     return this.kernels.words(address, count).slice();
   }
 
-  /** The first `count` coefficients of a·s. */
-  multiply(a: Uint32Array, s: Int16Array, count = RING_DEGREE): Uint32Array {
-    const { kernels } = this;
-    const element = kernels.preparePublicElement(this.put(a), kernels.allocate(PUBLIC_ELEMENT_BYTES));
-    const secret = kernels.secretToNtt(this.put(s), kernels.allocate(NTT_POLY_BYTES));
-    const out = kernels.allocate(4 * count);
-    kernels.multiplyPublic(element, secret, out, count);
-    return this.words(out, count);
+  prepareElement(a: Uint32Array, transposed: boolean): PublicElement {
+    return this.kernels.prepareElement(this.put(a), transposed, this.kernels.allocate(SPECTRUM_BYTES));
   }
 
-  prepareWide(a: Uint32Array, transposed: boolean): WideElement {
-    return this.kernels.prepareWide(this.put(a), transposed, this.kernels.allocate(PUBLIC_ELEMENT_BYTES));
+  /** The first `count` coefficients of a·s. */
+  multiply(a: Uint32Array, s: Int16Array, count = RING_DEGREE): Uint32Array {
+    return this.addProducts([[a, s]], false, new Uint32Array(count));
   }
 
   /** start + the first coefficients of Σ_j a_j·small_j, or of Σ_j a_j(X^-1)·small_j. */
-  wide(
+  addProducts(
     terms: readonly (readonly [Uint32Array, Int16Array])[],
     transposed: boolean,
     start: Uint32Array = new Uint32Array(RING_DEGREE),
   ): Uint32Array {
     const prepared = terms.map(([a, small]) => ({
-      element: this.prepareWide(a, transposed),
+      element: this.prepareElement(a, transposed),
       small: this.put(small),
       count: small.length,
     }));
     const out = this.put(start);
-    this.kernels.wideProduct(prepared, out, start.length);
+    this.kernels.addProducts(prepared, out, start.length);
     return this.words(out, start.length);
   }
 

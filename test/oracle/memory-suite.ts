@@ -2,9 +2,8 @@
 import { describe, expect, it } from "vitest";
 import {
   type KernelBuild,
-  NTT_POLY_BYTES,
-  PUBLIC_ELEMENT_BYTES,
   RING_DEGREE,
+  SPECTRUM_BYTES,
   TERNARY_RANDOM_BYTES,
 } from "../../src/ring/kernels.ts";
 import { KernelDriver } from "./kernel-driver.ts";
@@ -40,7 +39,6 @@ export function memorySuite(build: KernelBuild): void {
       const { kernels } = new KernelDriver(build);
       const small = kernels.allocate(64);
       const outside = (small + (1 << 20)) as typeof small;
-      expect(() => kernels.preparePublicElement(small, small)).toThrow(RangeError);
       expect(() => kernels.addErrors(small, 15, small)).toThrow(RangeError);
       expect(() => kernels.addUniform(small, 12, 7, small)).toThrow(RangeError);
       expect(() => kernels.addUniform(small, 8, 17, small)).toThrow(RangeError);
@@ -55,21 +53,17 @@ export function memorySuite(build: KernelBuild): void {
       expect(() => kernels.sampleUniform(outside, 8, 7, small)).toThrow(RangeError);
       expect(() => kernels.sampleUniform(small, 8, 8, small, 1)).toThrow(RangeError);
       expect(() => kernels.scaleActivation(small, 17, 1, small)).toThrow(RangeError);
-      expect(() => kernels.prepareWide(small, false, small)).toThrow(RangeError);
-      const element = kernels.prepareWide(
-        kernels.allocate(4 * N),
-        true,
-        kernels.allocate(PUBLIC_ELEMENT_BYTES),
-      );
+      expect(() => kernels.prepareElement(small, false, small)).toThrow(RangeError);
+      const element = kernels.prepareElement(kernels.allocate(4 * N), true, kernels.allocate(SPECTRUM_BYTES));
       const last = kernels.allocate(64);
-      expect(() => kernels.wideProduct([{ element, small: last, count: 33 }], small, 4)).toThrow(RangeError);
-      expect(() => kernels.wideProduct([{ element, small, count: N + 1 }], small, 4)).toThrow(RangeError);
-      expect(() => kernels.wideProduct([{ element, small, count: 4 }], last, 17)).toThrow(RangeError);
-      expect(() => kernels.wideProduct([], small, N + 1)).toThrow(RangeError);
+      expect(() => kernels.addProducts([{ element, small: last, count: 33 }], small, 4)).toThrow(RangeError);
+      expect(() => kernels.addProducts([{ element, small, count: N + 1 }], small, 4)).toThrow(RangeError);
+      expect(() => kernels.addProducts([{ element, small, count: 4 }], last, 17)).toThrow(RangeError);
+      expect(() => kernels.addProducts([], small, N + 1)).toThrow(RangeError);
       expect(() => kernels.transformSmall(last, 1, last)).toThrow(RangeError);
-      const factor = kernels.transformSmall(last, 32, kernels.allocate(2 * NTT_POLY_BYTES));
+      const spectrum = kernels.transformSmall(last, 32, kernels.allocate(SPECTRUM_BYTES));
       const end = kernels.allocate(16);
-      expect(() => kernels.wideProductOf(element, factor, end, 5)).toThrow(RangeError);
+      expect(() => kernels.addProductOf(element, spectrum, end, 5)).toThrow(RangeError);
       expect(() => kernels.transformSmall(end, 9, element)).toThrow(RangeError);
       expect(() => kernels.transformSmall(end, 17, element, 1)).toThrow(RangeError);
       expect(() => kernels.expandRandom(small, 0, 0, small, 100)).toThrow(RangeError);
@@ -84,7 +78,7 @@ export function memorySuite(build: KernelBuild): void {
       const driver = new KernelDriver(build);
       driver.multiply(randomWords(random, N), randomIntegers(random, N, -1, 1));
       for (const transposed of [false, true]) {
-        driver.wide([[randomWords(random, N), randomIntegers(random, N, -64, 64)]], transposed);
+        driver.addProducts([[randomWords(random, N), randomIntegers(random, N, -64, 64)]], transposed);
       }
       const bytes = driver.kernels.allocate(TERNARY_RANDOM_BYTES);
       driver.kernels.sampleTernary(bytes, TERNARY_RANDOM_BYTES, driver.kernels.allocate(2 * N));

@@ -6,7 +6,7 @@ import { KernelDriver } from "./kernel-driver.ts";
 import * as packing from "./packing.ts";
 import { innerProduct, negacyclicProduct } from "./ring.ts";
 import { randomIntegers, randomWords, seededRandom } from "./seeded-random.ts";
-import { wideOracle } from "./wide-products-suite.ts";
+import { sumOracle } from "./sums-of-products-suite.ts";
 
 const N = RING_DEGREE;
 
@@ -23,7 +23,7 @@ export function propertiesSuite(build: KernelBuild, runs: number): void {
   const options = { numRuns: runs };
 
   describe(`properties (${build})`, () => {
-    it("multiplyPublic is the first coefficients of the negacyclic convolution", () => {
+    it("a product is the first coefficients of the negacyclic convolution", () => {
       fc.assert(
         fc.property(element, secret, count, (a, s, n) => {
           expect(new KernelDriver(build).multiply(a, s, n)).toEqual(negacyclicProduct(a, s).subarray(0, n));
@@ -54,7 +54,7 @@ export function propertiesSuite(build: KernelBuild, runs: number): void {
       );
     });
 
-    it("wideProduct is the sum of the products, transposed or not", () => {
+    it("addProducts adds the sum of the products, transposed or not", () => {
       const term = fc.record({
         a: element,
         seed: fc.string(),
@@ -65,12 +65,15 @@ export function propertiesSuite(build: KernelBuild, runs: number): void {
       fc.assert(
         fc.property(shape, ([given, transposed, coefficients]) => {
           const terms = given.map(({ a, seed, limit, length }) => {
-            // ‖small‖₁ ≤ 2^22 over all terms
-            const held = Math.min(limit, Math.floor(2 ** 22 / (given.length * Math.max(1, length))));
+            // ‖small‖₂² ≤ 2^27 over all terms
+            const held = Math.min(
+              limit,
+              Math.floor(Math.sqrt(2 ** 27 / (given.length * Math.max(1, length)))),
+            );
             return [a, randomIntegers(seededRandom(`small ${seed}`), length, -held, held)] as const;
           });
-          const got = new KernelDriver(build).wide(terms, transposed, new Uint32Array(coefficients));
-          expect(got).toEqual(wideOracle(terms, transposed).subarray(0, coefficients));
+          const got = new KernelDriver(build).addProducts(terms, transposed, new Uint32Array(coefficients));
+          expect(got).toEqual(sumOracle(terms, transposed).subarray(0, coefficients));
         }),
         options,
       );

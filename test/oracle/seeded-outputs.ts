@@ -3,9 +3,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesOf, toHex, utf8 } from "../../src/base/bytes.ts";
 import {
   type KernelBuild,
-  NTT_POLY_BYTES,
-  PUBLIC_ELEMENT_BYTES,
   RING_DEGREE,
+  SPECTRUM_BYTES,
   TERNARY_RANDOM_BYTES,
 } from "../../src/ring/kernels.ts";
 import { KernelDriver } from "./kernel-driver.ts";
@@ -34,16 +33,15 @@ export function seededOutputsDigest(build: KernelBuild): string {
     const s = kernels.allocate(2 * N);
     kernels.sampleTernary(ternary, TERNARY_RANDOM_BYTES, s);
     hash.update(kernels.bytes(s, 2 * N));
-    const element = kernels.preparePublicElement(a, kernels.allocate(PUBLIC_ELEMENT_BYTES));
-    const secret = kernels.secretToNtt(s, kernels.allocate(NTT_POLY_BYTES));
+    const element = kernels.prepareElement(a, false, kernels.allocate(SPECTRUM_BYTES));
     const v = kernels.allocate(4 * N);
-    kernels.multiplyPublic(element, secret, v, N);
+    kernels.addProducts([{ element, small: s, count: N }], v, N);
     kernels.addErrors(v, N, noise);
     const input = driver.put(x);
     hash.update(bytesOf(Float64Array.of(kernels.squaredNorm(input, N))));
     hash.update(kernels.bytes(v, 4 * N));
     const scaled = kernels.allocate(2 * N);
-    kernels.scaleActivation(input, N, 123.4321, scaled);
+    kernels.scaleActivation(input, N, 12.34321, scaled);
     hash.update(kernels.bytes(scaled, 2 * N));
 
     const uniform = kernels.allocate(2 * N);
@@ -52,9 +50,9 @@ export function seededOutputsDigest(build: KernelBuild): string {
     const hint = kernels.allocate(4 * N);
     kernels.addUniform(hint, N, 10, noise);
     for (const transposed of [false, true]) {
-      const wide = kernels.prepareWide(a, transposed, kernels.allocate(PUBLIC_ELEMENT_BYTES));
-      const terms = [uniform, scaled].map((values) => ({ element: wide, small: values, count: N - 5 }));
-      kernels.wideProduct(terms, hint, N - 3);
+      const prepared = kernels.prepareElement(a, transposed, kernels.allocate(SPECTRUM_BYTES));
+      const terms = [uniform, scaled].map((values) => ({ element: prepared, small: values, count: N - 5 }));
+      kernels.addProducts(terms, hint, N - 3);
       hash.update(kernels.bytes(hint, 4 * N));
     }
     for (const bits of [12, 24, 27, 28]) {

@@ -40,7 +40,7 @@ export function makeLayer(
   const pool = new BufferPool(kernels);
   const quantized = quantizeRows(real, rows, inFeatures, parameters.rowNorm, options.runs ?? [rows]);
   const elements = new PublicElements(kernels, pool, new Uint8Array(16));
-  const masks = new MaskSource(kernels, pool, parameters, elements.mask(), random);
+  const masks = new MaskSource(kernels, pool, parameters, elements.element(0, false), random);
   const shape = { parameters, rows, inFeatures };
   const client = new ClientLayer(kernels, pool, masks, elements, { ...shape, scales: quantized.scales });
   const provider = new ProviderLayer(kernels, pool, elements, { ...shape, weights: quantized.integers });

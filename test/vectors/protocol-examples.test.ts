@@ -12,7 +12,9 @@ import type { MessageSocket } from "../../src/base/platform.ts";
 import { decodeBundle } from "../../src/bundle/bundle.ts";
 import { publicKeyOf } from "../../src/bundle/signature.ts";
 import { ClientLayer } from "../../src/pll/client-layer.ts";
-import { type LayerSecret, ProviderLayer, type WeightEncryption } from "../../src/pll/provider-layer.ts";
+import { ProviderLayer } from "../../src/pll/provider-layer.ts";
+import type { LayerSecret } from "../../src/pll/secret-stream.ts";
+import type { WeightEncryption } from "../../src/pll/weight-encryption.ts";
 import { createApiKey } from "../../src/provider/api-keys.ts";
 import { EmbeddedStore } from "../../src/provider/embedded-store.ts";
 import { Provider } from "../../src/provider/provider.ts";
@@ -93,7 +95,7 @@ describe("the worked layer, by the engine", () => {
   });
 
   it("query and recover", () => {
-    const source = new MaskSource(kernels, pool, p, elements.mask(), systemRandom);
+    const source = new MaskSource(kernels, pool, p, elements.element(0, false), systemRandom);
     const client = new ClientLayer(kernels, pool, source, elements, { ...shape, scales: SCALES });
     const masks: OneTimeMasks = {
       vectors: 1,

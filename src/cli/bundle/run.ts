@@ -12,7 +12,7 @@ import { carryOver } from "../../model/adapter/carry-over.ts";
 import { fitAdapter } from "../../model/adapter/fit-adapter.ts";
 import { vocabSizeOf } from "../../model/config-facts.ts";
 import { nodeFileTree } from "../../platform/node.ts";
-import { readAdapterText } from "../../text/adapter-text.ts";
+import { readAdapterText } from "../../text/read-adapter-text.ts";
 import { invocationInText } from "../../text/invocation.ts";
 import { loadServedAdapter } from "../../provider/provider.ts";
 import { openCheckpoint, withAdapterText } from "../../weights/checkpoint.ts";

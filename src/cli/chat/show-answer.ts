@@ -1,7 +1,7 @@
 /** An answer of a conversation onto stdout, with what it took. */
 import { grouped } from "../../base/show-number.ts";
 import type { Answer, AnswerEnd } from "../../generation/answer.ts";
-import { between, type Reading, readMeter } from "../shared/counters.ts";
+import { between, type Reading, readCounters } from "../shared/counters.ts";
 import type { OpenedModel } from "../shared/source.ts";
 import { showBytes, showMs, WIDTH, printAnswer } from "../shared/terminal.ts";
 import { WordWrap } from "./word-wrap.ts";
@@ -15,21 +15,21 @@ export interface ShownAnswer {
 }
 
 export async function showAnswer(source: OpenedModel, answer: Answer): Promise<ShownAnswer> {
-  const start = readMeter(source);
+  const start = readCounters(source);
   let first: Reading | undefined;
   const wrap = process.stdout.isTTY
     ? new WordWrap(printAnswer, () => process.stdout.columns || WIDTH)
     : undefined;
   try {
     for await (const { text } of answer) {
-      first ??= readMeter(source);
+      first ??= readCounters(source);
       if (wrap) wrap.add(text);
       else printAnswer(text);
     }
   } finally {
     wrap?.flush();
   }
-  const last = readMeter(source);
+  const last = readCounters(source);
   return { end: await answer.end, start, first, last };
 }
 

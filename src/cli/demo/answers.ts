@@ -1,7 +1,7 @@
 /** The demo's questions and their answers: base alone, plaintext adapter, private. */
 import { readFile } from "node:fs/promises";
 import { generate } from "../../generation/generate.ts";
-import { between, type Reading, readMeter } from "../shared/counters.ts";
+import { between, type Reading, readCounters } from "../shared/counters.ts";
 import type { TextSide } from "../shared/prompt.ts";
 import type { OpenedModel } from "../shared/source.ts";
 
@@ -69,10 +69,10 @@ export async function timeModels(
     for (const [m, model] of models.entries()) {
       // So that no idle work falls into another model's time.
       for (const { remote } of models) await remote?.adapter.ready();
-      const before = readMeter(model);
+      const before = readCounters(model);
       let tokens = 0;
       for (const question of questions) tokens += (await answerIds(model, side, question, signal)).length;
-      rounds[m].push({ tokens, perToken: between(before, readMeter(model), tokens) });
+      rounds[m].push({ tokens, perToken: between(before, readCounters(model), tokens) });
     }
   }
   return rounds.map((timings) => {

@@ -4,7 +4,7 @@ import { checkStopTokenIds } from "../../generation/answer-stream.ts";
 import { AnswerText } from "../../generation/answer-text.ts";
 import { generate } from "../../generation/generate.ts";
 import { readGenerationDefaults } from "../../generation/generation-defaults.ts";
-import { readMeter } from "../shared/counters.ts";
+import { readCounters } from "../shared/counters.ts";
 import {
   checkIds,
   openTextSide,
@@ -126,7 +126,7 @@ async function answer(
   const most = options.maxNewTokens ?? Math.min(usual, Math.max(1, maxLength - state.promptIds.length), room);
   try {
     if (state.ids.some(take)) return;
-    state.readings.push(readMeter(source));
+    state.readings.push(readCounters(source));
     const tokens = generate(source.model, prompt, {
       maxNewTokens: Math.max(0, most - state.ids.length),
       eosIds,
@@ -143,12 +143,12 @@ async function answer(
         state.finishReason = next.value.reason;
         break;
       }
-      if (state.readings.length === 1) state.readings.push(readMeter(source));
+      if (state.readings.length === 1) state.readings.push(readCounters(source));
       state.ids.push(next.value.id);
       if (take(next.value.id, state.ids.length - 1)) break;
     }
   } finally {
-    if (state.readings.length > 0) state.readings.push(readMeter(source));
+    if (state.readings.length > 0) state.readings.push(readCounters(source));
     show(text?.finish() ?? "");
     if (!options.json) print();
   }

@@ -6,7 +6,7 @@ import { extname } from "node:path";
 import { bundleIdBytes } from "../../bundle/manifest.ts";
 import { WorkerPool } from "../../platform/node.ts";
 import type { GroupMark } from "../../pll/marks.ts";
-import type { ProviderLayerInput } from "../../pll/provider-layer.ts";
+import type { ProviderLayerInput } from "../../pll/weight-encryption.ts";
 import type {
   ComputedReply,
   GroupKey,

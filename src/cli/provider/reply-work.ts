@@ -1,6 +1,6 @@
 /** What a worker thread of reply-pool.ts does with a request: answers parts of queries, makes parts of keys. */
 import { nodeSha256, nodeSignEd25519 } from "../../platform/node.ts";
-import type { LayerSecret } from "../../pll/provider-layer.ts";
+import type { LayerSecret } from "../../pll/secret-stream.ts";
 import { type KeyPartMaker, makeKeyPart } from "../../provider/key-part.ts";
 import { LayerSecrets } from "../../provider/layer-secrets.ts";
 import { loadLayers } from "../../provider/served-adapter.ts";

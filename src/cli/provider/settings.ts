@@ -185,7 +185,7 @@ export const SETTINGS = {
   pollMicros: {
     ...integer(0, 1_000_000),
     group: OPERATION,
-    help: "longest time awake for the next message, in microseconds (default: 200 on up to two cores, else 2000)",
+    help: "longest time to stay awake for a message, in microseconds (default: 200 on up to two cores, else 2000)",
   },
   threads: {
     ...integer(0, 256),

@@ -3,7 +3,7 @@ import type { BundleManifest } from "../../bundle/manifest.ts";
 import { SIGNATURE_BYTES } from "../../bundle/signature.ts";
 import { KEY_ID_BYTES } from "../../pll/key-secrets.ts";
 import { predictedRelativeError } from "../../pll/noise.ts";
-import { encryptedWeightBytes } from "../../pll/provider-layer.ts";
+import { encryptedWeightBytes } from "../../pll/encrypted-weights.ts";
 import { packedBytes } from "../../ring/kernels.ts";
 import { answeredEntropy, functionQueries } from "../../rlwe/lattice-estimate.ts";
 import { type AttackEstimates, attacksOn } from "../../rlwe/parameter-security.ts";

@@ -29,7 +29,7 @@ export interface Reading {
 
 const NO_TRAFFIC: Traffic = { bytesUp: 0, bytesDown: 0, roundTrips: 0, vectors: 0, keys: 0, keyBytes: 0 };
 
-export function readMeter({ model, remote }: OpenedModel): Reading {
+export function readCounters({ model, remote }: OpenedModel): Reading {
   const { cryptoMs = 0, providerMs = 0, wireMs = 0 } = remote?.adapter.timings ?? {};
   const traffic = remote?.provider.traffic ?? NO_TRAFFIC;
   return {

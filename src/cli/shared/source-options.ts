@@ -30,7 +30,7 @@ export function addSourceOptions(
     )
     .option(
       "--poll-micros <n>",
-      "longest time awake for an answer of the provider, in microseconds; 0: never (default: 2000)",
+      "longest time to stay awake for an answer of the provider, in microseconds; 0: never (default: 2000)",
       integerIn("--poll-micros", 0, 1_000_000),
     )
     .addOption(deviceOption())
@@ -54,7 +54,7 @@ export function addSourceOptions(
 export function deviceOption(): Option {
   return new Option(
     "--device <name>",
-    "where the base model runs; one that is not here is an error (default: cpu)",
+    "where the base model runs; a device that this machine lacks is an error (default: cpu)",
   ).choices(DEVICES);
 }
 

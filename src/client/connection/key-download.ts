@@ -5,7 +5,7 @@
 import { equalBytes } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import { KEY_ID_BYTES } from "../../pll/key-secrets.ts";
-import type { EncryptedWeights } from "../../pll/provider-layer.ts";
+import type { EncryptedWeights } from "../../pll/encrypted-weights.ts";
 import type { KeyFormat } from "../key-format.ts";
 import type { FetchedKey } from "../keys.ts";
 

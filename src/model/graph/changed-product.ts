@@ -1,20 +1,9 @@
 /** The product of a place whose weights an adapter has changed: whole modules, rows of a head, row scales. */
 import type { ChangedTensor, TokenRows } from "../../weights/base-changes.ts";
 import type { LinearPlace } from "./linear-place.ts";
-import type { Attribute, OnnxGraph, OutputSpec, Value } from "./onnx-graph.ts";
-
-interface GraphWriter {
-  readonly graph: OnnxGraph;
-  node(
-    opType: string,
-    inputs: readonly (Value | string)[],
-    outputs: readonly OutputSpec[],
-    options?: { readonly attributes?: Readonly<Record<string, Attribute>>; readonly domain?: string },
-  ): Value[];
-  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value;
-  /** A changed tensor as float32 in the current graph. */
-  changed(tensor: ChangedTensor): string;
-}
+import { timesRows } from "./matrix-product.ts";
+import type { OutputSpec, Value } from "./onnx-graph.ts";
+import type { SegmentBuilder } from "./segment-builder.ts";
 
 /**
  * y with the outputs of replaced modules in their places: y is cut where they stand, and joined again.
@@ -23,7 +12,7 @@ interface GraphWriter {
  * @param replaced for each module of the place
  */
 export function replaceModules(
-  writer: GraphWriter,
+  builder: SegmentBuilder,
   place: LinearPlace,
   x: Value,
   y: Value | undefined,
@@ -31,28 +20,28 @@ export function replaceModules(
   output: NonNullable<OutputSpec>,
 ): Value {
   const dims = (width: number) => [...x.dims.slice(0, 2), width];
-  const kept = y && split(writer, y, place.outFeatures, dims);
+  const kept = y && split(builder, y, place.outFeatures, dims);
   const parts = place.outFeatures.map((width, i): Value => {
     const tensor = replaced[i];
     if (!tensor) return kept![i];
-    const weight = writer.changed(tensor);
+    const weight = builder.changed(tensor);
     const spec = place.modules.length === 1 ? output : { dims: dims(width) };
-    if (place.storedInOut) return writer.node("MatMul", [x, weight], [spec])[0];
-    return writer.timesRows(x, weight, spec);
+    if (place.storedInOut) return builder.node("MatMul", [x, weight], [spec])[0];
+    return timesRows(builder, x, weight, spec);
   });
   if (parts.length === 1) return parts[0];
-  return writer.node("Concat", parts, [output], { attributes: { axis: -1 } })[0];
+  return builder.node("Concat", parts, [output], { attributes: { axis: -1 } })[0];
 }
 
 function split(
-  writer: GraphWriter,
+  builder: SegmentBuilder,
   y: Value,
   widths: readonly number[],
   dims: (width: number) => readonly (number | string)[],
 ): Value[] {
   if (widths.length === 1) return [y];
-  const sizes = writer.graph.constant([widths.length], BigInt64Array.from(widths, BigInt));
-  return writer.node(
+  const sizes = builder.graph.constant([widths.length], BigInt64Array.from(widths, BigInt));
+  return builder.node(
     "Split",
     [y, sizes],
     widths.map((width) => ({ dims: dims(width) })),
@@ -62,7 +51,7 @@ function split(
 
 /** y with y[ids] = rows·x: a head of which some tokens' rows are others. */
 export function replaceRows(
-  writer: GraphWriter,
+  builder: SegmentBuilder,
   { inFeatures }: LinearPlace,
   x: Value,
   y: Value,
@@ -70,23 +59,23 @@ export function replaceRows(
   output: NonNullable<OutputSpec>,
 ): Value {
   const lead = x.dims.slice(0, 2);
-  const weight = writer.graph.constant([ids.length, inFeatures], rows);
+  const weight = builder.graph.constant([ids.length, inFeatures], rows);
   const spec = { dims: [...lead, ids.length] };
-  const updates = writer.timesRows(x, weight, spec);
-  const [shape] = writer.node("Shape", [updates], [{ dims: [3], type: "int64" }]);
-  const places = writer.graph.constant([1, 1, ids.length], BigInt64Array.from(ids, BigInt));
-  const [indices] = writer.node("Expand", [places, shape], [{ dims: spec.dims, type: "int64" }]);
-  return writer.node("ScatterElements", [y, indices, updates], [output], { attributes: { axis: -1 } })[0];
+  const updates = timesRows(builder, x, weight, spec);
+  const [shape] = builder.node("Shape", [updates], [{ dims: [3], type: "int64" }]);
+  const places = builder.graph.constant([1, 1, ids.length], BigInt64Array.from(ids, BigInt));
+  const [indices] = builder.node("Expand", [places, shape], [{ dims: spec.dims, type: "int64" }]);
+  return builder.node("ScatterElements", [y, indices, updates], [output], { attributes: { axis: -1 } })[0];
 }
 
 /** s ⊙ y */
 export function scaleRows(
-  writer: GraphWriter,
+  builder: SegmentBuilder,
   y: Value,
   scales: Float32Array,
   output: NonNullable<OutputSpec>,
 ): Value {
-  return writer.node("Mul", [y, writer.graph.constant([scales.length], scales)], [output])[0];
+  return builder.node("Mul", [y, builder.graph.constant([scales.length], scales)], [output])[0];
 }
 
 /**
@@ -95,7 +84,7 @@ export function scaleRows(
  * @param vocabSize rows of the whole table
  */
 export function replaceEmbeddings(
-  writer: GraphWriter,
+  builder: SegmentBuilder,
   h: Value,
   ids: Value,
   { ids: tokens, rows }: TokenRows,
@@ -108,22 +97,22 @@ export function replaceEmbeddings(
   const table = new Float32Array((tokens.length + 1) * width);
   table.set(rows, width);
   const tokenDims = ids.dims;
-  const [position] = writer.node(
+  const [position] = builder.node(
     "Gather",
-    [writer.graph.constant([vocabSize], positions), ids],
+    [builder.graph.constant([vocabSize], positions), ids],
     [{ dims: tokenDims, type: "int32" }],
   );
-  const [found] = writer.node(
+  const [found] = builder.node(
     "Gather",
-    [writer.graph.constant([tokens.length + 1, width], table), position],
+    [builder.graph.constant([tokens.length + 1, width], table), position],
     [{ dims: h.dims }],
   );
-  const [isNobody] = writer.node(
+  const [isNobody] = builder.node(
     "Equal",
-    [position, writer.graph.constant([1], Int32Array.of(0))],
+    [position, builder.graph.constant([1], Int32Array.of(0))],
     [{ dims: tokenDims, type: "bool" }],
   );
-  const axis = writer.graph.constant([1], BigInt64Array.of(-1n));
-  const [choice] = writer.node("Unsqueeze", [isNobody, axis], [{ dims: [...tokenDims, 1], type: "bool" }]);
-  return writer.node("Where", [choice, h, found], [{ dims: h.dims }])[0];
+  const axis = builder.graph.constant([1], BigInt64Array.of(-1n));
+  const [choice] = builder.node("Unsqueeze", [isNobody, axis], [{ dims: [...tokenDims, 1], type: "bool" }]);
+  return builder.node("Where", [choice, h, found], [{ dims: h.dims }])[0];
 }

@@ -1,28 +1,20 @@
 /**
- * Writes a forward pass as a chain of graphs that is cut where someone else adds to a linear layer.
+ * Writes a forward pass as a chain of graphs.
  *
- * An architecture writes the pass once, as if it were one graph. A value that is used after a cut becomes an
- * output of the graph that made it and an input of each graph that uses it; where nothing is adapted, nothing is
- * cut.
+ * An architecture writes the pass once, as if it were one graph. Whoever has to stop it (linear-layer.ts, where someone
+ * else adds to a linear layer) calls `cut`. A value that is used after a cut becomes an output of the graph that made it
+ * and an input of each graph that uses it; where nothing is adapted, nothing is cut.
  */
 
 import { TacetError } from "../../base/errors.ts";
 import type { ChangedTensor } from "../../weights/base-changes.ts";
 import { quoteName } from "../../weights/json-file.ts";
-import {
-  type Matrix,
-  type QuantizedMatrix,
-  rowsOf,
-  storedShape,
-  type WeightSource,
-} from "../weights/weight-source.ts";
-import { replaceModules, replaceRows, scaleRows } from "./changed-product.ts";
+import type { Matrix, QuantizedMatrix, WeightSource } from "../weights/weight-source.ts";
 import type { ChangesInUse } from "./changes-in-use.ts";
-import { type LinearPlace, weightsOf } from "./linear-place.ts";
-import { addLora, isLoraName } from "./lora-inputs.ts";
+import type { LinearPlace } from "./linear-place.ts";
+import { isLoraName } from "./lora-inputs.ts";
 import {
   type Attribute,
-  CONTRIB,
   type Dims,
   type ElementType,
   elementTypeOf,
@@ -78,9 +70,6 @@ export interface SegmentPlan {
   /** Weights are read in segments by themselves, which several conversations can run at once. Default: false. */
   readonly sharesProducts?: boolean;
 }
-
-/** accuracy_level of MatMulNBits: x is rounded to 8 bits, in blocks as large, and the products are of integers. */
-const INT8_ACTIVATIONS = 4;
 
 export class SegmentBuilder {
   readonly plan: SegmentPlan;
@@ -183,177 +172,9 @@ export class SegmentBuilder {
     return { stored: this.graph.weight(tree, info, type), type };
   }
 
-  /**
-   * y = [W_1; W_2; …]·x + b + delta for the modules of a place, side by side: x (1, tokens, in) → y (1, tokens, Σ out).
-   * Cuts the graph if a DeltaSource adds to one of them.
-   *
-   * @param name of y
-   */
-  linear(place: LinearPlace, x: Value, name?: string): Value {
-    const group = this.plan.groupAt.get(place);
-    const product = (name?: string): Value => this.placeProduct(place, x, name);
-    if (group === undefined) return this.adapted(place, x, product, name);
-    const delta = this.given(`delta.${group}`, "float32", [...x.dims.slice(0, 2), sum(place.outFeatures)]);
-    this.expose(x);
-    this.step({ kind: "begin", group, value: x.name });
-    this.cut();
-    // Computed while the delta is on its way.
-    const base = this.adapted(place, x, product);
-    this.step({ kind: "wait", group, value: delta.name });
-    this.cut();
-    return this.node("Add", [base, delta], [outputOf(base.dims, name)])[0];
-  }
-
-  /** h + delta for an embedding: ids (1, tokens), h (1, tokens, out). Cuts the graph if a DeltaSource adds to it. */
-  addToEmbedding(place: LinearPlace, ids: Value, h: Value): Value {
-    const group = this.plan.groupAt.get(place);
-    const adapted = this.adapted(place, ids, () => h);
-    if (group === undefined) return adapted;
-    const delta = this.given(`delta.${group}`, "float32", h.dims);
-    this.step({ kind: "begin-ids", group });
-    this.step({ kind: "wait", group, value: delta.name });
-    this.cut();
-    return this.node("Add", [adapted, delta], [{ dims: h.dims }])[0];
-  }
-
-  /**
-   * base() + delta for experts: x (1, rows, in) → (1, routes, out). Cuts the graph if a DeltaSource adds to them.
-   *
-   * @param rows (routes) int64: the row of x that each route has; undefined: route i has row i
-   * @param experts (routes) int64: where it goes
-   */
-  routed(
-    place: LinearPlace,
-    x: Value,
-    { rows, experts }: { readonly rows: Value | undefined; readonly experts: Value },
-    base: () => Value,
-  ): Value {
-    const group = this.plan.groupAt.get(place);
-    if (group === undefined) return base();
-    const delta = this.given(`delta.${group}`, "float32", [1, "routes", place.outFeatures[0]]);
-    for (const value of [x, experts, ...(rows ? [rows] : [])]) this.expose(value);
-    this.step({ kind: "begin-routed", group, value: x.name, rows: rows?.name, experts: experts.name });
-    this.cut();
-    const y = base();
-    this.step({ kind: "wait", group, value: delta.name });
-    this.cut();
-    return this.node("Add", [y, delta], [{ dims: y.dims }])[0];
-  }
-
-  /**
-   * What the base makes of x at a place, and what an adapter that is here adds to it. Of an embedding x is the ids.
-   *
-   * @param base given the name of what comes out, where nothing is added
-   */
-  adapted(place: LinearPlace, x: Value, base: (name?: string) => Value, name?: string): Value {
-    return this.plan.loras.has(place) ? addLora(this, place, x, base(), name) : base(name);
-  }
-
-  /** y = [W_1; W_2; …]·x + b. The modules' weights are one matrix, so that one product makes all outputs. */
-  placeProduct(place: LinearPlace, x: Value, name?: string): Value {
-    this.#toProducts();
-    const added = this.#biasOf(place);
-    if (added.length === 0) return this.weightsProduct(place, x, name);
-    return this.#addAll(this.weightsProduct(place, x), added, name);
-  }
-
-  /** y = s ⊙ [W_1; W_2; …]·x, without a bias; s is 1 unless an adapter has changed it. */
-  weightsProduct(place: LinearPlace, x: Value, name?: string): Value {
-    const { modules, inFeatures, outFeatures, storedInOut = false, isHead = false, exact = false } = place;
-    const { changes } = this.plan;
-    const tensors = weightsOf(place);
-    const matrix: Matrix = { tensors, outFeatures, inFeatures, storedInOut, isHead, exact };
-    const replaced = modules.map((module, i) => changes.tensor(`${module}.weight`, storedShape(matrix, i)));
-    const rows = isHead ? changes.tokens(modules[0], outFeatures[0], inFeatures) : undefined;
-    const scales = changes.scales(modules, outFeatures);
-    const steps: ((y: Value | undefined, output: NonNullable<OutputSpec>) => Value)[] = [];
-    if (replaced.includes(undefined)) steps.push((_, output) => this.product(matrix, x, output));
-    if (replaced.some(Boolean))
-      steps.push((y, output) => replaceModules(this, place, x, y, replaced, output));
-    if (rows) steps.push((y, output) => replaceRows(this, place, x, y!, rows, output));
-    if (scales) steps.push((y, output) => scaleRows(this, y!, scales, output));
-    const dims = [...x.dims.slice(0, 2), sum(outFeatures)];
-    let y: Value | undefined;
-    for (const [i, step] of steps.entries())
-      y = step(y, outputOf(dims, i === steps.length - 1 ? name : undefined));
-    return y!;
-  }
-
-  addBias(place: LinearPlace, y: Value): Value {
-    return this.#addAll(y, this.#biasOf(place));
-  }
-
-  /** What is added to a place's product: b, and b_added. */
-  #biasOf({ modules, outFeatures, bias }: LinearPlace): string[] {
-    const own = modules.map((name, i) => bias && this.weight(`${name}.bias`, [outFeatures[i]]));
-    const added = this.plan.changes.biases(modules, outFeatures);
-    return [
-      ...(bias ? [this.#join(own as string[], 0)] : []),
-      ...(added ? [this.graph.constant([added.length], added)] : []),
-    ];
-  }
-
-  #addAll(y: Value, biases: readonly string[], name?: string): Value {
-    return biases.reduce(
-      (sum, bias, i) =>
-        this.node("Add", [sum, bias], [outputOf(y.dims, i === biases.length - 1 ? name : undefined)])[0],
-      y,
-    );
-  }
-
-  /** y = W·x for each row of x (1, rows, in) → (1, rows, out), as W is held. */
-  product(matrix: Matrix, x: Value, output: NonNullable<OutputSpec>): Value {
-    this.#toProducts();
-    const quantized = this.#weights.quantized(matrix);
-    if (quantized) return this.#quantizedProduct(matrix, quantized, x, output);
-    const weights = matrix.tensors.map((name, i) => {
-      const { stored, type } = this.baseWeight(name, storedShape(matrix, i));
-      return type === "float32" ? stored : this.graph.cast(stored, "float32");
-    });
-    // The runtime joins them once, at load.
-    const joined = this.#join(weights, matrix.storedInOut ? 1 : 0);
-    // As it lies in memory: a turned copy would be one more beside the one that the runtime packs at load.
-    if (matrix.storedInOut) return this.node("MatMul", [x, joined], [output])[0];
-    return this.timesRows(x, joined, output);
-  }
-
-  /** y = x·Wᵀ for W (out, in) */
-  timesRows(x: Value, weight: string, output: NonNullable<OutputSpec>): Value {
-    if (!this.plan.onDevice) {
-      const options = { domain: CONTRIB, attributes: { transB: 1 } };
-      return this.node("FusedMatMul", [x, weight], [output], options)[0];
-    }
-    // Not every device has that operator. Turned once, when it is copied there.
-    const turned = this.graph.freshName("turned");
-    this.graph.node("Transpose", [weight], [turned], { attributes: { perm: [1, 0] } });
-    return this.node("MatMul", [x, turned], [output])[0];
-  }
-
-  #quantizedProduct(
-    matrix: Matrix,
-    { tree, form, codes, scales, zeroPoints }: QuantizedMatrix,
-    x: Value,
-    output: NonNullable<OutputSpec>,
-  ): Value {
-    const operands = [this.graph.weight(tree, codes, "uint8"), this.graph.weight(tree, scales, "float32")];
-    if (zeroPoints) operands.push(this.graph.weight(tree, zeroPoints, "uint8"));
-    return this.node("MatMulNBits", [x, ...operands], [output], {
-      domain: CONTRIB,
-      attributes: {
-        K: matrix.inFeatures,
-        N: rowsOf(matrix),
-        bits: form.bits,
-        block_size: form.block,
-        accuracy_level: INT8_ACTIVATIONS,
-      },
-    })[0];
-  }
-
-  #join(parts: readonly string[], axis: number): string {
-    if (parts.length === 1) return parts[0];
-    const joined = this.graph.freshName("joined");
-    this.graph.node("Concat", parts, [joined], { attributes: { axis } });
-    return joined;
+  /** A matrix in rounded blocks, where the weights are held so. */
+  quantized(matrix: Matrix): QuantizedMatrix | undefined {
+    return this.#weights.quantized(matrix);
   }
 
   #use(value: Value): string {
@@ -380,7 +201,8 @@ export class SegmentBuilder {
     this.#current.isConversation = true;
   }
 
-  #toProducts(): void {
+  /** A product of weights comes now: it stands apart from what depends on one conversation. */
+  toProducts(): void {
     if (this.#current.isConversation) this.cut();
     this.#current.hasProducts = true;
   }
@@ -418,12 +240,4 @@ function isByRow({ inputs, outputs }: OnnxGraph): boolean {
   const ofRows = ({ dims }: GraphValue): boolean =>
     dims[0] === 1 && (dims[1] === "tokens" || dims[1] === "rows");
   return outputs.every(ofRows) && inputs.every((input) => isLoraName(input.name) || ofRows(input));
-}
-
-function outputOf(dims: Dims, name: string | undefined): NonNullable<OutputSpec> {
-  return name === undefined ? { dims } : { dims, name };
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }

@@ -6,6 +6,7 @@ import { embedTokens } from "./blocks/embedding.ts";
 import { logits } from "./blocks/logits.ts";
 import { addNorm, type Norm, norm } from "./blocks/norm.ts";
 import type { Block, Branch, Decoder, DecoderConfig, Module } from "./decoder.ts";
+import { linear } from "./linear-layer.ts";
 import type { LinearPlace } from "./linear-place.ts";
 import { attentionWriter } from "./modules/attention.ts";
 import { deltaNetWriter } from "./modules/delta-net.ts";
@@ -103,7 +104,7 @@ function writeBlock(flow: Flow, block: Block): void {
       outputs.push(output);
       continue;
     }
-    let value = "place" in output ? builder.linear(output.place, output.x) : output;
+    let value = "place" in output ? linear(builder, output.place, output.x) : output;
     if (branch.behind) value = norm(builder, value, branch.behind);
     outputs.push(scale === 1 ? value : multiply(pass, value, scale));
   }
@@ -160,7 +161,7 @@ class Flow {
     if (entry && !residualIsNormed) return this.enterPlace(before, entry);
     const x = this.#normed(before);
     if (residualIsNormed) this.#residual = x;
-    return entry ? this.pass.builder.linear(entry, x) : x;
+    return entry ? linear(this.pass.builder, entry, x) : x;
   }
 
   /** W·norm(h) + b + delta */
@@ -172,7 +173,7 @@ class Flow {
       this.#added = undefined;
       return y;
     }
-    return builder.linear(place, this.#normed(before));
+    return linear(builder, place, this.#normed(before));
   }
 
   /** The last norm of h. */
@@ -201,7 +202,7 @@ class Flow {
   }
 
   #product(output: PlaceInput | Value): Value {
-    return "place" in output ? this.pass.builder.linear(output.place, output.x) : output;
+    return "place" in output ? linear(this.pass.builder, output.place, output.x) : output;
   }
 }
 

@@ -29,6 +29,7 @@ import {
 import { CausalLm } from "../causal-lm.ts";
 import type { LoadOptions } from "../load-options.ts";
 import { ChangesInUse } from "../graph/changes-in-use.ts";
+import { matrixProduct } from "../graph/matrix-product.ts";
 import { SegmentBuilder } from "../graph/segment-builder.ts";
 import type { Matrix } from "./weight-source.ts";
 
@@ -208,7 +209,7 @@ describe("a product", () => {
       );
       const matrix: Matrix = { tensors: ["a", "b"], outFeatures, inFeatures: K };
       const x = builder.given("x", "float32", [1, "tokens", K]);
-      builder.expose(builder.product(matrix, x, { dims: [1, "tokens", rows], name: "y" }));
+      builder.expose(matrixProduct(builder, matrix, x, { dims: [1, "tokens", rows], name: "y" }));
       const [{ graph }] = builder.finish();
       const session = await runtime.createSession(graph.encode());
       // Unit vectors: they are rounded to 8 bits without error, and give the columns. Many at a time, and one alone.

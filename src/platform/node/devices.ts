@@ -30,17 +30,17 @@ export async function checkDeviceHere(device: Device, ort: Library): Promise<voi
   const found = backends.find(({ name }) => name === device);
   const why = found
     ? await failureOf(device, found.bundled, ort)
-    : "this build of ONNX Runtime has no such part";
+    : "this build of ONNX Runtime does not have it";
   if (why === undefined) return;
-  const others = backends.filter(({ name, bundled }) => bundled && name !== device && name !== "cpu");
+  const built = backends.filter(({ bundled }) => bundled).map(({ name }) => name);
   const usable = ["cpu"];
-  for (const { name } of others) if (!(await failureOf(name, true, ort))) usable.push(name);
+  for (const name of built)
+    if (name !== device && name !== "cpu" && !(await failureOf(name, true, ort))) usable.push(name);
   throw new TacetError(
     "bad_argument",
-    `there is no device ${device} here: ${why}; here is ${usable.join(", ")}`,
-    {
-      hint: NEEDS[device],
-    },
+    `there is no device ${device} here: ${why}; this build has ${built.join(", ")}, and this machine can use ` +
+      usable.join(", "),
+    { hint: NEEDS[device] },
   );
 }
 

@@ -1,5 +1,6 @@
 /** From one block of a decoder to the next: a linear layer adds to the residual, another one reads its norm. */
 
+import { addBias, linear, placeProduct, weightsProduct, withLora } from "../linear-layer.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { PlaceInput } from "../modules/module-writer.ts";
 import type { Value } from "../onnx-graph.ts";
@@ -22,8 +23,8 @@ export function addThenLinear(
   const { weight } = norm;
   if (weight !== null && pairable.has(first.place) && pairable.has(second))
     return writePair(builder, residual, first, { ...norm, weight }, second);
-  const [normed, sum] = addNorm(builder, residual, builder.linear(first.place, first.x), norm);
-  return [builder.linear(second, normed), sum];
+  const [normed, sum] = addNorm(builder, residual, linear(builder, first.place, first.x), norm);
+  return [linear(builder, second, normed), sum];
 }
 
 /** W₂ is computed while both deltas are on their way. */
@@ -38,7 +39,7 @@ function writePair(
   const group = groupAt.get(second)!;
   const out = second.outFeatures.reduce((total, length) => total + length, 0);
   const { dims } = residual;
-  const added = builder.adapted(place, x, () => builder.placeProduct(place, x));
+  const added = withLora(builder, place, x, () => placeProduct(builder, place, x));
   const [sum] = builder.node("Add", [residual, added], [{ dims }]);
   builder.expose(x);
   builder.expose(sum);
@@ -58,13 +59,13 @@ function writePair(
   const pair = { first: groupAt.get(place)!, second: group, norm, names };
   builder.step({ kind: "ask-pair", pair });
   builder.cut();
-  const weights = (name?: string): Value => builder.weightsProduct(second, normed, name);
-  const product = builder.adapted(second, normed, weights, names.product);
+  const weights = (name?: string): Value => weightsProduct(builder, second, normed, name);
+  const product = withLora(builder, second, normed, weights, names.product);
   builder.expose(product);
   builder.step({ kind: "take-pair", pair });
   builder.cut();
   const spec = { dims: product.dims };
   const [whole] = builder.node("Add", [product, delta], [spec]);
   const [y] = builder.node("Mul", [whole, factor], [spec]);
-  return [builder.addBias(second, y), hidden];
+  return [addBias(builder, second, y), hidden];
 }

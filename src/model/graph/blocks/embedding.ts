@@ -2,7 +2,9 @@
 
 import { replaceEmbeddings, scaleRows } from "../changed-product.ts";
 import type { Decoder, PerLayerEmbedding } from "../decoder.ts";
+import { addToEmbedding } from "../linear-layer.ts";
 import { type LinearPlace, weightsOf } from "../linear-place.ts";
+import { matrixProduct } from "../matrix-product.ts";
 import type { PassWriter } from "../modules/pass-writer.ts";
 import type { ElementType, Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
@@ -37,7 +39,7 @@ function embedPerLayer(pass: PassWriter, h: Value, of: PerLayerEmbedding, layers
   const matrix = { tensors: [of.projection], outFeatures: [all], inFeatures: hiddenSize };
   const projected = scaled(
     builder,
-    builder.product(matrix, h, { dims: [1, "tokens", all] }),
+    matrixProduct(builder, matrix, h, { dims: [1, "tokens", all] }),
     hiddenSize ** -0.5,
   );
   const byLayer = norm(builder, reshape(builder, projected, [1, "tokens", layers, of.width]), of.norm);
@@ -63,7 +65,7 @@ function placeRows(builder: SegmentBuilder, place: LinearPlace, ids: Value): Val
   if (rows) h = replaceEmbeddings(builder, h, ids, rows, vocabSize);
   const scales = changes.scales(modules, outFeatures);
   if (scales) h = scaleRows(builder, h, scales, { dims: h.dims });
-  return builder.addToEmbedding(place, ids, h);
+  return addToEmbedding(builder, place, ids, h);
 }
 
 /**

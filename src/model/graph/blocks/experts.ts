@@ -1,8 +1,10 @@
 /** A mixture of experts: each token goes through a few of many gated MLPs, which a router chooses for it. */
 
 import { sliceName } from "../../weights/weight-source.ts";
+import { type RouteValues, routed } from "../linear-layer.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import { addLora, expertOf } from "../lora-inputs.ts";
+import { matrixProduct } from "../matrix-product.ts";
 import { CONTRIB, type Value } from "../onnx-graph.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { type Activation, activate } from "./activation.ts";
@@ -66,10 +68,10 @@ function adapted(
   builder: SegmentBuilder,
   { place }: ExpertMatrices,
   x: Value,
-  routes: Parameters<SegmentBuilder["routed"]>[2],
+  routes: RouteValues,
   base: () => Value,
 ): Value {
-  return place ? builder.routed(place, x, routes, base) : base();
+  return place ? routed(builder, place, x, routes, base) : base();
 }
 
 /** W_e·x + b_e for the rows of each expert: x (1, n, in) → (1, n, Σ out). An expert that has none costs no product. */
@@ -85,7 +87,7 @@ function expertProducts(
     const own = typeof tensors === "string" ? [sliceName(tensors, expert, experts)] : tensors[expert];
     const matrix = { tensors: own, outFeatures, inFeatures };
     const output = { dims: [...rows.dims.slice(0, 2), width] };
-    const y = builder.product(storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
+    const y = matrixProduct(builder, storedInOut ? { ...matrix, storedInOut } : matrix, rows, output);
     return place && builder.plan.loras.has(place) ? addLora(builder, expertOf(place, expert), rows, y) : y;
   });
   if (bias === undefined) return product;

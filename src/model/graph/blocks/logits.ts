@@ -1,6 +1,7 @@
 /** The head of a decoder. */
 
 import type { Head } from "../decoder.ts";
+import { linear } from "../linear-layer.ts";
 import type { PassWriter } from "../modules/pass-writer.ts";
 import type { OutputSpec, Value } from "../onnx-graph.ts";
 import { LOGITS } from "../pass-values.ts";
@@ -29,6 +30,6 @@ export function logits({ builder, given }: PassWriter, x: Value, { place, scale 
   const nameOf = (index: number) => (index === steps.length ? { name: LOGITS } : {});
   return steps.reduce(
     (y, next, i) => next(y, { dims: [1, "rows", outFeatures[0]], ...nameOf(i + 1) }),
-    builder.linear(place, rows, nameOf(0).name),
+    linear(builder, place, rows, nameOf(0).name),
   );
 }

@@ -3,6 +3,7 @@
 import { activate } from "../blocks/activation.ts";
 import { splitColumns } from "../blocks/columns.ts";
 import { type ExpertLayer, mixExperts } from "../blocks/experts.ts";
+import { linear } from "../linear-layer.ts";
 import type { LinearPlace } from "../linear-place.ts";
 import type { Value } from "../onnx-graph.ts";
 import type { Mlp } from "./mlp.ts";
@@ -29,7 +30,7 @@ export const expertsWriter: ModuleWriter<Experts> = {
   entry: () => undefined,
   write(pass, module, x) {
     const { builder } = pass;
-    const scores = builder.linear(module.router, x);
+    const scores = linear(builder, module.router, x);
     const { shared } = module;
     // Places are asked for in this order, and what follows a cut needs less carried over it.
     const always = shared && sharedExpert(pass, shared, x);
@@ -45,9 +46,9 @@ function sharedExpert(
   x: Value,
 ): Value {
   const width = mlp.out.inFeatures;
-  const [open] = builder.node("Sigmoid", [builder.linear(gate, x)], [{ dims: [1, "tokens", 1] }]);
-  const [one, two] = splitColumns(builder, builder.linear(mlp.in, x), [width, width]);
+  const [open] = builder.node("Sigmoid", [linear(builder, gate, x)], [{ dims: [1, "tokens", 1] }]);
+  const [one, two] = splitColumns(builder, linear(builder, mlp.in, x), [width, width]);
   const [inner] = builder.node("Mul", [activate(builder, one, mlp.activation), two], [{ dims: two.dims }]);
-  const y = builder.linear(mlp.out, inner);
+  const y = linear(builder, mlp.out, inner);
   return builder.node("Mul", [y, open], [{ dims: y.dims }])[0];
 }

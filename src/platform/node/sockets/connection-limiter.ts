@@ -2,7 +2,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
-import type { WaitingBytes, WaitingShare } from "../../../base/waiting-bytes.ts";
+import type { WaitingBytes } from "../../../base/waiting-bytes.ts";
+import type { WaitingShare } from "../../../base/waiting-share.ts";
 import { networkOf } from "./address.ts";
 import { joinChunks } from "./chunk-joiner.ts";
 import { FrameProgress } from "./frame-progress.ts";

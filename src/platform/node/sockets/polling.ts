@@ -24,7 +24,7 @@ export class Poller {
   #until = 0;
   #running = false;
 
-  /** @param maxMicros longest time awake; 0: never */
+  /** @param maxMicros longest time to stay awake, in microseconds; 0: never */
   constructor(maxMicros: number) {
     this.#maxMicros = maxMicros;
   }

@@ -4,7 +4,7 @@ import { type RawData, WebSocket } from "ws";
 import { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket, SocketOptions } from "../../../base/platform.ts";
 import { shownUrl } from "../../../base/shown-url.ts";
-import type { WaitingShare } from "../../../base/waiting-bytes.ts";
+import type { WaitingShare } from "../../../base/waiting-share.ts";
 import { Poller } from "./polling.ts";
 import type { TurnWrites } from "./turn-writes.ts";
 
