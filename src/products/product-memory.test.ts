@@ -220,3 +220,27 @@ describe("ProductMemory", () => {
     expect(memory.isEmpty).toBe(true);
   });
 });
+
+it("compiles nothing where it is imported, and its kernels once where something is multiplied", async () => {
+  const compiled: number[] = [];
+  // Neither Node's types nor the universal ones have all of it.
+  const wasm = Reflect.get(globalThis, "WebAssembly") as { Module: new (bytes: Uint8Array) => object };
+  const { Module } = wasm;
+  wasm.Module = class extends Module {
+    constructor(bytes: Uint8Array) {
+      super(bytes);
+      compiled.push(bytes.byteLength);
+    }
+  };
+  try {
+    // Another instance of the module than the one above.
+    const path = "./product-memory.ts?again";
+    const again = (await import(path)) as typeof import("./product-memory.ts");
+    expect(compiled).toEqual([]);
+    for (let i = 0; i < 2; i++) new again.ProductMemory();
+    // The relaxed ones once, or what stands for them where the engine has none.
+    expect(compiled.length).toBe(again.hasRelaxedSimd() ? 1 : 2);
+  } finally {
+    wasm.Module = Module;
+  }
+});

@@ -10,27 +10,34 @@ function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 }
 
-/** Kernels that multiply bytes instead of words of 16 bits, where the codes have 4. */
-const RELAXED = compiled(RELAXED_KERNELS);
-export const HAS_RELAXED_SIMD = RELAXED !== undefined;
+let relaxedModule: WebAssembly.Module | undefined | null = null;
 
-/** undefined: the engine does not know its instructions. */
-function compiled(base64: string): WebAssembly.Module | undefined {
-  try {
-    return new WebAssembly.Module(bytesOf(base64));
-  } catch {
-    return undefined;
+/**
+ * Kernels that multiply bytes instead of words of 16 bits, where the codes have 4; undefined: the engine does not know their
+ * instructions. Compiled where they are first asked for: most who import this file multiply nothing.
+ */
+function relaxedKernels(): WebAssembly.Module | undefined {
+  if (relaxedModule === null) {
+    try {
+      relaxedModule = new WebAssembly.Module(bytesOf(RELAXED_KERNELS));
+    } catch {
+      relaxedModule = undefined;
+    }
   }
+  return relaxedModule;
 }
+
+export const hasRelaxedSimd = (): boolean => relaxedKernels() !== undefined;
 
 /** All matrices of one thread. */
 export class ProductMemory {
   readonly #module: WebAssembly.Module;
   #memories: ProductInstance[] = [];
 
-  /** @param relaxed whether the kernels use relaxed SIMD. Default: where the engine has it */
-  constructor(relaxed = HAS_RELAXED_SIMD) {
-    this.#module = (relaxed ? RELAXED : undefined) ?? new WebAssembly.Module(bytesOf(PRODUCT_KERNELS));
+  /** @param relaxed whether the kernels use relaxed SIMD, where the engine has it */
+  constructor(relaxed = true) {
+    this.#module =
+      (relaxed ? relaxedKernels() : undefined) ?? new WebAssembly.Module(bytesOf(PRODUCT_KERNELS));
   }
 
   /** Whether nothing is held. */

@@ -191,6 +191,7 @@ const LEVELS = {
   charged: "debug",
   answered: "debug",
   key: "debug",
+  worn: "debug",
   welcomed: "info",
   closed: "info",
   fault: "error",
