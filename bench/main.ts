@@ -2,8 +2,8 @@
 // network, context: [--full] [--weights=FORMAT]; network, conversations: [--shape=NAME] [--line=NAME]
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
-// families: [--only=NAME,…] [--weights=FORMAT]
-// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--quick]
+// families: [--only=NAME,…] [--weights=FORMAT] [--other=FOLDER] [--modes=alone,inside,cut]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--full] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -55,8 +55,12 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(
       "      engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile]",
     );
-    console.error("      families: [--only=NAME,…] [--weights=original|int8|int4]");
-    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME]");
+    console.error(
+      "      families: [--only=NAME,…] [--weights=FORMAT] [--other=FOLDER] [--modes=alone,inside,cut]",
+    );
+    console.error(
+      "      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--full]",
+    );
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

@@ -1,6 +1,6 @@
 // Versions of Tacet beside each other: each is a folder, a clone that is built.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -17,6 +17,17 @@ export function versionAt(name: string, folder: string): Version {
   const dist = join(folder, "dist");
   if (!existsSync(dist)) throw new Error(`${folder} is not built: run npm ci there`);
   return { name, folder, load: (file) => import(pathToFileURL(join(dist, file)).href) };
+}
+
+/** What a version's package exports, by the name that package.json has for it. */
+export function exportsOf(folder: string): (name: string) => Promise<Modules> {
+  const { exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return (name) => {
+    const target = exports[name];
+    const file = join(folder, typeof target === "string" ? target : (target?.default ?? ""));
+    if (!existsSync(file)) throw new Error(`${folder} does not export ${name}`);
+    return import(pathToFileURL(file).href);
+  };
 }
 
 /** A version's provider in a separate process. */

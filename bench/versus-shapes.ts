@@ -1,14 +1,13 @@
-// Seeded models of published shapes, their first layers, with this version and others: decode steps and a prompt of the
+// Seeded models of published shapes, their first layers (--full: all), with this version and others: decode steps and a prompt of the
 // base model alone and of the private model, in turns. Only what the package exports is used of a version, and its
 // command line, so that version 0.1.0 (95124ce) can stand beside this one.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 import { benchCache, CASES, type LargeCase, seededFolders } from "./seeded-model.ts";
-import { type Modules, startProvider, type Version } from "./versions.ts";
+import { exportsOf, type Modules, startProvider, type Version } from "./versions.ts";
 
 /** The engines' shapes, and Llama's smallest one. */
 const SHAPES: readonly LargeCase[] = [
@@ -36,11 +35,12 @@ interface Side {
 
 export async function compareShapes(
   versions: readonly Version[],
-  { quick, shape, weights = "int4" }: BenchOptions,
+  { quick, full, shape, weights = "int4" }: BenchOptions,
 ): Promise<Section> {
   const rows: string[][] = [];
   for (const each of SHAPES.filter((one) => shape === undefined || one.shape === shape)) {
-    const { base, adapter } = seededFolders(each, each.smallLayers);
+    const layers = full ? undefined : each.smallLayers;
+    const { base, adapter } = seededFolders(each, layers);
     const sides: Side[] = [];
     try {
       for (const version of versions) sides.push(await open(version, base, adapter, weights));
@@ -53,7 +53,7 @@ export async function compareShapes(
       }
       for (const { name, times } of sides) {
         const all = [times.base.step, times.hidden.step, times.base.prompt, times.hidden.prompt];
-        rows.push([`${each.shape}, ${each.smallLayers} layers`, name, ...all.map(spread)]);
+        rows.push([`${each.shape}, ${layers ?? "all"} layers`, name, ...all.map(spread)]);
       }
     } finally {
       for (const side of sides) await side.close();
@@ -70,7 +70,7 @@ async function open(
   adapter: string,
   weights: string,
 ): Promise<Side> {
-  const entry = entries(folder);
+  const entry = exportsOf(folder);
   const { CausalLm, openCheckpoint } = await entry("./model");
   const { nodeFileCache, nodeFileTree, nodePlatform } = await entry("./platform/node");
   const { openPrivateModel, connect } = await entry("./client");
@@ -112,17 +112,6 @@ async function open(
       child.kill();
       rmSync(state, { recursive: true, force: true });
     },
-  };
-}
-
-/** What a version's package exports, by the name that package.json has for it. */
-function entries(folder: string): (name: string) => Promise<Modules> {
-  const { exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  return (name) => {
-    const target = exports[name];
-    const file = join(folder, typeof target === "string" ? target : (target?.default ?? ""));
-    if (!existsSync(file)) throw new Error(`${folder} does not export ${name}`);
-    return import(pathToFileURL(file).href);
   };
 }
 

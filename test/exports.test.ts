@@ -224,6 +224,7 @@ const EXPORTS: Record<string, Exported> = {
       "FileTree",
       "Grant",
       "GroupKey",
+      "GroupKeyName",
       "GroupMark",
       "Journal",
       "KeyPart",

@@ -6,11 +6,12 @@ usage: make-config-fields.py CHECKPOINTS OUT.json [--models DIR] [NAME ...]
 
 effect: "none", the same logits with the same weights; "logits", others; "weights", other tensors; "invalid", refused.
 --models also saves each changed model that runs, with its logits, to hold an implementation against.
+Of a model that also sees, the fields are those of its text_config.
 """
 import inspect, json, os, re, sys, warnings
 warnings.filterwarnings("ignore")
 import torch, transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
@@ -72,7 +73,7 @@ def own_fields(config, model):
 LIBRARY = {"attribute_map", "sub_configs", "keys_to_ignore_at_inference", "base_config_key", "default_theta", "ignore_keys_at_rope_validation", "self", "kwargs", "fsdp_plan", "has_no_defaults_at_init"}
 
 def others(field, value, config):
-    if field == "layer_types":
+    if field == "layer_types" and value:
         flip = lambda kind: "sliding_attention" if kind == "full_attention" else "full_attention"
         return [[flip(value[0]), *value[1:]], [*value[:-1], flip(value[-1])]]
     if field == "rope_parameters":
@@ -91,7 +92,8 @@ def build(raw):
     config = AutoConfig.for_model(raw["model_type"], **{k: v for k, v in raw.items() if k not in ("model_type", "architectures", "dtype", "transformers_version")})
     config._attn_implementation = "eager"
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    kind = AutoModelForImageTextToText if "text_config" in raw else AutoModelForCausalLM
+    model = kind.from_config(config, attn_implementation="eager").float().eval()
     g = torch.Generator().manual_seed(11)
     for name, p in list(model.named_parameters()):
         if p.dim() >= 2: p.data.copy_(torch.randn(p.shape, generator=g) / p.shape[-1] ** 0.5)
@@ -100,7 +102,12 @@ def build(raw):
     return model
 
 def logits(model, ids):
-    with torch.no_grad(): return model(torch.tensor([ids])).logits[0, -1].float()
+    with torch.no_grad(): return model(input_ids=torch.tensor([ids])).logits[0, -1].float()
+
+def text_of(base):
+    """What reads a text: its configuration, and the module whose code that is for."""
+    if not hasattr(base.config, "text_config"): return base.config, base
+    return base.config.text_config, base.get_decoder()
 
 result = json.load(open(out)) if only and os.path.exists(out) else {}
 for name in sorted(os.listdir(source)):
@@ -108,16 +115,17 @@ for name in sorted(os.listdir(source)):
     if not os.path.exists(path) or (only and name not in only): continue
     raw = json.load(open(path))
     base = build(raw)
-    fields = {**own_fields(base.config, base), **{k: v for k, v in raw.items()}}
-    ids = torch.randint(3, raw["vocab_size"], (13,), generator=torch.Generator().manual_seed(3)).tolist()
+    said = raw.get("text_config", raw)
+    fields = {**own_fields(*text_of(base)), **{k: v for k, v in said.items()}}
+    ids = torch.randint(3, said["vocab_size"], (13,), generator=torch.Generator().manual_seed(3)).tolist()
     want, state = logits(base, ids), base.state_dict()
     changes = []
     for field, value in sorted(fields.items()):
         if field in GENERIC and field not in ("tie_word_embeddings",): continue
-        values = others(field, value, raw)
+        values = others(field, value, said)
         if not values: raise SystemExit(f"{name}: no other value is known for {field}, which is {value!r}")
         for i, other in enumerate(values):
-            changed = {**raw, field: other}
+            changed = {**raw, "text_config": {**said, field: other}} if "text_config" in raw else {**raw, field: other}
             try:
                 model = build(changed)
                 got = logits(model, ids)

@@ -156,7 +156,7 @@ export interface RoundedShape {
 
 export interface SessionOptions {
   /** Threads that one operator may use. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Runs on the processor, whatever the runtime's device is. */
   readonly onHost?: boolean;
   /** Outputs, by name, that stay on the device, where it has memory apart. */

@@ -22,7 +22,7 @@ export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-s
 export type { ClientName } from "../provider/events.ts";
 export type { KeyRefusal } from "../provider/key-counts.ts";
 export type { KeyPart, KeyPlace } from "../provider/key-part.ts";
-export type { GroupKey } from "../provider/layer-secrets.ts";
+export type { GroupKey, GroupKeyName } from "../provider/layer-secrets.ts";
 export {
   type ComputedReply,
   type KeyPartTask,

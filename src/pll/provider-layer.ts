@@ -37,8 +37,6 @@ export class ProviderLayer {
   readonly secretBytes: number;
   /** Bytes of B and H of one key. */
   readonly keyBytes: number;
-  /** Vectors that one key answers. */
-  readonly vectorsPerKey: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
@@ -66,7 +64,6 @@ export class ProviderLayer {
     this.#entryBytes = secretEntryBytes(parameters);
     this.secretBytes = this.#entryBytes * rows * parameters.keyLength;
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
-    this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
     this.#marks = new LayerMarks(kernels, pool, rows, inFeatures);
     this.#encrypter = new WeightEncrypter(kernels, pool, elements, input, this.#marks);
@@ -115,16 +112,17 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
-    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
     const secret = this.#pool.acquire(this.secretBytes);
+    let stream: SecretStream | undefined;
     try {
+      stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
       for (let row = 0; row < this.rows; row++)
         stream.secret(row, at(secret, this.#entryBytes * row * keyLength));
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
       throw error;
     } finally {
-      stream.wipe();
+      stream?.wipe();
       this.#kernels.wipeScratch();
     }
     return secret as LayerSecret;

@@ -87,8 +87,8 @@ export async function runProvider(
       sha256: nodeSha256,
       signEd25519: nodeSignEd25519,
       afterEvents: nodeAfterEvents,
-      ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
-      ...(data === undefined ? {} : { store: data.store }),
+      authorize: tokens && tokenCheck(tokens),
+      store: data?.store,
     });
     checkWaiting(settings, provider);
     metrics?.watch(provider);
@@ -166,11 +166,9 @@ function socketOptions(
     trustProxy,
     receiveMs: 1000 * receiveSeconds,
     waiting: provider.waiting,
-    ...(hasKeys(settings)
-      ? {}
-      : { admits: (request) => foreignTo(request, ownNames(settings)) === undefined }),
+    admits: hasKeys(settings) ? undefined : (request) => foreignTo(request, ownNames(settings)) === undefined,
     maxMessageBytes: provider.limits.maxMessageBytes,
-    ...(tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certFile: tlsCert, keyFile: tlsKey } }),
+    tls: tlsCert === undefined || tlsKey === undefined ? undefined : { certFile: tlsCert, keyFile: tlsKey },
     onConnection: (socket) => provider.accept(socket),
     onRejected(reason) {
       metrics?.rejected(reason);
@@ -193,6 +191,7 @@ const LEVELS = {
   charged: "debug",
   answered: "debug",
   key: "debug",
+  worn: "debug",
   welcomed: "info",
   closed: "info",
   fault: "error",

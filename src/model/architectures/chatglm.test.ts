@@ -195,16 +195,54 @@ describe("parseChatGlmConfig", () => {
     ]);
   });
 
-  it("ignores what says nothing in float32", () => {
-    const fields = {
-      fp32_residual_connection: true,
-      attention_softmax_in_fp32: false,
-      apply_query_key_layer_scaling: false,
-      quantization_bit: 0,
-      pre_seq_len: null,
-      original_rope: true,
-    };
-    expect(parseChatGlmConfig({ ...CHATGLM, ...fields })).toEqual(parseChatGlmConfig(CHATGLM));
+  /**
+   * Every field of the models' own ChatGLMConfig (ChatGLM2 and 3, GLM-4), and what their code does with another value in
+   * float32: nothing, or something else.
+   */
+  const WALK: readonly (readonly [field: string, value: unknown, effect: "none" | "another"])[] = [
+    ["num_layers", 3, "another"],
+    ["padded_vocab_size", 71, "another"],
+    ["hidden_size", 44, "another"],
+    ["ffn_hidden_size", 60, "another"],
+    ["kv_channels", 16, "another"],
+    ["num_attention_heads", 8, "another"],
+    ["layernorm_epsilon", 1e-3, "another"],
+    ["rmsnorm", false, "another"],
+    ["apply_residual_connection_post_layernorm", true, "another"],
+    ["post_layer_norm", false, "another"],
+    ["add_bias_linear", true, "another"],
+    ["add_qkv_bias", false, "another"],
+    ["interleaved_qkv", true, "another"],
+    ["multi_query_attention", false, "another"],
+    ["multi_query_group_num", 1, "another"],
+    ["rope_ratio", 50, "another"],
+    ["original_rope", false, "another"],
+    ["quantization_bit", 4, "another"],
+    ["pre_seq_len", 128, "another"],
+    ["tie_word_embeddings", true, "another"],
+    // Of training, of prefixes that are refused, or of arithmetic in 16 bits.
+    ["hidden_dropout", 0.1, "none"],
+    ["attention_dropout", 0.1, "none"],
+    ["classifier_dropout", 0.1, "none"],
+    ["bias_dropout_fusion", false, "none"],
+    ["prefix_projection", true, "none"],
+    ["fp32_residual_connection", true, "none"],
+    ["attention_softmax_in_fp32", false, "none"],
+    ["apply_query_key_layer_scaling", false, "none"],
+    // Of early files; no code reads it, half of each head is turned.
+    ["rotary_percent", 0.5, "none"],
+    ["use_cache", false, "none"],
+  ];
+
+  it.each(WALK)("ignores no field in silence: %s = %s (effect: %s)", (field, value, effect) => {
+    const plain = parseChatGlmConfig(CHATGLM);
+    const read = () => parseChatGlmConfig({ ...CHATGLM, [field]: value });
+    if (effect === "none") return expect(read()).toEqual(plain);
+    try {
+      expect(read()).not.toEqual(plain);
+    } catch (error) {
+      expect(error).toMatchObject({ code: "unsupported_model", message: expect.stringContaining(field) });
+    }
   });
 
   it.each([

@@ -51,6 +51,16 @@ describe("the language model of one that sees", () => {
     expect(weightsOf(describeDecoder({ config, has: () => has }).head.place)).toEqual([weight]);
   });
 
+  it.each([
+    ["llava", "llama", true],
+    ["mistral3", "mistral", false],
+  ])("of %s shares the head where its own part alone says so: %s, %s", (modelType, family, isShared) => {
+    const own = { ...text, model_type: family, sliding_window: null, tie_word_embeddings: true };
+    const config = { model_type: modelType, text_config: own, tie_word_embeddings: false };
+    const weights = weightsOf(describeDecoder({ config, has: () => true }).head.place);
+    expect(weights).toEqual([isShared ? "model.embed_tokens.weight" : "lm_head.weight"]);
+  });
+
   it("is refused where it is of no family here, or would give other logits by itself", () => {
     const of = (fields: RawConfig) => () =>
       describeDecoder({ config: { model_type: "llava", text_config: fields } });

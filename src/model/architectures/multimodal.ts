@@ -52,8 +52,9 @@ export function textPart(raw: RawConfig): TextPart | undefined {
   const text = present(text_config) ? (text_config as RawConfig) : beside;
   const said = present(text_config) ? text.model_type : undefined;
   const family = present(said) ? String(said) : ownText;
-  // The whole model ties its head, or does not, whatever its part says.
-  const tied = raw.tie_word_embeddings;
+  // The whole model ties its head, or does not, whatever its part says; but for LLaVA's, whose files had it there.
+  const isTiedByPart = modelType === "llava" && text.tie_word_embeddings === true;
+  const tied = isTiedByPart ? true : raw.tie_word_embeddings;
   return {
     modelType: SAME_TEXT[family] ?? family,
     raw: present(tied) ? { ...text, tie_word_embeddings: tied } : text,

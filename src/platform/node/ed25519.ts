@@ -24,8 +24,11 @@ function expandedOf(signingKey: Uint8Array): KeyObject {
   let key = expanded.get(signingKey);
   if (key === undefined) {
     const encoded = concatBytes(PKCS8_HEAD, signingKey);
-    key = createPrivateKey({ key: Buffer.from(encoded.buffer), format: "der", type: "pkcs8" });
-    encoded.fill(0);
+    try {
+      key = createPrivateKey({ key: Buffer.from(encoded.buffer), format: "der", type: "pkcs8" });
+    } finally {
+      encoded.fill(0);
+    }
     expanded.set(signingKey, key);
   }
   return key;
