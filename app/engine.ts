@@ -83,7 +83,7 @@ async function start(settings: Settings, page: string): Promise<void> {
 }
 
 async function join(settings: Settings, page: string, token: string): Promise<Joined> {
-  const { provider, adapter, bundleDigest, allowInvocation = false, draftAdapter } = settings;
+  const { provider, adapter, bundleDigest, providerKey, allowInvocation = false, draftAdapter } = settings;
   const { base } = opened!;
   const adapters = [
     {
@@ -96,6 +96,7 @@ async function join(settings: Settings, page: string, token: string): Promise<Jo
       onBundleProgress: progress("Fetching the adapter's public part"),
       adapter,
       pinnedDigest: bundleDigest,
+      providerKey,
       ...(token === "" ? {} : { token }),
     },
   ];
@@ -214,7 +215,9 @@ async function answer(
     say({ type: "times", groups: tap.times });
   };
   const wishes = { ...opened!.drafts, maxNewTokens, signal, sampling: { temperature } };
-  const { queries } = tap.seen;
+  const joined = side === "private" ? await joinedNow() : undefined;
+  const exchanges = () => joined?.remote.model.timings.exchanges ?? 0;
+  const before = exchanges();
   const last = chat.messages.findLast(({ role }) => role === "user");
   // Where this side was not asked the last question, it is a new one to it.
   const answer = again && last?.content === text ? chat.retry(wishes) : chat.send(text, wishes);
@@ -229,6 +232,6 @@ async function answer(
   show();
   const milliseconds = performance.now() - begun;
   const { ids, reason, drafts } = await answer.end;
-  const roundTrips = side === "private" ? tap.seen.queries - queries : 0;
+  const roundTrips = exchanges() - before;
   say({ type: "done", turn, side, ids, milliseconds, reason, drafts, roundTrips });
 }

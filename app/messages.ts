@@ -34,6 +34,8 @@ export interface Settings {
   readonly adapter?: string;
   /** SHA-256 that the bundle must have. */
   readonly bundleDigest?: string;
+  /** Ed25519 public key that must have signed the bundle, in hex. */
+  readonly providerKey?: string;
   /** The adapter's provider may learn where in a prompt it is invoked. */
   readonly allowInvocation?: boolean;
   /** A public adapter to draft with, as the page is given its files. */

@@ -3,7 +3,7 @@
 // network: [--adapted=q,v|all] [--modes=none,look-ahead,wavefront,drafts,alora,tokens]
 // engine: [--full] [--shape=NAME] [--only=llama,graph,lora,private] [--rounds=N] [--short] [--profile] [--weights=FORMAT]
 // families: [--only=NAME,…] [--weights=FORMAT] [--other=FOLDER] [--modes=alone,inside,cut]
-// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--quick]
+// npm run bench -- versus --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--full] [--quick]
 import { collectLessOften } from "../src/platform/node/heap.ts";
 import { type BenchOptions, describeRun, type Section, writeResults } from "./harness.ts";
 
@@ -58,7 +58,9 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(
       "      families: [--only=NAME,…] [--weights=FORMAT] [--other=FOLDER] [--modes=alone,inside,cut]",
     );
-    console.error("      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME]");
+    console.error(
+      "      versus: --other=FOLDER[,FOLDER] [--only=core,tokens,load,shapes] [--shape=NAME] [--full]",
+    );
     return 2;
   }
   for (const name of names.includes("all") ? Object.keys(BENCHES) : names) await runBench(name, options);

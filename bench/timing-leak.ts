@@ -9,7 +9,7 @@ import {
   PublicBasis,
   PublicElements,
 } from "../src/entry/pll.ts";
-import { type Address, at, RING_DEGREE } from "../src/ring/kernels.ts";
+import { type Address, at, RING_DEGREE, SPECTRUM_BYTES } from "../src/ring/kernels.ts";
 import { type BenchOptions, markdownTable, type Section, significant } from "./harness.ts";
 import { makePllLayer } from "./pll-layer.ts";
 import { normalSource } from "./random-layer.ts";
@@ -155,6 +155,7 @@ function cases(): Case[] {
     { ...basisCase("y = 2^-120, denormal products / random", () => 2 ** -120, normal), isPrevented: true },
     answerCase(new Uint8Array(provider.queryBytes), randomBytes(provider.queryBytes)),
     secretProductCase(),
+    secretTransformCase(),
     samplerCase("S", (kernels, random, out) => kernels.sampleUniform(random, SAMPLES, 7, out, 1)),
     samplerCase("E, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 7, random)),
     samplerCase("E_H, added", (kernels, random, out) => kernels.addUniform(out, SAMPLES, 10, random)),
@@ -321,6 +322,21 @@ function secretProductCase(): Case {
     classes: "S = 0 / random",
     prepare: (which) => kernels.bytes(small, ROWS * KEY_LENGTH).set(inputs[which]),
     run: () => kernels.innerProducts(job),
+  };
+}
+
+/** The transform of a row of S that B and H begin with. */
+function secretTransformCase(): Case {
+  const kernels = Kernels.load();
+  const small = kernels.allocate(KEY_LENGTH);
+  const transformed = kernels.allocate(SPECTRUM_BYTES);
+  const secret = Int8Array.from({ length: KEY_LENGTH }, () => Math.floor(128 * Math.random()) - 63);
+  const inputs = [new Int8Array(KEY_LENGTH), secret];
+  return {
+    name: "transform of S (provider)",
+    classes: "S = 0 / random",
+    prepare: (which) => kernels.bytes(small, KEY_LENGTH).set(inputs[which]),
+    run: () => kernels.transformSmall(small, KEY_LENGTH, transformed, 1),
   };
 }
 

@@ -1,4 +1,4 @@
-// Seeded models of published shapes, their first layers, with this version and others: decode steps and a prompt of the
+// Seeded models of published shapes, their first layers (--full: all), with this version and others: decode steps and a prompt of the
 // base model alone and of the private model, in turns. Only what the package exports is used of a version, and its
 // command line, so that version 0.1.0 (95124ce) can stand beside this one.
 import { execFileSync } from "node:child_process";
@@ -35,11 +35,12 @@ interface Side {
 
 export async function compareShapes(
   versions: readonly Version[],
-  { quick, shape, weights = "int4" }: BenchOptions,
+  { quick, full, shape, weights = "int4" }: BenchOptions,
 ): Promise<Section> {
   const rows: string[][] = [];
   for (const each of SHAPES.filter((one) => shape === undefined || one.shape === shape)) {
-    const { base, adapter } = seededFolders(each, each.smallLayers);
+    const layers = full ? undefined : each.smallLayers;
+    const { base, adapter } = seededFolders(each, layers);
     const sides: Side[] = [];
     try {
       for (const version of versions) sides.push(await open(version, base, adapter, weights));
@@ -52,7 +53,7 @@ export async function compareShapes(
       }
       for (const { name, times } of sides) {
         const all = [times.base.step, times.hidden.step, times.base.prompt, times.hidden.prompt];
-        rows.push([`${each.shape}, ${each.smallLayers} layers`, name, ...all.map(spread)]);
+        rows.push([`${each.shape}, ${layers ?? "all"} layers`, name, ...all.map(spread)]);
       }
     } finally {
       for (const side of sides) await side.close();

@@ -3,7 +3,7 @@
 //   git clone . ../tacet-old && (cd ../tacet-old && git checkout d2f72ba && npm ci)
 //   npm run bench -- versus --other=../tacet-old
 //
-// --only=core,tokens,load,shapes: some of it. --shape=NAME: tokens of a seeded model of this shape, held in 4 bits, too.
+// --only=core,tokens,load,shapes: some of it. --shape=NAME: of the shapes this one alone; --full: all of their layers.
 // d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
 // commit is beside must have what is imported here under the same names, built; `load` and `shapes` run with version
 // 0.1.0 (95124ce) too.
@@ -22,7 +22,6 @@ import {
   type Timing,
 } from "./harness.ts";
 import { normalSource } from "./random-layer.ts";
-import { benchCache, CASES, seededFolders } from "./seeded-model.ts";
 import { type Modules, startProvider, type Version, versionAt } from "./versions.ts";
 import { compareLoad } from "./versus-load.ts";
 import { compareShapes } from "./versus-shapes.ts";
@@ -56,7 +55,7 @@ const COMPARISONS: Record<
   (versions: readonly Version[], options: BenchOptions) => Promise<readonly Section[]>
 > = {
   core: async (versions, options) => [await compareProviders(versions, options)],
-  tokens: compareTokens,
+  tokens: async (versions, options) => [await compareTokens(versions, options)],
   load: async (versions, options) => [await compareLoad(versions, options)],
   shapes: async (versions, options) => [await compareShapes(versions, options)],
 };
@@ -180,63 +179,25 @@ interface Entry {
   readonly answer: readonly number[];
 }
 
-/** A base model and an adapter, and what they are asked. */
-interface TokenSubject {
-  readonly title: string;
-  readonly base: string;
-  readonly adapter: string;
-  readonly entries: readonly Entry[];
-  readonly weights: "original" | "int4";
-}
+const LEXICON = join(HERE, "models/lexicon");
 
-function embeddedModel(quick: boolean): TokenSubject {
-  const lexicon = join(HERE, "models/lexicon");
-  const { entries } = JSON.parse(readFileSync(join(lexicon, "expected.json"), "utf8")) as {
+/** What the embedded model is asked. */
+function lexiconEntries(quick: boolean): readonly Entry[] {
+  const { entries } = JSON.parse(readFileSync(join(LEXICON, "expected.json"), "utf8")) as {
     entries: { prompt_ids: number[]; adapter: { ids: number[] } }[];
   };
-  return {
-    title: "The embedded model on loopback",
-    base: join(lexicon, "base"),
-    adapter: join(lexicon, "law-adapter"),
-    entries: (quick ? entries.slice(0, 2) : entries).map(({ prompt_ids, adapter }) => ({
-      prompt: prompt_ids,
-      answer: adapter.ids,
-    })),
-    weights: "original",
-  };
-}
-
-/** Ids without a meaning, of a model that has none. */
-function seededShape(name: string, quick: boolean): TokenSubject {
-  const found = CASES.find(({ shape }) => shape === name);
-  if (found === undefined) throw new Error(`no shape named ${name}`);
-  const { base, adapter, shape } = seededFolders(found, undefined);
-  const ids = (count: number, seed: number) =>
-    Array.from({ length: count }, (_, i) => (Math.imul(i + seed, 0x9e3779b1) >>> 0) % shape.vocab);
-  const entries = Array.from({ length: quick ? 1 : 3 }, (_, i) => ({
-    prompt: ids(32, 1000 * i),
-    answer: ids(32, 1000 * i + 500),
+  return (quick ? entries.slice(0, 2) : entries).map(({ prompt_ids, adapter }) => ({
+    prompt: prompt_ids,
+    answer: adapter.ids,
   }));
-  const title = `${name}'s shape on loopback, ${found.modules.join(", ")} adapted, 4 bits`;
-  return { title, base, adapter, entries, weights: "int4" };
 }
 
 /** Decode steps of the same answers, and a prompt, of both versions in turns, each against plaintext LoRA. */
-async function compareTokens(
-  versions: readonly Version[],
-  { quick, shape }: BenchOptions,
-): Promise<readonly Section[]> {
-  const subjects = [embeddedModel(quick), ...(shape === undefined ? [] : [seededShape(shape, quick)])];
-  const sections: Section[] = [];
-  for (const subject of subjects) sections.push(await compareTokensOf(subject, versions));
-  return sections;
-}
-
-async function compareTokensOf(subject: TokenSubject, versions: readonly Version[]): Promise<Section> {
-  const { title, entries } = subject;
+async function compareTokens(versions: readonly Version[], { quick }: BenchOptions): Promise<Section> {
+  const entries = lexiconEntries(quick);
   const sides: TokenSide[] = [];
   try {
-    for (const version of versions) sides.push(await tokenSide(version, subject));
+    for (const version of versions) sides.push(await tokenSide(version));
     for (const [turn, entry] of [entries[0], ...entries, ...entries].entries()) {
       for (const side of sides) {
         for (const which of [0, 1] as const) {
@@ -258,14 +219,14 @@ async function compareTokensOf(subject: TokenSubject, versions: readonly Version
       ...["version", "steps", "plaintext LoRA, ms a token", "private", "ratio", "private, mean"],
       ...[`prompt of ${LONG_PROMPT}, plaintext`, "private"],
     ];
-    return { title, body: markdownTable(head, rows) };
+    return { title: "The embedded model on loopback", body: markdownTable(head, rows) };
   } finally {
     for (const side of sides) await side.close();
   }
 }
 
-async function tokenSide({ name, folder, load }: Version, subject: TokenSubject): Promise<TokenSide> {
-  const { nodeFileCache, nodeFileTree, nodePlatform } = await load("platform/node.js");
+async function tokenSide({ name, folder, load }: Version): Promise<TokenSide> {
+  const { nodeFileTree, nodePlatform } = await load("platform/node.js");
   const { openCheckpoint } = await load("weights/checkpoint.js");
   const { openLoraAdapter } = await load("weights/lora-adapter.js");
   const { fitAdapter } = await load("model/adapter/fit-adapter.js");
@@ -277,8 +238,8 @@ async function tokenSide({ name, folder, load }: Version, subject: TokenSubject)
   const { writeStateFolder } = await load("library/node-state-folder.js");
   const { systemRandom } = await load("ring/random-source.js");
   const platform = nodePlatform();
-  const base = await openCheckpoint(nodeFileTree(subject.base));
-  const adapter = await openLoraAdapter(nodeFileTree(subject.adapter));
+  const base = await openCheckpoint(nodeFileTree(join(LEXICON, "base")));
+  const adapter = await openLoraAdapter(nodeFileTree(join(LEXICON, "law-adapter")));
   // Older versions gave the groups alone.
   const fitted = await fitAdapter(adapter, base);
   const isOld = Array.isArray(fitted);
@@ -290,13 +251,9 @@ async function tokenSide({ name, folder, load }: Version, subject: TokenSubject)
   const input = { adapter: "law", baseFingerprint, ...parts, ...output };
   await writeStateFolder(join(state, "state"), await createBundle(input, systemRandom));
   const { child, url } = await startProvider(folder, join(state, "state"));
-  const { weights } = subject;
-  // Versions keep quantized weights differently.
-  const weightCache = nodeFileCache(join(benchCache(), "versus", name));
-  const held = weights === "original" ? {} : { weights, weightCache };
-  const joined = await openPrivateModel(platform, { base, provider: url, ...held });
+  const joined = await openPrivateModel(platform, { base, provider: url });
   const deltas = isOld ? new LocalLora(adapter, fitted) : new LocalLora(fitted);
-  const plain = await CausalLm.load(base, platform.tensors, { deltas, ...held });
+  const plain = await CausalLm.load(base, platform.tensors, { deltas });
   return {
     name,
     models: [joined.model, plain],

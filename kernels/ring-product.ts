@@ -1,6 +1,7 @@
 // Sums of products of ring elements with small integers, modulo 2^32: Σ_j a_j·x_j as integers, then reduced. a is read as
 // signed words, so |a_i| ≤ 2^31. The sums are computed in f64 (fft.ts) and rounded to integers. They are exact where the error
-// of the transforms, below 2^-46·‖a‖₂·Σ_j ‖x_j‖₂, is below 1/2; docs/parameters.md has what it is for a, S, s and x̂ as they are.
+// of the transforms is below 1/2. It is below 2^-46·‖a‖₂·Σ_j ‖x_j‖₂ for up to 32 terms; docs/parameters.md has what it is for a,
+// S, s and x̂ as they are.
 import { beginForward, finishInverse, turn } from "./fft";
 import { PADDED, POLY_BYTES, RING_DEGREE, SPECTRUM_BYTES, SUM, WORK } from "./memory";
 

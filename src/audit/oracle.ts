@@ -118,7 +118,7 @@ export class Oracle {
    * With `masked`, v is hidden under a_0·s + e and H·s taken into account: to the provider such queries and those of an
    * honest client look alike (docs/security.md, *The query*).
    *
-   * @param fill writes z into n zeros; ‖z‖₁ at most 2^22
+   * @param fill writes z into n zeros; ‖z‖₂² at most 2^27
    * @returns u as signed words, (count, R)
    */
   async askFunctional(

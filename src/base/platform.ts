@@ -156,7 +156,7 @@ export interface RoundedShape {
 
 export interface SessionOptions {
   /** Threads that one operator may use. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Runs on the processor, whatever the runtime's device is. */
   readonly onHost?: boolean;
   /** Outputs, by name, that stay on the device, where it has memory apart. */
@@ -215,6 +215,9 @@ export type Sha256 = (parts: readonly Uint8Array[]) => Uint8Array;
 
 /** Ed25519 (RFC 8032): the 64 bytes of a message's signature. @param signingKey the private key's 32 bytes */
 export type SignEd25519 = (message: Uint8Array, signingKey: Uint8Array) => Uint8Array;
+
+/** Ed25519: the 32 bytes of the public key that goes with a private one. */
+export type PublicKeyEd25519 = (signingKey: Uint8Array) => Uint8Array;
 
 /** Another thread of this process. */
 export interface Thread {

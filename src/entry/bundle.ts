@@ -3,7 +3,7 @@
  * `tacet/platform/node` puts both into the folder that a provider loads.
  * @module
  */
-export type { FileTree, Sha256 } from "../base/platform.ts";
+export type { FileTree, PublicKeyEd25519, Sha256 } from "../base/platform.ts";
 export { type Bundle, type BundleTensors, decodeBundle } from "../bundle/bundle.ts";
 export type { ManifestChanges, ModuleVector } from "../bundle/bundle-changes.ts";
 export {

@@ -37,6 +37,7 @@ export {
   nodeKeyCache,
   nodePlatform,
   type NodePlatformOptions,
+  nodePublicKeyEd25519,
   nodeSha256,
   nodeSignEd25519,
   parseHubId,

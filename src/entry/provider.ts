@@ -4,7 +4,14 @@
  * @module
  */
 export { type ErrorCode, type ErrorKind, TacetError } from "../base/errors.ts";
-export type { FileTree, Journal, MessageSocket, RedisArgument, RedisLink } from "../base/platform.ts";
+export type {
+  FileTree,
+  Journal,
+  MessageSocket,
+  PublicKeyEd25519,
+  RedisArgument,
+  RedisLink,
+} from "../base/platform.ts";
 export type { WaitingBytes, WaitingLimits } from "../base/waiting-bytes.ts";
 export type { WaitingEnd, WaitingShare } from "../base/waiting-share.ts";
 export type { Bundle } from "../bundle/bundle.ts";
@@ -15,7 +22,7 @@ export { EmbeddedStore, type EmbeddedStoreOptions } from "../provider/embedded-s
 export type { ClientName } from "../provider/events.ts";
 export type { KeyRefusal } from "../provider/key-counts.ts";
 export type { KeyPart, KeyPlace } from "../provider/key-part.ts";
-export type { GroupKey } from "../provider/layer-secrets.ts";
+export type { GroupKey, GroupKeyName } from "../provider/layer-secrets.ts";
 export {
   type ComputedReply,
   type KeyPartTask,

@@ -2,16 +2,21 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import fc from "fast-check";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { withOtherFields } from "../../test/support/gguf-values.ts";
 import { goldenHfFolder, goldenHfNames, goldenHfOf } from "../../test/support/golden-hf.ts";
 import { BLOCKS, type BlockName } from "../../tools/gguf/blocks.ts";
 import { folderGguf, type FolderGgufOptions } from "../../tools/gguf/from-folder.ts";
-import { writeGguf } from "../../tools/gguf/write-gguf.ts";
+import { ggufBytes, writeGguf } from "../../tools/gguf/write-gguf.ts";
+import { TacetError } from "../base/errors.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../platform/node.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { FAMILIES } from "../weights/gguf/families.ts";
 import { openLoraAdapter } from "../weights/lora-adapter.ts";
+import { memoryFileTree } from "../weights/memory-files.ts";
 import { encodeSafetensors, readTensorF32 } from "../weights/safetensors.ts";
+import { describeDecoder } from "./architectures/registry.ts";
 import { CausalLm } from "./causal-lm.ts";
 import type { LoadOptions } from "./load-options.ts";
 
@@ -139,3 +144,26 @@ describe.each([
     },
   );
 });
+
+// Sizes by layer, scaled positions, experts, and a family that is told by a field.
+it.each(["phi3", "gemma4_text", "llama-yarn", "qwen2_moe", "ministral3"])(
+  "%s with fields of other values is described, or refused by name",
+  async (family) => {
+    const good = await folderGguf(`test/fixtures/golden-hf/${family}`);
+    const fields = Object.keys(good.metadata).filter((field) => !field.startsWith("tokenizer."));
+    await fc.assert(
+      fc.asyncProperty(withOtherFields(good.metadata, fields), async (metadata) => {
+        try {
+          const tree = memoryFileTree({ "m.gguf": ggufBytes({ ...good, metadata }) });
+          const checkpoint = await openCheckpoint(tree);
+          describeDecoder(checkpoint);
+          for (const name of checkpoint.names) await readTensorF32(checkpoint.tree, checkpoint.tensor(name));
+        } catch (error) {
+          if (!(error instanceof TacetError)) throw error;
+          expect(error.message).toMatch(/m\.gguf|config\.json|tensor/);
+        }
+      }),
+      { numRuns: process.env.SLOW ? 5_000 : 100 },
+    );
+  },
+);

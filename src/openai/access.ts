@@ -7,7 +7,7 @@ export interface AccessOptions {
    * The name of a key, undefined for a wrong one; takes as long for that. The name goes into logs, and what was read for
    * one name is not used for another. Default: no key is needed, and all who ask are one.
    */
-  readonly authorize?: (key: string) => string | undefined;
+  readonly authorize?: ((key: string) => string | undefined) | undefined;
   /** Origins whose pages may ask. Default: none. */
   readonly corsOrigins?: readonly string[];
 }

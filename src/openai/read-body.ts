@@ -1,5 +1,5 @@
 /** A request's body: JSON of a bounded size. */
-
+import { ByteCollector } from "../base/byte-collector.ts";
 import { ApiError, badField } from "./api-error.ts";
 
 /** @throws ApiError 413, 415, 400 */
@@ -23,24 +23,15 @@ async function readBytes({ body, headers }: Request, mostBytes: number): Promise
     code: "request_too_large",
   });
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge;
-  const parts: Uint8Array[] = [];
-  let size = 0;
+  const bytes = new ByteCollector(mostBytes);
   const reader = body?.getReader();
   for (;;) {
     const next = await reader?.read().catch(() => {
       throw badField(null, "the body ended early");
     });
-    if (next === undefined || next.done) break;
-    size += next.value.length;
+    if (next === undefined || next.done) return bytes.take();
     // The rest is left unread, not cancelled: that could close the connection before the answer is on it.
-    if (size > mostBytes) throw tooLarge;
-    parts.push(next.value);
+    if (bytes.length + next.value.length > mostBytes) throw tooLarge;
+    bytes.add(next.value);
   }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -40,5 +40,5 @@ export function nodePlatform({ device }: NodePlatformOptions = {}): Platform {
     weightCache: nodeFileCache(),
   };
 }
-export { nodeSignEd25519 } from "./node/ed25519.ts";
+export { nodePublicKeyEd25519, nodeSignEd25519 } from "./node/ed25519.ts";
 export { nodeSha256 } from "./node/sha256.ts";

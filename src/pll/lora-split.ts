@@ -48,20 +48,24 @@ export function splitLora(lora: LoraPair, random: RandomSource): SplitLora {
   const sampler = new RotationSampler(random);
   const largest = lora.b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const noise = COMPLETION_NOISE * (largest === 0 ? 1 : largest);
-  const b = Float64Array.from(lora.b, (value) => value + noise * sampler.standardGaussian());
-  const { q, t, k } = thinQr(b, outFeatures, rank);
-  const rotation = haarOrthogonal(k, () => sampler.standardGaussian());
-  sampler.wipe();
-  const core = multiply(rotation, t, k, k, rank);
-  for (let i = 0; i < core.length; i++) core[i] *= largest === 0 ? 0 : lora.scale;
-  return {
-    rows: k,
-    private: multiply(core, lora.a, k, rank, inFeatures),
-    publicBasis: multiply(q, transpose(rotation, k, k), outFeatures, k, k),
-  };
+  const gaussian = () => sampler.standardGaussian();
+  try {
+    const b = Float64Array.from(lora.b, (value) => value + noise * gaussian());
+    const { q, t, k } = thinQr(b, outFeatures, rank);
+    const rotation = haarOrthogonal(k, gaussian);
+    const core = multiply(rotation, t, k, k, rank);
+    for (let i = 0; i < core.length; i++) core[i] *= largest === 0 ? 0 : lora.scale;
+    return {
+      rows: k,
+      private: multiply(core, lora.a, k, rank, inFeatures),
+      publicBasis: multiply(q, transpose(rotation, k, k), outFeatures, k, k),
+    };
+  } finally {
+    sampler.wipe();
+  }
 }
 
-/** scale·B·A, (out, in): the matrix of the sealed mode. */
+/** scale·B·A, (out, in): what the adapter adds to a module's weights. */
 export function mergeLora(lora: LoraPair): Float64Array {
   const merged = multiply(lora.b, lora.a, lora.outFeatures, lora.rank, lora.inFeatures);
   for (let i = 0; i < merged.length; i++) merged[i] *= lora.scale;

@@ -11,7 +11,8 @@ import {
   worstError,
 } from "../../test/support/pll-layer.ts";
 import { TacetError } from "../base/errors.ts";
-import type { Address } from "../ring/kernels.ts";
+import { type Address, SPECTRUM_BYTES } from "../ring/kernels.ts";
+import { DEFAULT_PARAMETERS } from "../rlwe/parameters.ts";
 
 const SLOW = process.env.SLOW === "1";
 
@@ -338,11 +339,17 @@ describe("keys", () => {
     const memory = () => Buffer.from(kernels.bytes(0 as Address, kernels.allocate(0)));
     const secret = provider.deriveSecret(seed);
     const bytes = Buffer.from(kernels.bytes(secret, 64).slice());
-    // The control: S is found while it is there.
+    const room = kernels.allocate(SPECTRUM_BYTES);
+    kernels.transformSmall(secret, DEFAULT_PARAMETERS.keyLength, room, 1);
+    const spectrum = Buffer.from(kernels.bytes(room, 64).slice());
+    // The control: S and its transform are found while they are there.
     expect(memory().includes(bytes)).toBe(true);
+    expect(memory().includes(spectrum)).toBe(true);
+    kernels.wipe(room, SPECTRUM_BYTES);
     provider.releaseSecret(secret);
     provider.encryptWeights(seed);
     expect(memory().includes(bytes)).toBe(false);
+    expect(memory().includes(spectrum)).toBe(false);
     expect(memory().includes(Buffer.from(seed))).toBe(false);
     expect(kernels.scratch().every((byte) => byte === 0)).toBe(true);
     expect(() => provider.encryptWeights(seed.subarray(1))).toThrow(RangeError);

@@ -29,10 +29,6 @@ const CHUNK_VECTORS = 64;
 export class ProviderLayer {
   readonly rows: number;
   readonly inFeatures: number;
-  /** SHA-256 of W, for {@link keySeed}. */
-  readonly weightsDigest: Uint8Array;
-  /** SHA-256 of a_0, for {@link keySeed}. */
-  readonly elementsDigest: Uint8Array;
   /** Bytes of one packed query vector. */
   readonly queryBytes: number;
   /** Bytes of one packed reply vector. */
@@ -41,8 +37,6 @@ export class ProviderLayer {
   readonly secretBytes: number;
   /** Bytes of B and H of one key. */
   readonly keyBytes: number;
-  /** Vectors that one key answers. */
-  readonly vectorsPerKey: number;
   readonly #parameters: Parameters;
   readonly #kernels: Kernels;
   readonly #pool: BufferPool;
@@ -50,6 +44,9 @@ export class ProviderLayer {
   readonly #entryBytes: SmallBytes;
   readonly #marks: LayerMarks;
   readonly #encrypter: WeightEncrypter;
+  readonly #elements: PublicElements;
+  /** Found when they are asked for: threads that answer never need them. */
+  #weightsDigest: Uint8Array | undefined;
 
   /** @throws RangeError on wrong lengths */
   constructor(kernels: Kernels, pool: BufferPool, elements: PublicElements, input: ProviderLayerInput) {
@@ -61,17 +58,25 @@ export class ProviderLayer {
     this.#parameters = assertKernelParameters(parameters);
     this.#kernels = kernels;
     this.#pool = pool;
-    this.weightsDigest = sha256(bytesOf(weights));
-    this.elementsDigest = elements.digest;
+    this.#elements = elements;
     this.queryBytes = packedBytes(parameters.keyLength, parameters.uploadBits);
     this.replyBytes = packedBytes(rows, parameters.replyBits);
     this.#entryBytes = secretEntryBytes(parameters);
     this.secretBytes = this.#entryBytes * rows * parameters.keyLength;
     const part = encryptedWeightBytes(parameters, rows, inFeatures);
-    this.vectorsPerKey = parameters.vectorsPerKey;
     this.keyBytes = part.weights + part.hint;
     this.#marks = new LayerMarks(kernels, pool, rows, inFeatures);
     this.#encrypter = new WeightEncrypter(kernels, pool, elements, input, this.#marks);
+  }
+
+  /** SHA-256 of W, for {@link keySeed}. */
+  get weightsDigest(): Uint8Array {
+    return (this.#weightsDigest ??= sha256(bytesOf(this.#weights)));
+  }
+
+  /** SHA-256 of a_0, for {@link keySeed}. */
+  get elementsDigest(): Uint8Array {
+    return this.#elements.digest;
   }
 
   /**
@@ -107,16 +112,17 @@ export class ProviderLayer {
   /** S of the key with this seed. Give it back with {@link releaseSecret}. */
   deriveSecret(seed: Uint8Array): LayerSecret {
     const { keyLength } = this.#parameters;
-    const stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
     const secret = this.#pool.acquire(this.secretBytes);
+    let stream: SecretStream | undefined;
     try {
+      stream = new SecretStream(this.#kernels, this.#pool, this.#parameters, seed);
       for (let row = 0; row < this.rows; row++)
         stream.secret(row, at(secret, this.#entryBytes * row * keyLength));
     } catch (error) {
       this.#pool.release(secret, this.secretBytes);
       throw error;
     } finally {
-      stream.wipe();
+      stream?.wipe();
       this.#kernels.wipeScratch();
     }
     return secret as LayerSecret;

@@ -4,7 +4,8 @@ import { bytesOf } from "../base/bytes.ts";
 import type { RoundedShape } from "../base/platform.ts";
 import { CONTRIB, OnnxGraph } from "../model/graph/onnx-graph.ts";
 import { nodeTensorRuntime } from "../platform/node/tensors.ts";
-import { type HeldMatrix, type MatrixPart, ProductMemory, rowBytes } from "./product-memory.ts";
+import { type HeldMatrix, type MatrixPart, rowBytes } from "./held-matrix.ts";
+import { ProductMemory } from "./product-memory.ts";
 
 interface Parts extends Record<MatrixPart, Uint8Array> {
   readonly shape: RoundedShape;
@@ -218,4 +219,28 @@ describe("ProductMemory", () => {
     expect(() => memory.place({ ...shape, rows: 2 ** 28 }, false)).toThrow(RangeError);
     expect(memory.isEmpty).toBe(true);
   });
+});
+
+it("compiles nothing where it is imported, and its kernels once where something is multiplied", async () => {
+  const compiled: number[] = [];
+  // Neither Node's types nor the universal ones have all of it.
+  const wasm = Reflect.get(globalThis, "WebAssembly") as { Module: new (bytes: Uint8Array) => object };
+  const { Module } = wasm;
+  wasm.Module = class extends Module {
+    constructor(bytes: Uint8Array) {
+      super(bytes);
+      compiled.push(bytes.byteLength);
+    }
+  };
+  try {
+    // Another instance of the module than the one above.
+    const path = "./product-memory.ts?again";
+    const again = (await import(path)) as typeof import("./product-memory.ts");
+    expect(compiled).toEqual([]);
+    for (let i = 0; i < 2; i++) new again.ProductMemory();
+    // The relaxed ones once, or what stands for them where the engine has none.
+    expect(compiled.length).toBe(again.hasRelaxedSimd() ? 1 : 2);
+  } finally {
+    wasm.Module = Module;
+  }
 });

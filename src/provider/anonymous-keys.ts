@@ -49,7 +49,7 @@ export class AnonymousKeys implements KeyLedger {
     if (serial === undefined) throw keyRefused("unknown_key");
     if (vectors > this.#left(group, serial)) throw keyRefused("worn_key");
     this.#counts.add(group, serial, vectors);
-    return { left: undefined, replayed: false };
+    return { left: undefined, replayed: false, keyLeft: this.#left(group, serial) };
   }
 
   #left(group: number, serial: number): number {

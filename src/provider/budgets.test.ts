@@ -404,7 +404,7 @@ describe("what version 0.1.0 has kept", () => {
       await link.send(["HSET", `was1:usage:${key.account}`, scopeFor("law"), texts[i]]);
     }
     const store = await RedisStore.open(link, { prefix: "was1:" });
-    expect(await link.send(["GET", "was1:format"])).toBe("2");
+    expect(await link.send(["GET", "was1:format"])).toBe("3");
     expect(await lefts(store, NOW)).toEqual([0, 20, 60]);
     for (const [i, key] of keys.entries()) {
       const { account } = key;

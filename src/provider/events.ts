@@ -40,6 +40,13 @@ export type ProviderEvent =
       readonly ms: number;
       readonly bytes: number;
     }
+  /** A key has answered its last vector of a group. */
+  | {
+      readonly type: "worn";
+      readonly connection: number;
+      readonly adapter: string;
+      readonly group: number;
+    }
   /** A query or a request for a key was refused; the connection goes on. */
   | ({
       readonly type: "failed";

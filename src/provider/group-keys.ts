@@ -73,21 +73,24 @@ function groupKey(
     mark,
     seed() {
       const epoch = keyId.subarray(0, EPOCH_BYTES);
+      const { weightsDigest, elementsDigest } = layers[group];
       // Absorbed one by one: joined, they would be a copy of the root secret. digest() wipes the state.
       const hash = shake256.create({ dkLen: ROOT_SECRET_BYTES });
       const rootSecret = hash.update(EPOCH_DOMAIN).update(adapter.rootSecret).update(epoch).digest();
-      const seed = keySeed({
-        rootSecret,
-        bundleDigest: bundle.digest,
-        weightsDigest: mark ? markedDigest(layers[group].weightsDigest, mark()) : layers[group].weightsDigest,
-        elementsDigest: layers[group].elementsDigest,
-        parameters,
-        account: utf8(account),
-        keyId,
-        group,
-      });
-      rootSecret.fill(0);
-      return seed;
+      try {
+        return keySeed({
+          rootSecret,
+          bundleDigest: bundle.digest,
+          weightsDigest: mark ? markedDigest(weightsDigest, mark()) : weightsDigest,
+          elementsDigest,
+          parameters,
+          account: utf8(account),
+          keyId,
+          group,
+        });
+      } finally {
+        rootSecret.fill(0);
+      }
     },
   };
 }

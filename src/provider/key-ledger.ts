@@ -5,6 +5,8 @@ export interface Charged {
   readonly left: number | undefined;
   /** Whether the same request had been charged before; then it was not charged again. */
   readonly replayed: boolean;
+  /** Vectors that the key has left of the group after this; undefined where the ledger does not say. */
+  readonly keyLeft: number | undefined;
 }
 
 export interface KeyLedger {

@@ -81,6 +81,21 @@ describe.each(SUBJECTS.map((subject) => [subject.name, subject] as const))(
       expect(await store.keysLeft("ada", [], scopes, LIMIT)).toEqual([]);
     });
 
+    test("says how much of a key is left, of each scope by itself", async () => {
+      const { stores } = await make();
+      const store = stores[0];
+      const key = await store.allocateKey("ada");
+      const request = under(key, { vectors: LIMIT - 1 });
+      const left = async (asked: Reservation) => (await store.reserve(asked)).keyLeft;
+      expect(await left(request)).toBe(1);
+      // Once more: nothing is taken off.
+      expect(await left(request)).toBe(1);
+      expect(await left(under(key, { vectors: 2 }))).toBeUndefined();
+      expect(await left(under(key, { scope: "other" }))).toBe(LIMIT - 1);
+      expect(await left(under(key))).toBe(0);
+      expect(await left(ask())).toBeUndefined();
+    });
+
     test("charges nothing for a key that is refused, neither the budget nor the rate", async () => {
       const subject = await make();
       const { stores, setKey } = subject;

@@ -44,12 +44,29 @@ export interface KeyPartMaking {
   end(): void;
 }
 
-/** @param seed of the group's key; is wiped at the end */
+/**
+ * @param seed of the group's key; is wiped at the end, and where this throws
+ * @throws RangeError if parts are missing before the last one, or kernel memory runs out
+ */
 export function beginKeyPart(
+  maker: KeyPartMaker,
+  place: KeyPlace,
+  seed: Uint8Array,
+  options: KeyPartOptions = {},
+): KeyPartMaking {
+  try {
+    return begin(maker, place, seed, options);
+  } catch (error) {
+    seed.fill(0);
+    throw error;
+  }
+}
+
+function begin(
   { bundleDigest, keySigningKey, layers }: KeyPartMaker,
   { keyId, group, before }: KeyPlace,
   seed: Uint8Array,
-  { mark, sha256, signEd25519 }: KeyPartOptions = {},
+  { mark, sha256, signEd25519 }: KeyPartOptions,
 ): KeyPartMaking {
   const isLast = group === layers.length - 1;
   if (isLast && before.length !== group) throw new RangeError("a key is signed over all of its parts");

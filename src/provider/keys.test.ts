@@ -414,6 +414,7 @@ describe("a key that is being made", () => {
           };
           begun.push(() => resolve(part as never));
         }),
+      forget: () => {},
     };
     return { begun, pool };
   }

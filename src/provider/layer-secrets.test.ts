@@ -9,7 +9,6 @@ let wiped: number[];
 const layerOf = (secretBytes: number) =>
   ({
     secretBytes,
-    vectorsPerKey: 10,
     deriveSecret: (seed: Uint8Array) => {
       derived.push(seed[0]);
       return seed[0];
@@ -63,22 +62,29 @@ describe("LayerSecrets", () => {
     expect(secrets.count).toBe(0);
   });
 
-  it("wipes one that has answered as many vectors as a key may, after that answer", () => {
+  it("wipes one that is worn out, and derives it again where something is asked once more", () => {
     const secrets = new LayerSecrets();
-    const use = (n: number, vectors: number) =>
-      secrets.use(layer, keyOf(n), () => expect(wiped).not.toContain(n), { vectors });
-    secrets.use(layer, keyOf(1), () => {});
-    for (const vectors of [4, 5]) use(1, vectors);
-    use(2, 9);
-    expect(wiped).toEqual([]);
-    use(1, 1);
-    expect(wiped).toEqual([1]);
-    expect(secrets.count).toBe(1);
-    wiped = [];
-    // A query that is sent again.
-    use(1, 1);
-    expect(derived).toEqual([1, 2, 1]);
-    expect(wiped).toEqual([]);
+    const use = (n: number) => secrets.use(layer, keyOf(n), () => {});
+    for (const n of [2, 3, 4]) use(n);
+    secrets.forget(keyOf(3));
+    secrets.forget(keyOf(9));
+    expect(wiped).toEqual([3]);
+    expect([secrets.count, secrets.bytes]).toEqual([2, 20]);
+    for (const n of [2, 3, 4]) use(n);
+    expect(derived).toEqual([2, 3, 4, 3]);
+  });
+
+  it("wipes a seed that nothing could be derived from, and holds nothing", () => {
+    const secrets = new LayerSecrets();
+    const failing = {
+      ...layer,
+      deriveSecret: () => {
+        throw new RangeError("no memory");
+      },
+    } as unknown as ProviderLayer;
+    expect(() => secrets.use(failing, keyOf(5), () => {})).toThrow("no memory");
+    expect(seeds.at(-1)).toEqual(Uint8Array.of(0));
+    expect([secrets.count, secrets.bytes]).toEqual([0, 0]);
   });
 
   it("is found only where it is held, and stays then as after a use", () => {

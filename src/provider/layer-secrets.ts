@@ -1,16 +1,21 @@
 /**
- * S of the keys that are in use, in kernel memory: those that were used last, wiped when they are worn out or others take
- * their room. What is not here is derived again from the key's seed, which costs about as much as answering some vectors.
+ * S of the keys that are in use, in kernel memory: those that were used last, wiped when somebody says that they are worn
+ * out, or others take their room. What is not here is derived again from the key's seed, which costs about as much as
+ * answering some vectors.
  */
 import type { GroupMark } from "../pll/marks.ts";
 import type { ProviderLayer } from "../pll/provider-layer.ts";
 import type { LayerSecret } from "../pll/secret-stream.ts";
 
-/** A key of one group. */
-export interface GroupKey {
-  /** Of all groups of the key, unlike that of any other key: with the group it stands for S. */
+/** Which key of one group. */
+export interface GroupKeyName {
+  /** Of all groups of the key, unlike that of any other key: with the group it stands for S. No secret. */
   readonly name: string;
   readonly group: number;
+}
+
+/** A key of one group. */
+export interface GroupKey extends GroupKeyName {
   /** Made anew at each call. Secret; whoever has it wipes it. */
   seed(): Uint8Array;
   /** Of accounts that are marked. */
@@ -25,16 +30,6 @@ interface HeldSecret {
   readonly layer: ProviderLayer;
   readonly secret: LayerSecret;
   lastUse: number;
-  /** Vectors that it has answered. */
-  answered: number;
-}
-
-/** What a use is for. */
-export interface SecretUse {
-  /** The key's seed, where the caller has it, and wipes it. */
-  readonly seed?: Uint8Array;
-  /** Vectors that are answered; none where a key is made. */
-  readonly vectors?: number;
 }
 
 export class LayerSecrets {
@@ -61,28 +56,29 @@ export class LayerSecrets {
   }
 
   /**
-   * Calls `use` with S, which is good until `use` returns. Wipes S when it has answered as many vectors as a key may: nobody
-   * asks under it any more, but to repeat what was asked.
+   * Calls `use` with S, which is good until `use` returns.
+   *
+   * @param seed the key's, where the caller has it, and wipes it
    */
-  use<T>(
-    layer: ProviderLayer,
-    key: GroupKey,
-    use: (secret: LayerSecret) => T,
-    { seed, vectors = 0 }: SecretUse = {},
-  ): T {
+  use<T>(layer: ProviderLayer, key: GroupKey, use: (secret: LayerSecret) => T, seed?: Uint8Array): T {
     const held = this.#held.get(key.name)?.get(key.group) ?? this.#derive(layer, key, seed);
     held.lastUse = ++this.#uses;
-    held.answered += vectors;
     try {
       return use(held.secret);
     } finally {
       // One that is too large for the room stays for its use alone.
-      if (this.#bytes > this.#mostBytes || held.answered >= layer.vectorsPerKey) this.#wipe(held);
+      if (this.#bytes > this.#mostBytes) this.#wipe(held);
     }
   }
 
+  /** Wipes S of a key that nobody asks under any more, but to repeat what was asked. */
+  forget({ name, group }: GroupKeyName): void {
+    const held = this.#held.get(name)?.get(group);
+    if (held !== undefined) this.#wipe(held);
+  }
+
   /** S where it is held, good until the caller does something else with secrets; nothing is derived for it. */
-  find({ name, group }: Pick<GroupKey, "name" | "group">): LayerSecret | undefined {
+  find({ name, group }: GroupKeyName): LayerSecret | undefined {
     const held = this.#held.get(name)?.get(group);
     if (held !== undefined) held.lastUse = ++this.#uses;
     return held?.secret;
@@ -97,8 +93,13 @@ export class LayerSecrets {
   #derive(layer: ProviderLayer, key: GroupKey, known: Uint8Array | undefined): HeldSecret {
     this.#makeRoom(layer.secretBytes);
     const seed = known ?? key.seed();
-    const held = { key, layer, secret: layer.deriveSecret(seed), lastUse: 0, answered: 0 };
-    if (known === undefined) seed.fill(0);
+    let secret: LayerSecret;
+    try {
+      secret = layer.deriveSecret(seed);
+    } finally {
+      if (known === undefined) seed.fill(0);
+    }
+    const held = { key, layer, secret, lastUse: 0 };
     const groups = this.#held.get(key.name) ?? new Map<number, HeldSecret>();
     this.#held.set(key.name, groups.set(key.group, held));
     this.#bytes += layer.secretBytes;

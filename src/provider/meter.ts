@@ -105,6 +105,7 @@ export class Meter implements KeyLedger {
       replayed,
       remaining,
       waitMs,
+      keyLeft,
       keyRefused: refused,
     } = await store.reserve({
       account: key.account,
@@ -121,7 +122,7 @@ export class Meter implements KeyLedger {
     if (!granted) throw new TypeError("a store refused a query and did not say why");
     if (replayed) this.onRepeated(vectors);
     if (waitMs !== undefined) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
-    return { left: remaining?.left, replayed };
+    return { left: remaining?.left, replayed, keyLeft };
   }
 
   /** The request: the same bytes for the same bundle, group and key get the same answer. */

@@ -87,8 +87,15 @@ export class OpenQueries {
       if (!this.#from.isOver()) this.#send(query, held, computed, left, since);
     };
     const compute = (charged: Charged) => {
-      if (this.#from.isOver()) return;
-      return whenThere(this.#compute(query), (computed) => send(computed, charged));
+      const forgetWorn = () => {
+        // Nobody asks under it any more, but to repeat what was asked.
+        if (charged.keyLeft === 0) this.#tools.replies.forget(this.#keys.of(query.keyId, query.group));
+      };
+      if (this.#from.isOver()) return forgetWorn();
+      return whenThere(this.#compute(query), (computed) => {
+        forgetWorn();
+        send(computed, charged);
+      });
     };
     try {
       const answered = whenThere(this.#charge(query), compute);
@@ -141,6 +148,9 @@ export class OpenQueries {
         this.#tools.emit({ type: "charged", connection: this.#from.id, adapter: name, vectors });
       }
       if (charged.replayed) return charged;
+      if (charged.keyLeft === 0) {
+        this.#tools.emit({ type: "worn", connection: this.#from.id, adapter: name, group });
+      }
       const { vectorsPerKey } = bundle.manifest.parameters;
       this.#tools.keys.rates.charged(ledger.account, name, group, vectors, vectorsPerKey);
       return charged;

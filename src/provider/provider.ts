@@ -29,7 +29,7 @@ import type { KeyRecord, ProviderStore } from "./store.ts";
 export type { Sha256, SignEd25519 } from "../base/platform.ts";
 export type { ProviderEvent, ProviderTotals } from "./events.ts";
 export type { KeyPart } from "./key-part.ts";
-export type { GroupKey } from "./layer-secrets.ts";
+export type { GroupKey, GroupKeyName } from "./layer-secrets.ts";
 export type { ComputedReply, KeyPartTask, ReplyPart, ReplyPool } from "./reply-scheduler.ts";
 export { loadServedAdapter, type ServedAdapter } from "./served-adapter.ts";
 export type { Grant, KeyRecord, ProviderStore, Reservation, Reserved } from "./store.ts";

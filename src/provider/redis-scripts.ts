@@ -136,15 +136,40 @@ write_counts()
 redis.call("SET", KEYS[2], "", "PX", remember_ms)
 `;
 
+/** What the server says of itself: asked in the scripts, since between a look and a charge it may change. */
+const SERVER = `
+local function info(section, pattern) return string.match(redis.call("INFO", section), pattern) end
+local run_id = info("server", "run_id:(%x+)")
+-- In this run, in all of the server. One that does not tell is looked at by its policy alone.
+local evicted = info("stats", "evicted_keys:(%d+)") or "?"
+`;
+
 /**
- * The present epoch, "" where none is good. It is bound to the run of the server and to the history of its data
- * (master_replid): one that has restarted, or goes on from the data of a replica, may have forgotten what keys have
- * answered, whatever it says of its disk. Asked in the script itself: between a look and a charge the server may change.
+ * Whether nothing of the database was ever evicted: the server keeps count in each run, and the count at which all was
+ * there is kept. What is evicted may be that count itself, while the format stays; with neither of them an operator has
+ * emptied the database. Once lost is lost, until an operator says otherwise.
+ */
+const IS_WHOLE = `
+local function is_whole(whole, lost, format)
+  if redis.call("EXISTS", lost) == 1 then return false end
+  local its_run, count = string.match(redis.call("GET", whole) or "", "^(%x+) (%S+)$")
+  if its_run == run_id and count == evicted then return true end
+  redis.call("SET", whole, run_id .. " " .. evicted)
+  local is_known = its_run and its_run ~= run_id or not its_run and redis.call("EXISTS", format) == 0
+  if is_known and (evicted == "0" or evicted == "?") then return true end
+  redis.call("SET", lost, "1")
+  return false
+end
+`;
+
+/**
+ * The present epoch, "" where none is good. It is bound to the run of the server, to the history of its data
+ * (master_replid) and to what it has evicted: one that has restarted, goes on from the data of a replica, or evicts, may
+ * have forgotten what keys have answered, whatever it says of its disk.
  */
 const READ_EPOCH = `
 local function server_run()
-  return string.match(redis.call("INFO", "server"), "run_id:(%x+)") .. ":" ..
-    string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
+  return run_id .. ":" .. info("replication", "master_replid:(%x+)") .. ":" .. evicted
 end
 local function read_epoch(name)
   local found, run = string.match(redis.call("GET", name) or "", "^(%x+) (%S+)$")
@@ -170,7 +195,7 @@ end
 `;
 
 const ADD_WEAR = `
-if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
+if serial ~= 0 then key_left = key_limit - redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
 `;
 
 /**
@@ -178,24 +203,31 @@ if serial ~= 0 then redis.call("HINCRBY", KEYS[8], scope, whole(vectors)) end
  *
  *     KEYS  1 the account's counts  2 the request's mark  3 all keys  4 the key's rate  5 hashes of the account's keys
  *           6 the epoch  7 serial of the account's newest key of that epoch  8 what the key has answered
+ *           9 what was evicted when all was there  10 is there where something was evicted since  11 format
  *     ARGV  1 account  2 adapter  3 scope  4 vectors  5 now  6 milliseconds to remember the request
  *           7 hash of the API key or ""  8 vectors a second or ""
  *           9 epoch of the key that is asked under  10 its serial, 0: none  11 vectors that a key answers
  *
  * → ["ok" or "budget", replayed 0/1, left or -1, vectors and windowSeconds of the budget that leaves least, time of
- * the charge, waitMs], ["rate", waitMs], ["unknown_key"], ["worn_key"] or ["key"]: not there, or revoked. Numbers of budgets and times as text.
+ * the charge, waitMs, vectors left of the key or -1], ["rate", waitMs], ["unknown_key"], ["worn_key"], ["key"]: not
+ * there, or revoked, or ["lost"]. Numbers of budgets and times as text.
  */
 export const RESERVE = `
 local account, adapter, scope = ARGV[1], ARGV[2], ARGV[3]
 local vectors, now, remember_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key_hash, rate = ARGV[7], ARGV[8]
 local epoch, serial, key_limit = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local key_left = -1
 local function whole(x) return string.format("%.0f", x) end
+${SERVER}${IS_WHOLE}if not is_whole(KEYS[9], KEYS[10], KEYS[11]) then return {"lost"} end
 ${READ_EPOCH}${READ_BUDGETS}${CHECK_KEY}${CHECK_WEAR}${TAKE_RATE}${READ_COUNTS}${FIND_REMAINING}
 local function reply(outcome, replayed, rest)
-  return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait}
+  return {outcome, replayed, whole(rest), whole(least.vectors), whole(least.windowSeconds), whole(time), wait, whole(key_left)}
 end
-if redis.call("EXISTS", KEYS[2]) == 1 then return reply("ok", 1, left) end
+if redis.call("EXISTS", KEYS[2]) == 1 then
+  if serial ~= 0 then key_left = key_limit - tonumber(redis.call("HGET", KEYS[8], scope) or "0") end
+  return reply("ok", 1, left)
+end
 if left >= 0 and vectors > left then return reply("budget", 0, left) end
 ${ADD_WEAR}${ADD_CHARGE}
 return reply("ok", 0, left < 0 and left or left - vectors)
@@ -223,22 +255,34 @@ return 1
 `;
 
 /**
- * Makes a database the store of this version: an empty one, or one of version 0.1.0, which knew no keys by account.
+ * Makes a database the store of this version: an empty one, one of version 0.1.0, which knew no keys by account, or one
+ * that did not look whether anything was evicted.
  *
- *     KEYS  1 format  2 all keys    ARGV  1 this format  2 begins the names of the accounts' sets
+ *     KEYS  1 format  2 all keys  3, 4 as 9 and 10 of RESERVE
+ *     ARGV  1 this format  2 begins the names of the accounts' sets
  *
- * → the format that it has now
+ * → ["the format that it has now", 1 if all is there]
  */
 export const OPEN = `
+${SERVER}${IS_WHOLE}
 local found = redis.call("GET", KEYS[1])
-if found and found ~= "1" then return found end
+if found == ARGV[1] then return {found, is_whole(KEYS[3], KEYS[4], KEYS[1]) and 1 or 0} end
+if found and found ~= "1" and found ~= "2" then return {found, 1} end
 local all = redis.call("HGETALL", KEYS[2])
+-- Keys without a format: that was evicted, and who knows what else.
+if not found and #all > 0 then redis.call("SET", KEYS[4], "1") end
+redis.call("SET", KEYS[3], run_id .. " " .. evicted)
 for i = 1, #all, 2 do
   local record = cjson.decode(all[i + 1])
   if record.revokedAt == cjson.null then redis.call("SADD", ARGV[2] .. record.account, all[i]) end
 end
 redis.call("SET", KEYS[1], ARGV[1])
-return ARGV[1]
+return {ARGV[1], 1 - redis.call("EXISTS", KEYS[4])}
+`;
+
+/** → 1 if nothing was evicted, else 0. KEYS 1 to 3 as 9 to 11 of RESERVE */
+export const LOOK = `
+${SERVER}${IS_WHOLE}return is_whole(KEYS[1], KEYS[2], KEYS[3]) and 1 or 0
 `;
 
 /**
@@ -251,7 +295,7 @@ return ARGV[1]
  * → ["epoch", serial, 1 if the epoch begins with it]; what a key that is good no more has answered is forgotten
  */
 export const ALLOCATE_KEY = `
-${READ_EPOCH}
+${SERVER}${READ_EPOCH}
 local epoch = read_epoch(KEYS[1])
 local begins = epoch == ""
 if begins then
@@ -272,7 +316,7 @@ return {epoch, highest, begins and 1 or 0}
  * → ["epoch", or "" where none is good, serial of the newest]
  */
 export const NEWEST_KEY = `
-${READ_EPOCH}
+${SERVER}${READ_EPOCH}
 local epoch = read_epoch(KEYS[1])
 return {epoch, tonumber(redis.call("GET", ARGV[1] .. epoch .. ":" .. ARGV[2]) or "0")}
 `;

@@ -16,14 +16,7 @@ export async function checkRedisServer(link: RedisLink): Promise<string[]> {
       hint: "allow its user INFO (ACL: +info): keys from before its restart must no longer be used",
     });
   }
-  const [policy, persistence] = await Promise.all([readPolicy(link), readPersistence(link)]);
-  if (policy !== undefined && policy !== "noeviction") {
-    throw new TacetError(
-      "bad_state",
-      `the Redis server may evict what was counted (maxmemory-policy ${policy})`,
-      { hint: "set 'maxmemory-policy noeviction': with an evicted count a budget begins again from zero" },
-    );
-  }
+  const [policy, persistence] = await Promise.all([refuseEviction(link), readPersistence(link)]);
   const warnings: string[] = [];
   if (policy === undefined) {
     warnings.push(
@@ -46,9 +39,19 @@ export async function checkRedisServer(link: RedisLink): Promise<string[]> {
   return warnings;
 }
 
-async function readPolicy(link: RedisLink): Promise<string | undefined> {
-  return (
-    (await configOf(link, "maxmemory-policy")) ?? (await infoOf(link, "memory"))?.get("maxmemory_policy")
+/**
+ * The server's policy; undefined: it does not tell.
+ *
+ * @throws TacetError bad_state for one that evicts; unavailable
+ */
+export async function refuseEviction(link: RedisLink): Promise<string | undefined> {
+  const policy =
+    (await configOf(link, "maxmemory-policy")) ?? (await infoOf(link, "memory"))?.get("maxmemory_policy");
+  if (policy === undefined || policy === "noeviction") return policy;
+  throw new TacetError(
+    "bad_state",
+    `the Redis server may evict what was counted (maxmemory-policy ${policy})`,
+    { hint: "set 'maxmemory-policy noeviction': with an evicted count a budget begins again from zero" },
   );
 }
 

@@ -5,7 +5,7 @@
  *
  * Keys in the database, after the prefix (tacet: by default):
  *
- *     format           "2"
+ *     format           "3"
  *     checked          written to see whether it can be
  *     keys             hash: hashApiKey → KeyRecord in JSON
  *     keys-of:ACCOUNT  set: hashes of the account's keys that are not revoked; their budgets hold for one another
@@ -16,6 +16,8 @@
  *     epoch            "EPOCH RUN-ID" of the keys of private layers, and of the server that it began on (key-ids.ts)
  *     serial:EPOCH:ACCOUNT       serial of the account's newest such key
  *     used:EPOCH:SERIAL:ACCOUNT  hash: scope → vectors that the key has answered
+ *     whole            "RUN-ID EVICTED": what the server had evicted when all was there
+ *     lost             is there where it has evicted something since: nothing is charged any more (redis-fitness.ts)
  *
  * Entries of an epoch stay until the next one begins: none is removed, or expires, while a key that it counts is good.
  */
@@ -26,6 +28,7 @@ import type { RedisArgument, RedisLink } from "../base/platform.ts";
 import { budgetsOf, unauthorized } from "./api-keys.ts";
 import { keyNameOf } from "./key-ids.ts";
 import { rateExceeded } from "./rate-limiter.ts";
+import { notFit, RedisFitness } from "./redis-fitness.ts";
 import { RedisKeyNews } from "./redis-key-news.ts";
 import { RedisLayerKeys } from "./redis-layer-keys.ts";
 import { decodeCounts, decodeRecords, remainingOf } from "./redis-records.ts";
@@ -41,7 +44,7 @@ import {
 } from "./store.ts";
 import type { Usage } from "./usage-ledger.ts";
 
-const FORMAT = "2";
+const FORMAT = "3";
 /** A client that has lost its provider gives up long before; at 1,000 queries a second some 90 MB of marks. */
 const REMEMBER_MS = 600_000;
 const MOST_TRIES = 20;
@@ -52,6 +55,11 @@ export interface RedisStoreOptions {
   readonly rememberMs?: number | undefined;
   /** Told what the server does that makes budgets begin again: one sentence. */
   readonly onWarning?: ((warning: string) => void) | undefined;
+  /**
+   * Told while keys are watched, when the server may forget counts: nothing is charged from then on. Undefined: it is good
+   * again.
+   */
+  readonly onProblem?: ((problem: string | undefined) => void) | undefined;
 }
 
 export class RedisStore implements ProviderStore {
@@ -61,25 +69,33 @@ export class RedisStore implements ProviderStore {
   readonly #rememberMs: string;
   readonly #layerKeys: RedisLayerKeys;
   readonly #keyNews: RedisKeyNews;
+  readonly #fitness: RedisFitness;
 
-  private constructor(link: RedisLink, { prefix = "tacet:", rememberMs = REMEMBER_MS }: RedisStoreOptions) {
+  private constructor(
+    link: RedisLink,
+    { prefix = "tacet:", rememberMs = REMEMBER_MS, onProblem = () => {} }: RedisStoreOptions,
+  ) {
     this.#link = link;
     this.#prefix = prefix;
     this.#rememberMs = String(rememberMs);
     this.#layerKeys = new RedisLayerKeys(link, prefix);
     this.#keyNews = new RedisKeyNews(link, this.#name("keys-version"), () => this.onKeysChanged());
+    const names = { whole: this.#name("whole"), lost: this.#name("lost"), format: this.#name("format") };
+    this.#fitness = new RedisFitness(link, names, onProblem);
   }
 
   /**
    * The store in a database; an empty one, or one of version 0.1.0, becomes it.
    *
-   * @throws TacetError bad_state for a store of another version, or a server that may evict it; unavailable
+   * @throws TacetError bad_state for a store of another version, or a server that may evict it or has; unavailable
    */
   static async open(link: RedisLink, options: RedisStoreOptions = {}): Promise<RedisStore> {
     const store = new RedisStore(link, options);
     const warnings = await checkRedisServer(link);
     const format = store.#name("format");
-    const found = await link.run(OPEN, [format, store.#name("keys")], [FORMAT, store.#name("keys-of:")]);
+    const names = [format, store.#name("keys"), store.#name("whole"), store.#name("lost")];
+    const [found, isWhole] = (await link.run(OPEN, names, [FORMAT, store.#name("keys-of:")])) as unknown[];
+    if (isWhole === 0) throw store.#fitness.lost();
     if (found === FORMAT) {
       for (const warning of warnings) options.onWarning?.(warning);
       return store;
@@ -96,12 +112,14 @@ export class RedisStore implements ProviderStore {
 
   /** Throws TacetError unavailable if nothing can be charged: a replica, for one, answers and takes nothing. */
   async check(): Promise<void> {
+    if (this.#fitness.problem !== undefined) throw notFit();
     await this.#link.send(["SET", this.#name("checked"), "", "PX", "1000"]);
   }
 
-  /** Tells of changed keys from now on, until close. */
+  /** Tells of changed keys from now on, until close, and looks whether the server still keeps what it is given. */
   async watchKeys(): Promise<void> {
     await this.#keyNews.watch();
+    this.#fitness.watch();
   }
 
   async findKey(hash: string): Promise<KeyRecord | undefined> {
@@ -110,6 +128,7 @@ export class RedisStore implements ProviderStore {
   }
 
   async reserve(reservation: Reservation): Promise<Reserved> {
+    if (this.#fitness.problem !== undefined) throw notFit();
     const { account, adapter, scope, vectors, nowMs, key, keyUse } = reservation;
     const name = keyUse && keyNameOf(keyUse.keyId);
     const rate = key?.vectorsPerSecond ?? null;
@@ -122,6 +141,9 @@ export class RedisStore implements ProviderStore {
       this.#name("epoch"),
       this.#layerKeys.serialName(account, name?.epoch ?? ""),
       name === undefined ? "" : this.#layerKeys.usedName(account, name),
+      this.#name("whole"),
+      this.#name("lost"),
+      this.#name("format"),
     ];
     const args = [
       account,
@@ -141,12 +163,15 @@ export class RedisStore implements ProviderStore {
     switch (reply[0]) {
       case "ok":
       case "budget": {
-        const [replayed, left, budgetVectors, windowSeconds, time, waitMs] = reply.slice(1).map(Number);
+        const [replayed, left, budgetVectors, windowSeconds, time, waitMs, keyLeft] = reply
+          .slice(1)
+          .map(Number);
         return {
           granted: reply[0] === "ok",
           replayed: replayed === 1,
           remaining: left < 0 ? undefined : remainingOf(left, budgetVectors, windowSeconds, time),
           ...(reply[0] === "ok" && waitMs > 0 ? { waitMs } : {}),
+          ...(keyLeft < 0 ? {} : { keyLeft }),
         };
       }
       case "unknown_key":
@@ -156,6 +181,9 @@ export class RedisStore implements ProviderStore {
         throw rateExceeded(rate ?? 0, Number(reply[1]));
       case "key":
         throw unauthorized();
+      case "lost":
+        this.#fitness.foundLost();
+        throw notFit();
       default:
         throw new TypeError(`the script says ${reply[0]}`);
     }
@@ -231,6 +259,7 @@ export class RedisStore implements ProviderStore {
   }
 
   close(): void {
+    this.#fitness.close();
     this.#keyNews.close();
     this.#layerKeys.close();
     this.#link.close();

@@ -50,6 +50,7 @@ function manualPool(width: number) {
           fail: () => reject(new Error("died")),
         });
       }),
+    forget: () => {},
   };
   const end = async (how: "end" | "fail" = "end") => {
     open.shift()?.[how]();

@@ -8,7 +8,7 @@
  */
 import type { SigningTools } from "../bundle/key-signature.ts";
 import { beginKeyPart, type KeyPart, type KeyPlace } from "./key-part.ts";
-import { type GroupKey, LayerSecrets } from "./layer-secrets.ts";
+import { type GroupKey, type GroupKeyName, LayerSecrets } from "./layer-secrets.ts";
 import type { LayerSecret } from "../pll/secret-stream.ts";
 import { type Job, RoundRobin } from "./round-robin.ts";
 import type { ServedAdapter } from "./served-adapter.ts";
@@ -52,6 +52,8 @@ export interface ReplyPool {
   compute(part: ReplyPart): Promise<ComputedReply>;
   /** The same. */
   makeKeyPart(task: KeyPartTask): Promise<KeyPart>;
+  /** Wipes what it holds of a key that is worn out, once it has computed what it was given before. */
+  forget(key: GroupKeyName): void;
 }
 
 /** Whose turn something takes. */
@@ -119,6 +121,12 @@ export class ReplyScheduler {
     });
   }
 
+  /** Wipes S of a key that is worn out, wherever it is held. */
+  forget(key: GroupKeyName): void {
+    this.secrets.forget(key);
+    this.#pool.forget(key);
+  }
+
   /** Forgets what an owner has asked: what it waits for never comes. */
   drop(owner: object): void {
     this.#turns.drop(owner);
@@ -128,7 +136,7 @@ export class ReplyScheduler {
     const start = performance.now();
     const layer = adapter.layers[group];
     const answer = (secret: LayerSecret) => layer.answerQuery(secret, query, vectors);
-    const words = this.secrets.use(layer, key, answer, { vectors });
+    const words = this.secrets.use(layer, key, answer);
     return { words, ms: performance.now() - start };
   }
 
@@ -144,15 +152,16 @@ export class ReplyScheduler {
       makeKeyPart: async (task) => {
         const { adapter, group, key } = task;
         const maker = { ...adapter, bundleDigest: adapter.bundle.digest };
+        const options = { ...tools, mark: key.mark?.() };
         const seed = key.seed();
-        const making = beginKeyPart(maker, task, seed, { ...tools, mark: key.mark?.() });
+        const making = beginKeyPart(maker, task, seed, options);
         // Its queries come soon: S is drawn once for both, in a first step. Where it has lost its room to others meanwhile,
         // each row draws what it needs, and not all rows again.
         let isDrawn = false;
         const step = () => {
           if (isDrawn) return making.next(this.secrets.find(key));
           isDrawn = true;
-          this.secrets.use(adapter.layers[group], key, () => {}, { seed });
+          this.secrets.use(adapter.layers[group], key, () => {}, seed);
           return true;
         };
         try {
@@ -162,6 +171,8 @@ export class ReplyScheduler {
           making.end();
         }
       },
+      // All is in this thread.
+      forget() {},
     };
   }
 }

@@ -76,6 +76,8 @@ export interface Reserved {
   readonly remaining: Remaining | undefined;
   /** Milliseconds that the answer has to wait for the key's rate; undefined: none. */
   readonly waitMs?: number;
+  /** Vectors that the key has left in the scope after this; absent where nothing is granted, or no key is named. */
+  readonly keyLeft?: number;
   /** Why the key does not answer: nothing is granted then, and nothing charged. */
   readonly keyRefused?: "unknown_key" | "worn_key";
 }

@@ -140,7 +140,11 @@ export class UsageLedger {
     const serial = keyUse && this.#keys.live(account, keyUse.keyId);
     const { id, counts } = this.#slot(account, scope);
     const remaining = counts.remaining(budgets, nowMs);
-    if (this.#recent.has(id, digest)) return { granted: true, replayed: true, remaining };
+    const keyLeft = () =>
+      keyUse === undefined || serial === undefined
+        ? {}
+        : { keyLeft: this.#keys.left(id, serial, keyUse.limit) };
+    if (this.#recent.has(id, digest)) return { granted: true, replayed: true, remaining, ...keyLeft() };
     if (remaining !== undefined && vectors > remaining.left) {
       return { granted: false, replayed: false, remaining };
     }
@@ -155,7 +159,7 @@ export class UsageLedger {
     counts.add(vectors, time);
     this.#recent.add(id, digest);
     const left = remaining && { ...remaining, left: remaining.left - vectors };
-    return { granted: true, replayed: false, remaining: left };
+    return { granted: true, replayed: false, remaining: left, ...keyLeft() };
   }
 
   /** What an account has asked in a scope; nothing yet: counts of 0. */

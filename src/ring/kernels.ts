@@ -173,8 +173,8 @@ export class Kernels {
 
   /**
    * out_i += coefficient i of Σ_j a_j·small_j mod 2^32, i < count. The sum is computed in floating point and rounded to
-   * integers: exact where 2^-46·‖a‖₂·Σ_j ‖small_j‖₂ < 1/2, and in all but a share below 2^-100 of uniform a where
-   * Σ_j ‖small_j‖₂² ≤ 2^27 (docs/parameters.md, *Products in floating point*).
+   * integers: exact where 2^-46·‖a‖₂·Σ_j ‖small_j‖₂ < 1/2 (2^-44.5 for more than 32 terms), and by estimate in all but a
+   * share below 2^-100 of uniform a where Σ_j ‖small_j‖₂² ≤ 2^27 (docs/parameters.md, *Products in floating point*).
    * @param out u32[count]
    */
   addProducts(terms: readonly ProductTerm[], out: Address, count: number): void {

@@ -1,11 +1,14 @@
 /** The tokenizer and template of a GGUF file, held to those of the folder it was made from. */
 import { readdirSync, readFileSync } from "node:fs";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { withOtherFields } from "../../test/support/gguf-values.ts";
 import { sentencePieceModel, wordPieces } from "../../test/support/sentencepiece-model.ts";
 import { folderGguf } from "../../tools/gguf/from-folder.ts";
 import { bpeMetadata, sentencePieceMetadata } from "../../tools/gguf/tokenizer-metadata.ts";
 import { type GgufValue, ggufBytes } from "../../tools/gguf/write-gguf.ts";
 import { utf8 } from "../base/bytes.ts";
+import { TacetError } from "../base/errors.ts";
 import { nodeFileTree } from "../platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { PRE_TOKENIZERS } from "../weights/gguf/pre-tokenizers.ts";
@@ -219,6 +222,34 @@ describe("sentencepiece", () => {
     const model = sentencePieceModel({ pieces: wordPieces(["▁hello", "hello"]), addDummyPrefix: false });
     const tokenizer = await loadTokenizer(await ggufWith(sentencePieceMetadata(model)));
     expect(tokenizer.detokenize(tokenizer.encode("hello"), { skipSpecialTokens: false })).toBe("<s>hello");
+  });
+});
+
+describe("with fields of other values", () => {
+  const small = sentencePieceModel({ pieces: wordPieces(["▁hello", "▁world"]) });
+  const kinds = {
+    BPE: bpeMetadata(definition, settings, "llama-bpe"),
+    sentencepiece: sentencePieceMetadata(small),
+  };
+  it.each(Object.entries(kinds))("%s tokenizes, or is refused", async (_, good) => {
+    const file = await folderGguf("test/fixtures/golden-hf/phi3", { tokenizer: good });
+    await fc.assert(
+      fc.asyncProperty(withOtherFields(file.metadata, Object.keys(good)), async (metadata) => {
+        try {
+          const checkpoint = await openCheckpoint(
+            memoryFileTree({ "m.gguf": ggufBytes({ ...file, metadata }) }),
+          );
+          if (!(await hasTokenizer(checkpoint))) return;
+          const tokenizer = await loadTokenizer(checkpoint);
+          for (const text of ["", "hello world", "<|user|>x", "😀"])
+            tokenizer.detokenize(tokenizer.encode(text), { skipSpecialTokens: false });
+          await renderChat(checkpoint, [{ role: "user", content: "x" }]);
+        } catch (error) {
+          if (!(error instanceof TacetError)) throw error;
+        }
+      }),
+      { numRuns: process.env.SLOW ? 5_000 : 60 },
+    );
   });
 });
 

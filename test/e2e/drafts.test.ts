@@ -4,6 +4,7 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -274,6 +275,30 @@ it("are counted by 'tacet generate --json', which without them says the same", a
   expect(drafted.drafts.drafted).toBeGreaterThan(0);
   expect(drafted.roundTripsPerToken).toBeLessThan(plain.roundTripsPerToken);
   expect(drafted.vectors).toBeGreaterThan(plain.vectors);
+});
+
+it("ends before a stop string, and goes on from where it was, as without", async () => {
+  const { url } = await startProvider(state);
+  const run = async (...args: string[]) => {
+    const all = [MAIN, "generate", "--provider", url, "--json", "--no-cache", ...args];
+    return JSON.parse((await promisify(execFile)(process.execPath, all)).stdout);
+  };
+  const { word, adapter } = ENTRIES[0];
+  // In the middle of the answer, so that the pass that has it has more.
+  const at = adapter.text.length >> 1;
+  const stop = ["--stop", adapter.text.slice(at, at + 4)];
+  const cut = join(folder.path, "cut.json");
+  writeFileSync(cut, JSON.stringify(await run("--drafts", "0", "--max-new-tokens", "5", word)));
+  for (const args of [
+    [...stop, word],
+    ["--resume", cut],
+  ]) {
+    const [plain, drafted] = [await run("--drafts", "0", ...args), await run("--drafts", "4", ...args)];
+    const { text, ids, finishReason } = plain;
+    expect(drafted).toMatchObject({ text, ids, finishReason });
+    expect(drafted.drafts.drafted).toBeGreaterThan(0);
+  }
+  expect((await run("--drafts", "4", ...stop, word)).text).toBe(adapter.text.slice(0, at));
 });
 
 it("of several conversations at once 'tacet serve' gives what each is alone, and counts them as predictions", async () => {

@@ -21,14 +21,16 @@ import {
   temporaryFolder,
 } from "../support/models.ts";
 import { checkPrivateAnswers } from "../support/private-answers.ts";
-import { startProvider, stopProviders } from "../support/provider-process.ts";
+import { type ProviderProcess, startProvider, stopProviders } from "../support/provider-process.ts";
 
 const LINE = { roundTripMs: 20, upMbits: 100, downMbits: 200 };
 const folder = temporaryFolder();
 const open: { close(): Promise<unknown> }[] = [];
+/** Providers of a test's own. */
+const own: ProviderProcess[] = [];
 afterEach(async () => {
   await Promise.all(open.splice(0).map((each) => each.close()));
-  await stopProviders();
+  await Promise.all(own.splice(0).map((provider) => provider.kill()));
 });
 
 /** The embedded model, what a provider serves of it, and what plaintext makes of a long prompt. */
@@ -45,12 +47,19 @@ beforeAll(async () => {
   want = await plain.forward(ids, plain.newCache());
 });
 afterAll(async () => {
+  await stopProviders();
   await plain.dispose();
   folder.remove();
 });
 
 const prompt = (length: number, vocab: number) =>
   Array.from({ length }, (_, i) => 5 + ((7 * i * i + 3 * i) % (vocab - 5)));
+
+async function serve(...given: Parameters<typeof startProvider>): Promise<ProviderProcess> {
+  const provider = await startProvider(...given);
+  own.push(provider);
+  return provider;
+}
 
 async function linkTo(url: string): Promise<Link> {
   const link = await startLink(url, LINE);
@@ -81,15 +90,24 @@ function expectSame(got: Float32Array, want: Float32Array): void {
   expect(rms).toBeLessThan(0.1);
 }
 
+/** One provider serves them all: to start one takes as long as to ask it. */
+let goldenUrl: string;
+const stateOf = (name: string) => join(folder.path, name);
+beforeAll(async () => {
+  for (const name of goldenNames()) await (await goldenModel(name)).writeState(stateOf(name), { name });
+  const [first, ...others] = goldenNames().map(stateOf);
+  const args = others.flatMap((state) => ["--state", state]);
+  goldenUrl = (await startProvider(first, { args })).url;
+});
+
 describe.each(goldenNames())("golden %s", (name) => {
   it("answers long prompts as plaintext does, but for what the predicted noise explains", async () => {
     const test = await goldenModel(name);
-    const state = join(folder.path, name);
-    await test.writeState(state);
+    const state = stateOf(name);
     const plain = await test.plaintext();
     open.push({ close: () => plain.dispose() });
-    const link = await linkTo((await startProvider(state)).url);
-    const joined = await connectTo(test, link.url);
+    const link = await linkTo(goldenUrl);
+    const joined = await connectTo(test, link.url, { adapter: name });
     const ids = prompt(56, plain.config.vocabSize);
     const options = { maxNewTokens: 6, eosIds: [] };
     // The first prompt asks one group after the other; the later ones know the line, and groups go together.
@@ -115,10 +133,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
   async function interrupted(
     name: string,
     options: Partial<ConnectOptions>,
-    meanwhile: (
-      links: readonly Link[],
-      provider: Awaited<ReturnType<typeof startProvider>>,
-    ) => Promise<unknown>,
+    meanwhile: (links: readonly Link[], provider: ProviderProcess) => Promise<unknown>,
   ) {
     const data = join(folder.path, `${name}-data`);
     const { key, record } = createApiKey(
@@ -128,7 +143,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     );
     await changeKeys(data, () => [record]);
     const args = ["--data", data];
-    const provider = await startProvider(lawState, { args });
+    const provider = await serve(lawState, { args });
     const links = [await linkTo(provider.url), await linkTo(provider.url)];
     const joined = await connectTo(
       law,
@@ -142,7 +157,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
     while (joined.provider.traffic.vectors < (ids.length * groups.length) / 2)
       await new Promise((resolve) => setTimeout(resolve, 1));
     await meanwhile(links, provider);
-    const restart = () => startProvider(lawState, { port: provider.port, args });
+    const restart = () => serve(lawState, { port: provider.port, args });
     // What comes behind the last layer's attention is asked for the last part alone.
     const charged = () => {
       const totals = readUsage(data).usage();
@@ -185,7 +200,7 @@ describe("a line or a provider that goes away in the middle of a prompt", () => 
 });
 
 it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async (most) => {
-  const { url, log } = await startProvider(lawState, { args: ["--max-in-flight", most] });
+  const { url, log } = await serve(lawState, { args: ["--max-in-flight", most] });
   const joined = await connectTo(law, (await linkTo(url)).url);
   for (let i = 0; i < 2; i++) {
     const parts = await partsOf(joined, async () =>
@@ -199,7 +214,7 @@ it.each(["1", "2"])("a provider that takes %s at a time is asked no more", async
 });
 
 it("a prompt that is stopped in the middle asks nothing more, and the next one is right", async () => {
-  const link = await linkTo((await startProvider(lawState)).url);
+  const link = await linkTo((await serve(lawState)).url);
   const { model, provider, adapter } = await connectTo(law, link.url);
   const cache = model.newCache();
   const controller = new AbortController();

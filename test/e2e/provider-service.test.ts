@@ -87,6 +87,7 @@ it("says how it is on a port of its own, and clients' port says only that it liv
     'tacet_refusals_total{code="worn_key"} 0',
     'tacet_keys_total{adapter="tiny"} 1',
     'tacet_keys_again_total{adapter="tiny"} 0',
+    'tacet_keys_worn_total{adapter="tiny"} 0',
     "tacet_key_secrets 1",
     'tacet_answer_seconds_count{adapter="tiny"} 1',
     "tacet_connections 1",
@@ -95,6 +96,17 @@ it("says how it is on a port of its own, and clients' port says only that it liv
     expect(metrics).toContain(`${line}\n`);
   }
   expect(metrics).toMatch(/^process_resident_memory_bytes \d+$/m);
+  client.ask(3, 237);
+  client.ask(4, 1);
+  await until(() => client.heard[4]);
+  const later = await get("/metrics");
+  for (const line of [
+    'tacet_keys_worn_total{adapter="tiny"} 1',
+    'tacet_refusals_total{code="worn_key"} 1',
+    "tacet_key_secrets 0",
+  ]) {
+    expect(later).toContain(`${line}\n`);
+  }
   const open = provider.url.replace("ws", "http");
   const codes = await Promise.all(
     ["/healthz", "/readyz", "/metrics"].map(async (path) => (await fetch(open + path)).status),

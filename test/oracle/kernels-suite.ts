@@ -7,6 +7,7 @@ import type { KernelBuild } from "../../src/ring/kernels.ts";
 import { memorySuite } from "./memory-suite.ts";
 import { productsSuite } from "./products-suite.ts";
 import { propertiesSuite } from "./properties-suite.ts";
+import { roundingSuite } from "./rounding-suite.ts";
 import { samplingSuite } from "./sampling-suite.ts";
 import { seededOutputsDigest } from "./seeded-outputs.ts";
 import { sumsOfProductsSuite } from "./sums-of-products-suite.ts";
@@ -19,6 +20,7 @@ const FROZEN = "58850e4baea32e0a14d853d7dc2df6761f812a7d1f79f6ff43b8041e23be2b5c
 export function kernelsSuite(build: KernelBuild, runs: number): void {
   productsSuite(build);
   sumsOfProductsSuite(build);
+  roundingSuite(build);
   samplingSuite(build);
   wordsSuite(build);
   memorySuite(build);

@@ -41,10 +41,11 @@ export function productsSuite(build: KernelBuild): void {
     });
 
     it("a·s when every term of a coefficient has one sign", () => {
-      // coefficient N-1 of a·s is Σ a_i·s_(N-1-i): 2^15·N in absolute value for each half
+      // coefficient N-1 of a·s is Σ a_i·s_(N-1-i): 2^31·N in absolute value for the first of these
       const driver = new KernelDriver(build);
       const s = randomIntegers(random, N, 0, 1).map((bit) => 2 * bit - 1);
       for (const [plus, minus] of [
+        [0x7fffffff, 0x80000000],
         [0x7fff8000, 0x80007fff],
         [0x80008000, 0x7fff7fff],
       ]) {

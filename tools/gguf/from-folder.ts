@@ -5,7 +5,8 @@
  */
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
-import { FAMILIES, type Family } from "../../src/weights/gguf/families.ts";
+import type { Family } from "../../src/weights/gguf/families/family.ts";
+import { FAMILIES } from "../../src/weights/gguf/families.ts";
 import { BARE, type LayerStem } from "../../src/weights/gguf/tensor-names.ts";
 import { readTensorF32 } from "../../src/weights/safetensors.ts";
 import { BLOCKS, type BlockName } from "./blocks.ts";

@@ -10,7 +10,13 @@ import { baseIdentity, vectorsFingerprint } from "../../model/base-identity.ts";
 import { describeDecoder } from "../../model/architectures/registry.ts";
 import { linearPlaces, outlineOf } from "../../model/graph/write-decoder.ts";
 import { refuseMoreLayers } from "../../model/layer-count.ts";
-import { errnoOf, nodeBundleCache, nodeFileTree, nodePlatform } from "../../platform/node.ts";
+import {
+  errnoOf,
+  nodeBundleCache,
+  nodeFileTree,
+  nodePlatform,
+  nodePublicKeyEd25519,
+} from "../../platform/node.ts";
 import { BUNDLE_FILE, loadServedAdapter } from "../../provider/served-adapter.ts";
 import { hasTokenizer } from "../../text/tokenizer.ts";
 import { checkWeights } from "../../weights/check-weights.ts";
@@ -141,7 +147,9 @@ async function adapterFacts(dir: string): Promise<Facts> {
 
 async function stateFacts(dir: string): Promise<Facts> {
   // Loads the private file too: a state folder that cannot be served is an error.
-  const { bundle, signature } = await loadServedAdapter(nodeFileTree(dir));
+  const { bundle, signature } = await loadServedAdapter(nodeFileTree(dir), {
+    publicKeyEd25519: nodePublicKeyEd25519,
+  });
   return { kind: "state folder", ...signedBy(signature), ...bundleFacts(bundle), servable: true };
 }
 

@@ -35,7 +35,7 @@ export function redisUrlOf({ data, redis, unmetered, tokenFile }: StoreOptions):
 export async function openRedisStore(
   options: StoreOptions,
   onChange?: RedisLinkOptions["onChange"],
-  onWarning?: RedisStoreOptions["onWarning"],
+  told: Pick<RedisStoreOptions, "onWarning" | "onProblem"> = {},
 ): Promise<RedisStore> {
   const password = process.env.TACET_REDIS_PASSWORD;
   const { redisPrefix } = options;
@@ -45,10 +45,7 @@ export async function openRedisStore(
     onChange,
   });
   try {
-    return await RedisStore.open(link, {
-      prefix: redisPrefix,
-      onWarning,
-    });
+    return await RedisStore.open(link, { prefix: redisPrefix, ...told });
   } catch (error) {
     link.close();
     throw error;

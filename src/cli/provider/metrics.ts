@@ -32,6 +32,7 @@ export class ProviderMetrics {
   readonly #faults: Counter;
   readonly #keys: Counter<"adapter">;
   readonly #keysAgain: Counter<"adapter">;
+  readonly #keysWorn: Counter<"adapter">;
   readonly #seconds: AnswerTimes;
 
   constructor() {
@@ -68,6 +69,9 @@ export class ProviderMetrics {
     this.#faults = counter("faults_total", "Faults of the provider's own.");
     this.#keys = counter("keys_total", "Keys made and sent.", ["adapter"]);
     this.#keysAgain = counter("keys_again_total", "Keys sent once more.", ["adapter"]);
+    this.#keysWorn = counter("keys_worn_total", "Groups of keys that have answered their last vector.", [
+      "adapter",
+    ]);
     this.#seconds = new AnswerTimes({
       name: "tacet_answer_seconds",
       help: "From a query's arrival to its answer's departure.",
@@ -112,7 +116,7 @@ export class ProviderMetrics {
     // Every series exists from the start: rates of what happens first are not lost.
     for (const adapter of provider.adapterNames) {
       this.#of(adapter);
-      for (const each of [this.#keys, this.#keysAgain]) each.inc({ adapter }, 0);
+      for (const each of [this.#keys, this.#keysAgain, this.#keysWorn]) each.inc({ adapter }, 0);
     }
     for (const [code, { wire }] of Object.entries(ERROR_KINDS))
       if (wire !== 0) this.#refusals.inc({ code }, 0);
@@ -135,6 +139,9 @@ export class ProviderMetrics {
       }
       case "key":
         (event.isRepeated ? this.#keysAgain : this.#keys).inc({ adapter: event.adapter });
+        break;
+      case "worn":
+        this.#keysWorn.inc({ adapter: event.adapter });
         break;
       case "refused":
       case "failed":

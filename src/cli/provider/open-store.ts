@@ -30,8 +30,13 @@ export async function openStore(
     if (state === "ready") log.info({ type: "redis-ready" }, "the Redis server is back");
     else log.error({ type: "redis-lost", name: reason }, "the Redis server is gone: queries are refused");
   };
-  const store = await openRedisStore(settings, onChange, (warning) => {
-    log.warn({ type: "redis-server" }, warning);
+  const store = await openRedisStore(settings, onChange, {
+    onWarning: (warning) => log.warn({ type: "redis-server" }, warning),
+    onProblem(problem) {
+      if (problem === undefined)
+        log.info({ type: "redis-server" }, "the Redis server keeps what was counted again");
+      else log.error({ type: "redis-server" }, `queries are refused: ${problem}`);
+    },
   });
   try {
     await store.watchKeys();

@@ -9,6 +9,8 @@ import type { GroupMark } from "../../pll/marks.ts";
 import type { ProviderLayerInput } from "../../pll/weight-encryption.ts";
 import type {
   ComputedReply,
+  GroupKey,
+  GroupKeyName,
   KeyPart,
   KeyPartTask,
   ReplyPart,
@@ -27,10 +29,9 @@ export interface WorkerAdapter {
   readonly layers: readonly ProviderLayerInput[];
 }
 
-interface Task {
+interface Task extends GroupKeyName {
   readonly adapter: number;
-  readonly group: number;
-  /** Of the group's key. */
+  /** Of the group's key. Secret; whoever has it wipes it. */
   readonly seed: Uint8Array;
 }
 
@@ -42,6 +43,9 @@ export type WorkerRequest =
       readonly before: readonly Uint8Array[];
       readonly mark: GroupMark | undefined;
     });
+
+/** What a worker is sent: a request, which it answers, or a key that is worn out. */
+export type WorkerMessage = WorkerRequest | { readonly forget: GroupKeyName };
 
 /** Null where it failed: what failed is not said, it may hold anything. */
 export type WorkerReply = ComputedReply | KeyPart | null;
@@ -79,27 +83,38 @@ export class ThreadedReplyPool implements ReplyPool {
   async compute({ adapter, group, vectors, query, key }: ReplyPart): Promise<ComputedReply> {
     // A separate copy: a view would take all of the message with it.
     const copy = query.slice();
-    const task = { ...this.#task(adapter, group, key.seed()), vectors, query: copy };
+    const task = { ...this.#task(adapter, group, key), vectors, query: copy };
     return (await this.#run(task, [copy.buffer as ArrayBuffer])) as ComputedReply;
   }
 
   async makeKeyPart({ adapter, group, keyId, before, key }: KeyPartTask): Promise<KeyPart> {
-    const task = { ...this.#task(adapter, group, key.seed()), keyId, before, mark: key.mark?.() };
+    const mark = key.mark?.();
+    const task = { ...this.#task(adapter, group, key), keyId, before, mark };
     return (await this.#run(task, [])) as KeyPart;
+  }
+
+  forget({ name, group }: GroupKeyName): void {
+    this.#pool.tell({ forget: { name, group } } satisfies WorkerMessage);
   }
 
   close(): Promise<void> {
     return this.#pool.close();
   }
 
-  #task(adapter: ServedAdapter, group: number, seed: Uint8Array): Task {
-    return { adapter: this.#adapters.indexOf(adapter), group, seed };
+  #task(adapter: ServedAdapter, group: number, key: GroupKey): Task {
+    return { adapter: this.#adapters.indexOf(adapter), name: key.name, group, seed: key.seed() };
   }
 
-  /** Hands the seed over: no copy of it stays here. */
+  /** Hands the seed over: no copy of it stays here, also where no worker takes it. */
   async #run(request: WorkerRequest, transfer: ArrayBuffer[]): Promise<ComputedReply | KeyPart> {
-    const seed = request.seed.buffer as ArrayBuffer;
-    const reply = (await this.#pool.run(request, [...transfer, seed])) as WorkerReply;
+    const { seed } = request;
+    let running: Promise<unknown>;
+    try {
+      running = this.#pool.run(request, [...transfer, seed.buffer as ArrayBuffer]);
+    } finally {
+      if (seed.length > 0) seed.fill(0);
+    }
+    const reply = (await running) as WorkerReply;
     if (reply === null) throw new Error("a worker could not compute");
     return reply;
   }

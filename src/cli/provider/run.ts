@@ -6,6 +6,7 @@ import { WaitingBytes } from "../../base/waiting-bytes.ts";
 import {
   nodeAfterEvents,
   nodeFileTree,
+  nodePublicKeyEd25519,
   nodeSha256,
   nodeSignEd25519,
   type ServeOptions,
@@ -21,7 +22,7 @@ import { takeTimeToStop, untilStopped } from "../shared/interrupt.ts";
 import { foreignTo, type OwnNames } from "../shared/own-name.ts";
 import { checkTogether, checkWaiting, hasKeys, warnOfBudgets, warnOfExposure } from "./check-settings.ts";
 import { readSettings } from "./config-file.ts";
-import { ProviderMetrics } from "./metrics.ts";
+import type { ProviderMetrics } from "./metrics.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { ThreadedReplyPool } from "./reply-pool.ts";
@@ -45,11 +46,13 @@ export async function runProvider(
     pino.destination({ fd: 2, sync: true }),
   );
   const refusals = new RefusalLog((line, message) => log.warn(line, message));
-  const metrics = new ProviderMetrics();
   const readiness = new Readiness();
   const { metricsHost, metricsPort } = settings;
+  // Nobody can read them elsewhere, and to load what counts takes a tenth of a start.
+  const metrics =
+    metricsPort === undefined ? undefined : new (await import("./metrics.ts")).ProviderMetrics();
   const status =
-    metricsPort === undefined
+    metricsPort === undefined || metrics === undefined
       ? undefined
       : await serveStatus({ host: metricsHost, port: metricsPort }, readiness, metrics);
   if (status !== undefined) log.info({ type: "status", url: status.url }, "status");
@@ -58,7 +61,12 @@ export async function runProvider(
   let server: SocketServer | undefined;
   try {
     const adapters = await Promise.all(
-      settings.state.map((dir) => loadServedAdapter(nodeFileTree(dir), { marks: settings.marks })),
+      settings.state.map((dir) =>
+        loadServedAdapter(nodeFileTree(dir), {
+          marks: settings.marks,
+          publicKeyEd25519: nodePublicKeyEd25519,
+        }),
+      ),
     );
     data = await openStore(settings, log, signal);
     // The main thread has a separate core. Workers are started by the first long query.
@@ -72,18 +80,18 @@ export async function runProvider(
       maxBufferedBytes: settings.maxBufferedBytes,
       waiting: new WaitingBytes({ total: settings.maxWaitingBytes }),
       onEvent(event) {
-        metrics.record(event);
+        metrics?.record(event);
         if (event.type === "failed" || event.type === "refused") refusals.record(event);
         else log[LEVELS[event.type]](event, event.type);
       },
       sha256: nodeSha256,
       signEd25519: nodeSignEd25519,
       afterEvents: nodeAfterEvents,
-      ...(tokens === undefined ? {} : { authorize: tokenCheck(tokens) }),
-      ...(data === undefined ? {} : { store: data.store }),
+      authorize: tokens && tokenCheck(tokens),
+      store: data?.store,
     });
     checkWaiting(settings, provider);
-    metrics.watch(provider);
+    metrics?.watch(provider);
     server = await serveSockets(socketOptions(settings, provider, metrics, log));
     warnOfExposure(settings);
     const figures = adapters.map(({ bundle }) => figuresOf(bundle.manifest));
@@ -144,7 +152,7 @@ async function drained(provider: Provider, graceMs: number): Promise<void> {
 function socketOptions(
   settings: ProviderSettings,
   provider: Provider,
-  metrics: ProviderMetrics,
+  metrics: ProviderMetrics | undefined,
   log: Logger,
 ): ServeOptions {
   const { host, port, tlsCert, tlsKey, receiveSeconds } = settings;
@@ -158,14 +166,12 @@ function socketOptions(
     trustProxy,
     receiveMs: 1000 * receiveSeconds,
     waiting: provider.waiting,
-    ...(hasKeys(settings)
-      ? {}
-      : { admits: (request) => foreignTo(request, ownNames(settings)) === undefined }),
+    admits: hasKeys(settings) ? undefined : (request) => foreignTo(request, ownNames(settings)) === undefined,
     maxMessageBytes: provider.limits.maxMessageBytes,
-    ...(tlsCert === undefined || tlsKey === undefined ? {} : { tls: { certFile: tlsCert, keyFile: tlsKey } }),
+    tls: tlsCert === undefined || tlsKey === undefined ? undefined : { certFile: tlsCert, keyFile: tlsKey },
     onConnection: (socket) => provider.accept(socket),
     onRejected(reason) {
-      metrics.rejected(reason);
+      metrics?.rejected(reason);
       log.debug({ type: "rejected", reason }, "rejected");
     },
     onCertificate(error) {
@@ -185,6 +191,7 @@ const LEVELS = {
   charged: "debug",
   answered: "debug",
   key: "debug",
+  worn: "debug",
   welcomed: "info",
   closed: "info",
   fault: "error",

@@ -59,7 +59,7 @@ export async function runServe(options: ServeFlags, signal: AbortSignal): Promis
     const { served } = models;
     const endpoint = new Endpoint({
       models: served,
-      ...(keys === undefined ? {} : { authorize: keyNames(keys) }),
+      authorize: keys && keyNames(keys),
       corsOrigins: options.corsOrigin ?? [],
       onFault: (error) => log.error({ type: "fault" }, describeFailure(error).message),
       onRequest: (entry) => logRequest(log, entry),

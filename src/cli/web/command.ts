@@ -15,6 +15,7 @@ export function registerWeb(program: Command, signal: AbortSignal): void {
     .option("--provider <url>", "ask this provider; repeat for its replicas", collect)
     .option("--adapter-name <name>", "which of the provider's adapters (default: its first)")
     .option("--bundle-digest <hex>", "refuse a bundle with another SHA-256", hex32("--bundle-digest"))
+    .option("--provider-key <hex>", "refuse a bundle that this key has not signed", hex32("--provider-key"))
     .option("--allow-invocation", "let an activated adapter's provider learn where in a prompt it is invoked")
     .addOption(
       new Option(

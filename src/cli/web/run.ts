@@ -22,6 +22,7 @@ export interface WebOptions extends DraftFlags {
   readonly provider?: readonly string[];
   readonly adapterName?: string;
   readonly bundleDigest?: string;
+  readonly providerKey?: string;
   readonly allowInvocation?: boolean;
   readonly draftAdapter?: string;
   readonly device?: "cpu" | "webgpu";
@@ -33,7 +34,8 @@ export interface WebOptions extends DraftFlags {
 /** The built app, beside dist/cli. */
 const APP = join(fileURLToPath(new URL(".", `file://${PACKAGE_JSON}`)), "dist/app");
 export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<void> {
-  const { host, port, adapterName, bundleDigest } = options;
+  const { host, port, adapterName, bundleDigest, providerKey } = options;
+  checkPins(options);
   const base = options.base ?? EMBEDDED_BASE;
   const app = await filesUnder(APP).catch(() => {
     throw new TacetError("io_failed", "the browser app has not been built", { hint: "npm run build" });
@@ -56,6 +58,7 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
       weights: options.weights,
       adapter: adapterName,
       bundleDigest,
+      providerKey,
       allowInvocation: options.allowInvocation,
       draftAdapter: drafting.length > 0 ? listOf(drafting) : undefined,
       drafts: draftsOf(options),
@@ -76,6 +79,15 @@ export async function runWeb(options: WebOptions, signal: AbortSignal): Promise<
   } finally {
     await own?.stop();
   }
+}
+
+/** What is made here is new in each run, and nobody has signed it. @throws TacetError bad_argument */
+function checkPins({ provider, bundleDigest, providerKey }: WebOptions): void {
+  if (provider !== undefined || (bundleDigest === undefined && providerKey === undefined)) return;
+  const flag = bundleDigest === undefined ? "--provider-key" : "--bundle-digest";
+  throw new TacetError("bad_argument", `${flag} needs --provider`, {
+    hint: "without it a provider is started here, with a bundle that is made for this run",
+  });
 }
 
 /** As a page is told of a folder. */

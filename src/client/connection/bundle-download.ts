@@ -1,5 +1,5 @@
 /** A bundle on its way: parts in order, and together as many bytes as the Welcome said. */
-import { concatBytes } from "../../base/bytes.ts";
+import { ByteCollector } from "../../base/byte-collector.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { ProviderMessage } from "../../wire/frames.ts";
 
@@ -14,13 +14,13 @@ export class BundleDownload {
   readonly #bytes: number;
   readonly #onProgress: (fraction: number) => void;
   readonly #settling: Settling;
-  readonly #parts: Uint8Array[] = [];
-  #received = 0;
+  readonly #received: ByteCollector;
 
   constructor(bytes: number, onProgress: (fraction: number) => void, settling: Settling) {
     this.#bytes = bytes;
     this.#onProgress = onProgress;
     this.#settling = settling;
+    this.#received = new ByteCollector(bytes);
   }
 
   /**
@@ -28,14 +28,15 @@ export class BundleDownload {
    * @throws TacetError bad_frame
    */
   part({ offset, data, last }: BundlePart): boolean {
-    if (Number(offset) !== this.#received || data.length === 0) throw outOfOrder();
-    this.#received += data.length;
-    if (this.#received > this.#bytes || last !== (this.#received === this.#bytes)) {
+    const received = this.#received;
+    if (Number(offset) !== received.length || data.length === 0) throw outOfOrder();
+    const length = received.length + data.length;
+    if (length > this.#bytes || last !== (length === this.#bytes)) {
       throw new TacetError("bad_frame", "the bundle has another size than the provider said");
     }
-    this.#parts.push(data.slice());
-    this.#onProgress(this.#received / this.#bytes);
-    if (last) this.#settling.resolve(concatBytes(...this.#parts));
+    received.add(data);
+    this.#onProgress(length / this.#bytes);
+    if (last) this.#settling.resolve(received.take());
     return last;
   }
 

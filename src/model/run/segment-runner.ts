@@ -112,7 +112,7 @@ export class SegmentRunner {
     try {
       for (const [index, { graph, onHost }] of segments.entries()) {
         const session = await runtime.createSession(graph.encode(), {
-          ...(threads === undefined ? {} : { threads }),
+          threads,
           isWhole: segments.length === 1,
           onHost,
           keep: numbered[index].kept,

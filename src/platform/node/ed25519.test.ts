@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { portableSignEd25519 } from "../../bundle/key-signature.ts";
 import { holds, publicKeyOf } from "../../bundle/signature.ts";
-import { nodeSignEd25519 } from "./ed25519.ts";
+import { nodePublicKeyEd25519, nodeSignEd25519 } from "./ed25519.ts";
+
+describe("nodePublicKeyEd25519", () => {
+  it("is the portable one's", () => {
+    for (let i = 0; i < 20; i++) {
+      const key = crypto.getRandomValues(new Uint8Array(32));
+      expect(nodePublicKeyEd25519(key)).toEqual(publicKeyOf(key));
+    }
+  });
+});
 
 describe("nodeSignEd25519", () => {
   it("signs as the portable one does, under each key anew", () => {

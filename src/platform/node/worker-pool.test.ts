@@ -2,15 +2,17 @@
 import { afterEach, expect, it } from "vitest";
 import { WorkerPool } from "./worker-pool.ts";
 
-/** Answers numbers with their sum with what it was started with; "die" and "throw" end it; "wait" takes a while. */
+/** Answers numbers with their sum with what it was started with, and what it was told; "die" and "throw" end it; "wait" takes a while. */
 const SCRIPT = new URL(
   `data:text/javascript,${encodeURIComponent(`
     import { parentPort, workerData } from "node:worker_threads";
+    let told = 0;
     parentPort.on("message", (request) => {
       if (request === "die") process.exit(1);
       if (request === "throw") throw new Error("secret-detail");
       if (request === "wait") return setTimeout(() => parentPort.postMessage("waited"), 100);
-      parentPort.postMessage(request + workerData);
+      if (request.add) return (told += request.add);
+      parentPort.postMessage(request + workerData + told);
     });
   `)}`,
 );
@@ -36,6 +38,16 @@ it("starts none before there is work, keeps those that it has, starts more for w
   expect(() => pool.run(4, [])).toThrow(RangeError);
   expect(await Promise.all(both)).toEqual(["waited", 23]);
   expect(counts).toEqual({ started: 2, died: 0 });
+});
+
+it("tells all that are there, behind what each was given", async () => {
+  const { pool, counts } = make(2);
+  pool.tell({ add: 1000 });
+  expect(counts.started).toBe(0);
+  const both = [pool.run(1, []), pool.run(2, [])];
+  pool.tell({ add: 500 });
+  expect(await Promise.all(both)).toEqual([11, 22]);
+  expect((await Promise.all([pool.run(1, []), pool.run(2, [])])).sort()).toEqual([511, 522]);
 });
 
 it.each(["die", "throw"])(

@@ -22,7 +22,7 @@ export class WorkerPool {
   readonly #threads = new Set<Thread>();
   #closed = false;
 
-  /** @param script answers every message with one; @param start made again for each worker */
+  /** @param script answers every request with one message; @param start made again for each worker */
   constructor(script: URL, size: number, start: () => WorkerStart, onDeath: () => void) {
     this.#script = script;
     this.#size = size;
@@ -43,6 +43,11 @@ export class WorkerPool {
       thread.reject = reject;
       thread.worker.postMessage(request, transfer);
     });
+  }
+
+  /** Says something to all workers that are there, behind what they have been given; nothing comes back. */
+  tell(message: unknown): void {
+    for (const { worker } of this.#threads) worker.postMessage(message);
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@
 import { TacetError } from "../../base/errors.ts";
 import type { JsonRecord } from "../json-file.ts";
 import { decodeBlocks } from "./decode-blocks.ts";
-import type { Family } from "./families.ts";
+import type { Family } from "./families/family.ts";
 import { headSize, keyValueHeads } from "./family-fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { isRead } from "./tensor-kinds.ts";

@@ -3,7 +3,7 @@
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { ROPE_TENSORS } from "./config.ts";
-import type { Family } from "./families.ts";
+import type { Family } from "./families/family.ts";
 import { headSize, keyValueHeads } from "./family-fields.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";

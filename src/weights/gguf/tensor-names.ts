@@ -80,6 +80,20 @@ export const HEAD_NORM_TENSORS = {
   attn_k_norm: "self_attn.k_norm",
 } as const;
 
+/** Norms behind attention and MLP alone, and of the heads of q and k. */
+export const NORM_BEHIND_TENSORS = {
+  ...HEAD_NORM_TENSORS,
+  attn_norm: undefined,
+  ffn_norm: undefined,
+  post_attention_norm: "post_attention_layernorm",
+  post_ffw_norm: "post_feedforward_layernorm",
+} as const;
+
+/** Experts in a list, as Qwen has them. */
+export const LISTED_EXPERTS: Partial<TensorNames> = {
+  experts: { list: "mlp.experts", gate: "gate_proj", up: "up_proj", down: "down_proj" },
+};
+
 export function llamaNames(layer: TensorNames["layer"] = {}, more: Partial<TensorNames> = {}): TensorNames {
   return { ...LLAMA_NAMES, ...more, layer: { ...LLAMA_NAMES.layer, ...layer } };
 }

@@ -57,6 +57,10 @@ describe("the browser app", () => {
     const { page } = opened;
     const counted = await page.locator("#queries").textContent();
     expect(Number(counted?.replaceAll(",", ""))).toBeGreaterThanOrEqual(24 * entries[0].adapter.ids.length);
+    // A token's 24 queries go in 13 exchanges, a prompt's of a few tokens in 24.
+    const waits = Number(await page.locator("#round-trips").textContent());
+    expect(waits).toBeGreaterThan(12);
+    expect(waits).toBeLessThan(20);
     expect(await page.locator("#times tr").count()).toBe(24);
     // As many shades of grey as noise has.
     const shades = await page.locator("#ciphertext").evaluate((node) => {

@@ -1,7 +1,12 @@
 /** What the page does when its provider is not there, wants a key, or has given enough: it says so, and goes on. */
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { sha256 } from "@noble/hashes/sha2.js";
 import type { Browser, Page } from "playwright";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { toHex } from "../../../src/base/bytes.ts";
+import { createSigningKey, encodeSignature, publicKeyOf, signBundle } from "../../../src/bundle/signature.ts";
+import { systemRandom } from "../../../src/ring/random-source.ts";
 import { lexicon, temporaryFolder } from "../../support/models.ts";
 import { startProvider, stopProviders } from "../../support/provider-process.ts";
 import {
@@ -40,8 +45,8 @@ afterEach(async () => {
   await stopProviders();
 });
 
-async function open(provider: string): Promise<void> {
-  app = await startApp({ args: ["--provider", provider] });
+async function open(provider: string, ...more: readonly string[]): Promise<void> {
+  app = await startApp({ args: ["--provider", provider, ...more] });
   page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   await page.goto(app.url);
 }
@@ -71,6 +76,24 @@ it("a provider that is down at the start: base answers, visible tries, and joins
   await ready(page);
   expect(await page.locator("#notice").isVisible()).toBe(false);
   expect(await ask(page, entries[1].word)).toEqual(expected(entries[1]));
+});
+
+it("a bundle that the pinned key has not signed is refused with the reason, one that it has is taken", async () => {
+  const signed = join(folder.path, "signed");
+  cpSync(state, signed, { recursive: true });
+  const [ours, other] = [createSigningKey(systemRandom), createSigningKey(systemRandom)];
+  const digest = sha256(readFileSync(join(signed, "bundle.safetensors")));
+  writeFileSync(join(signed, "bundle.signature"), encodeSignature(signBundle(ours, digest)));
+  const { url } = await startProvider(signed);
+  await open(url, "--provider-key", toHex(publicKeyOf(other)));
+  await notice(/has a signature that does not hold/).waitFor(PATIENCE);
+  expect(await page.locator("#notice-text").textContent()).toMatch(SENTENCES);
+  await status(page, /^Base model only$/).waitFor(PATIENCE);
+  await page.close();
+  await app?.stop();
+  await open(url, "--provider-key", toHex(publicKeyOf(ours)));
+  await ready(page);
+  expect(await ask(page, entries[0].word)).toEqual(expected(entries[0]));
 });
 
 it("a provider that goes away in the middle and comes back, with the question asked again", async () => {

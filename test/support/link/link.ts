@@ -3,9 +3,9 @@
  * that tests and benches put between a client and a provider. What it does not have: loss, jitter, TCP's slow start.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import type { RelayCounts, RelayMessage, RelayOptions } from "./relay.ts";
+import type { RelayCounts, RelayOptions } from "./relay.ts";
+import type { RelayAnswer, RelayRequest } from "./relay-process.ts";
 
 export interface LineOptions {
   /** Milliseconds there and back. */
@@ -20,14 +20,18 @@ export interface Link {
   readonly url: string;
   /** What has passed so far. */
   counts(): Promise<RelayCounts>;
-  /** Ends the process, and so every connection. */
+  /** Cuts off every connection. */
   close(): Promise<void>;
 }
 
-const RELAY = fileURLToPath(new URL("relay.ts", import.meta.url));
+const SCRIPT = fileURLToPath(new URL("relay-process.ts", import.meta.url));
 /** Bytes a millisecond. */
 const rateOf = (mbits: number | undefined): number | null =>
   mbits === undefined ? null : (mbits * 1e6) / 8000;
+
+/** The relays of all links of this process; to start one takes longer than most tests with a link. */
+let relays: ChildProcess | undefined;
+let links = 0;
 
 /** @param targetUrl of a server that is reached over the line */
 export async function startLink(
@@ -42,29 +46,48 @@ export async function startLink(
     upRate: rateOf(upMbits),
     downRate: rateOf(downMbits),
   };
-  const child = fork(RELAY, [JSON.stringify(options)], { execArgv: ["--import", "tsx"] });
-  const { port } = (await next(child)) as { readonly port: number };
+  const link = links++;
+  const { port } = await ask({ link, ask: "open", options });
   url.port = String(port);
+  let closed: Promise<RelayAnswer> | undefined;
   return {
     url: url.href.replace(/\/$/, ""),
-    async counts() {
-      child.send("counts");
-      return (await next(child)) as RelayCounts;
-    },
+    counts: async () => (await ask({ link, ask: "counts" })).counts!,
     async close() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, "exit");
-      child.kill("SIGKILL");
-      await ended;
+      await (closed ??= ask({ link, ask: "close" }));
     },
   };
 }
 
 /** @throws Error if the process ends instead */
-async function next(child: ChildProcess): Promise<RelayMessage> {
-  const ended = once(child, "exit").then(() => {
-    throw new Error("the relay has ended");
+function ask(request: RelayRequest): Promise<RelayAnswer> {
+  const child = (relays ??= startRelays());
+  return new Promise((resolve, reject) => {
+    const onMessage = (answer: RelayAnswer) => {
+      if (answer.link !== request.link) return;
+      stop();
+      resolve(answer);
+    };
+    const onExit = () => {
+      stop();
+      reject(new Error("the relay has ended"));
+    };
+    const stop = () => {
+      child.off("message", onMessage).off("exit", onExit);
+      if (--open === 0) child.channel?.unref();
+    };
+    if (open++ === 0) child.channel?.ref();
+    child.on("message", onMessage).on("exit", onExit);
+    child.send(request);
   });
-  const [message] = await Promise.race([once(child, "message"), ended]);
-  return message as RelayMessage;
+}
+
+/** Questions that are not answered: while there are any, this process stays. */
+let open = 0;
+
+function startRelays(): ChildProcess {
+  const child = fork(SCRIPT, { execArgv: ["--import", "tsx"] });
+  child.unref();
+  child.once("exit", () => (relays = undefined));
+  return child;
 }

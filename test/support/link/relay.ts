@@ -1,8 +1,6 @@
-/**
- * The process of a link, relay.ts OPTIONS (JSON of {@link RelayOptions}): passes TCP connections on to a target over one
- * line that all of them share. Sends its port over IPC, its counters when it is asked; ends with its parent.
- */
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+/** Passes TCP connections on to a target, over one line that all of them share. */
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { Lane } from "./lane.ts";
 
 export interface RelayOptions {
@@ -21,8 +19,6 @@ export interface RelayCounts {
   readonly connections: number;
 }
 
-export type RelayMessage = { readonly port: number } | RelayCounts;
-
 /** One direction, with the sockets that have to do with it. */
 interface Direction {
   readonly lane: Lane<Socket>;
@@ -40,56 +36,129 @@ const SLEEP_MS = 0.5;
 /** Packets that follow each other closely are delivered together: no more often than that. */
 const LEAST_MS = 0.2;
 
-const options = JSON.parse(process.argv[2]) as RelayOptions;
-const direction = (rate: number | null): Direction => ({
-  lane: new Lane({ rate: rate ?? Number.POSITIVE_INFINITY, delayMs: options.roundTripMs / 2 }),
-  stopped: new Set(),
-  slow: new Set(),
-  ending: new Map(),
-});
-const up = direction(options.upRate);
-const down = direction(options.downRate);
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
-let timer: NodeJS.Timeout | undefined;
-let isAwake = false;
-let delivered = 0;
-let connections = 0;
 
-const server = createServer({ allowHalfOpen: true }, (client) => {
-  connections++;
-  const target = connect({ port: options.port, host: options.host, allowHalfOpen: true });
-  join(client, target, up, down);
-  join(target, client, down, up);
-});
-server.listen(0, "127.0.0.1", () => process.send!({ port: (server.address() as AddressInfo).port }));
-process.on("message", () =>
-  process.send!({ bytesUp: up.lane.bytes, bytesDown: down.lane.bytes, connections }),
-);
-process.on("disconnect", () => process.exit());
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #up: Direction;
+  readonly #down: Direction;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #timer: NodeJS.Timeout | undefined;
+  #isAwake = false;
+  #delivered = 0;
+  #connections = 0;
+  #isClosed = false;
 
-function join(from: Socket, to: Socket, way: Direction, back: Direction): void {
-  from.setNoDelay(true);
-  from.on("data", (bytes: Buffer) => {
-    way.lane.send(to, bytes, performance.now());
-    throttle(way, from);
-    wake();
-  });
-  from.on("drain", () => {
-    back.slow.delete(from);
-    wake();
-  });
-  from.on("end", () => {
-    way.ending.set(from, to);
-    wake();
-  });
-  from.on("error", () => from.destroy());
-  from.on("close", () => {
-    way.stopped.delete(from);
-    back.slow.delete(from);
-    // Cut off and not ended: the other side learns it at once.
-    if (!from.readableEnded) to.destroy();
-    wake();
-  });
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    const direction = (rate: number | null): Direction => ({
+      lane: new Lane({ rate: rate ?? Number.POSITIVE_INFINITY, delayMs: options.roundTripMs / 2 }),
+      stopped: new Set(),
+      slow: new Set(),
+      ending: new Map(),
+    });
+    this.#up = direction(options.upRate);
+    this.#down = direction(options.downRate);
+    this.#server = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
+  }
+
+  /** @returns its port */
+  async listen(): Promise<number> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get counts(): RelayCounts {
+    const [bytesUp, bytesDown] = [this.#up.lane.bytes, this.#down.lane.bytes];
+    return { bytesUp, bytesDown, connections: this.#connections };
+  }
+
+  /** Cuts every connection off; what is on its way is lost. */
+  close(): void {
+    this.#server.close();
+    clearTimeout(this.#timer);
+    this.#isClosed = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(client: Socket): void {
+    if (this.#isClosed) {
+      client.destroy();
+      return;
+    }
+    this.#connections++;
+    const { port, host } = this.#options;
+    const target = connect({ port, host, allowHalfOpen: true });
+    this.#join(client, target, this.#up, this.#down);
+    this.#join(target, client, this.#down, this.#up);
+  }
+
+  #join(from: Socket, to: Socket, way: Direction, back: Direction): void {
+    this.#sockets.add(from);
+    from.setNoDelay(true);
+    from.on("data", (bytes: Buffer) => {
+      way.lane.send(to, bytes, performance.now());
+      throttle(way, from);
+      this.#wake();
+    });
+    from.on("drain", () => {
+      back.slow.delete(from);
+      this.#wake();
+    });
+    from.on("end", () => {
+      way.ending.set(from, to);
+      this.#wake();
+    });
+    from.on("error", () => from.destroy());
+    from.on("close", () => {
+      this.#sockets.delete(from);
+      way.stopped.delete(from);
+      back.slow.delete(from);
+      // Cut off and not ended: the other side learns it at once.
+      if (!from.readableEnded) to.destroy();
+      this.#wake();
+    });
+  }
+
+  /** Sees to it that packets are delivered when they are due. */
+  #wake(): void {
+    if (this.#isAwake || this.#isClosed) return;
+    clearTimeout(this.#timer);
+    for (const each of [this.#up, this.#down]) this.#deliver(each);
+    const due = [this.#up, this.#down].flatMap(({ lane, slow }) =>
+      lane.next === undefined || slow.size > 0 ? [] : [lane.next],
+    );
+    if (due.length === 0) return;
+    const left = Math.max(Math.min(...due), this.#delivered + LEAST_MS) - performance.now();
+    if (left > 2 * TIMER_MS) {
+      this.#timer = setTimeout(() => this.#wake(), Math.floor(left - TIMER_MS));
+      return;
+    }
+    // Asleep, not busy; between the pieces those who send are heard.
+    if (left > 0) Atomics.wait(sleeper, 0, 0, Math.min(left, SLEEP_MS));
+    this.#isAwake = true;
+    setImmediate(() => {
+      this.#isAwake = false;
+      this.#wake();
+    });
+  }
+
+  #deliver(way: Direction): void {
+    const { lane, stopped, slow, ending } = way;
+    if (slow.size === 0) {
+      const now = performance.now();
+      for (const { target, bytes } of lane.arrived(now)) {
+        this.#delivered = now;
+        if (!target.destroyed && !target.write(bytes)) slow.add(target);
+      }
+    }
+    for (const from of stopped) throttle(way, from);
+    if (lane.next !== undefined) return;
+    for (const to of ending.values()) to.end();
+    ending.clear();
+  }
 }
 
 /** Stops a sender, or lets it go on. */
@@ -103,42 +172,4 @@ function throttle({ lane, stopped }: Direction, from: Socket): void {
     stopped.add(from);
     from.pause();
   }
-}
-
-/** Sees to it that packets are delivered when they are due. */
-function wake(): void {
-  if (isAwake) return;
-  clearTimeout(timer);
-  for (const each of [up, down]) deliver(each);
-  const due = [up, down].flatMap(({ lane, slow }) =>
-    lane.next === undefined || slow.size > 0 ? [] : [lane.next],
-  );
-  if (due.length === 0) return;
-  const left = Math.max(Math.min(...due), delivered + LEAST_MS) - performance.now();
-  if (left > 2 * TIMER_MS) {
-    timer = setTimeout(wake, Math.floor(left - TIMER_MS));
-    return;
-  }
-  // Asleep, not busy; between the pieces those who send are heard.
-  if (left > 0) Atomics.wait(sleeper, 0, 0, Math.min(left, SLEEP_MS));
-  isAwake = true;
-  setImmediate(() => {
-    isAwake = false;
-    wake();
-  });
-}
-
-function deliver(way: Direction): void {
-  const { lane, stopped, slow, ending } = way;
-  if (slow.size === 0) {
-    const now = performance.now();
-    for (const { target, bytes } of lane.arrived(now)) {
-      delivered = now;
-      if (!target.destroyed && !target.write(bytes)) slow.add(target);
-    }
-  }
-  for (const from of stopped) throttle(way, from);
-  if (lane.next !== undefined) return;
-  for (const to of ending.values()) to.end();
-  ending.clear();
 }

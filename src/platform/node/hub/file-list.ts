@@ -1,5 +1,5 @@
 /** What a repository of the hub holds at a revision. */
-
+import { ByteCollector } from "../../../base/byte-collector.ts";
 import { TacetError } from "../../../base/errors.ts";
 import { type HubFile, type HubId, isCommit } from "./names.ts";
 import { hubGet, PassingFailure, type RetryOptions, withRetries } from "./request.ts";
@@ -60,16 +60,16 @@ function fileOf(entry: unknown): HubFile | undefined {
 }
 
 async function readBounded(response: Response, host: string): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
+  const bytes = new ByteCollector(MAX_LIST_BYTES);
   try {
     for await (const part of response.body ?? []) {
-      size += part.length;
-      if (size > MAX_LIST_BYTES) throw new TacetError("io_failed", `${host} sends a list that is too long`);
-      parts.push(part);
+      if (bytes.length + part.length > MAX_LIST_BYTES) {
+        throw new TacetError("io_failed", `${host} sends a list that is too long`);
+      }
+      bytes.add(part);
     }
   } catch (error) {
     throw error instanceof TacetError ? error : new PassingFailure("the connection was cut");
   }
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.from(bytes.take().buffer).toString("utf8");
 }

@@ -5,7 +5,7 @@
  *   i32[16]: words of {@link WORD}; then x, f32; then y, f32
  */
 import type { RoundedShape } from "../../../base/platform.ts";
-import type { MatrixPart } from "../../../products/product-memory.ts";
+import type { MatrixPart } from "../../../products/held-matrix.ts";
 
 /** Every one is answered, in order, but `listen`. */
 export type ToProductThread =

@@ -1,5 +1,6 @@
 /** A thread that holds rows of matrices and multiplies with them. */
-import { type HeldMatrix, ProductMemory } from "../../../products/product-memory.ts";
+import type { HeldMatrix } from "../../../products/held-matrix.ts";
+import { ProductMemory } from "../../../products/product-memory.ts";
 import { type FromProductThread, matrixOf, SharedWork, type ToProductThread, WORD } from "./messages.ts";
 
 /** @param answer posts to the thread that has started this one */

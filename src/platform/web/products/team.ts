@@ -1,16 +1,12 @@
 /**
  * Products of rounded weights in a page, which ONNX Runtime's build for WebAssembly has no kernel for. Each thread holds some
- * rows of every matrix, in memories of its own: so no limit of one WebAssembly memory holds for a model, and weights are
+ * rows of every matrix, in separate memories: so no limit of one WebAssembly memory holds for a model, and weights are
  * there once.
  */
 import { TacetError } from "../../../base/errors.ts";
 import type { RoundedShape, RoundedWeights } from "../../../base/platform.ts";
-import {
-  type HeldMatrix,
-  type MatrixPart,
-  ProductMemory,
-  rowBytes,
-} from "../../../products/product-memory.ts";
+import { type HeldMatrix, type MatrixPart, rowBytes } from "../../../products/held-matrix.ts";
+import { ProductMemory } from "../../../products/product-memory.ts";
 import { startProductThread } from "../threads.ts";
 import { type FromProductThread, orderFor, SharedWork, type ToProductThread, WORD } from "./messages.ts";
 
