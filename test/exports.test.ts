@@ -253,6 +253,8 @@ const EXPORTS: Record<string, Exported> = {
       "Reserved",
       "ServedAdapter",
       "Sha256",
+      "ShareAccount",
+      "ShareGroup",
       "SignEd25519",
       "Usage",
       "UsageOptions",

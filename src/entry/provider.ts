@@ -13,7 +13,7 @@ export type {
   RedisLink,
 } from "../base/platform.ts";
 export type { WaitingBytes, WaitingLimits } from "../base/waiting-bytes.ts";
-export type { WaitingEnd, WaitingShare } from "../base/waiting-share.ts";
+export type { ShareAccount, ShareGroup, WaitingEnd, WaitingShare } from "../base/waiting-share.ts";
 export type { Bundle } from "../bundle/bundle.ts";
 export type { GroupMark } from "../pll/marks.ts";
 export { createApiKey, hashApiKey, type NewKey } from "../provider/api-keys.ts";
