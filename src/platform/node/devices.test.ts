@@ -4,6 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { goldenHfNames } from "../../../test/support/golden-hf.ts";
@@ -11,7 +12,9 @@ import { nodeTensorRuntime } from "./tensors.ts";
 
 const ICD = process.env.TACET_TEST_VULKAN ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const env = { ...process.env, VK_ICD_FILENAMES: ICD, XDG_RUNTIME_DIR: "/tmp" };
+// Chromium brings the loader of drivers along, which Debian has in a package that may be missing.
+const libraries = [dirname(ICD), process.env.LD_LIBRARY_PATH].filter(Boolean).join(":");
+const env = { ...process.env, VK_ICD_FILENAMES: ICD, XDG_RUNTIME_DIR: "/tmp", LD_LIBRARY_PATH: libraries };
 const noModel = { bytes: new Uint8Array(), externalFiles: [] };
 
 interface Answer {
