@@ -27,10 +27,10 @@ const ROOTS_64: usize = ROOTS_16 + 16 * ROOT_BYTES;
 /** Bytes between coefficients 256 apart. */
 const QUARTER: usize = SPECTRUM_BYTES / 4;
 
-/** Cuts `blocks` blocks at x. @param step bytes of a quarter of a block */
+/** Cuts `blocks` blocks at x, or joins as many. @param step bytes of a quarter of a block */
 // @ts-ignore: decorator
 @inline
-function forwardPass(x: usize, blocks: i32, roots: usize, step: usize): void {
+function pass(forward: bool, x: usize, blocks: i32, roots: usize, step: usize): void {
   for (let block = 0; block < blocks; block++, roots += ROOT_BYTES) {
     const w2 = v128.load64_splat(roots);
     const v2 = v128.load64_splat(roots, 8);
@@ -39,32 +39,16 @@ function forwardPass(x: usize, blocks: i32, roots: usize, step: usize): void {
     const w3 = v128.load64_splat(roots, 32);
     const v3 = v128.load64_splat(roots, 40);
     for (const end = x + step; x < end; x += 32) {
-      cut(
-        v128.load(x), v128.load(x, 16), v128.load(x + step), v128.load(x + step, 16),
-        v128.load(x + 2 * step), v128.load(x + 2 * step, 16), v128.load(x + 3 * step), v128.load(x + 3 * step, 16),
-        w2, v2, w1, v1, w3, v3, false, x, step,
-      );
-    }
-    x += 3 * step;
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function inversePass(x: usize, blocks: i32, roots: usize, step: usize): void {
-  for (let block = 0; block < blocks; block++, roots += ROOT_BYTES) {
-    const w2 = v128.load64_splat(roots);
-    const v2 = v128.load64_splat(roots, 8);
-    const w1 = v128.load64_splat(roots, 16);
-    const v1 = v128.load64_splat(roots, 24);
-    const w3 = v128.load64_splat(roots, 32);
-    const v3 = v128.load64_splat(roots, 40);
-    for (const end = x + step; x < end; x += 32) {
-      join(
-        v128.load(x), v128.load(x, 16), v128.load(x + step), v128.load(x + step, 16),
-        v128.load(x + 2 * step), v128.load(x + 2 * step, 16), v128.load(x + 3 * step), v128.load(x + 3 * step, 16),
-        w2, v2, w1, v1, w3, v3, x, step,
-      );
+      const x0 = v128.load(x);
+      const y0 = v128.load(x, 16);
+      const x1 = v128.load(x + step);
+      const y1 = v128.load(x + step, 16);
+      const x2 = v128.load(x + 2 * step);
+      const y2 = v128.load(x + 2 * step, 16);
+      const x3 = v128.load(x + 3 * step);
+      const y3 = v128.load(x + 3 * step, 16);
+      if (forward) cut(x0, y0, x1, y1, x2, y2, x3, y3, w2, v2, w1, v1, w3, v3, false, x, step);
+      else join(x0, y0, x1, y1, x2, y2, x3, y3, w2, v2, w1, v1, w3, v3, x, step);
     }
     x += 3 * step;
   }
@@ -151,9 +135,9 @@ export function beginForward<T>(from: usize, count: i32): void {
   if (count <= 256) firstPassOfQuarter<T>(from, WORK);
   else if (count <= <i32>RING_DEGREE / 2) firstPass<T>(from, WORK, true);
   else firstPass<T>(from, WORK, false);
-  forwardPass(WORK, 4, ROOTS_4, QUARTER / 4);
-  forwardPass(WORK, 16, ROOTS_16, QUARTER / 16);
-  forwardPass(WORK, 64, ROOTS_64, QUARTER / 64);
+  pass(true, WORK, 4, ROOTS_4, QUARTER / 4);
+  pass(true, WORK, 16, ROOTS_16, QUARTER / 16);
+  pass(true, WORK, 64, ROOTS_64, QUARTER / 64);
 }
 
 /**
@@ -264,10 +248,10 @@ function assertNearInteger(x: v128): void {
 
 /** The passes back that turn has not done: WORK → the N coefficients, rounded to integers mod 2^32, i32[N] at SUM. */
 export function finishInverse(): void {
-  inversePass(WORK, 64, ROOTS_64, QUARTER / 64);
-  inversePass(WORK, 16, ROOTS_16, QUARTER / 16);
-  inversePass(WORK, 4, ROOTS_4, QUARTER / 4);
-  inversePass(WORK, 1, ROOTS, QUARTER);
+  pass(false, WORK, 64, ROOTS_64, QUARTER / 64);
+  pass(false, WORK, 16, ROOTS_16, QUARTER / 16);
+  pass(false, WORK, 4, ROOTS_4, QUARTER / 4);
+  pass(false, WORK, 1, ROOTS, QUARTER);
   let x = WORK;
   for (let i: usize = 0; i < RING_DEGREE * 2; i += 16, x += 64) {
     v128.store(SUM + i, nearestFour(v128.load(x), v128.load(x, 32)));

@@ -48,15 +48,22 @@ function pad<T>(small: usize, count: i32): void {
   memory.fill(PADDED + bytes, 0, RING_DEGREE * sizeof<T>() - bytes);
 }
 
+/** Small integers to WORK, on their way to a spectrum. */
 // @ts-ignore: decorator
 @inline
-function transform<T>(small: usize, count: i32, out: usize): void {
+function begin<T>(small: usize, count: i32, first: bool): void {
   if (!ASC_NO_ASSERT) {
-    norm = 0;
+    if (first) norm = 0;
     addNorm<T>(small, count);
   }
   pad<T>(small, count);
   beginForward<T>(PADDED, count);
+}
+
+// @ts-ignore: decorator
+@inline
+function transform<T>(small: usize, count: i32, out: usize): void {
+  begin<T>(small, count, true);
   turn(WORK, true, 0, out, false, false);
 }
 
@@ -74,24 +81,13 @@ export function transformSmall8(small: usize, count: i32, out: usize): void {
   transform<i8>(small, count, out);
 }
 
-// @ts-ignore: decorator
-@inline
-function begin(small: usize, count: i32, first: bool): void {
-  if (!ASC_NO_ASSERT) {
-    if (first) norm = 0;
-    addNorm<i16>(small, count);
-  }
-  pad<i16>(small, count);
-  beginForward<i16>(PADDED, count);
-}
-
 /**
  * Adds a·small to the sum, or begins it.
  * @param element as prepareElement made it
  * @param small i16[count], count ≤ N
  */
 export function addToSum(element: usize, small: usize, count: i32, first: bool): void {
-  begin(small, count, first);
+  begin<i16>(small, count, first);
   if (first) turn(WORK, true, element, SUM, false, false);
   else turn(WORK, true, element, SUM, true, false);
 }
@@ -104,7 +100,7 @@ export function addToSum(element: usize, small: usize, count: i32, first: bool):
  * @param out u32[outCount]
  */
 export function finishSum(element: usize, small: usize, count: i32, first: bool, out: usize, outCount: i32): void {
-  begin(small, count, first);
+  begin<i16>(small, count, first);
   if (first) turn(WORK, true, element, SUM, false, true);
   else turn(WORK, true, element, SUM, true, true);
   addCoefficients(out, outCount);
