@@ -73,28 +73,24 @@ describe("Poller", () => {
     expect(turns).toHaveLength(1);
   });
 
-  it("is not put off for long by one long pause", () => {
+  it("is not put off by one long pause", () => {
     const poller = new Poller(2000);
-    for (let i = 0; i < 10; i++) cycle(poller, 100);
+    for (let i = 0; i < 10; i++) cycle(poller, 1000);
     cycle(poller, 3_600_000_000);
-    let skipped = 0;
-    for (poller.expect(); turns.length === 0 && skipped < 100; skipped++) {
-      now += 0.1;
-      poller.arrived();
-      poller.expect();
-    }
-    expect(skipped).toBeLessThan(8);
+    poller.expect();
+    expect(turns).toHaveLength(1);
   });
 
   it("learns nothing from a message that nobody expected", () => {
     const poller = new Poller(2000);
+    cycle(poller, 100);
     now += 1e6;
-    poller.arrived();
+    for (let i = 0; i < 10; i++) poller.arrived();
     poller.expect();
     expect(turns).toHaveLength(1);
   });
 });
 
 it("is short where a base model may want all cores", () => {
-  expect([usualPollMicros(1), usualPollMicros(2), usualPollMicros(3)]).toEqual([200, 200, 2000]);
+  expect([usualPollMicros(1), usualPollMicros(2), usualPollMicros(3)]).toEqual([500, 500, 2000]);
 });

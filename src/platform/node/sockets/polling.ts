@@ -10,10 +10,10 @@ import { availableParallelism } from "node:os";
 
 /**
  * Longest time awake where nothing else is said. On two cores the client may be on this machine too, and its base model
- * wants both: polling on would cost it more than being woken costs the provider.
+ * wants both: polling long would cost it more than being woken costs the provider.
  */
 export function usualPollMicros(cores = availableParallelism()): number {
-  return cores > 2 ? 2_000 : 200;
+  return cores > 2 ? 2_000 : 500;
 }
 
 export class Poller {
@@ -40,11 +40,12 @@ export class Poller {
     setImmediate(this.#turn);
   }
 
-  /** It came. */
+  /** It came. What was late counts as twice the longest time: a reader's pause shall not be remembered for long. */
   arrived(): void {
     if (this.#since === 0) return;
-    const waited = Math.min((performance.now() - this.#since) * 1000, 10 * this.#maxMicros);
+    const waited = Math.min((performance.now() - this.#since) * 1000, 2 * this.#maxMicros);
     this.#usual += (waited - this.#usual) / 8;
+    this.#since = 0;
     this.#until = 0;
   }
 

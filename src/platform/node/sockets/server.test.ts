@@ -11,13 +11,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import type { TacetError } from "../../../base/errors.ts";
 import type { MessageSocket } from "../../../base/platform.ts";
 import { WaitingBytes } from "../../../base/waiting-bytes.ts";
 import { nodeBundleCache } from "../files/bundle-cache.ts";
 import { FrameProgress } from "./frame-progress.ts";
+import { Poller } from "./polling.ts";
 import { type ServeOptions, type SocketServer, serveSockets } from "./server.ts";
 import { connectSocket } from "./socket.ts";
 
@@ -58,6 +59,29 @@ describe("sockets", () => {
     expect(got).toEqual(sent);
     socket.close(1000, "");
     expect(await closeOf(socket)).toBe(1000);
+  });
+
+  it("stay awake at the server behind a step's query, not behind a part of a prompt", async () => {
+    const expected = vi.spyOn(Poller.prototype, "expect");
+    try {
+      const server = await serve((socket) => {
+        socket.share?.welcome();
+        socket.onMessage = () => socket.send(new Uint8Array(1));
+      });
+      const socket = await connectSocket(server.url, { pollMicros: 0 });
+      const asked = async (bytes: number) => {
+        expected.mockClear();
+        const answered = new Promise<void>((resolve) => (socket.onMessage = () => resolve()));
+        socket.send(new Uint8Array(bytes));
+        await answered;
+        // One is the client's, for its answer.
+        return expected.mock.calls.length - 1;
+      };
+      expect(await asked(4_600)).toBe(1);
+      expect(await asked(60_000)).toBe(0);
+    } finally {
+      expected.mockRestore();
+    }
   });
 
   it("send together what is sent together, and answer it so", async () => {

@@ -12,6 +12,11 @@ import type { TurnWrites } from "./turn-writes.ts";
 export const MAX_PAYLOAD_BYTES = 64 << 20;
 /** Longest time that a client polls for an answer where nothing else is said, in microseconds (polling.ts). */
 const CLIENT_POLL_MICROS = 2_000;
+/**
+ * Behind a longer message a server does not poll: a part of a prompt, whose next part comes when the base model has read it,
+ * with all cores there are. A query of one vector has 4.6 kB; some drafts are asked with it.
+ */
+const STEP_BYTES = 40_000;
 
 /** @throws TacetError connection_failed, aborted */
 export async function connectSocket(url: string, options: SocketOptions = {}): Promise<MessageSocket> {
@@ -133,7 +138,7 @@ export function wrapSocket(
     poller.arrived();
     wrapped.onMessage(new Uint8Array(buffer, byteOffset, byteLength));
     due = Math.max(0, due - 1);
-    if (role === "server" || due > 0) poller.expect();
+    if (role === "server" ? byteLength <= STEP_BYTES : due > 0) poller.expect();
   });
   socket.on("error", () => {}); // what went wrong shows in the close event that follows
   socket.on("close", (code, reason) => wrapped.onClose(code, reason.toString("utf8")));
