@@ -506,6 +506,7 @@ const EXPORTS: Record<string, Exported> = {
     types: [
       "Address",
       "Instances",
+      "KernelMemory",
       "Kernels",
       "LweEstimate",
       "LweInstance",

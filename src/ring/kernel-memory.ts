@@ -17,6 +17,7 @@ const PAGE = 65536;
 /** unpackTop may read this far past its input. */
 const SLACK = 16;
 
+/** Kernels (kernels.ts) are one, with what computes in it. */
 export class KernelMemory {
   readonly #wasm: KernelExports;
   #top: number;

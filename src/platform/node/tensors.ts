@@ -96,10 +96,10 @@ function ortOptions(
     interOpNumThreads: 1,
     // Each session would keep the memory of its largest pass: 50 of them held 1.5 GB after a prompt of Qwen2.5-0.5B.
     enableCpuMemArena: isWhole,
-    // One block for all that a pass computes, from the arena. Without that it would come from the system each time, since
-    // malloc keeps nothing above 32 MiB: to get and clear 33 MB took a third of a prompt of 128 at ChatGLM2-6B's width.
-    // DirectML refuses sessions with it.
-    enableMemPattern: isWhole && device !== "dml",
+    // One block for all that a pass computes, from the arena. Without an arena the processor's would come from the system
+    // each time, since malloc keeps nothing above 32 MiB: to get and clear 33 MB took a third of a prompt of 128 at
+    // ChatGLM2-6B's width. DirectML refuses sessions with it.
+    enableMemPattern: device !== "dml" && (isWhole || device !== "cpu"),
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     // Fatal only: an error is thrown too, and shall not also be printed.
     logSeverityLevel: 4,
