@@ -506,7 +506,6 @@ const EXPORTS: Record<string, Exported> = {
     types: [
       "Address",
       "Instances",
-      "KernelMemory",
       "Kernels",
       "LweEstimate",
       "LweInstance",

@@ -1,5 +1,4 @@
 /** RLWE masks, parameters and their security estimates. @module */
-export type { KernelMemory } from "../ring/kernel-memory.ts";
 export type {
   Address,
   Kernels,
