@@ -210,3 +210,8 @@ export function writeResults(name: string, markdown: string): string {
   writeFileSync(`${folder}${name}.md`, markdown);
   return `bench/results/${name}.md`;
 }
+
+/** Of `samples`, what `part` of them are at most; NaN where there are none. */
+export function quantile(samples: readonly number[], part: number): number {
+  return samples.toSorted((a, b) => a - b)[Math.floor(part * (samples.length - 1))] ?? Number.NaN;
+}

@@ -11,7 +11,7 @@ import { writeStateFolder } from "../src/library/node-state-folder.ts";
 import { packedBytes } from "../src/ring/kernels.ts";
 import { systemRandom } from "../src/ring/random-source.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
-import { type BenchOptions, markdownTable, type Section, WITH_TYPESCRIPT } from "./harness.ts";
+import { type BenchOptions, markdownTable, quantile, type Section, WITH_TYPESCRIPT } from "./harness.ts";
 import type { LoadOptions, LoadReport } from "./load-clients.ts";
 import { startProvider } from "./provider-process.ts";
 import { normalSource } from "./random-layer.ts";
@@ -103,8 +103,8 @@ async function measureLoad(
       ((1000 * answers) / (toMs - fromMs)).toFixed(0),
       (answers / cpuSeconds).toFixed(0),
       (cpuMs / (toMs - fromMs)).toFixed(2),
-      quantile(latenciesMs, 0.5),
-      quantile(latenciesMs, 0.99),
+      formatQuantile(latenciesMs, 0.5),
+      formatQuantile(latenciesMs, 0.99),
     ];
   } finally {
     child.kill("SIGKILL");
@@ -120,7 +120,7 @@ async function measureBeside(state: string, threads: number, options: BenchOptio
     );
     const rate = ({ latenciesMs, fromMs, toMs }: LoadReport) =>
       ((1000 * latenciesMs.length) / (toMs - fromMs)).toFixed(0);
-    const waits = [0.5, 0.99].map((part) => quantile(short.latenciesMs, part));
+    const waits = [0.5, 0.99].map((part) => formatQuantile(short.latenciesMs, part));
     return [String(threads), rate(short), ...waits, rate(long)];
   } finally {
     child.kill("SIGKILL");
@@ -133,9 +133,8 @@ export function loadOf(url: string, clients: number, vectors: number, { quick }:
   return { folder: HERE, url, clients, vectors, queryBytes, ...times };
 }
 
-export function quantile(samples: readonly number[], part: number): string {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return (sorted[Math.floor(part * (sorted.length - 1))] ?? Number.NaN).toFixed(2);
+export function formatQuantile(samples: readonly number[], part: number): string {
+  return quantile(samples, part).toFixed(2);
 }
 
 /** The clients' report, and the provider's processor time while they were measured. */

@@ -1,18 +1,17 @@
 // Traces of stolen copies: scores against vectors asked, colluders by what they do, and what a thief does to a copy. No
 // times: figures of docs/audit.md, *Marks*.
-
-import { cholesky, gram, solveCholesky } from "../src/audit/linear-algebra.ts";
+import { utf8 } from "../src/base/bytes.ts";
+import { gram, cholesky, solveCholesky } from "../src/audit/linear-algebra.ts";
 import { gaussians } from "../src/audit/random-numbers.ts";
 import { seededAdapter, seededSource } from "../src/audit/seeded-adapter.ts";
 import { ASKED_ONCE, CHANGES, type StolenCopy, strategies } from "../src/audit/stolen-copies.ts";
-import { utf8 } from "../src/base/bytes.ts";
 import { createBundle } from "../src/bundle/create-bundle.ts";
 import { groupMark } from "../src/pll/marks.ts";
 import { predictedRelativeError } from "../src/pll/noise.ts";
 import { loadServedAdapter } from "../src/provider/provider.ts";
 import { DEFAULT_PARAMETERS } from "../src/rlwe/parameters.ts";
 import type { Suspect } from "../src/trace/suspect.ts";
-import { type TraceReport, traceCopy } from "../src/trace/trace.ts";
+import { traceCopy, type TraceReport } from "../src/trace/trace.ts";
 import { memoryFileTree } from "../src/weights/memory-files.ts";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 

@@ -16,19 +16,19 @@ import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
 import { startLink } from "../test/support/link/link.ts";
 import type { BenchOptions, Section } from "./harness.ts";
+import { seededFolders } from "./seeded-model.ts";
 import { LINES, type Line } from "./network/lines.ts";
 import { agreementOn, type DraftedTokens, measureDrafts, reportDrafts } from "./network/measure-drafts.ts";
 import {
   type Asked,
-  basePromptMs,
   INVOCATION,
   MODES,
   measureOver,
+  basePromptMs,
   type NetworkModel,
 } from "./network/measure-over.ts";
 import { type Measured, reportActivated, reportComputed, reportNetwork } from "./network/report-network.ts";
 import { startProvider } from "./provider-process.ts";
-import { seededFolders } from "./seeded-model.ts";
 
 /** As --modes has it: an answer without the prompt of the others, longer, with drafts and without. */
 const TOKENS = "tokens";

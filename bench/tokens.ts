@@ -16,7 +16,7 @@ import { systemRandom } from "../src/ring/random-source.ts";
 import { openCheckpoint } from "../src/weights/checkpoint.ts";
 import { fingerprintCheckpoint } from "../src/weights/fingerprint.ts";
 import { openLoraAdapter } from "../src/weights/lora-adapter.ts";
-import { type BenchOptions, formatBytes, markdownTable, type Section } from "./harness.ts";
+import { type BenchOptions, formatBytes, markdownTable, quantile, type Section } from "./harness.ts";
 import { startProvider } from "./provider-process.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -184,11 +184,8 @@ async function runAnswer(mode: Mode, entry: Entry, record: boolean): Promise<voi
   long.dispose();
 }
 
-function quantiles(samples: readonly number[]): number[] {
-  const sorted = samples.toSorted((a, b) => a - b);
-  return [0.1, 0.5, 0.9].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
-}
+const quantiles = (samples: readonly number[]) => [0.1, 0.5, 0.9].map((part) => quantile(samples, part));
 
 function median(samples: readonly number[]): number {
-  return quantiles(samples)[1];
+  return quantile(samples, 0.5);
 }

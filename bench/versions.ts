@@ -1,5 +1,5 @@
 // Versions of Tacet beside each other: each is a folder, a clone that is built.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -51,4 +51,14 @@ export async function startProvider(
     child.once("exit", () => failed(new Error(`the provider of ${folder} did not start: ${log}`)));
   });
   return { child, url };
+}
+
+/** Has a version's command line make a bundle in `state`, a new folder, and starts its provider. */
+export async function serveAdapter(
+  folder: string,
+  { base, adapter, state }: { readonly base: string; readonly adapter: string; readonly state: string },
+): Promise<{ child: ChildProcess; url: string }> {
+  const args = ["--base", base, "--adapter", adapter, "--out", state, "--name", "adapter"];
+  execFileSync(process.execPath, [join(folder, "dist/cli/main.js"), "bundle", ...args], { stdio: "ignore" });
+  return await startProvider(folder, state);
 }

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
-import { loadInput, loadOf, quantile, runClients } from "./load.ts";
+import { formatQuantile, loadInput, loadOf, runClients } from "./load.ts";
 import { startProvider, type Version } from "./versions.ts";
 
 const CLIENTS = [1, 64];
@@ -97,7 +97,7 @@ async function measureOnce(
       rate: latenciesMs.length / seconds,
       provider: cpuSeconds / seconds,
       clients: cpuMs / 1000 / seconds,
-      p99: quantile(latenciesMs, 0.99),
+      p99: formatQuantile(latenciesMs, 0.99),
     };
   } finally {
     child.kill("SIGKILL");

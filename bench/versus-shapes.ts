@@ -1,13 +1,12 @@
 // Seeded models of published shapes, their first layers (--full: all), with this version and others: decode steps and a prompt of the
 // base model alone and of the private model, in turns. Only what the package exports is used of a version, and its
 // command line, so that version 0.1.0 (95124ce) can stand beside this one.
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BenchOptions, markdownTable, type Section } from "./harness.ts";
 import { benchCache, CASES, type LargeCase, seededFolders } from "./seeded-model.ts";
-import { exportsOf, type Modules, startProvider, type Version } from "./versions.ts";
+import { exportsOf, type Modules, serveAdapter, type Version } from "./versions.ts";
 
 /** The engines' shapes, and Llama's smallest one. */
 const SHAPES: readonly LargeCase[] = [
@@ -75,19 +74,7 @@ async function open(
   const { nodeFileCache, nodeFileTree, nodePlatform } = await entry("./platform/node");
   const { openPrivateModel, connect } = await entry("./client");
   const state = mkdtempSync(join(tmpdir(), "tacet-versus-shapes-"));
-  const args = [
-    "bundle",
-    "--base",
-    base,
-    "--adapter",
-    adapter,
-    "--out",
-    join(state, "state"),
-    "--name",
-    "seeded",
-  ];
-  execFileSync(process.execPath, [join(folder, "dist/cli/main.js"), ...args], { stdio: "ignore" });
-  const { child, url } = await startProvider(folder, join(state, "state"));
+  const { child, url } = await serveAdapter(folder, { base, adapter, state: join(state, "state") });
   const platform = nodePlatform();
   const weightCache = nodeFileCache(join(benchCache(), `versus-${name}`));
   const checkpoint = await openCheckpoint(nodeFileTree(base));

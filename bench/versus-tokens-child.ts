@@ -1,12 +1,12 @@
 // One version's private model and its plaintext LoRA in the same engine, in a process. Argument: the version's folder.
 // Takes orders, and says how long each step took.
-import { execFileSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { collectLessOften } from "../src/platform/node/heap.ts";
-import { exportsOf, type Modules, startProvider } from "./versions.ts";
+import { exportsOf, type Modules, serveAdapter } from "./versions.ts";
 
 export type Kind = "private" | "plaintext";
 
@@ -34,17 +34,19 @@ const folder = process.argv[2];
 // As the command line has it, in all versions.
 collectLessOften();
 const state = mkdtempSync(join(tmpdir(), "tacet-versus-"));
-const { models, ready, close } = await open();
-process.once("disconnect", () => {
-  close();
-  process.exit();
+let provider: ChildProcess | undefined;
+process.once("exit", () => {
+  provider?.kill("SIGKILL");
+  rmSync(state, { recursive: true, force: true });
 });
+// The bench has ended, however it did.
+process.once("disconnect", () => process.exit());
+const { models, ready } = await open();
 process.on("message", (order: Order) => {
   answer(order).then(
     (answered) => process.send!(answered),
     (error: Error) => {
       console.error(error);
-      close();
       process.exit(1);
     },
   );
@@ -58,10 +60,9 @@ async function open() {
   const { nodeFileTree, nodePlatform } = await entry("./platform/node");
   const { openPrivateModel, connect } = await entry("./client");
   const [baseFolder, adapterFolder] = [join(LEXICON, "base"), join(LEXICON, "law-adapter")];
-  const out = join(state, "state");
-  const args = ["--base", baseFolder, "--adapter", adapterFolder, "--out", out, "--name", "law"];
-  execFileSync(process.execPath, [join(folder, "dist/cli/main.js"), "bundle", ...args], { stdio: "ignore" });
-  const { child, url } = await startProvider(folder, out);
+  const folders = { base: baseFolder, adapter: adapterFolder, state: join(state, "state") };
+  const { child, url } = await serveAdapter(folder, folders);
+  provider = child;
   const platform = nodePlatform();
   const base = await openCheckpoint(nodeFileTree(baseFolder));
   const adapter = await openLoraAdapter(nodeFileTree(adapterFolder));
@@ -73,14 +74,7 @@ async function open() {
     private: joined.model,
     plaintext: await CausalLm.load(base, platform.tensors, { deltas }),
   };
-  return {
-    models,
-    ready: async () => await joined.adapter.ready?.(),
-    close() {
-      child.kill("SIGKILL");
-      rmSync(state, { recursive: true, force: true });
-    },
-  };
+  return { models, ready: async () => await joined.adapter.ready?.() };
 }
 
 async function answer({ kind, entry, longPrompt }: Order): Promise<Answered> {

@@ -1,12 +1,12 @@
 // The embedded model with this version and others: decode steps of the same answers, and a prompt, each against
 // plaintext LoRA. Each version has a process, as it has at its users, and they take turns of an answer each.
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type BenchOptions, markdownTable, type Section, WITH_TYPESCRIPT } from "./harness.ts";
+import { nextMessage } from "./child-message.ts";
+import { type BenchOptions, markdownTable, quantile, type Section, WITH_TYPESCRIPT } from "./harness.ts";
 import type { Version } from "./versions.ts";
-import type { Answered, Entry, Kind } from "./versus-tokens-child.ts";
+import type { Answered, Entry, Kind, Order } from "./versus-tokens-child.ts";
 
 const CHILD = fileURLToPath(new URL("versus-tokens-child.ts", import.meta.url));
 const LEXICON = fileURLToPath(new URL("../models/lexicon/", import.meta.url));
@@ -29,15 +29,15 @@ export async function compareTokens(versions: readonly Version[], options: Bench
       const child = fork(CHILD, [folder], { execArgv: [...WITH_TYPESCRIPT] });
       const none = () => ({ steps: [], prompts: [] });
       sides.push({ name, child, times: { private: none(), plaintext: none() } });
-      await next(child);
+      await nextMessage(child, "load", () => {});
     }
     const turns = [all[0], ...Array.from({ length: rounds }, () => entries).flat()];
     for (const [turn, entry] of turns.entries()) {
       // Who comes first has had the longer pause.
       for (const { child, times } of turn % 2 === 0 ? sides : sides.toReversed()) {
         for (const kind of KINDS) {
-          child.send({ kind, entry, longPrompt: LONG_PROMPT });
-          const { steps, prompt } = await next(child);
+          const order: Order = { kind, entry, longPrompt: LONG_PROMPT };
+          const { steps, prompt } = (await nextMessage(child, "answer", () => child.send(order))) as Answered;
           if (turn === 0) continue;
           times[kind].steps.push(...steps);
           times[kind].prompts.push(prompt);
@@ -46,7 +46,7 @@ export async function compareTokens(versions: readonly Version[], options: Bench
     }
     return { title: "The embedded model on loopback", body: table(sides) };
   } finally {
-    for (const { child } of sides) child.disconnect();
+    for (const { child } of sides) if (child.connected) child.disconnect();
   }
 }
 
@@ -58,30 +58,15 @@ function lexiconEntries(): readonly Entry[] {
   return entries.map(({ prompt_ids, adapter }) => ({ prompt: prompt_ids, answer: adapter.ids }));
 }
 
-/** What the child says next. */
-async function next(child: ChildProcess): Promise<Answered> {
-  const stopped = new AbortController();
-  const ended = once(child, "exit", { signal: stopped.signal }).then(([code, signal]) => {
-    throw new Error(`a version's process ended with ${code ?? signal}`);
-  });
-  ended.catch(() => {});
-  try {
-    const [answered] = await Promise.race([once(child, "message", { signal: stopped.signal }), ended]);
-    return answered as Answered;
-  } finally {
-    stopped.abort();
-  }
-}
-
 /** Ratios are to the first version in the same column. */
 function table(sides: readonly Side[]): string {
   const figures = sides.map(({ times: { private: hidden, plaintext } }) => [
-    at(plaintext.steps, 0.5),
-    at(hidden.steps, 0.1),
-    at(hidden.steps, 0.5),
+    quantile(plaintext.steps, 0.5),
+    quantile(hidden.steps, 0.1),
+    quantile(hidden.steps, 0.5),
     hidden.steps.reduce((sum, ms) => sum + ms, 0) / hidden.steps.length,
-    at(plaintext.prompts, 0.5),
-    at(hidden.prompts, 0.5),
+    quantile(plaintext.prompts, 0.5),
+    quantile(hidden.prompts, 0.5),
   ]);
   const rows = sides.map(({ name, times }, i) => [
     name,
@@ -99,8 +84,4 @@ function table(sides: readonly Side[]): string {
     ...[`prompt of ${LONG_PROMPT}, plaintext`, "private", "private token / plaintext"],
   ];
   return markdownTable(head, rows);
-}
-
-function at(samples: readonly number[], share: number): number {
-  return samples.toSorted((a, b) => a - b)[Math.floor(share * samples.length)];
 }

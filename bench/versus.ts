@@ -5,8 +5,8 @@
 //
 // --only=core,tokens,load,shapes: some of it. --shape=NAME: of the shapes this one alone; --full: all of their layers.
 // d2f72ba is the last commit whose private layer sent activations of the layer's width and had no keys. Whatever other
-// commit is beside must have what is imported here under the same names, built; `tokens`, `load`
-// and `shapes` run with version 0.1.0 (95124ce) too.
+// commit is beside must have what is imported here under the same names, built; `tokens`, `load` and `shapes` run with
+// version 0.1.0 (95124ce) too.
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {

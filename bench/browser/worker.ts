@@ -1,9 +1,8 @@
 /** One model, loaded twice (the second time from what the browser keeps), and its passes. */
-
+import type { Figures, Wishes } from "./figures.ts";
 import { loadOrt } from "../../app/ort.ts";
 import { CausalLm, openCheckpoint } from "../../src/entry/model.ts";
 import { loadWebFolder, webPlatform } from "../../src/platform/web.ts";
-import type { Figures, Wishes } from "./figures.ts";
 
 const scope = self as unknown as {
   onmessage: ((event: MessageEvent<Wishes>) => void) | null;

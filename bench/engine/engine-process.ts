@@ -1,7 +1,7 @@
 // The bench's side of a process that runs one engine.
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { nextMessage } from "../child-message.ts";
 import { WITH_TYPESCRIPT } from "../harness.ts";
 import type { Order, Reply, Turn } from "./child.ts";
 import type { EngineName, EngineSource } from "./engines.ts";
@@ -71,19 +71,7 @@ async function ask<Kind extends Order["kind"]>(
   child: ChildProcess,
   order: Extract<Order, { kind: Kind }>,
 ): Promise<Extract<Reply, { kind: Kind }>> {
-  const stopped = new AbortController();
-  const ended = once(child, "exit", { signal: stopped.signal }).then(([code, signal]) => {
-    throw new Error(`the process ended with ${code ?? signal} when it was asked to ${order.kind}`);
-  });
-  ended.catch(() => {});
-  const answered = once(child, "message", { signal: stopped.signal });
-  answered.catch(() => {});
-  try {
-    child.send(order);
-    const [reply] = (await Promise.race([answered, ended])) as [Reply];
-    if (reply.kind === "failed") throw new Error(reply.message);
-    return reply as Extract<Reply, { kind: Kind }>;
-  } finally {
-    stopped.abort();
-  }
+  const reply = (await nextMessage(child, order.kind, () => child.send(order))) as Reply;
+  if (reply.kind === "failed") throw new Error(reply.message);
+  return reply as Extract<Reply, { kind: Kind }>;
 }

@@ -1,7 +1,7 @@
 // What is printed for one shape.
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import type { Shape } from "../../tools/checkpoint/shapes.ts";
-import { formatBytes, formatMs, markdownTable, type Section, significant } from "../harness.ts";
+import { formatBytes, formatMs, markdownTable, quantile, type Section, significant } from "../harness.ts";
 import { type LargeCase, parametersOf } from "../seeded-model.ts";
 import type { Turn } from "./child.ts";
 import type { Counters, EngineFacts, EngineName } from "./engines.ts";
@@ -210,8 +210,4 @@ export function reportProfile(name: EngineName, phases: readonly PhaseProfile[])
       return `${TITLES[name]}, ${phase}: ${pass}\n\n${table}\n\n${byFunction}`;
     })
     .join("\n\n");
-}
-
-function quantile(samples: readonly number[], part: number): number {
-  return samples.toSorted((a, b) => a - b)[Math.floor(part * (samples.length - 1))];
 }

@@ -7,8 +7,8 @@ import { TokenChoice } from "../../src/generation/token-choice.ts";
 import type { LocalLora } from "../../src/model/adapter/local-lora.ts";
 import { CausalLm } from "../../src/model/causal-lm.ts";
 import { nodeFileCache, nodePlatform } from "../../src/platform/node.ts";
-import { formatBytes, formatMs, markdownTable } from "../harness.ts";
 import { benchCache } from "../seeded-model.ts";
+import { formatBytes, formatMs, markdownTable } from "../harness.ts";
 import type { Line } from "./lines.ts";
 import type { NetworkModel } from "./measure-over.ts";
 
