@@ -20,7 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES
 HALVES = {
     "F16": [0], "BF16": [], "F32": [],
     "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2],
-    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [],
 }
 BLOCKS = 3
 
@@ -35,6 +35,8 @@ def main(path):
         for at in halves:
             values = (random.standard_normal(len(blocks)) * 0.1).astype(np.float16)
             blocks[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
+        if name == "MXFP4":
+            blocks[:, 0] = random.integers(0, 253, len(blocks))
         if name in ("F32", "BF16"):
             floats = random.standard_normal(len(blocks)).astype(np.float32)
             data = floats if name == "F32" else quants.quantize(floats, kind)

@@ -69,6 +69,18 @@ const ORIGINALS: Record<string, object> = {
   "llama-bpe": { pre_tokenizer: split(LLAMA3) },
   qwen2: { pre_tokenizer: split(LLAMA3.replace("{1,3}", "")), normalizer: { type: "NFC" } },
   "gpt-2": { pre_tokenizer: byteLevel },
+  falcon: {
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [
+        { type: "Punctuation", behavior: "Contiguous" },
+        byteLevel,
+        { type: "Digits", individual_digits: false },
+        { type: "Split", pattern: { Regex: "[0-9][0-9][0-9]" }, behavior: "Isolated", invert: false },
+      ],
+    },
+  },
+  bloom: { pre_tokenizer: split(" ?[^(\\s|[.,!?…。，、।۔،])]+") },
   starcoder: {
     pre_tokenizer: {
       type: "Sequence",

@@ -25,7 +25,8 @@ export type BlockName =
   | "Q8_0"
   | "Q4_K"
   | "Q5_K"
-  | "Q6_K";
+  | "Q6_K"
+  | "MXFP4";
 
 export const BLOCKS: Readonly<Record<BlockName, BlockType>> = {
   F32: { id: 0, values: 1, bytes: 4, encode: (from, i, to) => to.setFloat32(4 * i, from[i], true) },
@@ -49,6 +50,7 @@ export const BLOCKS: Readonly<Record<BlockName, BlockType>> = {
   Q4_K: { id: 12, values: 256, bytes: 144, encode: (from, block, to) => encodeGroups(from, block, to, 4) },
   Q5_K: { id: 13, values: 256, bytes: 176, encode: (from, block, to) => encodeGroups(from, block, to, 5) },
   Q6_K: { id: 14, values: 256, bytes: 210, encode: encodeQ6_K },
+  MXFP4: { id: 39, values: 32, bytes: 17, encode: encodeMxfp4 },
 };
 
 /** @throws RangeError unless whole blocks are given */
@@ -204,6 +206,26 @@ function encodeQ6_K(from: Float32Array, block: number, to: DataView): void {
     const high = [0, 32, 64, 96].map((step, k) => (codes[first + step] >> 4) << (2 * k));
     to.setUint8(at + 128 + i, high[0] | high[1] | high[2] | high[3]);
   }
+}
+
+const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+
+/** x ≈ E2M1[code]·2^(e − 127), of codes a sign and seven sizes: the largest of a block becomes 4 to 6. */
+function encodeMxfp4(from: Float32Array, block: number, to: DataView): void {
+  const entries = from.subarray(32 * block, 32 * block + 32);
+  const largest = entries.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const exponent = largest === 0 ? 0 : Math.max(0, Math.floor(Math.log2(largest)) - 2 + 127);
+  const code = (x: number) => {
+    const size = Math.abs(x) / 2 ** (exponent - 127);
+    const nearest = E2M1.reduce(
+      (best, each, i) => (Math.abs(each - size) < Math.abs(E2M1[best] - size) ? i : best),
+      0,
+    );
+    return nearest | (x < 0 ? 8 : 0);
+  };
+  const at = 17 * block;
+  to.setUint8(at, exponent);
+  for (let i = 0; i < 16; i++) to.setUint8(at + 1 + i, code(entries[i]) | (code(entries[16 + i]) << 4));
 }
 
 /** Rounded to what an F16 holds. */

@@ -4,13 +4,13 @@
  * by giving the file to it.
  */
 import { nodeFileTree } from "../../src/platform/node.ts";
-import { type Checkpoint, openCheckpoint } from "../../src/weights/checkpoint.ts";
+import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import type { Family } from "../../src/weights/gguf/families/family.ts";
 import { FAMILIES } from "../../src/weights/gguf/families.ts";
-import { BARE, type LayerStem } from "../../src/weights/gguf/tensor-names.ts";
-import { readTensorF32 } from "../../src/weights/safetensors.ts";
+import { pairsBesideEachOther } from "../../src/weights/gguf/row-orders.ts";
 import { BLOCKS, type BlockName } from "./blocks.ts";
-import { pairNeighbours, placeholderTokenizer } from "./from-checkpoint.ts";
+import { type Config, type Entries, hasName, keyValueHeadsOf, weightsOf } from "./folder-tensors.ts";
+import { placeholderTokenizer } from "./from-checkpoint.ts";
 import type { GgufFile, GgufTensor, GgufValue } from "./write-gguf.ts";
 
 export interface FolderGgufOptions {
@@ -22,14 +22,14 @@ export interface FolderGgufOptions {
   readonly tokenizer?: Readonly<Record<string, GgufValue>>;
 }
 
-type Config = Readonly<Record<string, unknown>>;
-
 /** @throws RangeError for a family that is not written */
 export async function folderGguf(folder: string, options: FolderGgufOptions = {}): Promise<GgufFile> {
   const checkpoint = await openCheckpoint(nodeFileTree(folder));
   const config = checkpoint.config;
   const name = (config.architectures as string[])[0];
-  const family = FAMILIES.find(({ architecture }) => architecture === name);
+  const family = FAMILIES.filter(({ architecture }) => architecture === name).find((family) =>
+    checkpoint.names.every((tensor) => hasName(family, tensor)),
+  );
   if (!family) throw new RangeError(`no GGUF of ${name} is written`);
   const tensors = [...(await weightsOf(checkpoint, family, config)), ...ropeFactors(config)];
   return {
@@ -55,95 +55,27 @@ function typeOf(
   return [wanted, "Q8_0" as const, "F16" as const].find((type) => width % BLOCKS[type].values === 0)!;
 }
 
-interface Entries {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly values: Float32Array;
+/** Fields of config.json by the names that most families have. */
+function usualFields(config: Config): Config {
+  return {
+    hidden_size: config.n_embed ?? config.n_embd ?? config.d_model,
+    num_hidden_layers: config.num_layers ?? config.n_layer ?? config.n_layers,
+    num_attention_heads: config.n_head ?? config.n_heads,
+    // Of a BLOOM that does not say, the converter takes its width.
+    max_position_embeddings:
+      config.seq_length ?? config.n_positions ?? config.max_seq_len ?? config.hidden_size,
+    ...config,
+  };
 }
 
-async function weightsOf(checkpoint: Checkpoint, family: Family, config: Config): Promise<Entries[]> {
-  const { names } = family;
-  const global = new Map(Object.entries(names.global).map(([stem, name]) => [name, stem]));
-  const layer = new Map(
-    Object.entries(names.layer).flatMap(([stem, name]) =>
-      name === undefined ? [] : [[name, stem as LayerStem]],
-    ),
-  );
-  const found: Entries[] = [];
-  const experts = new Map<string, Map<number, Entries>>();
-  for (const name of checkpoint.names) {
-    const info = checkpoint.tensor(name);
-    let values = await readTensorF32(checkpoint.tree, info);
-    let shape = info.shape;
-    const isBare = [...BARE].some((bare) => name.endsWith(`.${bare}`));
-    const [, stem, last] = isBare ? ["", name, "weight"] : (/^(.*)\.(weight|bias)$/.exec(name) ?? []);
-    if (stem === undefined) continue;
-    const inLayer = stem.startsWith(`${names.layers}.`) ? stem.slice(names.layers.length + 1) : undefined;
-    const [, number, part] = /^(\d+)\.(.*)$/.exec(inLayer ?? "") ?? [];
-    const known: string | undefined = number === undefined ? global.get(stem) : layer.get(part);
-    if (known !== undefined) {
-      if (known === "output" && config.tie_word_embeddings === true) continue;
-      const prefix = number === undefined ? "" : `blk.${number}.`;
-      const heads =
-        known === "attn_q" ? config.num_attention_heads : known === "attn_k" ? config.num_key_value_heads : 0;
-      if (family.headRows && heads) values = pairNeighbours(values, shape[0], Number(heads));
-      if (family.normsPlusOne && known.endsWith("norm") && last === "weight")
-        values = values.map((w) => w + 1);
-      if (known === "ffn_gate_inp_shexp") shape = shape.slice(-1);
-      found.push({ name: `${prefix}${known}.${last}`, shape, values });
-      continue;
-    }
-    const expert = expertOf(family, part);
-    if (expert === undefined) throw new RangeError(`${name} has no name in GGUF`);
-    for (const { which, index, part: half } of expert) {
-      const target = `blk.${number}.ffn_${which}_exps.weight`;
-      if (!experts.has(target)) experts.set(target, new Map());
-      if (index !== undefined) experts.get(target)!.set(index, { name: target, shape, values });
-      else
-        for (const [i, each] of slices(shape, values, half).entries())
-          experts.get(target)!.set(i, { name: target, ...each });
-    }
-  }
-  for (const [name, each] of experts) {
-    const all = [...each].sort(([a], [b]) => a - b).map(([, entries]) => entries);
-    const values = new Float32Array(all.reduce((sum, { values }) => sum + values.length, 0));
-    for (const [i, entries] of all.entries()) values.set(entries.values, i * entries.values.length);
-    found.push({ name, shape: [all.length, ...all[0].shape], values });
-  }
-  return found;
-}
+/** Their MLPs are four times as wide, whatever other fields say. */
+const FOUR_TIMES = ["bloom", "mpt", "gpt2"];
+/** They have no field for the size of a head, nor a rotation of some of its entries. */
+const WITHOUT_HEAD_SIZE = ["bloom", "mpt", "gpt2", "falcon", "gpt_neox"];
 
-/** "mlp.experts.3.up_proj", or a tensor of all of them. */
-function expertOf(
-  { names: { experts } }: Family,
-  part: string,
-): { which: string; index?: number; part?: 0 | 1 }[] | undefined {
-  if (experts === undefined) return undefined;
-  if ("gateUp" in experts) {
-    if (part === experts.down) return [{ which: "down" }];
-    return part === experts.gateUp
-      ? [
-          { which: "gate", part: 0 },
-          { which: "up", part: 1 },
-        ]
-      : undefined;
-  }
-  const [, index, module] = /^(\d+)\.(.*)$/.exec(part.slice(experts.list.length + 1)) ?? [];
-  const which = (["gate", "up", "down"] as const).find((each) => experts[each] === module);
-  return which && [{ which, index: Number(index) }];
-}
-
-/** Of (count, rows, width) each entry, or the first or second half of its rows. */
-function slices(shape: readonly number[], values: Float32Array, half?: 0 | 1): Omit<Entries, "name">[] {
-  const [count, rows, width] = shape;
-  const kept = half === undefined ? rows : rows / 2;
-  return Array.from({ length: count }, (_, i) => {
-    const start = (i * rows + (half ?? 0) * kept) * width;
-    return { shape: [kept, width], values: values.subarray(start, start + kept * width) };
-  });
-}
-
-function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
+function metadataOf(family: Family, file: Config): Record<string, GgufValue> {
+  const config = usualFields(file);
+  const type = String(config.model_type);
   const arch = family.named[0];
   const rope = ropeOf(config);
   const heads = number(config.num_attention_heads);
@@ -151,29 +83,38 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   const headDim = Number(config.head_dim ?? config.kv_channels ?? hidden / heads);
   const share = Number(rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
   const isChatGlm = config.model_type === "chatglm";
+  const mlp = FOUR_TIMES.includes(type)
+    ? 4 * hidden
+    : number(config.ffn_hidden_size ?? config.intermediate_size);
+  const kvHeads = type === "falcon" || type === "bloom" ? keyValueHeadsOf(config, heads) : undefined;
   const values: Record<string, GgufValue> = {
     "general.architecture": ["string", arch],
     "general.name": ["string", "golden"],
-    [`${arch}.block_count`]: ["uint32", number(config.num_hidden_layers ?? config.num_layers)],
-    [`${arch}.context_length`]: ["uint32", number(config.max_position_embeddings ?? config.seq_length)],
+    [`${arch}.block_count`]: ["uint32", number(config.num_hidden_layers)],
+    [`${arch}.context_length`]: ["uint32", number(config.max_position_embeddings)],
     [`${arch}.embedding_length`]: ["uint32", hidden],
-    [`${arch}.feed_forward_length`]: ["uint32", number(config.intermediate_size ?? config.ffn_hidden_size)],
+    [`${arch}.feed_forward_length`]: ["uint32", mlp],
     [`${arch}.attention.head_count`]: ["uint32", heads],
-    [`${arch}.attention.head_count_kv`]: [
-      "uint32",
-      Number((isChatGlm ? config.multi_query_group_num : config.num_key_value_heads) ?? heads),
-    ],
-    [`${arch}.attention.key_length`]: ["uint32", headDim],
-    [`${arch}.attention.value_length`]: ["uint32", headDim],
-    [`${arch}.rope.dimension_count`]: ["uint32", isChatGlm ? headDim / 2 : headDim * share],
-    [`${arch}.rope.freq_base`]: ["float32", Number(rope.rope_theta ?? config.rope_theta ?? 10000)],
   };
+  if (!["mpt", "gpt2", "gpt_neox"].includes(type)) {
+    const others = isChatGlm ? config.multi_query_group_num : config.num_key_value_heads;
+    values[`${arch}.attention.head_count_kv`] = ["uint32", Number(kvHeads ?? others ?? heads)];
+  }
+  if (!WITHOUT_HEAD_SIZE.includes(type)) {
+    for (const part of ["key", "value"]) values[`${arch}.attention.${part}_length`] = ["uint32", headDim];
+    values[`${arch}.rope.freq_base`] = ["float32", Number(rope.rope_theta ?? config.rope_theta ?? 10000)];
+  }
+  if (!WITHOUT_HEAD_SIZE.includes(type) || type === "gpt_neox")
+    values[`${arch}.rope.dimension_count`] = ["uint32", isChatGlm ? headDim / 2 : headDim * share];
   const set = (key: string, value: GgufValue | undefined): void => {
     if (value) values[`${arch}.${key}`] = value;
   };
   const epsilon = family.epsilon ?? "rms_norm_eps";
   const isLayerNorm = family.epsilon !== undefined && !isChatGlm;
-  set(`attention.layer_norm_${isLayerNorm ? "" : "rms_"}epsilon`, ["float32", number(config[epsilon])]);
+  set(`attention.layer_norm_${isLayerNorm ? "" : "rms_"}epsilon`, [
+    "float32",
+    Number(config[epsilon] ?? 1e-5),
+  ]);
   const float = (field: string): GgufValue | undefined =>
     config[field] === undefined || config[field] === null ? undefined : ["float32", number(config[field])];
   set("attention.scale", float("attention_multiplier"));
@@ -183,7 +124,7 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   set("attn_logit_softcapping", float("attn_logit_softcapping"));
   set("final_logit_softcapping", float("final_logit_softcapping"));
   const types = config.layer_types as string[] | undefined;
-  if (typeof config.sliding_window === "number" && family.headRows === undefined) {
+  if (typeof config.sliding_window === "number" && family.rowOrder !== pairsBesideEachOther) {
     set("attention.sliding_window", ["uint32", config.sliding_window]);
     if (types)
       set("attention.sliding_window_pattern", ["bool[]", types.map((type) => type === "sliding_attention")]);
@@ -196,7 +137,7 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
   const size = (key: string, field: string): void => {
     if (typeof config[field] === "number") set(key, ["uint32", number(config[field])]);
   };
-  size("expert_feed_forward_length", "moe_intermediate_size");
+  size("expert_feed_forward_length", type === "gpt_oss" ? "intermediate_size" : "moe_intermediate_size");
   size("expert_shared_feed_forward_length", "shared_expert_intermediate_size");
   if (typeof config.norm_topk_prob === "boolean") set("expert_weights_norm", ["bool", config.norm_topk_prob]);
   if (typeof config.use_parallel_residual === "boolean")
@@ -207,6 +148,8 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
       set("rope.scaling.yarn_log_multiplier", ["float32", number(rope.mscale_all_dim)]);
     set("attention.temperature_scale", ["float32", number(rope.llama_4_scaling_beta)]);
   }
+  if (type === "mpt") set("attention.max_alibi_bias", ["float32", 8]);
+  if (type === "qwen3_5_text") qwen35(config, (key, value) => set(key, value));
   if (config.model_type === "phi3")
     size("rope.scaling.original_context_length", "original_max_position_embeddings");
   const kind = rope.rope_type ?? rope.type ?? "default";
@@ -223,6 +166,18 @@ function metadataOf(family: Family, config: Config): Record<string, GgufValue> {
       set("rope.scaling.original_context_length", ["uint32", number(rope.original_max_position_embeddings)]);
   }
   return values;
+}
+
+function qwen35(config: Config, set: (key: string, value: GgufValue) => void): void {
+  const types = config.layer_types as readonly string[];
+  const [keys, values] = [number(config.linear_num_key_heads), number(config.linear_num_value_heads)];
+  set("full_attention_interval", ["uint32", types.indexOf("full_attention") + 1]);
+  set("ssm.conv_kernel", ["uint32", number(config.linear_conv_kernel_dim)]);
+  set("ssm.state_size", ["uint32", number(config.linear_key_head_dim)]);
+  set("ssm.group_count", ["uint32", keys]);
+  set("ssm.time_step_rank", ["uint32", values]);
+  set("ssm.inner_size", ["uint32", values * number(config.linear_value_head_dim)]);
+  set("rope.dimension_sections", ["int32[]", [1, 1, 0, 0]]);
 }
 
 /** What differs between its layers. */

@@ -3,7 +3,7 @@
 import { TacetError } from "../../base/errors.ts";
 import type { JsonRecord } from "../json-file.ts";
 import type { Metadata } from "./metadata.ts";
-import { PRE_TOKENIZERS } from "./pre-tokenizers.ts";
+import { PRE_TOKENIZERS, split } from "./pre-tokenizers.ts";
 import { specialId, TOKEN, vocabularyOf } from "./special-ids.ts";
 
 /** @throws TacetError bad_tokenizer for a split that is not known; bad_checkpoint for lists that do not fit each other */
@@ -23,8 +23,10 @@ export function bpeDefinition(m: Metadata): JsonRecord {
     addsBos: pre.addBos === true,
     normalizer: pre.normalizer === undefined ? null : { type: pre.normalizer },
     pretokenizers: [
+      ...(pre.firstSteps ?? []),
       ...pre.splits.map(split),
       { type: "ByteLevel", add_prefix_space: addSpace, trim_offsets: true, use_regex: byGpt2 },
+      ...(pre.thenSteps ?? []),
     ],
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
@@ -67,13 +69,6 @@ export function characterDefinition(m: Metadata): JsonRecord {
     },
   });
 }
-
-const split = (pattern: string): JsonRecord => ({
-  type: "Split",
-  pattern: { Regex: pattern },
-  behavior: "Isolated",
-  invert: false,
-});
 
 interface Parts {
   readonly addsBos: boolean;

@@ -32,7 +32,7 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
     architectures: [family.architecture],
     model_type: family.modelType,
     hidden_size: m.count(".embedding_length"),
-    num_hidden_layers: m.count(".block_count"),
+    num_hidden_layers: m.count(".block_count") - (family.extraLayers?.(m) ?? 0),
     ...(family.variesByLayer
       ? {}
       : { intermediate_size: m.count(".feed_forward_length"), num_key_value_heads: keyValueHeads(m) }),

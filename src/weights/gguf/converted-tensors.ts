@@ -12,10 +12,13 @@ import {
 } from "../quantize-blocks.ts";
 import type { TensorInfo } from "../safetensors.ts";
 import { decodeBlocks } from "./decode-blocks.ts";
-import type { PlannedTensor, RowRun } from "./plan-tensors.ts";
+import { blocksFrom, moved, stretches, turned } from "./moved-entries.ts";
+import type { PlannedTensor, RowRun } from "./planned-tensor.ts";
 import { exactBits, repackBlocks } from "./repack-blocks.ts";
 import { isFloat, kindNamed, type ReadKind } from "./tensor-kinds.ts";
 
+/** Entries that share a scale, here. */
+const BLOCK = 32;
 const BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 
 /** All of a file's tensors as one file that is nowhere: one behind the other, in F32, F16 or BF16. */
@@ -25,6 +28,10 @@ export class ConvertedTensors {
   readonly bytes: number;
   readonly #tree: FileTree;
   readonly #path: string;
+  /** The matrix that was turned last. */
+  #turned:
+    | { readonly tensor: PlannedTensor; readonly index: number; readonly bytes: Promise<Uint8Array> }
+    | undefined;
   readonly #placed: readonly {
     readonly start: number;
     readonly bytes: number;
@@ -61,33 +68,66 @@ export class ConvertedTensors {
     return out;
   }
 
-  /** Bytes [from, to) of a tensor: of whole rows that cover them. */
+  /** Bytes [from, to) of a tensor. */
   async #readOf(tensor: PlannedTensor, from: number, to: number): Promise<Uint8Array> {
+    if (tensor.isTurned) return await this.#readTurned(tensor, from, to);
     const rowBytes = tensor.width * BYTES[tensor.dtype];
     const first = Math.floor(from / rowBytes);
-    const count = Math.ceil(to / rowBytes) - first;
-    const isStored = (kind: ReadKind) => kind === tensor.dtype && !tensor.isLessOne;
+    const rows = await this.#rows(tensor, first, Math.ceil(to / rowBytes) - first);
+    return rows.subarray(from - first * rowBytes, to - first * rowBytes);
+  }
+
+  async #rows(tensor: PlannedTensor, first: number, count: number): Promise<Uint8Array> {
+    const { dtype, undo, columnFrom, width } = tensor;
+    const isStored = (kind: ReadKind) => kind === dtype && !undo && !columnFrom;
     const parts = (await this.#sourceRows(tensor, first, count)).map(({ kind, bytes }) => {
       if (isStored(kind)) return bytes;
-      const values = decodeBlocks(kind, bytes);
-      if (tensor.isLessOne) for (let i = 0; i < values.length; i++) values[i] -= 1;
-      return bytesOf(tensor.dtype === "F16" ? toFloat16(values) : values);
+      const decoded = decodeBlocks(kind, bytes);
+      const values = columnFrom ? moved(decoded, width, 1, columnFrom) : decoded;
+      if (undo) for (let i = 0; i < values.length; i++) values[i] = undo(values[i]);
+      return bytesOf(dtype === "F16" ? toFloat16(values) : values);
     });
-    const rows = parts.length === 1 ? parts[0] : concatBytes(...parts);
-    return rows.subarray(from - first * rowBytes, to - first * rowBytes);
+    return parts.length === 1 ? parts[0] : concatBytes(...parts);
+  }
+
+  /** Of matrices that are turned, one at a time is; what is read one behind the other each once. */
+  async #readTurned(tensor: PlannedTensor, from: number, to: number): Promise<Uint8Array> {
+    const [width, rows] = tensor.shape.slice(-2);
+    const bytes = width * rows * BYTES[tensor.dtype];
+    const out = new Uint8Array(to - from);
+    for (let at = from; at < to; ) {
+      const index = Math.floor(at / bytes);
+      if (this.#turned?.tensor !== tensor || this.#turned.index !== index) {
+        const read = this.#rows(tensor, index * rows, rows);
+        this.#turned = { tensor, index, bytes: read.then((all) => turned(all, width, BYTES[tensor.dtype])) };
+      }
+      const end = Math.min(to, (index + 1) * bytes);
+      out.set((await this.#turned.bytes).subarray(at - index * bytes, end - index * bytes), at - from);
+      at = end;
+    }
+    return out;
   }
 
   /** A matrix of blocks as our own: exactly where bits can be moved, else rounded to 8 bits in blocks of 32. */
   #roundedOf(tensor: PlannedTensor): RoundedMatrix | undefined {
-    const { runs, shape, width } = tensor;
-    if (shape.length < 2 || runs.some(({ kind }) => isFloat(kind))) return undefined;
+    const { runs, shape, width, undo, columnFrom } = tensor;
+    if (shape.length < 2 || undo || runs.some(({ kind }) => isFloat(kind))) return undefined;
+    const blockFrom = columnFrom && blocksFrom(columnFrom, width, BLOCK);
+    if (columnFrom && !blockFrom) return undefined;
     const bits = runs.every(({ kind }) => exactBits(kind) === 4) ? 4 : 8;
-    const form: BlockForm = { bits, block: 32 };
+    const form: BlockForm = { bits, block: BLOCK };
     return {
       form,
+      ...(tensor.isTurned ? { storedInOut: true } : {}),
       readRows: async (first, count) => {
         const parts = await this.#sourceRows(tensor, first, count);
-        return joined(parts.map((part) => roundedRows(part, width, form, this.#path)));
+        const rows = joined(parts.map((part) => roundedRows(part, width, form, this.#path)));
+        if (!blockFrom) return rows;
+        const blocks = width / BLOCK;
+        return {
+          codes: moved(rows.codes, blocks * ((BLOCK * bits) / 8), (BLOCK * bits) / 8, blockFrom),
+          scales: moved(rows.scales, blocks, 1, blockFrom),
+        };
       },
     };
   }
@@ -100,15 +140,21 @@ export class ConvertedTensors {
   ): Promise<SourceRows[]> {
     if (rowFrom === undefined) return await this.#readRuns(runs, width, first, count);
     const from = Array.from({ length: count }, (_, i) => rowFrom(first + i));
-    const lowest = from.reduce((a, b) => Math.min(a, b));
-    const highest = from.reduce((a, b) => Math.max(a, b));
-    // Rows change their places within a head, so that little more is read than is wanted.
-    const [{ kind, bytes }] = await this.#readRuns(runs, width, lowest, highest - lowest + 1);
+    // Bits are moved where all rows are of one kind.
+    const [{ kind: one }] = runs;
+    const kind = runs.every((each) => each.kind === one) ? one : "F32";
     const rowBytes = bytesOfRow(kind, width);
     const picked = new Uint8Array(count * rowBytes);
-    for (const [i, row] of from.entries()) {
-      const start = (row - lowest) * rowBytes;
-      picked.set(bytes.subarray(start, start + rowBytes), i * rowBytes);
+    for (const { start, end } of stretches(from)) {
+      const read = await this.#readRuns(runs, width, start, end - start);
+      const parts = read.map((part) =>
+        part.kind === kind ? part.bytes : bytesOf(decodeBlocks(part.kind, part.bytes)),
+      );
+      const rows = parts.length === 1 ? parts[0] : concatBytes(...parts);
+      for (const [i, row] of from.entries()) {
+        if (row < start || row >= end) continue;
+        picked.set(rows.subarray((row - start) * rowBytes, (row - start + 1) * rowBytes), i * rowBytes);
+      }
     }
     return [{ kind, bytes: picked }];
   }

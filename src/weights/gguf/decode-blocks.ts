@@ -6,8 +6,10 @@
  *   Q4_1, Q5_1  32 × 4, 5 bits   w = d·q + m
  *   Q4_K, Q5_K  8 × 32 × 4, 5 bits, scales s and minima n of 6 bits for each 32   w = d·s·q − m·n
  *   Q6_K  16 × 16 × 6 bits, scales s of 8 bits for each 16                         w = d·s·(q − 32)
+ *   MXFP4  32 × 4 bits, an exponent of 8 bits (mxfp4-numbers.ts)
  */
 
+import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import { widenTensor } from "../safetensors.ts";
 import { isFloat, kindNamed, type ReadKind } from "./tensor-kinds.ts";
 
@@ -92,6 +94,15 @@ const DECODERS: Readonly<Record<Exclude<ReadKind, "F32" | "F16" | "BF16">, Decod
       const q = ((quarter < 2 ? low & 15 : low >> 4) | (((high >> (2 * quarter)) & 3) << 4)) - 32;
       const scale = (bytes[at + 192 + (i >> 4)] << 24) >> 24;
       out[to + i] = Math.fround(d * scale) * q;
+    }
+  },
+  MXFP4(bytes, at, out, to) {
+    // float32 holds no number of such a block: what is made of it is refused as not finite.
+    const d = bytes[at] > MAX_SCALE ? Number.NaN : halfScale(bytes[at]);
+    for (let i = 0; i < 16; i++) {
+      const both = bytes[at + 1 + i];
+      out[to + i] = d * TWICE_E2M1[both & 15];
+      out[to + 16 + i] = d * TWICE_E2M1[both >> 4];
     }
   },
 };

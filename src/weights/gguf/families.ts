@@ -6,23 +6,29 @@
 import type { Family } from "./families/family.ts";
 import { GEMMA_FAMILIES } from "./families/gemma.ts";
 import { GLM_FAMILIES } from "./families/glm.ts";
+import { GPT_OSS_FAMILIES } from "./families/gpt-oss.ts";
 import { GRANITE_FAMILIES } from "./families/granite.ts";
+import { LAYER_NORM_FAMILIES } from "./families/layer-norm.ts";
 import { LLAMA_FAMILIES } from "./families/llama.ts";
 import { OLMO_FAMILIES } from "./families/olmo.ts";
 import { OTHER_FAMILIES } from "./families/others.ts";
 import { PHI_FAMILIES } from "./families/phi.ts";
 import { QWEN_FAMILIES } from "./families/qwen.ts";
+import { QWEN35_FAMILIES } from "./families/qwen3-5.ts";
 import type { Metadata } from "./metadata.ts";
 
 /** Of several with one name in llama.cpp, those that are told by something come first. */
 export const FAMILIES: readonly Family[] = [
   ...LLAMA_FAMILIES,
   ...QWEN_FAMILIES,
+  ...QWEN35_FAMILIES,
   ...GEMMA_FAMILIES,
   ...PHI_FAMILIES,
   ...GLM_FAMILIES,
   ...GRANITE_FAMILIES,
   ...OLMO_FAMILIES,
+  ...GPT_OSS_FAMILIES,
+  ...LAYER_NORM_FAMILIES,
   ...OTHER_FAMILIES,
 ];
 

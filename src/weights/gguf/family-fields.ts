@@ -64,3 +64,8 @@ export function window(m: Metadata, every: number): JsonRecord {
     layer_types: pattern.map((slides) => (slides ? "sliding_attention" : "full_attention")),
   };
 }
+
+/** The converter has added 1 to weights of norms. */
+export function normsLessOne(stem: string, last: string): ((entry: number) => number) | undefined {
+  return stem.endsWith("norm") && last === "weight" ? (weight) => weight - 1 : undefined;
+}

@@ -3,11 +3,17 @@
  * are those of the tokenizers that llama.cpp's converter gives the name to, as their tokenizer.json has them.
  */
 
+import type { JsonRecord } from "../json-file.ts";
+
 export interface PreTokenizer {
   /** Cut with each in turn; empty: GPT-2's own split. */
   readonly splits: readonly string[];
   /** Behind the splits GPT-2's own. */
   readonly thenGpt2?: true;
+  /** Behind that, steps of a tokenizer.json that cut the bytes' letters. */
+  readonly thenSteps?: readonly JsonRecord[];
+  /** Before all, another step than a split. */
+  readonly firstSteps?: readonly JsonRecord[];
   readonly normalizer?: "NFC";
   /** A stretch that is a token is one, whatever its merges say. */
   readonly ignoreMerges?: true;
@@ -36,6 +42,17 @@ const DEEPSEEK = [
     TAIL,
 ];
 
+const ACCENTED = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+";
+const SIGNS_ALONE = "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*";
+
+/** As all splits here: what an expression matches, and what is between, are stretches. */
+export const split = (pattern: string): JsonRecord => ({
+  type: "Split",
+  pattern: { Regex: pattern },
+  behavior: "Isolated",
+  invert: false,
+});
+
 const LLAMA3: PreTokenizer = { splits: [THREE_DIGITS], ignoreMerges: true, addBos: true };
 const CL100K: PreTokenizer = { splits: [THREE_DIGITS] };
 const QWEN2: PreTokenizer = { splits: [ONE_DIGIT], normalizer: "NFC" };
@@ -54,6 +71,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
     "chatglm-bpe": CL100K,
     qwen2: QWEN2,
     "deepseek-r1-qwen": QWEN2,
+    qwen35: { splits: [`${ACCENTED}|\\p{N}${SIGNS_ALONE}${TAIL}`], normalizer: "NFC" },
     stablelm2: { splits: [ONE_DIGIT] },
     hunyuan: { splits: [ONE_DIGIT] },
     "gpt-2": GPT2,
@@ -66,6 +84,12 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map(
     smollm: SINGLE_DIGITS,
     codeshell: SINGLE_DIGITS,
     exaone: SINGLE_DIGITS,
+    falcon: {
+      ...GPT2,
+      firstSteps: [{ type: "Punctuation", behavior: "Contiguous" }],
+      thenSteps: [{ type: "Digits", individual_digits: false }, split("[0-9][0-9][0-9]")],
+    },
+    bloom: { splits: [" ?[^(\\s|.,!?…。，、।۔،)]+"] },
     "command-r": { ...SINGLE_DIGITS, normalizer: "NFC" },
     tekken: { splits: [cased("", "\\p{N}")], ignoreMerges: true, addBos: true },
     "gpt-4o": { splits: [cased("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}")] },

@@ -1,5 +1,6 @@
 /** Blocks of a GGUF file as our own (quantize-blocks.ts), exactly: only bits are moved. */
 
+import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import type { QuantizedBits, QuantizedBlocks } from "../quantize-blocks.ts";
 import { half } from "./decode-blocks.ts";
 import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
@@ -8,7 +9,7 @@ import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
 const BLOCK = 32;
 
 /** Kinds whose blocks of 32 have a scale and no minimum, with the bits that hold their codes. */
-const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8 };
+const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8, MXFP4: 8 };
 
 /** Bits of the blocks that hold this kind without another rounding; undefined: none do. */
 export function exactBits(kind: ReadKind): QuantizedBits | undefined {
@@ -24,6 +25,12 @@ export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedBlocks
   const scales = new Float32Array(blocks);
   const repack = kind === "Q4_0" ? pairNeighbours : kind === "Q5_0" ? fromFive : fromSigned;
   for (let b = 0; b < blocks; b++) {
+    if (kind === "MXFP4") {
+      const exponent = bytes[b * blockBytes];
+      scales[b] = exponent > MAX_SCALE ? Number.NaN : halfScale(exponent);
+      fromE2m1(bytes, b * blockBytes + 1, codes, b * codeBytes);
+      continue;
+    }
     scales[b] = half(bytes, b * blockBytes);
     repack(bytes, b * blockBytes + 2, codes, b * codeBytes);
   }
@@ -45,6 +52,14 @@ function fromFive(bytes: Uint8Array, at: number, codes: Uint8Array, to: number):
     const high = (bytes[at + (i >> 3)] >> (i & 7)) & 1;
     const both = bytes[at + 4 + (i & 15)];
     codes[to + i] = ((i < 16 ? both & 15 : both >> 4) | (high << 4)) + 112;
+  }
+}
+
+/** Twice the number, with the zero at 128: 8 bits hold it exactly. No 4 do, since the numbers are not evenly spaced. */
+function fromE2m1(bytes: Uint8Array, at: number, codes: Uint8Array, to: number): void {
+  for (let i = 0; i < 16; i++) {
+    codes[to + i] = 128 + TWICE_E2M1[bytes[at + i] & 15];
+    codes[to + 16 + i] = 128 + TWICE_E2M1[bytes[at + i] >> 4];
   }
 }
 

@@ -20,6 +20,7 @@ export const READ_KINDS = [
   "Q4_K",
   "Q5_K",
   "Q6_K",
+  "MXFP4",
 ] as const;
 
 export type ReadKind = (typeof READ_KINDS)[number];

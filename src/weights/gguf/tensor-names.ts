@@ -10,6 +10,16 @@ export type LayerStem =
   | "attn_output"
   | "attn_q_norm"
   | "attn_k_norm"
+  | "attn_sinks"
+  | "attn_gate"
+  | "attn_norm_2"
+  | "ssm_beta"
+  | "ssm_alpha"
+  | "ssm_conv1d"
+  | "ssm_dt"
+  | "ssm_a"
+  | "ssm_norm"
+  | "ssm_out"
   | "post_attention_norm"
   | "ffn_norm"
   | "ffn_gate"
@@ -30,17 +40,41 @@ export type GlobalStem =
   | "token_embd"
   | "output_norm"
   | "output"
+  | "position_embd"
+  | "token_embd_norm"
   | "per_layer_token_embd"
   | "per_layer_model_proj"
   | "per_layer_proj_norm";
 
-/** Tensors whose name in transformers does not end in ".weight". */
-export const BARE: ReadonlySet<string> = new Set(["layer_scalar"]);
+/** Tensors whose name in transformers ends neither in ".weight" nor in ".bias". */
+export const BARE: ReadonlySet<string> = new Set([
+  "layer_scalar",
+  "self_attn.sinks",
+  "linear_attn.A_log",
+  "linear_attn.dt_bias",
+]);
 
-/** Experts: "blk.3.ffn_gate_exps.weight" has those of all, (experts, …). Here each has tensors by itself, or they are joined. */
-export type ExpertNames =
-  | { readonly list: string; readonly gate: string; readonly up: string; readonly down: string }
-  | { readonly gateUp: string; readonly down: string };
+/** Each expert has tensors by itself. */
+export interface ListedExperts {
+  readonly list: string;
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+/** Those of a layer are one tensor, gate and up in one too. */
+export interface JoinedExperts {
+  readonly gateUp: string;
+  readonly down: string;
+  /** Names do not end in ".weight". */
+  readonly isBare?: true;
+  /** (experts, in, out) */
+  readonly storedInOut?: true;
+  /** Rows of gate and up in turns; else all of gate, then all of up. */
+  readonly inTurns?: true;
+  /** Whole names. */
+  readonly biases?: { readonly gateUp: string; readonly down: string };
+}
 
 export interface TensorNames {
   readonly global: Readonly<Partial<Record<GlobalStem, string>>>;
@@ -48,7 +82,8 @@ export interface TensorNames {
   readonly layers: string;
   /** undefined: the family has none. */
   readonly layer: Readonly<Partial<Record<LayerStem, string | undefined>>>;
-  readonly experts?: ExpertNames;
+  /** "blk.3.ffn_gate_exps.weight" has those of all, (experts, …). */
+  readonly experts?: ListedExperts | JoinedExperts;
 }
 
 /** Llama's, and of most families since. */
@@ -102,13 +137,14 @@ export function llamaNames(layer: TensorNames["layer"] = {}, more: Partial<Tenso
 export function findName(
   names: TensorNames,
   tensor: string,
-): { readonly name: string; readonly stem: string } | undefined {
-  const [, blockPart, number, stem, last] = /^(blk\.(\d+)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(tensor) ?? [];
+): { readonly name: string; readonly stem: string; readonly last: string } | undefined {
+  const [, blockPart, number, stem, last = "weight"] =
+    /^(blk\.(\d+)\.)?([a-z0-9_]+)(?:\.(weight|bias))?$/.exec(tensor) ?? [];
   if (stem === undefined) return undefined;
   const own: Readonly<Record<string, string | undefined>> =
     blockPart === undefined ? names.global : names.layer;
   const found = Object.hasOwn(own, stem) ? own[stem] : undefined;
   if (found === undefined) return undefined;
   const whole = blockPart === undefined ? found : `${names.layers}.${number}.${found}`;
-  return { name: BARE.has(found) ? whole : `${whole}.${last}`, stem };
+  return { name: BARE.has(found) ? whole : `${whole}.${last}`, stem, last };
 }

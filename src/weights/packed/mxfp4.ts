@@ -13,6 +13,7 @@ import { bytesOf } from "../../base/bytes.ts";
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import { isRecord, type JsonRecord, quoteName } from "../json-file.ts";
+import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import type { BlockForm, QuantizedBlocks } from "../quantize-blocks.ts";
 import { readTensorBytes, type TensorInfo } from "../safetensors.ts";
 import { DECODED_PREFIX, type DecodedFile, treeWithDecoded } from "./decoded-files.ts";
@@ -23,10 +24,6 @@ import { badTensor } from "./packed-layout.ts";
 const BLOCK = 32;
 /** Bytes of a block's codes. */
 const CODE_BYTES = BLOCK / 2;
-/** Twice the number that a code stands for. */
-const TWICE_E2M1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
-/** The largest scale with which float32 holds the largest number of a block, 6·2^125. 255 stands for NaN. */
-const MAX_SCALE = 252;
 /** 8 bits hold twice a number exactly. No 4 do: the numbers are not evenly spaced. */
 const FORM: BlockForm = { bits: 8, block: BLOCK };
 
@@ -138,7 +135,7 @@ class Mxfp4Tensor implements DecodedFile {
       codes[2 * i] = 128 + TWICE_E2M1[packed[i] & 15];
       codes[2 * i + 1] = 128 + TWICE_E2M1[packed[i] >> 4];
     }
-    return { codes, scales: Float32Array.from(exponents, (exponent) => 2 ** (exponent - 128)) };
+    return { codes, scales: Float32Array.from(exponents, halfScale) };
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {

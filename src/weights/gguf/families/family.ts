@@ -1,6 +1,7 @@
 /** What llama.cpp's files say of one family, and how that becomes what transformers has. */
 import type { JsonRecord } from "../../json-file.ts";
 import type { Metadata } from "../metadata.ts";
+import type { Order } from "../row-orders.ts";
 import type { TensorNames } from "../tensor-names.ts";
 
 export interface Family {
@@ -12,13 +13,14 @@ export interface Family {
   readonly architecture: string;
   readonly modelType: string;
   readonly names: TensorNames;
-  /**
-   * Rows of q and k: llama.cpp turns neighbouring entries where transformers turns entry i and i + d/2, and has put their
-   * rows beside each other for that. Default: as in transformers.
-   */
-  readonly headRows?: "neighbours";
-  /** llama.cpp has added 1 to the weights of norms. */
-  readonly normsPlusOne?: true;
+  /** Where rows of a tensor stand there. undefined, also of a tensor: where they stand in transformers. */
+  readonly rowOrder?: (m: Metadata, stem: string) => Order | undefined;
+  /** The same of the entries of each row. */
+  readonly columnOrder?: (m: Metadata, stem: string) => Order | undefined;
+  /** Matrices that transformers has as (in, out), which are (out, in) there as all are. */
+  readonly storedInOut?: ReadonlySet<string>;
+  /** What undoes the change that llama.cpp's converter has made to a tensor's entries; undefined: it made none. */
+  readonly undo?: (stem: string, last: string) => ((entry: number) => number) | undefined;
   /** Field of config.json for a norm's epsilon. Default: "rms_norm_eps". */
   readonly epsilon?: string;
   /** Only a part of each head may be turned. */
@@ -27,6 +29,8 @@ export interface Family {
   readonly config?: (m: Metadata) => JsonRecord;
   /** `rope_scaling` and what belongs to it, where that is made otherwise. @param freqs of the tensor "rope_freqs" */
   readonly rope?: (m: Metadata, freqs: readonly number[]) => JsonRecord;
+  /** Layers behind the model's own that the file has and transformers' class does not read. */
+  readonly extraLayers?: (m: Metadata) => number;
   /** Lists of sizes may differ from layer to layer: `config` says how. */
   readonly variesByLayer?: true;
 }

@@ -1,5 +1,5 @@
 /** Gemma 1 to 4. */
-import { hasTensor, headSize, window } from "../family-fields.ts";
+import { hasTensor, headSize, normsLessOne, window } from "../family-fields.ts";
 import type { Metadata } from "../metadata.ts";
 import { FOUR_NORM_TENSORS, HEAD_NORM_TENSORS, LLAMA_NAMES, llamaNames } from "../tensor-names.ts";
 import type { Family } from "./family.ts";
@@ -9,7 +9,7 @@ const gemma: Family = {
   architecture: "GemmaForCausalLM",
   modelType: "gemma",
   names: LLAMA_NAMES,
-  normsPlusOne: true,
+  undo: normsLessOne,
 };
 
 /** llama.cpp knows the 27B models by their number of layers: their scores are divided by the root of another number. */
@@ -23,7 +23,7 @@ const gemma2: Family = {
   architecture: "Gemma2ForCausalLM",
   modelType: "gemma2",
   names: llamaNames(FOUR_NORM_TENSORS),
-  normsPlusOne: true,
+  undo: normsLessOne,
   config: (m) => ({
     ...window(m, 2),
     query_pre_attn_scalar: gemmaScale(m, 46),
@@ -37,7 +37,7 @@ const gemma3: Family = {
   architecture: "Gemma3ForCausalLM",
   modelType: "gemma3_text",
   names: llamaNames({ ...FOUR_NORM_TENSORS, ...HEAD_NORM_TENSORS }),
-  normsPlusOne: true,
+  undo: normsLessOne,
   config: (m) => ({
     ...window(m, 6),
     query_pre_attn_scalar: gemmaScale(m, 62),

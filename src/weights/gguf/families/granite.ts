@@ -1,6 +1,7 @@
 /** Granite 3. */
 import { attentionBias, expertCounts, hasBias, multipliers } from "../family-fields.ts";
 import { LLAMA_NAMES, llamaNames } from "../tensor-names.ts";
+import { pairsBesideEachOther } from "../row-orders.ts";
 import type { Family } from "./family.ts";
 
 const granite: Family = {
@@ -8,7 +9,7 @@ const granite: Family = {
   architecture: "GraniteForCausalLM",
   modelType: "granite",
   names: LLAMA_NAMES,
-  headRows: "neighbours",
+  rowOrder: pairsBesideEachOther,
   config: (m) => ({ ...attentionBias(m), mlp_bias: hasBias(m, "ffn_gate"), ...multipliers(m) }),
 };
 
@@ -20,7 +21,7 @@ const graniteMoe: Family = {
     { ffn_gate_inp: "block_sparse_moe.router.layer" },
     { experts: { gateUp: "block_sparse_moe.input_linear", down: "block_sparse_moe.output_linear" } },
   ),
-  headRows: "neighbours",
+  rowOrder: pairsBesideEachOther,
   config: (m) => ({ ...attentionBias(m), ...expertCounts(m), ...multipliers(m) }),
 };
 

@@ -1,6 +1,7 @@
 /** Llama and what is built on it: Mistral, Mixtral, Ministral 3. */
 import { expertCounts, hasBias } from "../family-fields.ts";
 import { LLAMA_NAMES, llamaNames } from "../tensor-names.ts";
+import { pairsBesideEachOther } from "../row-orders.ts";
 import type { Family } from "./family.ts";
 
 const llama: Family = {
@@ -8,7 +9,7 @@ const llama: Family = {
   architecture: "LlamaForCausalLM",
   modelType: "llama",
   names: LLAMA_NAMES,
-  headRows: "neighbours",
+  rowOrder: pairsBesideEachOther,
   config: (m) => ({ attention_bias: hasBias(m, "attn_q"), mlp_bias: hasBias(m, "ffn_gate") }),
 };
 
@@ -21,7 +22,7 @@ const mixtral: Family = {
     { ffn_gate_inp: "block_sparse_moe.gate" },
     { experts: { list: "block_sparse_moe.experts", gate: "w1", up: "w3", down: "w2" } },
   ),
-  headRows: "neighbours",
+  rowOrder: pairsBesideEachOther,
   config: (m) => ({ ...expertCounts(m), sliding_window: null }),
 };
 

@@ -1,6 +1,7 @@
 /** Makers with one family each. */
-import { attentionBias, hasBias, hasTensor, window } from "../family-fields.ts";
+import { attentionBias, hasBias, hasTensor, normsLessOne, window } from "../family-fields.ts";
 import { LLAMA_NAMES, llamaNames, NORM_BEHIND_TENSORS } from "../tensor-names.ts";
+import { pairsBesideEachOther } from "../row-orders.ts";
 import type { Family } from "./family.ts";
 
 const exaone4: Family = {
@@ -16,7 +17,7 @@ const smollm3: Family = {
   architecture: "SmolLM3ForCausalLM",
   modelType: "smollm3",
   names: LLAMA_NAMES,
-  headRows: "neighbours",
+  rowOrder: pairsBesideEachOther,
   // llama.cpp leaves out every fourth layer's rotation, whatever the original says.
   config: (m) => ({ ...attentionBias(m), mlp_bias: hasBias(m, "ffn_gate"), no_rope_layer_interval: 4 }),
 };
@@ -48,7 +49,7 @@ const nemotron: Family = {
   architecture: "NemotronForCausalLM",
   modelType: "nemotron",
   names: LLAMA_NAMES,
-  normsPlusOne: true,
+  undo: normsLessOne,
   epsilon: "norm_eps",
   partialRotary: true,
   config: (m) => ({ ...attentionBias(m), mlp_bias: hasBias(m, "ffn_up") }),
