@@ -58,12 +58,11 @@ function planOne(
     throw new TacetError("bad_checkpoint", `${m.file.path}: ${found}`, { hint: "download the file again" });
   }
   if (isColumn && !isFloat(kind)) throw notRead(m.file.path, tensor);
-  const isChanged = undo !== undefined || columnOrder !== undefined;
   const isTurned = !isVector && family.storedInOut?.has(stem) === true;
   return {
     name,
     shape: shapeHere(stem, tensor.shape, isTurned),
-    dtype: dtypeHere(stem, kind, isChanged || isTurned),
+    dtype: undo ? "F32" : dtypeHere(stem, kind, columnOrder !== undefined || isTurned),
     runs: [rowRun(tensor, kind, 0, rows)],
     width,
     isTurned,
@@ -82,9 +81,10 @@ function shapeHere(stem: string, shape: readonly number[], isTurned: boolean): r
 }
 
 /** What a tensor's entries are read as: of blocks F32, but for an embedding, which is large and only looked up. */
-function dtypeHere(stem: string, kind: ReadKind, isChanged: boolean): FloatKind {
-  if (isFloat(kind)) return isChanged && kind !== "F16" ? "F32" : kind;
-  return stem === "token_embd" ? "F16" : "F32";
+function dtypeHere(stem: string, kind: ReadKind, isMoved: boolean): FloatKind {
+  // Entries are moved as F32, which is written as F32 or F16.
+  if (isFloat(kind)) return isMoved && kind === "BF16" ? "F32" : kind;
+  return stem.endsWith("token_embd") ? "F16" : "F32";
 }
 
 const widthOf = ({ shape }: GgufTensor): number => shape[shape.length - 1];
