@@ -146,6 +146,20 @@ describe("BPE", () => {
     const turned = { ...settings, eos_token: "<|pad|>" };
     expect(await loadEosIds(await ggufWith(bpeMetadata(definition, turned, "gpt-2")))).toEqual([0, 3]);
   });
+
+  it("goes on behind a message that is not the last, in gpt-oss's vocabulary", async () => {
+    const { added_tokens: added } = definition as { added_tokens: { id: number; content: string }[] };
+    const named = (texts: readonly string[]) => ({
+      ...definition,
+      added_tokens: added.map((token, i) => ({ ...token, content: texts[i] ?? `<${i}>` })),
+    });
+    const endsOf = async (texts: readonly string[]) => {
+      return await loadEosIds(await ggufWith(bpeMetadata(named(texts), {}, "gpt-4o")));
+    };
+    const [first, second, third] = added.map(({ id }) => id);
+    expect(await endsOf(["<|return|>", "<|call|>", "<|end|>"])).toEqual([first, second]);
+    expect(await endsOf(["<|return|>", "<|start|>", "<|end|>"])).toEqual([first, third]);
+  });
 });
 
 describe("BPE of characters", () => {

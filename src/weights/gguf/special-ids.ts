@@ -21,6 +21,9 @@ const END_TEXTS: ReadonlySet<string> = new Set([
   "<｜end▁of▁sentence｜>",
 ]);
 
+/** Ends of an answer and of a call in gpt-oss's format. */
+const HARMONY = ["<|return|>", "<|call|>"];
+
 /** Texts and types by id; undefined: the file has no vocabulary. @throws TacetError bad_checkpoint */
 export function vocabularyOf(
   m: Metadata,
@@ -49,5 +52,8 @@ export function endIdsOf(m: Metadata): number[] {
     const isSpecial = types[id] === TOKEN.control || types[id] === TOKEN.userDefined;
     return isSpecial && END_TEXTS.has(text) ? [id] : [];
   });
-  return [...new Set([...named, ...known])];
+  const ends = new Set([...named, ...known]);
+  // In gpt-oss's vocabulary it ends one message, of thoughts maybe, and the answer goes on.
+  if (HARMONY.every((text) => known.some((id) => texts[id] === text))) ends.delete(texts.indexOf("<|end|>"));
+  return [...ends];
 }
