@@ -14,6 +14,7 @@ import type { KvCache } from "../../src/model/kv-cache.ts";
 import type { ForwardTimings } from "../../src/model/run/segment-runner.ts";
 import type { WeightFormat } from "../../src/model/weights/weight-source.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
+import { coresHere } from "../../src/platform/node/cores.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { openLoraAdapter } from "../../src/weights/lora-adapter.ts";
 import { benchCache } from "../seeded-model.ts";
@@ -62,7 +63,8 @@ export interface EngineFacts {
 
 /** Tokens that a context has room for. */
 export const CONTEXT_TOKENS = 2048;
-const THREADS = availableParallelism();
+/** As ours has without --threads. */
+const THREADS = coresHere().usable ?? availableParallelism();
 /** Of node-llama-cpp's batches; there is one sequence. */
 const PRIORITY = 5;
 

@@ -92,6 +92,8 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** Every file its initializers point at, by the location name that the model uses. */
   readonly externalFiles: readonly { location: string; tree: FileTree; path: string }[];
+  /** How much of those files it uses. */
+  readonly weightBytes?: number;
   /**
    * The same model for a runtime that is given bytes: each tensor of a file is under a separate location, in float32 where
    * the graph would begin by widening it.

@@ -1,5 +1,4 @@
 /** `tacet provider`: serves adapters until it is told to stop. */
-import { availableParallelism } from "node:os";
 import { type Logger, pino } from "pino";
 import { TacetError } from "../../base/errors.ts";
 import { WaitingBytes } from "../../base/waiting-bytes.ts";
@@ -13,6 +12,7 @@ import {
   type SocketServer,
   serveSockets,
 } from "../../platform/node.ts";
+import { usableProcessors } from "../../platform/node/cores.ts";
 import { collectLessOften } from "../../platform/node/heap.ts";
 import { loadServedAdapter, Provider, type ProviderEvent } from "../../provider/provider.ts";
 import type { Limits } from "../../wire/limits.ts";
@@ -70,7 +70,7 @@ export async function runProvider(
     );
     data = await openStore(settings, log, signal);
     // The main thread has a separate core. Workers are started by the first long query.
-    const threads = settings.threads ?? availableParallelism() - 1;
+    const threads = settings.threads ?? usableProcessors() - 1;
     const died = () => log.error({ type: "worker" }, "a worker has died");
     pool = threads === 0 ? undefined : new ThreadedReplyPool(threads, adapters, died);
     const provider = new Provider(adapters, {

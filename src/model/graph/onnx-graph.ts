@@ -195,6 +195,7 @@ export class OnnxGraph {
     return {
       bytes,
       externalFiles: [...this.#files.values()],
+      weightBytes: [...this.#inFiles.values()].reduce((sum, { info }) => sum + info.bytes, 0),
       inParts: () => graphInParts(this.#contents),
       inStages: () => graphInStages(this.#contents),
     };

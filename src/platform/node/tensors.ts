@@ -7,6 +7,7 @@ import { TacetError } from "../../base/errors.ts";
 import type { OnnxModel, SessionOptions, TensorRuntime } from "../../base/platform.ts";
 import { OrtSession, outputLocations, refusedModel, runsAlone } from "../ort-session.ts";
 import { nextTurn } from "./after-events.ts";
+import { type Cores, coresHere } from "./cores.ts";
 import { checkDeviceHere } from "./devices.ts";
 import { availableMemory } from "./memory.ts";
 import { createNativeSession, type NativeBinding } from "./native-session.ts";
@@ -18,6 +19,7 @@ import { createNativeSession, type NativeBinding } from "./native-session.ts";
  */
 export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
   let loading: Promise<typeof Ort> | undefined;
+  let cores: Cores | undefined;
   const library = (): Promise<typeof Ort> => (loading ??= loadLibrary(device));
   const runtime: TensorRuntime = {
     device,
@@ -26,7 +28,10 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
     async createSession(model, options = {}) {
       const ort = await library();
       const where = options.onHost ? "cpu" : device;
-      const sessionOptions = ortOptions(model, where, options);
+      const sessionOptions = ortOptions(model, where, {
+        ...options,
+        threads: options.threads ?? usualThreads(model, options, (cores ??= coresHere())),
+      });
       try {
         const session =
           where === "cpu"
@@ -47,6 +52,23 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
       return await runsAlone(ort, model.bytes, ortOptions(model, device, {}));
     },
   };
+}
+
+/** Weights of a session whose run is so long that a second thread pays, however long that takes to wake. */
+const LONG_BYTES = 1 << 24;
+
+/**
+ * A whole model and what is long: one thread for each core. The pieces of a model that is cut run for some tens of
+ * microseconds each, as long as a thread may take to wake in a virtual machine: there ONNX Runtime's own number, which is
+ * that of the cores too but in such machines, unless the process has less than the machine.
+ */
+function usualThreads(
+  { weightBytes = 0 }: OnnxModel,
+  { isWhole = false }: SessionOptions,
+  { usable, ofMachine }: Cores,
+): number | undefined {
+  const isLimited = usable !== undefined && usable < (ofMachine ?? usable);
+  return isWhole || isLimited || weightBytes >= LONG_BYTES ? usable : undefined;
 }
 
 async function loadLibrary(device: Device): Promise<typeof Ort> {

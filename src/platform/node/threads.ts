@@ -1,15 +1,15 @@
 /** Threads of this package in Node. */
-import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { EncryptionPlatform, Thread } from "../../base/platform.ts";
 import { openThread } from "../thread.ts";
+import { usableProcessors } from "./cores.ts";
 
 /** Which joins what it needs for itself, as a command does: nothing here imports it. */
 const SCRIPT = new URL(`../../library/node-encryption-thread${extname(import.meta.url)}`, import.meta.url);
 
 export function nodeEncryption(script = SCRIPT): EncryptionPlatform {
-  return { cores: availableParallelism(), start: () => startThread(script, { name: "tacet encryption" }) };
+  return { cores: usableProcessors(), start: () => startThread(script, { name: "tacet encryption" }) };
 }
 
 interface ThreadOptions {

@@ -6,13 +6,13 @@
  * pay: if messages have lately come within `maxMicros` of being expected, and no longer than that. So a large model
  * (milliseconds between queries) or a far provider costs no processor time.
  */
-import { availableParallelism } from "node:os";
+import { usableProcessors } from "../cores.ts";
 
 /**
  * Longest time awake where nothing else is said. On two cores the client may be on this machine too, and its base model
  * wants both: polling long would cost it more than being woken costs the provider.
  */
-export function usualPollMicros(cores = availableParallelism()): number {
+export function usualPollMicros(cores = usableProcessors()): number {
   return cores > 2 ? 2_000 : 500;
 }
 
