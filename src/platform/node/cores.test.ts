@@ -30,6 +30,7 @@ describe("cores", () => {
     ["of two kinds", machine(MIXED), 8, { usable: 6, ofMachine: 6 }],
     ["some of them", machine(FOUR_OF_TWO, { bound: "0,2,4" }), 3, { usable: 2, ofMachine: 4 }],
     ["both halves of one", machine(FOUR_OF_TWO, { bound: "3,7" }), 2, { usable: 1, ofMachine: 4 }],
+    ["more numbers than there are", machine(["0", "1"], { bound: "0-127" }), 2, { usable: 2, ofMachine: 2 }],
     ["a gap in the numbers", machine(FOUR_OF_TWO, { bound: "0-1,3" }), 3, { usable: 3, ofMachine: 4 }],
   ])("%s", (_, read, allowed, cores) => {
     expect(coresHere(allowed, read)).toEqual(cores);
@@ -38,7 +39,8 @@ describe("cores", () => {
 
   it("are not known where the system says nothing, or not of all", () => {
     expect(coresHere(8, () => "")).toEqual({ usable: undefined, ofMachine: undefined });
-    expect(coresHere(3, machine(["0", "1"], { bound: "0-2" })).usable).toBeUndefined();
+    const files = { "/sys/devices/system/cpu/online": "0-2\n" };
+    expect(coresHere(3, machine(["0", "1"], { bound: "0-2", files })).usable).toBeUndefined();
   });
 });
 

@@ -31,15 +31,21 @@ export interface Cores {
 }
 
 export function coresHere(allowed = availableParallelism(), read = readText): Cores {
-  const own = coresOf(/^Cpus_allowed_list:\s*(\S+)$/m.exec(read("/proc/self/status"))?.[1], read);
+  const online = listOf(read("/sys/devices/system/cpu/online"));
+  // It may name processors that a virtual machine could be given and has not.
+  const bound = listOf(/^Cpus_allowed_list:\s*(\S+)$/m.exec(read("/proc/self/status"))?.[1] ?? "");
+  const own = coresOf(
+    bound.filter((processor) => online.includes(processor)),
+    read,
+  );
   return {
     usable: own && Math.min(own, usableProcessors(allowed, read)),
-    ofMachine: coresOf(read("/sys/devices/system/cpu/online"), read),
+    ofMachine: coresOf(online, read),
   };
 }
 
-function coresOf(processors: string | undefined, read: ReadText): number | undefined {
-  const cores = listOf(processors ?? "").map((processor) =>
+function coresOf(processors: readonly number[], read: ReadText): number | undefined {
+  const cores = processors.map((processor) =>
     read(`/sys/devices/system/cpu/cpu${processor}/topology/thread_siblings_list`).trim(),
   );
   return cores.length === 0 || cores.includes("") ? undefined : new Set(cores).size;
