@@ -55,7 +55,7 @@ export function nodeTensorRuntime(device: Device = "cpu"): TensorRuntime {
 }
 
 /** Weights of a session whose run is so long that a second thread pays, however long that takes to wake. */
-const LONG_BYTES = 1 << 24;
+const LONG_BYTES = 1 << 23;
 
 /**
  * A whole model and what is long: one thread for each core. The pieces of a model that is cut run for some tens of
