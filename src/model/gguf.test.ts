@@ -145,6 +145,20 @@ it("Qwen3.5's layer behind the others, which guesses the token after the next, i
   expectClose(await model.forward(prompt, model.newCache()), want);
 });
 
+it.each(["llama-bias", "qwen3_5_text"])(
+  "%s: a file that has more layers than it says is refused",
+  async (name) => {
+    const file = await folderGguf(`test/fixtures/golden-hf/${name}`);
+    const [, arch] = file.metadata["general.architecture"];
+    const path = join(dir, `short-${name}.gguf`);
+    writeGguf(path, { ...file, metadata: { ...file.metadata, [`${arch}.block_count`]: ["uint32", 1] } });
+    await expect(load(path)).rejects.toMatchObject({
+      code: "bad_checkpoint",
+      message: expect.stringMatching(/speaks of 1 layers only/),
+    });
+  },
+);
+
 /** The folder with every weight as a GGUF file of it has it, in F32. */
 async function dequantized(path: string, folder: string): Promise<string> {
   const checkpoint = await openCheckpoint(nodeFileTree(path));

@@ -15,8 +15,12 @@ import { type FloatKind, isFloat, isRead, READ_KINDS, type ReadKind } from "./te
 export function planTensors(m: Metadata, family: Family): PlannedTensor[] {
   const { file } = m;
   const planned: PlannedTensor[] = [];
-  const layers = m.count(".block_count") - (family.extraLayers?.(m) ?? 0);
-  const isExtra = ({ name }: GgufTensor) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1) >= layers;
+  const end = m.count(".block_count");
+  const first = end - (family.extraLayers?.(m) ?? 0);
+  const isExtra = ({ name }: GgufTensor) => {
+    const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
+    return layer >= first && layer < end;
+  };
   for (const tensor of file.tensors.values()) {
     if (ROPE_TENSORS.includes(tensor.name) || isExtra(tensor)) continue;
     const kind = tensor.kind.name;

@@ -11,6 +11,25 @@ const BLOCK = 32;
 /** Kinds whose blocks of 32 have a scale and no minimum, with the bits that hold their codes. */
 const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8, MXFP4: 8 };
 
+interface Form {
+  readonly scaleOf: (bytes: Uint8Array, at: number) => number;
+  readonly scaleBytes: number;
+  readonly repack: (bytes: Uint8Array, at: number, codes: Uint8Array, to: number) => void;
+}
+
+const HALF_AND_SIGNED: Form = { scaleOf: half, scaleBytes: 2, repack: fromSigned };
+const FORMS: Partial<Record<ReadKind, Form>> = {
+  Q4_0: { ...HALF_AND_SIGNED, repack: pairNeighbours },
+  Q5_0: { ...HALF_AND_SIGNED, repack: fromFive },
+  Q8_0: HALF_AND_SIGNED,
+  MXFP4: {
+    // What float32 does not hold is refused as not finite.
+    scaleOf: (bytes, at) => (bytes[at] > MAX_SCALE ? Number.NaN : halfScale(bytes[at])),
+    scaleBytes: 1,
+    repack: fromE2m1,
+  },
+};
+
 /** Bits of the blocks that hold this kind without another rounding; undefined: none do. */
 export function exactBits(kind: ReadKind): QuantizedBits | undefined {
   return EXACT[kind];
@@ -23,16 +42,10 @@ export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedBlocks
   const codeBytes = (BLOCK * EXACT[kind]!) / 8;
   const codes = new Uint8Array(blocks * codeBytes);
   const scales = new Float32Array(blocks);
-  const repack = kind === "Q4_0" ? pairNeighbours : kind === "Q5_0" ? fromFive : fromSigned;
+  const { scaleOf, scaleBytes, repack } = FORMS[kind]!;
   for (let b = 0; b < blocks; b++) {
-    if (kind === "MXFP4") {
-      const exponent = bytes[b * blockBytes];
-      scales[b] = exponent > MAX_SCALE ? Number.NaN : halfScale(exponent);
-      fromE2m1(bytes, b * blockBytes + 1, codes, b * codeBytes);
-      continue;
-    }
-    scales[b] = half(bytes, b * blockBytes);
-    repack(bytes, b * blockBytes + 2, codes, b * codeBytes);
+    scales[b] = scaleOf(bytes, b * blockBytes);
+    repack(bytes, b * blockBytes + scaleBytes, codes, b * codeBytes);
   }
   return { codes, scales };
 }
