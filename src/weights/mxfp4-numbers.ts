@@ -6,7 +6,7 @@ export const TWICE_E2M1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -
 /** The largest scale with which float32 holds the largest number of a block, 6·2^125. 255 stands for NaN. */
 export const MAX_SCALE = 252;
 
-/** What twice a number is multiplied with. */
+/** What twice a number is multiplied with; NaN where float32 would not hold the numbers. */
 export function halfScale(scale: number): number {
-  return 2 ** (scale - 128);
+  return scale > MAX_SCALE ? Number.NaN : 2 ** (scale - 128);
 }

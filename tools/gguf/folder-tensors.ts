@@ -89,16 +89,13 @@ function converted(
   { shape, values }: Entries,
 ): Omit<Entries, "name"> {
   const heads = Number(config.num_attention_heads ?? config.n_head ?? config.n_heads);
-  const kvHeads = Number(config.num_key_value_heads ?? heads);
+  const kvHeads = keyValueHeadsOf(config, heads);
   const isVector = shape.length === 1;
   if (family.rowOrder === pairsBesideEachOther && (stem === "attn_q" || stem === "attn_k")) {
     return { shape, values: pairNeighbours(values, shape[0], stem === "attn_q" ? heads : kvHeads) };
   }
   if (family.rowOrder === partsBehindEachOther && stem === "attn_qkv") {
-    return {
-      shape,
-      values: partsApart(values, shape[0], { heads, kvHeads: keyValueHeadsOf(config, heads) }),
-    };
+    return { shape, values: partsApart(values, shape[0], { heads, kvHeads }) };
   }
   if (part.includes("linear_attn.")) return deltaNet(config, stem, { shape, values });
   const plusOne = family.undo !== undefined && stem.endsWith("norm") && part.endsWith(".weight");
@@ -149,10 +146,14 @@ function deltaNet(
   return { shape, values: out };
 }
 
-/** Falcon's own fields; BLOOM and GPT-NeoX have as many as heads. */
+/** Falcon and ChatGLM have other fields; BLOOM and GPT-NeoX have as many as heads, whatever theirs say. */
 export function keyValueHeadsOf(config: Config, heads: number): number {
+  const type = config.model_type;
+  if (type === "bloom" || type === "gpt_neox") return heads;
+  if (type === "chatglm") return Number(config.multi_query_group_num ?? heads);
+  if (type !== "falcon") return Number(config.num_key_value_heads ?? heads);
   if (config.new_decoder_architecture === true) return Number(config.num_kv_heads ?? heads);
-  return config.model_type === "falcon" && config.multi_query !== false ? 1 : heads;
+  return config.multi_query === false ? heads : 1;
 }
 
 /** Rows (group, q … q k v, size) as all of q, all of k, all of v. */

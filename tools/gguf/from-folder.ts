@@ -82,11 +82,10 @@ function metadataOf(family: Family, file: Config): Record<string, GgufValue> {
   const hidden = number(config.hidden_size);
   const headDim = Number(config.head_dim ?? config.kv_channels ?? hidden / heads);
   const share = Number(rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
-  const isChatGlm = config.model_type === "chatglm";
+  const isChatGlm = type === "chatglm";
   const mlp = FOUR_TIMES.includes(type)
     ? 4 * hidden
     : number(config.ffn_hidden_size ?? config.intermediate_size);
-  const kvHeads = type === "falcon" || type === "bloom" ? keyValueHeadsOf(config, heads) : undefined;
   const values: Record<string, GgufValue> = {
     "general.architecture": ["string", arch],
     "general.name": ["string", "golden"],
@@ -96,10 +95,8 @@ function metadataOf(family: Family, file: Config): Record<string, GgufValue> {
     [`${arch}.feed_forward_length`]: ["uint32", mlp],
     [`${arch}.attention.head_count`]: ["uint32", heads],
   };
-  if (!["mpt", "gpt2", "gpt_neox"].includes(type)) {
-    const others = isChatGlm ? config.multi_query_group_num : config.num_key_value_heads;
-    values[`${arch}.attention.head_count_kv`] = ["uint32", Number(kvHeads ?? others ?? heads)];
-  }
+  if (!["mpt", "gpt2", "gpt_neox"].includes(type))
+    values[`${arch}.attention.head_count_kv`] = ["uint32", keyValueHeadsOf(config, heads)];
   if (!WITHOUT_HEAD_SIZE.includes(type)) {
     for (const part of ["key", "value"]) values[`${arch}.attention.${part}_length`] = ["uint32", headDim];
     values[`${arch}.rope.freq_base`] = ["float32", Number(rope.rope_theta ?? config.rope_theta ?? 10000)];
@@ -142,16 +139,15 @@ function metadataOf(family: Family, file: Config): Record<string, GgufValue> {
   if (typeof config.norm_topk_prob === "boolean") set("expert_weights_norm", ["bool", config.norm_topk_prob]);
   if (typeof config.use_parallel_residual === "boolean")
     set("use_parallel_residual", ["bool", config.use_parallel_residual]);
-  if (config.model_type === "gemma4_text") gemma4(config, types!, (key, value) => set(key, value));
-  if (config.model_type === "ministral3") {
+  if (type === "gemma4_text") gemma4(config, types!, (key, value) => set(key, value));
+  if (type === "ministral3") {
     if (rope.mscale_all_dim !== undefined)
       set("rope.scaling.yarn_log_multiplier", ["float32", number(rope.mscale_all_dim)]);
     set("attention.temperature_scale", ["float32", number(rope.llama_4_scaling_beta)]);
   }
   if (type === "mpt") set("attention.max_alibi_bias", ["float32", 8]);
   if (type === "qwen3_5_text") qwen35(config, (key, value) => set(key, value));
-  if (config.model_type === "phi3")
-    size("rope.scaling.original_context_length", "original_max_position_embeddings");
+  if (type === "phi3") size("rope.scaling.original_context_length", "original_max_position_embeddings");
   const kind = rope.rope_type ?? rope.type ?? "default";
   if (kind === "longrope") {
     const original = number(config.original_max_position_embeddings);

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { groupFolders } from "./control-groups.ts";
 
 /** The text of a file of /proc or /sys; "" where there is none. */
 export type ReadText = (path: string) => string;
@@ -63,15 +64,12 @@ function listOf(text: string): number[] {
     });
 }
 
-/** Of the group of this process and those it is in, as far as the file system shows them. */
 function quotaV2(read: ReadText): number {
-  const path = /^0::(\/.*)$/m.exec(read("/proc/self/cgroup"))?.[1] ?? "/";
-  let least = Number.POSITIVE_INFINITY;
-  for (let group = path; ; group = group.slice(0, group.lastIndexOf("/"))) {
-    const [quota, period] = read(`/sys/fs/cgroup${group === "/" ? "" : group}/cpu.max`).split(" ");
-    least = Math.min(least, share(quota, period));
-    if (group === "" || group === "/") return least;
-  }
+  const shares = groupFolders(read("/proc/self/cgroup")).map((dir) => {
+    const [quota, period] = read(`${dir}/cpu.max`).split(" ");
+    return share(quota, period);
+  });
+  return Math.min(...shares);
 }
 
 function quotaV1(read: ReadText): number {

@@ -1,6 +1,7 @@
 /** How much memory this process could still take. */
 import { readFile } from "node:fs/promises";
 import { freemem, totalmem } from "node:os";
+import { groupFolders } from "./control-groups.ts";
 
 /**
  * Bytes. Linux: what the system counts as available, and what is left of the limits of control groups, whose page
@@ -14,18 +15,15 @@ export async function availableMemory(): Promise<number> {
   return Math.min(system === undefined ? freemem() : 1024 * system, ...limits);
 }
 
-/** The group of this process and those it is in, as far as the file system shows them. */
 async function cgroupV2(): Promise<number> {
-  const path = /^0::(\/.*)$/m.exec(await textOf("/proc/self/cgroup"))?.[1] ?? "/";
   let least = Number.POSITIVE_INFINITY;
-  for (let group = path; ; group = group.slice(0, group.lastIndexOf("/"))) {
-    const dir = `/sys/fs/cgroup${group === "/" ? "" : group}`;
+  for (const dir of groupFolders(await textOf("/proc/self/cgroup"))) {
     const max = Number.parseInt(await textOf(`${dir}/memory.max`), 10);
     const current = Number.parseInt(await textOf(`${dir}/memory.current`), 10);
     const cached = (await fieldsOf(`${dir}/memory.stat`)).get("inactive_file") ?? 0;
     if (Number.isFinite(max - current)) least = Math.min(least, max - current + cached);
-    if (group === "" || group === "/") return Math.max(0, least);
   }
+  return Math.max(0, least);
 }
 
 async function cgroupV1(): Promise<number> {

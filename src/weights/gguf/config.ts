@@ -32,7 +32,7 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
     architectures: [family.architecture],
     model_type: family.modelType,
     hidden_size: m.count(".embedding_length"),
-    num_hidden_layers: m.count(".block_count") - (family.extraLayers?.(m) ?? 0),
+    num_hidden_layers: layerCount(m, family),
     ...(family.variesByLayer
       ? {}
       : { intermediate_size: m.count(".feed_forward_length"), num_key_value_heads: keyValueHeads(m) }),
@@ -51,6 +51,11 @@ export async function configOf(m: Metadata, family: Family, endIds: readonly num
     ...family.config?.(m),
     ...(endIds.length === 0 ? {} : { eos_token_id: endIds }),
   };
+}
+
+/** Layers that transformers' class reads. */
+export function layerCount(m: Metadata, { extraLayers }: Family): number {
+  return m.count(".block_count") - (extraLayers?.(m) ?? 0);
 }
 
 /** `rope_scaling`; null: angles are as they are. */

@@ -6,11 +6,14 @@ import type { FileTree } from "../../base/platform.ts";
 import { toFloat16 } from "../../base/float16.ts";
 import {
   type BlockForm,
+  blocksOf,
+  bytesOfBlock,
   quantizeBlocks,
   type QuantizedBlocks,
   type RoundedMatrix,
 } from "../quantize-blocks.ts";
 import type { TensorInfo } from "../safetensors.ts";
+import { SliceReader } from "../slice-reader.ts";
 import { decodeBlocks } from "./decode-blocks.ts";
 import { blocksFrom, moved, stretches, turned } from "./moved-entries.ts";
 import type { PlannedTensor, RowRun } from "./planned-tensor.ts";
@@ -28,10 +31,7 @@ export class ConvertedTensors {
   readonly bytes: number;
   readonly #tree: FileTree;
   readonly #path: string;
-  /** The matrix that was turned last. */
-  #turned:
-    | { readonly tensor: PlannedTensor; readonly index: number; readonly bytes: Promise<Uint8Array> }
-    | undefined;
+  readonly #turned = new SliceReader();
   readonly #placed: readonly {
     readonly start: number;
     readonly bytes: number;
@@ -70,7 +70,14 @@ export class ConvertedTensors {
 
   /** Bytes [from, to) of a tensor. */
   async #readOf(tensor: PlannedTensor, from: number, to: number): Promise<Uint8Array> {
-    if (tensor.isTurned) return await this.#readTurned(tensor, from, to);
+    if (tensor.isTurned) {
+      const [width, rows] = tensor.shape.slice(-2);
+      const size = BYTES[tensor.dtype];
+      const range = { offset: from, length: to - from, sliceBytes: width * rows * size };
+      return await this.#turned.read(tensor, range, async (index) =>
+        turned(await this.#rows(tensor, index * rows, rows), width, size),
+      );
+    }
     const rowBytes = tensor.width * BYTES[tensor.dtype];
     const first = Math.floor(from / rowBytes);
     const rows = await this.#rows(tensor, first, Math.ceil(to / rowBytes) - first);
@@ -90,24 +97,6 @@ export class ConvertedTensors {
     return parts.length === 1 ? parts[0] : concatBytes(...parts);
   }
 
-  /** Of matrices that are turned, one at a time is; what is read one behind the other each once. */
-  async #readTurned(tensor: PlannedTensor, from: number, to: number): Promise<Uint8Array> {
-    const [width, rows] = tensor.shape.slice(-2);
-    const bytes = width * rows * BYTES[tensor.dtype];
-    const out = new Uint8Array(to - from);
-    for (let at = from; at < to; ) {
-      const index = Math.floor(at / bytes);
-      if (this.#turned?.tensor !== tensor || this.#turned.index !== index) {
-        const read = this.#rows(tensor, index * rows, rows);
-        this.#turned = { tensor, index, bytes: read.then((all) => turned(all, width, BYTES[tensor.dtype])) };
-      }
-      const end = Math.min(to, (index + 1) * bytes);
-      out.set((await this.#turned.bytes).subarray(at - index * bytes, end - index * bytes), at - from);
-      at = end;
-    }
-    return out;
-  }
-
   /** A matrix of blocks as our own: exactly where bits can be moved, else rounded to 8 bits in blocks of 32. */
   #roundedOf(tensor: PlannedTensor): RoundedMatrix | undefined {
     const { runs, shape, width, undo, columnFrom } = tensor;
@@ -123,9 +112,9 @@ export class ConvertedTensors {
         const parts = await this.#sourceRows(tensor, first, count);
         const rows = joined(parts.map((part) => roundedRows(part, width, form, this.#path)));
         if (!blockFrom) return rows;
-        const blocks = width / BLOCK;
+        const [blocks, size] = [blocksOf(width, form), bytesOfBlock(form)];
         return {
-          codes: moved(rows.codes, blocks * ((BLOCK * bits) / 8), (BLOCK * bits) / 8, blockFrom),
+          codes: moved(rows.codes, blocks * size, size, blockFrom),
           scales: moved(rows.scales, blocks, 1, blockFrom),
         };
       },

@@ -9,7 +9,7 @@
  *   MXFP4  32 × 4 bits, an exponent of 8 bits (mxfp4-numbers.ts)
  */
 
-import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
+import { halfScale, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import { widenTensor } from "../safetensors.ts";
 import { isFloat, kindNamed, type ReadKind } from "./tensor-kinds.ts";
 
@@ -97,8 +97,7 @@ const DECODERS: Readonly<Record<Exclude<ReadKind, "F32" | "F16" | "BF16">, Decod
     }
   },
   MXFP4(bytes, at, out, to) {
-    // float32 holds no number of such a block: what is made of it is refused as not finite.
-    const d = bytes[at] > MAX_SCALE ? Number.NaN : halfScale(bytes[at]);
+    const d = halfScale(bytes[at]);
     for (let i = 0; i < 16; i++) {
       const both = bytes[at + 1 + i];
       out[to + i] = d * TWICE_E2M1[both & 15];

@@ -65,6 +65,18 @@ export function window(m: Metadata, every: number): JsonRecord {
   };
 }
 
+/** `rope_parameters` of yarn. */
+export function yarn(m: Metadata): JsonRecord {
+  return {
+    rope_type: "yarn",
+    rope_theta: m.positive(".rope.freq_base"),
+    factor: m.positive(".rope.scaling.factor"),
+    original_max_position_embeddings: m.count(".rope.scaling.original_context_length"),
+    beta_fast: m.positive(".rope.scaling.yarn_beta_fast", 32),
+    beta_slow: m.positive(".rope.scaling.yarn_beta_slow", 1),
+  };
+}
+
 /** The converter has added 1 to weights of norms. */
 export function normsLessOne(stem: string, last: string): ((entry: number) => number) | undefined {
   return stem.endsWith("norm") && last === "weight" ? (weight) => weight - 1 : undefined;

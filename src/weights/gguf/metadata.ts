@@ -1,7 +1,8 @@
 /** Single fields of a GGUF file's metadata, with errors that name the file, the field and what it holds. */
 
 import { TacetError } from "../../base/errors.ts";
-import type { GgufScalar, GgufValue } from "./header.ts";
+import { quoteName } from "../json-file.ts";
+import type { GgufScalar, GgufTensor, GgufValue } from "./header.ts";
 import type { GgufFile } from "./open-gguf.ts";
 
 /** More than any model has; lists of one entry a layer are made before tensors are looked at. */
@@ -119,6 +120,12 @@ export class Metadata {
   bad(key: string, what: string): TacetError {
     return new TacetError("bad_checkpoint", `${this.file.path}: ${this.#full(key)} ${what}`, {
       hint: "the file is damaged, or was not made by llama.cpp's converter: download it again",
+    });
+  }
+
+  badTensor({ name }: GgufTensor, what: string): TacetError {
+    return new TacetError("bad_checkpoint", `${this.file.path}: tensor ${quoteName(name)} ${what}`, {
+      hint: "download the file again",
     });
   }
 

@@ -1,7 +1,5 @@
 /** Experts: a GGUF file has those of a layer in one tensor; transformers has each by itself, or joins them otherwise. */
 
-import { TacetError } from "../../base/errors.ts";
-import { quoteName } from "../json-file.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
 import { type PlannedTensor, type RowRun, rowRun } from "./planned-tensor.ts";
@@ -48,8 +46,8 @@ interface Slices {
 function slicesOf(m: Metadata, tensor: GgufTensor, count: number, isBias: boolean): Slices {
   const kind = tensor.kind.name as ReadKind;
   if (tensor.shape.length !== (isBias ? 2 : 3) || tensor.shape[0] !== count || (isBias && !isFloat(kind))) {
-    const what = `tensor ${quoteName(tensor.name)} has shape [${tensor.shape}] of ${kind}, one slice for each of ${count} experts is wanted`;
-    throw new TacetError("bad_checkpoint", `${m.file.path}: ${what}`, { hint: "download the file again" });
+    const wanted = `one slice for each of ${count} experts is wanted`;
+    throw m.badTensor(tensor, `has shape [${tensor.shape}] of ${kind}, ${wanted}`);
   }
   const [, rows, width = 1] = tensor.shape;
   const runs = Array.from({ length: count }, (_, expert) => rowRun(tensor, kind, expert * rows, rows));
@@ -91,8 +89,7 @@ function planJoined(
   if (which === "up") return [];
   const up = m.file.tensors.get(tensor.name.replace("_gate_", "_up_"));
   if (up === undefined || String(up.shape) !== String(tensor.shape)) {
-    const what = `tensor ${quoteName(tensor.name)} has no partner of the same shape for up`;
-    throw new TacetError("bad_checkpoint", `${m.file.path}: ${what}`, { hint: "download the file again" });
+    throw m.badTensor(tensor, "has no partner of the same shape for up");
   }
   const ups = slicesOf(m, up, runs.length, isBias);
   return [

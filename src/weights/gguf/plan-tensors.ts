@@ -2,7 +2,7 @@
 
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
-import { ROPE_TENSORS } from "./config.ts";
+import { layerCount, ROPE_TENSORS } from "./config.ts";
 import type { Family } from "./families/family.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
@@ -15,8 +15,7 @@ import { type FloatKind, isFloat, isRead, READ_KINDS, type ReadKind } from "./te
 export function planTensors(m: Metadata, family: Family): PlannedTensor[] {
   const { file } = m;
   const planned: PlannedTensor[] = [];
-  const end = m.count(".block_count");
-  const first = end - (family.extraLayers?.(m) ?? 0);
+  const [first, end] = [layerCount(m, family), m.count(".block_count")];
   const isExtra = ({ name }: GgufTensor) => {
     const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
     return layer >= first && layer < end;
@@ -51,15 +50,14 @@ function planOne(
   const columnOrder = family.columnOrder?.(m, stem);
   // Of a bias in another order each entry is a row.
   const isColumn = isVector && rowOrder !== undefined;
-  const rows = isVector && !isColumn ? 1 : entriesOf(isVector ? tensor.shape : tensor.shape.slice(0, -1));
+  const rows = entriesOf(isColumn ? tensor.shape : tensor.shape.slice(0, -1));
   const width = isColumn ? 1 : widthOf(tensor);
   for (const [order, count, what] of [
     [rowOrder, rows, "rows"],
     [columnOrder, width, "entries a row"],
   ] as const) {
     if (order === undefined || order.count === count) continue;
-    const found = `tensor ${quoteName(tensor.name)} has ${count} ${what}, ${order.what} are wanted`;
-    throw new TacetError("bad_checkpoint", `${m.file.path}: ${found}`, { hint: "download the file again" });
+    throw m.badTensor(tensor, `has ${count} ${what}, ${order.what} are wanted`);
   }
   if (isColumn && !isFloat(kind)) throw notRead(m.file.path, tensor);
   const isTurned = !isVector && family.storedInOut?.has(stem) === true;

@@ -1,6 +1,6 @@
 /** Blocks of a GGUF file as our own (quantize-blocks.ts), exactly: only bits are moved. */
 
-import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
+import { halfScale, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import type { QuantizedBits, QuantizedBlocks } from "../quantize-blocks.ts";
 import { half } from "./decode-blocks.ts";
 import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
@@ -8,41 +8,36 @@ import { kindNamed, type ReadKind } from "./tensor-kinds.ts";
 /** Entries of a block, there and here. */
 const BLOCK = 32;
 
-/** Kinds whose blocks of 32 have a scale and no minimum, with the bits that hold their codes. */
-const EXACT: Partial<Record<ReadKind, QuantizedBits>> = { Q4_0: 4, Q5_0: 8, Q8_0: 8, MXFP4: 8 };
-
-interface Form {
+interface ExactKind {
+  /** That hold the codes. */
+  readonly bits: QuantizedBits;
   readonly scaleOf: (bytes: Uint8Array, at: number) => number;
   readonly scaleBytes: number;
   readonly repack: (bytes: Uint8Array, at: number, codes: Uint8Array, to: number) => void;
 }
 
-const HALF_AND_SIGNED: Form = { scaleOf: half, scaleBytes: 2, repack: fromSigned };
-const FORMS: Partial<Record<ReadKind, Form>> = {
-  Q4_0: { ...HALF_AND_SIGNED, repack: pairNeighbours },
+const HALF_AND_SIGNED: ExactKind = { bits: 8, scaleOf: half, scaleBytes: 2, repack: fromSigned };
+/** Kinds whose blocks of 32 have a scale and no minimum. */
+const EXACT: Partial<Record<ReadKind, ExactKind>> = {
+  Q4_0: { ...HALF_AND_SIGNED, bits: 4, repack: pairNeighbours },
   Q5_0: { ...HALF_AND_SIGNED, repack: fromFive },
   Q8_0: HALF_AND_SIGNED,
-  MXFP4: {
-    // What float32 does not hold is refused as not finite.
-    scaleOf: (bytes, at) => (bytes[at] > MAX_SCALE ? Number.NaN : halfScale(bytes[at])),
-    scaleBytes: 1,
-    repack: fromE2m1,
-  },
+  MXFP4: { bits: 8, scaleOf: (bytes, at) => halfScale(bytes[at]), scaleBytes: 1, repack: fromE2m1 },
 };
 
 /** Bits of the blocks that hold this kind without another rounding; undefined: none do. */
 export function exactBits(kind: ReadKind): QuantizedBits | undefined {
-  return EXACT[kind];
+  return EXACT[kind]?.bits;
 }
 
 /** @param bytes whole blocks of a kind that {@link exactBits} has bits for */
 export function repackBlocks(kind: ReadKind, bytes: Uint8Array): QuantizedBlocks {
   const { bytes: blockBytes } = kindNamed(kind);
   const blocks = bytes.length / blockBytes;
-  const codeBytes = (BLOCK * EXACT[kind]!) / 8;
+  const { bits, scaleOf, scaleBytes, repack } = EXACT[kind]!;
+  const codeBytes = (BLOCK * bits) / 8;
   const codes = new Uint8Array(blocks * codeBytes);
   const scales = new Float32Array(blocks);
-  const { scaleOf, scaleBytes, repack } = FORMS[kind]!;
   for (let b = 0; b < blocks; b++) {
     scales[b] = scaleOf(bytes, b * blockBytes);
     repack(bytes, b * blockBytes + scaleBytes, codes, b * codeBytes);

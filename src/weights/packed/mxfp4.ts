@@ -16,6 +16,7 @@ import { isRecord, type JsonRecord, quoteName } from "../json-file.ts";
 import { halfScale, MAX_SCALE, TWICE_E2M1 } from "../mxfp4-numbers.ts";
 import type { BlockForm, QuantizedBlocks } from "../quantize-blocks.ts";
 import { readTensorBytes, type TensorInfo } from "../safetensors.ts";
+import { SliceReader } from "../slice-reader.ts";
 import { DECODED_PREFIX, type DecodedFile, treeWithDecoded } from "./decoded-files.ts";
 import type { DecodedTensors } from "./packed-checkpoint.ts";
 import { badTensor } from "./packed-layout.ts";
@@ -59,6 +60,7 @@ export async function openMxfp4(
 ): Promise<DecodedTensors> {
   const all = new Map<string, TensorInfo>();
   const files = new Map<string, DecodedFile>();
+  const slices = new SliceReader();
   for (const [tensor, info] of tensors) {
     const [, name, part] = PARTS.exec(tensor) ?? [];
     if (name === undefined) {
@@ -71,7 +73,7 @@ export async function openMxfp4(
     if (part === "scales") continue;
     if (tensors.has(name)) throw badTensor(info, `there is also a tensor ${quoteName(name)}`);
     checkShapes(info, partner);
-    const stored = new Mxfp4Tensor(tree, info, partner);
+    const stored = new Mxfp4Tensor(tree, info, partner, slices);
     const path = DECODED_PREFIX + name;
     files.set(path, stored);
     all.set(name, {
@@ -114,10 +116,10 @@ class Mxfp4Tensor implements DecodedFile {
   readonly #scales: TensorInfo;
   /** Blocks of a row. */
   readonly #perRow: number;
-  /** The expert that was decoded last: of what is read one behind the other each is decoded once. */
-  #last: { readonly expert: number; readonly numbers: Promise<Float32Array> } | undefined;
+  readonly #slices: SliceReader;
 
-  constructor(tree: FileTree, blocks: TensorInfo, scales: TensorInfo) {
+  constructor(tree: FileTree, blocks: TensorInfo, scales: TensorInfo, slices: SliceReader) {
+    this.#slices = slices;
     const [experts, outFeatures, perRow] = blocks.shape;
     this.#tree = tree;
     this.#blocks = blocks;
@@ -140,21 +142,8 @@ class Mxfp4Tensor implements DecodedFile {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     const [, inFeatures, outFeatures] = this.shape;
-    const expertBytes = 4 * inFeatures * outFeatures;
-    const out = new Uint8Array(length);
-    for (let at = offset; at < offset + length; ) {
-      const expert = Math.floor(at / expertBytes);
-      const end = Math.min(offset + length, (expert + 1) * expertBytes);
-      const start = expert * expertBytes;
-      out.set(bytesOf(await this.#numbersOf(expert)).subarray(at - start, end - start), at - offset);
-      at = end;
-    }
-    return out;
-  }
-
-  #numbersOf(expert: number): Promise<Float32Array> {
-    if (this.#last?.expert !== expert) this.#last = { expert, numbers: this.#decode(expert) };
-    return this.#last.numbers;
+    const range = { offset, length, sliceBytes: 4 * inFeatures * outFeatures };
+    return await this.#slices.read(this, range, async (expert) => bytesOf(await this.#decode(expert)));
   }
 
   /** (in, out) */

@@ -1,5 +1,5 @@
 /** gpt-oss. */
-import { attentionBias, expertCounts, window } from "../family-fields.ts";
+import { attentionBias, expertCounts, window, yarn } from "../family-fields.ts";
 import { llamaNames } from "../tensor-names.ts";
 import type { Family } from "./family.ts";
 
@@ -27,18 +27,7 @@ const gptOss: Family = {
   ),
   config: (m) => ({ ...attentionBias(m), ...expertCounts(m), ...window(m, 2) }),
   // The format has no key for "truncate"; the original has it false.
-  rope: (m) => ({
-    rope_theta: null,
-    rope_parameters: {
-      rope_type: "yarn",
-      rope_theta: m.positive(".rope.freq_base"),
-      factor: m.positive(".rope.scaling.factor"),
-      original_max_position_embeddings: m.count(".rope.scaling.original_context_length"),
-      beta_fast: m.positive(".rope.scaling.yarn_beta_fast", 32),
-      beta_slow: m.positive(".rope.scaling.yarn_beta_slow", 1),
-      truncate: false,
-    },
-  }),
+  rope: (m) => ({ rope_theta: null, rope_parameters: { ...yarn(m), truncate: false } }),
 };
 
 export const GPT_OSS_FAMILIES: readonly Family[] = [gptOss];

@@ -1,5 +1,5 @@
 /** Llama and what is built on it: Mistral, Mixtral, Ministral 3. */
-import { expertCounts, hasBias } from "../family-fields.ts";
+import { expertCounts, hasBias, yarn } from "../family-fields.ts";
 import { LLAMA_NAMES, llamaNames } from "../tensor-names.ts";
 import { pairsBesideEachOther } from "../row-orders.ts";
 import type { Family } from "./family.ts";
@@ -39,12 +39,7 @@ const ministral3: Family = {
     return {
       rope_theta: null,
       rope_parameters: {
-        rope_type: "yarn",
-        rope_theta: m.positive(".rope.freq_base"),
-        factor: m.positive(".rope.scaling.factor"),
-        original_max_position_embeddings: m.count(".rope.scaling.original_context_length"),
-        beta_fast: m.positive(".rope.scaling.yarn_beta_fast", 32),
-        beta_slow: m.positive(".rope.scaling.yarn_beta_slow", 1),
+        ...yarn(m),
         mscale: multiplier,
         mscale_all_dim: multiplier,
         llama_4_scaling_beta: m.positive(".attention.temperature_scale"),

@@ -1,5 +1,5 @@
 /** Qwen3.5: gated delta nets, and attention in every fourth layer. */
-import { headSize, normsLessOne } from "../family-fields.ts";
+import { normsLessOne } from "../family-fields.ts";
 import type { Metadata } from "../metadata.ts";
 import type { Order } from "../row-orders.ts";
 import { HEAD_NORM_TENSORS, llamaNames } from "../tensor-names.ts";
@@ -26,9 +26,11 @@ function headsOf(m: Metadata): Heads {
  * key head, then the second ones.
  *
  * @param first entries that stand before those of the value heads, which are `size` for each
+ * @returns undefined where each key head has one: then both have the same order
  */
-function valueHeads({ keys, values }: Heads, size: number, first = 0): Order {
+function valueHeads({ keys, values }: Heads, size: number, first = 0): Order | undefined {
   const each = values / keys;
+  if (each === 1) return undefined;
   return {
     count: first + values * size,
     what: `${values} value heads of ${size}${first === 0 ? "" : ` behind ${first}`}`,
@@ -65,7 +67,6 @@ const qwen35: Family = {
   },
   rowOrder(m, stem) {
     const heads = headsOf(m);
-    if (heads.values === heads.keys) return undefined;
     if (stem === "attn_qkv" || stem === "ssm_conv1d")
       return valueHeads(heads, heads.valueDim, 2 * heads.keys * heads.keyDim);
     if (stem === "attn_gate") return valueHeads(heads, heads.valueDim);
@@ -73,14 +74,14 @@ const qwen35: Family = {
   },
   columnOrder(m, stem) {
     const heads = headsOf(m);
-    return stem === "ssm_out" && heads.values !== heads.keys ? valueHeads(heads, heads.valueDim) : undefined;
+    return stem === "ssm_out" ? valueHeads(heads, heads.valueDim) : undefined;
   },
+  partialRotary: true,
   // Behind the model's own layers the file may have one that guesses the token after the next.
   extraLayers: (m) => (m.value(".nextn_predict_layers") ? m.count(".nextn_predict_layers") : 0),
   config(m) {
     const { keys, values, keyDim, valueDim } = headsOf(m);
     return {
-      partial_rotary_factor: m.count(".rope.dimension_count", headSize(m)) / headSize(m),
       full_attention_interval: m.count(".full_attention_interval", 4),
       linear_num_key_heads: keys,
       linear_num_value_heads: values,
