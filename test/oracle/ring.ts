@@ -5,9 +5,10 @@ export function negacyclicProduct(a: Uint32Array, b: ArrayLike<number>): Uint32A
   const n = a.length;
   const c = new Uint32Array(n);
   for (let j = 0; j < n; j++) {
-    if (b[j] === 0) continue;
-    for (let i = 0; i < n - j; i++) c[i + j] += Math.imul(a[i], b[j]);
-    for (let i = n - j; i < n; i++) c[i + j - n] -= Math.imul(a[i], b[j]);
+    const factor = b[j];
+    if (factor === 0) continue;
+    for (let i = 0; i < n - j; i++) c[i + j] += Math.imul(a[i], factor);
+    for (let i = n - j; i < n; i++) c[i + j - n] -= Math.imul(a[i], factor);
   }
   return c;
 }
@@ -29,8 +30,9 @@ export function transposedProduct(a: Uint32Array, small: ArrayLike<number>): Uin
   const n = a.length;
   const out = new Uint32Array(n);
   for (let i = 0; i < small.length; i++) {
-    for (let j = 0; j <= i; j++) out[j] += Math.imul(small[i], a[i - j]);
-    for (let j = i + 1; j < n; j++) out[j] -= Math.imul(small[i], a[n + i - j]);
+    const factor = small[i];
+    for (let j = 0; j <= i; j++) out[j] += Math.imul(factor, a[i - j]);
+    for (let j = i + 1; j < n; j++) out[j] -= Math.imul(factor, a[n + i - j]);
   }
   return out;
 }

@@ -14,7 +14,13 @@ export function sumOracle(
   transposed: boolean,
 ): Uint32Array {
   const sum = new Uint32Array(N);
+  // Elements that the same integers multiply are added first: the product is linear.
+  const elements = new Map<Int16Array, Uint32Array>();
   for (const [a, small] of terms) {
+    const before = elements.get(small);
+    elements.set(small, before ? before.map((word, i) => word + a[i]) : a);
+  }
+  for (const [small, a] of elements) {
     const padded = new Int16Array(N);
     padded.set(small);
     const product = transposed ? transposedProduct(a, small) : negacyclicProduct(a, padded);

@@ -12,6 +12,7 @@ import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../..
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { predictedNoiseParts, scaledNorm } from "../../src/pll/noise.ts";
 import type { BaseChanges } from "../../src/weights/base-changes.ts";
+import { matrixProduct, transposed } from "./matrix-product.ts";
 import { gaussianSource } from "./pll-layer.ts";
 
 /** A state folder as it is read again. */
@@ -31,13 +32,13 @@ export async function readState(dir: string): Promise<ReadState> {
 interface Group {
   readonly weights: Int32Array;
   readonly tensors: BundleTensors;
-  /** B′ of each module, (out, rank). */
-  readonly bases: readonly Float64Array[];
+  /** B′ of each module, transposed: (rank, out). */
+  readonly bases: readonly Float32Array[];
   readonly ranks: readonly number[];
   /** Standard deviation of the noise of u that every query has afresh, by row. */
   readonly freshNoise: readonly number[];
-  /** W + E of the key in use, (rows, inFeatures): E is the same for all vectors of a key. */
-  readonly encrypted: Float64Array;
+  /** W + E of the key in use, transposed, (inFeatures, rows): E is the same for all vectors of a key. */
+  encrypted: Float32Array;
   /** Vectors that the key in use still takes. */
   left: number;
 }
@@ -80,10 +81,12 @@ export class PredictedDeltas implements DeltaSource {
       return {
         weights: weights[g],
         tensors: bundle.groups[g],
-        bases: bundle.groups[g].bases.map((basis) => Float64Array.from(basis)),
+        bases: bundle.groups[g].bases.map((basis, i) =>
+          transposed(basis, spec.modules[i].outFeatures, spec.modules[i].rows),
+        ),
         ranks: spec.modules.map(({ rows }) => rows),
         freshNoise,
-        encrypted: new Float64Array(weights[g].length),
+        encrypted: new Float32Array(),
         left: 0,
       };
     });
@@ -98,17 +101,11 @@ export class PredictedDeltas implements DeltaSource {
   begin(index: number, x: Float32Array, tokens: number): PendingDelta {
     const { outFeatures } = this.groups[index];
     const group = this.#groups[index];
-    const rows = group.freshNoise.length;
-    const y = this.#rows(group, x, tokens);
-    let first = 0;
-    const deltas = group.ranks.map((rank, i) => {
-      const out = new Float64Array(tokens * outFeatures[i]);
-      multiply({ a: y, aStride: rows, aFirst: first, aRows: tokens, b: group.bases[i], n: rank, out });
-      first += rank;
-      return Float32Array.from(out);
-    });
+    const made = this.#rows(group, x, tokens).then((y) => deltasOf(group, y, outFeatures));
+    made.catch(() => {}); // wait() reports it
     return {
       async wait(targets) {
+        const deltas = await made;
         for (const [i, target] of (targets ?? []).entries()) target.set(deltas[i]);
         return targets ?? deltas;
       },
@@ -139,86 +136,72 @@ export class PredictedDeltas implements DeltaSource {
     return this.begin(group, x, ids.length);
   }
 
-  /** y = scale·(W·x + noise of u / c), c = ‖c·x‖/‖x‖; (tokens, rows). */
-  #rows(group: Group, x: Float32Array, tokens: number): Float64Array {
+  /** y = scale·(W·x + noise of u / c), c = ‖c·x‖/‖x‖; (tokens, rows). What is drawn is drawn before the first wait. */
+  async #rows(group: Group, x: Float32Array, tokens: number): Promise<Float32Array> {
     const n = x.length / tokens;
     const rows = group.freshNoise.length;
-    const y = new Float64Array(tokens * rows);
+    const { scales } = group.tensors;
+    const noise = this.#freshNoise(group, x, tokens);
+    const y = new Float32Array(tokens * rows);
+    const products: Promise<void>[] = [];
     for (let t = 0; t < tokens; ) {
       if (group.left === 0) this.#nextKey(group);
       const count = Math.min(group.left, tokens - t);
       group.left -= count;
+      const first = t * rows;
       const some = x.subarray(t * n, (t + count) * n);
-      const out = y.subarray(t * rows, (t + count) * rows);
-      multiply({ a: some, aStride: n, aFirst: 0, aRows: count, b: group.encrypted, n, out });
-      this.#addFresh(group, some, out);
+      const product = matrixProduct(some, group.encrypted, { rows: count, inner: n, columns: rows });
+      products.push(product.then((u) => y.set(u, first)));
       t += count;
     }
+    await Promise.all(products);
+    for (let i = 0; i < y.length; i++) y[i] = scales[i % rows] * (y[i] + noise[i]);
     return y;
   }
 
-  #addFresh({ freshNoise, tensors }: Group, x: Float32Array, y: Float64Array): void {
+  /** (tokens, rows) */
+  #freshNoise({ freshNoise }: Group, x: Float32Array, tokens: number): Float64Array {
     const rows = freshNoise.length;
-    const n = (x.length * rows) / y.length;
-    for (let t = 0; t * n < x.length; t++) {
+    const n = x.length / tokens;
+    const noise = new Float64Array(tokens * rows);
+    for (let t = 0; t < tokens; t++) {
       let squares = 0;
       for (let i = t * n; i < (t + 1) * n; i++) squares += x[i] * x[i];
       const perUnit = Math.sqrt(squares) / this.#norm;
-      for (let r = 0; r < rows; r++) {
-        const u = y[t * rows + r];
-        y[t * rows + r] = tensors.scales[r] * (u + freshNoise[r] * this.#gaussian() * perUnit);
-      }
+      for (let r = 0; r < rows; r++) noise[t * rows + r] = freshNoise[r] * this.#gaussian() * perUnit;
     }
+    return noise;
   }
 
   #nextKey(group: Group): void {
-    for (let i = 0; i < group.weights.length; i++) {
-      group.encrypted[i] = group.weights[i] + this.#weightNoise * this.#gaussian();
+    const noisy = new Float64Array(group.weights.length);
+    for (let i = 0; i < noisy.length; i++) {
+      noisy[i] = group.weights[i] + this.#weightNoise * this.#gaussian();
     }
+    const rows = group.freshNoise.length;
+    group.encrypted = transposed(noisy, rows, noisy.length / rows);
     group.left = this.#vectorsPerKey;
   }
 }
 
-interface Product {
-  /** Rows of n entries, each so many apart, the first of them from here. */
-  readonly a: Float32Array | Float64Array;
-  readonly aStride: number;
-  readonly aFirst: number;
-  readonly aRows: number;
-  /** Rows of n entries. */
-  readonly b: Float64Array;
-  readonly n: number;
-  /** (rows of a, rows of b) */
-  readonly out: Float64Array;
-}
-
-/** a·bᵀ; an entry of b is read once for four rows of a. */
-function multiply({ a, aStride, aFirst, aRows, b, n, out }: Product): void {
-  const bRows = out.length / aRows;
-  // Columns of four rows beside each other.
-  const four = new Float64Array(4 * n);
-  for (let t = 0; t < aRows; t += 4) {
-    const count = Math.min(4, aRows - t);
-    if (count < 4) four.fill(0);
-    for (let k = 0; k < count; k++) {
-      const from = (t + k) * aStride + aFirst;
-      for (let i = 0; i < n; i++) four[4 * i + k] = a[from + i];
+/** B′·y of each module, (tokens, out). @param y (tokens, rows): each module has some of the columns */
+async function deltasOf(
+  { bases, ranks, freshNoise }: Group,
+  y: Float32Array,
+  outFeatures: readonly number[],
+): Promise<Float32Array[]> {
+  const width = freshNoise.length;
+  const rows = y.length / width;
+  const deltas: Float32Array[] = [];
+  let first = 0;
+  for (const [i, inner] of ranks.entries()) {
+    const own = new Float32Array(rows * inner);
+    for (let t = 0; t < rows; t++) {
+      const at = t * width + first;
+      own.set(y.subarray(at, at + inner), t * inner);
     }
-    for (let r = 0; r < bRows; r++) {
-      let [s0, s1, s2, s3] = [0, 0, 0, 0];
-      const from = r * n;
-      for (let i = 0; i < n; i++) {
-        const value = b[from + i];
-        s0 += value * four[4 * i];
-        s1 += value * four[4 * i + 1];
-        s2 += value * four[4 * i + 2];
-        s3 += value * four[4 * i + 3];
-      }
-      const to = t * bRows + r;
-      out[to] = s0;
-      if (count > 1) out[to + bRows] = s1;
-      if (count > 2) out[to + 2 * bRows] = s2;
-      if (count > 3) out[to + 3 * bRows] = s3;
-    }
+    deltas.push(await matrixProduct(own, bases[i], { rows, inner, columns: outFeatures[i] }));
+    first += inner;
   }
+  return deltas;
 }

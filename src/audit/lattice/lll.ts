@@ -70,6 +70,39 @@ interface Multiple {
   readonly other: Row;
 }
 
+/** Where a vector lies. */
+interface Place {
+  readonly in: Float64Array;
+  readonly at: number;
+}
+
+/** a −= Σ factor·vector, all of them integers and so exact in any order: four at a time, which reads and writes a less. */
+function subtractMultiples(
+  a: Place,
+  multiples: readonly Multiple[],
+  placeOf: (row: Row) => Place,
+  count: number,
+): void {
+  const { in: out, at } = a;
+  let k = 0;
+  for (; k + 4 <= multiples.length; k += 4) {
+    const [m0, m1, m2, m3] = [multiples[k], multiples[k + 1], multiples[k + 2], multiples[k + 3]];
+    const [p0, p1, p2, p3] = [placeOf(m0.other), placeOf(m1.other), placeOf(m2.other), placeOf(m3.other)];
+    const [b0, b1, b2, b3] = [p0.in, p1.in, p2.in, p3.in];
+    const [f0, f1, f2, f3] = [m0.factor, m1.factor, m2.factor, m3.factor];
+    const [o0, o1, o2, o3] = [p0.at, p1.at, p2.at, p3.at];
+    for (let i = 0; i < count; i++) {
+      out[at + i] -= f0 * b0[o0 + i] + f1 * b1[o1 + i] + (f2 * b2[o2 + i] + f3 * b3[o3 + i]);
+    }
+  }
+  for (; k < multiples.length; k++) {
+    const { in: b, at: from } = placeOf(multiples[k].other);
+    subtractMultiple(out, at, multiples[k].factor, b, from, count);
+  }
+}
+
+const placeOfValues = ({ values }: Row): Place => ({ in: values, at: 0 });
+
 /** Scalar products of the vectors: those of two short ones are kept, and follow what is done to the vectors. */
 class Gram {
   readonly #rows: readonly Row[];
@@ -91,8 +124,8 @@ class Gram {
   subtract(row: Row, multiples: readonly Multiple[]): void {
     let largest = row.norm;
     let areShort = row.norm < SHORT;
+    subtractMultiples(placeOfValues(row), multiples, placeOfValues, row.values.length);
     for (const { factor, other } of multiples) {
-      subtractMultiple(row.values, 0, factor, other.values, 0);
       largest += Math.abs(factor) * other.norm;
       areShort &&= other.norm < SHORT;
     }
@@ -102,8 +135,8 @@ class Gram {
     }
     const products = this.#products;
     const d = this.#rows.length;
-    for (const { factor, other } of multiples)
-      subtractMultiple(products, row.id * d, factor, products, other.id * d, d);
+    const placeOf = ({ id }: Row): Place => ({ in: products, at: id * d });
+    subtractMultiples(placeOf(row), multiples, placeOf, d);
     this.#finish(row);
   }
 

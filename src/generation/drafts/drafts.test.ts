@@ -92,7 +92,7 @@ async function expectNoDifference(
   counts: "in turns" | "both" = "both",
 ): Promise<DraftCounts & { readonly canDraft: boolean }> {
   const draftCounts = { drafted: 0, accepted: 0 };
-  const model = await test.plaintext();
+  const model = await test.inOneGraph();
   const source = await FarLora.of(test.checkpoint, test.adapter);
   source.line = { roundTripMs: 3000, vectorMs: 200 };
   const far = await test.withDeltas(source);
