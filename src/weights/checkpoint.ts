@@ -5,7 +5,7 @@ import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
-import { isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
+import { ggufFilesWith, isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
 import { packingOf } from "./packed/packing.ts";
 import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
@@ -72,10 +72,11 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
   return { ...checkpointOf(packed.tree, plain, packed.tensors), storedAs: packing.storedAs, files };
 }
 
-/** The GGUF file of a folder that has nothing else. */
+/** The GGUF file of a folder that has nothing else, or one of its parts. */
 async function findGguf(tree: FileTree): Promise<string | undefined> {
   const found = (await tree.list()).filter(isGgufName);
-  if (found.length < 2) return found[0];
+  const [first] = found;
+  if (first === undefined || found.every((path) => ggufFilesWith(first).includes(path))) return first;
   throw new TacetError(
     "bad_checkpoint",
     `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`,

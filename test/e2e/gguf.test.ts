@@ -1,10 +1,11 @@
 /** A GGUF file of the embedded model as a base: every command, and an adapter whose bundle was made for the original. */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { folderGguf } from "../../tools/gguf/from-folder.ts";
+import { partName, splitGguf } from "../../tools/gguf/split-gguf.ts";
 import { bpeMetadata } from "../../tools/gguf/tokenizer-metadata.ts";
 import { writeGguf } from "../../tools/gguf/write-gguf.ts";
 import { greedyIds, LEXICON, lexicon, lexiconEntries, readJson, temporaryFolder } from "../support/models.ts";
@@ -19,14 +20,12 @@ const cache = join(folder.path, "weights");
 /** An answer that the adapter changes. */
 const entry = lexiconEntries().find(({ word }) => word === "battery")!;
 
+const tokenizer = () =>
+  bpeMetadata(readJson(join(BASE, "tokenizer.json")), readJson(join(BASE, "tokenizer_config.json")), "gpt-2");
+
 beforeAll(async () => {
-  const tokenizer = bpeMetadata(
-    readJson(join(BASE, "tokenizer.json")),
-    readJson(join(BASE, "tokenizer_config.json")),
-    "gpt-2",
-  );
-  writeGguf(wide, await folderGguf(BASE, { type: "BF16", tokenizer }));
-  writeGguf(blocks, await folderGguf(BASE, { type: "Q8_0", tokenizer }));
+  writeGguf(wide, await folderGguf(BASE, { type: "BF16", tokenizer: tokenizer() }));
+  writeGguf(blocks, await folderGguf(BASE, { type: "Q8_0", tokenizer: tokenizer() }));
 });
 afterAll(async () => {
   await stopProviders();
@@ -106,6 +105,23 @@ describe("the command line with --base FILE.gguf", () => {
     await expect(run("inspect", "--base", two)).rejects.toThrow(/several GGUF files: a\.gguf, b\.gguf/);
     await expect(run("inspect", "--base", "nowhere.gguf")).rejects.toThrow(/nowhere\.gguf: no such file/);
     await expect(run("inspect", "--base", "org/name.gguf")).rejects.toThrow(/name\.gguf: no such file/);
+  });
+
+  it("takes a model in parts by any of them, or by its folder", async () => {
+    const dir = join(folder.path, "parts");
+    mkdirSync(dir);
+    const file = await folderGguf(BASE, { type: "Q8_0", tokenizer: tokenizer() });
+    const counts = [0, 40, file.tensors.length - 40];
+    const names = counts.map((_, i) => partName(join(dir, "m"), i, counts.length));
+    for (const [i, part] of splitGguf(file, counts).entries()) writeGguf(names[i], part);
+    const want = await run("generate", "--base", blocks, "battery");
+    for (const base of [names[0], names[2], dir]) {
+      expect(await run("generate", "--base", base, "battery")).toBe(want);
+    }
+    rmSync(names[1]);
+    await expect(run("generate", "--base", names[2], "battery")).rejects.toThrow(
+      /m-00002-of-00003\.gguf is missing: the model has 3 parts\nhint: put all parts into one folder/,
+    );
   });
 
   it("names file and field of what is wrong", async () => {

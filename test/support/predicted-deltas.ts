@@ -12,7 +12,7 @@ import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../..
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { predictedNoiseParts, scaledNorm } from "../../src/pll/noise.ts";
 import type { BaseChanges } from "../../src/weights/base-changes.ts";
-import { matrixProduct, transposed } from "./matrix-product.ts";
+import { floatProduct, transposed } from "./float-product.ts";
 import { gaussianSource } from "./pll-layer.ts";
 
 /** A state folder as it is read again. */
@@ -150,7 +150,7 @@ export class PredictedDeltas implements DeltaSource {
       group.left -= count;
       const first = t * rows;
       const some = x.subarray(t * n, (t + count) * n);
-      const product = matrixProduct(some, group.encrypted, { rows: count, inner: n, columns: rows });
+      const product = floatProduct(some, group.encrypted, { rows: count, inner: n, columns: rows });
       products.push(product.then((u) => y.set(u, first)));
       t += count;
     }
@@ -200,7 +200,7 @@ async function deltasOf(
       const at = t * width + first;
       own.set(y.subarray(at, at + inner), t * inner);
     }
-    deltas.push(await matrixProduct(own, bases[i], { rows, inner, columns: outFeatures[i] }));
+    deltas.push(await floatProduct(own, bases[i], { rows, inner, columns: outFeatures[i] }));
     first += inner;
   }
   return deltas;

@@ -52,6 +52,14 @@ describe("what the browser gets of a model's folder", () => {
     expect((await modelFilesOf(join(folder, "b.gguf"))).map(({ path }) => path)).toEqual(["b.gguf"]);
   });
 
+  it("is all parts of the GGUF model of which one was named", async () => {
+    const parts = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    write("a.gguf", "m-00001-of-00003.gguf", ...parts);
+    for (const part of parts) {
+      expect((await modelFilesOf(join(folder, part))).map(({ path }) => path)).toEqual(parts);
+    }
+  });
+
   it.each([
     ["to a file elsewhere", "/etc/passwd"],
     ["to a file beside the folder", join(root, "secret")],

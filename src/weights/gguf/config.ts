@@ -109,14 +109,12 @@ function scalingType(m: Metadata): string {
 }
 
 async function factorsOf(m: Metadata, name: string): Promise<readonly number[] | undefined> {
-  const { tree, path, tensors } = m.file;
+  const { tree, tensors } = m.file;
   const tensor = tensors.get(name);
   if (tensor === undefined) return undefined;
-  const { kind } = tensor;
-  if (!isRead(kind.name) || tensor.shape.length !== 1 || tensor.bytes > 1 << 16) {
-    throw new TacetError("bad_checkpoint", `${path}: tensor "${name}" is not a short list of numbers`, {
-      hint: "download the file again",
-    });
+  const { kind, path, offset, bytes } = tensor;
+  if (!isRead(kind.name) || tensor.shape.length !== 1 || bytes > 1 << 16) {
+    throw m.badTensor(tensor, "is not a short list of numbers");
   }
-  return [...decodeBlocks(kind.name, await tree.read(path, tensor.offset, tensor.bytes))];
+  return [...decodeBlocks(kind.name, await tree.read(path, offset, bytes))];
 }

@@ -26,6 +26,7 @@ function fileOf(kinds: readonly (BlockName & ReadKind)[]) {
   const runs = kinds.map((kind, i) => ({
     source: {
       name: `t${i}`,
+      path: "f",
       kind: kindNamed(kind),
       shape: [ROWS, WIDTH],
       offset: blocks.slice(0, i).reduce((sum, { length }) => sum + length, 0),

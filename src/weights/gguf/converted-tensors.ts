@@ -38,7 +38,7 @@ export class ConvertedTensors {
     readonly tensor: PlannedTensor;
   }[];
 
-  /** @param path of the GGUF file in `tree`; the tensors' infos have the same */
+  /** @param path of the GGUF file in `tree`, of several the first; the tensors' infos have the same */
   constructor(tree: FileTree, path: string, tensors: readonly PlannedTensor[]) {
     this.#tree = tree;
     this.#path = path;
@@ -164,7 +164,7 @@ export class ConvertedTensors {
         const offset = run.source.offset + (run.first + from - start) * rowBytes;
         parts.push({
           kind: run.kind,
-          bytes: await this.#tree.read(this.#path, offset, (to - from) * rowBytes),
+          bytes: await this.#tree.read(run.source.path, offset, (to - from) * rowBytes),
         });
       }
       start += run.count;

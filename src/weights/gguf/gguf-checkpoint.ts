@@ -28,11 +28,13 @@ export interface GgufContents {
 }
 
 /**
+ * @param given the file, or one of its parts
  * @throws TacetError bad_checkpoint if the file is damaged, or lacks a field; unsupported_model for an architecture, a
  *   field or a kind of tensor that is not read
  */
-export async function openGgufContents(tree: FileTree, path: string): Promise<GgufContents> {
-  const m = new Metadata(await openGguf(tree, path));
+export async function openGgufContents(tree: FileTree, given: string): Promise<GgufContents> {
+  const m = new Metadata(await openGguf(tree, given));
+  const { path } = m.file;
   refuseOthers(m);
   const family = familyOf(m);
   if (!family) {
@@ -56,22 +58,16 @@ export async function openGgufContents(tree: FileTree, path: string): Promise<Gg
 }
 
 function storedTensors({ file }: Metadata): ReadonlyMap<string, TensorInfo> {
-  const infos = [...file.tensors.values()].map(({ name, kind, shape, offset, bytes }): TensorInfo => {
+  const infos = [...file.tensors.values()].map(({ name, kind, shape, path, offset, bytes }): TensorInfo => {
     const dtype = isRead(kind.name) && isFloat(kind.name) ? kind.name : "U8";
-    return { name, dtype, shape: dtype === "U8" ? [bytes] : shape, path: file.path, offset, bytes };
+    return { name, dtype, shape: dtype === "U8" ? [bytes] : shape, path, offset, bytes };
   });
   return new Map(infos.map((info) => [info.name, info]));
 }
 
-/** Files of the same format that are no whole model. */
+/** Files of the same format that are no model. */
 function refuseOthers(m: Metadata): void {
   const { path } = m.file;
-  const parts = m.value("split.count");
-  if (typeof parts === "number" && parts > 1) {
-    throw new TacetError("unsupported_model", `${path} is one of ${parts} parts of a model`, {
-      hint: "put them together with 'llama-gguf-split --merge', and give the file that it writes",
-    });
-  }
   const type = m.text("general.type", "model");
   if (type === "model") return;
   throw new TacetError(

@@ -2,8 +2,8 @@
 
 import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
-import type { GgufScalar, GgufTensor, GgufValue } from "./header.ts";
-import type { GgufFile } from "./open-gguf.ts";
+import type { GgufScalar, GgufValue } from "./header.ts";
+import type { GgufFile, FileTensor } from "./open-gguf.ts";
 
 /** More than any model has; lists of one entry a layer are made before tensors are looked at. */
 const MAX_COUNT = 2 ** 31 - 1;
@@ -123,8 +123,8 @@ export class Metadata {
     });
   }
 
-  badTensor({ name }: GgufTensor, what: string): TacetError {
-    return new TacetError("bad_checkpoint", `${this.file.path}: tensor ${quoteName(name)} ${what}`, {
+  badTensor({ name, path }: FileTensor, what: string): TacetError {
+    return new TacetError("bad_checkpoint", `${path}: tensor ${quoteName(name)} ${what}`, {
       hint: "download the file again",
     });
   }

@@ -1,7 +1,7 @@
 /** Experts: a GGUF file has those of a layer in one tensor; transformers has each by itself, or joins them otherwise. */
 
-import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
+import type { FileTensor } from "./open-gguf.ts";
 import { type PlannedTensor, type RowRun, rowRun } from "./planned-tensor.ts";
 import { isFloat, type ReadKind } from "./tensor-kinds.ts";
 import type { JoinedExperts, ListedExperts, TensorNames } from "./tensor-names.ts";
@@ -9,7 +9,7 @@ import type { JoinedExperts, ListedExperts, TensorNames } from "./tensor-names.t
 const EXPERT_TENSOR = /^blk\.(\d+)\.ffn_(gate|up|down)_exps\.(weight|bias)$/;
 
 /** @returns whether {@link planExperts} has the tensor */
-export function isOfExperts({ experts }: TensorNames, { name }: GgufTensor): boolean {
+export function isOfExperts({ experts }: TensorNames, { name }: FileTensor): boolean {
   const last = EXPERT_TENSOR.exec(name)?.[3];
   if (experts === undefined || last === undefined) return false;
   return last === "weight" || ("gateUp" in experts && experts.biases !== undefined);
@@ -33,7 +33,7 @@ type Part = "gate" | "up" | "down";
 
 /** One of the three tensors of all experts. */
 interface Slices {
-  readonly tensor: GgufTensor;
+  readonly tensor: FileTensor;
   readonly kind: ReadKind;
   readonly isBias: boolean;
   /** Rows of an expert; of a bias, each entry is one. */
@@ -43,7 +43,7 @@ interface Slices {
   readonly runs: readonly RowRun[];
 }
 
-function slicesOf(m: Metadata, tensor: GgufTensor, count: number, isBias: boolean): Slices {
+function slicesOf(m: Metadata, tensor: FileTensor, count: number, isBias: boolean): Slices {
   const kind = tensor.kind.name as ReadKind;
   if (tensor.shape.length !== (isBias ? 2 : 3) || tensor.shape[0] !== count || (isBias && !isFloat(kind))) {
     const wanted = `one slice for each of ${count} experts is wanted`;

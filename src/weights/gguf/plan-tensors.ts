@@ -4,8 +4,8 @@ import { TacetError } from "../../base/errors.ts";
 import { quoteName } from "../json-file.ts";
 import { layerCount, ROPE_TENSORS } from "./config.ts";
 import type { Family } from "./families/family.ts";
-import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
+import type { FileTensor } from "./open-gguf.ts";
 import { isOfExperts, planExperts } from "./plan-experts.ts";
 import { type PlannedTensor, rowRun } from "./planned-tensor.ts";
 import { findName } from "./tensor-names.ts";
@@ -16,17 +16,17 @@ export function planTensors(m: Metadata, family: Family): PlannedTensor[] {
   const { file } = m;
   const planned: PlannedTensor[] = [];
   const [first, end] = [layerCount(m, family), m.count(".block_count")];
-  const isExtra = ({ name }: GgufTensor) => {
+  const isExtra = ({ name }: FileTensor) => {
     const layer = Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
     return layer >= first && layer < end;
   };
   for (const tensor of file.tensors.values()) {
     if (ROPE_TENSORS.includes(tensor.name) || isExtra(tensor)) continue;
     const kind = tensor.kind.name;
-    if (!isRead(kind)) throw notRead(file.path, tensor);
+    if (!isRead(kind)) throw notRead(tensor);
     const found = findName(family.names, tensor.name);
     if (found) planned.push(planOne(m, family, { ...found, tensor, kind }));
-    else if (!isOfExperts(family.names, tensor)) throw unknownTensor(m, tensor);
+    else if (!isOfExperts(family.names, tensor)) throw unknownTensor(m.architecture, tensor);
   }
   return [...planned, ...planExperts(m, family.names)];
 }
@@ -35,7 +35,7 @@ interface FoundTensor {
   readonly name: string;
   readonly stem: string;
   readonly last: string;
-  readonly tensor: GgufTensor;
+  readonly tensor: FileTensor;
   readonly kind: ReadKind;
 }
 
@@ -59,7 +59,7 @@ function planOne(
     if (order === undefined || order.count === count) continue;
     throw m.badTensor(tensor, `has ${count} ${what}, ${order.what} are wanted`);
   }
-  if (isColumn && !isFloat(kind)) throw notRead(m.file.path, tensor);
+  if (isColumn && !isFloat(kind)) throw notRead(tensor);
   const isTurned = !isVector && family.storedInOut?.has(stem) === true;
   return {
     name,
@@ -89,21 +89,21 @@ function dtypeHere(stem: string, kind: ReadKind, isMoved: boolean): FloatKind {
   return stem.endsWith("token_embd") ? "F16" : "F32";
 }
 
-const widthOf = ({ shape }: GgufTensor): number => shape[shape.length - 1];
+const widthOf = ({ shape }: FileTensor): number => shape[shape.length - 1];
 
 function entriesOf(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-function notRead(path: string, { name, kind }: GgufTensor): TacetError {
+function notRead({ name, kind, path }: FileTensor): TacetError {
   return new TacetError("unsupported_model", `${path}: tensor ${quoteName(name)} is stored as ${kind.name}`, {
     hint: `these are read: ${READ_KINDS.join(", ")}. Take another file of the same model, as its Q4_K_M or Q8_0`,
   });
 }
 
-function unknownTensor({ file, architecture }: Metadata, { name }: GgufTensor): TacetError {
+function unknownTensor(architecture: string, { name, path }: FileTensor): TacetError {
   const what = `tensor ${quoteName(name)} is none that the architecture ${architecture} has here`;
-  return new TacetError("unsupported_model", `${file.path}: ${what}`, {
+  return new TacetError("unsupported_model", `${path}: ${what}`, {
     hint: "it would change the results, so it is not ignored",
   });
 }

@@ -1,11 +1,11 @@
 /** A tensor as transformers has it, and the rows of a GGUF file that it is. */
 
-import type { GgufTensor } from "./header.ts";
+import type { FileTensor } from "./open-gguf.ts";
 import type { FloatKind, ReadKind } from "./tensor-kinds.ts";
 
 /** Rows of a tensor of the file, which has all its dimensions but the last counted as rows. */
 export interface RowRun {
-  readonly source: GgufTensor;
+  readonly source: FileTensor;
   readonly kind: ReadKind;
   readonly first: number;
   readonly count: number;
@@ -31,6 +31,6 @@ export interface PlannedTensor {
   readonly isTurned: boolean;
 }
 
-export function rowRun(source: GgufTensor, kind: ReadKind, first: number, count: number): RowRun {
+export function rowRun(source: FileTensor, kind: ReadKind, first: number, count: number): RowRun {
   return { source, kind, first, count };
 }

@@ -34,6 +34,20 @@ describe("nodeFileTree", () => {
     expect(tree.nativePath("sub/b.txt")).toBe(join(root, "sub", "b.txt"));
   });
 
+  it("of a GGUF file's path has that file, and the parts of the same model", async () => {
+    const names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "m.gguf"];
+    const dir = join(outer, "models");
+    mkdirSync(dir);
+    for (const name of [...names, "config.json"]) writeFileSync(join(dir, name), name);
+    const part = nodeFileTree(join(dir, names[1]));
+    expect(await part.list()).toEqual(names.slice(0, 2));
+    expect(await part.size(names[0])).toBe(names[0].length);
+    expect(await part.size("m.gguf")).toBeUndefined();
+    const whole = nodeFileTree(join(dir, "m.gguf"));
+    expect(await whole.list()).toEqual(["m.gguf"]);
+    expect(await whole.size("config.json")).toBeUndefined();
+  });
+
   it("says that a file or folder is not there", async () => {
     const tree = nodeFileTree(root);
     expect(await tree.size("no")).toBeUndefined();

@@ -5,16 +5,16 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileTree } from "../../../base/platform.ts";
-import { isGgufName } from "../../../weights/model-files.ts";
+import { ggufFilesWith, isGgufName } from "../../../weights/model-files.ts";
 import { errnoOf } from "./errno.ts";
 
 /** Most bytes asked of one read call: Node refuses 2 GiB and more. */
 const MAX_READ = 1 << 30;
 
 /**
- * Read access to the files under a folder; of the path of a GGUF file, to that file alone. Paths are relative, with "/" between their parts; a path that would
- * leave the folder by itself is refused. Symbolic links are followed, also out of the folder: Hugging Face's
- * cache keeps its snapshots that way.
+ * Read access to the files under a folder; of the path of a GGUF file, to that file and its other parts alone. Paths are
+ * relative, with "/" between their parts; a path that would leave the folder by itself is refused. Symbolic links are
+ * followed, also out of the folder: Hugging Face's cache keeps its snapshots that way.
  *
  * @throws TacetError io_failed if there is no such folder
  */
@@ -52,13 +52,14 @@ export function nodeFileTree(dir: string): FileTree {
   };
 }
 
-/** What the folder has of one name. */
+/** What the folder has of one name, or of the parts of which it is one. */
 function onlyFile(folder: FileTree, name: string, label: string): FileTree {
+  const names = ggufFilesWith(name);
   return {
     ...folder,
     label,
-    size: async (path) => (path === name ? await folder.size(path) : undefined),
-    list: async () => [name],
+    size: async (path) => (names.includes(path) ? await folder.size(path) : undefined),
+    list: async () => (await folder.list()).filter((path) => names.includes(path)),
   };
 }
 

@@ -6,7 +6,7 @@ import { nodePlatform } from "../../src/platform/node.ts";
 let product: Promise<TensorSession> | undefined;
 
 /** a·b: a (rows, inner), b (inner, columns), all row-major. */
-export async function matrixProduct(
+export async function floatProduct(
   a: Float32Array,
   b: Float32Array,
   { rows, inner, columns }: { readonly rows: number; readonly inner: number; readonly columns: number },
