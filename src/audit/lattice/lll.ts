@@ -60,7 +60,7 @@ function subtractMultiple(
   factor: number,
   b: Float64Array,
   from: number,
-  count = b.length,
+  count: number,
 ): void {
   for (let i = 0; i < count; i++) a[at + i] -= factor * b[from + i];
 }

@@ -33,10 +33,12 @@ export async function openGguf(tree: FileTree, path: string): Promise<GgufFile> 
   const file = await openFile(tree, path);
   const count = file.metadata.get(SPLIT.count) ?? 1;
   if (typeof count !== "number") throw refused(path, `"${SPLIT.count}" must be a number`);
-  return count > 1 ? await openParts(tree, path, count) : file;
+  return count > 1 ? await openParts(file, count) : file;
 }
 
-async function openParts(tree: FileTree, path: string, count: number): Promise<GgufFile> {
+/** @param one of the parts */
+async function openParts(one: GgufFile, count: number): Promise<GgufFile> {
+  const { tree, path } = one;
   const names = ggufParts(path);
   if (names?.length !== count) {
     throw new TacetError(
@@ -55,7 +57,7 @@ async function openParts(tree: FileTree, path: string, count: number): Promise<G
         hint: "put all parts into one folder, and give the path of one of them",
       });
     }
-    const part = await openFile(tree, name);
+    const part = name === path ? one : await openFile(tree, name);
     const [number, itsCount] = [part.metadata.get(SPLIT.number), part.metadata.get(SPLIT.count)];
     if (number !== i || itsCount !== count) {
       const said = `"${SPLIT.number}" is ${Number(number)} and "${SPLIT.count}" ${Number(itsCount)}`;
