@@ -5,7 +5,7 @@ import type { FileTree } from "../base/platform.ts";
 import type { AdapterText } from "./adapter-text.ts";
 import { openGgufContents } from "./gguf/gguf-checkpoint.ts";
 import { isRecord, type JsonRecord, parseJson, parseJsonRecord, quoteName, readText } from "./json-file.ts";
-import { ggufFilesWith, isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
+import { ggufFiles, isGgufName, isShardName, MODEL_FILES } from "./model-files.ts";
 import { packingOf } from "./packed/packing.ts";
 import { textModuleName } from "./text-module-name.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
@@ -75,8 +75,9 @@ export async function openCheckpoint(tree: FileTree): Promise<Checkpoint> {
 /** The GGUF file of a folder that has nothing else, or one of its parts. */
 async function findGguf(tree: FileTree): Promise<string | undefined> {
   const found = (await tree.list()).filter(isGgufName);
-  const [first] = found;
-  if (first === undefined || found.every((path) => ggufFilesWith(first).includes(path))) return first;
+  if (found.length === 0) return undefined;
+  const files = ggufFiles(found[0]);
+  if (found.every((path) => files.includes(path))) return found[0];
   throw new TacetError(
     "bad_checkpoint",
     `${tree.label} has several GGUF files: ${found.join(", ").slice(0, 400)}`,

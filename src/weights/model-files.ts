@@ -55,19 +55,14 @@ export function isGgufName(path: string): boolean {
 /** NAME-00002-of-00003.gguf, as llama.cpp calls the parts of a model. */
 const GGUF_PART = /^(.*)-(\d{5})-of-(\d{5})(\.gguf)$/i;
 
-/** What the parts of a model are called of which a GGUF file is one by its name, in order; undefined of a whole model. */
-export function ggufParts(path: string): readonly string[] | undefined {
+/** The files of a model in GGUF of which this is one, by its name: all parts in order, or itself. */
+export function ggufFiles(path: string): readonly string[] {
   const [, stem, number, count, end] = GGUF_PART.exec(path) ?? [];
-  if (stem === undefined || Number(number) < 1 || Number(number) > Number(count)) return undefined;
+  if (stem === undefined || Number(number) < 1 || Number(number) > Number(count)) return [path];
   return Array.from(
     { length: Number(count) },
     (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${count}${end}`,
   );
-}
-
-/** The files of a model in GGUF of which this is one. */
-export function ggufFilesWith(path: string): readonly string[] {
-  return ggufParts(path) ?? [path];
 }
 
 /** Whether an adapter that is applied here is read from this file of its folder. */

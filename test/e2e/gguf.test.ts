@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openPrivateModel } from "../../src/client/private-model.ts";
 import { nodeFileCache, nodeFileTree, nodePlatform } from "../../src/platform/node.ts";
 import { folderGguf } from "../../tools/gguf/from-folder.ts";
-import { partName, splitGguf } from "../../tools/gguf/split-gguf.ts";
+import { writeParts } from "../../tools/gguf/split-gguf.ts";
 import { bpeMetadata } from "../../tools/gguf/tokenizer-metadata.ts";
-import { writeGguf } from "../../tools/gguf/write-gguf.ts";
+import { type GgufFile, writeGguf } from "../../tools/gguf/write-gguf.ts";
 import { greedyIds, LEXICON, lexicon, lexiconEntries, readJson, temporaryFolder } from "../support/models.ts";
 import { startProvider, stopProviders } from "../support/provider-process.ts";
 import { runTacet } from "../support/tacet-process.ts";
@@ -20,12 +20,17 @@ const cache = join(folder.path, "weights");
 /** An answer that the adapter changes. */
 const entry = lexiconEntries().find(({ word }) => word === "battery")!;
 
-const tokenizer = () =>
-  bpeMetadata(readJson(join(BASE, "tokenizer.json")), readJson(join(BASE, "tokenizer_config.json")), "gpt-2");
+let rounded: GgufFile;
 
 beforeAll(async () => {
-  writeGguf(wide, await folderGguf(BASE, { type: "BF16", tokenizer: tokenizer() }));
-  writeGguf(blocks, await folderGguf(BASE, { type: "Q8_0", tokenizer: tokenizer() }));
+  const tokenizer = bpeMetadata(
+    readJson(join(BASE, "tokenizer.json")),
+    readJson(join(BASE, "tokenizer_config.json")),
+    "gpt-2",
+  );
+  writeGguf(wide, await folderGguf(BASE, { type: "BF16", tokenizer }));
+  rounded = await folderGguf(BASE, { type: "Q8_0", tokenizer });
+  writeGguf(blocks, rounded);
 });
 afterAll(async () => {
   await stopProviders();
@@ -110,10 +115,7 @@ describe("the command line with --base FILE.gguf", () => {
   it("takes a model in parts by any of them, or by its folder", async () => {
     const dir = join(folder.path, "parts");
     mkdirSync(dir);
-    const file = await folderGguf(BASE, { type: "Q8_0", tokenizer: tokenizer() });
-    const counts = [0, 40, file.tensors.length - 40];
-    const names = counts.map((_, i) => partName(join(dir, "m"), i, counts.length));
-    for (const [i, part] of splitGguf(file, counts).entries()) writeGguf(names[i], part);
+    const names = writeParts(join(dir, "m"), rounded, [0, 40, rounded.tensors.length - 40]);
     const want = await run("generate", "--base", blocks, "battery");
     for (const base of [names[0], names[2], dir]) {
       expect(await run("generate", "--base", base, "battery")).toBe(want);

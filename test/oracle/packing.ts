@@ -3,7 +3,7 @@
 export function packTop(words: ArrayLike<number>, count: number, bits: number): Uint8Array {
   const half = bits === 32 ? 0 : 2 ** (31 - bits);
   const digits = Array.from({ length: count }, (_, i) =>
-    (((words[i] + half) >>> (32 - bits)) >>> 0).toString(2).padStart(bits, "0"),
+    ((words[i] + half) >>> (32 - bits)).toString(2).padStart(bits, "0"),
   );
   const stream = digits.reverse().join("");
   return Uint8Array.from({ length: Math.ceil(stream.length / 8) }, (_, i) => valueAt(stream, 8 * i, 8));

@@ -19,14 +19,6 @@ export async function floatProduct(
   return out.data as Float32Array;
 }
 
-/** (rows, columns) → (columns, rows) */
-export function transposed(matrix: ArrayLike<number>, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++)
-    for (let k = 0; k < columns; k++) out[k * rows + i] = matrix[i * columns + k];
-  return out;
-}
-
 function openProduct(): Promise<TensorSession> {
   const graph = new OnnxGraph("product");
   graph.input({ name: "a", type: "float32", dims: ["rows", "inner"] });

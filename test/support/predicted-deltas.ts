@@ -11,8 +11,9 @@ import { readPrivateState } from "../../src/bundle/private-state.ts";
 import type { AdaptedGroup, DeltaSource, PendingDelta, RoutesTaken } from "../../src/model/delta-source.ts";
 import { nodeFileTree } from "../../src/platform/node.ts";
 import { predictedNoiseParts, scaledNorm } from "../../src/pll/noise.ts";
+import { transpose } from "../../src/pll/orthogonal.ts";
 import type { BaseChanges } from "../../src/weights/base-changes.ts";
-import { floatProduct, transposed } from "./float-product.ts";
+import { floatProduct } from "./float-product.ts";
 import { gaussianSource } from "./pll-layer.ts";
 
 /** A state folder as it is read again. */
@@ -82,7 +83,7 @@ export class PredictedDeltas implements DeltaSource {
         weights: weights[g],
         tensors: bundle.groups[g],
         bases: bundle.groups[g].bases.map((basis, i) =>
-          transposed(basis, spec.modules[i].outFeatures, spec.modules[i].rows),
+          transpose(basis, spec.modules[i].outFeatures, spec.modules[i].rows),
         ),
         ranks: spec.modules.map(({ rows }) => rows),
         freshNoise,
@@ -174,12 +175,12 @@ export class PredictedDeltas implements DeltaSource {
   }
 
   #nextKey(group: Group): void {
-    const noisy = new Float64Array(group.weights.length);
+    const noisy = new Float32Array(group.weights.length);
     for (let i = 0; i < noisy.length; i++) {
       noisy[i] = group.weights[i] + this.#weightNoise * this.#gaussian();
     }
     const rows = group.freshNoise.length;
-    group.encrypted = transposed(noisy, rows, noisy.length / rows);
+    group.encrypted = transpose(noisy, rows, noisy.length / rows);
     group.left = this.#vectorsPerKey;
   }
 }

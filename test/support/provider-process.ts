@@ -9,8 +9,8 @@ export async function startProvider(
   { port = 0, args = [] }: { port?: number; args?: readonly string[] } = {},
 ): Promise<ProviderProcess> {
   // On busy cores one that stays awake for its next query takes the time from whoever makes that query.
-  const polling = args.includes("--poll-micros") ? [] : ["--poll-micros", "0"];
-  return await spawnTacet(["provider", "--state", state, "--port", String(port), ...polling, ...args]);
+  const options = ["--state", state, "--port", String(port), "--poll-micros", "0"];
+  return await spawnTacet(["provider", ...options, ...args]);
 }
 
 /** Ends every provider that this test file has started. */

@@ -53,16 +53,9 @@ function scalarProduct(a: Float64Array, b: Float64Array, squares: number): numbe
 
 const square = (a: Float64Array) => scalarProduct(a, a, 0);
 
-/** a[at…] −= factor·b[from…] */
-function subtractMultiple(
-  a: Float64Array,
-  at: number,
-  factor: number,
-  b: Float64Array,
-  from: number,
-  count: number,
-): void {
-  for (let i = 0; i < count; i++) a[at + i] -= factor * b[from + i];
+/** a −= factor·b, the first entries of both */
+function subtractMultiple(a: Float64Array, factor: number, b: Float64Array, count = b.length): void {
+  for (let i = 0; i < count; i++) a[i] -= factor * b[i];
 }
 
 interface Multiple {
@@ -70,53 +63,37 @@ interface Multiple {
   readonly other: Row;
 }
 
-/** Where a vector lies. */
-interface Place {
-  readonly in: Float64Array;
-  readonly at: number;
-}
-
 /** a −= Σ factor·vector, all of them integers and so exact in any order: four at a time, which reads and writes a less. */
 function subtractMultiples(
-  a: Place,
+  a: Float64Array,
   multiples: readonly Multiple[],
-  placeOf: (row: Row) => Place,
-  count: number,
+  vectorOf: (row: Row) => Float64Array,
 ): void {
-  const { in: out, at } = a;
   let k = 0;
   for (; k + 4 <= multiples.length; k += 4) {
     const [m0, m1, m2, m3] = [multiples[k], multiples[k + 1], multiples[k + 2], multiples[k + 3]];
-    const [p0, p1, p2, p3] = [placeOf(m0.other), placeOf(m1.other), placeOf(m2.other), placeOf(m3.other)];
-    const [b0, b1, b2, b3] = [p0.in, p1.in, p2.in, p3.in];
     const [f0, f1, f2, f3] = [m0.factor, m1.factor, m2.factor, m3.factor];
-    const [o0, o1, o2, o3] = [p0.at, p1.at, p2.at, p3.at];
-    for (let i = 0; i < count; i++) {
-      out[at + i] -= f0 * b0[o0 + i] + f1 * b1[o1 + i] + (f2 * b2[o2 + i] + f3 * b3[o3 + i]);
-    }
+    const [b0, b1] = [vectorOf(m0.other), vectorOf(m1.other)];
+    const [b2, b3] = [vectorOf(m2.other), vectorOf(m3.other)];
+    for (let i = 0; i < a.length; i++) a[i] -= f0 * b0[i] + f1 * b1[i] + (f2 * b2[i] + f3 * b3[i]);
   }
-  for (; k < multiples.length; k++) {
-    const { in: b, at: from } = placeOf(multiples[k].other);
-    subtractMultiple(out, at, multiples[k].factor, b, from, count);
-  }
+  for (; k < multiples.length; k++) subtractMultiple(a, multiples[k].factor, vectorOf(multiples[k].other));
 }
-
-const placeOfValues = ({ values }: Row): Place => ({ in: values, at: 0 });
 
 /** Scalar products of the vectors: those of two short ones are kept, and follow what is done to the vectors. */
 class Gram {
   readonly #rows: readonly Row[];
   /** (rows, rows), by id. */
-  readonly #products: Float64Array;
+  readonly #products: readonly Float64Array[];
 
   constructor(rows: readonly Row[]) {
     this.#rows = rows.slice();
-    this.#products = new Float64Array(rows.length ** 2);
+    this.#products = rows.map(() => new Float64Array(rows.length));
     for (const row of rows) this.#computeAnew(row);
   }
 
   product(a: Row, b: Row): number {
-    if (a.norm < SHORT && b.norm < SHORT) return this.#products[a.id * this.#rows.length + b.id];
+    if (a.norm < SHORT && b.norm < SHORT) return this.#products[a.id][b.id];
     return scalarProduct(a.values, b.values, (a.norm * b.norm) ** 2);
   }
 
@@ -124,7 +101,7 @@ class Gram {
   subtract(row: Row, multiples: readonly Multiple[]): void {
     let largest = row.norm;
     let areShort = row.norm < SHORT;
-    subtractMultiples(placeOfValues(row), multiples, placeOfValues, row.values.length);
+    subtractMultiples(row.values, multiples, ({ values }) => values);
     for (const { factor, other } of multiples) {
       largest += Math.abs(factor) * other.norm;
       areShort &&= other.norm < SHORT;
@@ -133,28 +110,23 @@ class Gram {
       this.#computeAnew(row);
       return;
     }
-    const products = this.#products;
-    const d = this.#rows.length;
-    const placeOf = ({ id }: Row): Place => ({ in: products, at: id * d });
-    subtractMultiples(placeOf(row), multiples, placeOf, d);
+    subtractMultiples(this.#products[row.id], multiples, ({ id }) => this.#products[id]);
     this.#finish(row);
   }
 
   #computeAnew(row: Row): void {
-    const first = row.id * this.#rows.length;
+    const own = this.#products[row.id];
     for (const other of this.#rows) {
-      if (other.norm < SHORT) this.#products[first + other.id] = scalarProduct(row.values, other.values, 0);
+      if (other.norm < SHORT) own[other.id] = scalarProduct(row.values, other.values, 0);
     }
     this.#finish(row);
   }
 
   #finish(row: Row): void {
-    const products = this.#products;
-    const d = this.#rows.length;
-    const [first, size] = [row.id * d, square(row.values)];
-    products[first + row.id] = size;
-    row.norm = Math.sqrt(size);
-    for (let i = 0; i < d; i++) products[i * d + row.id] = products[first + i];
+    const own = this.#products[row.id];
+    own[row.id] = square(row.values);
+    row.norm = Math.sqrt(own[row.id]);
+    for (const [i, products] of this.#products.entries()) products[row.id] = own[i];
   }
 }
 
@@ -212,7 +184,7 @@ function reduceSize(rows: readonly Row[], gram: Gram, k: number): void {
       if (Math.abs(mu[j]) <= 0.51) continue;
       const factor = Math.round(mu[j]);
       const other = rows[j];
-      subtractMultiple(mu, 0, factor, other.mu, 0, j);
+      subtractMultiple(mu, factor, other.mu, j);
       mu[j] -= factor;
       multiples.push({ factor, other });
     }

@@ -4,7 +4,7 @@ import { basename, dirname, join, sep } from "node:path";
 import { TacetError } from "../../base/errors.ts";
 import {
   type FolderKind,
-  ggufFilesWith,
+  ggufFiles,
   isAdapterFile,
   isBaseFile,
   isGgufName,
@@ -46,7 +46,8 @@ export async function modelFilesOf(named: string, kind: FolderKind = "base"): Pr
   const folder = isFile ? dirname(named) : named;
   if (kind === "base") {
     const files = await filesUnder(folder, (path) => isGgufName(path) && !path.includes("/"));
-    if (isFile) return files.filter(({ path }) => ggufFilesWith(basename(named)).includes(path));
+    const wanted = ggufFiles(basename(named));
+    if (isFile) return files.filter(({ path }) => wanted.includes(path));
     if (files.length > 0 && !(await hasConfig(folder))) return files;
   }
   const roots = await rootsOf(folder);

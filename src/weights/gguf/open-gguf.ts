@@ -3,7 +3,7 @@
 import { TacetError } from "../../base/errors.ts";
 import type { FileTree } from "../../base/platform.ts";
 import { quoteName, refuseLfsPointer } from "../json-file.ts";
-import { ggufParts } from "../model-files.ts";
+import { ggufFiles } from "../model-files.ts";
 import { type GgufHeader, GgufFault, type GgufTensor, MoreNeeded, parseHeader } from "./header.ts";
 
 /** A tensor with the file that it lies in. */
@@ -39,8 +39,8 @@ export async function openGguf(tree: FileTree, path: string): Promise<GgufFile> 
 /** @param one of the parts */
 async function openParts(one: GgufFile, count: number): Promise<GgufFile> {
   const { tree, path } = one;
-  const names = ggufParts(path);
-  if (names?.length !== count) {
+  const names = ggufFiles(path);
+  if (names.length !== count) {
     throw new TacetError(
       "bad_checkpoint",
       `${path} is one of ${count} parts of a model, and is not called so`,

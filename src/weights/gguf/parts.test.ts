@@ -7,7 +7,7 @@ import { type GgufFile, ggufBytes } from "../../../tools/gguf/write-gguf.ts";
 import type { TacetError } from "../../base/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint.ts";
 import { memoryFileTree } from "../memory-files.ts";
-import { ggufParts } from "../model-files.ts";
+import { ggufFiles } from "../model-files.ts";
 
 /** Matrices turned or reordered, experts, rotary factors and several kinds of text beside plain ones. */
 const FOLDERS = ["llama-yarn", "phi3", "gpt_oss", "bloom", "qwen3_moe"].map((name) => `tiny/${name}`);
@@ -135,12 +135,12 @@ describe("parts that are no model are refused", () => {
 });
 
 it.each([
-  ["model.gguf", undefined],
+  ["model.gguf", ["model.gguf"]],
   ["m-00001-of-00002.gguf", ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]],
   ["a-b-00002-of-00002.GGUF", ["a-b-00001-of-00002.GGUF", "a-b-00002-of-00002.GGUF"]],
-  ["m-00003-of-00002.gguf", undefined],
-  ["m-00000-of-00002.gguf", undefined],
-  ["m-1-of-2.gguf", undefined],
+  ["m-00003-of-00002.gguf", ["m-00003-of-00002.gguf"]],
+  ["m-00000-of-00002.gguf", ["m-00000-of-00002.gguf"]],
+  ["m-1-of-2.gguf", ["m-1-of-2.gguf"]],
 ])("by its name %s is one of %j", (name, names) => {
-  expect(ggufParts(name)).toEqual(names);
+  expect(ggufFiles(name)).toEqual(names);
 });

@@ -1,10 +1,13 @@
-/** The browser app over a GGUF file, whole and in parts: its blocks, tokenizer and template, and an adapter that was made for the original. */
+/**
+ * The browser app over a GGUF file, whole and in parts: its blocks, tokenizer and template, and an adapter that was made for
+ * the original.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { folderGguf } from "../../../tools/gguf/from-folder.ts";
-import { partName, splitGguf } from "../../../tools/gguf/split-gguf.ts";
+import { writeParts } from "../../../tools/gguf/split-gguf.ts";
 import { bpeMetadata } from "../../../tools/gguf/tokenizer-metadata.ts";
 import { writeGguf } from "../../../tools/gguf/write-gguf.ts";
 import { temporaryFolder } from "../../support/models.ts";
@@ -20,10 +23,8 @@ beforeAll(async () => {
   const file = await folderGguf(base, { type: "Q8_0", tokenizer });
   const whole = join(folder.path, "model.gguf");
   writeGguf(whole, file);
-  const counts = [30, file.tensors.length - 30];
-  const parts = counts.map((_, i) => partName(join(folder.path, "model"), i, counts.length));
-  for (const [i, part] of splitGguf(file, counts).entries()) writeGguf(parts[i], part);
-  for (const path of [whole, parts[1]]) apps.push(await startApp({ args: ["--base", path] }));
+  const [, part] = writeParts(join(folder.path, "model"), file, [30, file.tensors.length - 30]);
+  for (const path of [whole, part]) apps.push(await startApp({ args: ["--base", path] }));
   browser = await startBrowser();
 });
 afterAll(async () => {

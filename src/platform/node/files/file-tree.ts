@@ -5,7 +5,7 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { TacetError } from "../../../base/errors.ts";
 import type { FileTree } from "../../../base/platform.ts";
-import { ggufFilesWith, isGgufName } from "../../../weights/model-files.ts";
+import { ggufFiles, isGgufName } from "../../../weights/model-files.ts";
 import { errnoOf } from "./errno.ts";
 
 /** Most bytes asked of one read call: Node refuses 2 GiB and more. */
@@ -54,7 +54,7 @@ export function nodeFileTree(dir: string): FileTree {
 
 /** What the folder has of one name, or of the parts of which it is one. */
 function onlyFile(folder: FileTree, name: string, label: string): FileTree {
-  const names = ggufFilesWith(name);
+  const names = ggufFiles(name);
   return {
     ...folder,
     label,
